@@ -1,0 +1,55 @@
+//! What can go wrong, one case per way that a caller can react to it.
+
+use std::path::PathBuf;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument has the right type and a value that is not accepted.
+    #[error("{name}: {message}")]
+    Argument { name: &'static str, message: String },
+
+    /// A model, or a file that it must have, is nowhere to be found.
+    #[error("{message}")]
+    NotFound { message: String },
+
+    /// A model's file is damaged, contradicts another one, or asks for what is not supported.
+    #[error("{file}: {message}")]
+    Model { file: String, message: String },
+
+    /// The hub answered with an error, or could not be reached.
+    #[error("{repo}: {message}")]
+    Hub { repo: String, message: String },
+
+    /// A device that is not there, not built in, or that failed.
+    #[error("{message}")]
+    Device { message: String },
+
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+
+    /// The caller asked for the work to stop; the reason is the caller's (in Python: the pending exception).
+    #[error("interrupted")]
+    Interrupted,
+
+    /// A candle operation failed: a bug in votive, or a device that gave up.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub fn argument(name: &'static str, message: impl Into<String>) -> Self {
+        Self::Argument { name, message: message.into() }
+    }
+
+    /// `file` is named as a user knows it: relative to the model's folder, or a whole path.
+    pub fn model(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Model { file: file.into(), message: message.into() }
+    }
+
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+}

@@ -1,0 +1,50 @@
+//! A model's folder, wherever it came from.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// Where a model's files were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder that the caller named.
+    Folder,
+    /// The Hugging Face cache, at this commit.
+    Cache { commit: String },
+    /// Just downloaded from the hub, at this commit.
+    Hub { commit: String },
+    /// An installed Python package that carries the model.
+    Package { name: String },
+}
+
+/// The files of one model. Every path is relative to the folder and cannot leave it.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    root: PathBuf,
+    origin: Origin,
+}
+
+impl ModelFolder {
+    pub fn new(root: PathBuf, origin: Origin) -> Self {
+        Self { root, origin }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The path of `relative` ("config.json", "1_Pooling/config.json") if there is such a file.
+    pub fn file(&self, relative: &str) -> Result<Option<PathBuf>> {
+        let inside =
+            Path::new(relative).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !inside {
+            return Err(Error::model(relative, "names a file outside the model's folder"));
+        }
+        let path = self.root.join(relative);
+        Ok(path.is_file().then_some(path))
+    }
+}

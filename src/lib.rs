@@ -1,0 +1,20 @@
+//! votive: embeddings, reranking and exact vector search.
+//!
+//! Text goes through `text` (tokens, packing plan), a model of `models` (built from the blocks of `nn`, which compute
+//! with `kernels` on the CPU and with candle elsewhere) and `pipeline` (pooling and what follows it); `engine` ties
+//! them together and `python` offers the result to Python.
+
+pub mod config;
+pub mod device;
+pub mod engine;
+pub mod error;
+pub mod hub;
+pub mod kernels;
+pub mod models;
+pub mod nn;
+pub mod pipeline;
+#[cfg(feature = "python")]
+mod python;
+pub mod text;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! What follows the encoder: pooling, dense, layer norm, truncate, normalize, output quantization.
