@@ -1,7 +1,30 @@
 //! CPU kernels on slices: no tensors, no Python.
+//!
+//! An operation is written once, generic over the [`simd::Simd`] vector type, and compiled once per instruction set;
+//! [`Isa`] chooses at run time. A result never depends on how many rows, threads or neighbours there are.
 
 mod activation;
+mod aligned;
+mod attention;
+mod denormals;
+mod embedding;
+mod isa;
+mod math;
 mod matrix;
+mod mlp;
+mod norm;
+mod parallel;
+mod simd;
+#[cfg(test)]
+mod testing;
+mod tile;
 
 pub use activation::Activation;
+pub use attention::{Attention, Mask, attention};
+pub use denormals::FlushDenormals;
+pub use embedding::embed;
+pub use isa::Isa;
 pub use matrix::Matrix;
+pub use mlp::Mlp;
+pub use norm::{LayerNorm, add_layer_norm};
+pub use parallel::{Crew, split};

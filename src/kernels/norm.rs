@@ -1,0 +1,143 @@
+//! Layer normalization, with the residual added in the same pass.
+
+use crate::kernels::Isa;
+use crate::kernels::simd::{Operation, Simd};
+
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
+pub struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f32,
+}
+
+impl LayerNorm {
+    /// `weight [hidden]`, `bias [hidden]`.
+    pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Self {
+        assert_eq!(weight.len(), bias.len(), "weight and bias are [hidden]");
+        Self { weight, bias, eps }
+    }
+
+    pub fn width(&self) -> usize {
+        self.weight.len()
+    }
+
+    /// Normalizes `row [hidden]` in place.
+    #[inline(always)]
+    pub(super) fn of_row<S: Simd>(&self, s: S, row: &mut [f32]) {
+        let width = row.len();
+        let whole = width / S::LANES * S::LANES;
+        let rest = width - whole;
+        let mean = sum_of(s, row) / width as f32;
+        let centre = s.splat(mean);
+        let mut squares = s.splat(0.0);
+        // SAFETY (each block): offsets below `whole` start LANES numbers of the row, `whole` starts `rest` numbers, and
+        // weight and bias are as long as the row.
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: see above.
+            unsafe {
+                let x = s.sub(s.load(row.as_ptr().add(i)), centre);
+                squares = s.mul_add(x, x, squares);
+                s.store(row.as_mut_ptr().add(i), x);
+            }
+        }
+        if rest > 0 {
+            // SAFETY: see above; the fill centres to zero.
+            unsafe {
+                let x = s.sub(s.load_first(row.as_ptr().add(whole), rest, mean), centre);
+                squares = s.mul_add(x, x, squares);
+                s.store_first(row.as_mut_ptr().add(whole), x, rest);
+            }
+        }
+        let scale = s.splat(1.0 / (s.sum(squares) / width as f32 + self.eps).sqrt());
+        let (weight, bias) = (&self.weight[..width], &self.bias[..width]);
+        for i in (0..whole).step_by(S::LANES) {
+            // SAFETY: see above.
+            unsafe {
+                let x = s.mul(s.load(row.as_ptr().add(i)), scale);
+                let y = s.mul_add(x, s.load(weight.as_ptr().add(i)), s.load(bias.as_ptr().add(i)));
+                s.store(row.as_mut_ptr().add(i), y);
+            }
+        }
+        if rest > 0 {
+            // SAFETY: see above.
+            unsafe {
+                let x = s.mul(s.load_first(row.as_ptr().add(whole), rest, 0.0), scale);
+                let weight = s.load_first(weight.as_ptr().add(whole), rest, 0.0);
+                let y = s.mul_add(x, weight, s.load_first(bias.as_ptr().add(whole), rest, 0.0));
+                s.store_first(row.as_mut_ptr().add(whole), y, rest);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
+    let mut sums = s.splat(0.0);
+    let mut chunks = row.chunks_exact(S::LANES);
+    for chunk in &mut chunks {
+        // SAFETY: a chunk is LANES numbers.
+        sums = s.add(sums, unsafe { s.load(chunk.as_ptr()) });
+    }
+    let rest = chunks.remainder();
+    // SAFETY: reads `rest.len()` numbers of `rest`.
+    s.sum(s.add(sums, unsafe { s.load_first(rest.as_ptr(), rest.len(), 0.0) }))
+}
+
+/// `out = norm(x + residual)`, all `[rows, hidden]`.
+pub fn add_layer_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+    assert!(x.len() == residual.len() && x.len() == out.len(), "x, residual and out are of one shape");
+    isa.run(AddLayerNorm { x, residual, norm, out });
+}
+
+struct AddLayerNorm<'a> {
+    x: &'a [f32],
+    residual: &'a [f32],
+    norm: &'a LayerNorm,
+    out: &'a mut [f32],
+}
+
+impl Operation for AddLayerNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.norm.width();
+        let rows = self.x.chunks_exact(width).zip(self.residual.chunks_exact(width));
+        for ((x, residual), out) in rows.zip(self.out.chunks_exact_mut(width)) {
+            out.iter_mut().zip(x.iter().zip(residual)).for_each(|(out, (x, residual))| *out = x + residual);
+            self.norm.of_row(s, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::numbers;
+
+    /// Largest absolute error for rows of about unit variance and weights up to 1.
+    const ERROR: f64 = 4e-6;
+
+    #[test]
+    fn ragged_rows_match_the_definition_on_every_set() {
+        for isa in Isa::available() {
+            for width in [1, 2, 15, 16, 17, 31, 40, 64, 312, 384] {
+                let (x, residual) = (numbers(3 * width, 1), numbers(3 * width, 2));
+                let norm = LayerNorm::new(numbers(width, 3), numbers(width, 4), 1e-5);
+                let mut out = vec![f32::NAN; 3 * width];
+                add_layer_norm(isa, &x, &residual, &norm, &mut out);
+                for row in 0..3 {
+                    let at = |i: usize| f64::from(x[row * width + i] + residual[row * width + i]);
+                    let mean = (0..width).map(at).sum::<f64>() / width as f64;
+                    let variance = (0..width).map(|i| (at(i) - mean).powi(2)).sum::<f64>() / width as f64;
+                    for i in 0..width {
+                        let y = (at(i) - mean) / (variance + 1e-5).sqrt();
+                        let expected = y * f64::from(norm.weight[i]) + f64::from(norm.bias[i]);
+                        let error = (f64::from(out[row * width + i]) - expected).abs();
+                        assert!(error <= ERROR, "{} width {width}: off by {error}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! 512-bit vectors: AVX-512 F, BW, DQ and VL, which every server CPU with AVX-512 has.
+
+use std::arch::x86_64::*;
+
+use super::{Operation, Simd};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// # Safety
+/// The CPU has these features.
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(crate) unsafe fn run<O: Operation>(operation: O) -> O::Output {
+    operation.run(Avx512(()))
+}
+
+// SAFETY of every block below: an `Avx512` exists only inside `run`, so the CPU has the instructions; memory is the
+// caller's to vouch for where a function is unsafe itself.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: see above.
+        unsafe { $call }
+    };
+}
+
+/// The lowest `count` of 16 lanes.
+#[inline(always)]
+fn first(count: usize) -> __mmask16 {
+    debug_assert!(count <= 16);
+    ((1u32 << count) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+
+    type F = __m512;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        intrinsic!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        intrinsic!(_mm512_loadu_ps(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: __m512) {
+        intrinsic!(_mm512_storeu_ps(to, x))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        intrinsic!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        intrinsic!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn round(self, x: __m512) -> __m512 {
+        intrinsic!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x))
+    }
+
+    #[inline(always)]
+    fn pow2(self, n: __m512) -> __m512 {
+        intrinsic!({
+            let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(exponent))
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, x: __m512) -> f32 {
+        intrinsic!(_mm512_reduce_add_ps(x))
+    }
+
+    #[inline(always)]
+    fn largest(self, x: __m512) -> f32 {
+        intrinsic!(_mm512_reduce_max_ps(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize, fill: f32) -> __m512 {
+        intrinsic!(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), first(count), from))
+    }
+
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, x: __m512, count: usize) {
+        intrinsic!(_mm512_mask_storeu_ps(to, first(count), x))
+    }
+}

@@ -1,0 +1,91 @@
+//! Vectors of float32 over the instruction sets.
+//!
+//! A type that implements [`Simd`] is a token: it is only made inside the `run` of its set, so holding one proves that
+//! the CPU has the instructions, and its arithmetic is safe to call. Everything between `run` and an intrinsic must be
+//! `#[inline(always)]`, or the compiler emits a call per instruction.
+
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod neon;
+mod scalar;
+
+pub(super) use scalar::Scalar;
+
+/// Work that is compiled once per instruction set.
+pub(crate) trait Operation {
+    type Output;
+
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+pub(crate) trait Simd: Copy {
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Vector registers: a tile of accumulators has to fit.
+    const REGISTERS: usize;
+
+    type F: Copy;
+
+    fn splat(self, x: f32) -> Self::F;
+
+    /// # Safety
+    /// `from` is valid for reads of `LANES` numbers; no alignment is asked for.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+
+    /// # Safety
+    /// `to` is valid for writes of `LANES` numbers.
+    unsafe fn store(self, to: *mut f32, x: Self::F);
+
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+
+    /// `a * b + c`, rounded once where the set can.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+
+    /// To the nearest integer, as a float.
+    fn round(self, x: Self::F) -> Self::F;
+
+    /// `2^n` for an integer-valued `n` in -127..=127; -127 gives 0.
+    fn pow2(self, n: Self::F) -> Self::F;
+
+    /// The sum of all lanes, always in the same order.
+    fn sum(self, x: Self::F) -> f32;
+
+    /// The largest lane.
+    fn largest(self, x: Self::F) -> f32;
+
+    /// The first `count <= LANES` numbers; the other lanes are `fill`.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `count` numbers.
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize, fill: f32) -> Self::F {
+        let mut lanes = [fill; 16];
+        // SAFETY: the caller vouches for `count` numbers; no set has more than 16 lanes.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+            self.load(lanes.as_ptr())
+        }
+    }
+
+    /// Writes the first `count <= LANES` lanes.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `count` numbers.
+    #[inline(always)]
+    unsafe fn store_first(self, to: *mut f32, x: Self::F, count: usize) {
+        let mut lanes = [0.0; 16];
+        // SAFETY: no set has more than 16 lanes; the caller vouches for `count` numbers.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), x);
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+        }
+    }
+}

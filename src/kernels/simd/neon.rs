@@ -1,0 +1,104 @@
+//! 128-bit vectors of every 64-bit Arm CPU.
+
+use std::arch::aarch64::*;
+
+use super::{Operation, Simd};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Neon(());
+
+/// # Safety
+/// The CPU has NEON.
+#[target_feature(enable = "neon")]
+pub(crate) unsafe fn run<O: Operation>(operation: O) -> O::Output {
+    operation.run(Neon(()))
+}
+
+// SAFETY of every block below: a `Neon` exists only inside `run`, so the CPU has the instructions; memory is the
+// caller's to vouch for where a function is unsafe itself.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: see above.
+        unsafe { $call }
+    };
+}
+
+impl Simd for Neon {
+    const LANES: usize = 4;
+    const REGISTERS: usize = 32;
+
+    type F = float32x4_t;
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        intrinsic!(vdupq_n_f32(x))
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> float32x4_t {
+        intrinsic!(vld1q_f32(from))
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, x: float32x4_t) {
+        intrinsic!(vst1q_f32(to, x))
+    }
+
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vaddq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vsubq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vmulq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vdivq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vminq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        intrinsic!(vmaxq_f32(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        intrinsic!(vfmaq_f32(c, a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, x: float32x4_t) -> float32x4_t {
+        intrinsic!(vrndnq_f32(x))
+    }
+
+    #[inline(always)]
+    fn pow2(self, n: float32x4_t) -> float32x4_t {
+        intrinsic!({
+            let exponent = vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(exponent))
+        })
+    }
+
+    #[inline(always)]
+    fn sum(self, x: float32x4_t) -> f32 {
+        intrinsic!(vaddvq_f32(x))
+    }
+
+    #[inline(always)]
+    fn largest(self, x: float32x4_t) -> f32 {
+        intrinsic!(vmaxvq_f32(x))
+    }
+}
