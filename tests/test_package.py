@@ -1,0 +1,45 @@
+"""What an installed votive carries, and what importing it costs."""
+
+import importlib.metadata
+import importlib.resources
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+import votive
+
+
+def test_import_loads_nothing_heavy():
+    code = "import json, sys, votive; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    modules = {name.partition(".")[0] for name in json.loads(run.stdout)}
+    assert "votive" in modules
+    assert not modules & {"tqdm", "pandas", "pyarrow", "torch"}
+
+
+@pytest.mark.parametrize("name", ["py.typed", "_core.pyi"])
+def test_types_are_installed(name):
+    assert importlib.resources.files("votive").joinpath(name).is_file()
+
+
+def test_version_is_the_distributions():
+    assert votive.__version__ == importlib.metadata.version("votive")
+
+
+def public_objects():
+    """Everything that ``votive.__all__`` names, and the public members of the classes among it."""
+    for name in votive.__all__:
+        value = getattr(votive, name)
+        yield name, value
+        if inspect.isclass(value):
+            for member in vars(value):
+                if not member.startswith("_"):
+                    yield f"{name}.{member}", getattr(value, member)
+
+
+def test_all_that_is_public_is_documented():
+    documented = {name: bool(inspect.getdoc(value)) for name, value in public_objects()}
+    assert documented
+    assert [name for name, has_doc in documented.items() if not has_doc] == []
