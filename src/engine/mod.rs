@@ -1,1 +1,6 @@
-//! to come
+//! Models at work: the objects that Python sees, and the threads that they share.
+
+mod embedder;
+mod pool;
+
+pub use embedder::{Embedder, LoadOptions, Report, Request, TokenEmbeddings};

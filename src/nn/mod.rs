@@ -1,1 +1,23 @@
-//! to come
+//! The blocks that models are made of.
+//!
+//! Each has two bodies of the same meaning: a portable one made of candle operations, for every device that candle
+//! knows, and one for the CPU over [`crate::kernels`]. Hidden states are tensors `[tokens, hidden]`, packed: a block that
+//! must know where a text ends takes the cumulative lengths.
+
+mod add_norm;
+mod attention;
+mod cpu;
+mod embedding;
+mod linear;
+mod loader;
+mod mlp;
+
+pub use add_norm::AddNorm;
+pub use attention::Attention;
+pub use embedding::Embedding;
+pub use linear::Linear;
+pub use loader::{Body, Loader};
+pub use mlp::Mlp;
+
+#[cfg(test)]
+mod testing;

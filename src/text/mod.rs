@@ -1,1 +1,9 @@
-//! to come
+//! From strings to packed tokens.
+
+mod batch;
+mod plan;
+mod tokenizer;
+
+pub use batch::PackedBatch;
+pub use plan::plan;
+pub use tokenizer::{Tokenizer, Tokens};

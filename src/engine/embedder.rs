@@ -1,0 +1,365 @@
+//! Texts in, rows of one array out.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use candle_core::{Storage, Tensor};
+
+use crate::config::SentenceTransformersConfig;
+use crate::engine::pool::{Check, Pool};
+use crate::hub::{ModelFolder, Weights};
+use crate::models::{self, Encoder};
+use crate::nn::Body;
+use crate::pipeline::{Chunk, Pipeline};
+use crate::text::{PackedBatch, Tokenizer, Tokens, plan};
+use crate::{Error, Result, device};
+
+/// Tokens that one thread computes at a time: enough to use every weight many times while it is in the cache, few enough
+/// that what lies between two layers stays there too.
+const PASS_TOKENS: usize = 512;
+
+/// Below this many tokens per thread, fetching the weights takes longer than computing with them, and threads do better
+/// to share them.
+const SHARED_TOKENS: usize = 64;
+
+/// Texts are tokenized this many, or this many bytes of them, ahead of the network: so memory stays bounded.
+const WINDOW_TEXTS: usize = 4096;
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// Bytes of text that one thread tokenizes at a time.
+const TOKENIZE_BYTES: usize = 16 << 10;
+
+/// How a model is loaded.
+#[derive(Debug, Default)]
+pub struct LoadOptions {
+    /// "auto" or a device's name.
+    pub device: String,
+    /// "auto" or a type's name.
+    pub dtype: String,
+    /// In tokens, instead of what the model's files say.
+    pub max_seq_length: Option<usize>,
+    pub num_threads: Option<usize>,
+}
+
+/// What is wanted of some texts.
+#[derive(Debug, Default)]
+pub struct Request<'a> {
+    /// Comes before every text.
+    pub prompt: &'a str,
+    /// The most texts in a pass.
+    pub batch_size: Option<usize>,
+    /// Scale embeddings to length 1, after they are truncated.
+    pub normalize: bool,
+}
+
+/// What a call did.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    pub texts: usize,
+    pub tokens: usize,
+    /// Rows whose text was longer than the model takes.
+    pub truncated: Vec<usize>,
+    pub time: Duration,
+}
+
+/// Everything that is known of some texts, in the order of the caller.
+#[derive(Debug, Default)]
+pub struct TokenEmbeddings {
+    pub tokens: Vec<Tokens>,
+    /// `[all tokens, hidden]`
+    pub hidden: Vec<f32>,
+    /// `[texts, dimension]`
+    pub embeddings: Vec<f32>,
+}
+
+/// A model that turns texts into vectors. Shared freely between threads; no call waits for another.
+pub struct Embedder {
+    folder: ModelFolder,
+    config: SentenceTransformersConfig,
+    body: Body,
+    tokenizer: Tokenizer,
+    /// 0: no limit.
+    max_seq_length: AtomicUsize,
+    encoder: Box<dyn Encoder>,
+    pipeline: Pipeline,
+    pool: Pool,
+}
+
+/// Texts of one pass, and where their results go.
+struct Job<'a> {
+    texts: Vec<&'a Tokens>,
+    /// `[dimension]` each
+    rows: Vec<&'a mut [f32]>,
+    /// `[tokens, hidden]` each; empty where nobody wants them.
+    hidden: Vec<&'a mut [f32]>,
+}
+
+impl Embedder {
+    pub fn load(folder: ModelFolder, options: &LoadOptions) -> Result<Self> {
+        match options.dtype.as_str() {
+            "auto" | "float32" => {}
+            "float16" | "bfloat16" | "int8" => {
+                let message = format!("{:?} is not supported by this version; accepted: auto, float32", options.dtype);
+                return Err(Error::argument("dtype", message));
+            }
+            other => {
+                return Err(Error::argument("dtype", format!("{other:?} is not a type; accepted: auto, float32")));
+            }
+        }
+        let body = device::choose(&options.device)?;
+        let pool = Pool::new(options.num_threads)?;
+        let config = SentenceTransformersConfig::read(&folder)?;
+        let tokenizer = Tokenizer::load(&folder, &config.transformer)?;
+        let weights = Weights::open(&folder, &config.transformer.path)?;
+        let encoder = models::load(&folder, &config.transformer, &weights, &body)?;
+        weights.release();
+        if let Some((id, token)) = tokenizer.largest_id()
+            && id as usize >= encoder.vocab_size()
+        {
+            let rows = encoder.vocab_size();
+            let message = format!("token {token:?} has id {id}, but the model's embedding table has {rows} rows");
+            return Err(Error::model("tokenizer.json", message));
+        }
+        let pipeline = Pipeline::load(&folder, &config.modules, encoder.hidden_size())?;
+        let embedder =
+            Self { folder, body, tokenizer, max_seq_length: AtomicUsize::new(0), encoder, pipeline, pool, config };
+        match options.max_seq_length {
+            Some(length) => embedder.set_max_seq_length(length)?,
+            None => embedder
+                .max_seq_length
+                .store(embedder.config.transformer.max_seq_length.unwrap_or(0), Ordering::Relaxed),
+        }
+        Ok(embedder)
+    }
+
+    /// Where the model's files are.
+    pub fn folder(&self) -> &ModelFolder {
+        &self.folder
+    }
+
+    /// What the model's files say of prompts and similarity.
+    pub fn config(&self) -> &SentenceTransformersConfig {
+        &self.config
+    }
+
+    /// What computes.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Width of an embedding.
+    pub fn dimension(&self) -> usize {
+        self.pipeline.dimension()
+    }
+
+    /// Width of a token's hidden state.
+    pub fn hidden_size(&self) -> usize {
+        self.encoder.hidden_size()
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    /// The most tokens of a text, special ones included; None for no limit.
+    pub fn max_seq_length(&self) -> Option<usize> {
+        Some(self.max_seq_length.load(Ordering::Relaxed)).filter(|&length| length > 0)
+    }
+
+    pub fn set_max_seq_length(&self, length: usize) -> Result<()> {
+        if let Some(limit) = self.config.transformer.architecture.position_limit()
+            && length > limit
+        {
+            return Err(Error::argument(
+                "max_seq_length",
+                format!("{length} is more than the {limit} positions that the model has"),
+            ));
+        }
+        self.tokenizer.set_max_length(length)?;
+        self.max_seq_length.store(length, Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.token(id)
+    }
+
+    /// Writes the embedding of `texts[i]` to the `i`-th part of `out`, `[texts, width]` with a width up to the dimension: a smaller one
+    /// keeps the first elements. `progress` is told on this thread, every now and then, how many texts are done; its error ends the call.
+    pub fn encode(
+        &self,
+        texts: &[&str],
+        request: &Request,
+        out: &mut [f32],
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Report> {
+        let start = Instant::now();
+        let mut report = Report { texts: texts.len(), ..Report::default() };
+        let width = out.len() / texts.len().max(1);
+        let mut rest = out;
+        let mut done = 0;
+        for window in windows(texts) {
+            let (rows, next) = rest.split_at_mut(window.len() * width);
+            rest = next;
+            let check = || progress(done);
+            let tokens = self.tokenize(window, request.prompt, &check)?;
+            report.tokens += tokens.iter().map(Tokens::len).sum::<usize>();
+            report.truncated.extend((done..).zip(&tokens).filter(|(_, tokens)| tokens.truncated).map(|(row, _)| row));
+            self.compute(&tokens, request, rows.chunks_mut(width.max(1)).collect(), vec![], &|n| progress(done + n))?;
+            done += window.len();
+        }
+        progress(done)?;
+        report.time = start.elapsed();
+        Ok(report)
+    }
+
+    /// The hidden states of all tokens beside the embeddings.
+    pub fn encode_tokens(
+        &self,
+        texts: &[&str],
+        request: &Request,
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<(TokenEmbeddings, Report)> {
+        let start = Instant::now();
+        let tokens = self.tokenize(texts, request.prompt, &|| progress(0))?;
+        let lengths = tokens.iter().map(Tokens::len);
+        let report = Report {
+            texts: texts.len(),
+            tokens: lengths.clone().sum(),
+            truncated: (0..).zip(&tokens).filter(|(_, tokens)| tokens.truncated).map(|(row, _)| row).collect(),
+            time: Duration::ZERO,
+        };
+        let mut hidden = vec![0.0; report.tokens * self.hidden_size()];
+        let mut embeddings = vec![0.0; texts.len() * self.dimension()];
+        let mut rest = hidden.as_mut_slice();
+        let parts = lengths.map(|len| {
+            let (part, next) = std::mem::take(&mut rest).split_at_mut(len * self.hidden_size());
+            rest = next;
+            part
+        });
+        let (parts, rows) = (parts.collect(), embeddings.chunks_mut(self.dimension()).collect());
+        self.compute(&tokens, request, rows, parts, progress)?;
+        progress(texts.len())?;
+        Ok((TokenEmbeddings { tokens, hidden, embeddings }, Report { time: start.elapsed(), ..report }))
+    }
+
+    /// The tokens of each text after `prompt`.
+    pub fn tokenize(&self, texts: &[&str], prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
+        let mut tokens: Vec<Option<Tokens>> = vec![None; texts.len()];
+        let mut jobs = Vec::new();
+        let (mut texts, mut slots) = (texts, tokens.as_mut_slice());
+        while !texts.is_empty() {
+            let mut bytes = 0;
+            let fits = |text: &&&str| {
+                bytes += text.len();
+                bytes <= TOKENIZE_BYTES
+            };
+            let count = texts.iter().take_while(fits).count().max(1);
+            let (now, later) = texts.split_at(count);
+            let (now_slots, later_slots) = slots.split_at_mut(count);
+            jobs.push((now, now_slots));
+            (texts, slots) = (later, later_slots);
+        }
+        self.pool.spread(jobs, check, |(texts, slots), pulse| {
+            let mut joined = String::new();
+            for (text, slot) in texts.iter().zip(slots) {
+                pulse()?;
+                let text = if prompt.is_empty() {
+                    text
+                } else {
+                    joined.clear();
+                    joined.extend([prompt, text]);
+                    joined.as_str()
+                };
+                *slot = Some(self.tokenizer.tokenize(text)?);
+            }
+            Ok(())
+        })?;
+        Ok(tokens.into_iter().map(|tokens| tokens.expect("every job was done")).collect())
+    }
+
+    fn compute(
+        &self,
+        tokens: &[Tokens],
+        request: &Request,
+        rows: Vec<&mut [f32]>,
+        hidden: Vec<&mut [f32]>,
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<()> {
+        let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
+        let threads = self.pool.threads();
+        let share = lengths.iter().sum::<usize>().div_ceil(threads);
+        let passes = plan(&lengths, share.clamp(SHARED_TOKENS, PASS_TOKENS), request.batch_size.unwrap_or(usize::MAX));
+        let prompt_tokens = match self.pipeline.excludes_prompt() && !request.prompt.is_empty() {
+            true => self.tokenizer.prompt_tokens(request.prompt)?,
+            false => 0,
+        };
+        let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
+        let mut hidden: Vec<_> = hidden.into_iter().map(Some).collect();
+        let jobs: Vec<Job> = passes
+            .iter()
+            .map(|pass| Job {
+                texts: pass.iter().map(|&i| &tokens[i]).collect(),
+                rows: pass.iter().filter_map(|&i| rows[i].take()).collect(),
+                hidden: pass.iter().filter_map(|&i| hidden.get_mut(i)?.take()).collect(),
+            })
+            .collect();
+        let done = AtomicUsize::new(0);
+        let check = || progress(done.load(Ordering::Relaxed));
+        let work = |job: Job, pulse: Check<'_>| {
+            let texts = job.texts.len();
+            self.pass(job, prompt_tokens, request.normalize, pulse)?;
+            done.fetch_add(texts, Ordering::Relaxed);
+            Ok(())
+        };
+        if jobs.len() < threads { self.pool.gather(jobs, &check, work) } else { self.pool.spread(jobs, &check, work) }
+    }
+
+    fn pass(&self, job: Job, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {
+        let Job { texts, mut rows, hidden: parts } = job;
+        let batch = PackedBatch::new(texts.into_iter());
+        let hidden = match batch.tokens() {
+            0 => Tensor::zeros((0, self.hidden_size()), candle_core::DType::F32, &candle_core::Device::Cpu)?,
+            _ => self.encoder.forward(&batch, pulse)?,
+        };
+        read(&hidden, |hidden| {
+            let chunk = Chunk { hidden, offsets: &batch.offsets, ids: &batch.ids, prompt_tokens };
+            self.pipeline.apply(&chunk, normalize, &mut rows);
+            let mut rest = hidden;
+            for part in parts {
+                let (now, later) = rest.split_at(part.len());
+                part.copy_from_slice(now);
+                rest = later;
+            }
+        })
+    }
+}
+
+/// Cuts texts so that neither their number nor their bytes are large; a longer text is a window of its own.
+fn windows<'a, 't>(texts: &'a [&'t str]) -> impl Iterator<Item = &'a [&'t str]> {
+    let mut rest = texts;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |text: &&&str| {
+            bytes += text.len();
+            bytes <= WINDOW_BYTES
+        };
+        let count = rest.iter().take(WINDOW_TEXTS).take_while(fits).count().max(1).min(rest.len());
+        let (window, later) = rest.split_at(count);
+        rest = later;
+        (!window.is_empty()).then_some(window)
+    })
+}
+
+/// Lends the values of a contiguous float32 tensor, without a copy where they are in this machine's memory.
+fn read(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(values), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        && let Ok(values) = values.as_slice::<f32>()
+    {
+        f(&values[start..end]);
+        return Ok(());
+    }
+    f(&tensor.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1()?);
+    Ok(())
+}

@@ -1,0 +1,223 @@
+//! The worker threads of one object.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::kernels::{Crew, FlushDenormals};
+use crate::{Error, Result};
+
+/// How often a caller is asked whether to go on.
+const PULSE: Duration = Duration::from_millis(50);
+
+/// Asks a caller whether its job should go on; an error ends the job and is given back.
+pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
+
+/// Threads of one object, started on first use, and started anew in a child of `fork()`, where none survives.
+pub(super) struct Pool {
+    threads: usize,
+    running: ArcSwapOption<Running>,
+}
+
+struct Running {
+    process: u32,
+    workers: Arc<ThreadPool>,
+}
+
+impl Pool {
+    /// `threads`: the number asked for, else `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, else the CPUs
+    /// that this process may use.
+    pub(super) fn new(threads: Option<usize>) -> Result<Self> {
+        let threads = match threads {
+            Some(0) => return Err(Error::argument("num_threads", "0 threads cannot work; give 1 or more, or None")),
+            Some(threads) => threads,
+            None => from_environment().unwrap_or_else(available),
+        };
+        Ok(Self { threads, running: ArcSwapOption::empty() })
+    }
+
+    pub(super) fn threads(&self) -> usize {
+        self.threads
+    }
+
+    fn workers(&self) -> Result<Arc<ThreadPool>> {
+        let process = std::process::id();
+        if let Some(running) = self.running.load().as_ref().filter(|running| running.process == process) {
+            return Ok(running.workers.clone());
+        }
+        // No lock, since a child could inherit it taken: two callers at once start two pools, and one of them is dropped when
+        // its caller is done.
+        let workers = ThreadPoolBuilder::new()
+            .num_threads(self.threads)
+            .thread_name(|i| format!("votive-{i}"))
+            .start_handler(|_| std::mem::forget(FlushDenormals::new()))
+            .build()
+            .map_err(|error| Error::Device { message: format!("cannot start {} threads: {error}", self.threads) })?;
+        let workers = Arc::new(workers);
+        let before = self.running.swap(Some(Arc::new(Running { process, workers: workers.clone() })));
+        if let Some(before) = before.filter(|before| before.process != process) {
+            // Its threads are not in this process: dropping it would wait for them.
+            std::mem::forget(before);
+        }
+        Ok(workers)
+    }
+
+    /// Does every job, several at a time, each on one thread; `work` gets a pulse that it calls now and then. The first error ends
+    /// all of it.
+    pub(super) fn spread<J: Send>(
+        &self,
+        jobs: Vec<J>,
+        check: Check<'_>,
+        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        let crew = self.threads.min(jobs.len());
+        if crew <= 1 {
+            let pulse = pulse(check);
+            let _flush = FlushDenormals::new();
+            return jobs.into_iter().try_for_each(|job| work(job, &pulse));
+        }
+        let queue = Mutex::new(jobs.into_iter());
+        let stopped = AtomicBool::new(false);
+        let failure = OnceLock::new();
+        let fail = |error| {
+            stopped.store(true, Ordering::Relaxed);
+            // Only the first error counts.
+            let _ = failure.set(error);
+        };
+        let pulse = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
+        let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        self.workers()?.in_place_scope(|scope| {
+            // Nothing is sent: the channel closes when the last worker has dropped its end.
+            let (working, all_done) = channel::<()>();
+            for _ in 0..crew {
+                let working = working.clone();
+                let (work, next, pulse, fail) = (&work, &next, &pulse, &fail);
+                scope.spawn(move |_| {
+                    let _working = working;
+                    while pulse().is_ok()
+                        && let Some(job) = next()
+                    {
+                        if let Err(error) = work(job, pulse) {
+                            fail(error);
+                        }
+                    }
+                });
+            }
+            drop(working);
+            while let Err(RecvTimeoutError::Timeout) = all_done.recv_timeout(PULSE) {
+                if !stopped.load(Ordering::Relaxed)
+                    && let Err(error) = check()
+                {
+                    fail(error);
+                }
+            }
+        });
+        failure.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// Does the jobs one after the other on this thread, each shared out between all threads by its kernels.
+    pub(super) fn gather<J>(
+        &self,
+        jobs: Vec<J>,
+        check: Check<'_>,
+        work: impl Fn(J, Check<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let pulse = pulse(check);
+        let _flush = FlushDenormals::new();
+        let all = || jobs.into_iter().try_for_each(|job| work(job, &pulse));
+        if self.threads == 1 { all() } else { Crew::new(self.workers()?, self.threads).lend(all) }
+    }
+}
+
+/// Asks `check` when it was not asked for a while: it may have to wait for Python's lock.
+fn pulse(check: Check<'_>) -> impl Fn() -> Result<()> {
+    let last = Cell::new(Instant::now());
+    move || {
+        if last.get().elapsed() < PULSE {
+            return Ok(());
+        }
+        last.set(Instant::now());
+        check()
+    }
+}
+
+fn from_environment() -> Option<usize> {
+    ["VOTIVE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok()?.trim().parse().ok().filter(|&threads| threads > 0))
+}
+
+/// Respects affinity and, on Linux, the quota of the control group.
+fn available() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    fn patient() -> Result<()> {
+        Ok(())
+    }
+
+    fn impatient() -> Result<()> {
+        Err(Error::Interrupted)
+    }
+
+    #[test]
+    fn every_job_is_done_once() {
+        for threads in [1, 2, 5] {
+            let done: Vec<_> = (0..100).map(|_| AtomicUsize::new(0)).collect();
+            let pool = Pool::new(Some(threads)).unwrap();
+            let work = |i: usize, _: Check<'_>| {
+                done[i].fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            };
+            pool.spread((0..100).collect(), &patient, work).unwrap();
+            pool.gather((0..100).collect(), &patient, work).unwrap();
+            assert!(done.iter().all(|n| n.load(Ordering::Relaxed) == 2));
+        }
+    }
+
+    #[test]
+    fn the_first_error_is_given_back_and_ends_the_rest() {
+        let pool = Pool::new(Some(2)).unwrap();
+        let done = AtomicUsize::new(0);
+        let error = pool
+            .spread((0..10_000).collect(), &patient, |i: usize, _| {
+                done.fetch_add(1, Ordering::Relaxed);
+                if i == 3 { Err(Error::argument("texts", "bad")) } else { Ok(()) }
+            })
+            .unwrap_err();
+        assert!(matches!(error, Error::Argument { .. }));
+        assert!(done.into_inner() < 10_000);
+    }
+
+    #[test]
+    fn a_caller_that_gives_up_is_heard() {
+        for threads in [1, 2] {
+            let endless = |_: usize, pulse: Check<'_>| -> Result<()> {
+                loop {
+                    pulse()?;
+                    std::thread::yield_now();
+                }
+            };
+            let pool = Pool::new(Some(threads)).unwrap();
+            assert!(matches!(pool.spread(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
+            assert!(matches!(pool.gather(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
+            // And the pool works as before.
+            pool.spread(vec![0, 1], &patient, |_, _| Ok(())).unwrap();
+        }
+    }
+
+    #[test]
+    fn no_threads_are_refused() {
+        assert!(matches!(Pool::new(Some(0)), Err(Error::Argument { name: "num_threads", .. })));
+    }
+}

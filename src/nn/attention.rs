@@ -1,0 +1,93 @@
+//! Self-attention over packed texts.
+
+use candle_core::{D, DType, Device, Tensor};
+
+use crate::Result;
+use crate::kernels::{self, Isa, Mask};
+use crate::nn::{Body, cpu};
+
+/// Scaled dot-product attention; which token sees which is the layer's property, together with where texts end.
+pub struct Attention {
+    shape: kernels::Attention,
+    isa: Option<Isa>,
+}
+
+impl Attention {
+    /// `scale` multiplies the scores: `1 / sqrt(head_dim)` unless the model says otherwise.
+    pub fn new(body: &Body, heads: usize, head_dim: usize, scale: f32, mask: Mask) -> Self {
+        let isa = match body {
+            Body::Cpu(isa) => Some(*isa),
+            Body::Portable { .. } => None,
+        };
+        Self { shape: kernels::Attention { heads, head_dim, scale, mask }, isa }
+    }
+
+    /// `qkv [tokens, 3 * heads * head_dim]` (a token's queries, keys and values one after the other) to
+    /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths.
+    pub fn forward(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+        let hidden = self.shape.heads * self.shape.head_dim;
+        match self.isa {
+            Some(isa) => Ok(cpu::map(qkv, hidden, |qkv, out| kernels::attention(isa, &self.shape, qkv, offsets, out))?),
+            None => self.portable(qkv, offsets),
+        }
+    }
+
+    /// One text after the other, each a rectangle of its own.
+    fn portable(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+        let kernels::Attention { heads, head_dim, scale, mask } = self.shape;
+        let mut texts = Vec::new();
+        for pair in offsets.windows(2).filter(|pair| pair[0] < pair[1]) {
+            let len = (pair[1] - pair[0]) as usize;
+            // [3, heads, len, head_dim]
+            let parts = qkv
+                .narrow(0, pair[0] as usize, len)?
+                .reshape((len, 3, heads, head_dim))?
+                .permute((1, 2, 0, 3))?
+                .contiguous()?;
+            let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
+            let scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? * f64::from(scale))?;
+            let scores = match mask_tensor(mask, len, scores.device())? {
+                Some(mask) => scores.broadcast_add(&mask)?,
+                None => scores,
+            };
+            let weights = candle_nn::ops::softmax(&scores, D::Minus1)?.to_dtype(v.dtype())?;
+            let out = weights.matmul(&v)?.transpose(0, 1)?.reshape((len, heads * head_dim))?;
+            texts.push(out);
+        }
+        match texts.is_empty() {
+            true => Ok(Tensor::zeros((0, heads * head_dim), qkv.dtype(), qkv.device())?),
+            false => Ok(Tensor::cat(&texts, 0)?),
+        }
+    }
+}
+
+/// 0 where a query (row) sees a key (column), else -inf; None where all see all.
+fn mask_tensor(mask: Mask, len: usize, device: &Device) -> Result<Option<Tensor>> {
+    let sees = |query: usize, key: usize| match mask {
+        Mask::Full => true,
+        Mask::Causal => key <= query,
+        Mask::Window(reach) => key.abs_diff(query) <= reach,
+    };
+    if mask == Mask::Full {
+        return Ok(None);
+    }
+    let values: Vec<f32> =
+        (0..len * len).map(|i| if sees(i / len, i % len) { 0.0 } else { f32::NEG_INFINITY }).collect();
+    Ok(Some(Tensor::from_vec(values, (len, len), device)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+
+    #[test]
+    fn bodies_agree_for_every_mask() {
+        for mask in [Mask::Full, Mask::Causal, Mask::Window(3)] {
+            assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
+                let attention = Attention::new(at.body(), 5, 8, 0.35, mask);
+                attention.forward(&x.tensor(&[20, 120])?, &[0, 1, 8, 8, 20])
+            });
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Running kernels as candle operations: tensors in, slices to the kernel, a tensor out.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+
+/// `kernel(x, out)` for a contiguous float32 `x [rows, _]` and a new `out [rows, columns]`.
+pub(super) fn map(x: &Tensor, columns: usize, kernel: impl Fn(&[f32], &mut [f32])) -> Result<Tensor> {
+    x.apply_op1_no_bwd(&Map { columns, kernel })
+}
+
+/// `kernel(x, y, out)` for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
+pub(super) fn zip(x: &Tensor, y: &Tensor, kernel: impl Fn(&[f32], &[f32], &mut [f32])) -> Result<Tensor> {
+    x.apply_op2_no_bwd(y, &Zip { kernel })
+}
+
+struct Map<F> {
+    columns: usize,
+    kernel: F,
+}
+
+impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for Map<F> {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let rows = layout.dims()[0];
+        let mut out = vec![0.0; rows * self.columns];
+        (self.kernel)(slice(storage, layout)?, &mut out);
+        Ok((CpuStorage::F32(out), Shape::from((rows, self.columns))))
+    }
+}
+
+struct Zip<F> {
+    kernel: F,
+}
+
+impl<F: Fn(&[f32], &[f32], &mut [f32])> CustomOp2 for Zip<F> {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, x_at: &Layout, y: &CpuStorage, y_at: &Layout) -> Result<(CpuStorage, Shape)> {
+        let mut out = vec![0.0; x_at.shape().elem_count()];
+        (self.kernel)(slice(x, x_at)?, slice(y, y_at)?, &mut out);
+        Ok((CpuStorage::F32(out), x_at.shape().clone()))
+    }
+}
+
+fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else { bail!("kernels take contiguous tensors") };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}

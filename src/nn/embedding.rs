@@ -1,0 +1,82 @@
+//! The input of a transformer: rows of several tables, added and normalized.
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::kernels::embed;
+use crate::nn::add_norm::Norm;
+use crate::nn::loader::tensor;
+use crate::nn::{Body, Loader};
+
+/// `norm(sum over tables of table[ids])`.
+pub struct Embedding {
+    tables: Tables,
+    norm: Norm,
+    hidden: usize,
+}
+
+enum Tables {
+    /// `[rows, hidden]` each.
+    Cpu(Vec<Vec<f32>>),
+    Portable(Vec<Tensor>),
+}
+
+impl Embedding {
+    /// `tables`: the place of each and its number of rows; each has `weight [rows, hidden]`.
+    pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f64) -> Result<Self> {
+        let values = tables.iter().map(|(at, rows)| at.values("weight", &[*rows, hidden]));
+        let tables = match norm.body() {
+            Body::Cpu(_) => Tables::Cpu(values.map(|table| Ok(table?.into_owned())).collect::<Result<_>>()?),
+            Body::Portable { device, dtype } => Tables::Portable(
+                values
+                    .zip(tables)
+                    .map(|(table, (_, rows))| tensor(&table?, &[*rows, hidden], device, *dtype))
+                    .collect::<Result<_>>()?,
+            ),
+        };
+        Ok(Self { tables, norm: Norm::load(norm, hidden, eps)?, hidden })
+    }
+
+    /// `ids`: for each table, `[tokens]` rows of it, all of them there. Gives `[tokens, hidden]`.
+    pub fn forward(&self, ids: &[&[u32]]) -> Result<Tensor> {
+        let tokens = ids[0].len();
+        Ok(match (&self.tables, &self.norm) {
+            (Tables::Cpu(tables), Norm::Cpu { isa, norm }) => {
+                let rows: Vec<_> = tables.iter().map(Vec::as_slice).zip(ids.iter().copied()).collect();
+                let mut out = vec![0.0; tokens * self.hidden];
+                embed(*isa, &rows, Some(norm), self.hidden, &mut out);
+                Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
+            }
+            (Tables::Portable(tables), Norm::Portable { weight, bias, eps }) => {
+                let mut rows = tables
+                    .iter()
+                    .zip(ids)
+                    .map(|(table, ids)| table.index_select(&Tensor::from_slice(ids, tokens, table.device())?, 0));
+                let first = rows.next().expect("an embedding has a table")?;
+                let sum = rows.try_fold(first, |sum, row| sum + row?)?;
+                Norm::portable(&sum, weight, bias, *eps)?
+            }
+            _ => unreachable!("tables and norm are loaded with one body"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+
+    #[test]
+    fn bodies_agree() {
+        let checkpoint = Checkpoint::random(&[
+            ("words.weight", &[11, 20]),
+            ("places.weight", &[5, 20]),
+            ("norm.weight", &[20]),
+            ("norm.bias", &[20]),
+        ]);
+        assert_bodies_agree(&checkpoint, |at, _| {
+            let tables = [(at.at("words"), 11), (at.at("places"), 5)];
+            Embedding::load(&tables, &at.at("norm"), 20, 1e-12)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
+        });
+    }
+}

@@ -1,0 +1,73 @@
+//! A linear layer.
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::kernels::{Activation, Matrix};
+use crate::nn::loader::tensor;
+use crate::nn::{Body, Loader, cpu};
+
+/// `x · weightᵀ + bias`.
+pub enum Linear {
+    Cpu(Matrix),
+    /// `weight [n, k]`, `bias [n]`.
+    Portable {
+        weight: Tensor,
+        bias: Option<Tensor>,
+    },
+}
+
+impl Linear {
+    /// Several layers of the same input as one: each part has `weight [n, k]` and, where `bias`, `bias [n]`, and gives the
+    /// next `n` columns of the output.
+    pub fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
+        let (device, dtype) = match parts[0].body() {
+            Body::Cpu(isa) => return Ok(Self::Cpu(Loader::matrix(*isa, parts, n, k, bias)?)),
+            Body::Portable { device, dtype } => (device, *dtype),
+        };
+        let (mut weights, mut biases) = (Vec::new(), Vec::new());
+        for part in parts {
+            weights.push(tensor(&part.values("weight", &[n, k])?, &[n, k], device, dtype)?);
+            if bias {
+                biases.push(tensor(&part.values("bias", &[n])?, &[n], device, dtype)?);
+            }
+        }
+        let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };
+        Ok(Self::Portable { weight: Tensor::cat(&weights, 0)?, bias })
+    }
+
+    /// `x [tokens, k]` to `[tokens, n]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, Activation::Identity, out))?,
+            Self::Portable { weight, bias } => {
+                let y = x.matmul(&weight.t()?)?;
+                match bias {
+                    Some(bias) => y.broadcast_add(bias)?,
+                    None => y,
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+
+    #[test]
+    fn bodies_agree() {
+        let checkpoint = Checkpoint::random(&[
+            ("q.weight", &[13, 40]),
+            ("q.bias", &[13]),
+            ("k.weight", &[13, 40]),
+            ("k.bias", &[13]),
+        ]);
+        for bias in [true, false] {
+            assert_bodies_agree(&checkpoint, |at, x| {
+                Linear::load(&[at.at("q"), at.at("k")], 13, 40, bias)?.forward(&x.tensor(&[7, 40])?)
+            });
+        }
+    }
+}

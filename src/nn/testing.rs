@@ -1,0 +1,62 @@
+//! Comparing the two bodies of a block.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::Result;
+use crate::hub::{ModelFolder, Origin, Weights};
+use crate::kernels::Isa;
+use crate::nn::{Body, Loader};
+
+/// Largest absolute difference between bodies, for values of about 1.
+const DIFFERENCE: f32 = 5e-6;
+
+/// A checkpoint of random weights in a temporary folder.
+pub(super) struct Checkpoint {
+    _folder: tempfile::TempDir,
+    weights: Weights,
+}
+
+impl Checkpoint {
+    pub(super) fn random(tensors: &[(&str, &[usize])]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut random = Random(7);
+        let named: std::collections::HashMap<_, _> =
+            tensors.iter().map(|(name, shape)| (name.to_string(), random.tensor(shape).unwrap())).collect();
+        let named = if named.is_empty() { [("unused".to_owned(), random.tensor(&[1]).unwrap())].into() } else { named };
+        candle_core::safetensors::save(&named, folder.path().join("model.safetensors")).unwrap();
+        let weights = Weights::open(&ModelFolder::new(folder.path().to_owned(), Origin::Folder), "").unwrap();
+        Self { _folder: folder, weights }
+    }
+}
+
+/// Inputs in [-1, 1], the same for every body.
+pub(super) struct Random(u64);
+
+impl Random {
+    pub(super) fn tensor(&mut self, shape: &[usize]) -> Result<Tensor> {
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| {
+                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+            })
+            .collect();
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// Runs `block` with the portable body and with the CPU body of every instruction set, and compares what comes out.
+pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loader, &mut Random) -> Result<Tensor>) {
+    let run = |body: Body| -> (Vec<usize>, Vec<f32>) {
+        let y = block(&Loader::new(&checkpoint.weights, &body), &mut Random(1)).unwrap();
+        (y.dims().to_vec(), y.flatten_all().unwrap().to_vec1().unwrap())
+    };
+    let (shape, expected) = run(Body::Portable { device: Device::Cpu, dtype: DType::F32 });
+    assert!(expected.iter().any(|&x| x != 0.0));
+    for isa in Isa::available() {
+        let (dims, values) = run(Body::Cpu(isa));
+        assert_eq!(dims, shape);
+        for (a, b) in values.iter().zip(&expected) {
+            assert!((a - b).abs() <= DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
+        }
+    }
+}

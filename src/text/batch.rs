@@ -1,0 +1,62 @@
+//! Several texts as one run of tokens.
+
+use crate::text::Tokens;
+
+/// Texts one after the other, with no padding between them.
+#[derive(Debug, Default)]
+pub struct PackedBatch {
+    /// `[tokens]`
+    pub ids: Vec<u32>,
+    /// `[tokens]`: each token's place in its text, from 0.
+    pub positions: Vec<u32>,
+    /// `[tokens]`
+    pub type_ids: Vec<u32>,
+    /// `[texts + 1]`: cumulative lengths, from 0.
+    pub offsets: Vec<u32>,
+}
+
+impl PackedBatch {
+    pub fn new<'a>(texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
+        let tokens = texts.clone().map(Tokens::len).sum();
+        let mut batch = Self {
+            ids: Vec::with_capacity(tokens),
+            positions: Vec::with_capacity(tokens),
+            type_ids: Vec::with_capacity(tokens),
+            offsets: vec![0],
+        };
+        for text in texts {
+            batch.ids.extend(&text.ids);
+            batch.positions.extend(0..text.len() as u32);
+            match &text.type_ids {
+                Some(type_ids) => batch.type_ids.extend(type_ids),
+                None => batch.type_ids.resize(batch.ids.len(), 0),
+            }
+            batch.offsets.push(batch.ids.len() as u32);
+        }
+        batch
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_lie_one_after_the_other() {
+        let text = |ids: &[u32], type_ids: Option<&[u32]>| Tokens {
+            ids: ids.to_vec(),
+            type_ids: type_ids.map(<[u32]>::to_vec),
+            truncated: false,
+        };
+        let texts = [text(&[5, 6], None), text(&[], None), text(&[7, 8, 9], Some(&[0, 1, 1]))];
+        let batch = PackedBatch::new(texts.iter());
+        assert_eq!(batch.ids, [5, 6, 7, 8, 9]);
+        assert_eq!(batch.positions, [0, 1, 0, 1, 2]);
+        assert_eq!(batch.type_ids, [0, 0, 0, 1, 1]);
+        assert_eq!(batch.offsets, [0, 2, 2, 5]);
+    }
+}

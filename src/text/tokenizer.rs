@@ -1,0 +1,149 @@
+//! The tokenizer of a model, shared between threads.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
+use tokenizers::{TruncationDirection, TruncationParams};
+
+use crate::config::{TransformerConfig, TruncationSide};
+use crate::hub::ModelFolder;
+use crate::{Error, Result};
+
+/// The tokens of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokens {
+    pub ids: Vec<u32>,
+    /// None where all are 0.
+    pub type_ids: Option<Vec<u32>>,
+    /// Whether the text was longer than the model takes.
+    pub truncated: bool,
+}
+
+impl Tokens {
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
+
+/// `tokenizer.json`, with the truncation and padding that is stored in it replaced. Tokenizing takes no lock.
+pub struct Tokenizer {
+    inner: ArcSwap<tokenizers::Tokenizer>,
+    /// The file, relative to the model's folder.
+    file: String,
+    direction: TruncationDirection,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
+    pub fn load(folder: &ModelFolder, config: &TransformerConfig) -> Result<Self> {
+        let file = [config.path.as_str(), "tokenizer.json"].join(if config.path.is_empty() { "" } else { "/" });
+        let path = folder.file(&file)?.ok_or_else(|| {
+            let path = folder.root().join(&file).display().to_string();
+            Error::NotFound {
+                message: format!(
+                    "{path} is missing; votive reads tokenizers in this format only. Make it with transformers: \
+                     AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
+                ),
+            }
+        })?;
+        let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        let mut inner =
+            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| Error::model(&file, error.to_string()))?;
+        inner.with_padding(None);
+        if let Some(normalizer) = config.tokenizer.normalizer {
+            inner
+                .with_normalizer(Some(tokenizers::normalizers::BertNormalizer::new(
+                    true,
+                    normalizer.handle_chinese_chars,
+                    normalizer.strip_accents,
+                    normalizer.lowercase,
+                )))
+                .map_err(|error| Error::model(&file, error.to_string()))?;
+        }
+        if config.do_lower_case {
+            lowercase_first(&mut inner).map_err(|error| Error::model(&file, error.to_string()))?;
+        }
+        let stored = inner.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
+        let direction = match config.tokenizer.truncation_side {
+            None => stored,
+            Some(TruncationSide::Left) => TruncationDirection::Left,
+            Some(TruncationSide::Right) => TruncationDirection::Right,
+        };
+        inner.with_truncation(None).map_err(|error| Error::model(&file, error.to_string()))?;
+        let tokenizer = Self { inner: ArcSwap::from_pointee(inner), file, direction };
+        if let Some(length) = config.max_seq_length {
+            tokenizer.set_max_length(length)?;
+        }
+        Ok(tokenizer)
+    }
+
+    /// Cuts texts to `max_length` tokens, special ones included, from now on.
+    pub fn set_max_length(&self, max_length: usize) -> Result<()> {
+        let mut inner = tokenizers::Tokenizer::clone(&self.inner.load());
+        let special = special_tokens(&inner);
+        if max_length <= special {
+            let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
+            return Err(Error::argument("max_seq_length", message));
+        }
+        inner
+            .with_truncation(Some(TruncationParams { max_length, direction: self.direction, ..Default::default() }))
+            .map_err(|error| Error::model(&self.file, error.to_string()))?;
+        self.inner.store(Arc::new(inner));
+        Ok(())
+    }
+
+    /// The largest id that can come out, and its token.
+    pub fn largest_id(&self) -> Option<(u32, String)> {
+        self.inner.load().get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()
+    }
+
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.inner.load().id_to_token(id)
+    }
+
+    /// The tokens of `text`, special ones included.
+    pub fn tokenize(&self, text: &str) -> Result<Tokens> {
+        let encoding =
+            self.inner.load().encode_fast(text, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let type_ids = encoding.get_type_ids();
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: type_ids.iter().any(|&id| id != 0).then(|| type_ids.to_vec()),
+            truncated: !encoding.get_overflowing().is_empty(),
+        })
+    }
+
+    /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
+    /// the prompt alone, without the special token that ends it.
+    pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
+        let inner = self.inner.load();
+        let encoding = inner.encode_fast(prompt, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
+        Ok(encoding.len() - usize::from(ends_special))
+    }
+}
+
+/// Special tokens that the post-processor adds to a text.
+fn special_tokens(inner: &tokenizers::Tokenizer) -> usize {
+    inner.get_post_processor().map_or(0, |processor| tokenizers::PostProcessor::added_tokens(processor, false))
+}
+
+/// Puts a lowercasing step before the normalizer, unless one of its own steps is just that.
+fn lowercase_first(inner: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> {
+    let steps = match inner.get_normalizer() {
+        None => vec![],
+        Some(NormalizerWrapper::Sequence(sequence)) => sequence.as_ref().to_vec(),
+        Some(step) => vec![step.clone()],
+    };
+    if !steps.iter().any(|step| matches!(step, NormalizerWrapper::Lowercase(_))) {
+        let first = std::iter::once(NormalizerWrapper::Lowercase(Lowercase));
+        let steps = Sequence::new(first.chain(steps).collect());
+        inner.with_normalizer(Some(steps))?;
+    }
+    Ok(())
+}
