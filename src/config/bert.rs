@@ -38,7 +38,7 @@ impl BertConfig {
             type_vocab_size: size("type_vocab_size", 1 << 16, 2)?,
             layer_norm_eps: file.number("layer_norm_eps")?.unwrap_or(1e-12) as f32,
         };
-        if config.hidden_size % config.num_attention_heads != 0 {
+        if !config.hidden_size.is_multiple_of(config.num_attention_heads) {
             let (heads, hidden) = (config.num_attention_heads, config.hidden_size);
             return Err(file.error("num_attention_heads", format!("{heads} does not divide hidden_size, {hidden}")));
         }
