@@ -1,1 +1,65 @@
 //! Typed views of a model's JSON files.
+//!
+//! Rules and defaults are those of sentence-transformers 6.2 and transformers 5. Unknown keys are ignored; a value of
+//! the wrong type, or out of range, is an [`Error::Model`](crate::Error::Model) that names file and key.
+
+use crate::Result;
+
+mod architecture;
+mod bert;
+mod dense;
+mod json;
+mod modules;
+mod pooling;
+mod sentence_transformers;
+mod tokenizer;
+mod transformer;
+
+pub use architecture::Architecture;
+pub use bert::BertConfig;
+pub use dense::DenseConfig;
+pub use json::{Object, read_json};
+pub use modules::{Module, WordWeightsConfig};
+pub use pooling::{PoolingConfig, PoolingMode};
+pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
+pub use tokenizer::{BertNormalizer, TokenizerConfig, TruncationSide};
+pub use transformer::TransformerConfig;
+
+/// `name` in the subfolder `path` of a model; "" is the model's own folder.
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
+}
+
+/// Beyond any module's width.
+const MOST_FEATURES: usize = 1 << 20;
+
+/// A module may read and write other features than the embedding of the text; that is not supported.
+fn refuse_other_features(file: &Object) -> Result<()> {
+    for key in ["module_input_name", "module_output_name"] {
+        if let Some(name) = file.text(key)?.filter(|&name| name != "sentence_embedding") {
+            return Err(file.error(key, format!("\"{name}\" is not supported; \"sentence_embedding\" is")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod testing {
+    use tempfile::TempDir;
+
+    use crate::hub::{ModelFolder, Origin};
+
+    /// A folder with these files. The files are gone when the `TempDir` is dropped.
+    pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, ModelFolder) {
+        let root = TempDir::new().unwrap();
+        for (name, text) in files {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let folder = ModelFolder::new(root.path().to_owned(), Origin::Folder);
+        (root, folder)
+    }
+}
+#[cfg(test)]
+pub(crate) use testing::folder as test_folder;

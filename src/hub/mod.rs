@@ -2,6 +2,7 @@
 
 mod folder;
 mod mmap;
+mod safetensors;
 mod weights;
 
 pub use folder::{ModelFolder, Origin};

@@ -1,57 +1,234 @@
 //! A model's weights by name, read from memory-mapped safetensors.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
-use crate::Result;
+use bytemuck::Pod;
+use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::{bf16, f16};
+use safetensors::Dtype;
+use serde::Deserialize;
+
+use super::safetensors::{Entries, Extent, TensorFile};
 use crate::hub::ModelFolder;
+use crate::{Error, Result};
+
+#[cfg(target_endian = "big")]
+compile_error!("safetensors files are little-endian and are read in place");
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// The longest index that is read: far above any real one (a few megabytes), far below what would hurt.
+const MAX_INDEX_BYTES: u64 = 100_000_000;
 
 /// All tensors of a model, by name. Bytes stay in the page cache until somebody reads them.
-pub struct Weights {}
+pub struct Weights {
+    /// The file that stands for the whole in messages: the only one, or the index.
+    source: String,
+    files: Vec<TensorFile>,
+    /// For each tensor, its file's place in `files`.
+    file_of: BTreeMap<String, usize>,
+}
+
+/// `model.safetensors.index.json`.
+#[derive(Deserialize)]
+struct Index {
+    weight_map: Entries<String>,
+}
 
 impl Weights {
     /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names, in `subfolder` ("" for the
     /// root) of `folder`.
     pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
-        let _ = (folder, subfolder);
-        todo!()
+        let single = inside(subfolder, SINGLE);
+        if let Some(path) = folder.file(&single)? {
+            let file = TensorFile::open(&path, single.clone())?;
+            return Self::join(single, vec![file]);
+        }
+        let index = inside(subfolder, INDEX);
+        match folder.file(&index)? {
+            Some(path) => Self::open_shards(folder, subfolder, index, &path),
+            None => Err(no_safetensors(folder, subfolder)),
+        }
+    }
+
+    fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {
+        let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
+        if bytes > MAX_INDEX_BYTES {
+            return Err(Error::model(index, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
+        }
+        let json = fs::read(path).map_err(|source| Error::io(path, source))?;
+        let Index { weight_map: Entries(weight_map) } =
+            serde_json::from_slice(&json).map_err(|error| Error::model(&index, format!("unreadable: {error}")))?;
+
+        let mut shards: Vec<&str> = weight_map.values().map(String::as_str).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let mut files = Vec::with_capacity(shards.len());
+        for shard in shards {
+            let name = inside(subfolder, shard);
+            let outside = |_| Error::model(&index, format!("names {shard:?}, which is outside the model's folder"));
+            match folder.file(&name).map_err(outside)? {
+                Some(path) => files.push(TensorFile::open(&path, name)?),
+                None => return Err(Error::model(index, format!("names {shard:?}, and there is no such file"))),
+            }
+        }
+
+        let weights = Self::join(index, files)?;
+        for (tensor, shard) in &weight_map {
+            let found = weights.file_of.get(tensor).map(|&file| weights.files[file].name.as_str());
+            if found != Some(inside(subfolder, shard).as_str()) {
+                return Err(Error::model(
+                    weights.source,
+                    format!("says that tensor {tensor:?} is in {shard:?}, and it is not"),
+                ));
+            }
+        }
+        Ok(weights)
+    }
+
+    fn join(source: String, files: Vec<TensorFile>) -> Result<Self> {
+        let mut file_of = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            for name in file.tensors.keys() {
+                if let Some(other) = file_of.insert(name.clone(), index) {
+                    let other = &files[other].name;
+                    return Err(Error::model(&file.name, format!("tensor {name:?} is also in {other}")));
+                }
+            }
+        }
+        Ok(Self { source, files, file_of })
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        let _ = name;
-        todo!()
+        self.file_of.contains_key(name)
     }
 
+    /// The names of all tensors, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.file_of.keys().map(String::as_str)
     }
 
     /// The tensor `name`; an error names the file when it is absent, of another shape or not of a float type.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Weight<'_>> {
-        let _ = (name, shape);
-        todo!()
+        let weight = self.get_any(name)?;
+        if weight.shape() != shape {
+            let message = format!("tensor {name:?} has shape {:?}; the model's config needs {shape:?}", weight.shape());
+            return Err(Error::model(weight.file, message));
+        }
+        Ok(weight)
     }
 
     /// The tensor `name`, of whatever shape.
     pub fn get_any(&self, name: &str) -> Result<Weight<'_>> {
-        let _ = name;
-        todo!()
+        let Some((name, &index)) = self.file_of.get_key_value(name) else {
+            let some = self.names().next().map(|first| format!(" such as {first:?}")).unwrap_or_default();
+            let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
+            return Err(Error::model(&self.source, message));
+        };
+        let file = &self.files[index];
+        let Extent { dtype, shape, .. } = &file.tensors[name];
+        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+            let message = format!("tensor {name:?} has dtype {dtype}; accepted are F32, F16 and BF16");
+            return Err(Error::model(&file.name, message));
+        }
+        Ok(Weight { file: &file.name, name, dtype: *dtype, shape, bytes: file.bytes(&file.tensors[name]) })
+    }
+
+    /// Takes the files' pages out of this process's memory, for after the weights have been packed elsewhere. Reading
+    /// a tensor again brings its pages back.
+    pub fn release(&self) {
+        for file in &self.files {
+            file.release();
+        }
     }
 }
 
+fn inside(subfolder: &str, name: &str) -> String {
+    if subfolder.is_empty() { name.to_owned() } else { format!("{}/{name}", subfolder.trim_end_matches('/')) }
+}
+
+/// Says what is there instead of safetensors, and what to do about it.
+fn no_safetensors(folder: &ModelFolder, subfolder: &str) -> Error {
+    let path = folder.root().join(subfolder);
+    let mut names: Vec<String> = fs::read_dir(&path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort_unstable();
+    unsupported_weights(inside(subfolder, SINGLE), &names, &path.display().to_string())
+}
+
+/// The error for a model whose files, `names`, hold no safetensors. `place` is where a user would convert them.
+pub(super) fn unsupported_weights(file: String, names: &[String], place: &str) -> Error {
+    const OTHER_FORMATS: [&str; 10] =
+        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
+    let others: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| OTHER_FORMATS.iter().any(|end| name.ends_with(end))).collect();
+    let pickle = |name: &&str| [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end));
+    let message = if let Some(source) = others.iter().copied().find(pickle) {
+        let (source, target) = (format!("{place}/{source}"), format!("{place}/{SINGLE}"));
+        format!(
+            "not there, only {}. PyTorch's pickle format can run any code when it is opened, so votive reads \
+             safetensors only. To convert, where PyTorch is installed:\n\
+             import torch, safetensors.torch\n\
+             safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in torch.load({source:?}, \
+             map_location=\"cpu\", weights_only=True).items()}}, {target:?}, metadata={{\"format\": \"pt\"}})",
+            others.join(", ")
+        )
+    } else if others.is_empty() {
+        format!("not there, nor {INDEX}: {place} holds no weights at all")
+    } else {
+        format!("not there, nor {INDEX}, only {}; votive reads safetensors only", others.join(", "))
+    };
+    Error::model(file, message)
+}
+
 /// One tensor: its shape and its bytes, still in the mapped file.
+#[derive(Debug)]
 pub struct Weight<'a> {
-    shape: Vec<usize>,
-    _bytes: &'a [u8],
+    file: &'a str,
+    name: &'a str,
+    dtype: Dtype,
+    shape: &'a [usize],
+    bytes: &'a [u8],
 }
 
 impl<'a> Weight<'a> {
     pub fn shape(&self) -> &[usize] {
-        &self.shape
+        self.shape
     }
 
     /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are
     /// errors that name the tensor and the file.
     pub fn to_f32(&self) -> Result<Cow<'a, [f32]>> {
-        todo!()
+        let values = match self.dtype {
+            Dtype::F16 => Cow::Owned(elements::<u16>(self.bytes).reinterpret_cast::<f16>().to_f32_vec()),
+            Dtype::BF16 => Cow::Owned(elements::<u16>(self.bytes).reinterpret_cast::<bf16>().to_f32_vec()),
+            _ => elements(self.bytes),
+        };
+        // One pass without a branch per value; the search for the culprit is only made when there is one.
+        if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
+            let index = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
+            let message = format!("tensor {:?} holds {} at element {index}", self.name, values[index]);
+            return Err(Error::model(self.file, message));
+        }
+        Ok(values)
     }
 }
+
+/// `bytes` as numbers: borrowed when aligned, and the format aligns tensors to 8 bytes only by habit.
+fn elements<T: Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(aligned) => Cow::Borrowed(aligned),
+        Err(_) => Cow::Owned(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()),
+    }
+}
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;

@@ -1,0 +1,133 @@
+//! Which network a model is, from its config.json.
+
+use crate::Result;
+use crate::config::Object;
+use crate::hub::ModelFolder;
+
+/// The part of config.json that every architecture shares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// "bert", "xlm-roberta", "qwen3", ...
+    pub model_type: String,
+    /// The class that the weights were saved from, first: "BertModel", "BertForMaskedLM", ...
+    pub architectures: Vec<String>,
+    /// Whether the weights come from a causal language model that still looks only backwards.
+    pub is_causal_lm: bool,
+    /// `None` where config.json sets no limit.
+    pub max_position_embeddings: Option<usize>,
+    /// The class that config.json names for the tokenizer; tokenizer_config.json has the last word.
+    pub tokenizer_class: Option<String>,
+    /// How many positions of a learned table lie before the first token's.
+    position_offset: Option<usize>,
+}
+
+impl Architecture {
+    /// Reads config.json in the subfolder `path` ("" for the root).
+    pub fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
+        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let model_type = file.required("model_type", file.text("model_type")?)?.to_owned();
+        let architectures: Vec<String> =
+            file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        // An `is_causal` that is present and null counts as false in Python, and so it does here.
+        let is_causal = !file.contains("is_causal") || file.boolean("is_causal")?.unwrap_or(false);
+        let is_causal_lm = is_causal && architectures.first().is_some_and(|name| name.ends_with("ForCausalLM"));
+        // XLNet says "no limit" with -1.
+        let mut max_position_embeddings = match file.number("max_position_embeddings")? {
+            Some(-1.0) => None,
+            _ => file.integer("max_position_embeddings", 1..=MOST_POSITIONS)?,
+        };
+        // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
+        let position_offset = match model_type.as_str() {
+            "bert" | "distilbert" | "electra" => Some(0),
+            "mpnet" => Some(2),
+            "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {
+                Some(file.integer("pad_token_id", 0..=MOST_POSITIONS)?.unwrap_or(1) + 1)
+            }
+            _ => None,
+        };
+        if let Some(offset) = position_offset {
+            let positions = *max_position_embeddings.get_or_insert(512);
+            if positions <= offset {
+                let message =
+                    format!("expected more than the {offset} that come before a text's first, found {positions}");
+                return Err(file.error("max_position_embeddings", message));
+            }
+        }
+        Ok(Self {
+            max_position_embeddings,
+            tokenizer_class: file.text("tokenizer_class")?.map(str::to_owned),
+            model_type,
+            architectures,
+            is_causal_lm,
+            position_offset,
+        })
+    }
+
+    /// The most tokens that a text may have because positions come from a learned table; `None` where they do not.
+    pub fn position_limit(&self) -> Option<usize> {
+        Some(self.max_position_embeddings? - self.position_offset?)
+    }
+}
+
+/// Of a text, or of a vocabulary: beyond what any model has, and far below what would overflow.
+const MOST_POSITIONS: usize = 1 << 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::test_folder;
+
+    fn read(text: &str) -> Result<Architecture> {
+        let (_root, folder) = test_folder(&[("config.json", text)]);
+        Architecture::read(&folder, "")
+    }
+
+    #[test]
+    fn reads_what_the_registry_asks_for() {
+        let bert = read(r#"{"model_type": "bert", "architectures": ["BertModel"], "tokenizer_class": "T"}"#).unwrap();
+        assert_eq!((bert.model_type.as_str(), bert.architectures[0].as_str()), ("bert", "BertModel"));
+        assert_eq!(bert.tokenizer_class.as_deref(), Some("T"));
+        assert!(!bert.is_causal_lm);
+        assert_eq!(read(r#"{"hidden_size": 3}"#).unwrap_err().to_string(), "config.json: model_type: missing");
+        assert_eq!(
+            read(r#"{"model_type": "bert", "max_position_embeddings": 1152921504606846976}"#).unwrap_err().to_string(),
+            "config.json: max_position_embeddings: expected an integer from 1 to 16777216, found 1152921504606846976"
+        );
+    }
+
+    #[test]
+    fn a_causal_language_model_is_one_unless_is_causal_says_no() {
+        let causal = |rest: &str| {
+            read(&format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{rest}}}"#))
+                .unwrap()
+                .is_causal_lm
+        };
+        assert!(causal(""));
+        assert!(causal(r#", "is_causal": true"#));
+        assert!(!causal(r#", "is_causal": false"#));
+        assert!(!causal(r#", "is_causal": null"#));
+        assert!(!read(r#"{"model_type": "qwen3", "architectures": ["Qwen3Model"]}"#).unwrap().is_causal_lm);
+        assert!(!read(r#"{"model_type": "qwen3"}"#).unwrap().is_causal_lm);
+    }
+
+    #[test]
+    fn a_learned_table_limits_the_tokens() {
+        let limit = |text: &str| read(text).unwrap().position_limit();
+        assert_eq!(limit(r#"{"model_type": "bert", "max_position_embeddings": 128}"#), Some(128));
+        assert_eq!(limit(r#"{"model_type": "bert"}"#), Some(512));
+        assert_eq!(
+            limit(r#"{"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}"#),
+            Some(512)
+        );
+        assert_eq!(limit(r#"{"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}"#), Some(513));
+        assert_eq!(limit(r#"{"model_type": "mpnet", "max_position_embeddings": 514}"#), Some(512));
+        assert_eq!(limit(r#"{"model_type": "camembert"}"#), Some(510));
+        // Rotary positions know no end.
+        assert_eq!(limit(r#"{"model_type": "nomic_bert", "max_position_embeddings": 2048}"#), None);
+        assert_eq!(limit(r#"{"model_type": "xlnet", "max_position_embeddings": -1}"#), None);
+        assert_eq!(
+            read(r#"{"model_type": "roberta", "max_position_embeddings": 2}"#).unwrap_err().to_string(),
+            "config.json: max_position_embeddings: expected more than the 2 that come before a text's first, found 2"
+        );
+    }
+}

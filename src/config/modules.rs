@@ -1,0 +1,249 @@
+//! modules.json: what a text's token vectors go through.
+
+use crate::config::{DenseConfig, Object, PoolingConfig};
+use crate::hub::ModelFolder;
+use crate::{Error, Result};
+
+const FILE: &str = "modules.json";
+const SUPPORTED: &str = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout and WordWeights";
+
+/// One of the modules that follow the Transformer, with its configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Module {
+    WordWeights(WordWeightsConfig),
+    Pooling(PoolingConfig),
+    Dense(DenseConfig),
+    LayerNorm {
+        /// The subfolder with the weights.
+        path: String,
+        dimension: usize,
+    },
+    Normalize,
+    /// Does nothing outside training.
+    Dropout,
+}
+
+/// modules.json of `folder`: the Transformer's subfolder, and the modules after it; `None` if there is no such file.
+pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>> {
+    let Some(entries) = Object::read_list(folder, FILE)? else { return Ok(None) };
+    let mut transformer = None;
+    let mut modules = Vec::new();
+    for entry in &entries {
+        let class = entry.required("type", entry.text("type")?)?;
+        let path = subfolder(entry)?;
+        // The package has moved its classes between modules three times: only the class's own name has stayed.
+        let kind = class.rsplit('.').next().unwrap_or(class);
+        if transformer.is_none() && kind != "Transformer" {
+            return Err(entry.error("type", format!("\"{class}\" comes first; only a Transformer is supported there")));
+        }
+        match kind {
+            "Transformer" if transformer.is_none() => transformer = Some(path),
+            "Transformer" => return Err(entry.error("type", "a second Transformer is not supported")),
+            "Pooling" => modules.push(Module::Pooling(PoolingConfig::read(folder, &path)?)),
+            "Dense" => modules.push(Module::Dense(DenseConfig::read(folder, &path)?)),
+            "LayerNorm" => modules.push(layer_norm(folder, path)?),
+            "WordWeights" => modules.push(Module::WordWeights(WordWeightsConfig::read(folder, &path)?)),
+            "Normalize" => modules.push(normalize(folder, &path)?),
+            "Dropout" => modules.push(Module::Dropout),
+            _ => return Err(entry.error("type", format!("\"{class}\" is not supported; {SUPPORTED} are"))),
+        }
+    }
+    let transformer = transformer.ok_or_else(|| Error::model(FILE, "lists no modules"))?;
+    Ok(Some((transformer, modules)))
+}
+
+/// The subfolder of a module, which may not lead out of the model's folder on any system: `\` and `C:` count too.
+fn subfolder(entry: &Object) -> Result<String> {
+    let path = entry.required("path", entry.text("path")?)?;
+    let rooted = path.starts_with(['/', '\\']) || path.as_bytes().get(1) == Some(&b':');
+    if rooted || path.contains('\0') || path.split(['/', '\\']).any(|part| part == "..") {
+        let message = format!("expected a folder inside the model's folder, found \"{}\"", path.escape_debug());
+        return Err(entry.error("path", message));
+    }
+    Ok(path.trim_end_matches('/').to_owned())
+}
+
+fn layer_norm(folder: &ModelFolder, path: String) -> Result<Module> {
+    let file = Object::require(folder, &super::join(&path, "config.json"))?;
+    let dimension = file.required("dimension", file.integer("dimension", 1..=super::MOST_FEATURES)?)?;
+    Ok(Module::LayerNorm { path, dimension })
+}
+
+fn normalize(folder: &ModelFolder, path: &str) -> Result<Module> {
+    if let Some(file) = Object::read(folder, &super::join(path, "config.json"))? {
+        super::refuse_other_features(&file)?;
+    }
+    Ok(Module::Normalize)
+}
+
+/// A weight for every token id, as inverse document frequencies are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WordWeightsConfig {
+    /// `[vocabulary]`
+    pub weights: Vec<f32>,
+    /// Of an id that the vocabulary lacks.
+    pub unknown_word_weight: f32,
+}
+
+impl WordWeightsConfig {
+    /// Reads config.json in `path`. The weights are looked up there, by word: sentence-transformers saves them as a
+    /// tensor too, and does not read it.
+    fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
+        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let vocab = file.required("vocab", file.texts("vocab")?)?;
+        let words = file.required("word_weights", file.object("word_weights")?)?;
+        let unknown_word_weight = file.number("unknown_word_weight")?.unwrap_or(1.0) as f32;
+        let mut weights = Vec::with_capacity(vocab.len());
+        for word in vocab {
+            let weight = match words.number(word)? {
+                Some(weight) => Some(weight),
+                None => words.number(&word.to_lowercase())?,
+            };
+            weights.push(weight.map_or(unknown_word_weight, |weight| weight as f32));
+        }
+        Ok(Self { weights, unknown_word_weight })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PoolingMode, test_folder};
+
+    const POOLING: (&str, &str) = ("1_Pooling/config.json", r#"{"word_embedding_dimension": 8}"#);
+
+    fn modules(list: &[(&str, &str)]) -> String {
+        let entry = |(i, (class, path)): (usize, &(&str, &str))| {
+            format!(r#"{{"idx": {i}, "name": "{i}", "type": "{class}", "path": "{path}", "kwargs": []}}"#)
+        };
+        format!("[{}]", list.iter().enumerate().map(entry).collect::<Vec<_>>().join(","))
+    }
+
+    fn read_with(list: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Option<(String, Vec<Module>)>> {
+        let text = modules(list);
+        let (_root, folder) = test_folder(&[&[(FILE, text.as_str())], files].concat());
+        read(&folder)
+    }
+
+    fn refusal(list: &[(&str, &str)]) -> String {
+        read_with(list, &[POOLING]).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn no_file_is_none() {
+        let (_root, folder) = test_folder(&[]);
+        assert_eq!(read(&folder).unwrap(), None);
+    }
+
+    #[test]
+    fn a_class_is_known_by_its_last_part() {
+        let expected = vec![
+            Module::Pooling(PoolingConfig {
+                embedding_dimension: Some(8),
+                modes: vec![PoolingMode::Mean],
+                include_prompt: true,
+            }),
+            Module::Normalize,
+        ];
+        for [transformer, pooling, normalize] in [
+            [
+                "sentence_transformers.models.Transformer",
+                "sentence_transformers.models.Pooling",
+                "sentence_transformers.models.Normalize",
+            ],
+            [
+                "sentence_transformers.models.Transformer.Transformer",
+                "sentence_transformers.models.Pooling.Pooling",
+                "Normalize",
+            ],
+            [
+                "sentence_transformers.base.modules.transformer.Transformer",
+                "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+                "sentence_transformers.base.modules.normalize.Normalize",
+            ],
+        ] {
+            let list = [(transformer, ""), (pooling, "1_Pooling"), (normalize, "2_Normalize")];
+            assert_eq!(read_with(&list, &[POOLING]).unwrap(), Some((String::new(), expected.clone())));
+        }
+    }
+
+    #[test]
+    fn the_transformer_may_have_a_folder() {
+        let read = read_with(&[("Transformer", "0_Transformer/")], &[]).unwrap();
+        assert_eq!(read, Some(("0_Transformer".to_owned(), vec![])));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        assert_eq!(
+            refusal(&[("sentence_transformers.models.Transformer", ""), ("sentence_transformers.models.CNN", "1_CNN")]),
+            format!("modules.json: [1].type: \"sentence_transformers.models.CNN\" is not supported; {SUPPORTED} are")
+        );
+        for class in
+            ["WeightedLayerPooling", "LSTM", "BoW", "Asym", "Router", "sparse_encoder.models.SpladePooling", ""]
+        {
+            assert!(refusal(&[("Transformer", ""), (class, "")]).contains(&format!("\"{class}\" is not supported")));
+        }
+        for class in ["sentence_transformers.models.StaticEmbedding", "sentence_transformers.models.Pooling"] {
+            assert_eq!(
+                refusal(&[(class, "1_Pooling")]),
+                format!("modules.json: [0].type: \"{class}\" comes first; only a Transformer is supported there")
+            );
+        }
+        assert!(refusal(&[("Transformer", ""), ("Transformer", "")]).contains("second Transformer"));
+        assert_eq!(refusal(&[]), "modules.json: lists no modules");
+    }
+
+    #[test]
+    fn a_path_stays_inside() {
+        for path in ["/etc", "..", "1_Pooling/../..", r"..\\up", r"\\\\host", "C:up", r"a\u0000b"] {
+            let message = refusal(&[("Transformer", ""), ("Pooling", path)]);
+            assert!(message.starts_with("modules.json: [1].path: expected a folder inside"), "{message}");
+        }
+        assert!(read_with(&[("Transformer", ""), ("Pooling", "./1_Pooling")], &[POOLING]).is_ok());
+    }
+
+    #[test]
+    fn wrong_types_and_missing_keys_are_named() {
+        for (text, expected) in [
+            (r#"{"0": {}}"#, "modules.json: invalid type: map, expected a sequence"),
+            (r#"[{"type": 3, "path": ""}]"#, "modules.json: [0].type: expected a string, found 3"),
+            (r#"[{"path": ""}]"#, "modules.json: [0].type: missing"),
+            (r#"[{"type": "Transformer"}]"#, "modules.json: [0].path: missing"),
+        ] {
+            let (_root, folder) = test_folder(&[(FILE, text)]);
+            let message = read(&folder).unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let missing = read_with(&[("Transformer", ""), ("Pooling", "1_Pooling")], &[]).unwrap_err();
+        assert!(matches!(missing, Error::NotFound { .. }), "{missing}");
+    }
+
+    #[test]
+    fn word_weights_are_looked_up_exactly_then_in_lower_case() {
+        let config = r#"{"vocab": ["a", "B", "É", "x"], "word_weights": {"a": 2, "b": 0.5, "B": 0.25, "é": 3},
+            "unknown_word_weight": 0.125}"#;
+        let (_, modules) =
+            read_with(&[("Transformer", ""), ("WordWeights", "1_W")], &[("1_W/config.json", config)]).unwrap().unwrap();
+        let weights = vec![2.0, 0.25, 3.0, 0.125];
+        assert_eq!(modules, [Module::WordWeights(WordWeightsConfig { weights, unknown_word_weight: 0.125 })]);
+    }
+
+    #[test]
+    fn small_modules_read_their_files() {
+        let files = [
+            ("1/config.json", r#"{"dimension": 8}"#),
+            ("2/config.json", r#"{"dropout": 0.2}"#),
+            ("3/config.json", r#"{"module_input_name": "sentence_embedding", "module_output_name": null}"#),
+        ];
+        let list = [("Transformer", ""), ("LayerNorm", "1"), ("Dropout", "2"), ("Normalize", "3")];
+        let expected = vec![Module::LayerNorm { path: "1".into(), dimension: 8 }, Module::Dropout, Module::Normalize];
+        assert_eq!(read_with(&list, &files).unwrap().unwrap().1, expected);
+
+        let tokens = [("1/config.json", r#"{"module_input_name": "token_embeddings"}"#)];
+        assert_eq!(
+            read_with(&[("Transformer", ""), ("Normalize", "1")], &tokens).unwrap_err().to_string(),
+            "1/config.json: module_input_name: \"token_embeddings\" is not supported; \"sentence_embedding\" is"
+        );
+    }
+}

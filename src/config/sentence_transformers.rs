@@ -1,0 +1,191 @@
+//! The whole of a sentence-transformers folder: its modules, its prompts and its habits.
+
+use std::collections::BTreeMap;
+
+use crate::Result;
+use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules};
+use crate::hub::ModelFolder;
+
+const FILE: &str = "config_sentence_transformers.json";
+
+/// How two embeddings are compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SimilarityFunction {
+    #[default]
+    Cosine,
+    Dot,
+    Euclidean,
+    Manhattan,
+}
+
+impl SimilarityFunction {
+    const NAMES: [(Self, &'static str); 4] =
+        [(Self::Cosine, "cosine"), (Self::Dot, "dot"), (Self::Euclidean, "euclidean"), (Self::Manhattan, "manhattan")];
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|known| known.1 == name).map(|known| known.0)
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].1
+    }
+}
+
+/// What a folder says about everything around the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentenceTransformersConfig {
+    pub transformer: TransformerConfig,
+    /// What follows the Transformer, in order.
+    pub modules: Vec<Module>,
+    /// By name; "query" and "document" are always there.
+    pub prompts: BTreeMap<String, String>,
+    /// May name a prompt that the caller is still to give.
+    pub default_prompt_name: Option<String>,
+    pub similarity: SimilarityFunction,
+    /// How much of an embedding is kept. More than there is means all of it.
+    pub truncate_dim: Option<usize>,
+}
+
+impl SentenceTransformersConfig {
+    /// Reads a folder that sentence-transformers wrote, or that only holds a network and its tokenizer.
+    ///
+    /// The latter, and a folder of one of the other classes of sentence-transformers (a CrossEncoder, say), gives the
+    /// Transformer and mean pooling, or the last token of a causal language model. Nothing is taken over then from the
+    /// files that describe modules and prompts: they belong to another model.
+    pub fn read(folder: &ModelFolder) -> Result<Self> {
+        let file = Object::read(folder, FILE)?.unwrap_or_else(Object::empty);
+        let ours = matches!(file.text("model_type")?, None | Some("SentenceTransformer"));
+        let listed = if ours { modules::read(folder)? } else { None };
+        let (transformer, modules, file) = match listed {
+            Some((path, modules)) => (TransformerConfig::read(folder, &path)?, modules, file),
+            None => {
+                let transformer = TransformerConfig::without_file(folder, "")?;
+                let causal = transformer.architecture.is_causal_lm;
+                let mode = if causal { PoolingMode::LastToken } else { PoolingMode::Mean };
+                (transformer, vec![Module::Pooling(PoolingConfig::of_mode(mode))], Object::empty())
+            }
+        };
+        Ok(Self {
+            transformer,
+            modules,
+            prompts: prompts(&file)?,
+            default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
+            // A name of another class ("maxsim") does not count.
+            similarity: file.text("similarity_fn_name")?.and_then(SimilarityFunction::named).unwrap_or_default(),
+            truncate_dim: file.integer("truncate_dim", 1..=super::MOST_FEATURES)?,
+        })
+    }
+}
+
+fn prompts(file: &Object) -> Result<BTreeMap<String, String>> {
+    let mut prompts = BTreeMap::from(["query", "document"].map(|name| (name.to_owned(), String::new())));
+    if let Some(saved) = file.object("prompts")? {
+        for name in saved.keys() {
+            prompts.insert(name.to_owned(), saved.text(name)?.unwrap_or_default().to_owned());
+        }
+    }
+    Ok(prompts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use crate::config::test_folder;
+
+    const BERT: (&str, &str) = ("config.json", r#"{"model_type": "bert", "architectures": ["BertModel"]}"#);
+    const MODULES: (&str, &str) = (
+        "modules.json",
+        r#"[{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+            {"idx": 1, "name": "1", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#,
+    );
+    const OWN: (&str, &str) = ("sentence_bert_config.json", r#"{"max_seq_length": 100, "do_lower_case": true}"#);
+
+    fn read(files: &[(&str, &str)]) -> Result<SentenceTransformersConfig> {
+        let (_root, folder) = test_folder(files);
+        SentenceTransformersConfig::read(&folder)
+    }
+
+    fn pooling(mode: PoolingMode) -> Vec<Module> {
+        vec![Module::Pooling(PoolingConfig { embedding_dimension: None, modes: vec![mode], include_prompt: true })]
+    }
+
+    fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect()
+    }
+
+    #[test]
+    fn a_saved_model() {
+        let saved = r#"{"__version__": {"sentence_transformers": "6.2.0"}, "model_type": "SentenceTransformer",
+            "prompts": {"query": "q: ", "passage": null, "none": ""}, "default_prompt_name": "query",
+            "similarity_fn_name": "dot", "truncate_dim": 64}"#;
+        let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
+        assert_eq!(config.transformer.max_seq_length, Some(100));
+        assert!(config.transformer.do_lower_case);
+        assert_eq!(config.modules, [Module::Normalize]);
+        assert_eq!(config.prompts, texts(&[("query", "q: "), ("document", ""), ("passage", ""), ("none", "")]));
+        assert_eq!(config.default_prompt_name.as_deref(), Some("query"));
+        assert_eq!(config.similarity, SimilarityFunction::Dot);
+        assert_eq!(config.truncate_dim, Some(64));
+    }
+
+    #[test]
+    fn without_the_file_all_is_default() {
+        for file in ["{}", r#"{"prompts": null, "default_prompt_name": null, "similarity_fn_name": null}"#] {
+            let config = read(&[BERT, MODULES, (FILE, file)]).unwrap();
+            assert_eq!(config, read(&[BERT, MODULES]).unwrap());
+            assert_eq!(config.prompts, texts(&[("query", ""), ("document", "")]));
+            assert_eq!(config.default_prompt_name, None);
+            assert_eq!(config.similarity, SimilarityFunction::Cosine);
+            assert_eq!(config.truncate_dim, None);
+        }
+    }
+
+    #[test]
+    fn a_plain_folder_is_pooled_by_the_mean_and_its_other_files_do_not_count() {
+        let config = read(&[BERT, OWN, (FILE, r#"{"prompts": {"query": "q: "}, "truncate_dim": 3}"#)]).unwrap();
+        assert_eq!(config.modules, pooling(PoolingMode::Mean));
+        assert_eq!(config.prompts, texts(&[("query", ""), ("document", "")]));
+        assert_eq!((config.transformer.max_seq_length, config.truncate_dim), (Some(512), None));
+        assert!(!config.transformer.do_lower_case);
+    }
+
+    #[test]
+    fn a_plain_causal_language_model_gives_its_last_token() {
+        for (rest, mode) in [("", PoolingMode::LastToken), (r#", "is_causal": false"#, PoolingMode::Mean)] {
+            let text = format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{rest}}}"#);
+            assert_eq!(read(&[("config.json", &text)]).unwrap().modules, pooling(mode));
+        }
+    }
+
+    #[test]
+    fn a_model_of_another_class_is_converted() {
+        let saved = r#"{"model_type": "CrossEncoder", "prompts": {"query": "q: "}, "similarity_fn_name": "dot"}"#;
+        let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
+        assert_eq!(config, read(&[BERT]).unwrap());
+        assert_eq!(config.modules, pooling(PoolingMode::Mean));
+    }
+
+    #[test]
+    fn similarity_functions_have_names() {
+        for (function, name) in SimilarityFunction::NAMES {
+            assert_eq!((SimilarityFunction::named(name), function.name()), (Some(function), name));
+        }
+        let config = read(&[BERT, MODULES, (FILE, r#"{"similarity_fn_name": "maxsim"}"#)]).unwrap();
+        assert_eq!(config.similarity, SimilarityFunction::Cosine);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, expected) in [
+            (r#"{"prompts": {"query": 3}}"#, "prompts.query: expected a string, found 3"),
+            (r#"{"prompts": ["q"]}"#, "prompts: expected an object, found a list of 1"),
+            (r#"{"truncate_dim": -1}"#, "truncate_dim: expected an integer from 1 to 1048576, found -1"),
+            (r#"{"model_type": false}"#, "model_type: expected a string, found false"),
+        ] {
+            let message = read(&[BERT, MODULES, (FILE, text)]).unwrap_err().to_string();
+            assert_eq!(message, format!("config_sentence_transformers.json: {expected}"));
+        }
+        assert!(matches!(read(&[]).unwrap_err(), Error::NotFound { .. }));
+    }
+}

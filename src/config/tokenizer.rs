@@ -1,0 +1,180 @@
+//! tokenizer_config.json: what transformers adds to tokenizer.json, or puts in its place.
+
+use crate::Result;
+use crate::config::{Architecture, Object};
+use crate::hub::ModelFolder;
+
+/// The end of a text at which tokens beyond the maximum are dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TruncationSide {
+    Left,
+    Right,
+}
+
+/// What BERT's normalizer does beside cleaning control characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BertNormalizer {
+    pub lowercase: bool,
+    /// `None`: as `lowercase`.
+    pub strip_accents: Option<bool>,
+    pub handle_chinese_chars: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizerConfig {
+    /// In tokens, with the special ones; `None` for no limit.
+    pub model_max_length: Option<usize>,
+    /// `None`: the side that tokenizer.json truncates at, else the right one.
+    pub truncation_side: Option<TruncationSide>,
+    /// Replaces the normalizer of tokenizer.json. Where the tokenizer's class is transformers' `BertTokenizer`, it is
+    /// these keys that count, with their defaults, and not the file.
+    pub normalizer: Option<BertNormalizer>,
+}
+
+impl TokenizerConfig {
+    /// Reads tokenizer_config.json in the subfolder `path`; `arguments` (a Transformer's `processor_kwargs`) take
+    /// precedence over the file.
+    pub(super) fn read(
+        folder: &ModelFolder,
+        path: &str,
+        architecture: &Architecture,
+        arguments: &Object,
+    ) -> Result<Self> {
+        let file = Object::read(folder, &super::join(path, "tokenizer_config.json"))?.unwrap_or_else(Object::empty);
+        let source = |key: &str| if arguments.contains(key) { arguments } else { &file };
+        let length =
+            if source("model_max_length").contains("model_max_length") { "model_max_length" } else { "max_len" };
+        let side = source("truncation_side");
+        let truncation_side = match side.text("truncation_side")? {
+            None => None,
+            Some("left") => Some(TruncationSide::Left),
+            Some("right") => Some(TruncationSide::Right),
+            Some(other) => {
+                let message = format!("expected \"left\" or \"right\", found \"{other}\"");
+                return Err(side.error("truncation_side", message));
+            }
+        };
+        let flag = |key: &str| source(key).boolean(key);
+        let normalizer = BertNormalizer {
+            lowercase: flag("do_lower_case")?.unwrap_or(true),
+            strip_accents: flag("strip_accents")?,
+            handle_chinese_chars: flag("tokenize_chinese_chars")?.unwrap_or(true),
+        };
+        let class = file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref());
+        Ok(Self {
+            model_max_length: max_length(source(length), length)?,
+            truncation_side,
+            normalizer: is_bert_tokenizer(class, &architecture.model_type).then_some(normalizer),
+        })
+    }
+}
+
+/// A number of tokens, or what stands for "no limit": nothing, or more than 1e20 (transformers writes 1e30).
+pub(super) fn max_length(object: &Object, key: &str) -> Result<Option<usize>> {
+    match object.number(key)? {
+        Some(length) if length < 1.0 || (length <= 1e20 && length.fract() != 0.0) => {
+            Err(object.error(key, format!("expected a number of tokens, found {length}")))
+        }
+        Some(length) if length <= 1e20 => Ok(Some(length as usize)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether transformers makes the tokenizer with its own `BertTokenizer`, which keeps only vocabulary and added tokens
+/// of tokenizer.json. DistilBERT's class, for one, takes the whole file.
+fn is_bert_tokenizer(class: Option<&str>, model_type: &str) -> bool {
+    match class {
+        Some(class) => matches!(
+            class.strip_suffix("Fast").unwrap_or(class),
+            "BertTokenizer" | "ElectraTokenizer" | "MobileBertTokenizer" | "SqueezeBertTokenizer"
+        ),
+        None => matches!(
+            model_type,
+            "bert" | "convbert" | "distilbert" | "electra" | "ernie" | "megatron-bert" | "nomic_bert" | "squeezebert"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::test_folder;
+
+    fn read_as(model_type: &str, text: &str, arguments: &str) -> Result<TokenizerConfig> {
+        let config = format!(r#"{{"model_type": "{model_type}"}}"#);
+        let (_root, folder) =
+            test_folder(&[("config.json", &config), ("tokenizer_config.json", text), ("arguments.json", arguments)]);
+        let arguments = Object::require(&folder, "arguments.json")?;
+        TokenizerConfig::read(&folder, "", &Architecture::read(&folder, "")?, &arguments)
+    }
+
+    fn read(text: &str) -> TokenizerConfig {
+        read_as("bert", text, "{}").unwrap()
+    }
+
+    #[test]
+    fn lengths() {
+        for (text, length) in [
+            ("{}", None),
+            (r#"{"model_max_length": 512}"#, Some(512)),
+            (r#"{"model_max_length": 512.0}"#, Some(512)),
+            (r#"{"model_max_length": 1000000000000000019884624838656}"#, None),
+            (r#"{"model_max_length": 1e30}"#, None),
+            (r#"{"model_max_length": null}"#, None),
+            (r#"{"max_len": 77}"#, Some(77)),
+            (r#"{"max_len": 77, "model_max_length": 99}"#, Some(99)),
+            (r#"{"max_len": 77, "model_max_length": null}"#, None),
+        ] {
+            assert_eq!(read(text).model_max_length, length, "{text}");
+        }
+        for text in [r#"{"model_max_length": -1}"#, r#"{"model_max_length": 0}"#, r#"{"model_max_length": 1.5}"#] {
+            let message = read_as("bert", text, "{}").unwrap_err().to_string();
+            assert!(message.starts_with("tokenizer_config.json: model_max_length: expected a number of tokens"));
+        }
+        assert_eq!(
+            read_as("bert", r#"{"model_max_length": "512"}"#, "{}").unwrap_err().to_string(),
+            "tokenizer_config.json: model_max_length: expected a number, found \"512\""
+        );
+    }
+
+    #[test]
+    fn sides() {
+        assert_eq!(read("{}").truncation_side, None);
+        assert_eq!(read(r#"{"truncation_side": "left"}"#).truncation_side, Some(TruncationSide::Left));
+        assert_eq!(
+            read_as("bert", r#"{"truncation_side": "top"}"#, "{}").unwrap_err().to_string(),
+            "tokenizer_config.json: truncation_side: expected \"left\" or \"right\", found \"top\""
+        );
+    }
+
+    // Each line was checked against AutoTokenizer.from_pretrained(folder).backend_tokenizer.normalizer (transformers
+    // 5.23) with a tokenizer.json that says otherwise.
+    #[test]
+    fn a_bert_tokenizer_has_its_normalizer_from_here() {
+        let bert = |lowercase, strip_accents, handle_chinese_chars| {
+            Some(BertNormalizer { lowercase, strip_accents, handle_chinese_chars })
+        };
+        for (text, normalizer) in [
+            ("{}", bert(true, None, true)),
+            (r#"{"tokenizer_class": "BertTokenizer"}"#, bert(true, None, true)),
+            (r#"{"tokenizer_class": "BertTokenizerFast", "do_lower_case": false}"#, bert(false, None, true)),
+            (r#"{"do_lower_case": false}"#, bert(false, None, true)),
+            (r#"{"strip_accents": false, "tokenize_chinese_chars": false}"#, bert(true, Some(false), false)),
+            (r#"{"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true}"#, None),
+            (r#"{"tokenizer_class": "XLMRobertaTokenizer", "do_lower_case": false}"#, None),
+            (r#"{"tokenizer_class": "DistilBertTokenizer", "do_lower_case": false}"#, None),
+        ] {
+            assert_eq!(read(text).normalizer, normalizer, "{text}");
+        }
+        assert_eq!(read_as("xlm-roberta", "{}", "{}").unwrap().normalizer, None);
+    }
+
+    #[test]
+    fn arguments_beat_the_file() {
+        let file = r#"{"model_max_length": 512, "truncation_side": "right", "do_lower_case": true}"#;
+        let arguments = r#"{"model_max_length": 64, "truncation_side": "left", "do_lower_case": false}"#;
+        let config = read_as("bert", file, arguments).unwrap();
+        assert_eq!((config.model_max_length, config.truncation_side), (Some(64), Some(TruncationSide::Left)));
+        assert!(!config.normalizer.unwrap().lowercase);
+    }
+}

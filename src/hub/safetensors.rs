@@ -1,0 +1,154 @@
+//! One mapped safetensors file: where each of its tensors lies.
+//!
+//! The format: 8 bytes of header length, a JSON object of tensors (dtype, shape, data_offsets), then the tensors' bytes
+//! without holes. The header is read here rather than by the safetensors crate because the crate keeps the last of two
+//! entries with one name, and does not say which tensor a wrong size belongs to.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::path::Path;
+
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::tensor::TensorInfo;
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+
+use super::mmap;
+use crate::{Error, Result};
+
+/// The longest header that the format allows.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// A mapped file and its tensors.
+pub(super) struct TensorFile {
+    /// The file's name relative to the model's folder.
+    pub(super) name: String,
+    pub(super) tensors: BTreeMap<String, Extent>,
+    map: Mmap,
+}
+
+/// One tensor's place in its file.
+pub(super) struct Extent {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    bytes: Range<usize>,
+}
+
+impl TensorFile {
+    pub(super) fn open(path: &Path, name: String) -> Result<Self> {
+        let map = mmap::map(path)?;
+        let tensors = read_header(&map).map_err(|message| Error::model(&name, message))?;
+        Ok(Self { name, tensors, map })
+    }
+
+    pub(super) fn bytes(&self, extent: &Extent) -> &[u8] {
+        &self.map[extent.bytes.clone()]
+    }
+
+    pub(super) fn release(&self) {
+        mmap::release(&self.map);
+    }
+}
+
+/// The tensors that `file`'s header declares, after checking that they fill the file exactly.
+fn read_header(file: &[u8]) -> Result<BTreeMap<String, Extent>, String> {
+    let Some((length, rest)) = file.split_first_chunk::<8>() else {
+        return Err(format!("{} bytes are no safetensors file: its header alone takes 8", file.len()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > MAX_HEADER_BYTES {
+        return Err(format!("claims a header of {length} bytes; the format allows {MAX_HEADER_BYTES}"));
+    }
+    let length = length as usize;
+    if length > rest.len() {
+        return Err(format!("claims a header of {length} bytes and has {} left: truncated?", rest.len()));
+    }
+    let (header, data) = rest.split_at(length);
+    let Entries(tensors) = serde_json::from_slice(header).map_err(|error| format!("unreadable header: {error}"))?;
+    locate(tensors, 8 + length, data.len())
+}
+
+/// Turns the header's offsets, relative to the tensors' `data_bytes` bytes at `data_start`, into places in the file.
+fn locate(
+    tensors: BTreeMap<String, TensorInfo>,
+    data_start: usize,
+    data_bytes: usize,
+) -> Result<BTreeMap<String, Extent>, String> {
+    let mut ordered: Vec<_> = tensors.iter().collect();
+    ordered.sort_by_key(|(_, info)| info.data_offsets);
+    let mut covered = 0;
+    for (name, info) in ordered {
+        let (start, end) = info.data_offsets;
+        if start < covered {
+            return Err(format!("tensor {name:?} overlaps the one before it, at byte {start} of the data"));
+        }
+        if start > covered {
+            return Err(format!("no tensor covers bytes {covered} to {start} of the data, before tensor {name:?}"));
+        }
+        if end > data_bytes {
+            return Err(format!(
+                "tensor {name:?} ends at byte {end} of the data and the file has {data_bytes}: truncated?"
+            ));
+        }
+        let needed = byte_size(info)
+            .ok_or_else(|| format!("tensor {name:?} of {} {:?} has an impossible size", info.dtype, info.shape))?;
+        if end.checked_sub(start) != Some(needed) {
+            return Err(format!(
+                "tensor {name:?} of {} {:?} needs {needed} bytes, its offsets are {start} and {end}",
+                info.dtype, info.shape
+            ));
+        }
+        covered = end;
+    }
+    if covered != data_bytes {
+        return Err(format!("has {data_bytes} bytes of data and tensors for {covered}"));
+    }
+    let place = |info: TensorInfo| Extent {
+        dtype: info.dtype,
+        shape: info.shape,
+        bytes: data_start + info.data_offsets.0..data_start + info.data_offsets.1,
+    };
+    Ok(tensors.into_iter().map(|(name, info)| (name, place(info))).collect())
+}
+
+fn byte_size(info: &TensorInfo) -> Option<usize> {
+    let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &length| bits.checked_mul(length))?;
+    bits.is_multiple_of(8).then_some(bits / 8)
+}
+
+/// An object's entries, of which no two may have one key; `__metadata__` is left out.
+pub(super) struct Entries<V>(pub(super) BTreeMap<String, V>);
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor(PhantomData)).map(Entries)
+    }
+}
+
+struct EntriesVisitor<V>(PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
+    type Value = BTreeMap<String, V>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut entries = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == "__metadata__" {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            if entries.contains_key(&name) {
+                return Err(A::Error::custom(format!("two tensors are named {name:?}")));
+            }
+            let value = map.next_value()?;
+            entries.insert(name, value);
+        }
+        Ok(entries)
+    }
+}
