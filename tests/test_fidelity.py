@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from votive import Embedder
 
+pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+
 FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS: list[str] = json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-5  # greatest difference of an element
