@@ -1,7 +1,6 @@
 //! Texts in, rows of one array out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use candle_core::{Storage, Tensor};
 
@@ -52,14 +51,20 @@ pub struct Request<'a> {
     pub normalize: bool,
 }
 
-/// What a call did.
+/// What a call found.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
-    pub texts: usize,
     pub tokens: usize,
     /// Rows whose text was longer than the model takes.
     pub truncated: Vec<usize>,
-    pub time: Duration,
+}
+
+impl Report {
+    /// Counts the texts from row `first` on.
+    fn count(&mut self, first: usize, tokens: &[Tokens]) {
+        self.tokens += tokens.iter().map(Tokens::len).sum::<usize>();
+        self.truncated.extend((first..).zip(tokens).filter(|(_, tokens)| tokens.truncated).map(|(row, _)| row));
+    }
 }
 
 /// Everything that is known of some texts, in the order of the caller.
@@ -68,7 +73,7 @@ pub struct TokenEmbeddings {
     pub tokens: Vec<Tokens>,
     /// `[all tokens, hidden]`
     pub hidden: Vec<f32>,
-    /// `[texts, dimension]`
+    /// `[texts, width]`
     pub embeddings: Vec<f32>,
 }
 
@@ -193,8 +198,7 @@ impl Embedder {
         out: &mut [f32],
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Report> {
-        let start = Instant::now();
-        let mut report = Report { texts: texts.len(), ..Report::default() };
+        let mut report = Report::default();
         let width = out.len() / texts.len().max(1);
         let mut rest = out;
         let mut done = 0;
@@ -203,44 +207,37 @@ impl Embedder {
             rest = next;
             let check = || progress(done);
             let tokens = self.tokenize(window, request.prompt, &check)?;
-            report.tokens += tokens.iter().map(Tokens::len).sum::<usize>();
-            report.truncated.extend((done..).zip(&tokens).filter(|(_, tokens)| tokens.truncated).map(|(row, _)| row));
+            report.count(done, &tokens);
             self.compute(&tokens, request, rows.chunks_mut(width.max(1)).collect(), vec![], &|n| progress(done + n))?;
             done += window.len();
         }
         progress(done)?;
-        report.time = start.elapsed();
         Ok(report)
     }
 
-    /// The hidden states of all tokens beside the embeddings.
+    /// The hidden states of all tokens, beside embeddings of `width`.
     pub fn encode_tokens(
         &self,
         texts: &[&str],
         request: &Request,
+        width: usize,
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<(TokenEmbeddings, Report)> {
-        let start = Instant::now();
         let tokens = self.tokenize(texts, request.prompt, &|| progress(0))?;
-        let lengths = tokens.iter().map(Tokens::len);
-        let report = Report {
-            texts: texts.len(),
-            tokens: lengths.clone().sum(),
-            truncated: (0..).zip(&tokens).filter(|(_, tokens)| tokens.truncated).map(|(row, _)| row).collect(),
-            time: Duration::ZERO,
-        };
+        let mut report = Report::default();
+        report.count(0, &tokens);
         let mut hidden = vec![0.0; report.tokens * self.hidden_size()];
-        let mut embeddings = vec![0.0; texts.len() * self.dimension()];
+        let mut embeddings = vec![0.0; texts.len() * width];
         let mut rest = hidden.as_mut_slice();
-        let parts = lengths.map(|len| {
-            let (part, next) = std::mem::take(&mut rest).split_at_mut(len * self.hidden_size());
+        let parts = tokens.iter().map(|tokens| {
+            let (part, next) = std::mem::take(&mut rest).split_at_mut(tokens.len() * self.hidden_size());
             rest = next;
             part
         });
-        let (parts, rows) = (parts.collect(), embeddings.chunks_mut(self.dimension()).collect());
+        let (parts, rows) = (parts.collect(), embeddings.chunks_mut(width).collect());
         self.compute(&tokens, request, rows, parts, progress)?;
         progress(texts.len())?;
-        Ok((TokenEmbeddings { tokens, hidden, embeddings }, Report { time: start.elapsed(), ..report }))
+        Ok((TokenEmbeddings { tokens, hidden, embeddings }, report))
     }
 
     /// The tokens of each text after `prompt`.

@@ -13,17 +13,17 @@ pub struct AddNorm(pub(super) Norm);
 /// A layer normalization with weight and bias.
 pub(super) enum Norm {
     Cpu { isa: Isa, norm: LayerNorm },
-    Portable { weight: Tensor, bias: Tensor, eps: f64 },
+    Portable { weight: Tensor, bias: Tensor, eps: f32 },
 }
 
 impl Norm {
     /// `weight [hidden]` and `bias [hidden]`, or `gamma` and `beta` as TensorFlow's checkpoints named them.
-    pub(super) fn load(at: &Loader, hidden: usize, eps: f64) -> Result<Self> {
+    pub(super) fn load(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         let weight = at.either(["weight", "gamma"], &[hidden])?;
         let bias = at.either(["bias", "beta"], &[hidden])?;
         Ok(match at.body() {
             Body::Cpu(isa) => {
-                Self::Cpu { isa: *isa, norm: LayerNorm::new(weight.into_owned(), bias.into_owned(), eps as f32) }
+                Self::Cpu { isa: *isa, norm: LayerNorm::new(weight.into_owned(), bias.into_owned(), eps) }
             }
             // Norms stay in float32: half precision loses the variance.
             Body::Portable { device, .. } => Self::Portable {
@@ -35,17 +35,17 @@ impl Norm {
     }
 
     /// The portable body, `x [tokens, hidden]`.
-    pub(super) fn portable(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> candle_core::Result<Tensor> {
+    pub(super) fn portable(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32) -> candle_core::Result<Tensor> {
         let wide = x.to_dtype(DType::F32)?;
         let centred = wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(eps))?.sqrt()?;
         centred.broadcast_div(&deviation)?.broadcast_mul(weight)?.broadcast_add(bias)?.to_dtype(x.dtype())
     }
 }
 
 impl AddNorm {
     /// `weight [hidden]` and `bias [hidden]`.
-    pub fn load(at: &Loader, hidden: usize, eps: f64) -> Result<Self> {
+    pub fn load(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         Norm::load(at, hidden, eps).map(Self)
     }
 

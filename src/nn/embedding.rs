@@ -23,7 +23,7 @@ enum Tables {
 
 impl Embedding {
     /// `tables`: the place of each and its number of rows; each has `weight [rows, hidden]`.
-    pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f64) -> Result<Self> {
+    pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         let values = tables.iter().map(|(at, rows)| at.values("weight", &[*rows, hidden]));
         let tables = match norm.body() {
             Body::Cpu(_) => Tables::Cpu(values.map(|table| Ok(table?.into_owned())).collect::<Result<_>>()?),

@@ -1,1 +1,36 @@
-//! to come
+//! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
+
+mod embedder;
+mod error;
+mod numpy;
+mod quantize;
+mod text;
+
+use pyo3::prelude::*;
+
+/// votive's compiled core. `votive` itself is what programs import.
+#[pymodule(gil_used = false)]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use super::embedder::Embedder;
+    #[pymodule_export]
+    use super::error::{DeviceError, ModelError, VotiveError};
+    #[pymodule_export]
+    use super::quantize::quantize;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}
+
+/// Runs `work` without the interpreter's lock. A panic, which would be a bug of votive's, is a RuntimeError.
+fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
+    py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))).map_err(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let message = format!("internal error of votive: {}", message.unwrap_or("panic"));
+        pyo3::exceptions::PyRuntimeError::new_err(message)
+    })
+}

@@ -1,0 +1,21 @@
+"""Embeddings, reranking and exact vector search in one small wheel, without PyTorch.
+
+>>> from votive import Embedder
+>>> model = Embedder("sentence-transformers/all-MiniLM-L6-v2")
+>>> model.encode(["a first sentence", "a second one"]).shape
+(2, 384)
+"""
+
+from votive._core import DeviceError, ModelError, VotiveError, __version__
+from votive.embedder import Embedder, TruncationWarning
+from votive.quantization import quantize_embeddings
+
+__all__ = [
+    "DeviceError",
+    "Embedder",
+    "ModelError",
+    "TruncationWarning",
+    "VotiveError",
+    "__version__",
+    "quantize_embeddings",
+]

@@ -1,0 +1,53 @@
+"""Progress bars, which cost nothing until one is shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+# Work that is done sooner gets no bar unless one was asked for.
+PATIENCE = 2.0
+
+
+class Progress:
+    """Counts texts; shows them in a tqdm bar, where asked for or where somebody waits in front of a screen.
+
+    Args:
+        show: None for a bar after `PATIENCE` seconds on a terminal or in a notebook.
+        total: texts in all, None if unknown.
+    """
+
+    def __init__(self, show: bool | None, total: int | None) -> None:
+        self._allowed = show or (show is None and _is_watched())
+        self._due = time.monotonic() + (0.0 if show else PATIENCE)
+        self._total = total
+        self._before = 0
+        self._bar = None
+
+    def __call__(self, done: int) -> None:
+        """Says that `done` texts of the present call are done."""
+        if not self._allowed or (self._bar is None and time.monotonic() < self._due):
+            return
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(total=self._total, desc="Texts", unit=" texts", leave=None)
+        self._bar.update(self._before + done - self._bar.n)
+
+    def next_call(self, done: int) -> None:
+        """Says that the call with `done` texts is over and the next one starts."""
+        self._before += done
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _is_watched() -> bool:
+    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())

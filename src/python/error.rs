@@ -1,0 +1,35 @@
+//! votive's errors as Python's.
+
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::Error;
+
+create_exception!(votive, VotiveError, PyException, "What all errors of votive's own have in common.");
+create_exception!(votive, ModelError, VotiveError, "A model's file is damaged, contradicts another, or is not supported.");
+create_exception!(votive, DeviceError, VotiveError, "A device is not there, not built in, or failed.");
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> PyErr {
+        let message = error.to_string();
+        match error {
+            Error::Argument { .. } => PyValueError::new_err(message),
+            Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
+            Error::Model { .. } | Error::Hub { .. } => ModelError::new_err(message),
+            Error::Device { .. } => DeviceError::new_err(message),
+            Error::Io { path, source } => match source.raw_os_error() {
+                // With a number and a file, OSError becomes the right one of its subclasses by itself.
+                Some(number) => {
+                    let text = source.to_string();
+                    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+                    PyOSError::new_err((number, text, path))
+                }
+                None => PyOSError::new_err(message),
+            },
+            // The pending exception is raised instead wherever there is one.
+            Error::Interrupted => PyKeyboardInterrupt::new_err(()),
+            Error::Tensor(_) => PyRuntimeError::new_err(message),
+        }
+    }
+}
