@@ -1,0 +1,13 @@
+"""What a command raises when it cannot go on."""
+
+
+class CommandFailed(Exception):
+    """One line for the person at the terminal; the command ends with `exit_status`."""
+
+    exit_status = 1
+
+
+class UsageError(CommandFailed):
+    """Arguments that are each well formed but make no sense together."""
+
+    exit_status = 2

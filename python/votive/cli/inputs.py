@@ -1,0 +1,197 @@
+"""Texts from files of several formats, one record at a time."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import BinaryIO, NamedTuple
+
+from votive.cli.failure import CommandFailed, UsageError
+
+STANDARD_INPUT = "-"
+# A line beyond this is no line of text; without a limit a binary file would be read whole.
+MAX_LINE_BYTES = 64 << 20
+
+
+class Text(NamedTuple):
+    """A text and the place it came from; `line` is where its record starts, from 1."""
+
+    text: str
+    path: str
+    line: int
+
+
+class TextInputs:
+    """The texts of `paths` in order, read as they are asked for.
+
+    A path's suffix decides its format: `.jsonl`, `.csv`, `.tsv`, anything else one text per line; standard input
+    is JSON lines if `field` is given and CSV if `column` is. Iterating raises `CommandFailed`, naming file and line,
+    for what cannot be read; what can be known before reading (a missing file, an option without use) is raised here.
+    """
+
+    def __init__(self, paths: Sequence[str], field: str | None = None, column: str | None = None) -> None:
+        if paths.count(STANDARD_INPUT) > 1:
+            raise UsageError("standard input (-) can be read only once")
+        if field is not None and column is not None and STANDARD_INPUT in paths:
+            raise UsageError("standard input (-) is JSON lines with --field or CSV with --column, not both")
+        self._paths = list(paths)
+        self._field = field
+        self._column = column
+        readers = {self._reader(path) for path in paths}
+        if field is not None and self._json_lines not in readers:
+            raise UsageError("--field is for .jsonl files and standard input, and none is given")
+        if column is not None and not readers & {self._comma_separated, self._tab_separated}:
+            raise UsageError("--column is for .csv and .tsv files and standard input, and none is given")
+        self._bytes_read = 0
+        self._total_bytes = sum(_size(path) for path in paths)
+
+    def __iter__(self) -> Iterator[Text]:
+        for path in self._paths:
+            yield from self._reader(path)(path)
+
+    def __str__(self) -> str:
+        return ", ".join(map(_label, self._paths))
+
+    def fraction_read(self) -> float | None:
+        """The part of all bytes that is read, or None where the end is unknown (a pipe)."""
+        if self._total_bytes == float("inf") or self._bytes_read == 0:
+            return None
+        # A file may grow while it is read.
+        return min(1.0, self._bytes_read / self._total_bytes) if self._total_bytes else None
+
+    def _reader(self, path: str) -> Callable[[str], Iterator[Text]]:
+        if path == STANDARD_INPUT:
+            if self._field is not None:
+                return self._json_lines
+            return self._plain_lines if self._column is None else self._comma_separated
+        suffix = os.path.splitext(path)[1].lower()
+        by_suffix = {".jsonl": self._json_lines, ".csv": self._comma_separated, ".tsv": self._tab_separated}
+        return by_suffix.get(suffix, self._plain_lines)
+
+    def _lines(self, path: str) -> Iterator[tuple[int, str]]:
+        """Number and text of each line, its end included; a byte-order mark is left out."""
+        label = _label(path)
+        number = 0
+        try:
+            with _open(path) as file:
+                while raw := file.readline(MAX_LINE_BYTES + 1):
+                    number += 1
+                    if len(raw) > MAX_LINE_BYTES:
+                        raise CommandFailed(f"{label}:{number}: line is longer than {MAX_LINE_BYTES >> 20} MiB")
+                    self._bytes_read += len(raw)
+                    if number == 1:
+                        raw = raw.removeprefix(b"\xef\xbb\xbf")
+                    try:
+                        yield number, raw.decode("utf-8")
+                    except UnicodeDecodeError as error:
+                        found = f"byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line"
+                        raise CommandFailed(f"{label}:{number}: not UTF-8 ({found})") from error
+        except OSError as error:
+            raise CommandFailed(f"{label}:{number + 1}: {error.strerror}") from error
+
+    def _plain_lines(self, path: str) -> Iterator[Text]:
+        # An empty line is a text too: row i stays line i + 1.
+        for number, line in self._lines(path):
+            yield Text(line.removesuffix("\n").removesuffix("\r"), path, number)
+
+    def _json_lines(self, path: str) -> Iterator[Text]:
+        field = self._field or "text"
+        for number, line in self._lines(path):
+            if not line.strip():
+                continue
+            place = f"{_label(path)}:{number}"
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise CommandFailed(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
+            except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+                raise CommandFailed(f"{place}: not usable JSON ({error})") from error
+            if not isinstance(record, dict):
+                raise CommandFailed(f"{place}: want a JSON object, got {_json_kind(record)}")
+            if field not in record:
+                raise CommandFailed(f"{place}: no field {field!r}; it has {_listed(record)} (choose with --field)")
+            text = record[field]
+            if not isinstance(text, str):
+                raise CommandFailed(f"{place}: field {field!r} is {_json_kind(text)}, want a string")
+            if not _encodable(text):
+                raise CommandFailed(f"{place}: field {field!r} holds half of a surrogate pair, which is no text")
+            yield Text(text, path, number)
+
+    def _comma_separated(self, path: str) -> Iterator[Text]:
+        return self._table(path, "excel")
+
+    def _tab_separated(self, path: str) -> Iterator[Text]:
+        return self._table(path, "excel-tab")
+
+    def _table(self, path: str, dialect: str) -> Iterator[Text]:
+        column = self._column or "text"
+        csv.field_size_limit(MAX_LINE_BYTES)
+        # Strict: a stray quote would otherwise swallow the lines up to the next one.
+        rows = csv.reader((line for _, line in self._lines(path)), dialect, strict=True)
+        place = f"{_label(path)}:1"
+        try:
+            header = next(rows, None)
+            if header is None:
+                raise CommandFailed(f"{_label(path)}: empty, want a header line with a column {column!r}")
+            if column not in header:
+                raise CommandFailed(f"{place}: no column {column!r}; it has {_listed(header)} (choose with --column)")
+            position = header.index(column)
+            while True:
+                line = rows.line_num + 1
+                place = f"{_label(path)}:{line}"
+                row = next(rows, None)
+                if row is None:
+                    return
+                if not row:  # an empty line
+                    continue
+                if len(row) != len(header):
+                    raise CommandFailed(f"{place}: row of {len(row)}, but the header has {len(header)} columns")
+                yield Text(row[position], path, line)
+        except csv.Error as error:
+            raise CommandFailed(f"{place}: not a valid row ({error})") from error
+
+
+def _size(path: str) -> float:
+    """Bytes in a file, or infinity where only reading tells."""
+    if path == STANDARD_INPUT:
+        return float("inf")
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        raise CommandFailed(f"{path}: is a folder, want a file")
+    return status.st_size if stat.S_ISREG(status.st_mode) else float("inf")
+
+
+def _open(path: str):
+    if path != STANDARD_INPUT:
+        return open(path, "rb")
+    if sys.stdin is None:
+        raise CommandFailed("standard input is closed")
+    standard_input: BinaryIO = sys.stdin.buffer
+    return nullcontext(standard_input)
+
+
+def _label(path: str) -> str:
+    return "standard input" if path == STANDARD_INPUT else path
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _json_kind(value: object) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _listed(names) -> str:
+    shown = [repr(name) for name in names]
+    return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if shown else "none"

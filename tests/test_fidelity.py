@@ -1,0 +1,181 @@
+"""Tiny models through the public interface, against what sentence-transformers computed with the same files.
+
+`fixtures/README.md` says what a fixture holds. One test function runs over all cases of all fixtures.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from votive import Embedder
+
+pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TEXTS: list[str] = json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8"))
+TOLERANCE = 1e-5  # greatest difference of an element
+COSINE = 0.999999  # least cosine of a row
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case of one fixture, as its expected.json has it."""
+
+    fixture: str
+    name: str
+    fields: dict[str, Any]
+
+    @property
+    def texts(self) -> list[str]:
+        indices = self.fields.get("texts")
+        return TEXTS if indices is None else [TEXTS[index] for index in indices]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self.fields.get("arguments", {})
+
+    def expected(self) -> dict[str, np.ndarray]:
+        """The case's arrays by their short names."""
+        prefix = self.name + "."
+        with np.load(FIXTURES / self.fixture / "expected.npz") as arrays:
+            return {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
+
+    def load(self, copy: Path, **options: Any) -> Embedder:
+        """The model of the case, from a copy of the fixture under `copy` where the case changes files."""
+        folder = FIXTURES / self.fixture
+        files = self.fields.get("files", {})
+        if files:
+            folder = shutil.copytree(folder, copy / self.fixture, dirs_exist_ok=True)
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content), encoding="utf-8")
+        options = {"device": "cpu", "dtype": "float32", **self.fields.get("constructor", {}), **options}
+        return Embedder(str(folder), **options)
+
+    def call(self, model: Embedder, texts: list[str], **more: Any) -> Any:
+        """What the case's method returns for `texts`."""
+        return getattr(model, self.fields.get("method", "encode"))(texts, **self.arguments, **more)
+
+
+def cases() -> list[Case]:
+    """All cases of all fixtures."""
+    found = []
+    for path in sorted(FIXTURES.glob("*/expected.json")):
+        fields = json.loads(path.read_text(encoding="utf-8"))["cases"]
+        found += [Case(path.parent.name, name, fields[name]) for name in fields]
+    return found
+
+
+def named(found: list[Case]) -> list[Any]:
+    """Parameters whose test ids are the names of fixture and case."""
+    return [pytest.param(case, id=f"{case.fixture}-{case.name}") for case in found]
+
+
+CASES = cases()
+QUANTIZED = [case for case in CASES if "precision" in case.arguments]
+TOKENS = [case for case in CASES if case.arguments.get("output_value") == "token_embeddings"]
+EMBEDDINGS = [case for case in CASES if case not in QUANTIZED and case not in TOKENS]
+
+
+def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Both bounds of the contract, on arrays `[rows, columns]`."""
+    assert actual.dtype == np.float32
+    assert actual.shape == expected.shape
+    difference = np.abs(actual - expected).max(axis=1)
+    assert difference.max() <= TOLERANCE, f"row {difference.argmax()} differs by {difference.max():.2e}"
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    assert ((a * b).sum(axis=1) >= COSINE * norms).all()
+
+
+def test_fixtures_are_found() -> None:
+    assert {case.fixture for case in EMBEDDINGS} >= {"bert_modules", "bert_312", "bert_40", "bert_types"}
+    assert len(QUANTIZED) == 10
+    assert len(TOKENS) == 3
+
+
+@pytest.mark.parametrize("case", named(CASES))
+def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
+    model = case.load(tmp_path)
+    expected = case.expected()
+    tokenizer = next((FIXTURES / case.fixture).rglob("tokenizer.json"))
+    vocabulary = json.loads(tokenizer.read_text(encoding="utf-8"))["model"]["vocab"]
+    found = model.tokenize(case.texts)
+    assert [row["input_ids"] for row in found] == [
+        ids.tolist() for ids in np.split(expected["ids"], expected["id_offsets"][1:-1])
+    ]
+    for row in found:
+        assert [vocabulary[token] for token in row["tokens"]] == row["input_ids"]
+
+
+@pytest.mark.parametrize("case", named(EMBEDDINGS))
+def test_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+    model = case.load(tmp_path)
+    assert_close(case.call(model, case.texts), case.expected()["embeddings"])
+
+
+@pytest.mark.parametrize("case", named(EMBEDDINGS))
+def test_company_threads_and_order_change_no_bit(case: Case, tmp_path: Path) -> None:
+    one, two = (case.load(tmp_path, num_threads=threads) for threads in (1, 2))
+    texts = case.texts
+    together = case.call(one, texts)
+    order = np.random.default_rng(0).permutation(len(texts))
+    shuffled = [texts[index] for index in order]
+    for model in (one, two):
+        alone = np.stack([case.call(model, text) for text in texts])
+        assert np.array_equal(alone, together)
+        assert np.array_equal(case.call(model, shuffled), together[order])
+        assert np.array_equal(case.call(model, texts, batch_size=3), together)
+    assert np.array_equal(case.call(two, texts), together)
+
+
+@pytest.mark.parametrize("case", named(TOKENS))
+def test_token_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+    expected = case.expected()
+    rows = case.call(case.load(tmp_path), case.texts)
+    assert [len(row) for row in rows] == np.diff(expected["token_offsets"]).tolist()
+    assert_close(np.concatenate(rows), expected["token_embeddings"])
+
+
+@pytest.mark.parametrize("case", named(QUANTIZED))
+def test_quantized_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+    expected = case.expected()
+    embeddings, codes = expected["embeddings"].astype(np.float64), expected["codes"]
+    model = case.load(tmp_path)
+    if case.name.endswith("_batch"):
+        with pytest.warns(UserWarning, match="ranges"):
+            actual = case.call(model, case.texts)
+    else:
+        arrays = {key: expected[key] for key in ("ranges", "calibration_embeddings") if key in expected}
+        actual = case.call(model, case.texts, **arrays)
+    assert (actual.dtype, actual.shape) == (codes.dtype, codes.shape)
+    if case.arguments["precision"] in ("int8", "uint8"):
+        given = expected.get("calibration_embeddings", embeddings)
+        least, most = expected.get("ranges", np.stack([given.min(axis=0), given.max(axis=0)]))
+        step = np.where(most > least, (most - least) / 255, 1.0)
+        level = (embeddings - least) / step
+        # An element is free to fall on either side of a border that it is as near to as the tolerance.
+        free = np.abs(level - level.round()) * step <= 3 * TOLERANCE
+        difference = np.abs(actual.astype(int) - codes.astype(int))
+        assert (difference <= free).all()
+    else:
+        bits, reference = (np.unpackbits(array.view(np.uint8), axis=1) for array in (actual, codes))
+        free = np.pad(np.abs(embeddings) <= TOLERANCE, ((0, 0), (0, bits.shape[1] - embeddings.shape[1])))
+        assert ((bits == reference) | free).all()
+
+
+@pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
+def test_similarities_are_the_references(name: str, tmp_path: Path) -> None:
+    files = {"config_sentence_transformers.json": {"similarity_fn_name": name}}
+    model = Case("bert_modules", name, {"files": files}).load(tmp_path)
+    with np.load(FIXTURES / "bert_modules" / "similarity.npz") as arrays:
+        left, right = arrays["left"], arrays["right"]
+        assert model.similarity_fn_name == name
+        assert_close(np.asarray(model.similarity(left, right)), arrays[name])
+        pairwise = np.asarray(model.similarity_pairwise(left[: len(right)], right))
+        assert_close(pairwise[np.newaxis], arrays[f"{name}.pairwise"][np.newaxis])
