@@ -75,10 +75,10 @@ const MOST_POSITIONS: usize = 1 << 24;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn read(text: &str) -> Result<Architecture> {
-        let (_root, folder) = test_folder(&[("config.json", text)]);
+        let (_root, folder) = folder(&[("config.json", text)]);
         Architecture::read(&folder, "")
     }
 

@@ -59,10 +59,10 @@ impl BertConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn read(text: &str) -> Result<BertConfig> {
-        let (_root, folder) = test_folder(&[("0_Transformer/config.json", text)]);
+        let (_root, folder) = folder(&[("0_Transformer/config.json", text)]);
         BertConfig::read(&folder, "0_Transformer")
     }
 

@@ -47,11 +47,11 @@ impl DenseConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn read(rest: &str) -> Result<DenseConfig> {
         let text = format!(r#"{{"in_features": 8, "out_features": 4{rest}}}"#);
-        let (_root, folder) = test_folder(&[("2_Dense/config.json", &text)]);
+        let (_root, folder) = folder(&[("2_Dense/config.json", &text)]);
         DenseConfig::read(&folder, "2_Dense")
     }
 

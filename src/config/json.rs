@@ -150,10 +150,10 @@ fn excerpt(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn object(text: &str) -> Result<Object> {
-        let (_root, folder) = test_folder(&[("config.json", text)]);
+        let (_root, folder) = folder(&[("config.json", text)]);
         Object::require(&folder, "config.json")
     }
 
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn an_absent_file_is_none_or_an_error_that_names_it() {
-        let (root, folder) = test_folder(&[]);
+        let (root, folder) = folder(&[]);
         assert!(Object::read(&folder, "config.json").unwrap().is_none());
         let error = Object::require(&folder, "config.json").unwrap_err();
         assert!(matches!(error, Error::NotFound { .. }));
@@ -217,7 +217,7 @@ mod tests {
             let message = message(object(text));
             assert!(message.starts_with(expected), "{message}");
         }
-        let (root, folder) = test_folder(&[]);
+        let (root, folder) = folder(&[]);
         std::fs::write(root.path().join("config.json"), b"{\"a\": \"\xff\"}").unwrap();
         assert!(message(Object::read(&folder, "config.json")).starts_with("config.json: invalid unicode"));
         assert!(message(Object::read(&folder, "../config.json")).contains("outside the model's folder"));

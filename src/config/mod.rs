@@ -12,6 +12,8 @@ mod json;
 mod modules;
 mod pooling;
 mod sentence_transformers;
+#[cfg(test)]
+pub(crate) mod testing;
 mod tokenizer;
 mod transformer;
 
@@ -26,7 +28,7 @@ pub use tokenizer::{BertNormalizer, TokenizerConfig, TruncationSide};
 pub use transformer::TransformerConfig;
 
 /// `name` in the subfolder `path` of a model; "" is the model's own folder.
-fn join(path: &str, name: &str) -> String {
+pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
 }
 
@@ -42,24 +44,3 @@ fn refuse_other_features(file: &Object) -> Result<()> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod testing {
-    use tempfile::TempDir;
-
-    use crate::hub::{ModelFolder, Origin};
-
-    /// A folder with these files. The files are gone when the `TempDir` is dropped.
-    pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, ModelFolder) {
-        let root = TempDir::new().unwrap();
-        for (name, text) in files {
-            let path = root.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
-        let folder = ModelFolder::new(root.path().to_owned(), Origin::Folder);
-        (root, folder)
-    }
-}
-#[cfg(test)]
-pub(crate) use testing::folder as test_folder;

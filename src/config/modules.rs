@@ -108,7 +108,8 @@ impl WordWeightsConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PoolingMode, test_folder};
+    use crate::config::PoolingMode;
+    use crate::config::testing::folder;
 
     const POOLING: (&str, &str) = ("1_Pooling/config.json", r#"{"word_embedding_dimension": 8}"#);
 
@@ -121,7 +122,7 @@ mod tests {
 
     fn read_with(list: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Option<(String, Vec<Module>)>> {
         let text = modules(list);
-        let (_root, folder) = test_folder(&[&[(FILE, text.as_str())], files].concat());
+        let (_root, folder) = folder(&[&[(FILE, text.as_str())], files].concat());
         read(&folder)
     }
 
@@ -131,7 +132,7 @@ mod tests {
 
     #[test]
     fn no_file_is_none() {
-        let (_root, folder) = test_folder(&[]);
+        let (_root, folder) = folder(&[]);
         assert_eq!(read(&folder).unwrap(), None);
     }
 
@@ -211,7 +212,7 @@ mod tests {
             (r#"[{"path": ""}]"#, "modules.json: [0].type: missing"),
             (r#"[{"type": "Transformer"}]"#, "modules.json: [0].path: missing"),
         ] {
-            let (_root, folder) = test_folder(&[(FILE, text)]);
+            let (_root, folder) = folder(&[(FILE, text)]);
             let message = read(&folder).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }

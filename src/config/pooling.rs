@@ -87,11 +87,11 @@ fn flagged_modes(file: &Object) -> Result<Vec<PoolingMode>> {
 mod tests {
     use super::PoolingMode::*;
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn read(rest: &str) -> Result<PoolingConfig> {
         let text = format!(r#"{{"embedding_dimension": 8{rest}}}"#);
-        let (_root, folder) = test_folder(&[("1_Pooling/config.json", &text)]);
+        let (_root, folder) = folder(&[("1_Pooling/config.json", &text)]);
         PoolingConfig::read(&folder, "1_Pooling")
     }
 
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn dimension_has_two_names_and_the_prompt_is_pooled_by_default() {
-        let (_root, folder) = test_folder(&[("config.json", r#"{"word_embedding_dimension": 3}"#)]);
+        let (_root, folder) = folder(&[("config.json", r#"{"word_embedding_dimension": 3}"#)]);
         let config = PoolingConfig::read(&folder, "").unwrap();
         assert_eq!((config.embedding_dimension, config.include_prompt), (Some(3), true));
         assert!(!read(r#", "include_prompt": false"#).unwrap().include_prompt);
@@ -150,7 +150,7 @@ mod tests {
         ] {
             assert_eq!(read(rest).unwrap_err().to_string(), format!("1_Pooling/config.json: {expected}"));
         }
-        let (_root, folder) = test_folder(&[("config.json", "{}")]);
+        let (_root, folder) = folder(&[("config.json", "{}")]);
         let message = PoolingConfig::read(&folder, "").unwrap_err().to_string();
         assert_eq!(message, "config.json: word_embedding_dimension: missing");
     }

@@ -91,7 +91,7 @@ fn prompts(file: &Object) -> Result<BTreeMap<String, String>> {
 mod tests {
     use super::*;
     use crate::Error;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     const BERT: (&str, &str) = ("config.json", r#"{"model_type": "bert", "architectures": ["BertModel"]}"#);
     const MODULES: (&str, &str) = (
@@ -102,7 +102,7 @@ mod tests {
     const OWN: (&str, &str) = ("sentence_bert_config.json", r#"{"max_seq_length": 100, "do_lower_case": true}"#);
 
     fn read(files: &[(&str, &str)]) -> Result<SentenceTransformersConfig> {
-        let (_root, folder) = test_folder(files);
+        let (_root, folder) = folder(files);
         SentenceTransformersConfig::read(&folder)
     }
 

@@ -98,12 +98,12 @@ fn is_bert_tokenizer(class: Option<&str>, model_type: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::test_folder;
+    use crate::config::testing::folder;
 
     fn read_as(model_type: &str, text: &str, arguments: &str) -> Result<TokenizerConfig> {
         let config = format!(r#"{{"model_type": "{model_type}"}}"#);
         let (_root, folder) =
-            test_folder(&[("config.json", &config), ("tokenizer_config.json", text), ("arguments.json", arguments)]);
+            folder(&[("config.json", &config), ("tokenizer_config.json", text), ("arguments.json", arguments)]);
         let arguments = Object::require(&folder, "arguments.json")?;
         TokenizerConfig::read(&folder, "", &Architecture::read(&folder, "")?, &arguments)
     }

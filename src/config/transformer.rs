@@ -129,7 +129,8 @@ fn refuse_keys(object: &Object, without_effect: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{TruncationSide, test_folder};
+    use crate::config::TruncationSide;
+    use crate::config::testing::folder;
 
     const BERT: (&str, &str) = ("config.json", r#"{"model_type": "bert", "max_position_embeddings": 128}"#);
     const ROBERTA: (&str, &str) =
@@ -138,7 +139,7 @@ mod tests {
     const UNLIMITED: (&str, &str) = ("config.json", r#"{"model_type": "xlnet", "max_position_embeddings": -1}"#);
 
     fn read(files: &[(&str, &str)]) -> Result<TransformerConfig> {
-        let (_root, folder) = test_folder(files);
+        let (_root, folder) = folder(files);
         TransformerConfig::read(&folder, "")
     }
 
@@ -188,7 +189,7 @@ mod tests {
             "module_output_name": "token_embeddings", "model_args": {"torch_dtype": "float16"}, "query_length": null,
             "processor_kwargs": {"truncation_side": "left"}, "config_args": {"trust_remote_code": true},
             "processing_kwargs": {"text": {"padding": "longest"}, "chat_template": {"add_generation_prompt": true}}}"#;
-        let (_root, folder) = test_folder(&[("0/config.json", BERT.1), ("0/sentence_bert_config.json", own)]);
+        let (_root, folder) = folder(&[("0/config.json", BERT.1), ("0/sentence_bert_config.json", own)]);
         let config = TransformerConfig::read(&folder, "0").unwrap();
         assert!(config.do_lower_case);
         assert_eq!(config.path, "0");

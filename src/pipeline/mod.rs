@@ -1,1 +1,166 @@
 //! What follows the encoder: pooling, dense, layer norm, truncate, normalize, output quantization.
+//!
+//! All of it works on slices in float32, and every text by itself: its vector has the same bits whatever lies beside it.
+
+mod dense;
+mod layer_norm;
+mod normalize;
+mod pooling;
+mod quantize;
+mod word_weights;
+
+use crate::config::Module;
+use crate::hub::ModelFolder;
+use crate::kernels::Isa;
+use crate::{Error, Result};
+
+use dense::Dense;
+use layer_norm::LayerNorm;
+use normalize::normalize_l2;
+use pooling::Pooling;
+use word_weights::WordWeights;
+
+pub use quantize::{Precision, Quantizer, Ranges};
+
+/// The modules of a model after its Transformer.
+pub struct Pipeline {
+    /// Width of the hidden states.
+    hidden: usize,
+    word_weights: Option<WordWeights>,
+    pooling: Pooling,
+    /// What the pooled vectors go through, in order.
+    stages: Vec<Stage>,
+    dimension: usize,
+}
+
+enum Stage {
+    Dense(Dense),
+    LayerNorm(LayerNorm),
+    Normalize { width: usize },
+}
+
+/// The last hidden states of some texts, one after the other.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// `[tokens, hidden]`
+    pub hidden: &'a [f32],
+    /// `[texts + 1]`: cumulative lengths, from 0.
+    pub offsets: &'a [u32],
+    /// `[tokens]`
+    pub ids: &'a [u32],
+    /// How many tokens at the start of each text are the prompt's. Where [`Pipeline::excludes_prompt`], they are not
+    /// pooled. sentence-transformers counts the tokens of the prompt alone, special ones included, save the last one if
+    /// it is special.
+    pub prompt_tokens: usize,
+}
+
+impl Pipeline {
+    /// Loads `modules` for hidden states of width `hidden`. An error says which module does not fit what it is given.
+    pub fn load(folder: &ModelFolder, modules: &[Module], hidden: usize) -> Result<Self> {
+        let mut word_weights = None;
+        let mut pooling: Option<Pooling> = None;
+        let mut stages = Vec::new();
+        let mut dimension = hidden;
+        for module in modules {
+            let stage = match (module, &pooling) {
+                (Module::Dropout, _) => continue,
+                (Module::WordWeights(config), None) if word_weights.is_none() => {
+                    word_weights = Some(WordWeights::new(config));
+                    continue;
+                }
+                (Module::Pooling(config), None) => {
+                    let module = Pooling::new(config, hidden)?;
+                    dimension = module.dimension();
+                    pooling = Some(module);
+                    continue;
+                }
+                (Module::WordWeights(_) | Module::Pooling(_), _) => {
+                    return Err(misplaced("a second Pooling or WordWeights, or a WordWeights after Pooling,"));
+                }
+                (_, None) => return Err(misplaced("a module that takes sentence embeddings, before Pooling,")),
+                (Module::Dense(config), _) => {
+                    let module = Dense::load(folder, config, dimension)?;
+                    dimension = module.out_features();
+                    Stage::Dense(module)
+                }
+                (Module::LayerNorm { path, dimension: width }, _) => {
+                    Stage::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)
+                }
+                (Module::Normalize, _) => Stage::Normalize { width: dimension },
+            };
+            stages.push(stage);
+        }
+        let pooling =
+            pooling.ok_or_else(|| Error::model("modules.json", "a model without Pooling is not supported"))?;
+        Ok(Self { hidden, word_weights, pooling, stages, dimension })
+    }
+
+    /// Of a sentence embedding, before it is truncated.
+    pub fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    /// Whether the prompt's tokens must be counted, because they are not pooled.
+    pub fn excludes_prompt(&self) -> bool {
+        !self.pooling.include_prompt()
+    }
+
+    /// Multiplies the hidden states `[tokens, hidden]` of tokens `ids` by the weights of a WordWeights module. Pooling
+    /// does so by itself; this is for whoever returns the tokens' vectors.
+    pub fn weigh_tokens(&self, ids: &[u32], hidden: &mut [f32]) {
+        if let Some(word_weights) = &self.word_weights {
+            word_weights.apply(ids, hidden);
+        }
+    }
+
+    /// Writes each text's embedding to its row: as much of it as fits, then L2-normalized if `normalize`.
+    pub fn apply(&self, chunk: &Chunk<'_>, normalize: bool, rows: &mut [&mut [f32]]) {
+        let mut sentences = self.pool(chunk);
+        for stage in &self.stages {
+            match stage {
+                Stage::Dense(dense) => sentences = dense.apply(&sentences),
+                Stage::LayerNorm(norm) => sentences = norm.apply(&sentences),
+                Stage::Normalize { width } => sentences.chunks_exact_mut(*width).for_each(normalize_l2),
+            }
+        }
+        for (row, sentence) in rows.iter_mut().zip(sentences.chunks_exact(self.dimension)) {
+            row.copy_from_slice(&sentence[..row.len()]);
+            if normalize {
+                normalize_l2(row);
+            }
+        }
+    }
+
+    /// `[texts, dimension]`, where the dimension is that of the pooling.
+    fn pool(&self, chunk: &Chunk<'_>) -> Vec<f32> {
+        let width = self.pooling.dimension();
+        let mut sentences = vec![0.0; (chunk.offsets.len() - 1) * width];
+        for (bounds, sentence) in chunk.offsets.windows(2).zip(sentences.chunks_exact_mut(width)) {
+            let tokens = bounds[0] as usize..bounds[1] as usize;
+            let hidden = &chunk.hidden[tokens.start * self.hidden..tokens.end * self.hidden];
+            match &self.word_weights {
+                None => self.pooling.apply(hidden, None, chunk.prompt_tokens, sentence),
+                Some(word_weights) => {
+                    let mut weighted = hidden.to_vec();
+                    let sum = word_weights.apply(&chunk.ids[tokens], &mut weighted);
+                    self.pooling.apply(&weighted, Some(sum), chunk.prompt_tokens, sentence);
+                }
+            }
+        }
+        sentences
+    }
+}
+
+fn misplaced(what: &str) -> Error {
+    Error::model("modules.json", format!("{what} is not supported"))
+}
+
+/// The instruction set that the modules' kernels use.
+fn isa() -> Result<Isa> {
+    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

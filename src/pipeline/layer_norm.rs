@@ -1,0 +1,56 @@
+//! Layer normalization of sentence embeddings.
+
+use crate::config::join;
+use crate::hub::{ModelFolder, Weights};
+use crate::kernels::{self, Isa, add_layer_norm};
+use crate::{Error, Result};
+
+/// PyTorch's default, which the module does not change.
+const EPS: f32 = 1e-5;
+
+pub(super) struct LayerNorm {
+    isa: Isa,
+    norm: kernels::LayerNorm,
+}
+
+impl LayerNorm {
+    /// Loads `norm.weight` and `norm.bias` from `path`, for vectors of width `input`, which `width` must be.
+    pub(super) fn load(folder: &ModelFolder, path: &str, width: usize, input: usize) -> Result<Self> {
+        if width != input {
+            let message = format!("dimension: {width}, but the module before it gives {input}");
+            return Err(Error::model(join(path, "config.json"), message));
+        }
+        let weights = Weights::open(folder, path)?;
+        let tensor = |name| Ok::<_, Error>(weights.get(name, &[width])?.to_f32()?.into_owned());
+        let norm = kernels::LayerNorm::new(tensor("norm.weight")?, tensor("norm.bias")?, EPS);
+        Ok(Self { isa: super::isa()?, norm })
+    }
+
+    /// `x [texts, width]`
+    pub(super) fn apply(&self, x: &[f32]) -> Vec<f32> {
+        let mut out = vec![0.0; x.len()];
+        add_layer_norm(self.isa, x, &vec![0.0; x.len()], &self.norm, &mut out);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::testing::{assert_close, folder};
+
+    // torch.nn.LayerNorm(3) with these weights, in float32.
+    #[test]
+    fn rows_are_normalized() {
+        let tensors = [("norm.weight", &[3][..], &[2.0, -0.5, 1.0][..]), ("norm.bias", &[3], &[0.25, 1.0, 0.0])];
+        let (_root, folder) = folder(&[("3_LayerNorm", &tensors)]);
+        let norm = LayerNorm::load(&folder, "3_LayerNorm", 3, 3).unwrap();
+        let expected = [2.0279965, 1.6984987, 0.507999, -2.5784216, 0.6464473, 0.70710546];
+        assert_close(&norm.apply(&[1.0, -2.0, 0.5, 0.5, 4.0, 4.0]), &expected);
+
+        let message = LayerNorm::load(&folder, "3_LayerNorm", 3, 4).err().unwrap().to_string();
+        assert_eq!(message, "3_LayerNorm/config.json: dimension: 3, but the module before it gives 4");
+        let message = LayerNorm::load(&folder, "3_LayerNorm", 4, 4).err().unwrap().to_string();
+        assert!(message.starts_with("3_LayerNorm/model.safetensors: ") && message.contains("norm.weight"), "{message}");
+    }
+}
