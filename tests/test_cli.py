@@ -312,10 +312,11 @@ def test_nearest_is_exact_and_ties_go_to_the_lower_row(monkeypatch):
         np.testing.assert_array_equal(scores, exact[expected])
 
 
-def test_nearest_names_a_row_that_is_not_finite():
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_nearest_names_a_row_that_cannot_be_compared(value):
     vectors = np.ones((5, 2), np.float32)
-    vectors[3, 1] = np.nan
-    with pytest.raises(ValueError, match=r"^row 3 holds NaN or infinity$"):
+    vectors[3, 1] = value
+    with pytest.raises(ValueError, match=r"^row 3 holds NaN, infinity or numbers too large to square$"):
         nearest(vectors, np.ones(2), 1)
 
 
@@ -331,7 +332,7 @@ def test_search_prints_score_place_and_text(here, capsys):
     [
         (np.ones((3, 4), np.float32), "v.npy: 3 rows, but there are 2 texts in a.txt; give the texts that"),
         (np.ones((2, 5), np.float32), f"v.npy: 5 columns, but {MODEL} gives 4; search with the --model and"),
-        (np.full((2, 4), np.inf, np.float32), "v.npy: row 0 holds NaN or infinity"),
+        (np.full((2, 4), np.inf, np.float32), "v.npy: row 0 holds NaN, infinity or numbers"),
         (np.ones((2, 4), np.int8), "v.npy: holds 2-D int8, want a 2-D array of floats"),
         (np.ones(4, np.float32), "v.npy: holds 1-D float32, want a 2-D array of floats"),
         (np.array([[None]]), "v.npy: not a .npy file of numbers, or cut short"),

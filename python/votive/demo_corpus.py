@@ -124,8 +124,7 @@ def _walk(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionD
         yield Document(name, text)
     if isinstance(node, (ast.Module, ast.ClassDef)):
         for child in node.body:
-            named = isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
-            if named and not child.name.startswith("_"):
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and child.name[0] != "_":
                 yield from _walk(child, f"{name}.{child.name}")
 
 

@@ -92,34 +92,34 @@ def _print_passage(score: float, passage: Document) -> None:
         print(f"         {line}")
 
 
-def _peak_memory_bytes() -> int:
-    """The most memory this process has held (resident set)."""
-    if sys.platform == "win32":
-        return _peak_working_set()
-    import resource
+if sys.platform == "win32":
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, the others KiB
+    def _peak_memory_bytes() -> int:
+        """The most memory this process has held (working set), from its PROCESS_MEMORY_COUNTERS."""
+        import ctypes
+        from ctypes import wintypes
 
+        class Counters(ctypes.Structure):
+            _fields_ = (
+                ("cb", wintypes.DWORD),
+                ("page_fault_count", wintypes.DWORD),
+                ("peak_working_set", ctypes.c_size_t),
+                ("working_set_quotas_and_pagefile", ctypes.c_size_t * 7),
+            )
 
-def _peak_working_set() -> int:
-    """The same on Windows, from its PROCESS_MEMORY_COUNTERS."""
-    assert sys.platform == "win32"
-    import ctypes
-    from ctypes import wintypes
+        counters = Counters(cb=ctypes.sizeof(Counters))
+        kernel = ctypes.WinDLL("kernel32")
+        kernel.GetCurrentProcess.restype = wintypes.HANDLE
+        kernel.K32GetProcessMemoryInfo.argtypes = (wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD)
+        if not kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
+            raise ctypes.WinError()
+        return counters.peak_working_set
 
-    class Counters(ctypes.Structure):
-        _fields_ = (
-            ("cb", wintypes.DWORD),
-            ("page_fault_count", wintypes.DWORD),
-            ("peak_working_set", ctypes.c_size_t),
-            ("working_set_quotas_and_pagefile", ctypes.c_size_t * 7),
-        )
+else:
 
-    counters = Counters(cb=ctypes.sizeof(Counters))
-    kernel = ctypes.WinDLL("kernel32")
-    kernel.GetCurrentProcess.restype = wintypes.HANDLE
-    kernel.K32GetProcessMemoryInfo.argtypes = (wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD)
-    if not kernel.K32GetProcessMemoryInfo(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb):
-        raise ctypes.WinError()
-    return counters.peak_working_set
+    def _peak_memory_bytes() -> int:
+        """The most memory this process has held (resident set)."""
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, the others KiB

@@ -52,20 +52,22 @@ def open_vectors(path: str) -> np.ndarray:
 def nearest(vectors: np.ndarray, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosine similarity and row of the `k` rows of `vectors` nearest to `query`, best first; equal scores by row.
 
-    `vectors` is `[rows, columns]`, a memory map perhaps; `query` is `[columns]`. A zero vector scores 0. A NaN or
-    infinity is a ValueError naming the row.
+    `vectors` is `[rows, columns]`, a memory map perhaps; `query` is `[columns]`. A zero vector scores 0. NaN,
+    infinity and numbers whose square is beyond float32 are a ValueError naming the row.
     """
     query = np.asarray(query, dtype=np.float32)
     query = query / (np.linalg.norm(query) or 1.0)
     block_rows = max(1, BLOCK_BYTES // (4 * max(1, vectors.shape[1])))
-    best_scores, best_rows = np.empty(0, np.float32), np.empty(0, np.int64)
+    best_scores: np.ndarray = np.empty(0, np.float32)
+    best_rows: np.ndarray = np.empty(0, np.int64)
     for start in range(0, vectors.shape[0], block_rows):
         block = np.asarray(vectors[start : start + block_rows], dtype=np.float32)
         with np.errstate(invalid="ignore", over="ignore"):  # reported below
             lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
             scores = block @ query / np.where(lengths == 0, 1, lengths)
-        if not np.isfinite(scores).all():
-            raise ValueError(f"row {start + int(np.argmin(np.isfinite(scores)))} holds NaN or infinity")
+        usable = np.isfinite(scores) & np.isfinite(lengths)
+        if not usable.all():
+            raise ValueError(f"row {start + int(np.argmin(usable))} holds NaN, infinity or numbers too large to square")
         scores = np.concatenate([best_scores, scores])
         rows = np.concatenate([best_rows, np.arange(start, start + block.shape[0])])
         if scores.size > k:
