@@ -24,7 +24,7 @@ pub use json::{Object, read_json};
 pub use modules::{Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
-pub use tokenizer::{BertNormalizer, TokenizerConfig, TruncationSide};
+pub use tokenizer::{BertTokenizer, TokenizerConfig, TruncationSide};
 pub use transformer::TransformerConfig;
 
 /// `name` in the subfolder `path` of a model; "" is the model's own folder.

@@ -140,6 +140,7 @@ mod tests {
     fn a_class_is_known_by_its_last_part() {
         let expected = vec![
             Module::Pooling(PoolingConfig {
+                path: "1_Pooling".into(),
                 embedding_dimension: Some(8),
                 modes: vec![PoolingMode::Mean],
                 include_prompt: true,

@@ -32,6 +32,8 @@ impl PoolingMode {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolingConfig {
+    /// The subfolder with the file.
+    pub path: String,
     /// Of a token's vector; `None` where no file says it.
     pub embedding_dimension: Option<usize>,
     /// At least one; the results of several are concatenated in this order.
@@ -43,7 +45,7 @@ pub struct PoolingConfig {
 impl PoolingConfig {
     /// The module that a folder without modules.json gets.
     pub(super) fn of_mode(mode: PoolingMode) -> Self {
-        Self { embedding_dimension: None, modes: vec![mode], include_prompt: true }
+        Self { path: String::new(), embedding_dimension: None, modes: vec![mode], include_prompt: true }
     }
 
     /// Reads config.json in the subfolder `path`.
@@ -52,6 +54,7 @@ impl PoolingConfig {
         let key = if file.contains("embedding_dimension") { "embedding_dimension" } else { "word_embedding_dimension" };
         let dimension = file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?)?;
         Ok(Self {
+            path: path.to_owned(),
             embedding_dimension: Some(dimension),
             modes: if file.contains("pooling_mode") { named_modes(&file)? } else { flagged_modes(&file)? },
             include_prompt: file.boolean("include_prompt")?.unwrap_or(true),

@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn pooling(mode: PoolingMode) -> Vec<Module> {
-        vec![Module::Pooling(PoolingConfig { embedding_dimension: None, modes: vec![mode], include_prompt: true })]
+        vec![Module::Pooling(PoolingConfig::of_mode(mode))]
     }
 
     fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

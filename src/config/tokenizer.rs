@@ -11,13 +11,17 @@ pub enum TruncationSide {
     Right,
 }
 
-/// What BERT's normalizer does beside cleaning control characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BertNormalizer {
+/// What transformers' `BertTokenizer` does to a text before and after it looks words up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BertTokenizer {
     pub lowercase: bool,
     /// `None`: as `lowercase`.
     pub strip_accents: Option<bool>,
     pub handle_chinese_chars: bool,
+    /// Comes before every text.
+    pub cls_token: String,
+    /// Comes after every text.
+    pub sep_token: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,9 +30,9 @@ pub struct TokenizerConfig {
     pub model_max_length: Option<usize>,
     /// `None`: the side that tokenizer.json truncates at, else the right one.
     pub truncation_side: Option<TruncationSide>,
-    /// Replaces the normalizer of tokenizer.json. Where the tokenizer's class is transformers' `BertTokenizer`, it is
-    /// these keys that count, with their defaults, and not the file.
-    pub normalizer: Option<BertNormalizer>,
+    /// Replaces the normalizer, the pre-tokenizer and the post-processor of tokenizer.json. Where the tokenizer's class
+    /// is transformers' `BertTokenizer`, it is these keys that count, with their defaults, and not the file.
+    pub bert: Option<BertTokenizer>,
 }
 
 impl TokenizerConfig {
@@ -55,16 +59,27 @@ impl TokenizerConfig {
             }
         };
         let flag = |key: &str| source(key).boolean(key);
-        let normalizer = BertNormalizer {
+        // A token with properties of its own is an object that has the text as its "content".
+        let token = |key: &str, default: &str| -> Result<String> {
+            let source = source(key);
+            let content = match source.object(key) {
+                Ok(Some(token)) => token.text("content")?.map(str::to_owned),
+                _ => source.text(key)?.map(str::to_owned),
+            };
+            Ok(content.unwrap_or_else(|| default.to_owned()))
+        };
+        let bert = BertTokenizer {
             lowercase: flag("do_lower_case")?.unwrap_or(true),
             strip_accents: flag("strip_accents")?,
             handle_chinese_chars: flag("tokenize_chinese_chars")?.unwrap_or(true),
+            cls_token: token("cls_token", "[CLS]")?,
+            sep_token: token("sep_token", "[SEP]")?,
         };
         let class = file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref());
         Ok(Self {
             model_max_length: max_length(source(length), length)?,
             truncation_side,
-            normalizer: is_bert_tokenizer(class, &architecture.model_type).then_some(normalizer),
+            bert: is_bert_tokenizer(class, &architecture.model_type).then_some(bert),
         })
     }
 }
@@ -147,14 +162,15 @@ mod tests {
         );
     }
 
-    // Each line was checked against AutoTokenizer.from_pretrained(folder).backend_tokenizer.normalizer (transformers
-    // 5.23) with a tokenizer.json that says otherwise.
+    // Each line was checked against AutoTokenizer.from_pretrained(folder).backend_tokenizer (transformers 5.23) with a
+    // tokenizer.json that says otherwise.
     #[test]
-    fn a_bert_tokenizer_has_its_normalizer_from_here() {
+    fn a_bert_tokenizer_is_made_from_here() {
         let bert = |lowercase, strip_accents, handle_chinese_chars| {
-            Some(BertNormalizer { lowercase, strip_accents, handle_chinese_chars })
+            let (cls_token, sep_token) = ("[CLS]".to_owned(), "[SEP]".to_owned());
+            Some(BertTokenizer { lowercase, strip_accents, handle_chinese_chars, cls_token, sep_token })
         };
-        for (text, normalizer) in [
+        for (text, expected) in [
             ("{}", bert(true, None, true)),
             (r#"{"tokenizer_class": "BertTokenizer"}"#, bert(true, None, true)),
             (r#"{"tokenizer_class": "BertTokenizerFast", "do_lower_case": false}"#, bert(false, None, true)),
@@ -164,9 +180,15 @@ mod tests {
             (r#"{"tokenizer_class": "XLMRobertaTokenizer", "do_lower_case": false}"#, None),
             (r#"{"tokenizer_class": "DistilBertTokenizer", "do_lower_case": false}"#, None),
         ] {
-            assert_eq!(read(text).normalizer, normalizer, "{text}");
+            assert_eq!(read(text).bert, expected, "{text}");
         }
-        assert_eq!(read_as("xlm-roberta", "{}", "{}").unwrap().normalizer, None);
+        assert_eq!(read_as("xlm-roberta", "{}", "{}").unwrap().bert, None);
+        let tokens = read(r#"{"cls_token": "<s>", "sep_token": {"content": "</s>", "lstrip": false}}"#).bert.unwrap();
+        assert_eq!((tokens.cls_token.as_str(), tokens.sep_token.as_str()), ("<s>", "</s>"));
+        assert_eq!(
+            read_as("bert", r#"{"cls_token": 3}"#, "{}").unwrap_err().to_string(),
+            "tokenizer_config.json: cls_token: expected a string, found 3"
+        );
     }
 
     #[test]
@@ -175,6 +197,6 @@ mod tests {
         let arguments = r#"{"model_max_length": 64, "truncation_side": "left", "do_lower_case": false}"#;
         let config = read_as("bert", file, arguments).unwrap();
         assert_eq!((config.model_max_length, config.truncation_side), (Some(64), Some(TruncationSide::Left)));
-        assert!(!config.normalizer.unwrap().lowercase);
+        assert!(!config.bert.unwrap().lowercase);
     }
 }

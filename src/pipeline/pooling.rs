@@ -1,6 +1,6 @@
 //! From the vectors of a text's tokens to one of the text.
 
-use crate::config::{PoolingConfig, PoolingMode};
+use crate::config::{PoolingConfig, PoolingMode, join};
 use crate::{Error, Result};
 
 /// One or more ways of pooling, their results concatenated.
@@ -14,8 +14,8 @@ pub(super) struct Pooling {
 impl Pooling {
     pub(super) fn new(config: &PoolingConfig, hidden: usize) -> Result<Self> {
         if let Some(dimension) = config.embedding_dimension.filter(|&dimension| dimension != hidden) {
-            let message = format!("Pooling has dimension {dimension}, but the model's hidden states have {hidden}");
-            return Err(Error::model("modules.json", message));
+            let message = format!("embedding_dimension: {dimension}, but the model's hidden states have {hidden}");
+            return Err(Error::model(join(&config.path, "config.json"), message));
         }
         Ok(Self { modes: config.modes.clone(), include_prompt: config.include_prompt, hidden })
     }
@@ -109,7 +109,8 @@ mod tests {
     const TWO: [f32; 4] = [-1.0, 0.5, 3.0, -0.75];
 
     fn pooling(modes: &[PoolingMode], include_prompt: bool) -> Pooling {
-        let config = PoolingConfig { embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt };
+        let config =
+            PoolingConfig { path: String::new(), embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt };
         Pooling::new(&config, 2).unwrap()
     }
 
@@ -178,8 +179,9 @@ mod tests {
 
     #[test]
     fn a_dimension_that_the_model_has_not_is_refused() {
-        let config = PoolingConfig { embedding_dimension: Some(3), modes: vec![Mean], include_prompt: true };
+        let path = "1_Pooling".to_owned();
+        let config = PoolingConfig { path, embedding_dimension: Some(3), modes: vec![Mean], include_prompt: true };
         let message = Pooling::new(&config, 2).err().unwrap().to_string();
-        assert_eq!(message, "modules.json: Pooling has dimension 3, but the model's hidden states have 2");
+        assert_eq!(message, "1_Pooling/config.json: embedding_dimension: 3, but the model's hidden states have 2");
     }
 }

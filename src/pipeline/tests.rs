@@ -8,8 +8,12 @@ const OFFSETS: [u32; 4] = [0, 4, 6, 6];
 const IDS: [u32; 6] = [0, 1, 2, 3, 3, 1];
 const CHUNK: Chunk<'_> = Chunk { hidden: &HIDDEN, offsets: &OFFSETS, ids: &IDS, prompt_tokens: 0 };
 
+fn pooling_config(modes: &[PoolingMode], include_prompt: bool) -> PoolingConfig {
+    PoolingConfig { path: "1_Pooling".into(), embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt }
+}
+
 fn pooling(modes: &[PoolingMode]) -> Module {
-    Module::Pooling(PoolingConfig { embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt: true })
+    Module::Pooling(pooling_config(modes, true))
 }
 
 fn word_weights() -> Module {
@@ -89,9 +93,8 @@ fn word_weights_divide_the_mean() {
     assert_close(&apply(&pipeline, &CHUNK, false, 2), &expected);
     assert!(!pipeline.excludes_prompt());
 
-    let without_prompt =
-        PoolingConfig { embedding_dimension: None, modes: vec![PoolingMode::Mean], include_prompt: false };
-    let pipeline = load(&[word_weights(), Module::Pooling(without_prompt)]).unwrap();
+    let without_prompt = Module::Pooling(pooling_config(&[PoolingMode::Mean], false));
+    let pipeline = load(&[word_weights(), without_prompt]).unwrap();
     assert!(pipeline.excludes_prompt());
     let expected = [2.142857, 1.1428572, 2.0, -0.5, 0.0, 0.0];
     assert_close(&apply(&pipeline, &Chunk { prompt_tokens: 1, ..CHUNK }, false, 2), &expected);

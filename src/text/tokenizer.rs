@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
+use tokenizers::models::ModelWrapper;
+use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{TruncationDirection, TruncationParams};
 
-use crate::config::{TransformerConfig, TruncationSide};
+use crate::config::{BertTokenizer, TransformerConfig, TruncationSide};
 use crate::hub::ModelFolder;
 use crate::{Error, Result};
 
@@ -55,15 +58,8 @@ impl Tokenizer {
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| Error::model(&file, error.to_string()))?;
         inner.with_padding(None);
-        if let Some(normalizer) = config.tokenizer.normalizer {
-            inner
-                .with_normalizer(Some(tokenizers::normalizers::BertNormalizer::new(
-                    true,
-                    normalizer.handle_chinese_chars,
-                    normalizer.strip_accents,
-                    normalizer.lowercase,
-                )))
-                .map_err(|error| Error::model(&file, error.to_string()))?;
+        if let Some(bert) = &config.tokenizer.bert {
+            rebuild_as_bert(&mut inner, bert).map_err(|error| Error::model(&file, error.to_string()))?;
         }
         if config.do_lower_case {
             lowercase_first(&mut inner).map_err(|error| Error::model(&file, error.to_string()))?;
@@ -131,6 +127,31 @@ impl Tokenizer {
 /// Special tokens that the post-processor adds to a text.
 fn special_tokens(inner: &tokenizers::Tokenizer) -> usize {
     inner.get_post_processor().map_or(0, |processor| tokenizers::PostProcessor::added_tokens(processor, false))
+}
+
+/// Keeps the vocabulary and the added tokens, as transformers' `BertTokenizer` does. What looks up no word pieces is left
+/// as it is: the class is named by mistake then.
+fn rebuild_as_bert(inner: &mut tokenizers::Tokenizer, bert: &BertTokenizer) -> tokenizers::Result<()> {
+    if !matches!(inner.get_model(), ModelWrapper::WordPiece(_)) {
+        return Ok(());
+    }
+    let BertTokenizer { lowercase, strip_accents, handle_chinese_chars, cls_token, sep_token } = bert;
+    let special = [cls_token, sep_token].map(|token| {
+        let id = inner.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;
+        Ok::<_, String>((token.clone(), id))
+    });
+    let special = special.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let template =
+        |pieces: &[&str], type_id| pieces.iter().map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>();
+    let processor = TemplateProcessing::builder()
+        .try_single(template(&[cls_token, "$A", sep_token], 0))?
+        .try_pair([template(&[cls_token, "$A", sep_token], 0), template(&["$B", sep_token], 1)].concat())?
+        .special_tokens(special)
+        .build()?;
+    inner.with_normalizer(Some(BertNormalizer::new(true, *handle_chinese_chars, *strip_accents, *lowercase)))?;
+    inner.with_pre_tokenizer(Some(BertPreTokenizer));
+    inner.with_post_processor(Some(processor));
+    Ok(())
 }
 
 /// Puts a lowercasing step before the normalizer, unless one of its own steps is just that.
