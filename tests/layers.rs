@@ -11,16 +11,16 @@ use std::path::Path;
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("kernels", &[]),
-    ("device", &["error"]),
-    ("hub", &["error", "device"]),
-    ("config", &["error", "hub", "kernels"]),
+    ("hub", &["error"]),
+    ("config", &["error", "hub"]),
     ("text", &["error", "hub", "config"]),
-    ("nn", &["error", "device", "hub", "text", "kernels"]),
-    ("models", &["error", "device", "hub", "config", "text", "nn", "kernels"]),
-    ("pipeline", &["error", "device", "hub", "config", "text", "nn", "kernels"]),
-    ("engine", &["error", "device", "hub", "config", "text", "kernels", "models", "pipeline"]),
-    ("store", &["error", "device", "hub", "kernels", "pipeline"]),
-    ("python", &["error", "device", "hub", "config", "text", "pipeline", "engine", "store"]),
+    ("nn", &["error", "hub", "kernels"]),
+    ("device", &["error", "kernels", "nn"]),
+    ("models", &["error", "hub", "config", "text", "kernels", "nn"]),
+    ("pipeline", &["error", "hub", "config", "kernels", "nn"]),
+    ("engine", &["error", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline"]),
+    ("store", &["error", "kernels", "device", "pipeline"]),
+    ("python", &["error", "hub", "config", "text", "nn", "device", "pipeline", "engine", "store"]),
 ];
 
 const UNSAFE_CODE: &[&str] = &["kernels/", "hub/mmap.rs", "python/numpy.rs"];

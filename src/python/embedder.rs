@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2};
+use ::numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -131,7 +131,7 @@ impl Embedder {
         batch_size: Option<usize>,
         normalize: bool,
         width: usize,
-        out: Option<PyReadwriteArray2<'py, f32>>,
+        out: Option<Bound<'py, PyArray2<f32>>>,
         progress: Option<Py<PyAny>>,
         start: usize,
     ) -> PyResult<(Bound<'py, PyArray2<f32>>, usize, Vec<usize>)> {
@@ -145,15 +145,16 @@ impl Embedder {
                 watch.settle(result)
             })?
         };
-        if let Some(mut out) = out {
-            let (rows, columns) = (out.as_array().nrows(), out.as_array().ncols());
-            if (rows, columns) != (texts.len(), width) {
-                let message = format!("out: expected shape ({}, {width}), found ({rows}, {columns})", texts.len());
+        if let Some(out) = out {
+            let mut guard = out.try_readwrite()?;
+            if guard.shape() != [texts.len(), width] {
+                let message = format!("out: expected shape ({}, {width}), found {:?}", texts.len(), guard.shape());
                 return Err(PyValueError::new_err(message));
             }
-            let slice = out.as_slice_mut().map_err(|_| PyValueError::new_err("out: expected a C-contiguous array"))?;
+            let slice = guard.as_slice_mut().map_err(|_| PyValueError::new_err("out: expected a C-contiguous array"))?;
             let report = run(slice)?;
-            return Ok(((*out).clone(), report.tokens, report.truncated));
+            drop(guard);
+            return Ok((out, report.tokens, report.truncated));
         }
         let mut values = vec![0.0; texts.len() * width];
         let report = run(&mut values)?;

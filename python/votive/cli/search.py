@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+
 from votive.cli.failure import CommandFailed
 from votive.cli.inputs import Text, TextInputs
 from votive.cli.model import load_model

@@ -1,0 +1,142 @@
+"""votive's compiled core. Programs use the classes of `votive`, which check arguments and say what they mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+class VotiveError(Exception):
+    """What all errors of votive's own have in common."""
+
+class ModelError(VotiveError):
+    """A model's file is damaged, contradicts another, or is not supported."""
+
+class DeviceError(VotiveError):
+    """A device is not there, not built in, or failed."""
+
+@final
+class Embedder:
+    """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""
+
+    def __new__(
+        cls,
+        folder: str,
+        *,
+        device: str,
+        dtype: str,
+        max_seq_length: int | None,
+        num_threads: int | None,
+    ) -> Embedder:
+        """Loads the model in `folder`.
+
+        Raises:
+            FileNotFoundError: the folder, or a file that it must have, is missing.
+            ModelError: a file is damaged or not supported.
+            DeviceError: the device is not there.
+            ValueError: an argument has a value that is not accepted.
+        """
+
+    @property
+    def dimension(self) -> int:
+        """Width of an embedding, before it is truncated."""
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The most tokens of a text, special ones included; None for no limit. May be set."""
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int) -> None: ...
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Prompts of the model's files, by name."""
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Default prompt of the model's files."""
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """Similarity function of the model's files; "cosine" where they name none."""
+
+    @property
+    def truncate_dim(self) -> int | None:
+        """Width that the model's files truncate embeddings to."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the model's files are."""
+
+    @property
+    def kernels(self) -> str:
+        """The instruction set of the kernels, or "portable" for candle's operations."""
+
+    def encode(
+        self,
+        sentences: list[str],
+        *,
+        prompt: str,
+        batch_size: int | None,
+        normalize: bool,
+        width: int,
+        out: NDArray[np.float32] | None,
+        progress: Callable[[int], Any] | None,
+        start: int,
+    ) -> tuple[NDArray[np.float32], int, list[int]]:
+        """The embeddings of some texts.
+
+        Args:
+            sentences: texts; `prompt` is put before each.
+            prompt: may be "".
+            batch_size: most texts of one pass; None for no bound but the number of tokens.
+            normalize: scale each row to length 1.
+            width: elements of an embedding that are kept, at most `dimension`.
+            out: C-contiguous `[texts, width]` to fill, else a new array is made, which owns the memory that was computed into.
+            progress: called now and then with the number of texts that are done; what it raises ends the call.
+            start: position of the first text, for messages.
+
+        Returns:
+            `[texts, width]`, the number of tokens, and the rows of texts that were cut (from 0).
+
+        Raises:
+            TypeError: an element is no str.
+            ValueError: a text holds a lone surrogate, or `out` does not fit.
+        """
+
+    def encode_tokens(
+        self,
+        sentences: list[str],
+        *,
+        prompt: str,
+        batch_size: int | None,
+        normalize: bool,
+        width: int,
+        progress: Callable[[int], Any] | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[int], NDArray[np.float32], list[int]]:
+        """As `encode`, with what is known of each token.
+
+        Returns:
+            Hidden states `[all tokens, hidden]`; ids and token type ids `[all tokens]`; the number of tokens of each text;
+            embeddings `[texts, width]`; the rows of texts that were cut.
+        """
+
+    def tokenize(self, sentences: list[str], *, prompt: str) -> list[dict[str, Any]]:
+        """For each text `input_ids` and `tokens`, special ones included, cut to `max_seq_length`."""
+
+def quantize(
+    embeddings: NDArray[np.float32],
+    precision: str,
+    ranges: NDArray[np.float32] | None,
+    calibration_embeddings: NDArray[np.float32] | None,
+) -> tuple[NDArray[np.uint8], str | None]:
+    """Embeddings `[texts, dimension]` as bytes `[texts, columns]`, and what a user should be warned of.
+
+    See `votive.quantize_embeddings`. int8 values come as the bytes of the same bits.
+    """
