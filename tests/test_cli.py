@@ -422,6 +422,7 @@ def test_output_that_nobody_takes(reader, status, complaint, tmp_path):
     assert process.returncode == status
 
 
+@pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 def test_demo(tmp_path):
     questions = ["What does the assert statement do?", "await"]
     asked = [word for question in questions for word in ("--ask", question)]

@@ -176,6 +176,9 @@ def test_similarities_are_the_references(name: str, tmp_path: Path) -> None:
     with np.load(FIXTURES / "bert_modules" / "similarity.npz") as arrays:
         left, right = arrays["left"], arrays["right"]
         assert model.similarity_fn_name == name
-        assert_close(np.asarray(model.similarity(left, right)), arrays[name])
-        pairwise = np.asarray(model.similarity_pairwise(left[: len(right)], right))
-        assert_close(pairwise[np.newaxis], arrays[f"{name}.pairwise"][np.newaxis])
+        # Products of long vectors are large: the bound is on what float32 can tell apart there.
+        found = {name: model.similarity(left, right)}
+        found[f"{name}.pairwise"] = model.similarity_pairwise(left[: len(right)], right)
+        for key, actual in found.items():
+            assert actual.dtype == np.float32
+            np.testing.assert_allclose(actual, arrays[key], rtol=TOLERANCE, atol=TOLERANCE)

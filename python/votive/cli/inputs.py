@@ -7,8 +7,8 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import BinaryIO, NamedTuple
 
 from votive.cli.failure import CommandFailed, UsageError
@@ -16,6 +16,9 @@ from votive.cli.failure import CommandFailed, UsageError
 STANDARD_INPUT = "-"
 # A line beyond this is no line of text; without a limit a binary file would be read whole.
 MAX_LINE_BYTES = 64 << 20
+
+# The number of a line, from 1, and what it holds.
+Numbered = tuple[int, str]
 
 
 class Text(NamedTuple):
@@ -52,7 +55,9 @@ class TextInputs:
 
     def __iter__(self) -> Iterator[Text]:
         for path in self._paths:
-            yield from self._reader(path)(path)
+            with closing(self._lines(path)) as lines:
+                for number, text in self._reader(path)(_label(path), lines):
+                    yield Text(text, path, number)
 
     def __str__(self) -> str:
         return ", ".join(map(_label, self._paths))
@@ -64,7 +69,7 @@ class TextInputs:
         # A file may grow while it is read.
         return min(1.0, self._bytes_read / self._total_bytes) if self._total_bytes else None
 
-    def _reader(self, path: str) -> Callable[[str], Iterator[Text]]:
+    def _reader(self, path: str) -> Callable[[str, Iterator[Numbered]], Iterator[Numbered]]:
         if path == STANDARD_INPUT:
             if self._field is not None:
                 return self._json_lines
@@ -73,7 +78,7 @@ class TextInputs:
         by_suffix = {".jsonl": self._json_lines, ".csv": self._comma_separated, ".tsv": self._tab_separated}
         return by_suffix.get(suffix, self._plain_lines)
 
-    def _lines(self, path: str) -> Iterator[tuple[int, str]]:
+    def _lines(self, path: str) -> Generator[Numbered, None, None]:
         """Number and text of each line, its end included; a byte-order mark is left out."""
         label = _label(path)
         number = 0
@@ -94,66 +99,63 @@ class TextInputs:
         except OSError as error:
             raise CommandFailed(f"{label}:{number + 1}: {error.strerror}") from error
 
-    def _plain_lines(self, path: str) -> Iterator[Text]:
+    def _plain_lines(self, _label: str, lines: Iterator[Numbered]) -> Iterator[Numbered]:
         # An empty line is a text too: row i stays line i + 1.
-        for number, line in self._lines(path):
-            yield Text(line.removesuffix("\n").removesuffix("\r"), path, number)
+        for number, line in lines:
+            yield number, line.removesuffix("\n").removesuffix("\r")
 
-    def _json_lines(self, path: str) -> Iterator[Text]:
-        field = self._field or "text"
-        for number, line in self._lines(path):
-            if not line.strip():
-                continue
-            place = f"{_label(path)}:{number}"
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise CommandFailed(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
-            except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
-                raise CommandFailed(f"{place}: not usable JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise CommandFailed(f"{place}: want a JSON object, got {_json_kind(record)}")
-            if field not in record:
-                raise CommandFailed(f"{place}: no field {field!r}; it has {_listed(record)} (choose with --field)")
-            text = record[field]
-            if not isinstance(text, str):
-                raise CommandFailed(f"{place}: field {field!r} is {_json_kind(text)}, want a string")
-            if not _encodable(text):
-                raise CommandFailed(f"{place}: field {field!r} holds half of a surrogate pair, which is no text")
-            yield Text(text, path, number)
+    def _json_lines(self, label: str, lines: Iterator[Numbered]) -> Iterator[Numbered]:
+        for number, line in lines:
+            if line.strip():
+                yield number, _json_text(line, self._field or "text", f"{label}:{number}")
 
-    def _comma_separated(self, path: str) -> Iterator[Text]:
-        return self._table(path, "excel")
+    def _comma_separated(self, label: str, lines: Iterator[Numbered]) -> Iterator[Numbered]:
+        return self._table(label, lines, "excel")
 
-    def _tab_separated(self, path: str) -> Iterator[Text]:
-        return self._table(path, "excel-tab")
+    def _tab_separated(self, label: str, lines: Iterator[Numbered]) -> Iterator[Numbered]:
+        return self._table(label, lines, "excel-tab")
 
-    def _table(self, path: str, dialect: str) -> Iterator[Text]:
+    def _table(self, label: str, lines: Iterator[Numbered], dialect: str) -> Iterator[Numbered]:
         column = self._column or "text"
         csv.field_size_limit(MAX_LINE_BYTES)
         # Strict: a stray quote would otherwise swallow the lines up to the next one.
-        rows = csv.reader((line for _, line in self._lines(path)), dialect, strict=True)
-        place = f"{_label(path)}:1"
+        rows = csv.reader((line for _, line in lines), dialect, strict=True)
+        start = 1
         try:
             header = next(rows, None)
             if header is None:
-                raise CommandFailed(f"{_label(path)}: empty, want a header line with a column {column!r}")
+                raise CommandFailed(f"{label}: empty, want a header line with a column {column!r}")
             if column not in header:
-                raise CommandFailed(f"{place}: no column {column!r}; it has {_listed(header)} (choose with --column)")
+                raise CommandFailed(f"{label}:1: no column {column!r}; it has {_listed(header)} (choose with --column)")
             position = header.index(column)
-            while True:
-                line = rows.line_num + 1
-                place = f"{_label(path)}:{line}"
-                row = next(rows, None)
-                if row is None:
-                    return
-                if not row:  # an empty line
-                    continue
-                if len(row) != len(header):
-                    raise CommandFailed(f"{place}: row of {len(row)}, but the header has {len(header)} columns")
-                yield Text(row[position], path, line)
+            start = rows.line_num + 1
+            for row in rows:
+                if row and len(row) != len(header):
+                    raise CommandFailed(f"{label}:{start}: row of {len(row)}, but the header has {len(header)} columns")
+                if row:  # an empty line gives an empty row
+                    yield start, row[position]
+                start = rows.line_num + 1
         except csv.Error as error:
-            raise CommandFailed(f"{place}: not a valid row ({error})") from error
+            raise CommandFailed(f"{label}:{start}: not a valid row ({error})") from error
+
+
+def _json_text(line: str, field: str, place: str) -> str:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise CommandFailed(f"{place}: not JSON ({error.msg} at column {error.colno})") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+        raise CommandFailed(f"{place}: not usable JSON ({error})") from error
+    if not isinstance(record, dict):
+        raise CommandFailed(f"{place}: want a JSON object, got {_json_kind(record)}")
+    if field not in record:
+        raise CommandFailed(f"{place}: no field {field!r}; it has {_listed(record)} (choose with --field)")
+    text = record[field]
+    if not isinstance(text, str):
+        raise CommandFailed(f"{place}: field {field!r} is {_json_kind(text)}, want a string")
+    if not _encodable(text):
+        raise CommandFailed(f"{place}: field {field!r} holds half of a surrogate pair, which is no text")
+    return text
 
 
 def _size(path: str) -> float:
@@ -166,7 +168,7 @@ def _size(path: str) -> float:
     return status.st_size if stat.S_ISREG(status.st_mode) else float("inf")
 
 
-def _open(path: str):
+def _open(path: str) -> AbstractContextManager[BinaryIO]:
     if path != STANDARD_INPUT:
         return open(path, "rb")
     if sys.stdin is None:
@@ -192,6 +194,6 @@ def _json_kind(value: object) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _listed(names) -> str:
+def _listed(names: Iterable[str]) -> str:
     shown = [repr(name) for name in names]
     return ", ".join(shown[:8]) + (", ..." if len(shown) > 8 else "") if shown else "none"
