@@ -323,9 +323,10 @@ impl Embedder {
             let chunk = Chunk { hidden, offsets: &batch.offsets, ids: &batch.ids, prompt_tokens };
             self.pipeline.apply(&chunk, normalize, &mut rows);
             let mut rest = hidden;
-            for part in parts {
+            for (part, text) in parts.into_iter().zip(batch.offsets.windows(2)) {
                 let (now, later) = rest.split_at(part.len());
                 part.copy_from_slice(now);
+                self.pipeline.weigh_tokens(&batch.ids[text[0] as usize..text[1] as usize], part);
                 rest = later;
             }
         })
