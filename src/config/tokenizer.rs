@@ -33,6 +33,8 @@ pub struct TokenizerConfig {
     /// Replaces the normalizer, the pre-tokenizer and the post-processor of tokenizer.json. Where the tokenizer's class
     /// is transformers' `BertTokenizer`, it is these keys that count, with their defaults, and not the file.
     pub bert: Option<BertTokenizer>,
+    /// Whether the network is told the tokens' types. It sees type 0 everywhere otherwise.
+    pub token_type_ids: bool,
 }
 
 impl TokenizerConfig {
@@ -76,10 +78,14 @@ impl TokenizerConfig {
             sep_token: token("sep_token", "[SEP]")?,
         };
         let class = file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref());
+        let is_bert = is_bert_tokenizer(class, &architecture.model_type);
+        let inputs = source("model_input_names").texts("model_input_names")?;
         Ok(Self {
             model_max_length: max_length(source(length), length)?,
             truncation_side,
-            bert: is_bert_tokenizer(class, &architecture.model_type).then_some(bert),
+            bert: is_bert.then_some(bert),
+            // transformers 5 takes them from BERT's own class by default, and not from the one that reads any file.
+            token_type_ids: inputs.map_or(is_bert, |names| names.contains(&"token_type_ids")),
         })
     }
 }
@@ -189,6 +195,18 @@ mod tests {
             read_as("bert", r#"{"cls_token": 3}"#, "{}").unwrap_err().to_string(),
             "tokenizer_config.json: cls_token: expected a string, found 3"
         );
+    }
+
+    #[test]
+    fn token_types_reach_the_network_where_the_class_or_the_file_says_so() {
+        for (text, expected) in [
+            ("{}", true),
+            (r#"{"model_input_names": ["input_ids", "attention_mask"]}"#, false),
+            (r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#, false),
+            (r#"{"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["token_type_ids"]}"#, true),
+        ] {
+            assert_eq!(read(text).token_type_ids, expected, "{text}");
+        }
     }
 
     #[test]

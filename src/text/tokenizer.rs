@@ -39,6 +39,8 @@ pub struct Tokenizer {
     /// The file, relative to the model's folder.
     file: String,
     direction: TruncationDirection,
+    /// Whether the network is told the tokens' types.
+    type_ids: bool,
 }
 
 impl Tokenizer {
@@ -71,7 +73,8 @@ impl Tokenizer {
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
         inner.with_truncation(None).map_err(|error| Error::model(&file, error.to_string()))?;
-        let tokenizer = Self { inner: ArcSwap::from_pointee(inner), file, direction };
+        let tokenizer =
+            Self { inner: ArcSwap::from_pointee(inner), file, direction, type_ids: config.tokenizer.token_type_ids };
         if let Some(length) = config.max_seq_length {
             tokenizer.set_max_length(length)?;
         }
@@ -109,7 +112,7 @@ impl Tokenizer {
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
-            type_ids: type_ids.iter().any(|&id| id != 0).then(|| type_ids.to_vec()),
+            type_ids: (self.type_ids && type_ids.iter().any(|&id| id != 0)).then(|| type_ids.to_vec()),
             truncated: !encoding.get_overflowing().is_empty(),
         })
     }
