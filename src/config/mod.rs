@@ -3,8 +3,6 @@
 //! Rules and defaults are those of sentence-transformers 6.2 and transformers 5. Unknown keys are ignored; a value of
 //! the wrong type, or out of range, is an [`Error::Model`](crate::Error::Model) that names file and key.
 
-use crate::Result;
-
 mod architecture;
 mod bert;
 mod dense;
@@ -17,10 +15,13 @@ pub(crate) mod testing;
 mod tokenizer;
 mod transformer;
 
+use crate::Result;
+
+use json::Object;
+
 pub use architecture::Architecture;
 pub use bert::BertConfig;
 pub use dense::DenseConfig;
-pub use json::{Object, read_json};
 pub use modules::{Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};

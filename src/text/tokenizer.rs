@@ -9,7 +9,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{TruncationDirection, TruncationParams};
 
-use crate::config::{BertTokenizer, TransformerConfig, TruncationSide};
+use crate::config::{BertTokenizer, TransformerConfig, TruncationSide, join};
 use crate::hub::ModelFolder;
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
     pub fn load(folder: &ModelFolder, config: &TransformerConfig) -> Result<Self> {
-        let file = [config.path.as_str(), "tokenizer.json"].join(if config.path.is_empty() { "" } else { "/" });
+        let file = join(&config.path, "tokenizer.json");
         let path = folder.file(&file)?.ok_or_else(|| {
             let path = folder.root().join(&file).display().to_string();
             Error::NotFound {
