@@ -27,6 +27,12 @@ pub enum Activation {
     Mish,
     Tanh,
     Sigmoid,
+    /// `x clip(x + 3, 0, 6) / 6`.
+    HardSwish,
+    /// The cumulative distribution of a normal variable with mean √½ and deviation 0.282095.
+    Laplace,
+    /// `√log(1 + exp(x))`.
+    SqrtSoftplus,
 }
 
 impl Activation {
@@ -51,6 +57,9 @@ impl Activation {
         ("tanh", Activation::Tanh),
         ("sigmoid", Activation::Sigmoid),
         ("linear", Activation::Identity),
+        ("hardswish", Activation::HardSwish),
+        ("laplace", Activation::Laplace),
+        ("sqrtsoftplus", Activation::SqrtSoftplus),
     ];
 
     pub fn named(name: &str) -> Option<Activation> {
@@ -108,6 +117,24 @@ impl Activation {
             }
             Activation::Tanh => tanh(s, x),
             Activation::Sigmoid => sigmoid(s, x),
+            Activation::HardSwish => {
+                let gate = s.min(s.max(s.add(x, s.splat(3.0)), zero), s.splat(6.0));
+                s.mul(s.mul(x, gate), s.splat(1.0 / 6.0))
+            }
+            Activation::Laplace => {
+                let z = s.mul(s.sub(x, s.splat(0.707_107)), s.splat(std::f32::consts::FRAC_1_SQRT_2 / 0.282_095));
+                s.mul_add(erf(s, z), half, half)
+            }
+            Activation::SqrtSoftplus => {
+                let mut lanes = [0.0f32; 16];
+                // SAFETY: no set has more than 16 lanes.
+                unsafe {
+                    s.store(lanes.as_mut_ptr(), x);
+                    // Rare enough for the standard library's logarithm. From 20 on, softplus is x in float32.
+                    lanes[..S::LANES].iter_mut().for_each(|x| *x = if *x > 20.0 { *x } else { x.exp().ln_1p() }.sqrt());
+                    s.load(lanes.as_ptr())
+                }
+            }
         }
     }
 }
@@ -143,8 +170,10 @@ mod tests {
             |x: f64| 0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh());
         match activation {
             Activation::Identity => x,
-            // Values of x Φ(x) are covered by `gelu_at_known_points`.
-            Activation::Gelu | Activation::Gelu10 => f64::NAN,
+            // Values of erf are covered by `erf_at_known_points`.
+            Activation::Gelu | Activation::Gelu10 | Activation::Laplace => f64::NAN,
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::SqrtSoftplus => x.exp().ln_1p().sqrt(),
             Activation::GeluTanh => gelu_tanh(x),
             Activation::QuickGelu => x * sigmoid(1.702 * x),
             Activation::Relu => x.max(0.0),
@@ -177,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn gelu_at_known_points() {
+    fn erf_at_known_points() {
         // x Φ(x) to ten digits.
         let points =
             [(-3.0, -0.0040496941), (-1.0, -0.1586552539), (0.5, 0.3457312307), (2.0, 1.9544997361), (20.0, 20.0)];
@@ -190,6 +219,10 @@ mod tests {
             let mut y = [20.0];
             Activation::Gelu10.apply(isa, &mut y);
             assert_eq!(y, [10.0]);
+            // Half at the mean; 0.8413447461 one deviation above it.
+            let mut y = [0.707_107, 0.989_202];
+            Activation::Laplace.apply(isa, &mut y);
+            assert!((y[0] - 0.5).abs() < 1e-6 && (y[1] - 0.841_344_7).abs() < 1e-6, "{}: {y:?}", isa.name());
         }
     }
 }

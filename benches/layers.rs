@@ -1,0 +1,72 @@
+//! One benchmark per layer, at the sizes of all-MiniLM-L6-v2: `cargo bench --no-default-features`.
+//!
+//! `VOTIVE_ISA` picks the instruction set. Throughput is in multiply-adds (an element is one), or in bytes where memory is
+//! the limit, so that it can be set against what the machine can do.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use votive::kernels::{Activation, Attention, Isa, LayerNorm, Mask, Matrix, Mlp, add_layer_norm, attention};
+
+const HIDDEN: usize = 384;
+const WIDE: usize = 1536;
+const TOKENS: usize = 512;
+
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0).collect()
+}
+
+fn products(c: &mut Criterion) {
+    let isa = Isa::active().unwrap();
+    let mut group = c.benchmark_group("product");
+    for (n, k) in [(3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE)] {
+        let matrix = Matrix::new(isa, &numbers(n * k), Some(&numbers(n)), n, k);
+        for m in [1, 16, TOKENS] {
+            let (x, mut out) = (numbers(m * k), vec![0.0; m * n]);
+            group.throughput(Throughput::Elements((m * n * k) as u64));
+            group.bench_function(BenchmarkId::new(format!("{n}x{k}"), m), |b| {
+                b.iter(|| matrix.apply(black_box(&x), Activation::Identity, &mut out));
+            });
+        }
+    }
+}
+
+fn mlp(c: &mut Criterion) {
+    let isa = Isa::active().unwrap();
+    let (x, mut out) = (numbers(TOKENS * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
+    let mut group = c.benchmark_group("mlp");
+    group.throughput(Throughput::Elements((2 * TOKENS * HIDDEN * WIDE) as u64));
+    for (name, activation) in [("gelu", Activation::Gelu), ("relu", Activation::Relu)] {
+        let matrix = |n: usize, k: usize| Matrix::new(isa, &numbers(n * k), Some(&numbers(n)), n, k);
+        let mlp = Mlp::new(matrix(WIDE, HIDDEN), activation, matrix(HIDDEN, WIDE));
+        group.bench_function(name, |b| b.iter(|| mlp.apply(black_box(&x), &mut out)));
+    }
+}
+
+fn attentions(c: &mut Criterion) {
+    let isa = Isa::active().unwrap();
+    let mut group = c.benchmark_group("attention");
+    let shape = Attention { heads: 12, head_dim: 32, scale: 0.176_776_7, mask: Mask::Full };
+    let (qkv, mut out) = (numbers(TOKENS * 3 * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
+    for len in [16, 64, 256, 512] {
+        let offsets: Vec<u32> = (0..=TOKENS / len).map(|i| (i * len) as u32).collect();
+        group.throughput(Throughput::Elements((2 * TOKENS * len * HIDDEN) as u64));
+        group.bench_function(BenchmarkId::from_parameter(len), |b| {
+            b.iter(|| attention(isa, &shape, black_box(&qkv), &offsets, &mut out));
+        });
+    }
+}
+
+fn norms(c: &mut Criterion) {
+    let isa = Isa::active().unwrap();
+    let norm = LayerNorm::new(numbers(HIDDEN), numbers(HIDDEN), 1e-12);
+    let (x, residual, mut out) = (numbers(TOKENS * HIDDEN), numbers(TOKENS * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
+    let mut group = c.benchmark_group("add_norm");
+    group.throughput(Throughput::Bytes((3 * 4 * TOKENS * HIDDEN) as u64));
+    group.bench_function("float32", |b| {
+        b.iter(|| add_layer_norm(isa, black_box(&x), &residual, &norm, &mut out));
+    });
+}
+
+criterion_group!(layers, products, mlp, attentions, norms);
+criterion_main!(layers);
