@@ -5,6 +5,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::time::Duration;
@@ -100,7 +101,8 @@ impl RepoCache {
         let (blob, pointer) = (self.blob(etag), self.snapshot(commit).join(file));
         create_parent(&pointer)?;
         // Relative, so that the cache can be moved: up from snapshots/{commit}/{folders of file}.
-        let target = Path::new(&"../".repeat(2 + file.matches('/').count())).join("blobs").join(etag);
+        let up = iter::repeat_n("..", 2 + file.matches('/').count());
+        let target: PathBuf = up.chain(["blobs", etag]).collect();
         // Made beside and renamed: another thread may be reading what is there.
         let link = self.root.join("blobs").join(format!("{etag}.link"));
         drop(fs::remove_file(&link));

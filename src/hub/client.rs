@@ -66,6 +66,7 @@ pub(super) struct Response {
 #[derive(Clone)]
 pub(super) struct Client {
     repo: Arc<ApiRepo>,
+    /// "owner/name"
     name: String,
     endpoint: String,
     timeout: Duration,
@@ -216,11 +217,15 @@ impl Client {
                 ))
                 .into(),
             (404, "RevisionNotFound") => Failure::Absent("the repository has no such revision".to_owned()),
-            (404, "EntryNotFound") => self.error("lists a file that it does not have (status 404)").into(),
+            (404, "EntryNotFound") => Failure::Absent("no such file (status 404)".to_owned()),
             (404, _) => Failure::Absent("no such repository (status 404)".to_owned()),
             (408 | 429 | 500.., _) => Failure::Unreachable(format!("answered with status {status}")),
             _ => self.error(format!("unexpected answer of the hub (status {status})")).into(),
         }
+    }
+
+    pub(super) fn repo(&self) -> &str {
+        &self.name
     }
 
     pub(super) fn error(&self, message: impl Into<String>) -> Error {

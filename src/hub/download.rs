@@ -85,7 +85,13 @@ impl<'a> Download<'a> {
                 let has = |name| self.files.contains_key(&inside(path, name));
                 if !has(SINGLE) && !has(INDEX) {
                     let names: Vec<String> = self.names_in(path).map(str::to_owned).collect();
-                    return Err(weights::unsupported(inside(path, SINGLE), &names, "FOLDER").into());
+                    let folder = inside("FOLDER", path);
+                    let message = format!(
+                        "{}\n(FOLDER is where `hf download {} --local-dir FOLDER` puts the model)",
+                        weights::unsupported(&names, folder.trim_end_matches('/')),
+                        self.client.repo()
+                    );
+                    return Err(Error::model(inside(path, SINGLE), message).into());
                 }
                 weight_folders.insert(path);
             }

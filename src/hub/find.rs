@@ -43,8 +43,8 @@ pub struct FindOptions<'a> {
 ///
 /// # Errors
 /// [`Error::NotFound`] lists every place that was looked in, and why it was of no use. [`Error::Hub`] is the hub's
-/// refusal (a token or a licence is missing) or a download that broke off, [`Error::Model`] a model that votive cannot
-/// read wherever it lies.
+/// refusal (a token or a licence is missing) or a download that broke off, [`Error::Io`] a cache that cannot be written,
+/// [`Error::Model`] a model that votive cannot read.
 pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
     let path = Path::new(name);
     if path.is_dir() {
@@ -82,7 +82,7 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
 struct Search {
     /// One line per place, with what was wrong there.
     places: Vec<String>,
-    /// What a hub that has the model said against it.
+    /// What keeps a model that is there from being used.
     refusal: Option<Error>,
 }
 
@@ -130,9 +130,9 @@ impl Search {
                     self.places.push(place(&message));
                     break;
                 }
-                Err(Failure::Other(refusal @ Error::Hub { .. })) => {
+                Err(Failure::Other(refusal @ (Error::Hub { .. } | Error::Io { .. }))) => {
                     self.refusal = Some(refusal);
-                    break;
+                    return Ok(None);
                 }
                 Err(Failure::Other(error)) => return Err(error),
             }
@@ -152,6 +152,10 @@ impl Search {
         let folder = ModelFolder::new(cache.snapshot(&commit), Origin::Cache { commit: commit.clone() });
         if let Err(error) = contents::check(&folder) {
             self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
+            if folder.root().join("pytorch_model.bin").is_file() {
+                // Nothing is missing, it is what votive does not read.
+                self.refusal = Some(error);
+            }
             return None;
         }
         let is_confirmed = folder.root().join(MODULES).is_file() || cache.is_known_absent(&commit, MODULES);

@@ -62,29 +62,28 @@ impl Transfer<'_> {
 
     /// Fills `part` up to `bytes` and gives its path. `first` answers a request for the whole file.
     fn receive(&self, mut part: Part, bytes: u64, etag: &str, first: Response) -> Result<PathBuf, Failure> {
-        let mut answer = (part.received == 0).then_some(Ok(first));
+        let mut first = (part.received == 0).then_some(first);
         let mut retries = 0;
         while part.received < bytes {
             let before = part.received;
-            let broken = match answer.take().unwrap_or_else(|| self.request(part.received)) {
-                Ok(response) if self.etag(&response)? != etag || self.size(&response)? != bytes => {
-                    return Err(self.discard(part, "changed while it was downloaded"));
-                }
-                Ok(response) => self.append(&mut part, bytes, &response)?,
-                Err(Failure::Unreachable(message)) => message,
-                Err(error) => return Err(error),
+            let response = match first.take() {
+                Some(response) => response,
+                None => self.request(part.received)?,
             };
-            if part.received >= bytes {
-                break;
+            if self.etag(&response)? != etag || self.size(&response)? != bytes {
+                return Err(self.discard(part, "changed while it was downloaded"));
             }
+            let broken = self.append(&mut part, bytes, &response)?;
             retries = if part.received > before { 0 } else { retries + 1 };
             if retries > MAX_RETRIES {
                 let (file, received) = (self.file, part.received);
                 let message =
-                    format!("{file} broke off after {received} of {bytes} bytes: {broken}. Another call resumes");
+                    format!("{file} broke off after {received} of {bytes} bytes ({broken}); the next call resumes");
                 return Err(self.client.error(message).into());
             }
-            download::pause(FIRST_PAUSE * 2u32.pow(retries), self.watch)?;
+            if part.received < bytes {
+                download::pause(FIRST_PAUSE * 2u32.pow(retries), self.watch)?;
+            }
         }
         if part.received > bytes {
             return Err(self.discard(part, format!("is longer than the {bytes} bytes it should have")));
@@ -119,11 +118,24 @@ impl Transfer<'_> {
         Ok("the connection was closed".to_owned())
     }
 
+    /// Asks for the file from byte `start` on. A hub that listed it and cannot be reached now, or does not have it after
+    /// all, is an error: there is a model, and another place that has less of it must not stand in.
     fn request(&self, start: u64) -> Result<Response, Failure> {
-        let response = self.client.file(self.commit, self.file, start, self.watch)?;
-        match response.status {
-            200 | 206 => Ok(response),
-            _ => Err(self.client.refusal(&response)),
+        let mut retries = 0;
+        loop {
+            let failure = match self.client.file(self.commit, self.file, start, self.watch) {
+                Ok(response) if matches!(response.status, 200 | 206) => return Ok(response),
+                Ok(response) => self.client.refusal(&response),
+                Err(failure) => failure,
+            };
+            match failure {
+                Failure::Unreachable(_) if retries < MAX_RETRIES => retries += 1,
+                Failure::Unreachable(message) | Failure::Absent(message) => {
+                    return Err(self.client.error(format!("{}, which it lists: {message}", self.file)).into());
+                }
+                Failure::Other(error) => return Err(error.into()),
+            }
+            download::pause(FIRST_PAUSE * 2u32.pow(retries), self.watch)?;
         }
     }
 

@@ -162,32 +162,31 @@ fn no_safetensors(folder: &ModelFolder, subfolder: &str) -> Error {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort_unstable();
-    unsupported(inside(subfolder, SINGLE), &names, &path.display().to_string())
+    Error::model(inside(subfolder, SINGLE), unsupported(&names, &path.display().to_string()))
 }
 
-/// The error for a model whose files, `names`, hold no safetensors. `place` is where a user would convert them.
-pub(super) fn unsupported(file: String, names: &[String], place: &str) -> Error {
-    const OTHER_FORMATS: [&str; 10] =
-        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
-    let others: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| OTHER_FORMATS.iter().any(|end| name.ends_with(end))).collect();
-    let pickle = |name: &&str| [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end));
-    let message = if let Some(source) = others.iter().copied().find(pickle) {
-        let (source, target) = (format!("{place}/{source}"), format!("{place}/{SINGLE}"));
+/// What to say of a folder whose files, `names`, hold no safetensors. `place` is where a user would convert them.
+pub(super) fn unsupported(names: &[String], place: &str) -> String {
+    const PICKLED: [&str; 4] = [".bin", ".pt", ".pth", ".ckpt"];
+    const OTHERS: [&str; 6] = [".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
+    let ends_with = |endings: &[&str], name: &str| endings.iter().any(|ending| name.ends_with(ending));
+    let pickled: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&PICKLED, name)).collect();
+    let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&OTHERS, name)).collect();
+    if let Some(first) = pickled.first() {
+        let (source, target) = (format!("{place}/{first}"), format!("{place}/{SINGLE}"));
         format!(
             "not there, only {}. PyTorch's pickle format can run any code when it is opened, so votive reads \
              safetensors only. To convert, where PyTorch is installed:\n\
              import torch, safetensors.torch\n\
              safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in torch.load({source:?}, \
              map_location=\"cpu\", weights_only=True).items()}}, {target:?}, metadata={{\"format\": \"pt\"}})",
-            others.join(", ")
+            pickled.join(", ")
         )
     } else if others.is_empty() {
         format!("not there, nor {INDEX}: {place} holds no weights at all")
     } else {
         format!("not there, nor {INDEX}, only {}; votive reads safetensors only", others.join(", "))
-    };
-    Error::model(file, message)
+    }
 }
 
 /// One tensor: its shape and its bytes, still in the mapped file.

@@ -1,6 +1,6 @@
 use votive::hub::{Origin, find};
 
-use crate::server::{COMMIT, Files, Hub, etag};
+use crate::server::{COMMIT, Files, Hub, Reply, etag};
 use crate::*;
 
 /// Puts `files` into the cache as huggingface_hub does.
@@ -100,6 +100,32 @@ fn without_modules_json_the_hub_is_asked_whether_there_is_one() {
     assert_holds(&place.find().unwrap(), &tiny_model());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_model_of_which_more_is_known_to_exist_is_not_used_as_it_is() {
+    let mut part = tiny_model();
+    part.remove("modules.json");
+    let hub = Hub::deviating(tiny_model(), |request| {
+        request.path.ends_with("/modules.json").then(|| Reply::new(403, "").header("x-error-code", "GatedRepo"))
+    });
+    let place = Place::of(&hub);
+    fill(&place, COMMIT, &part);
+    assert!(matches!(place.find(), Err(Error::Hub { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn pickled_weights_in_the_cache_are_refused_with_their_conversion() {
+    let mut model = tiny_model();
+    model.remove("model.safetensors");
+    model.insert("pytorch_model.bin".to_owned(), b"pickle".to_vec());
+    let place = Place::new("http://127.0.0.1:9");
+    fill(&place, COMMIT, &model);
+    let error = place.find_offline().unwrap_err();
+    assert!(matches!(error, Error::Model { .. }), "{error:?}");
+    assert!(error.to_string().contains("safetensors.torch.save_file("), "{error}");
+}
+
 #[test]
 fn a_plain_model_is_known_to_have_no_modules() {
     let model =
@@ -142,4 +168,9 @@ fn a_cache_that_cannot_be_written_is_named() {
     place.environment.cache_folder = Some(file.clone());
     let error = place.find().unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains(file.to_str().unwrap()), "{error}");
+
+    let package = tempfile::tempdir().unwrap();
+    let packaged = |_: &str| Some(("tiny_package".to_owned(), package.path().to_owned()));
+    let options = FindOptions { packaged: &packaged, ..place.options() };
+    assert_eq!(find(server::REPO, &options, &Watch::new()).unwrap().root(), package.path());
 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use votive::hub::Origin;
@@ -72,7 +73,7 @@ fn a_repository_a_revision_and_a_file_are_told_apart() {
         request.path.ends_with("/tokenizer.json").then(|| Reply::new(404, "").header("x-error-code", "EntryNotFound"))
     });
     let message = message_of(&hub);
-    assert!(message.contains("lists a file that it does not have"), "{message}");
+    assert!(message.contains("tokenizer.json, which it lists: no such file (status 404)"), "{message}");
 }
 
 #[test]
@@ -116,6 +117,17 @@ fn a_connection_that_breaks_for_good_is_an_error_and_its_part_waits() {
 }
 
 #[test]
+fn a_busy_server_is_asked_again() {
+    let busy = AtomicUsize::new(2);
+    let hub = Hub::deviating(tiny_model(), move |request| {
+        let is_busy = || busy.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        (request.path.ends_with("/tokenizer.json") && is_busy()).then(|| Reply::new(503, "busy"))
+    });
+    let place = Place::of(&hub);
+    assert_holds(&place.find().unwrap(), &tiny_model());
+}
+
+#[test]
 fn a_wrong_size_leaves_nothing_behind() {
     let small = safetensors("weight", 10);
     let hub =
@@ -154,7 +166,8 @@ fn pickled_weights_are_refused_before_anything_is_fetched() {
     assert!(matches!(error, Error::Model { .. }), "{error:?}");
     let message = error.to_string();
     assert!(message.contains("only pytorch_model.bin. PyTorch's pickle format can run any code"), "{message}");
-    assert!(message.contains("safetensors.torch.save_file("), "{message}");
+    assert!(message.contains("torch.load(\"FOLDER/pytorch_model.bin\""), "{message}");
+    assert!(message.contains("`hf download ada/tiny --local-dir FOLDER`"), "{message}");
     assert_eq!(hub.asked_files(), ["modules.json"]);
 }
 
