@@ -28,7 +28,7 @@ impl Module {
     }
 
     fn needs_config(&self) -> bool {
-        matches!(self.class(), "Transformer" | "Pooling" | "Dense" | "LayerNorm" | "WordWeights" | "Dropout")
+        matches!(self.class(), "Transformer" | "Pooling" | "Dense" | "LayerNorm" | "WordWeights")
     }
 
     pub(super) fn needs_tokenizer(&self) -> bool {
@@ -36,7 +36,7 @@ impl Module {
     }
 
     pub(super) fn needs_weights(&self) -> bool {
-        matches!(self.class(), "Transformer" | "Dense" | "LayerNorm" | "WordWeights" | "StaticEmbedding")
+        matches!(self.class(), "Transformer" | "Dense" | "LayerNorm" | "StaticEmbedding")
     }
 }
 
