@@ -1,9 +1,19 @@
 //! Finding a model's files: a folder, the Hugging Face cache, a download, an installed package.
 
+mod cache;
+mod client;
+mod contents;
+mod download;
+mod environment;
+mod find;
 mod folder;
 mod mmap;
 mod safetensors;
+mod transfer;
 mod weights;
 
+pub use download::DownloadWatch;
+pub use environment::HubEnvironment;
+pub use find::{FindOptions, Token, find};
 pub use folder::{ModelFolder, Origin};
 pub use weights::{Weight, Weights};

@@ -1,7 +1,7 @@
 //! A model's weights by name, read from memory-mapped safetensors.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -18,8 +18,8 @@ use crate::{Error, Result};
 #[cfg(target_endian = "big")]
 compile_error!("safetensors files are little-endian and are read in place");
 
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 /// The longest index that is read: far above any real one (a few megabytes), far below what would hurt.
 const MAX_INDEX_BYTES: u64 = 100_000_000;
 
@@ -55,19 +55,9 @@ impl Weights {
     }
 
     fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {
-        let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
-        if bytes > MAX_INDEX_BYTES {
-            return Err(Error::model(index, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
-        }
-        let json = fs::read(path).map_err(|source| Error::io(path, source))?;
-        let Index { weight_map: Entries(weight_map) } =
-            serde_json::from_slice(&json).map_err(|error| Error::model(&index, format!("unreadable: {error}")))?;
-
-        let mut shards: Vec<&str> = weight_map.values().map(String::as_str).collect();
-        shards.sort_unstable();
-        shards.dedup();
-        let mut files = Vec::with_capacity(shards.len());
-        for shard in shards {
+        let weight_map = read_index(path, &index)?;
+        let mut files = Vec::new();
+        for shard in weight_map.values().collect::<BTreeSet<_>>() {
             let name = inside(subfolder, shard);
             let outside = |_| Error::model(&index, format!("names {shard:?}, which is outside the model's folder"));
             match folder.file(&name).map_err(outside)? {
@@ -146,7 +136,19 @@ impl Weights {
     }
 }
 
-fn inside(subfolder: &str, name: &str) -> String {
+/// The index at `path`, called `name` in messages: for each tensor, its file.
+pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
+    let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
+    if bytes > MAX_INDEX_BYTES {
+        return Err(Error::model(name, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
+    }
+    let json = fs::read(path).map_err(|source| Error::io(path, source))?;
+    let Index { weight_map: Entries(weight_map) } =
+        serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
+    Ok(weight_map)
+}
+
+pub(super) fn inside(subfolder: &str, name: &str) -> String {
     if subfolder.is_empty() { name.to_owned() } else { format!("{}/{name}", subfolder.trim_end_matches('/')) }
 }
 
@@ -160,32 +162,31 @@ fn no_safetensors(folder: &ModelFolder, subfolder: &str) -> Error {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort_unstable();
-    unsupported_weights(inside(subfolder, SINGLE), &names, &path.display().to_string())
+    Error::model(inside(subfolder, SINGLE), unsupported(&names, &path.display().to_string()))
 }
 
-/// The error for a model whose files, `names`, hold no safetensors. `place` is where a user would convert them.
-pub(super) fn unsupported_weights(file: String, names: &[String], place: &str) -> Error {
-    const OTHER_FORMATS: [&str; 10] =
-        [".bin", ".pt", ".pth", ".ckpt", ".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
-    let others: Vec<&str> =
-        names.iter().map(String::as_str).filter(|name| OTHER_FORMATS.iter().any(|end| name.ends_with(end))).collect();
-    let pickle = |name: &&str| [".bin", ".pt", ".pth", ".ckpt"].iter().any(|end| name.ends_with(end));
-    let message = if let Some(source) = others.iter().copied().find(pickle) {
-        let (source, target) = (format!("{place}/{source}"), format!("{place}/{SINGLE}"));
+/// What to say of a folder whose files, `names`, hold no safetensors. `place` is where a user would convert them.
+pub(super) fn unsupported(names: &[String], place: &str) -> String {
+    const PICKLED: [&str; 4] = [".bin", ".pt", ".pth", ".ckpt"];
+    const OTHERS: [&str; 6] = [".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
+    let ends_with = |endings: &[&str], name: &str| endings.iter().any(|ending| name.ends_with(ending));
+    let pickled: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&PICKLED, name)).collect();
+    let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&OTHERS, name)).collect();
+    if let Some(first) = pickled.first() {
+        let (source, target) = (format!("{place}/{first}"), format!("{place}/{SINGLE}"));
         format!(
             "not there, only {}. PyTorch's pickle format can run any code when it is opened, so votive reads \
              safetensors only. To convert, where PyTorch is installed:\n\
              import torch, safetensors.torch\n\
              safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in torch.load({source:?}, \
              map_location=\"cpu\", weights_only=True).items()}}, {target:?}, metadata={{\"format\": \"pt\"}})",
-            others.join(", ")
+            pickled.join(", ")
         )
     } else if others.is_empty() {
         format!("not there, nor {INDEX}: {place} holds no weights at all")
     } else {
         format!("not there, nor {INDEX}, only {}; votive reads safetensors only", others.join(", "))
-    };
-    Error::model(file, message)
+    }
 }
 
 /// One tensor: its shape and its bytes, still in the mapped file.

@@ -70,6 +70,25 @@ fn released_pages_come_back() {
     assert_eq!(*weights.get("a", &[2]).unwrap().to_f32().unwrap(), [3.0, 4.0]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn released_pages_are_not_resident() {
+    let data = f32_bytes(&vec![1.0; 100_000]);
+    let header = r#"{"a":{"dtype":"F32","shape":[100000],"data_offsets":[0,400000]}}"#;
+    let (root, weights) = open(&[(SINGLE, &safetensors(header, &data))]).unwrap();
+    let path = root.path().join(SINGLE);
+    let resident = || -> u64 {
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let ours = maps.lines().skip_while(|line| !line.ends_with(path.to_str().unwrap()));
+        let rss = ours.skip(1).find_map(|line| line.strip_prefix("Rss:")).unwrap();
+        rss.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    assert_eq!(weights.get("a", &[100_000]).unwrap().to_f32().unwrap().iter().sum::<f32>(), 100_000.0);
+    assert!(resident() >= 390);
+    weights.release();
+    assert_eq!(resident(), 0);
+}
+
 #[test]
 fn joins_shards() {
     let index = br#"{"metadata":{"total_size":16},"weight_map":{"a":"one.safetensors","b":"two.safetensors"}}"#;

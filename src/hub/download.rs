@@ -1,0 +1,150 @@
+//! Downloading what votive reads of a model, into the Hugging Face cache.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::cache::{self, RepoCache};
+use super::client::{Client, Failure};
+use super::contents::{self, MODULES};
+use super::transfer::Transfer;
+use super::weights::{self, INDEX, SINGLE, inside};
+use crate::hub::{ModelFolder, Origin};
+use crate::{Error, Result};
+
+/// How often whoever waits looks whether it should stop.
+pub(super) const WATCH_EVERY: Duration = Duration::from_millis(50);
+
+/// Sees a download's progress, and can stop it. All calls come from the thread that called [`find`](super::find).
+pub trait DownloadWatch: Send + Sync {
+    /// `file` of `bytes` bytes begins, the first `resumed_at` of which were there before.
+    fn start(&self, file: &str, bytes: u64, resumed_at: u64);
+    fn advance(&self, bytes: u64);
+    /// The file that was started last is done, or given up.
+    fn finish(&self);
+    /// Asked every few dozen milliseconds; an error stops the download and is what the caller gets.
+    fn check(&self) -> Result<()>;
+}
+
+pub(super) fn pause(time: Duration, watch: &dyn DownloadWatch) -> Result<()> {
+    let end = Instant::now() + time;
+    loop {
+        watch.check()?;
+        match end.checked_duration_since(Instant::now()) {
+            Some(left) => thread::sleep(left.min(WATCH_EVERY)),
+            None => return Ok(()),
+        }
+    }
+}
+
+pub(super) struct Download<'a> {
+    client: &'a Client,
+    cache: &'a RepoCache,
+    watch: &'a dyn DownloadWatch,
+    commit: String,
+    /// The repository's files and their sizes in bytes.
+    files: BTreeMap<String, Option<u64>>,
+}
+
+impl<'a> Download<'a> {
+    /// Asks the hub for the files of `revision`.
+    pub(super) fn new(
+        client: &'a Client,
+        cache: &'a RepoCache,
+        revision: &str,
+        watch: &'a dyn DownloadWatch,
+    ) -> Result<Self, Failure> {
+        let info = client.info(revision, watch)?;
+        if !cache::is_file_name(&info.sha) {
+            return Err(client.error(format!("names its commit {:?}", info.sha)).into());
+        }
+        let files = info.siblings.into_iter().map(|file| (file.name, file.size)).collect();
+        Ok(Self { client, cache, watch, commit: info.sha, files })
+    }
+
+    /// Downloads what is missing. `revision` points at the new commit only when all of it is there.
+    pub(super) fn run(&self, revision: &str) -> Result<ModelFolder, Failure> {
+        let snapshot = self.cache.snapshot(&self.commit);
+        let folder = ModelFolder::new(snapshot, Origin::Hub { commit: self.commit.clone() });
+        if self.files.contains_key(MODULES) {
+            self.fetch(MODULES)?;
+        }
+        let modules = contents::modules(&folder)?;
+        let folders = contents::folders(&modules);
+
+        // What cannot be loaded in the end is refused before anything large is fetched.
+        let mut weight_folders = BTreeSet::new();
+        for module in &modules {
+            let path = module.path.trim_end_matches('/');
+            if module.needs_tokenizer() && !self.files.contains_key(&inside(path, "tokenizer.json")) {
+                let message = "the repository has none; votive reads no other tokenizer file. transformers' \
+                               AutoTokenizer.from_pretrained(...).save_pretrained(...) writes one";
+                return Err(Error::model(inside(path, "tokenizer.json"), message).into());
+            }
+            if module.needs_weights() {
+                let has = |name| self.files.contains_key(&inside(path, name));
+                if !has(SINGLE) && !has(INDEX) {
+                    let names: Vec<String> = self.names_in(path).map(str::to_owned).collect();
+                    let folder = inside("FOLDER", path);
+                    let message = format!(
+                        "{}\n(FOLDER is where `hf download {} --local-dir FOLDER` puts the model)",
+                        weights::unsupported(&names, folder.trim_end_matches('/')),
+                        self.client.repo()
+                    );
+                    return Err(Error::model(inside(path, SINGLE), message).into());
+                }
+                weight_folders.insert(path);
+            }
+        }
+
+        for path in folders {
+            for name in self.names_in(path).filter(|name| contents::is_read(name)) {
+                self.fetch(&inside(path, name))?;
+            }
+        }
+        for path in weight_folders {
+            self.fetch_weights(&folder, path)?;
+        }
+        if !self.files.contains_key(MODULES) {
+            self.cache.set_known_absent(&self.commit, MODULES)?;
+        }
+        self.cache.set_commit(revision, &self.commit)?;
+        Ok(folder)
+    }
+
+    /// The names of the files directly in `path`.
+    fn names_in(&self, path: &str) -> impl Iterator<Item = &str> {
+        self.files.keys().filter_map(move |file| match file.rsplit_once('/') {
+            Some((folder, name)) => (folder == path).then_some(name),
+            None => path.is_empty().then_some(file.as_str()),
+        })
+    }
+
+    fn fetch_weights(&self, folder: &ModelFolder, path: &str) -> Result<(), Failure> {
+        let single = inside(path, SINGLE);
+        if self.files.contains_key(&single) {
+            return self.fetch(&single);
+        }
+        let index = inside(path, INDEX);
+        self.fetch(&index)?;
+        let Some(index_path) = folder.file(&index)? else {
+            return Err(self.client.error(format!("{index} vanished from the cache")).into());
+        };
+        let weight_map = weights::read_index(&index_path, &index)?;
+        for shard in weight_map.values().collect::<BTreeSet<_>>() {
+            let file = inside(path, shard);
+            // A name that leaves the folder is not in the list either.
+            if folder.file(&file).is_err() || !self.files.contains_key(&file) {
+                return Err(Error::model(index, format!("names {shard:?}, which the repository does not have")).into());
+            }
+            self.fetch(&file)?;
+        }
+        Ok(())
+    }
+
+    /// Brings `file` of the list into the snapshot.
+    fn fetch(&self, file: &str) -> Result<(), Failure> {
+        let listed = self.files.get(file).copied().flatten();
+        Transfer { client: self.client, cache: self.cache, watch: self.watch, commit: &self.commit, file, listed }.run()
+    }
+}

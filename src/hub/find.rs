@@ -1,0 +1,223 @@
+//! Where a model comes from: a folder, the Hugging Face cache, a download, an installed package.
+
+use std::path::{Component, Path, PathBuf};
+
+use super::cache::RepoCache;
+use super::client::{Client, Failure};
+use super::contents::{self, MODULES};
+use super::download::{Download, DownloadWatch};
+use super::environment::HubEnvironment;
+use crate::hub::{ModelFolder, Origin};
+use crate::{Error, Result};
+
+/// Under which a name without an owner is looked for first, as sentence-transformers does.
+const DEFAULT_OWNER: &str = "sentence-transformers";
+const DEFAULT_REVISION: &str = "main";
+
+/// Which token a download carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Token {
+    /// The one of the environment, if there is one.
+    #[default]
+    Implicit,
+    Given(String),
+    Never,
+}
+
+/// What [`find`] needs to know beside the name.
+pub struct FindOptions<'a> {
+    /// A branch, tag or commit; `None` is "main".
+    pub revision: Option<&'a str>,
+    /// Takes the place of the environment's cache folder.
+    pub cache_folder: Option<&'a Path>,
+    /// Stay off the network.
+    pub local_files_only: bool,
+    pub token: Token,
+    /// The installed package that carries the model of a hub name ("owner/name"), and the model's folder in it.
+    pub packaged: &'a dyn Fn(&str) -> Option<(String, PathBuf)>,
+    pub environment: HubEnvironment,
+}
+
+/// Finds the files of `name`, a folder or a model of the hub ("owner/name"): the folder, else the Hugging Face cache if
+/// it has the whole model, else a download into it, else an installed package.
+///
+/// # Errors
+/// [`Error::NotFound`] lists every place that was looked in, and why it was of no use. [`Error::Hub`] is the hub's
+/// refusal (a token or a licence is missing) or a download that broke off, [`Error::Io`] a cache that cannot be written,
+/// [`Error::Model`] a model that votive cannot read.
+pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        return Ok(ModelFolder::new(path.to_owned(), Origin::Folder));
+    }
+    if path.is_file() {
+        return Err(Error::argument(
+            "model_name_or_path",
+            format!("{name:?} is a file; accepted are a folder or a hub name"),
+        ));
+    }
+    let mut search = Search { places: vec![format!("folder {name:?}: does not exist")], refusal: None };
+    if is_path(name) {
+        return Err(search.give_up(name));
+    }
+    check_repo_name(name)?;
+    let revision = options.revision.unwrap_or(DEFAULT_REVISION);
+    check_revision(revision)?;
+
+    let repos: Vec<String> = if name.contains('/') {
+        vec![name.to_owned()]
+    } else {
+        vec![format!("{DEFAULT_OWNER}/{name}"), name.to_owned()]
+    };
+    match search.in_hub(&repos, revision, options, watch)? {
+        Some(folder) => Ok(folder),
+        None => match search.in_packages(&repos, options) {
+            Some(folder) => Ok(folder),
+            None => Err(search.give_up(name)),
+        },
+    }
+}
+
+/// The places that a search has been in.
+struct Search {
+    /// One line per place, with what was wrong there.
+    places: Vec<String>,
+    /// What keeps a model that is there from being used.
+    refusal: Option<Error>,
+}
+
+impl Search {
+    /// Looks for `repos` in the cache, then asks the hub for them.
+    fn in_hub(
+        &mut self,
+        repos: &[String],
+        revision: &str,
+        options: &FindOptions,
+        watch: &dyn DownloadWatch,
+    ) -> Result<Option<ModelFolder>> {
+        let environment = &options.environment;
+        let Some(cache_folder) = options.cache_folder.or(environment.cache_folder.as_deref()) else {
+            self.places.push("Hugging Face cache: there is no home folder and no HF_HOME to have it in".to_owned());
+            return Ok(None);
+        };
+        let caches: Vec<RepoCache> = repos.iter().map(|repo| RepoCache::new(cache_folder, repo)).collect();
+        let mut unconfirmed = None;
+        for cache in &caches {
+            match self.in_cache(cache, revision) {
+                Some((folder, true)) => return Ok(Some(folder)),
+                Some((folder, false)) => unconfirmed = unconfirmed.or(Some(folder)),
+                None => {}
+            }
+        }
+        if options.local_files_only || environment.offline {
+            let reason = if environment.offline { "HF_HUB_OFFLINE is set" } else { "local_files_only is true" };
+            self.places.push(format!("{}: not asked, for {reason}", environment.endpoint));
+            return Ok(unconfirmed);
+        }
+
+        let token = match &options.token {
+            Token::Implicit => environment.token.clone(),
+            Token::Given(token) => Some(token.clone()),
+            Token::Never => None,
+        };
+        for (repo, cache) in repos.iter().zip(&caches) {
+            let client = Client::new(environment, token.clone(), repo)?;
+            let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
+            match Download::new(&client, cache, revision, watch).and_then(|download| download.run(revision)) {
+                Ok(folder) => return Ok(Some(folder)),
+                Err(Failure::Absent(message)) => self.places.push(place(&message)),
+                Err(Failure::Unreachable(message)) => {
+                    self.places.push(place(&message));
+                    break;
+                }
+                Err(Failure::Other(refusal @ (Error::Hub { .. } | Error::Io { .. }))) => {
+                    self.refusal = Some(refusal);
+                    return Ok(None);
+                }
+                Err(Failure::Other(error)) => return Err(error),
+            }
+        }
+        Ok(unconfirmed)
+    }
+
+    /// The snapshot of `revision` if it is whole, and whether it is known to be so: without modules.json, a model of
+    /// sentence-transformers that another program fetched in part looks like a plain transformer, and would silently
+    /// be pooled in the wrong way. Such a snapshot is only for when the hub cannot be asked.
+    fn in_cache(&mut self, cache: &RepoCache, revision: &str) -> Option<(ModelFolder, bool)> {
+        let place = |message: String| format!("cache {}: {message}", cache.root().display());
+        let Some(commit) = cache.commit(revision) else {
+            self.places.push(place(format!("has no revision {revision:?}")));
+            return None;
+        };
+        let folder = ModelFolder::new(cache.snapshot(&commit), Origin::Cache { commit: commit.clone() });
+        if let Err(error) = contents::check(&folder) {
+            self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
+            if folder.root().join("pytorch_model.bin").is_file() {
+                // Nothing is missing, it is what votive does not read.
+                self.refusal = Some(error);
+            }
+            return None;
+        }
+        let is_confirmed = folder.root().join(MODULES).is_file() || cache.is_known_absent(&commit, MODULES);
+        Some((folder, is_confirmed))
+    }
+
+    fn in_packages(&mut self, repos: &[String], options: &FindOptions) -> Option<ModelFolder> {
+        if let Some(revision) = options.revision {
+            self.places.push(format!("installed packages: have no revisions, {revision:?} was asked for"));
+            return None;
+        }
+        for repo in repos {
+            match (options.packaged)(repo) {
+                Some((name, root)) if root.is_dir() => return Some(ModelFolder::new(root, Origin::Package { name })),
+                Some((name, root)) => self.places.push(format!("package {name}: {} is no folder", root.display())),
+                None => self.places.push(format!("installed packages: none carries {repo}")),
+            }
+        }
+        None
+    }
+
+    fn give_up(self, name: &str) -> Error {
+        let listed = || format!("model {name:?} was not found:\n- {}", self.places.join("\n- "));
+        self.refusal.unwrap_or_else(|| Error::NotFound { message: listed() })
+    }
+}
+
+/// Whether `name` can only be meant as a path.
+fn is_path(name: &str) -> bool {
+    name.is_empty()
+        || Path::new(name).is_absolute()
+        || name.starts_with(['.', '~', '/'])
+        || name.contains('\\')
+        || name.matches('/').count() > 1
+}
+
+/// The hub's own rules for "name" and "owner/name".
+fn check_repo_name(repo: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_part = |part: &str| {
+        (1..=96).contains(&part.len())
+            && part.bytes().all(plain)
+            && !part.starts_with(['-', '.'])
+            && !part.ends_with(['-', '.'])
+    };
+    if repo.split('/').all(is_part) && !repo.contains("--") && !repo.contains("..") && !repo.ends_with(".git") {
+        return Ok(());
+    }
+    let message = format!(
+        "{repo:?} is no folder and no hub name; accepted are \"name\" and \"owner/name\" of letters, digits, '-', '_' \
+         and '.', without \"--\" and \"..\", not beginning or ending with '-' or '.'"
+    );
+    Err(Error::argument("model_name_or_path", message))
+}
+
+/// A revision becomes part of a path in the cache.
+fn check_revision(revision: &str) -> Result<()> {
+    let inside = Path::new(revision).components().all(|part| matches!(part, Component::Normal(_)));
+    let plain = |letter: char| !letter.is_control() && !letter.is_whitespace() && !"~^:?*[\\".contains(letter);
+    if !revision.is_empty() && inside && revision.chars().all(plain) {
+        return Ok(());
+    }
+    let message = format!("{revision:?} is no git revision; accepted are a branch, a tag and a commit");
+    Err(Error::argument("revision", message))
+}

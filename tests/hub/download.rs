@@ -1,0 +1,247 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use votive::hub::{Origin, Token, Weights, find};
+
+use crate::server::{COMMIT, Hub, REPO, Reply, etag, ranged};
+use crate::*;
+
+const CUT: usize = 150_000;
+
+fn commit() -> String {
+    COMMIT.to_owned()
+}
+
+#[test]
+fn fetches_what_is_read_and_nothing_else() {
+    let model = tiny_model();
+    let mut all = model.clone();
+    all.extend(files(&[
+        (".gitattributes", b"-"),
+        ("README.md", b"-"),
+        ("model_fp16.safetensors", b"-"),
+        ("onnx/model.onnx", b"-"),
+        ("openvino/openvino_model.bin", b"-"),
+        ("other/config.json", b"-"),
+        ("pytorch_model.bin", b"-"),
+        ("tf_model.h5", b"-"),
+        ("train_script.py", b"-"),
+        ("vocab.txt", b"-"),
+    ]));
+    let hub = Hub::new(all);
+    let place = Place::of(&hub);
+    let watch = Watch::new();
+    let folder = place.find_watched(&watch).unwrap();
+    assert_eq!(*folder.origin(), Origin::Hub { commit: commit() });
+    assert_holds(&folder, &model);
+
+    let mut asked = hub.asked_files();
+    assert_eq!(asked.last().unwrap(), "model.safetensors", "weights come last, when all else is known to be good");
+    asked.sort();
+    assert_eq!(asked, model.keys().cloned().collect::<Vec<_>>());
+    for (name, content) in &model {
+        let bytes = content.len() as u64;
+        let expected = Progress { file: name.clone(), bytes, resumed_at: 0, advanced: bytes, finished: true };
+        assert_eq!(watch.of(name), [expected]);
+    }
+
+    // The layout of huggingface_hub.
+    assert_eq!(fs::read_to_string(place.repo().join("refs/main")).unwrap(), COMMIT);
+    assert_eq!(folder.root(), place.repo().join("snapshots").join(COMMIT));
+    let mut blobs: Vec<String> = model.values().map(|content| etag(content)).collect();
+    blobs.sort();
+    assert_eq!(place.names("blobs"), blobs);
+    #[cfg(unix)]
+    assert_eq!(
+        fs::read_link(folder.root().join("1_Pooling/config.json")).unwrap(),
+        Path::new("../../../blobs").join(etag(&model["1_Pooling/config.json"]))
+    );
+}
+
+#[test]
+fn the_second_time_the_network_is_not_touched() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    place.find().unwrap();
+    hub.api.forget_requests();
+    let folder = place.find().unwrap();
+    assert_eq!(*folder.origin(), Origin::Cache { commit: commit() });
+    assert_holds(&folder, &tiny_model());
+    assert!(hub.api.requests().is_empty());
+}
+
+#[test]
+fn a_revision_is_a_branch_a_tag_or_a_commit() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    for revision in ["v1", "refs/pr/1", "0123456", COMMIT] {
+        assert_holds(&place.find_revision(revision).unwrap(), &tiny_model());
+        hub.api.forget_requests();
+        assert_eq!(*place.find_revision(revision).unwrap().origin(), Origin::Cache { commit: commit() });
+        assert!(hub.api.requests().is_empty());
+    }
+    assert_eq!(place.names("refs"), ["0123456", "refs", "v1"]);
+    assert!(place.find_offline().is_err(), "nobody asked for main");
+}
+
+#[test]
+fn a_name_without_owner_is_looked_for_as_sentence_transformers_does() {
+    let hub = Hub::deviating(tiny_model(), |request| {
+        let is_bare = request.path.contains("/bare-tiny/") && !request.path.contains("sentence-transformers");
+        is_bare.then(|| Reply::new(307, "").header("location", request.path.replace("bare-tiny", REPO)))
+    });
+    let place = Place::of(&hub);
+    let folder = find("bare-tiny", &place.options(), &Watch::new()).unwrap();
+    assert_holds(&folder, &tiny_model());
+    let paths: Vec<String> = hub.api.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(paths[0], "/api/models/sentence-transformers/bare-tiny/revision/main?blobs=true");
+    assert_eq!(paths[1], "/api/models/bare-tiny/revision/main?blobs=true");
+    hub.api.forget_requests();
+    find("bare-tiny", &place.options(), &Watch::new()).unwrap();
+    assert!(hub.api.requests().is_empty());
+}
+
+#[test]
+fn the_token_stays_with_the_hub() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    let token = Token::Given("hf_secret".to_owned());
+    find(REPO, &FindOptions { token, ..place.options() }, &Watch::new()).unwrap();
+    let authorization = |request: &server::Request| request.header("authorization").map(str::to_owned);
+    assert!(hub.api.requests().iter().all(|request| authorization(request).as_deref() == Some("Bearer hf_secret")));
+    assert_eq!(hub.cdn.requests().len(), 1);
+    assert_eq!(authorization(&hub.cdn.requests()[0]), None);
+}
+
+#[test]
+fn the_token_comes_from_the_environment_unless_it_is_never_to_be_sent() {
+    for (token, expected) in [(Token::Implicit, Some("Bearer hf_stored")), (Token::Never, None)] {
+        let hub = Hub::new(tiny_model());
+        let mut place = Place::of(&hub);
+        place.environment.token = Some("hf_stored".to_owned());
+        find(REPO, &FindOptions { token, ..place.options() }, &Watch::new()).unwrap();
+        assert!(hub.api.requests().iter().all(|request| request.header("authorization") == expected));
+    }
+}
+
+#[test]
+fn a_broken_connection_is_taken_up_again() {
+    let content = tiny_model()["model.safetensors"].clone();
+    let hub = Hub::deviating(tiny_model(), move |request| {
+        let cut = request.path.starts_with("/cdn/") && request.start() < 2 * CUT;
+        cut.then(|| Reply { cut: Some(CUT), ..ranged(request, &content).header("etag", "\"cdn\"") })
+    });
+    let watch = Watch::new();
+    let place = Place::of(&hub);
+    assert_holds(&place.find_watched(&watch).unwrap(), &tiny_model());
+    let starts: Vec<usize> = hub.cdn.requests().iter().map(|request| request.start()).collect();
+    assert_eq!(starts, [0, CUT, 2 * CUT]);
+    let told = watch.of("model.safetensors");
+    assert_eq!((told.len(), told[0].advanced), (1, told[0].bytes));
+}
+
+#[test]
+fn an_interrupted_download_is_resumed_by_the_next_call() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    let small: usize = tiny_model().iter().filter(|(name, _)| !name.ends_with("tensors")).map(|(_, c)| c.len()).sum();
+    let watch = Watch::stopping_after_bytes((small + CUT) as u64);
+    assert!(matches!(place.find_watched(&watch), Err(Error::Interrupted)));
+    let received = watch.of("model.safetensors")[0].advanced;
+    assert!(received >= CUT as u64 && received < tiny_model()["model.safetensors"].len() as u64);
+    assert!(place.find_offline().is_err(), "what is half there must not be used");
+    assert!(!place.repo().join("refs/main").exists());
+
+    hub.api.forget_requests();
+    let watch = Watch::new();
+    assert_holds(&place.find_watched(&watch).unwrap(), &tiny_model());
+    assert_eq!(watch.of("model.safetensors")[0].resumed_at, received);
+    assert_eq!(hub.cdn.requests().last().unwrap().start() as u64, received);
+    assert_eq!(hub.asked_files(), ["model.safetensors"; 2], "once for its name and size, once for its rest");
+}
+
+#[test]
+fn a_server_without_ranges_sends_the_whole_file_again() {
+    let content = tiny_model()["model.safetensors"].clone();
+    let attempts = AtomicUsize::new(0);
+    let hub = Hub::deviating(tiny_model(), move |request| {
+        if !request.path.starts_with("/cdn/") {
+            return None;
+        }
+        let cut = (attempts.fetch_add(1, Ordering::Relaxed) == 0).then_some(CUT);
+        Some(Reply { cut, ..Reply::new(200, content.clone()) })
+    });
+    let watch = Watch::new();
+    let place = Place::of(&hub);
+    assert_holds(&place.find_watched(&watch).unwrap(), &tiny_model());
+    let told = watch.of("model.safetensors");
+    assert_eq!(told.iter().map(|progress| progress.resumed_at).collect::<Vec<_>>(), [0, 0]);
+    assert_eq!((told[0].advanced, told[1].advanced), (CUT as u64, told[1].bytes));
+}
+
+#[test]
+fn an_interrupt_is_served_while_the_server_is_silent() {
+    for silent in ["/api/", "/cdn/"] {
+        let hub = Hub::deviating(tiny_model(), move |request| {
+            request.path.starts_with(silent).then(|| Reply { silent: true, ..Reply::default() })
+        });
+        let mut place = Place::of(&hub);
+        // A wait that nobody would sit through: only the interrupt ends it.
+        place.environment.timeout = Duration::from_secs(3600);
+        let watch = Watch::stopping_after_looks(60);
+        assert!(matches!(place.find_watched(&watch), Err(Error::Interrupted)));
+    }
+}
+
+#[test]
+fn two_callers_download_a_file_once() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    thread::scope(|scope| {
+        let calls = [scope.spawn(|| place.find()), scope.spawn(|| place.find())];
+        for call in calls {
+            assert_holds(&call.join().unwrap().unwrap(), &tiny_model());
+        }
+    });
+    assert!(place.names("blobs").iter().all(|name| !name.ends_with(".incomplete")));
+}
+
+#[test]
+fn shards_are_fetched_by_their_index() {
+    let mut model = tiny_model();
+    model.remove("model.safetensors");
+    model.extend(files(&[
+        ("model-1.safetensors", &safetensors("a", 10)),
+        ("model-2.safetensors", &safetensors("b", 20)),
+        ("model.safetensors.index.json", br#"{"weight_map":{"a":"model-1.safetensors","b":"model-2.safetensors"}}"#),
+    ]));
+    let mut all = model.clone();
+    all.insert("model-3.safetensors".to_owned(), safetensors("c", 30));
+    let hub = Hub::new(all);
+    let place = Place::of(&hub);
+    let folder = place.find().unwrap();
+    assert_holds(&folder, &model);
+    assert_eq!(Weights::open(&folder, "").unwrap().names().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn weights_of_modules_are_fetched() {
+    let mut model = tiny_model();
+    model.remove("sentence_bert_config.json");
+    model.extend(files(&[
+        ("2_Dense/config.json", br#"{"in_features":4}"#),
+        ("2_Dense/model.safetensors", &safetensors("linear.weight", 16)),
+        (
+            "modules.json",
+            br#"[{"idx":0,"path":"","type":"a.Transformer"},{"idx":1,"path":"1_Pooling","type":"a.Pooling"},
+                 {"idx":2,"path":"2_Dense","type":"a.Dense"}]"#,
+        ),
+    ]));
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
+    assert_holds(&place.find().unwrap(), &model);
+
+    fs::remove_file(place.repo().join("snapshots").join(COMMIT).join("2_Dense/model.safetensors")).unwrap();
+    let message = place.find_offline().unwrap_err().to_string();
+    assert!(message.contains("2_Dense/model.safetensors: not there"), "{message}");
+}
