@@ -24,18 +24,37 @@ class Embedder:
 
     def __new__(
         cls,
-        folder: str,
+        model_name_or_path: str,
         *,
         device: str,
         dtype: str,
+        revision: str | None,
+        cache_folder: str | None,
+        local_files_only: bool,
+        token: bool | str | None,
         max_seq_length: int | None,
         num_threads: int | None,
+        packaged: Callable[[str], tuple[str, str] | None],
+        download: Any,
     ) -> Embedder:
-        """Loads the model in `folder`.
+        """Finds a model and loads it.
+
+        Args:
+            model_name_or_path: a folder, or a name on the hub.
+            device: "auto" or a device's name.
+            dtype: "auto" or a type's name.
+            revision: branch, tag or commit; None for "main".
+            cache_folder: instead of the Hugging Face cache's folder.
+            local_files_only: never ask the hub.
+            token: a token; True or None for the stored one, False for none.
+            max_seq_length: in tokens, instead of what the model's files say.
+            num_threads: None for what the environment or the machine says.
+            packaged: gives the installed package that carries a hub name's model, and the model's folder.
+            download: is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in bytes.
 
         Raises:
-            FileNotFoundError: the folder, or a file that it must have, is missing.
-            ModelError: a file is damaged or not supported.
+            FileNotFoundError: the model, or a file that it must have, is missing.
+            ModelError: a file is damaged or not supported, or the hub refused it.
             DeviceError: the device is not there.
             ValueError: an argument has a value that is not accepted.
         """
@@ -73,6 +92,10 @@ class Embedder:
     @property
     def folder(self) -> Path:
         """Where the model's files are."""
+
+    @property
+    def origin(self) -> tuple[str, str | None]:
+        """"folder", "cache", "hub" or "package", and the commit or the package's name."""
 
     @property
     def kernels(self) -> str:

@@ -49,5 +49,32 @@ class Progress:
             self._bar.close()
 
 
+class DownloadBar:
+    """A tqdm bar for each file of a download, where somebody waits in front of a screen."""
+
+    def __init__(self) -> None:
+        self._bar = None
+
+    def start(self, file: str, size: int, resumed_at: int) -> None:
+        """`file` of `size` bytes begins, `resumed_at` of which were there before."""
+        if _is_watched():
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                total=size, initial=resumed_at, desc=file, unit="B", unit_scale=True, unit_divisor=1024, leave=False
+            )
+
+    def advance(self, size: int) -> None:
+        """So many more bytes are there."""
+        if self._bar is not None:
+            self._bar.update(size)
+
+    def finish(self) -> None:
+        """The file that was started last is done, or given up."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
 def _is_watched() -> bool:
     return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from votive import _core, _inputs
-from votive._progress import Progress
+from votive._packages import packaged
+from votive._progress import DownloadBar, Progress
 from votive._warnings import outside
 from votive.report import Report
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from votive.quantization import Precision
+
+_logger = logging.getLogger("votive")
 
 _PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 _OUTPUTS = ("sentence_embedding", "token_embeddings", None)
@@ -106,9 +110,17 @@ class Embedder:
             given["model_name_or_path"],
             device=given["device"],
             dtype=given["dtype"],
+            revision=given["revision"],
+            cache_folder=given["cache_folder"],
+            local_files_only=given["local_files_only"],
+            token=given["token"],
             max_seq_length=given["max_seq_length"],
             num_threads=given["num_threads"],
+            packaged=packaged,
+            download=DownloadBar(),
         )
+        kind, detail = core.origin
+        _logger.info("%s: %s %s, %s", given["model_name_or_path"], kind, detail or "", core.folder)
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
         if default_prompt_name is not None and default_prompt_name not in prompts:
@@ -154,8 +166,10 @@ class Embedder:
         if self._loaded is None:
             return f"Embedder({name!r}, not loaded)"
         core = self._loaded
+        kind, detail = core.origin
+        origin = kind if detail is None else f"{kind} {detail}"
         return (
-            f"Embedder({name!r}, folder={str(core.folder)!r}, device='{self.device}', dtype='{self.dtype}', "
+            f"Embedder({name!r}, from {origin}, folder={str(core.folder)!r}, device='{self.device}', dtype='{self.dtype}', "
             f"kernels='{core.kernels}', num_threads={core.num_threads}, dimension={self.get_embedding_dimension()}, "
             f"max_seq_length={core.max_seq_length})"
         )

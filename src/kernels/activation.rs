@@ -122,7 +122,10 @@ impl Activation {
                 s.mul(s.mul(x, gate), s.splat(1.0 / 6.0))
             }
             Activation::Laplace => {
-                let z = s.mul(s.sub(x, s.splat(0.707_107)), s.splat(std::f32::consts::FRAC_1_SQRT_2 / 0.282_095));
+                let z = s.mul(
+                    s.sub(x, s.splat(std::f32::consts::FRAC_1_SQRT_2)),
+                    s.splat(std::f32::consts::FRAC_1_SQRT_2 / 0.282_095),
+                );
                 s.mul_add(erf(s, z), half, half)
             }
             Activation::SqrtSoftplus => {

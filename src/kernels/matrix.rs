@@ -35,6 +35,7 @@ impl Matrix {
 
     /// A matrix whose rows are still to be set.
     pub fn zeroed(isa: Isa, n: usize, k: usize) -> Self {
+        assert!(n > 0 && k > 0, "a matrix has rows and columns");
         let (lanes, width) = isa.run(Widths);
         let padded = n.next_multiple_of(lanes);
         Self { isa, n, k, width, panels: Aligned::zeroed(padded * k), bias: Aligned::zeroed(padded) }
@@ -70,7 +71,7 @@ impl Matrix {
 
     /// `x [m, k]` to `out [m, n]`. A row's result has the same bits for every `m`.
     pub fn apply(&self, x: &[f32], activation: Activation, out: &mut [f32]) {
-        let m = if self.n == 0 { 0 } else { out.len() / self.n };
+        let m = out.len() / self.n;
         assert_eq!(out.len(), m * self.n, "out is [m, n]");
         assert_eq!(x.len(), m * self.k, "x is [m, k]");
         let out = Columns { start: out.as_mut_ptr(), len: out.len() };
@@ -116,7 +117,7 @@ impl Operation for Product<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Matrix { n, k, width, .. } = *self.matrix;
-        let block = (BLOCK_BYTES / (4 * k.max(1)) / ROWS).max(1) * ROWS;
+        let block = (BLOCK_BYTES / (4 * k) / ROWS).max(1) * ROWS;
         for block_start in (0..self.m).step_by(block) {
             let block_end = (block_start + block).min(self.m);
             for panel in self.panels.clone() {

@@ -60,7 +60,10 @@ fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
         Activation::Tanh => x.tanh(),
         Activation::Sigmoid => sigmoid(x),
         Activation::HardSwish => (x * (x + 3.0)?.clamp(0.0, 6.0)?)? / 6.0,
-        Activation::Laplace => (((x - 0.707_107)? * (std::f64::consts::FRAC_1_SQRT_2 / 0.282_095))?.erf()? + 1.0)? * 0.5,
+        Activation::Laplace => {
+            (((x - std::f64::consts::FRAC_1_SQRT_2)? * (std::f64::consts::FRAC_1_SQRT_2 / 0.282_095))?.erf()? + 1.0)?
+                * 0.5
+        }
         // max(x, 0) + log(1 + exp(-|x|)), which does not overflow.
         Activation::SqrtSoftplus => (x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?.sqrt(),
     }

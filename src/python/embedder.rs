@@ -1,6 +1,5 @@
 //! `_core.Embedder`.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -9,62 +8,67 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::Error;
 use crate::engine::{self, LoadOptions, Request, TokenEmbeddings};
+use crate::hub::{FindOptions, HubEnvironment, Origin, Token, find};
 use crate::nn::Body;
+use crate::python::watch::{DownloadBar, Watch};
 use crate::python::{detached, numpy, text};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core")]
 pub(super) struct Embedder(engine::Embedder);
 
-/// Asks Python, during a call without the lock, for signals, and tells it how far the call is.
-struct Watch<'a> {
-    progress: Option<&'a Py<PyAny>>,
-    /// What a signal handler or the progress function raised.
-    raised: RefCell<Option<PyErr>>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(progress: Option<&'a Py<PyAny>>) -> Self {
-        Self { progress, raised: RefCell::default() }
-    }
-
-    fn tell(&self, done: usize) -> crate::Result<()> {
-        Python::attach(|py| {
-            py.check_signals()?;
-            self.progress.map_or(Ok(()), |progress| progress.call1(py, (done,)).map(drop))
-        })
-        .map_err(|error| {
-            self.raised.replace(Some(error));
-            Error::Interrupted
-        })
-    }
-
-    /// The result of a call, with what was raised in the place of the interruption.
-    fn settle<R>(self, result: crate::Result<R>) -> PyResult<R> {
-        match (result, self.raised.into_inner()) {
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
-            (result, _) => Ok(result?),
-        }
-    }
+/// `token=True` or `False`, or a token.
+#[derive(FromPyObject)]
+enum TokenArgument {
+    Stored(bool),
+    Given(String),
 }
 
 #[pymethods]
 impl Embedder {
     #[new]
-    #[pyo3(signature = (folder, *, device, dtype, max_seq_length, num_threads))]
+    #[pyo3(signature = (
+        model_name_or_path, *, device, dtype, revision, cache_folder, local_files_only, token, max_seq_length,
+        num_threads, packaged, download
+    ))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn new(
         py: Python<'_>,
-        folder: PathBuf,
+        model_name_or_path: &str,
         device: String,
         dtype: String,
+        revision: Option<&str>,
+        cache_folder: Option<PathBuf>,
+        local_files_only: bool,
+        token: Option<TokenArgument>,
         max_seq_length: Option<usize>,
         num_threads: Option<usize>,
+        packaged: Py<PyAny>,
+        download: Py<PyAny>,
     ) -> PyResult<Self> {
-        let options = LoadOptions { device, dtype, max_seq_length, num_threads };
-        let folder = crate::hub::ModelFolder::new(folder, crate::hub::Origin::Folder);
-        Ok(Self(detached(py, || engine::Embedder::load(folder, &options))??))
+        let packaged = |name: &str| -> Option<(String, PathBuf)> {
+            Python::attach(|py| packaged.call1(py, (name,)).and_then(|found| found.extract(py)).unwrap_or(None))
+        };
+        let load = LoadOptions { device, dtype, max_seq_length, num_threads };
+        let watch = DownloadBar::new(&download);
+        detached(py, || {
+            let options = FindOptions {
+                revision,
+                cache_folder: cache_folder.as_deref(),
+                local_files_only,
+                token: match token {
+                    None | Some(TokenArgument::Stored(true)) => Token::Implicit,
+                    Some(TokenArgument::Stored(false)) => Token::Never,
+                    Some(TokenArgument::Given(token)) => Token::Given(token),
+                },
+                packaged: &packaged,
+                environment: HubEnvironment::read(),
+            };
+            let folder = find(model_name_or_path, &options, &watch);
+            watch.settle(folder).and_then(|folder| Ok(engine::Embedder::load(folder, &load)?))
+        })?
+        .map(Self)
     }
 
     #[getter]
@@ -112,6 +116,17 @@ impl Embedder {
         self.0.folder().root().to_owned()
     }
 
+    /// "folder", "cache", "hub" or "package", and the commit or the package's name.
+    #[getter]
+    fn origin(&self) -> (&'static str, Option<&str>) {
+        match self.0.folder().origin() {
+            Origin::Folder => ("folder", None),
+            Origin::Cache { commit } => ("cache", Some(commit)),
+            Origin::Hub { commit } => ("hub", Some(commit)),
+            Origin::Package { name } => ("package", Some(name)),
+        }
+    }
+
     #[getter]
     fn kernels(&self) -> &'static str {
         match self.0.body() {
@@ -151,7 +166,8 @@ impl Embedder {
                 let message = format!("out: expected shape ({}, {width}), found {:?}", texts.len(), guard.shape());
                 return Err(PyValueError::new_err(message));
             }
-            let slice = guard.as_slice_mut().map_err(|_| PyValueError::new_err("out: expected a C-contiguous array"))?;
+            let slice =
+                guard.as_slice_mut().map_err(|_| PyValueError::new_err("out: expected a C-contiguous array"))?;
             let report = run(slice)?;
             drop(guard);
             return Ok((out, report.tokens, report.truncated));

@@ -1,13 +1,20 @@
 //! votive's errors as Python's.
 
 use pyo3::create_exception;
-use pyo3::exceptions::{PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{
+    PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError,
+};
 use pyo3::prelude::*;
 
 use crate::Error;
 
 create_exception!(votive, VotiveError, PyException, "What all errors of votive's own have in common.");
-create_exception!(votive, ModelError, VotiveError, "A model's file is damaged, contradicts another, or is not supported.");
+create_exception!(
+    votive,
+    ModelError,
+    VotiveError,
+    "A model's file is damaged, contradicts another, or is not supported."
+);
 create_exception!(votive, DeviceError, VotiveError, "A device is not there, not built in, or failed.");
 
 impl From<Error> for PyErr {

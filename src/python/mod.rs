@@ -5,6 +5,7 @@ mod error;
 mod numpy;
 mod quantize;
 mod text;
+mod watch;
 
 use pyo3::prelude::*;
 

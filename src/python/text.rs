@@ -13,7 +13,8 @@ pub(super) fn borrow(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Vec<Py
             PyTypeError::new_err(format!("sentences[{}]: expected a str, found {kind}", start + i))
         })?;
         PyBackedStr::try_from(text).map_err(|_| {
-            let message = "holds a lone surrogate, which is no text; text.encode('utf-8', 'replace').decode() replaces it";
+            let message =
+                "holds a lone surrogate, which is no text; text.encode('utf-8', 'replace').decode() replaces it";
             PyValueError::new_err(format!("sentences[{}]: {message}", start + i))
         })
     };

@@ -1,0 +1,88 @@
+//! Asking Python, during work without its lock, whether to go on, and telling it how far the work is.
+
+use std::sync::{Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use crate::hub::DownloadWatch;
+use crate::{Error, Result};
+
+/// What a signal handler or a callback raised: it takes the place of the interruption that it caused.
+#[derive(Default)]
+struct Raised(Mutex<Option<PyErr>>);
+
+impl Raised {
+    fn guard(&self, ask: impl FnOnce(Python<'_>) -> PyResult<()>) -> Result<()> {
+        Python::attach(ask).map_err(|error| {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            Error::Interrupted
+        })
+    }
+
+    fn settle<R>(self, result: Result<R>) -> PyResult<R> {
+        match (result, self.0.into_inner().unwrap_or_else(PoisonError::into_inner)) {
+            (Err(Error::Interrupted), Some(raised)) => Err(raised),
+            (result, _) => Ok(result?),
+        }
+    }
+}
+
+/// Watches one call that computes.
+pub(super) struct Watch<'a> {
+    progress: Option<&'a Py<PyAny>>,
+    raised: Raised,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(progress: Option<&'a Py<PyAny>>) -> Self {
+        Self { progress, raised: Raised::default() }
+    }
+
+    /// Serves signals, and says that so many texts are done.
+    pub(super) fn tell(&self, done: usize) -> Result<()> {
+        self.raised.guard(|py| {
+            py.check_signals()?;
+            self.progress.map_or(Ok(()), |progress| progress.call1(py, (done,)).map(drop))
+        })
+    }
+
+    /// The result of the call.
+    pub(super) fn settle<R>(self, result: Result<R>) -> PyResult<R> {
+        self.raised.settle(result)
+    }
+}
+
+/// Watches a download, and shows it in an object of Python's with `start`, `advance` and `finish`.
+pub(super) struct DownloadBar<'a> {
+    bar: &'a Py<PyAny>,
+    raised: Raised,
+}
+
+impl<'a> DownloadBar<'a> {
+    pub(super) fn new(bar: &'a Py<PyAny>) -> Self {
+        Self { bar, raised: Raised::default() }
+    }
+
+    pub(super) fn settle<R>(self, result: Result<R>) -> PyResult<R> {
+        self.raised.settle(result)
+    }
+}
+
+impl DownloadWatch for DownloadBar<'_> {
+    // What these raise is no reason to stop a download: a bar is a courtesy.
+    fn start(&self, file: &str, bytes: u64, resumed_at: u64) {
+        let _ = Python::attach(|py| self.bar.call_method1(py, "start", (file, bytes, resumed_at)));
+    }
+
+    fn advance(&self, bytes: u64) {
+        let _ = Python::attach(|py| self.bar.call_method1(py, "advance", (bytes,)));
+    }
+
+    fn finish(&self) {
+        let _ = Python::attach(|py| self.bar.call_method0(py, "finish"));
+    }
+
+    fn check(&self) -> Result<()> {
+        self.raised.guard(|py| py.check_signals())
+    }
+}
