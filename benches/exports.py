@@ -1,0 +1,156 @@
+"""The files that ONNX Runtime and OpenVINO need: made once from the safetensors, kept in a cache folder.
+
+Every export takes token ids to unit vectors: BERT, the sum over each text's tokens, L2 normalization (which makes a sum
+and a mean the same).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+OUTPUT = "sentence_embedding"
+
+
+def onnx(model: Path, cache: Path) -> Path:
+    """The graph as PyTorch exports it."""
+
+    def build(folder: Path) -> None:
+        import torch
+        from transformers import AttentionInterface, AutoModel
+
+        AttentionInterface.register("by_the_book", _attention)
+        bert = AutoModel.from_pretrained(model, attn_implementation="by_the_book", dtype=torch.float32)
+
+        class Pooling(torch.nn.Module):
+            def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+                return torch.nn.functional.normalize((hidden * mask[:, :, None].float()).sum(1), dim=-1)
+
+        class Embedder(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.bert = bert
+                self.pooling = Pooling()
+
+            def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+                bias = (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
+                hidden = self.bert(input_ids=ids, attention_mask=bias, token_type_ids=types).last_hidden_state
+                return self.pooling(hidden, mask)
+
+        ids = torch.ones(2, 16, dtype=torch.long)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the optimizer knows the graphs of the older exporter only
+            torch.onnx.export(
+                Embedder().eval(),
+                (ids, ids, torch.zeros_like(ids)),
+                folder / "model.onnx",
+                input_names=list(INPUTS),
+                output_names=[OUTPUT],
+                dynamic_axes={name: {0: "texts", 1: "tokens"} for name in INPUTS} | {OUTPUT: {0: "texts"}},
+                opset_version=17,
+                dynamo=False,
+            )
+
+    return _made_once(cache, f"onnx-torch{version('torch')}", build) / "model.onnx"
+
+
+def onnx_optimized(model: Path, cache: Path) -> Path:
+    """`onnx` with ONNX Runtime's fused operators for BERT.
+
+    Raises `RuntimeError` if a layer's attention was not recognized: the numbers would not be ONNX Runtime's best.
+    """
+
+    def build(folder: Path) -> None:
+        from onnxruntime.transformers import optimizer
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(model)
+        optimized = optimizer.optimize_model(
+            str(onnx(model, cache)),
+            model_type="bert",
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            opt_level=1,
+        )
+        fused = optimized.get_fused_operator_statistics()
+        if fused["Attention"] != config.num_hidden_layers or fused["EmbedLayerNormalization"] != 1:
+            raise RuntimeError(f"onnxruntime.transformers.optimizer fused only {fused}")
+        optimized.save_model_to_file(str(folder / "model.onnx"))
+
+    name = f"onnx-torch{version('torch')}-optimized{version('onnxruntime')}"
+    return _made_once(cache, name, build) / "model.onnx"
+
+
+def onnx_int8(model: Path, cache: Path) -> Path:
+    """`onnx_optimized` with int8 weights per output channel, activations quantized at run time."""
+
+    def build(folder: Path) -> None:
+        from onnx import TensorProto
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        quantize_dynamic(
+            onnx_optimized(model, cache),
+            folder / "model.onnx",
+            op_types_to_quantize=["MatMul", "Attention"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"DefaultTensorType": TensorProto.FLOAT},  # no types are inferred through fused operators
+        )
+
+    name = f"onnx-torch{version('torch')}-int8-{version('onnxruntime')}"
+    return _made_once(cache, name, build) / "model.onnx"
+
+
+def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[str, Any]]]) -> Path:
+    """`onnx` quantized by NNCF, as it advises for transformers.
+
+    `calibration` gives a few hundred inputs of the model, and is asked for them when the file is not there yet.
+    """
+
+    def build(folder: Path) -> None:
+        import nncf
+        import openvino
+
+        inputs = calibration()
+        quantized = nncf.quantize(
+            openvino.Core().read_model(onnx(model, cache)),
+            nncf.Dataset(inputs),
+            subset_size=len(inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            # What follows the encoder costs nothing and would only lose accuracy.
+            ignored_scope=nncf.IgnoredScope(patterns=[".*/pooling/.*"]),
+        )
+        openvino.save_model(quantized, folder / "model.xml", compress_to_fp16=False)
+
+    name = f"openvino{version('openvino')}-int8-nncf{version('nncf')}"
+    return _made_once(cache, name, build) / "model.xml"
+
+
+def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:
+    """Attention as the BERT paper writes it, which is the form that ONNX Runtime's optimizer recognizes.
+
+    `query`, `key`, `value`: `[texts, heads, tokens, head]`; gives `[texts, tokens, heads, head]`.
+    """
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]) + attention_mask
+    return (scores.softmax(-1) @ value).transpose(1, 2), None
+
+
+def _made_once(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
+    """The folder `name` in `cache`; made beside it and renamed, so that an interrupted export is never used."""
+    folder = cache / name
+    if not folder.exists():
+        unfinished = cache / f"{name}.{os.getpid()}"
+        unfinished.mkdir(parents=True)
+        try:
+            build(unfinished)
+            unfinished.rename(folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return folder

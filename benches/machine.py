@@ -1,0 +1,69 @@
+"""What the numbers were taken on: the processor, the system and the versions of everything compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+# Instruction sets that decide which kernels an engine picks.
+FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "sve")
+PACKAGES = (
+    "votive",
+    "sentence-transformers",
+    "transformers",
+    "torch",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "tokenizers",
+    "numpy",
+)
+
+
+def describe() -> dict[str, str | int | list[str]]:
+    """Processor, instruction sets, CPUs that this process may use, system, Python, and the load average before."""
+    description: dict[str, str | int | list[str]] = {
+        "processor": _processor(),
+        "flags": [flag for flag in FLAGS if flag in _cpuinfo_flags()],
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+    if hasattr(os, "getloadavg"):
+        description["load"] = f"{os.getloadavg()[0]:.1f}"
+    return description
+
+
+def versions() -> dict[str, str]:
+    """The installed ones of `PACKAGES`."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpuinfo() -> str:
+    file = Path("/proc/cpuinfo")
+    return file.read_text() if file.exists() else ""
+
+
+def _cpuinfo_flags() -> set[str]:
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", _cpuinfo(), re.MULTILINE)
+    return set(found[1].split()) if found else set()
+
+
+def _processor() -> str:
+    """The model name; with family and model numbers, since virtual machines often hide the name."""
+    fields = dict(re.findall(r"^(model name|cpu family|model)\s*:\s*(.*)$", _cpuinfo(), re.MULTILINE))
+    if "model name" in fields:
+        return f"{fields['model name']} (family {fields.get('cpu family')}, model {fields.get('model')})"
+    if platform.system() == "Darwin":
+        return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
+    return platform.processor() or platform.machine()

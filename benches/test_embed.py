@@ -1,0 +1,76 @@
+"""Texts per second of every peer, one group per set: `pytest benches/test_embed.py`.
+
+For the alternating comparison, with ratios and spread, see `table.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import corpus
+import peers as engines
+
+pytest.importorskip("pytest_benchmark")
+
+pytestmark = [
+    pytest.mark.filterwarnings("default"),  # warnings of other people's packages are theirs
+    pytest.mark.filterwarnings("ignore::votive.TruncationWarning"),  # the long texts are meant to be cut
+]
+
+EVERY = 6  # one text in so many of each set: a whole set takes the slowest peer 20 s
+# By the end of the peer's name; OpenVINO's default may be bfloat16. The others compute in float32.
+LOWEST_COSINE = {"int8": 0.97, "bfloat16": 0.999, "default": 0.999}
+
+
+@pytest.fixture(scope="session")
+def setup() -> engines.Setup:
+    return engines.default_setup()
+
+
+@pytest.fixture(scope="session")
+def sets(setup: engines.Setup) -> dict[str, list[str]]:
+    return {name: texts[::EVERY] for name, texts in corpus.read(setup.model / "tokenizer.json").sets.items()}
+
+
+@pytest.fixture(scope="session")
+def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
+    """The peer of that name, loaded once; skips the test where it cannot be."""
+    ready: dict[str, engines.Peer] = {}
+
+    def load(name: str) -> engines.Peer:
+        if name not in ready:
+            peer = engines.PEERS[name](setup)
+            try:
+                peer.load()
+            except (ImportError, engines.Unavailable) as reason:
+                pytest.skip(f"{name}: {reason}")
+            ready[name] = peer
+        return ready[name]
+
+    return load
+
+
+@pytest.mark.parametrize("peer", engines.PEERS)
+@pytest.mark.parametrize("name", corpus.SETS)
+def test_encode(benchmark, loaded, sets, name: str, peer: str) -> None:
+    texts = sets[name]
+    engine = loaded(peer)
+    benchmark.group = f"{name}: {len(texts)} texts"
+    vectors = benchmark.pedantic(engine.encode, args=(texts,), rounds=3, warmup_rounds=1)
+    benchmark.extra_info["texts_per_second"] = len(texts) / benchmark.stats["median"]
+    assert vectors.shape == (len(texts), engines.DIMENSION)
+
+
+@pytest.mark.parametrize("peer", engines.PEERS)
+def test_same_vectors_as_the_reference(loaded, sets, peer: str) -> None:
+    """A peer that computes something else is not a peer."""
+    reference, vectors = (loaded(name).encode(sets["mixed"]) for name in (engines.REFERENCE, peer))
+    cosines = (reference * vectors).sum(1) / np.linalg.norm(vectors, axis=1)
+    assert cosines.min() > LOWEST_COSINE.get(peer.split("-")[-1], 0.99999)
