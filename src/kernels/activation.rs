@@ -2,7 +2,7 @@
 
 use crate::kernels::Isa;
 use crate::kernels::math::{erf, exp, sigmoid, tanh};
-use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 
 /// What a product's epilogue does to each element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl Activation {
                 s.mul_add(erf(s, z), half, half)
             }
             Activation::SqrtSoftplus => {
-                let mut lanes = [0.0f32; 16];
+                let mut lanes = [0.0f32; MOST_LANES];
                 // SAFETY: no set has more than 16 lanes.
                 unsafe {
                     s.store(lanes.as_mut_ptr(), x);

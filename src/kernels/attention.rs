@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::kernels::aligned::scratch;
 use crate::kernels::math::exp;
-use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 use crate::kernels::tile::{ROWS, tile, vectors, with_tile};
 use crate::kernels::{Isa, split};
 
@@ -50,10 +50,21 @@ pub fn attention(isa: Isa, shape: &Attention, qkv: &[f32], offsets: &[u32], out:
     assert!(offsets.is_sorted(), "offsets are cumulative");
     assert!(qkv.len() == 3 * tokens * hidden && out.len() == tokens * hidden, "qkv and out hold all tokens");
     let sequences = offsets.len() - 1;
+    let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = Heads(out.as_mut_ptr());
     split(sequences * shape.heads, 1, |tasks| {
-        isa.run(Attend { shape, qkv, offsets, out: &out, tasks });
+        // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
+        scratch(memory_for(longest, shape.head_dim), |memory| {
+            isa.run(Attend { shape, qkv, offsets, out: &out, tasks, memory });
+        });
     });
+}
+
+/// Numbers that one head of `len` tokens needs beside its input: transposed keys, values, and rows of scores, all padded to whole
+/// vectors of any set.
+fn memory_for(len: usize, head_dim: usize) -> usize {
+    let (padded, padded_dim) = (len.next_multiple_of(MOST_LANES), head_dim.next_multiple_of(MOST_LANES));
+    padded * head_dim + len * padded_dim + ROWS * padded
 }
 
 /// An output that several threads write, each its own heads of its own sequences.
@@ -69,13 +80,15 @@ struct Attend<'a> {
     offsets: &'a [u32],
     out: &'a Heads,
     tasks: Range<usize>,
+    /// As `memory_for` says.
+    memory: &'a mut [f32],
 }
 
 impl Operation for Attend<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let heads = self.shape.heads;
         for task in self.tasks.clone() {
             let (start, end) = (self.offsets[task / heads] as usize, self.offsets[task / heads + 1] as usize);
@@ -89,7 +102,7 @@ impl Operation for Attend<'_> {
 impl Attend<'_> {
     /// One head of the sequence at `tokens`.
     #[inline(always)]
-    fn head<S: Simd>(&self, s: S, tokens: Range<usize>, head: usize) {
+    fn head<S: Simd>(&mut self, s: S, tokens: Range<usize>, head: usize) {
         let Attention { heads, head_dim, .. } = *self.shape;
         let hidden = heads * head_dim;
         let len = tokens.len();
@@ -98,106 +111,105 @@ impl Attend<'_> {
         let sequence = &self.qkv[tokens.start * 3 * hidden..tokens.end * 3 * hidden];
         // SAFETY: the tokens are within the output, and this head of theirs is this call's alone.
         let out = unsafe { self.out.0.add(tokens.start * hidden + head * head_dim) };
-        scratch(padded * head_dim + len * padded_dim + ROWS * padded, |memory| {
-            let (keys, rest) = memory.split_at_mut(padded * head_dim);
-            let (values, scores) = rest.split_at_mut(len * padded_dim);
-            for (j, row) in sequence.chunks_exact(3 * hidden).enumerate() {
-                let part = |i: usize| &row[i * hidden + head * head_dim..][..head_dim];
-                let panel = panel_of::<S>(j, padded);
-                let to = &mut keys[panel.start * head_dim + j - panel.start..];
-                to.iter_mut().step_by(panel.len()).zip(part(1)).for_each(|(to, &from)| *to = from);
-                let value = &mut values[j * padded_dim..][..padded_dim];
-                value[..head_dim].copy_from_slice(part(2));
-                value[head_dim..].fill(0.0);
-            }
-            for j in len..padded {
-                let panel = panel_of::<S>(j, padded);
-                let to = &mut keys[panel.start * head_dim + j - panel.start..];
-                to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
-            }
-            for first in (0..len).step_by(ROWS) {
-                let rows = first..len.min(first + ROWS);
-                let queries = &sequence[first * 3 * hidden + head * head_dim..];
-                // SAFETY: the rows are within the sequence.
-                unsafe { self.rows(s, rows, len, queries, keys, values, scores, out) };
-            }
-        });
+        let Self { shape, memory, .. } = self;
+        let (keys, rest) = memory.split_at_mut(padded * head_dim);
+        let (values, scores) = rest.split_at_mut(len * padded_dim);
+        for (j, row) in sequence.chunks_exact(3 * hidden).enumerate() {
+            let part = |i: usize| &row[i * hidden + head * head_dim..][..head_dim];
+            let panel = panel_of::<S>(j, padded);
+            let to = &mut keys[panel.start * head_dim + j - panel.start..];
+            to.iter_mut().step_by(panel.len()).zip(part(1)).for_each(|(to, &from)| *to = from);
+            let value = &mut values[j * padded_dim..][..padded_dim];
+            value[..head_dim].copy_from_slice(part(2));
+            value[head_dim..].fill(0.0);
+        }
+        for j in len..padded {
+            let panel = panel_of::<S>(j, padded);
+            let to = &mut keys[panel.start * head_dim + j - panel.start..];
+            to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
+        }
+        for first in (0..len).step_by(ROWS) {
+            let rows = first..len.min(first + ROWS);
+            let queries = &sequence[first * 3 * hidden + head * head_dim..];
+            // SAFETY: the rows are within the sequence.
+            unsafe { attend_rows(s, shape, rows, len, queries, keys, values, scores, out) };
+        }
+    }
+}
+
+/// The output of a few query rows.
+///
+/// # Safety
+/// `queries` starts at this head of the first row; `keys` are panels of `[head_dim, width]`, `values` is
+/// `[len, padded_dim]`, `out` points to this head of the sequence's first token.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "the inner loop's state, all of it")]
+unsafe fn attend_rows<S: Simd>(
+    s: S,
+    shape: &Attention,
+    rows: Range<usize>,
+    len: usize,
+    queries: &[f32],
+    keys: &[f32],
+    values: &[f32],
+    scores: &mut [f32],
+    out: *mut f32,
+) {
+    let Attention { heads, head_dim, scale, mask } = *shape;
+    let hidden = heads * head_dim;
+    let padded = len.next_multiple_of(S::LANES);
+    let padded_dim = head_dim.next_multiple_of(S::LANES);
+    let seen = mask.keys(rows.start, len).start..mask.keys(rows.end - 1, len).end;
+    let panels = panel_of::<S>(seen.start, padded).start..panel_of::<S>(seen.end - 1, padded).end;
+
+    let mut column = panels.start;
+    while column < panels.end {
+        let panel = panel_of::<S>(column, padded);
+        // SAFETY: a panel is head_dim rows of its width; scores has `padded` numbers for each row.
+        unsafe {
+            with_tile!(S, rows.len(), panel.len() / S::LANES, MR, NV => {
+                let b = keys.as_ptr().add(panel.start * head_dim);
+                let sums = tile::<S, MR, NV>(s, head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES));
+                for (i, row) in sums.iter().enumerate() {
+                    for (j, &sum) in row.iter().enumerate() {
+                        s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
+                    }
+                }
+            });
+        }
+        column = panel.end;
     }
 
-    /// The output of a few query rows.
-    ///
-    /// # Safety
-    /// `queries` starts at this head of the first row; `keys` are panels of `[head_dim, width]`, `values` is
-    /// `[len, padded_dim]`, `out` points to this head of the sequence's first token.
-    #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "the inner loop's state, all of it")]
-    unsafe fn rows<S: Simd>(
-        &self,
-        s: S,
-        rows: Range<usize>,
-        len: usize,
-        queries: &[f32],
-        keys: &[f32],
-        values: &[f32],
-        scores: &mut [f32],
-        out: *mut f32,
-    ) {
-        let Attention { heads, head_dim, scale, mask } = *self.shape;
-        let hidden = heads * head_dim;
-        let padded = len.next_multiple_of(S::LANES);
-        let padded_dim = head_dim.next_multiple_of(S::LANES);
-        let seen = mask.keys(rows.start, len).start..mask.keys(rows.end - 1, len).end;
-        let panels = panel_of::<S>(seen.start, padded).start..panel_of::<S>(seen.end - 1, padded).end;
+    // Weights are not divided by their sum: the outputs are, which are fewer.
+    let mut inverse = [0.0; ROWS];
+    for (i, row) in rows.clone().enumerate() {
+        let own = mask.keys(row, len);
+        let scores = &mut scores[i * padded..][panels.clone()];
+        scores[..own.start - panels.start].fill(f32::NEG_INFINITY);
+        scores[own.end - panels.start..].fill(f32::NEG_INFINITY);
+        inverse[i] = 1.0 / exponentials(s, scores, scale);
+    }
 
-        let mut column = panels.start;
-        while column < panels.end {
-            let panel = panel_of::<S>(column, padded);
-            // SAFETY: a panel is head_dim rows of its width; scores has `padded` numbers for each row.
-            unsafe {
-                with_tile!(S, rows.len(), panel.len() / S::LANES, MR, NV => {
-                    let b = keys.as_ptr().add(panel.start * head_dim);
-                    let sums = tile::<S, MR, NV>(s, head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES));
-                    for (i, row) in sums.iter().enumerate() {
-                        for (j, &sum) in row.iter().enumerate() {
-                            s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
+    for column in (0..padded_dim).step_by(vectors::<S>() * S::LANES) {
+        let count = vectors::<S>().min((padded_dim - column) / S::LANES);
+        // SAFETY: weights are rows of `padded` numbers, of which those from panels.start to seen.end are set; the values have as
+        // many rows; the output's columns are this head's.
+        unsafe {
+            with_tile!(S, rows.len(), count, MR, NV => {
+                let a = scores.as_ptr().add(panels.start);
+                let b = values.as_ptr().add(panels.start * padded_dim + column);
+                let sums = tile::<S, MR, NV>(s, seen.end - panels.start, (a, padded), (b, padded_dim));
+                for (i, row) in sums.iter().enumerate() {
+                    for (j, &sum) in row.iter().enumerate() {
+                        let y = s.mul(sum, s.splat(inverse[i]));
+                        let to = out.add((rows.start + i) * hidden + column + j * S::LANES);
+                        match head_dim - column - j * S::LANES {
+                            left if left >= S::LANES => s.store(to, y),
+                            left => s.store_first(to, y, left),
                         }
                     }
-                });
-            }
-            column = panel.end;
-        }
-
-        // Weights are not divided by their sum: the outputs are, which are fewer.
-        let mut inverse = [0.0; ROWS];
-        for (i, row) in rows.clone().enumerate() {
-            let own = mask.keys(row, len);
-            let scores = &mut scores[i * padded..][panels.clone()];
-            scores[..own.start - panels.start].fill(f32::NEG_INFINITY);
-            scores[own.end - panels.start..].fill(f32::NEG_INFINITY);
-            inverse[i] = 1.0 / exponentials(s, scores, scale);
-        }
-
-        for column in (0..padded_dim).step_by(vectors::<S>() * S::LANES) {
-            let count = vectors::<S>().min((padded_dim - column) / S::LANES);
-            // SAFETY: weights are rows of `padded` numbers, of which those from panels.start to seen.end are set; the values have as
-            // many rows; the output's columns are this head's.
-            unsafe {
-                with_tile!(S, rows.len(), count, MR, NV => {
-                    let a = scores.as_ptr().add(panels.start);
-                    let b = values.as_ptr().add(panels.start * padded_dim + column);
-                    let sums = tile::<S, MR, NV>(s, seen.end - panels.start, (a, padded), (b, padded_dim));
-                    for (i, row) in sums.iter().enumerate() {
-                        for (j, &sum) in row.iter().enumerate() {
-                            let y = s.mul(sum, s.splat(inverse[i]));
-                            let to = out.add((rows.start + i) * hidden + column + j * S::LANES);
-                            match head_dim - column - j * S::LANES {
-                                left if left >= S::LANES => s.store(to, y),
-                                left => s.store_first(to, y, left),
-                            }
-                        }
-                    }
-                });
-            }
+                }
+            });
         }
     }
 }

@@ -28,7 +28,9 @@ impl Operation for Embed<'_> {
             out.copy_from_slice(&first.0[row(first, t)..][..self.hidden]);
             for table in others {
                 let from = &table.0[row(table, t)..][..self.hidden];
-                out.iter_mut().zip(from).for_each(|(out, from)| *out += from);
+                for (out, from) in out.iter_mut().zip(from) {
+                    *out += from;
+                }
             }
             if let Some(norm) = self.norm {
                 norm.of_row(s, out);

@@ -104,7 +104,9 @@ impl Operation for AddLayerNorm<'_> {
         let width = self.norm.width();
         let rows = self.x.chunks_exact(width).zip(self.residual.chunks_exact(width));
         for ((x, residual), out) in rows.zip(self.out.chunks_exact_mut(width)) {
-            out.iter_mut().zip(x.iter().zip(residual)).for_each(|(out, (x, residual))| *out = x + residual);
+            for ((out, x), residual) in out.iter_mut().zip(x).zip(residual) {
+                *out = x + residual;
+            }
             self.norm.of_row(s, out);
         }
     }

@@ -21,6 +21,9 @@ pub(crate) trait Operation {
     fn run<S: Simd>(self, s: S) -> Self::Output;
 }
 
+/// No set has more numbers in a vector.
+pub(super) const MOST_LANES: usize = 16;
+
 pub(crate) trait Simd: Copy {
     /// Numbers in a vector.
     const LANES: usize;
@@ -67,7 +70,7 @@ pub(crate) trait Simd: Copy {
     /// `from` is valid for reads of `count` numbers.
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize, fill: f32) -> Self::F {
-        let mut lanes = [fill; 16];
+        let mut lanes = [fill; MOST_LANES];
         // SAFETY: the caller vouches for `count` numbers; no set has more than 16 lanes.
         unsafe {
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
@@ -81,7 +84,7 @@ pub(crate) trait Simd: Copy {
     /// `to` is valid for writes of `count` numbers.
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, x: Self::F, count: usize) {
-        let mut lanes = [0.0; 16];
+        let mut lanes = [0.0; MOST_LANES];
         // SAFETY: no set has more than 16 lanes; the caller vouches for `count` numbers.
         unsafe {
             self.store(lanes.as_mut_ptr(), x);
