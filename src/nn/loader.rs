@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
-use crate::hub::Weights;
+use crate::hub::{Weight, Weights};
 use crate::kernels::{Isa, Matrix};
 
 /// Which body the blocks of a model get.
@@ -45,7 +45,11 @@ impl<'a> Loader<'a> {
 
     /// The tensor `name`, row-major.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
-        self.weights.get(&self.full(name), shape)?.to_f32()
+        self.tensor(name, shape)?.to_f32()
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
+        self.weights.get(&self.full(name), shape)
     }
 
     /// The first of `names` that is there: checkpoints of some age have other names for the same thing.
@@ -62,10 +66,12 @@ impl<'a> Loader<'a> {
 
     /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other.
     pub(super) fn matrix(isa: Isa, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
+        // All of them before any memory is taken: sizes that only the configuration claims end here.
+        let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
         let mut matrix = Matrix::zeroed(isa, parts.len() * n, k);
-        for (i, part) in parts.iter().enumerate() {
+        for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            matrix.set_rows(i * n, &part.values("weight", &[n, k])?, bias.as_deref());
+            matrix.set_rows(i * n, &weight.to_f32()?, bias.as_deref());
         }
         Ok(matrix)
     }
