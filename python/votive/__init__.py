@@ -7,8 +7,9 @@
 """
 
 from votive._core import DeviceError, ModelError, VotiveError, __version__
-from votive.embedder import Embedder, TruncationWarning
+from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
+from votive.report import TruncationWarning
 
 __all__ = [
     "DeviceError",

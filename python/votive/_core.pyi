@@ -7,6 +7,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["DeviceError", "Embedder", "ModelError", "VotiveError", "__version__", "quantize"]
+
 __version__: str
 
 class VotiveError(Exception):
@@ -50,7 +52,8 @@ class Embedder:
             max_seq_length: in tokens, instead of what the model's files say.
             num_threads: None for what the environment or the machine says.
             packaged: gives the installed package that carries a hub name's model, and the model's folder.
-            download: is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in bytes.
+            download: is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in
+                bytes.
 
         Raises:
             FileNotFoundError: the model, or a file that it must have, is missing.
@@ -95,7 +98,7 @@ class Embedder:
 
     @property
     def origin(self) -> tuple[str, str | None]:
-        """"folder", "cache", "hub" or "package", and the commit or the package's name."""
+        """Where it was found: "folder", "cache", "hub" or "package", and the commit or the package's name."""
 
     @property
     def kernels(self) -> str:
@@ -121,7 +124,8 @@ class Embedder:
             batch_size: most texts of one pass; None for no bound but the number of tokens.
             normalize: scale each row to length 1.
             width: elements of an embedding that are kept, at most `dimension`.
-            out: C-contiguous `[texts, width]` to fill, else a new array is made, which owns the memory that was computed into.
+            out: C-contiguous `[texts, width]` to fill, else a new array is made, which owns the memory that was
+                computed into.
             progress: called now and then with the number of texts that are done; what it raises ends the call.
             start: position of the first text, for messages.
 
@@ -146,8 +150,8 @@ class Embedder:
         """As `encode`, with what is known of each token.
 
         Returns:
-            Hidden states `[all tokens, hidden]`; ids and token type ids `[all tokens]`; the number of tokens of each text;
-            embeddings `[texts, width]`; the rows of texts that were cut.
+            Hidden states `[all tokens, hidden]`; ids and token type ids `[all tokens]`; the number of tokens of each
+            text; embeddings `[texts, width]`; the rows of texts that were cut.
         """
 
     def tokenize(self, sentences: list[str], *, prompt: str) -> list[dict[str, Any]]:

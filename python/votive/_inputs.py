@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,33 +18,42 @@ def column(sentences: Any) -> list[str] | Iterator[list[str]]:
     Elements are not looked at: whoever borrows their characters says which one is not a str.
 
     Raises:
-        TypeError: `sentences` is no collection of texts.
+        TypeError: `sentences` is no collection of texts, or has no order.
     """
     if isinstance(sentences, list):
         return sentences
-    if isinstance(sentences, tuple):
-        return list(sentences)
-    if isinstance(sentences, np.ndarray):
-        if sentences.ndim != 1 or sentences.dtype.kind not in "OUT":
-            raise TypeError(
-                "sentences: expected a 1-D array of str, "
-                f"found {sentences.ndim} dimensions of dtype {sentences.dtype}"
-            )
-        return sentences.tolist()
-    if isinstance(sentences, (bytes, bytearray, Mapping, Set)) or not isinstance(sentences, Iterable):
+    if isinstance(sentences, (bytes, bytearray, Mapping, set, frozenset)) or not isinstance(sentences, Iterable):
         raise TypeError(
             f"sentences: expected a str, a list or another column or iterable of str, found {type(sentences).__name__}"
         )
-    if hasattr(sentences, "__arrow_c_stream__") or hasattr(sentences, "__arrow_c_array__"):
-        if not type(sentences).__module__.startswith("pandas"):
-            from votive._arrow import string_chunks
+    # Of NumPy, and of the libraries that took the word from it: a table would be read as the names of its columns.
+    dimensions = getattr(sentences, "ndim", 1)
+    if dimensions != 1:
+        raise TypeError(
+            f"sentences: expected one column of str, found {type(sentences).__name__} of {dimensions} dimensions"
+        )
+    if isinstance(sentences, np.ndarray):
+        if sentences.dtype.kind not in "OUT":
+            raise TypeError(f"sentences: expected an array of str, found dtype {sentences.dtype}")
+        texts: list[str] = sentences.tolist()
+        return texts
+    # pandas would convert its objects through pyarrow, which may not be installed.
+    if _speaks_arrow(sentences) and not type(sentences).__module__.startswith("pandas."):
+        from votive._arrow import string_chunks
 
-            return string_chunks(sentences)
-        # pandas would convert its objects through pyarrow, which may not be installed.
-        return list(sentences)
+        return string_chunks(sentences)
     if hasattr(sentences, "__len__"):
         return list(sentences)
     return _chunks(iter(sentences))
+
+
+def whole(texts: list[str] | Iterator[list[str]]) -> list[str]:
+    """All texts of a `column`."""
+    return texts if isinstance(texts, list) else list(chain.from_iterable(texts))
+
+
+def _speaks_arrow(sentences: Any) -> bool:
+    return hasattr(sentences, "__arrow_c_stream__") or hasattr(sentences, "__arrow_c_array__")
 
 
 def _chunks(sentences: Iterator[str]) -> Iterator[list[str]]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 # Work that is done sooner gets no bar unless one was asked for.
 PATIENCE = 2.0
@@ -23,7 +27,7 @@ class Progress:
         self._due = time.monotonic() + (0.0 if show else PATIENCE)
         self._total = total
         self._before = 0
-        self._bar = None
+        self._bar: tqdm[Any] | None = None
 
     def __call__(self, done: int) -> None:
         """Says that `done` texts of the present call are done."""
@@ -53,7 +57,7 @@ class DownloadBar:
     """A tqdm bar for each file of a download, where somebody waits in front of a screen."""
 
     def __init__(self) -> None:
-        self._bar = None
+        self._bar: tqdm[Any] | None = None
 
     def start(self, file: str, size: int, resumed_at: int) -> None:
         """`file` of `size` bytes begins, `resumed_at` of which were there before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-_FOLDER = os.path.dirname(__file__)
+_FOLDER = os.path.join(os.path.dirname(__file__), "")
 
 
 def outside() -> int:

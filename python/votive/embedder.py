@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import logging
+import operator
 import threading
 import time
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from votive import _core, _inputs
+from votive._arguments import (
+    OUTPUT_VALUES,
+    PRECISIONS,
+    check_choice,
+    check_count,
+    check_numpy,
+    check_out,
+    check_truncate_dim,
+    refuse,
+)
 from votive._packages import packaged
 from votive._progress import DownloadBar, Progress
-from votive._warnings import outside
-from votive.report import Report
+from votive._stream import encode_stream
+from votive.report import Report, warn_of_truncation
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -25,19 +35,12 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("votive")
 
-_PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
-_OUTPUTS = ("sentence_embedding", "token_embeddings", None)
-
-
-class TruncationWarning(UserWarning):
-    """Texts were longer than the model takes, and their ends were dropped."""
-
 
 class Embedder:
     """A model that turns texts into vectors.
 
-    Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the weights are
-    loaded again on first use in the new process.
+    Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
+    weights are loaded again on first use in the new process.
 
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
@@ -81,7 +84,9 @@ class Embedder:
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
     ) -> None:
-        self._arguments = {
+        for name, count in (("max_seq_length", max_seq_length), ("num_threads", num_threads)):
+            check_count(name, count)
+        self._arguments: dict[str, Any] = {
             "model_name_or_path": fspath(model_name_or_path),
             "device": device,
             "dtype": dtype,
@@ -91,7 +96,7 @@ class Embedder:
             "token": token,
             "max_seq_length": max_seq_length,
             "truncate_dim": truncate_dim,
-            "prompts": prompts,
+            "prompts": dict(prompts or {}),
             "default_prompt_name": default_prompt_name,
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
@@ -104,7 +109,7 @@ class Embedder:
         self._loaded: _core.Embedder | None = None
         self.last_report: Report | None = None
 
-    def _load(self) -> None:
+    def _load(self) -> _core.Embedder:
         given = self._arguments
         core = _core.Embedder(
             given["model_name_or_path"],
@@ -121,7 +126,7 @@ class Embedder:
         )
         kind, detail = core.origin
         _logger.info("%s: %s %s, %s", given["model_name_or_path"], kind, detail or "", core.folder)
-        prompts = core.prompts | (given["prompts"] or {})
+        prompts = core.prompts | given["prompts"]
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
         if default_prompt_name is not None and default_prompt_name not in prompts:
             raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts)}")
@@ -130,22 +135,22 @@ class Embedder:
         truncate_dim = given["truncate_dim"]
         if truncate_dim is None and core.truncate_dim is not None:
             truncate_dim = min(core.truncate_dim, core.dimension)
-        _check_truncate_dim(truncate_dim, core.dimension)
-        self._prompts = prompts
-        self._default_prompt_name = default_prompt_name
-        self._similarity_fn_name = similarity_fn_name
-        self._truncate_dim = truncate_dim
+        check_truncate_dim(truncate_dim, core.dimension)
+        self._prompts: dict[str, str] = prompts
+        self._default_prompt_name: str | None = default_prompt_name
+        self._similarity_fn_name: str = similarity_fn_name
+        self._truncate_dim: int | None = truncate_dim
         # Last: whoever sees it may use all of them.
         self._loaded = core
+        return core
 
     @property
-    def _core(self) -> _core.Embedder:
-        if self._loaded is None:
+    def _model(self) -> _core.Embedder:
+        core = self._loaded
+        if core is None:
             with self._loading:
-                if self._loaded is None:
-                    self._load()
-        assert self._loaded is not None
-        return self._loaded
+                core = self._loaded or self._load()
+        return core
 
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments
@@ -158,7 +163,7 @@ class Embedder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # Back to the state of an unpickled object: the weights are freed, and loaded again if somebody still wants them.
+        # As after unpickling: the weights are freed, and loaded again if somebody still wants them.
         self._loaded = None
 
     def __repr__(self) -> str:
@@ -169,9 +174,9 @@ class Embedder:
         kind, detail = core.origin
         origin = kind if detail is None else f"{kind} {detail}"
         return (
-            f"Embedder({name!r}, from {origin}, folder={str(core.folder)!r}, device='{self.device}', dtype='{self.dtype}', "
-            f"kernels='{core.kernels}', num_threads={core.num_threads}, dimension={self.get_embedding_dimension()}, "
-            f"max_seq_length={core.max_seq_length})"
+            f"Embedder({name!r}, from {origin}, folder={str(core.folder)!r}, device={self.device!r}, "
+            f"dtype={self.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
+            f"dimension={self.get_embedding_dimension()}, max_seq_length={core.max_seq_length})"
         )
 
     @property
@@ -187,45 +192,46 @@ class Embedder:
     @property
     def num_threads(self) -> int:
         """Threads that compute."""
-        return self._core.num_threads
+        return self._model.num_threads
 
     @property
     def prompts(self) -> dict[str, str]:
         """Texts to put before others, by name; "query" and "document" are always there. May be changed."""
-        _ = self._core
+        _ = self._model
         return self._prompts
 
     @property
     def default_prompt_name(self) -> str | None:
         """Which of `prompts` `encode` uses when it is given none."""
-        _ = self._core
+        _ = self._model
         return self._default_prompt_name
 
     @property
     def similarity_fn_name(self) -> str:
         """How `similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
-        _ = self._core
+        _ = self._model
         return self._similarity_fn_name
 
     @property
     def truncate_dim(self) -> int | None:
         """How many first elements of each embedding are kept; None for all."""
-        _ = self._core
+        _ = self._model
         return self._truncate_dim
 
     @property
     def max_seq_length(self) -> int | None:
         """The most tokens of a text, special ones included; None for no limit. Longer texts are cut. May be set."""
-        return self._core.max_seq_length
+        return self._model.max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int) -> None:
-        self._core.max_seq_length = length
+        check_count("max_seq_length", length)
+        self._model.max_seq_length = length
         self._arguments["max_seq_length"] = length
 
     def get_embedding_dimension(self) -> int:
         """Width of an embedding, after `truncate_dim`."""
-        return self._core.dimension if self.truncate_dim is None else self.truncate_dim
+        return self._model.dimension if self.truncate_dim is None else self.truncate_dim
 
     def get_sentence_embedding_dimension(self) -> int:
         """Same as `get_embedding_dimension`, by its older name."""
@@ -258,8 +264,8 @@ class Embedder:
         """The embeddings of some texts. Positions and defaults are those of sentence-transformers 6.
 
         Args:
-            sentences: one str; or a list, tuple, 1-D NumPy array, pandas Series, Arrow array of str; or any iterable of str,
-                which is read in pieces, so that memory stays bounded with `out`.
+            sentences: one str; or a list, tuple, 1-D NumPy array, pandas Series, Arrow array of str; or any iterable of
+                str, which is read in pieces, so that memory stays bounded with `out`.
             prompt_name: the name of the prompt to put before each text; None for `default_prompt_name`.
             prompt: the prompt itself; beats `prompt_name`. "" for none at all.
             batch_size: most texts in one pass; None to let the number of tokens decide. Does not change results.
@@ -272,50 +278,46 @@ class Embedder:
             device: only None or the one that the model was loaded for.
             normalize_embeddings: scale each embedding to length 1, after it is truncated.
             truncate_dim: keep so many first elements of each embedding; None for the model's own.
-            out: a C-contiguous, writable float32 array (or memmap) `[texts, dimension]` that is filled and returned. For
-                an iterable of unknown length it may have more rows; those that were filled are returned.
+            out: a C-contiguous, writable float32 array (or memmap) `[texts, dimension]` that is filled and returned.
+                For an iterable of unknown length it may have more rows; those that were filled are returned.
             ranges: `[2, dimension]`, smallest and largest value of each dimension, for int8 and uint8.
             calibration_embeddings: `[rows, dimension]` to take the ranges from.
-            **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says what to
-                do instead.
+            **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
+                what to do instead.
 
         Returns:
-            For one str a vector `[dimension]`, else an array `[texts, dimension]`, rows in the order of the texts; no texts give
-            shape `(0, dimension)`. Float32 unless `precision` says otherwise. "token_embeddings" gives an array
-            `[tokens, hidden]` for each text, views of one buffer; None gives a dict for each text.
+            For one str a vector `[dimension]`, else an array `[texts, dimension]`, rows in the order of the texts; no
+            texts give shape `(0, dimension)`. Float32 unless `precision` says otherwise. "token_embeddings" gives an
+            array `[tokens, hidden]` for each text, views of one buffer; None gives a dict for each text.
 
         Raises:
             TypeError: something that is not a text; the message says where.
-            ValueError: an argument has a value that is not accepted. Nothing was written to `out` then.
+            ValueError: an argument has a value that is not accepted, or a text holds a lone surrogate.
+
+        `out` is as it was after a TypeError or ValueError, unless the texts come in pieces: those of the pieces before
+        were written.
         """
-        if isinstance(sentences, str):
-            if out is not None:
-                raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
-            single = True
-            texts: Any = [sentences]
-        else:
-            single = False
-            texts = _inputs.column(sentences)
-        if unsupported:
-            _refuse(unsupported)
-        if convert_to_tensor or not convert_to_numpy:
-            raise ValueError(
-                "convert_to_tensor, convert_to_numpy: votive gives NumPy arrays; torch.from_numpy(model.encode(...)) "
-                "makes a tensor of one without a copy"
-            )
+        single = isinstance(sentences, str)
+        if single and out is not None:
+            raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
+        refuse(unsupported)
+        check_numpy(convert_to_numpy, convert_to_tensor)
         if device not in (None, "auto", self.device):
             raise ValueError(f"device: the model was loaded for {self.device!r}; load another Embedder for {device!r}")
-        if batch_size is not None and batch_size <= 0:
-            raise ValueError(f"batch_size: expected a positive number, or None, found {batch_size}")
-        if precision not in _PRECISIONS:
-            raise ValueError(f"precision: expected one of {_PRECISIONS}, found {precision!r}")
-        if output_value not in _OUTPUTS:
-            raise ValueError(f"output_value: expected one of {_OUTPUTS}, found {output_value!r}")
+        check_count("batch_size", batch_size)
+        check_choice("precision", precision, PRECISIONS)
+        check_choice("output_value", output_value, OUTPUT_VALUES)
         prompt = self._resolve(prompt_name, prompt)
-        core = self._core
-        _check_truncate_dim(truncate_dim, core.dimension)
+        core = self._model
+        check_truncate_dim(truncate_dim, core.dimension)
         width = truncate_dim or self.get_embedding_dimension()
-        options = {"prompt": prompt, "batch_size": batch_size, "normalize": normalize_embeddings}
+        options: dict[str, Any] = {
+            "prompt": prompt,
+            "batch_size": batch_size,
+            "normalize": normalize_embeddings,
+            "width": width,
+        }
+        texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
 
         start = time.monotonic()
         if output_value != "sentence_embedding":
@@ -323,98 +325,32 @@ class Embedder:
                 raise ValueError("out: only for output_value='sentence_embedding'")
             if precision != "float32":
                 raise ValueError("precision: only float32 for token embeddings")
-            texts = texts if isinstance(texts, list) else [text for chunk in texts for text in chunk]
+            texts = _inputs.whole(texts)
             with Progress(show_progress_bar, len(texts)) as progress:
-                results, tokens, truncated = self._encode_tokens(core, texts, output_value, width, progress, options)
-            self._finish(Report(len(texts), tokens, truncated, time.monotonic() - start))
+                found = core.encode_tokens(texts, progress=progress, **options)
+            self._finish(core, Report(len(texts), len(found[1]), found[-1], time.monotonic() - start))
+            results = _token_embeddings(*found[:-1], output_value is None)
             return results[0] if single else results
 
         if out is not None:
-            _check_out(out, width, precision)
-        total = len(texts) if isinstance(texts, list) else None
+            check_out(out, width, precision)
+        total = operator.length_hint(texts if isinstance(texts, list) else sentences) or None
         with Progress(show_progress_bar, total) as progress:
             if isinstance(texts, list):
-                vectors, tokens, truncated = core.encode(
-                    texts, width=width, out=out, progress=progress, start=0, **options
-                )
+                vectors, tokens, truncated = core.encode(texts, out=out, start=0, progress=progress, **options)
             else:
-                vectors, tokens, truncated = self._encode_stream(core, texts, width, out, progress, options)
-        self._finish(Report(len(vectors), tokens, truncated, time.monotonic() - start))
+                vectors, tokens, truncated = encode_stream(core, texts, out, progress, options)
+        self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start))
         if precision != "float32":
             from votive.quantization import quantize_embeddings
 
             vectors = quantize_embeddings(vectors, precision, ranges, calibration_embeddings)
         return vectors[0] if single else vectors
 
-    def _encode_stream(
-        self,
-        core: _core.Embedder,
-        chunks: Iterable[list[str]],
-        width: int,
-        out: NDArray[np.float32] | None,
-        progress: Progress,
-        options: dict[str, Any],
-    ) -> tuple[NDArray[np.float32], int, list[int]]:
-        rows = tokens = 0
-        truncated: list[int] = []
-        vectors = np.empty((_inputs.CHUNK, width), np.float32) if out is None else out
-        for chunk in chunks:
-            if rows + len(chunk) > len(vectors):
-                if out is not None:
-                    raise ValueError(f"out: has {len(out)} rows, and there are more texts; the first {rows} were filled")
-                # In place, and by half as much again, so that it is seldom copied and never held twice.
-                vectors.resize((max(rows + len(chunk), len(vectors) * 3 // 2), width), refcheck=False)
-            part = vectors[rows : rows + len(chunk)]
-            _, more, cut = core.encode(chunk, width=width, out=part, progress=progress, start=rows, **options)
-            tokens += more
-            truncated += [rows + row for row in cut]
-            progress.next_call(len(chunk))
-            rows += len(chunk)
-            del part
-        if out is not None:
-            return out[:rows], tokens, truncated
-        vectors.resize((rows, width), refcheck=False)
-        return vectors, tokens, truncated
-
-    def _encode_tokens(
-        self,
-        core: _core.Embedder,
-        texts: list[str],
-        output_value: str | None,
-        width: int,
-        progress: Progress,
-        options: dict[str, Any],
-    ) -> tuple[list[Any], int, list[int]]:
-        hidden, ids, type_ids, lengths, embeddings, truncated = core.encode_tokens(
-            texts, width=width, progress=progress, **options
-        )
-        ends = np.cumsum(lengths, dtype=np.int64)
-        spans = [slice(end - length, end) for end, length in zip(ends.tolist(), lengths, strict=True)]
-        if output_value == "token_embeddings":
-            return [hidden[span] for span in spans], len(ids), truncated
-        everything = [
-            {
-                "input_ids": ids[span],
-                "token_type_ids": type_ids[span],
-                "attention_mask": np.ones(len(ids[span]), np.int64),
-                "token_embeddings": hidden[span],
-                "sentence_embedding": embeddings[row],
-            }
-            for row, span in enumerate(spans)
-        ]
-        return everything, len(ids), truncated
-
-    def _finish(self, report: Report) -> None:
-        """Keeps the report, and warns of what was cut."""
+    def _finish(self, core: _core.Embedder, report: Report) -> None:
         self.last_report = report
         if report.truncated:
-            warnings.warn(
-                f"{len(report.truncated)} of {report.texts} texts were longer than {self.max_seq_length} tokens and were "
-                "cut (rows: model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
-                "warnings.simplefilter('ignore', votive.TruncationWarning) silences this",
-                TruncationWarning,
-                stacklevel=outside(),
-            )
+            warn_of_truncation(report, core.max_seq_length)
 
     def encode_query(
         self, sentences: str | Iterable[str], prompt_name: str | None = None, prompt: str | None = None, **options: Any
@@ -452,10 +388,8 @@ class Embedder:
             For each text a dict: `input_ids`, a list of int, and `tokens`, their strings. For one str one dict.
         """
         if isinstance(sentences, str):
-            return self._core.tokenize([sentences], prompt="")[0]
-        texts = _inputs.column(sentences)
-        texts = texts if isinstance(texts, list) else [text for chunk in texts for text in chunk]
-        return self._core.tokenize(texts, prompt="")
+            return self._model.tokenize([sentences], prompt="")[0]
+        return self._model.tokenize(_inputs.whole(_inputs.column(sentences)), prompt="")
 
     def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
         """How similar each of `embeddings1 [n, dimension]` is to each of `embeddings2 [m, dimension]`.
@@ -474,7 +408,7 @@ class Embedder:
         return _similarity_function(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
 
 
-def _similarity_function(name: str, pairwise: bool = False) -> Any:
+def _similarity_function(name: str, pairwise: bool = False) -> Callable[[ArrayLike, ArrayLike], NDArray[np.float32]]:
     from votive import similarity
 
     functions = similarity.PAIRWISE_SIMILARITY_FUNCTIONS if pairwise else similarity.SIMILARITY_FUNCTIONS
@@ -483,35 +417,26 @@ def _similarity_function(name: str, pairwise: bool = False) -> Any:
     return functions[name]
 
 
-def _check_truncate_dim(truncate_dim: int | None, dimension: int) -> None:
-    if truncate_dim is not None and not 1 <= truncate_dim <= dimension:
-        raise ValueError(f"truncate_dim: expected 1 to {dimension}, the dimension of the model, found {truncate_dim}")
-
-
-def _check_out(out: Any, width: int, precision: str) -> None:
-    if precision != "float32":
-        raise ValueError(f"out: holds float32, and precision={precision!r} was asked for")
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32 or not out.dtype.isnative:
-        found = f"{out.dtype} array" if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"out: expected an array of float32, found {found}")
-    if out.ndim != 2 or out.shape[1] != width:
-        raise ValueError(f"out: expected shape (texts, {width}), found {out.shape}")
-    if not out.flags.c_contiguous or not out.flags.writeable:
-        raise ValueError("out: expected a C-contiguous, writable array")
-
-
-# Arguments of sentence-transformers that mean nothing here, and what to do instead.
-_INSTEAD = {
-    "pool": "one Embedder uses all cores (num_threads=); for several machines give each its own",
-    "chunk_size": "texts are cut into passes by their tokens; batch_size= bounds the texts of one",
-    "processing_kwargs": "set model.max_seq_length instead",
-    "task": "use encode_query or encode_document, or prompt_name=",
-}
-
-
-def _refuse(unsupported: dict[str, Any]) -> None:
-    name, value = next(iter(unsupported.items()))
-    if name not in _INSTEAD:
-        raise TypeError(f"encode() got an unexpected keyword argument {name!r}")
-    if value is not None:
-        raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
+def _token_embeddings(
+    hidden: NDArray[np.float32],
+    ids: NDArray[np.int64],
+    type_ids: NDArray[np.int64],
+    lengths: list[int],
+    embeddings: NDArray[np.float32],
+    everything: bool,
+) -> list[Any]:
+    """For each text its rows of `hidden`, or a dict of its parts of all arrays."""
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
+    if not everything:
+        return [hidden[span] for span in spans]
+    return [
+        {
+            "input_ids": ids[span],
+            "token_type_ids": type_ids[span],
+            "attention_mask": np.ones(len(ids[span]), np.int64),
+            "token_embeddings": hidden[span],
+            "sentence_embedding": embeddings[row],
+        }
+        for row, span in enumerate(spans)
+    ]

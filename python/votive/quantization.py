@@ -32,10 +32,10 @@ def quantize_embeddings(
     Args:
         embeddings: `[texts, dimension]` float32.
         precision: "float32" (nothing changes), "int8", "uint8", "binary" or "ubinary".
-        ranges: `[2, dimension]`, the smallest and the largest value of each dimension. Vectors can only be compared if they
-            were quantized with the same ranges.
-        calibration_embeddings: `[rows, dimension]` whose ranges are taken where `ranges` is None. With neither, the ranges
-            are those of `embeddings` themselves, and a warning says so.
+        ranges: `[2, dimension]`, the smallest and the largest value of each dimension. Vectors can only be compared if
+            they were quantized with the same ranges.
+        calibration_embeddings: `[rows, dimension]` whose ranges are taken where `ranges` is None. With neither, the
+            ranges are those of `embeddings` themselves, and a warning says so.
 
     Returns:
         `[texts, dimension]` of the type that `precision` names; `[texts, ceil(dimension / 8)]` for "binary" (int8) and

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
+
+from votive._warnings import outside
+
+
+class TruncationWarning(UserWarning):
+    """Texts were longer than the model takes, and their ends were dropped."""
 
 
 @dataclass(frozen=True)
@@ -36,3 +43,14 @@ class Report:
             f"Report(texts={self.texts}, tokens={self.tokens}, truncated={len(self.truncated)} rows, "
             f"seconds={self.seconds:.3f}, texts_per_second={self.texts_per_second:.0f})"
         )
+
+
+def warn_of_truncation(report: Report, max_seq_length: int | None) -> None:
+    """Says how many texts were cut, and how to avoid and how to silence that."""
+    warnings.warn(
+        f"{len(report.truncated)} of {report.texts} texts were longer than {max_seq_length} tokens and were cut (rows: "
+        "model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
+        "warnings.simplefilter('ignore', votive.TruncationWarning) silences this",
+        TruncationWarning,
+        stacklevel=outside(),
+    )

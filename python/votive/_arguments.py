@@ -1,0 +1,73 @@
+"""What arguments may be: each check names the argument, what was found and what is accepted."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
+OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
+
+# Arguments of sentence-transformers that mean nothing here, and what to do instead.
+_INSTEAD = {
+    "pool": "one Embedder uses all cores (num_threads=); for several machines give each its own",
+    "chunk_size": "texts are cut into passes by their tokens; batch_size= bounds the texts of one",
+    "processing_kwargs": "set model.max_seq_length instead",
+    "task": "use encode_query or encode_document, or prompt_name=",
+}
+
+
+def check_count(name: str, value: Any) -> None:
+    """Accepts integers from 1, and None."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: expected an int or None, found {type(value).__name__}")
+    if not 1 <= value <= sys.maxsize:
+        raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
+
+
+def check_truncate_dim(truncate_dim: Any, dimension: int) -> None:
+    """Accepts 1 to `dimension`, and None."""
+    check_count("truncate_dim", truncate_dim)
+    if truncate_dim is not None and truncate_dim > dimension:
+        raise ValueError(f"truncate_dim: expected 1 to {dimension}, the dimension of the model, found {truncate_dim}")
+
+
+def check_choice(name: str, value: Any, accepted: tuple[str | None, ...]) -> None:
+    """Accepts what is in `accepted`."""
+    if value not in accepted:
+        raise ValueError(f"{name}: expected one of {accepted}, found {value!r}")
+
+
+def check_numpy(convert_to_numpy: bool, convert_to_tensor: bool) -> None:
+    """Accepts NumPy arrays as the result, and nothing else."""
+    if convert_to_tensor or not convert_to_numpy:
+        raise ValueError(
+            "convert_to_tensor, convert_to_numpy: votive gives NumPy arrays; torch.from_numpy(model.encode(...)) "
+            "makes a tensor of one without a copy"
+        )
+
+
+def check_out(out: Any, width: int, precision: str) -> None:
+    """Accepts arrays `[rows, width]` of float32 that can be written to in place."""
+    if precision != "float32":
+        raise ValueError(f"out: holds float32, and precision={precision!r} was asked for")
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        found = f"{out.dtype} array" if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"out: expected an array of float32, found {found}")
+    if out.ndim != 2 or out.shape[1] != width:
+        raise ValueError(f"out: expected shape (texts, {width}), found {out.shape}")
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        raise ValueError("out: expected a C-contiguous, writable array")
+
+
+def refuse(unsupported: dict[str, Any]) -> None:
+    """Accepts arguments of sentence-transformers that say nothing, because they are None."""
+    for name, value in unsupported.items():
+        if name not in _INSTEAD:
+            raise TypeError(f"encode() got an unexpected keyword argument {name!r}")
+        if value is not None:
+            raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
