@@ -107,8 +107,17 @@ impl Tokenizer {
 
     /// The tokens of `text`, special ones included.
     pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let encoding =
-            self.inner.load().encode_fast(text, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let inner = self.inner.load();
+        let encode =
+            |text: &str| inner.encode_fast(text, true).map_err(|error| Error::model(&self.file, error.to_string()));
+        let beginning = inner.get_truncation().and_then(|truncation| match truncation.direction {
+            TruncationDirection::Right => beginning(text, truncation.max_length),
+            TruncationDirection::Left => None,
+        });
+        let encoding = match beginning.map(encode).transpose()? {
+            Some(encoding) if !encoding.get_overflowing().is_empty() => encoding,
+            _ => encode(text)?,
+        };
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -125,6 +134,17 @@ impl Tokenizer {
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
+}
+
+/// Bytes of a text for each token that is kept, beyond which only that much of it is looked at: words are shorter.
+const BYTES_PER_TOKEN: usize = 64;
+
+/// The beginning of a text that is far longer than `max_length` tokens, up to a space; None for other texts. If it has more tokens than
+/// are kept, those that are kept are the whole text's.
+fn beginning(text: &str, max_length: usize) -> Option<&str> {
+    let end = max_length.checked_mul(BYTES_PER_TOKEN).filter(|&end| end < text.len())?;
+    let beginning = &text[..text.floor_char_boundary(end)];
+    beginning.rfind(char::is_whitespace).map(|space| &beginning[..space])
 }
 
 /// Special tokens that the post-processor adds to a text.
@@ -170,4 +190,19 @@ fn lowercase_first(inner: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> 
         inner.with_normalizer(Some(steps))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beginning;
+
+    #[test]
+    fn only_far_too_long_texts_are_looked_at_in_part() {
+        let long = "wörd ".repeat(100);
+        assert_eq!(beginning(&long, 100), None);
+        let part = beginning(&long, 3).unwrap();
+        assert!(part.len() <= 192 && long.starts_with(part) && part.ends_with("wörd"));
+        assert_eq!(beginning(&"ö".repeat(1000), 3), None);
+        assert_eq!(beginning(&long, usize::MAX), None);
+    }
 }
