@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,31 @@ _INSTEAD = {
     "processing_kwargs": "set model.max_seq_length instead",
     "task": "use encode_query or encode_document, or prompt_name=",
 }
+
+# What Embedder's arguments may be, but for those that are counts.
+_TYPES: dict[str, tuple[type, ...]] = {
+    "model_name_or_path": (str,),
+    "device": (str,),
+    "dtype": (str,),
+    "revision": (str, NoneType),
+    "cache_folder": (str, NoneType),
+    "local_files_only": (bool,),
+    "token": (bool, str, NoneType),
+    "prompts": (dict, NoneType),
+    "default_prompt_name": (str, NoneType),
+    "similarity_fn_name": (str, NoneType),
+}
+_COUNTS = ("max_seq_length", "truncate_dim", "num_threads")
+
+
+def check_constructor(arguments: dict[str, Any]) -> None:
+    """Accepts what is of the right type, and counts from 1."""
+    for name, types in _TYPES.items():
+        if not isinstance(arguments[name], types):
+            accepted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
+            raise TypeError(f"{name}: expected {accepted}, found {type(arguments[name]).__name__}")
+    for name in _COUNTS:
+        check_count(name, arguments[name])
 
 
 def check_count(name: str, value: Any) -> None:

@@ -17,6 +17,7 @@ from votive._arguments import (
     OUTPUT_VALUES,
     PRECISIONS,
     check_choice,
+    check_constructor,
     check_count,
     check_numpy,
     check_out,
@@ -84,8 +85,6 @@ class Embedder:
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
     ) -> None:
-        for name, count in (("max_seq_length", max_seq_length), ("num_threads", num_threads)):
-            check_count(name, count)
         self._arguments: dict[str, Any] = {
             "model_name_or_path": fspath(model_name_or_path),
             "device": device,
@@ -96,11 +95,12 @@ class Embedder:
             "token": token,
             "max_seq_length": max_seq_length,
             "truncate_dim": truncate_dim,
-            "prompts": dict(prompts or {}),
+            "prompts": prompts,
             "default_prompt_name": default_prompt_name,
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
         }
+        check_constructor(self._arguments)
         self._start()
         self._load()
 
@@ -124,9 +124,8 @@ class Embedder:
             packaged=packaged,
             download=DownloadBar(),
         )
-        kind, detail = core.origin
-        _logger.info("%s: %s %s, %s", given["model_name_or_path"], kind, detail or "", core.folder)
-        prompts = core.prompts | given["prompts"]
+        _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
+        prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
         if default_prompt_name is not None and default_prompt_name not in prompts:
             raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts)}")
@@ -171,10 +170,8 @@ class Embedder:
         if self._loaded is None:
             return f"Embedder({name!r}, not loaded)"
         core = self._loaded
-        kind, detail = core.origin
-        origin = kind if detail is None else f"{kind} {detail}"
         return (
-            f"Embedder({name!r}, from {origin}, folder={str(core.folder)!r}, device={self.device!r}, "
+            f"Embedder({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
             f"dtype={self.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
             f"dimension={self.get_embedding_dimension()}, max_seq_length={core.max_seq_length})"
         )
@@ -370,16 +367,16 @@ class Embedder:
 
     def _resolve(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text to put before others."""
-        if prompt is not None:
-            if not isinstance(prompt, str):
-                raise TypeError(f"prompt: expected a str, found {type(prompt).__name__}")
-            return prompt
-        name = self.default_prompt_name if prompt_name is None else prompt_name
-        if name is None:
-            return ""
-        if name not in self.prompts:
-            raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts)}")
-        return self.prompts[name] or ""
+        if prompt is None:
+            name = self.default_prompt_name if prompt_name is None else prompt_name
+            if name is None:
+                return ""
+            if name not in self.prompts:
+                raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts)}")
+            prompt = self.prompts[name]
+        if not isinstance(prompt, str):
+            raise TypeError(f"prompt: expected a str, found {type(prompt).__name__}")
+        return prompt
 
     def tokenize(self, sentences: str | Iterable[str]) -> Any:
         """The tokens that the model sees of each text, special ones included, cut to `max_seq_length`.
@@ -406,6 +403,11 @@ class Embedder:
             `[n]` float32, as `similarity`.
         """
         return _similarity_function(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
+
+
+def _origin(core: _core.Embedder) -> str:
+    kind, detail = core.origin
+    return kind if detail is None else f"{kind} {detail}"
 
 
 def _similarity_function(name: str, pairwise: bool = False) -> Callable[[ArrayLike, ArrayLike], NDArray[np.float32]]:
