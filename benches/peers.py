@@ -119,7 +119,7 @@ class SentenceTransformers(Peer):
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
         super().__init__(setup)
         self.device = device
-        sizes = (4, 8, 16, 32) if device == "cpu" else (32, 128, 512)
+        sizes = (8, 16, 32) if device == "cpu" else (32, 128, 512)
         self.choices = tuple(Choice(size) for size in sizes)
         self.choice = Choice(32)  # its own default
 
@@ -148,8 +148,8 @@ class Batch(NamedTuple):
 class Runtime(Peer):
     """A runtime that takes padded batches: before it the Rust tokenizer, and batches cut from the sorted texts."""
 
-    choices = tuple(Choice(size, per_core) for per_core in (True, False) for size in (4, 8, 16, 32))
-    choice = Choice(8, batch_per_core=True)
+    choices = tuple(Choice(size, batch_per_core=True) for size in (1, 2, 4, 8, 16))
+    choice = Choice(2, batch_per_core=True)
 
     def load(self) -> None:
         from tokenizers import Tokenizer

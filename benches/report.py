@@ -23,7 +23,7 @@ def markdown(results: dict[str, Any]) -> str:
     for name in results["times"]:
         texts = results["corpus"]["sets"][name]
         parts.append(f"## {name}: {texts['texts']} texts, {texts['tokens']:.0f} tokens on average")
-        parts.append(f"Texts per second, median (lowest to highest of {results['rounds']} rounds):")
+        parts.append("Texts per second, median of the rounds (lowest to highest):")
         parts.append(_grid(results, name, _rate_cell))
         for subject in filter(_is_subject, results["peers"]):
             parts.append(f"{subject} / peer, of the two rates of one round, median (lowest to highest):")

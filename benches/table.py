@@ -21,13 +21,13 @@ import machine
 import numpy as np
 import report
 from peers import PEERS, REFERENCE, Setup, default_setup
-from tqdm.auto import tqdm
 from worker import Worker, WorkerError
 
 SETS = ("short", "medium", "long", "mixed")
 SIZES = ("1", "5", "10", "20", "50", "100", "all")
 MEMORY_TEXTS = 1000
-SAMPLE = {"short": 128, "medium": 48, "long": 32, "mixed": 64}  # texts on which each choice of batches is tried
+# Texts on which each choice of batches is tried.
+SAMPLE = {"short": 64, "medium": 32, "long": 32, "mixed": 64}
 MOST_CALLS = 200
 
 
@@ -38,24 +38,31 @@ def main() -> None:
     results, texts = _plan(arguments, setup)
 
     workers = {}
+    vectors = {}
     for peer in arguments.peers:
-        print(f"loading {peer}", file=sys.stderr)
+        _say(f"loading {peer}")
         try:
-            workers[peer], results["peers"][peer] = _start(peer, setup, texts, arguments)
+            workers[peer], vectors[peer], results["peers"][peer] = _start(peer, setup, texts, arguments)
         except WorkerError as reason:
-            print(f"skipped {peer}: {reason}", file=sys.stderr)
+            _say(f"skipped: {reason}")
             results["skipped"][peer] = str(reason)
     if not workers:
         sys.exit("no peer could be loaded")
-    _agreement(workers, texts["mixed"], results["peers"])
-    _rounds(workers, texts, arguments, results)
-    for worker in workers.values():
-        worker.close()
+    if REFERENCE in workers:
+        for peer in workers:
+            results["peers"][peer] |= _agreement(vectors[peer], vectors[REFERENCE])
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "embed.json").write_text(json.dumps(results))
-    (arguments.out / "embed.md").write_text(report.markdown(results))
-    report.plot(results, arguments.out / "embed.png")
+    calls = _warm_up(workers, texts, arguments)
+    for number in range(arguments.rounds):
+        _say(f"round {number + 1} of {arguments.rounds}")
+        _round(workers, texts, calls, results)
+        # After every round, so that nothing measured is lost with an interrupted run.
+        (arguments.out / "embed.json").write_text(json.dumps(results))
+        (arguments.out / "embed.md").write_text(report.markdown(results))
+        report.plot(results, arguments.out / "embed.png")
+    for worker in workers.values():
+        worker.close()
     print(report.markdown(results))
 
 
@@ -106,7 +113,6 @@ def _plan(arguments: argparse.Namespace, setup: Setup) -> tuple[dict[str, Any], 
         "versions": machine.versions(),
         "corpus": {"digest": read.digest(), "sets": described},
         "threads": setup.threads,
-        "rounds": arguments.rounds,
         "peers": {},
         "skipped": {},
         "times": {},
@@ -116,8 +122,8 @@ def _plan(arguments: argparse.Namespace, setup: Setup) -> tuple[dict[str, Any], 
 
 def _start(
     peer: str, setup: Setup, texts: dict[str, list[str]], arguments: argparse.Namespace
-) -> tuple[Worker, dict[str, Any]]:
-    """A worker that is ready to measure, and what was measured on the way there."""
+) -> tuple[Worker, np.ndarray, dict[str, Any]]:
+    """A worker that is ready to measure, its vectors of the mixed set, and what was measured on the way."""
     facts: dict[str, Any] = {"choices": {}}
     one = texts["short"][:1]
 
@@ -130,12 +136,13 @@ def _start(
         return seconds
 
     seconds_to_first_vector()  # exports what is missing, and brings files into memory
-    repeats = range(1 if arguments.quick else arguments.rounds)
+    repeats = range(1 if arguments.quick else 3)
     facts["first_vector_seconds"] = [seconds_to_first_vector() for _ in repeats]
     facts["import_seconds"] = [_import_seconds(PEERS[peer](setup).modules) for _ in repeats]
 
     worker = Worker(peer, setup)
-    worker.call("encode", texts["mixed"] if arguments.quick else list(islice(cycle(texts["mixed"]), MEMORY_TEXTS)))
+    many = texts["mixed"] if arguments.quick else list(islice(cycle(texts["mixed"]), MEMORY_TEXTS))
+    vectors = worker.call("encode", many)[: len(texts["mixed"])]
     facts["memory_bytes"] = worker.call("memory")
 
     worker.call("take", texts)
@@ -144,7 +151,7 @@ def _start(
             choice = worker.call("choose", name, SAMPLE[name])
             if choice is not None:
                 facts["choices"][name] = choice
-    return worker, facts
+    return worker, vectors, facts
 
 
 def _import_seconds(modules: tuple[str, ...]) -> float:
@@ -154,44 +161,51 @@ def _import_seconds(modules: tuple[str, ...]) -> float:
     return float(subprocess.check_output([sys.executable, "-c", code], env=environment, text=True).split()[-1])
 
 
-def _agreement(workers: dict[str, Worker], texts: list[str], facts: dict[str, dict[str, Any]]) -> None:
-    """How near each peer's vectors are to the reference's."""
-    if REFERENCE not in workers:
-        return
-    reference = workers[REFERENCE].call("encode", texts)
-    for peer, worker in workers.items():
-        vectors = worker.call("encode", texts)
-        cosines = np.einsum("ij,ij->i", vectors.astype(np.float64), reference)
-        cosines /= np.linalg.norm(vectors, axis=1) * np.linalg.norm(reference, axis=1)
-        facts[peer]["cosine_mean"] = float(cosines.mean())
-        facts[peer]["cosine_lowest"] = float(cosines.min())
-        facts[peer]["largest_difference"] = float(np.abs(vectors - reference).max())
+def _agreement(vectors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
+    """How near a peer's vectors are to the reference's; both `[texts, 384]`."""
+    vectors, reference = vectors.astype(np.float64), reference.astype(np.float64)
+    cosines = (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
+    return {
+        "cosine_mean": float(cosines.mean()),
+        "cosine_lowest": float(cosines.min()),
+        "largest_difference": float(np.abs(vectors - reference).max()),
+    }
 
 
-def _rounds(
-    workers: dict[str, Worker], texts: dict[str, list[str]], arguments: argparse.Namespace, results: dict[str, Any]
-) -> None:
-    """Fill `results["times"]`."""
-    cells = [(name, size) for name in arguments.sets for size in arguments.sizes]
-    counts = {name: {size: len(texts[name]) if size == "all" else int(size) for size in SIZES} for name in SETS}
+def _warm_up(
+    workers: dict[str, Worker], texts: dict[str, list[str]], arguments: argparse.Namespace
+) -> dict[tuple[str, str], int]:
+    """Calls per round of each set and size: what the slowest peer does in `--seconds`; one of a whole set."""
+    _say("warming up")
     calls = {}
-    progress = tqdm(total=len(cells) * (arguments.rounds + 1), desc="warm-up", disable=None)
-    for name, size in cells:
-        warm_up = max(1, 5 // counts[name][size])
-        slowest = max(
-            statistics.mean(worker.call("times", name, counts[name][size], warm_up)) for worker in workers.values()
-        )
-        calls[name, size] = min(MOST_CALLS, max(1, round(arguments.seconds / slowest)))
-        results["times"].setdefault(name, {})[size] = {peer: [] for peer in workers}
-        progress.update()
-    for number in range(arguments.rounds):
-        progress.set_description(f"round {number + 1}")
-        for name, size in cells:
-            for peer, worker in workers.items():
-                seconds = worker.call("times", name, counts[name][size], calls[name, size])
-                results["times"][name][size][peer].append([round(call, 6) for call in seconds])
-            progress.update()
-    progress.close()
+    for name in arguments.sets:
+        for size in arguments.sizes:
+            if size == "all":
+                calls[name, size] = 1
+                continue
+            tries = max(1, 5 // int(size))
+            slowest = max(statistics.mean(worker.call("times", name, int(size), tries)) for worker in workers.values())
+            calls[name, size] = min(MOST_CALLS, max(1, round(arguments.seconds / slowest)))
+    return calls
+
+
+def _round(
+    workers: dict[str, Worker],
+    texts: dict[str, list[str]],
+    calls: dict[tuple[str, str], int],
+    results: dict[str, Any],
+) -> None:
+    """Each set and size once, all peers in turn; adds to `results["times"]`."""
+    for (name, size), number in calls.items():
+        cell = results["times"].setdefault(name, {}).setdefault(size, {peer: [] for peer in workers})
+        count = len(texts[name]) if size == "all" else int(size)
+        for peer, worker in workers.items():
+            seconds = worker.call("times", name, count, number)
+            cell[peer].append([round(call, 6) for call in seconds])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
