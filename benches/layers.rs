@@ -1,12 +1,21 @@
 //! One benchmark per layer, at the sizes of all-MiniLM-L6-v2: `cargo bench --no-default-features`.
 //!
 //! `VOTIVE_ISA` picks the instruction set. Throughput is in multiply-adds (an element is one), or in bytes where memory is
-//! the limit, so that it can be set against what the machine can do.
+//! the limit, so that it can be set against what the machine can do. `encoder` counts tokens, and sets candle-transformers'
+//! BERT (all its threads) beside votive's (one).
 
 use std::hint::black_box;
 
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use votive::config::SentenceTransformersConfig;
+use votive::hub::{ModelFolder, Origin, Weights};
 use votive::kernels::{Activation, Attention, Isa, LayerNorm, Mask, Matrix, Mlp, add_layer_norm, attention};
+use votive::models;
+use votive::nn::Body;
+use votive::text::{PackedBatch, Tokens};
 
 const HIDDEN: usize = 384;
 const WIDE: usize = 1536;
@@ -68,5 +77,49 @@ fn norms(c: &mut Criterion) {
     });
 }
 
-criterion_group!(layers, products, mlp, attentions, norms);
+/// A whole encoder of random weights beside candle-transformers' on the same ones.
+fn encoders(c: &mut Criterion) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = bert::Config {
+        hidden_size: HIDDEN,
+        num_hidden_layers: 6,
+        intermediate_size: WIDE,
+        vocab_size: 1000,
+        ..bert::Config::default()
+    };
+    let variables = VarMap::new();
+    let candle = bert::BertModel::load(VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu), &config).unwrap();
+    variables.save(folder.path().join("model.safetensors")).unwrap();
+    let json = format!(
+        r#"{{"model_type": "bert", "hidden_size": {HIDDEN}, "num_hidden_layers": 6, "num_attention_heads": 12,
+        "intermediate_size": {WIDE}, "hidden_act": "gelu", "vocab_size": 1000, "max_position_embeddings": 512,
+        "type_vocab_size": 2, "layer_norm_eps": 1e-12}}"#
+    );
+    std::fs::write(folder.path().join("config.json"), json).unwrap();
+    let folder_of = ModelFolder::new(folder.path().to_owned(), Origin::Folder);
+    let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().transformer;
+    let weights = Weights::open(&folder_of, "").unwrap();
+    let body = Body::Cpu(Isa::active().unwrap());
+    let votive = models::load(&folder_of, &transformer, &weights, &body).unwrap();
+
+    let mut group = c.benchmark_group("encoder");
+    for len in [16, 128] {
+        let count = TOKENS / len;
+        let ids: Vec<u32> = (0..TOKENS as u32).map(|i| i * 7 % 1000).collect();
+        let texts: Vec<Tokens> =
+            ids.chunks(len).map(|ids| Tokens { ids: ids.to_vec(), type_ids: None, truncated: false }).collect();
+        let batch = PackedBatch::new(texts.iter());
+        let ids = Tensor::from_vec(ids, (count, len), &Device::Cpu).unwrap();
+        let types = ids.zeros_like().unwrap();
+        group.throughput(Throughput::Elements(TOKENS as u64));
+        group.bench_function(BenchmarkId::new("votive", len), |b| {
+            b.iter(|| votive.forward(&batch, &|| Ok(())).unwrap())
+        });
+        group.bench_function(BenchmarkId::new("candle", len), |b| {
+            b.iter(|| candle.forward(&ids, &types, None).unwrap())
+        });
+    }
+}
+
+criterion_group!(layers, products, mlp, attentions, norms, encoders);
 criterion_main!(layers);
