@@ -74,8 +74,9 @@ class Measurements:
             return None
         texts = self.sets[name][:sample]
         fastest = dict.fromkeys(self.peer.choices, math.inf)
-        for self.peer.choice in self.peer.choices * 2:
-            fastest[self.peer.choice] = min(fastest[self.peer.choice], self._seconds(texts))
+        for choice in self.peer.choices * 2:
+            self.peer.choice = choice
+            fastest[choice] = min(fastest[choice], self._seconds(texts))
         self.chosen[name] = min(fastest, key=fastest.__getitem__)
         return str(self.chosen[name])
 
