@@ -83,8 +83,6 @@ pub struct Embedder {
     config: SentenceTransformersConfig,
     body: Body,
     tokenizer: Tokenizer,
-    /// 0: no limit.
-    max_seq_length: AtomicUsize,
     encoder: Box<dyn Encoder>,
     pipeline: Pipeline,
     pool: Pool,
@@ -126,13 +124,9 @@ impl Embedder {
             return Err(Error::model("tokenizer.json", message));
         }
         let pipeline = Pipeline::load(&folder, &config.modules, encoder.hidden_size())?;
-        let embedder =
-            Self { folder, body, tokenizer, max_seq_length: AtomicUsize::new(0), encoder, pipeline, pool, config };
-        match options.max_seq_length {
-            Some(length) => embedder.set_max_seq_length(length)?,
-            None => embedder
-                .max_seq_length
-                .store(embedder.config.transformer.max_seq_length.unwrap_or(0), Ordering::Relaxed),
+        let embedder = Self { folder, config, body, tokenizer, encoder, pipeline, pool };
+        if let Some(length) = options.max_seq_length {
+            embedder.set_max_seq_length(length)?;
         }
         Ok(embedder)
     }
@@ -168,7 +162,7 @@ impl Embedder {
 
     /// The most tokens of a text, special ones included; None for no limit.
     pub fn max_seq_length(&self) -> Option<usize> {
-        Some(self.max_seq_length.load(Ordering::Relaxed)).filter(|&length| length > 0)
+        self.tokenizer.max_length()
     }
 
     pub fn set_max_seq_length(&self, length: usize) -> Result<()> {
@@ -180,9 +174,7 @@ impl Embedder {
                 format!("{length} is more than the {limit} positions that the model has"),
             ));
         }
-        self.tokenizer.set_max_length(length)?;
-        self.max_seq_length.store(length, Ordering::Relaxed);
-        Ok(())
+        self.tokenizer.set_max_length(length)
     }
 
     pub fn token(&self, id: u32) -> Option<String> {

@@ -1,13 +1,12 @@
 //! The tokenizer of a model, shared between threads.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
 use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{Encoding, TruncationDirection, TruncationParams};
+use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
 use crate::config::{BertTokenizer, TransformerConfig, TruncationSide, join};
 use crate::hub::ModelFolder;
@@ -33,11 +32,15 @@ impl Tokens {
     }
 }
 
-/// `tokenizer.json`, with the truncation and padding that is stored in it replaced. Tokenizing takes no lock.
+/// `tokenizer.json`, without the truncation and padding that is stored in it. Tokenizing takes no lock.
 pub struct Tokenizer {
-    inner: ArcSwap<tokenizers::Tokenizer>,
+    inner: tokenizers::Tokenizer,
     /// The file, relative to the model's folder.
     file: String,
+    /// The most tokens of a text, special ones included; `usize::MAX` for no limit.
+    max_length: AtomicUsize,
+    /// Special tokens that a text gets.
+    special: usize,
     direction: TruncationDirection,
     /// Whether the network is told the tokens' types.
     type_ids: bool,
@@ -73,64 +76,83 @@ impl Tokenizer {
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
         inner.with_truncation(None).map_err(|error| Error::model(&file, error.to_string()))?;
-        let tokenizer =
-            Self { inner: ArcSwap::from_pointee(inner), file, direction, type_ids: config.tokenizer.token_type_ids };
+        let special = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        let tokenizer = Self {
+            inner,
+            file,
+            max_length: AtomicUsize::new(usize::MAX),
+            special,
+            direction,
+            type_ids: config.tokenizer.token_type_ids,
+        };
         if let Some(length) = config.max_seq_length {
             tokenizer.set_max_length(length)?;
         }
         Ok(tokenizer)
     }
 
+    /// The most tokens of a text, special ones included; None for no limit.
+    pub fn max_length(&self) -> Option<usize> {
+        Some(self.max_length.load(Ordering::Relaxed)).filter(|&length| length < usize::MAX)
+    }
+
     /// Cuts texts to `max_length` tokens, special ones included, from now on.
     pub fn set_max_length(&self, max_length: usize) -> Result<()> {
-        let mut inner = tokenizers::Tokenizer::clone(&self.inner.load());
-        let special = special_tokens(&inner);
-        if max_length <= special {
-            let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
+        if max_length <= self.special {
+            let message = format!("{max_length} leaves no room for text beside the {} special tokens", self.special);
             return Err(Error::argument("max_seq_length", message));
         }
-        inner
-            .with_truncation(Some(TruncationParams { max_length, direction: self.direction, ..Default::default() }))
-            .map_err(|error| Error::model(&self.file, error.to_string()))?;
-        self.inner.store(Arc::new(inner));
+        self.max_length.store(max_length, Ordering::Relaxed);
         Ok(())
     }
 
     /// The largest id that can come out, and its token.
     pub fn largest_id(&self) -> Option<(u32, String)> {
-        self.inner.load().get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()
+        self.inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()
     }
 
     pub fn token(&self, id: u32) -> Option<String> {
-        self.inner.load().id_to_token(id)
+        self.inner.id_to_token(id)
     }
 
     /// The tokens of `text`, special ones included.
     pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let inner = self.inner.load();
-        let encode =
-            |text: &str| inner.encode_fast(text, true).map_err(|error| Error::model(&self.file, error.to_string()));
-        let beginning = inner.get_truncation().and_then(|truncation| match truncation.direction {
-            TruncationDirection::Right => beginning(text, truncation.max_length),
+        let room = self.max_length.load(Ordering::Relaxed) - self.special;
+        let beginning = match self.direction {
+            TruncationDirection::Right => beginning(text, room),
             TruncationDirection::Left => None,
-        });
-        let encoding = match beginning.map(encode).transpose()? {
-            Some(encoding) if overflow(&encoding) >= MARGIN_TOKENS => encoding,
-            _ => encode(text)?,
         };
+        let mut encoding = match beginning.map(|text| self.encode(text, false)).transpose()? {
+            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
+            _ => self.encode(text, false)?,
+        };
+        let truncated = encoding.len() > room;
+        if truncated {
+            // As the library would do it, which then adds special tokens to everything that was cut off, too.
+            encoding.truncate(room, 0, self.direction);
+            drop(encoding.take_overflowing());
+        }
+        let encoding = self.inner.post_process(encoding, None, true).map_err(|error| self.error(error))?;
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
             type_ids: (self.type_ids && type_ids.iter().any(|&id| id != 0)).then(|| type_ids.to_vec()),
-            truncated: !encoding.get_overflowing().is_empty(),
+            truncated,
         })
+    }
+
+    fn encode(&self, text: &str, special: bool) -> Result<Encoding> {
+        self.inner.encode_fast(text, special).map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: tokenizers::Error) -> Error {
+        Error::model(&self.file, error.to_string())
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let inner = self.inner.load();
-        let encoding = inner.encode_fast(prompt, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let encoding = self.encode(prompt, true)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
@@ -143,20 +165,10 @@ const BYTES_PER_TOKEN: usize = 64;
 /// the word there, which has at most 100.
 const MARGIN_TOKENS: usize = 128;
 
-/// The beginning of a text that is far longer than `max_length` tokens; None for other texts.
-fn beginning(text: &str, max_length: usize) -> Option<&str> {
-    let end = max_length.checked_add(MARGIN_TOKENS)?.checked_mul(BYTES_PER_TOKEN)?;
+/// The beginning of a text that is far longer than `room` tokens; None for other texts.
+fn beginning(text: &str, room: usize) -> Option<&str> {
+    let end = room.checked_add(MARGIN_TOKENS)?.checked_mul(BYTES_PER_TOKEN)?;
     (end < text.len()).then(|| &text[..text.floor_char_boundary(end)])
-}
-
-/// Tokens that were cut off.
-fn overflow(encoding: &Encoding) -> usize {
-    encoding.get_overflowing().iter().map(Encoding::len).sum()
-}
-
-/// Special tokens that the post-processor adds to a text.
-fn special_tokens(inner: &tokenizers::Tokenizer) -> usize {
-    inner.get_post_processor().map_or(0, |processor| tokenizers::PostProcessor::added_tokens(processor, false))
 }
 
 /// Keeps the vocabulary and the added tokens, as transformers' `BertTokenizer` does. What looks up no word pieces is left
