@@ -62,7 +62,7 @@ class Choice(NamedTuple):
     batch_per_core: bool = False
 
     def __str__(self) -> str:
-        return f"{self.batch_size} texts, {'one batch per core' if self.batch_per_core else 'all cores on one batch'}"
+        return f"batches of {self.batch_size}, {'one per core' if self.batch_per_core else 'all cores on each'}"
 
 
 class Peer(ABC):
@@ -232,6 +232,13 @@ class OnnxRuntime(Runtime):
         return self.pool.map(lambda batch: self.single_core.run(None, batch.inputs)[0], batches)
 
 
+class OnnxRuntimeAllCores(OnnxRuntime):
+    """ONNX Runtime as programs commonly call it: one session, which puts all cores on each batch."""
+
+    choices = tuple(Choice(size) for size in (8, 16, 32))
+    choice = Choice(32)
+
+
 class OpenVino(Runtime):
     """OpenVINO on the CPU; without `precision` it computes in what it holds best, which may be bfloat16."""
 
@@ -304,6 +311,7 @@ PEERS: dict[str, Callable[[Setup], Peer]] = {
     "votive-int8": partial(Votive, dtype="int8"),
     REFERENCE: SentenceTransformers,
     "onnxruntime": partial(OnnxRuntime, export=exports.onnx_optimized),
+    "onnxruntime-all-cores": partial(OnnxRuntimeAllCores, export=exports.onnx_optimized),
     "onnxruntime-int8": partial(OnnxRuntime, export=exports.onnx_int8),
     "openvino-float32": partial(OpenVino, precision="f32"),
     "openvino-default": OpenVino,
