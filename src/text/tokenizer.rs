@@ -117,22 +117,7 @@ impl Tokenizer {
 
     /// The tokens of `text`, special ones included.
     pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let room = self.max_length.load(Ordering::Relaxed) - self.special;
-        let beginning = match self.direction {
-            TruncationDirection::Right => beginning(text, room),
-            TruncationDirection::Left => None,
-        };
-        let mut encoding = match beginning.map(|text| self.encode(text, false)).transpose()? {
-            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
-            _ => self.encode(text, false)?,
-        };
-        let truncated = encoding.len() > room;
-        if truncated {
-            // As the library would do it, which then adds special tokens to everything that was cut off, too.
-            encoding.truncate(room, 0, self.direction);
-            drop(encoding.take_overflowing());
-        }
-        let encoding = self.inner.post_process(encoding, None, true).map_err(|error| self.error(error))?;
+        let (encoding, truncated) = self.encode(text)?;
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -141,18 +126,32 @@ impl Tokenizer {
         })
     }
 
-    fn encode(&self, text: &str, special: bool) -> Result<Encoding> {
-        self.inner.encode_fast(text, special).map_err(|error| self.error(error))
-    }
-
-    fn error(&self, error: tokenizers::Error) -> Error {
-        Error::model(&self.file, error.to_string())
+    /// What the model sees of `text`, and whether that is not all of it.
+    fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
+        let error = |error: tokenizers::Error| Error::model(&self.file, error.to_string());
+        let pieces = |text| self.inner.encode_fast(text, false).map_err(error);
+        let room = self.max_length.load(Ordering::Relaxed) - self.special;
+        let beginning = match self.direction {
+            TruncationDirection::Right => beginning(text, room),
+            TruncationDirection::Left => None,
+        };
+        let mut encoding = match beginning.map(pieces).transpose()? {
+            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
+            _ => pieces(text)?,
+        };
+        let truncated = encoding.len() > room;
+        if truncated {
+            // As the library would do it, which then adds special tokens to everything that was cut off, too.
+            encoding.truncate(room, 0, self.direction);
+            drop(encoding.take_overflowing());
+        }
+        Ok((self.inner.post_process(encoding, None, true).map_err(error)?, truncated))
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let encoding = self.encode(prompt, true)?;
+        let (encoding, _) = self.encode(prompt)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
