@@ -13,7 +13,7 @@ CHUNK = 4096
 
 
 def column(sentences: Any) -> list[str] | Iterator[list[str]]:
-    """All texts where they are at hand as a list, else an iterator over pieces of at most `CHUNK` texts.
+    """All texts where they are at hand as a list, else an iterator over pieces of them.
 
     Elements are not looked at: whoever borrows their characters says which one is not a str.
 
@@ -22,6 +22,11 @@ def column(sentences: Any) -> list[str] | Iterator[list[str]]:
     """
     if isinstance(sentences, list):
         return sentences
+    # pandas would convert its objects through pyarrow, which may not be installed.
+    if _speaks_arrow(sentences) and type(sentences).__module__.partition(".")[0] != "pandas":
+        from votive._arrow import string_chunks
+
+        return string_chunks(sentences)
     if isinstance(sentences, (bytes, bytearray, Mapping, set, frozenset)) or not isinstance(sentences, Iterable):
         raise TypeError(
             f"sentences: expected a str, a list or another column or iterable of str, found {type(sentences).__name__}"
@@ -37,11 +42,6 @@ def column(sentences: Any) -> list[str] | Iterator[list[str]]:
             raise TypeError(f"sentences: expected an array of str, found dtype {sentences.dtype}")
         texts: list[str] = sentences.tolist()
         return texts
-    # pandas would convert its objects through pyarrow, which may not be installed.
-    if _speaks_arrow(sentences) and not type(sentences).__module__.startswith("pandas."):
-        from votive._arrow import string_chunks
-
-        return string_chunks(sentences)
     if hasattr(sentences, "__len__"):
         return list(sentences)
     return _chunks(iter(sentences))

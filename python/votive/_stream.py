@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from votive._inputs import CHUNK
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +26,7 @@ def encode_stream(
     Args:
         core: the model.
         chunks: pieces of the texts.
-        out: `[rows, width]` to fill from the first row on, else a new array grows with the texts.
+        out: `[rows, width]` to fill from the first row on; None for a new array.
         progress: is told of each chunk.
         options: the rest of the arguments of the core's method, `width` among them.
 
@@ -37,21 +35,32 @@ def encode_stream(
     """
     rows = tokens = 0
     truncated: list[int] = []
-    vectors = np.empty((CHUNK, options["width"]), np.float32) if out is None else out
+    parts: list[NDArray[np.float32]] = []
     for chunk in chunks:
-        if rows + len(chunk) > len(vectors):
-            if out is not None:
-                raise ValueError(f"out: has {len(out)} rows, and there are more texts; the first {rows} were filled")
-            # In place, and by half as much again, so that it is seldom copied and never held twice.
-            vectors.resize((max(rows + len(chunk), len(vectors) * 3 // 2), vectors.shape[1]), refcheck=False)
-        part = vectors[rows : rows + len(chunk)]
-        part, more, cut = core.encode(chunk, out=part, start=rows, progress=progress, **options)
-        del part  # it must not outlive a resize, which moves its memory
+        end = rows + len(chunk)
+        if out is not None and end > len(out):
+            raise ValueError(f"out: has {len(out)} rows, and there are more texts; the first {rows} were filled")
+        target = None if out is None else out[rows:end]
+        part, more, cut = core.encode(chunk, out=target, start=rows, progress=progress, **options)
+        parts.append(part)
         tokens += more
         truncated += [rows + row for row in cut]
         progress.next_call(len(chunk))
-        rows += len(chunk)
-    if out is not None:
-        return out[:rows], tokens, truncated
-    vectors.resize((rows, vectors.shape[1]), refcheck=False)
+        rows = end
+    vectors = _joined(parts, rows, options["width"]) if out is None else out[:rows]
     return vectors, tokens, truncated
+
+
+def _joined(parts: list[NDArray[np.float32]], rows: int, width: int) -> NDArray[np.float32]:
+    """The `rows` of all `parts`, which is empty then.
+
+    Pages of the new array take memory as they are written. Where the allocator gives that of each part back at once,
+    hardly anything is held twice.
+    """
+    vectors = np.empty((rows, width), np.float32)
+    while parts:
+        # From the last on, since allocators give memory back from the end.
+        part = parts.pop()
+        vectors[rows - len(part) : rows] = part
+        rows -= len(part)
+    return vectors

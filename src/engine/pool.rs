@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::kernels::{Crew, FlushDenormals};
+use crate::kernels::{FlushDenormals, share};
 use crate::{Error, Result};
 
 /// How often a caller is asked whether to go on.
@@ -75,26 +75,54 @@ impl Pool {
         check: Check<'_>,
         work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        let crew = self.threads.min(jobs.len());
-        if crew <= 1 {
-            let pulse = pulse(check);
-            let _flush = FlushDenormals::new();
-            return jobs.into_iter().try_for_each(|job| work(job, &pulse));
+        if self.threads == 1 || jobs.len() <= 1 {
+            return self.stay(jobs, check, work);
         }
+        self.hand_over(jobs, self.threads, check, work)
+    }
+
+    /// Does the jobs one after the other, each shared out between all threads by its kernels.
+    pub(super) fn gather<J: Send>(
+        &self,
+        jobs: Vec<J>,
+        check: Check<'_>,
+        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
+    ) -> Result<()> {
+        if self.threads == 1 {
+            return self.stay(jobs, check, work);
+        }
+        self.hand_over(jobs, 1, check, |job, pulse| share(self.threads, || work(job, pulse)))
+    }
+
+    /// On the caller's thread.
+    fn stay<J>(&self, jobs: Vec<J>, check: Check<'_>, work: impl Fn(J, Check<'_>) -> Result<()>) -> Result<()> {
+        let pulse = pulse(check);
+        let _flush = FlushDenormals::new();
+        jobs.into_iter().try_for_each(|job| work(job, &pulse))
+    }
+
+    /// On `takers` of the workers, while the caller's thread listens to the caller.
+    fn hand_over<J: Send>(
+        &self,
+        jobs: Vec<J>,
+        takers: usize,
+        check: Check<'_>,
+        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
+    ) -> Result<()> {
         let queue = Mutex::new(jobs.into_iter());
         let stopped = AtomicBool::new(false);
         let failure = OnceLock::new();
         let fail = |error| {
-            stopped.store(true, Ordering::Relaxed);
-            // Only the first error counts.
+            // The first error is the one that counts, so it is there before the others are told to stop.
             let _ = failure.set(error);
+            stopped.store(true, Ordering::Relaxed);
         };
         let pulse = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
         let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
         self.workers()?.in_place_scope(|scope| {
             // Nothing is sent: the channel closes when the last worker has dropped its end.
             let (working, all_done) = channel::<()>();
-            for _ in 0..crew {
+            for _ in 0..takers {
                 let working = working.clone();
                 let (work, next, pulse, fail) = (&work, &next, &pulse, &fail);
                 scope.spawn(move |_| {
@@ -118,19 +146,6 @@ impl Pool {
             }
         });
         failure.into_inner().map_or(Ok(()), Err)
-    }
-
-    /// Does the jobs one after the other on this thread, each shared out between all threads by its kernels.
-    pub(super) fn gather<J>(
-        &self,
-        jobs: Vec<J>,
-        check: Check<'_>,
-        work: impl Fn(J, Check<'_>) -> Result<()>,
-    ) -> Result<()> {
-        let pulse = pulse(check);
-        let _flush = FlushDenormals::new();
-        let all = || jobs.into_iter().try_for_each(|job| work(job, &pulse));
-        if self.threads == 1 { all() } else { Crew::new(self.workers()?, self.threads).lend(all) }
     }
 }
 

@@ -52,7 +52,9 @@ pub fn attention(isa: Isa, shape: &Attention, qkv: &[f32], offsets: &[u32], out:
     let sequences = offsets.len() - 1;
     let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = Heads(out.as_mut_ptr());
-    split(sequences * shape.heads, 1, |tasks| {
+    let pairs: usize = offsets.windows(2).map(|pair| ((pair[1] - pair[0]) as usize).pow(2)).sum();
+    let work = 2 * pairs * shape.head_dim / sequences.max(1);
+    split(sequences * shape.heads, work, |tasks| {
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         scratch(memory_for(longest, shape.head_dim), |memory| {
             isa.run(Attend { shape, qkv, offsets, out: &out, tasks, memory });
@@ -309,16 +311,16 @@ mod tests {
     #[test]
     fn a_sequence_has_the_same_bits_alone_and_split() {
         let shape = Attention { heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
-        let (hidden, offsets) = (60, offsets(&[33, 7, 50]));
-        let qkv = numbers(90 * 3 * hidden, 9);
-        let pool = std::sync::Arc::new(rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap());
+        let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
+        let qkv = numbers(390 * 3 * hidden, 9);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         for isa in Isa::available() {
             let (mut all, mut alone, mut shared) =
-                (vec![0.0; 90 * hidden], vec![0.0; 7 * hidden], vec![0.0; 90 * hidden]);
+                (vec![0.0; 390 * hidden], vec![0.0; 7 * hidden], vec![0.0; 390 * hidden]);
             attention(isa, &shape, &qkv, &offsets, &mut all);
-            attention(isa, &shape, &qkv[33 * 3 * hidden..40 * 3 * hidden], &[0, 7], &mut alone);
-            assert_eq!(alone, all[33 * hidden..40 * hidden]);
-            crate::kernels::Crew::new(pool.clone(), 2).lend(|| attention(isa, &shape, &qkv, &offsets, &mut shared));
+            attention(isa, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
+            assert_eq!(alone, all[233 * hidden..240 * hidden]);
+            pool.install(|| crate::kernels::share(2, || attention(isa, &shape, &qkv, &offsets, &mut shared)));
             assert_eq!(worst(&shared, &all), 0.0);
         }
     }

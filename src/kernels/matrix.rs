@@ -75,7 +75,7 @@ impl Matrix {
         assert_eq!(out.len(), m * self.n, "out is [m, n]");
         assert_eq!(x.len(), m * self.k, "x is [m, k]");
         let out = Columns { start: out.as_mut_ptr(), len: out.len() };
-        split(self.n.div_ceil(self.width), 1, |panels| {
+        split(self.n.div_ceil(self.width), m * self.k * self.width, |panels| {
             self.isa.run(Product { matrix: self, x, m, activation, out: &out, panels });
         });
     }
@@ -216,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_row_has_the_same_bits_in_any_company_and_any_split() {
-        let (m, n, k) = (211, 150, 77);
-        let pool = std::sync::Arc::new(rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap());
+        let (m, n, k) = (211, 390, 77);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
         for isa in Isa::available() {
             let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
             let matrix = Matrix::new(isa, &weight, None, n, k);
@@ -229,7 +229,7 @@ mod tests {
                 assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
             }
             let mut together = vec![0.0; m * n];
-            crate::kernels::Crew::new(pool.clone(), 3).lend(|| matrix.apply(&x, Activation::Gelu, &mut together));
+            pool.install(|| crate::kernels::share(3, || matrix.apply(&x, Activation::Gelu, &mut together)));
             assert_eq!(together, all);
         }
     }

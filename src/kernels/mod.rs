@@ -27,4 +27,4 @@ pub use isa::Isa;
 pub use matrix::Matrix;
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, add_layer_norm};
-pub use parallel::{Crew, split};
+pub use parallel::{share, split};
