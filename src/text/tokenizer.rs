@@ -1,5 +1,6 @@
 //! The tokenizer of a model, shared between threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -57,14 +58,13 @@ impl Tokenizer {
             }
         })?;
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| Error::model(&file, error.to_string()))?;
+        let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
         if let Some(bert) = &config.tokenizer.bert {
-            rebuild_as_bert(&mut inner, bert).map_err(|error| Error::model(&file, error.to_string()))?;
+            guarded(&file, || rebuild_as_bert(&mut inner, bert))?;
         }
         if config.do_lower_case {
-            lowercase_first(&mut inner).map_err(|error| Error::model(&file, error.to_string()))?;
+            guarded(&file, || lowercase_first(&mut inner))?;
         }
         let stored = inner.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let direction = match config.tokenizer.truncation_side {
@@ -72,11 +72,13 @@ impl Tokenizer {
             Some(TruncationSide::Left) => TruncationDirection::Left,
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
-        inner.with_truncation(None).map_err(|error| Error::model(&file, error.to_string()))?;
+        guarded(&file, || inner.with_truncation(None).map(drop))?;
         let tokenizer =
             Self { inner: ArcSwap::from_pointee(inner), file, direction, type_ids: config.tokenizer.token_type_ids };
         if let Some(length) = config.max_seq_length {
-            tokenizer.set_max_length(length)?;
+            // Nobody gave it as an argument.
+            let damaged = |error: Error| Error::model(&tokenizer.file, error.to_string());
+            tokenizer.set_max_length(length).map_err(damaged)?;
         }
         Ok(tokenizer)
     }
@@ -89,9 +91,8 @@ impl Tokenizer {
             let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
         }
-        inner
-            .with_truncation(Some(TruncationParams { max_length, direction: self.direction, ..Default::default() }))
-            .map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let truncation = TruncationParams { max_length, direction: self.direction, ..Default::default() };
+        guarded(&self.file, || inner.with_truncation(Some(truncation)).map(drop))?;
         self.inner.store(Arc::new(inner));
         Ok(())
     }
@@ -107,8 +108,7 @@ impl Tokenizer {
 
     /// The tokens of `text`, special ones included.
     pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let encoding =
-            self.inner.load().encode_fast(text, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let encoding = guarded(&self.file, || self.inner.load().encode_fast(text, true))?;
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -120,11 +120,22 @@ impl Tokenizer {
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let inner = self.inner.load();
-        let encoding = inner.encode_fast(prompt, true).map_err(|error| Error::model(&self.file, error.to_string()))?;
+        let encoding = guarded(&self.file, || self.inner.load().encode_fast(prompt, true))?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
+}
+
+/// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
+/// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its
+/// message is no text.
+fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
+    let message = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(result)) => return Ok(result),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
+    };
+    Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
 }
 
 /// Special tokens that the post-processor adds to a text.
