@@ -65,7 +65,12 @@ impl Encoder for Bert {
     }
 
     fn forward(&self, batch: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
-        let bounds = [(&batch.positions, self.positions, "positions"), (&batch.type_ids, self.types, "token types")];
+        // Beyond the vocabulary, too: a template's ids need not be in it.
+        let bounds = [
+            (&batch.ids, self.vocab, "words"),
+            (&batch.positions, self.positions, "positions"),
+            (&batch.type_ids, self.types, "token types"),
+        ];
         for (ids, rows, what) in bounds {
             if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
                 return Err(Error::model("tokenizer.json", format!("gives {id} where the model has {rows} {what}")));

@@ -48,7 +48,7 @@ impl Embedder {
         download: Py<PyAny>,
     ) -> PyResult<Self> {
         let packaged = |name: &str| -> Option<(String, PathBuf)> {
-            Python::attach(|py| packaged.call1(py, (name,)).and_then(|found| found.extract(py)).unwrap_or(None))
+            Python::try_attach(|py| packaged.call1(py, (name,)).and_then(|found| found.extract(py)).unwrap_or(None))?
         };
         let load = LoadOptions { device, dtype, max_seq_length, num_threads };
         let watch = DownloadBar::new(&download);

@@ -13,7 +13,10 @@ struct Raised(Mutex<Option<PyErr>>);
 
 impl Raised {
     fn guard(&self, ask: impl FnOnce(Python<'_>) -> PyResult<()>) -> Result<()> {
-        Python::attach(ask).map_err(|error| {
+        // None: the interpreter is ending, which this thread must not touch any more. Nobody waits for the result, and
+        // the thread sleeps for ever where it asks for the lock again.
+        let answer = Python::try_attach(ask).ok_or(Error::Interrupted)?;
+        answer.map_err(|error| {
             *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             Error::Interrupted
         })
@@ -71,15 +74,15 @@ impl<'a> DownloadBar<'a> {
 impl DownloadWatch for DownloadBar<'_> {
     // What these raise is no reason to stop a download: a bar is a courtesy.
     fn start(&self, file: &str, bytes: u64, resumed_at: u64) {
-        let _ = Python::attach(|py| self.bar.call_method1(py, "start", (file, bytes, resumed_at)));
+        let _ = Python::try_attach(|py| self.bar.call_method1(py, "start", (file, bytes, resumed_at)));
     }
 
     fn advance(&self, bytes: u64) {
-        let _ = Python::attach(|py| self.bar.call_method1(py, "advance", (bytes,)));
+        let _ = Python::try_attach(|py| self.bar.call_method1(py, "advance", (bytes,)));
     }
 
     fn finish(&self) {
-        let _ = Python::attach(|py| self.bar.call_method0(py, "finish"));
+        let _ = Python::try_attach(|py| self.bar.call_method0(py, "finish"));
     }
 
     fn check(&self) -> Result<()> {

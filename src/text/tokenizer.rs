@@ -1,5 +1,6 @@
 //! The tokenizer of a model, shared between threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenizers::models::ModelWrapper;
@@ -60,14 +61,13 @@ impl Tokenizer {
             }
         })?;
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(bytes).map_err(|error| Error::model(&file, error.to_string()))?;
+        let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
         if let Some(bert) = &config.tokenizer.bert {
-            rebuild_as_bert(&mut inner, bert).map_err(|error| Error::model(&file, error.to_string()))?;
+            guarded(&file, || rebuild_as_bert(&mut inner, bert))?;
         }
         if config.do_lower_case {
-            lowercase_first(&mut inner).map_err(|error| Error::model(&file, error.to_string()))?;
+            guarded(&file, || lowercase_first(&mut inner))?;
         }
         let stored = inner.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let direction = match config.tokenizer.truncation_side {
@@ -75,8 +75,9 @@ impl Tokenizer {
             Some(TruncationSide::Left) => TruncationDirection::Left,
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
-        inner.with_truncation(None).map_err(|error| Error::model(&file, error.to_string()))?;
-        let special = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        guarded(&file, || inner.with_truncation(None).map(drop))?;
+        let special =
+            guarded(&file, || Ok(inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))))?;
         let tokenizer = Self {
             inner,
             file,
@@ -86,7 +87,9 @@ impl Tokenizer {
             type_ids: config.tokenizer.token_type_ids,
         };
         if let Some(length) = config.max_seq_length {
-            tokenizer.set_max_length(length)?;
+            // Nobody gave it as an argument.
+            let damaged = |error: Error| Error::model(&tokenizer.file, error.to_string());
+            tokenizer.set_max_length(length).map_err(damaged)?;
         }
         Ok(tokenizer)
     }
@@ -128,8 +131,7 @@ impl Tokenizer {
 
     /// What the model sees of `text`, and whether that is not all of it.
     fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
-        let error = |error: tokenizers::Error| Error::model(&self.file, error.to_string());
-        let pieces = |text| self.inner.encode_fast(text, false).map_err(error);
+        let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
         let room = self.max_length.load(Ordering::Relaxed) - self.special;
         let beginning = match self.direction {
             TruncationDirection::Right => beginning(text, room),
@@ -145,7 +147,8 @@ impl Tokenizer {
             encoding.truncate(room, 0, self.direction);
             drop(encoding.take_overflowing());
         }
-        Ok((self.inner.post_process(encoding, None, true).map_err(error)?, truncated))
+        let encoding = guarded(&self.file, || self.inner.post_process(encoding, None, true))?;
+        Ok((encoding, truncated))
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
@@ -168,6 +171,18 @@ const MARGIN_TOKENS: usize = 128;
 fn beginning(text: &str, room: usize) -> Option<&str> {
     let end = room.checked_add(MARGIN_TOKENS)?.checked_mul(BYTES_PER_TOKEN)?;
     (end < text.len()).then(|| &text[..text.floor_char_boundary(end)])
+}
+
+/// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
+/// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its
+/// message is no text.
+fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
+    let message = match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(result)) => return Ok(result),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
+    };
+    Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
 }
 
 /// Keeps the vocabulary and the added tokens, as transformers' `BertTokenizer` does. What looks up no word pieces is left
