@@ -12,20 +12,22 @@ use crate::{Error, Result};
 struct Raised(Mutex<Option<PyErr>>);
 
 impl Raised {
+    /// Asks Python. Whatever was raised, now or before, ends the work.
     fn guard(&self, ask: impl FnOnce(Python<'_>) -> PyResult<()>) -> Result<()> {
         // None: the interpreter is ending, which this thread must not touch any more. Nobody waits for the result, and
         // the thread sleeps for ever where it asks for the lock again.
         let answer = Python::try_attach(ask).ok_or(Error::Interrupted)?;
-        answer.map_err(|error| {
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            Error::Interrupted
-        })
+        let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = answer {
+            raised.get_or_insert(error);
+        }
+        if raised.is_some() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
     fn settle<R>(self, result: Result<R>) -> PyResult<R> {
-        match (result, self.0.into_inner().unwrap_or_else(PoisonError::into_inner)) {
-            (Err(Error::Interrupted), Some(raised)) => Err(raised),
-            (result, _) => Ok(result?),
+        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(raised) => Err(raised),
+            None => Ok(result?),
         }
     }
 }
@@ -72,17 +74,17 @@ impl<'a> DownloadBar<'a> {
 }
 
 impl DownloadWatch for DownloadBar<'_> {
-    // What these raise is no reason to stop a download: a bar is a courtesy.
+    // What these raise is kept for the next check: it may be a signal's, which is served wherever Python runs.
     fn start(&self, file: &str, bytes: u64, resumed_at: u64) {
-        let _ = Python::try_attach(|py| self.bar.call_method1(py, "start", (file, bytes, resumed_at)));
+        let _ = self.raised.guard(|py| self.bar.call_method1(py, "start", (file, bytes, resumed_at)).map(drop));
     }
 
     fn advance(&self, bytes: u64) {
-        let _ = Python::try_attach(|py| self.bar.call_method1(py, "advance", (bytes,)));
+        let _ = self.raised.guard(|py| self.bar.call_method1(py, "advance", (bytes,)).map(drop));
     }
 
     fn finish(&self) {
-        let _ = Python::try_attach(|py| self.bar.call_method0(py, "finish"));
+        let _ = self.raised.guard(|py| self.bar.call_method0(py, "finish").map(drop));
     }
 
     fn check(&self) -> Result<()> {
