@@ -6,6 +6,7 @@
 (2, 384)
 """
 
+# NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
 from votive._core import DeviceError, ModelError, VotiveError, __version__
 from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings

@@ -6,8 +6,6 @@ import sys
 from types import NoneType
 from typing import Any
 
-import numpy as np
-
 PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
 
@@ -81,6 +79,8 @@ def check_out(out: Any, width: int, precision: str) -> None:
     """Accepts arrays `[rows, width]` of float32 that can be written to in place."""
     if precision != "float32":
         raise ValueError(f"out: holds float32, and precision={precision!r} was asked for")
+    import numpy as np
+
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         found = f"{out.dtype} array" if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"out: expected an array of float32, found {found}")

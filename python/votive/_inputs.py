@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
-
 # Texts of a stream that are held at a time.
 CHUNK = 4096
 
@@ -37,6 +35,8 @@ def column(sentences: Any) -> list[str] | Iterator[list[str]]:
         raise TypeError(
             f"sentences: expected one column of str, found {type(sentences).__name__} of {dimensions} dimensions"
         )
+    import numpy as np
+
     if isinstance(sentences, np.ndarray):
         if sentences.dtype.kind not in "OUT":
             raise TypeError(f"sentences: expected an array of str, found dtype {sentences.dtype}")

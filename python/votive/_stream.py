@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from votive import _core
@@ -57,6 +56,8 @@ def _joined(parts: list[NDArray[np.float32]], rows: int, width: int) -> NDArray[
     Pages of the new array take memory as they are written. Where the allocator gives that of each part back at once,
     hardly anything is held twice.
     """
+    import numpy as np
+
     vectors = np.empty((rows, width), np.float32)
     while parts:
         # From the last on, since allocators give memory back from the end.

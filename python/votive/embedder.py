@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from votive import _core, _inputs
 from votive._arguments import (
     OUTPUT_VALUES,
@@ -30,6 +28,7 @@ from votive._stream import encode_stream
 from votive.report import Report, warn_of_truncation
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from votive.quantization import Precision
@@ -428,6 +427,8 @@ def _token_embeddings(
     everything: bool,
 ) -> list[Any]:
     """For each text its rows of `hidden`, or a dict of its parts of all arrays."""
+    import numpy as np
+
     ends = np.cumsum(lengths, dtype=np.int64).tolist()
     spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
     if not everything:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from votive import _core
 from votive._warnings import outside
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 
-_DTYPES = {"int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
+_DTYPES = {"int8": "int8", "uint8": "uint8", "binary": "int8", "ubinary": "uint8"}
 
 
 def quantize_embeddings(
@@ -60,6 +59,8 @@ def quantize_embeddings(
 
 def _matrix(name: str, values: ArrayLike) -> NDArray[np.float32]:
     """`values` as a C-contiguous float32 matrix of finite numbers."""
+    import numpy as np
+
     given = np.asarray(values)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected an array of numbers, found dtype {given.dtype}")
