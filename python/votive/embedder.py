@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -105,6 +106,7 @@ class Embedder:
 
     def _start(self) -> None:
         self._loading = threading.Lock()
+        self._process = os.getpid()
         self._loaded: _core.Embedder | None = None
         self.last_report: Report | None = None
 
@@ -146,6 +148,9 @@ class Embedder:
     def _model(self) -> _core.Embedder:
         core = self._loaded
         if core is None:
+            if self._process != os.getpid():
+                # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
+                self._loading, self._process = threading.Lock(), os.getpid()
             with self._loading:
                 core = self._loaded or self._load()
         return core

@@ -47,11 +47,11 @@ impl Embedder {
         packaged: Py<PyAny>,
         download: Py<PyAny>,
     ) -> PyResult<Self> {
-        let packaged = |name: &str| -> Option<(String, PathBuf)> {
-            Python::try_attach(|py| packaged.call1(py, (name,)).and_then(|found| found.extract(py)).unwrap_or(None))?
-        };
         let load = LoadOptions { device, dtype, max_seq_length, num_threads };
         let watch = DownloadBar::new(&download);
+        let packaged = |name: &str| -> Option<(String, PathBuf)> {
+            watch.ask(|py| Ok(packaged.call1(py, (name,))?.extract(py)?))?
+        };
         detached(py, || {
             let options = FindOptions {
                 revision,

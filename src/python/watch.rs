@@ -24,8 +24,8 @@ impl Raised {
         if raised.is_some() { Err(Error::Interrupted) } else { Ok(()) }
     }
 
-    fn settle<R>(self, result: Result<R>) -> PyResult<R> {
-        match self.0.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    fn settle<R>(&self, result: Result<R>) -> PyResult<R> {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(raised) => Err(raised),
             None => Ok(result?),
         }
@@ -52,7 +52,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The result of the call.
-    pub(super) fn settle<R>(self, result: Result<R>) -> PyResult<R> {
+    pub(super) fn settle<R>(&self, result: Result<R>) -> PyResult<R> {
         self.raised.settle(result)
     }
 }
@@ -68,7 +68,14 @@ impl<'a> DownloadBar<'a> {
         Self { bar, raised: Raised::default() }
     }
 
-    pub(super) fn settle<R>(self, result: Result<R>) -> PyResult<R> {
+    /// What Python answers; None where it raises, which ends the download.
+    pub(super) fn ask<R>(&self, question: impl FnOnce(Python<'_>) -> PyResult<R>) -> Option<R> {
+        let mut answer = None;
+        self.raised.guard(|py| question(py).map(|given| answer = Some(given))).ok()?;
+        answer
+    }
+
+    pub(super) fn settle<R>(&self, result: Result<R>) -> PyResult<R> {
         self.raised.settle(result)
     }
 }
