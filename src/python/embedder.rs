@@ -49,9 +49,8 @@ impl Embedder {
     ) -> PyResult<Self> {
         let load = LoadOptions { device, dtype, max_seq_length, num_threads };
         let watch = DownloadBar::new(&download);
-        let packaged = |name: &str| -> Option<(String, PathBuf)> {
-            watch.ask(|py| Ok(packaged.call1(py, (name,))?.extract(py)?))?
-        };
+        let packaged =
+            |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
         detached(py, || {
             let options = FindOptions {
                 revision,
