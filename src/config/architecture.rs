@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// The part of config.json that every architecture shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Architecture {
 impl Architecture {
     /// Reads config.json in the subfolder `path` ("" for the root).
     pub fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
-        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let file = Object::require(folder, &inside(path, "config.json"))?;
         let model_type = file.required("model_type", file.text("model_type")?)?.to_owned();
         let architectures: Vec<String> =
             file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();

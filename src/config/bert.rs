@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// The sizes of a BERT encoder. What config.json leaves out has transformers' default, the sizes of BERT-base.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,7 +23,7 @@ pub struct BertConfig {
 impl BertConfig {
     /// Reads config.json in the subfolder `path` ("" for the root).
     pub fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
-        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let file = Object::require(folder, &inside(path, "config.json"))?;
         let size = |key: &str, most: usize, default: usize| -> Result<usize> {
             Ok(file.integer(key, 1..=most)?.unwrap_or(default))
         };

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// `activation(x · weightᵀ + bias)`, and `x` itself added to it where `residual`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct DenseConfig {
 impl DenseConfig {
     /// Reads config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
-        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let file = Object::require(folder, &inside(path, "config.json"))?;
         super::refuse_other_features(&file)?;
         let features = |key| file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?);
         // Present and null is an error in sentence-transformers, and not the absent key's Tanh.

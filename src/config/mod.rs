@@ -28,11 +28,6 @@ pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
 pub use tokenizer::{BertTokenizer, TokenizerConfig, TruncationSide};
 pub use transformer::TransformerConfig;
 
-/// `name` in the subfolder `path` of a model; "" is the model's own folder.
-pub(crate) fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") }
-}
-
 /// Beyond any module's width.
 const MOST_FEATURES: usize = 1 << 20;
 

@@ -1,7 +1,7 @@
 //! modules.json: what a text's token vectors go through.
 
 use crate::config::{DenseConfig, Object, PoolingConfig};
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 use crate::{Error, Result};
 
 const FILE: &str = "modules.json";
@@ -64,13 +64,13 @@ fn subfolder(entry: &Object) -> Result<String> {
 }
 
 fn layer_norm(folder: &ModelFolder, path: String) -> Result<Module> {
-    let file = Object::require(folder, &super::join(&path, "config.json"))?;
+    let file = Object::require(folder, &inside(&path, "config.json"))?;
     let dimension = file.required("dimension", file.integer("dimension", 1..=super::MOST_FEATURES)?)?;
     Ok(Module::LayerNorm { path, dimension })
 }
 
 fn normalize(folder: &ModelFolder, path: &str) -> Result<Module> {
-    if let Some(file) = Object::read(folder, &super::join(path, "config.json"))? {
+    if let Some(file) = Object::read(folder, &inside(path, "config.json"))? {
         super::refuse_other_features(&file)?;
     }
     Ok(Module::Normalize)
@@ -89,7 +89,7 @@ impl WordWeightsConfig {
     /// Reads config.json in `path`. The weights are looked up there, by word: sentence-transformers saves them as a
     /// tensor too, and does not read it.
     fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
-        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let file = Object::require(folder, &inside(path, "config.json"))?;
         let vocab = file.required("vocab", file.texts("vocab")?)?;
         let words = file.required("word_weights", file.object("word_weights")?)?;
         let unknown_word_weight = file.number("unknown_word_weight")?.unwrap_or(1.0) as f32;

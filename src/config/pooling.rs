@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl PoolingConfig {
 
     /// Reads config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
-        let file = Object::require(folder, &super::join(path, "config.json"))?;
+        let file = Object::require(folder, &inside(path, "config.json"))?;
         let key = if file.contains("embedding_dimension") { "embedding_dimension" } else { "word_embedding_dimension" };
         let dimension = file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?)?;
         Ok(Self {

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::{Architecture, Object};
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// The end of a text at which tokens beyond the maximum are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl TokenizerConfig {
         architecture: &Architecture,
         arguments: &Object,
     ) -> Result<Self> {
-        let file = Object::read(folder, &super::join(path, "tokenizer_config.json"))?.unwrap_or_else(Object::empty);
+        let file = Object::read(folder, &inside(path, "tokenizer_config.json"))?.unwrap_or_else(Object::empty);
         let source = |key: &str| if arguments.contains(key) { arguments } else { &file };
         let length =
             if source("model_max_length").contains("model_max_length") { "model_max_length" } else { "max_len" };

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::tokenizer::max_length;
 use crate::config::{Architecture, Object, TokenizerConfig};
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 
 /// Names of the module's file, of which the first that holds any key counts.
 const FILES: [&str; 7] = [
@@ -32,7 +32,7 @@ impl TransformerConfig {
     /// Reads the module's own file, config.json and tokenizer_config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         for name in FILES {
-            match Object::read(folder, &super::join(path, name))? {
+            match Object::read(folder, &inside(path, name))? {
                 Some(file) if !file.is_empty() => return Self::of_file(folder, path, &file),
                 _ => {}
             }

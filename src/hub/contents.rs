@@ -5,7 +5,8 @@ use std::fs;
 
 use serde::Deserialize;
 
-use super::weights::{Weights, inside};
+use super::folder::inside;
+use super::weights::Weights;
 use crate::hub::ModelFolder;
 use crate::{Error, Result};
 

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
+use super::folder::inside;
 use super::transfer::Transfer;
-use super::weights::{self, INDEX, SINGLE, inside};
+use super::weights::{self, INDEX, SINGLE};
 use crate::hub::{ModelFolder, Origin};
 use crate::{Error, Result};
 

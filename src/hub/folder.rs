@@ -48,3 +48,8 @@ impl ModelFolder {
         Ok(path.is_file().then_some(path))
     }
 }
+
+/// `name` in the subfolder `path` of a model, relative to the model's folder; "" is that folder itself.
+pub(crate) fn inside(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{}/{name}", path.trim_end_matches('/')) }
+}

@@ -15,5 +15,6 @@ mod weights;
 pub use download::DownloadWatch;
 pub use environment::HubEnvironment;
 pub use find::{FindOptions, Token, find};
+pub(crate) use folder::inside;
 pub use folder::{ModelFolder, Origin};
 pub use weights::{Weight, Weights};

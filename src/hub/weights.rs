@@ -12,7 +12,7 @@ use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::safetensors::{Entries, Extent, TensorFile};
-use crate::hub::ModelFolder;
+use crate::hub::{ModelFolder, inside};
 use crate::{Error, Result};
 
 #[cfg(target_endian = "big")]
@@ -146,10 +146,6 @@ pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, Str
     let Index { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)
-}
-
-pub(super) fn inside(subfolder: &str, name: &str) -> String {
-    if subfolder.is_empty() { name.to_owned() } else { format!("{}/{name}", subfolder.trim_end_matches('/')) }
 }
 
 /// Says what is there instead of safetensors, and what to do about it.

@@ -1,7 +1,7 @@
 //! A linear layer over sentence embeddings.
 
-use crate::config::{DenseConfig, join};
-use crate::hub::{ModelFolder, Weights};
+use crate::config::DenseConfig;
+use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{Activation, Matrix};
 use crate::{Error, Result};
 
@@ -45,7 +45,7 @@ impl Dense {
     pub(super) fn load(folder: &ModelFolder, config: &DenseConfig, input: usize) -> Result<Self> {
         let DenseConfig { path, in_features, out_features, .. } = config;
         let (k, n) = (*in_features, *out_features);
-        let file = || join(path, "config.json");
+        let file = || inside(path, "config.json");
         if k != input {
             let message = format!("in_features: {k}, but the module before it gives {input}");
             return Err(Error::model(file(), message));

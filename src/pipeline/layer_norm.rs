@@ -1,7 +1,6 @@
 //! Layer normalization of sentence embeddings.
 
-use crate::config::join;
-use crate::hub::{ModelFolder, Weights};
+use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{self, Isa, add_layer_norm};
 use crate::{Error, Result};
 
@@ -18,7 +17,7 @@ impl LayerNorm {
     pub(super) fn load(folder: &ModelFolder, path: &str, width: usize, input: usize) -> Result<Self> {
         if width != input {
             let message = format!("dimension: {width}, but the module before it gives {input}");
-            return Err(Error::model(join(path, "config.json"), message));
+            return Err(Error::model(inside(path, "config.json"), message));
         }
         let weights = Weights::open(folder, path)?;
         let tensor = |name| Ok::<_, Error>(weights.get(name, &[width])?.to_f32()?.into_owned());

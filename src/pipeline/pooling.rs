@@ -1,6 +1,7 @@
 //! From the vectors of a text's tokens to one of the text.
 
-use crate::config::{PoolingConfig, PoolingMode, join};
+use crate::config::{PoolingConfig, PoolingMode};
+use crate::hub::inside;
 use crate::{Error, Result};
 
 /// One or more ways of pooling, their results concatenated.
@@ -15,7 +16,7 @@ impl Pooling {
     pub(super) fn new(config: &PoolingConfig, hidden: usize) -> Result<Self> {
         if let Some(dimension) = config.embedding_dimension.filter(|&dimension| dimension != hidden) {
             let message = format!("embedding_dimension: {dimension}, but the model's hidden states have {hidden}");
-            return Err(Error::model(join(&config.path, "config.json"), message));
+            return Err(Error::model(inside(&config.path, "config.json"), message));
         }
         Ok(Self { modes: config.modes.clone(), include_prompt: config.include_prompt, hidden })
     }

@@ -9,8 +9,8 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{Encoding, PostProcessor, TruncationDirection};
 
-use crate::config::{BertTokenizer, TransformerConfig, TruncationSide, join};
-use crate::hub::ModelFolder;
+use crate::config::{BertTokenizer, TransformerConfig, TruncationSide};
+use crate::hub::{ModelFolder, inside};
 use crate::{Error, Result};
 
 /// The tokens of one text.
@@ -50,7 +50,7 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
     pub fn load(folder: &ModelFolder, config: &TransformerConfig) -> Result<Self> {
-        let file = join(&config.path, "tokenizer.json");
+        let file = inside(&config.path, "tokenizer.json");
         let path = folder.file(&file)?.ok_or_else(|| {
             let path = folder.root().join(&file).display().to_string();
             Error::NotFound {
