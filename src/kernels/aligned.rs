@@ -1,49 +1,54 @@
 //! Buffers whose first number starts a cache line, so that no vector load crosses two.
 
+use std::cell::RefCell;
+use std::marker::PhantomData;
+
+use bytemuck::Pod;
+
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct Line([u8; 64]);
 
-/// A zeroed buffer of float32, aligned to 64 bytes.
-#[derive(Default)]
-pub(super) struct Aligned {
+/// A zeroed buffer of numbers, aligned to 64 bytes.
+pub(super) struct Aligned<T> {
     lines: Vec<Line>,
     len: usize,
+    numbers: PhantomData<T>,
 }
 
-impl Aligned {
+impl<T: Pod> Aligned<T> {
     pub(super) fn zeroed(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; 16]); len.div_ceil(16)], len }
+        Self { lines: lines::<T>(len), len, numbers: PhantomData }
     }
 
-    /// Makes room for `len` numbers; what is there stays, what is new is zero.
-    pub(super) fn grow(&mut self, len: usize) {
-        if self.lines.len() * 16 < len {
-            self.lines.resize(len.div_ceil(16), Line([0.0; 16]));
-        }
-        self.len = self.len.max(len);
-    }
-
-    pub(super) fn as_slice(&self) -> &[f32] {
+    pub(super) fn as_slice(&self) -> &[T] {
         &bytemuck::cast_slice(&self.lines)[..self.len]
     }
 
-    pub(super) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
         &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
     }
 }
 
+/// Zeroed lines for `len` numbers.
+fn lines<T>(len: usize) -> Vec<Line> {
+    vec![Line([0; 64]); (len * size_of::<T>()).div_ceil(64)]
+}
+
 thread_local! {
-    static SCRATCH: std::cell::Cell<Aligned> = std::cell::Cell::default();
+    /// One for each depth of nested calls.
+    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Lends `work` this thread's scratch memory, `len` numbers of whatever was there. It is kept for the next call, so
 /// that its pages are faulted in once.
-pub(super) fn scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
-    // Taken, not borrowed: a nested call finds an empty buffer and makes its own.
-    let mut buffer = SCRATCH.take();
-    buffer.grow(len);
-    let result = work(&mut buffer.as_mut_slice()[..len]);
-    SCRATCH.set(buffer);
+pub(super) fn scratch<T: Pod, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    if buffer.len() * 64 < len * size_of::<T>() {
+        // What was there means nothing: a new buffer saves copying it.
+        buffer = lines::<T>(len);
+    }
+    let result = work(&mut bytemuck::cast_slice_mut(&mut buffer)[..len]);
+    SCRATCH.with_borrow_mut(|free| free.push(buffer));
     result
 }

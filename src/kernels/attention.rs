@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::kernels::aligned::scratch;
 use crate::kernels::math::exp;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
-use crate::kernels::tile::{ROWS, tile, vectors, with_tile};
+use crate::kernels::tile::{Float, Terms, tile, with_tile};
 use crate::kernels::{Isa, split};
 
 /// Which tokens of its own sequence a token sees.
@@ -61,6 +61,9 @@ pub fn attention(isa: Isa, shape: &Attention, qkv: &[f32], offsets: &[u32], out:
         });
     });
 }
+
+/// Query rows at a time.
+const ROWS: usize = 6;
 
 /// Numbers that one head of `len` tokens needs beside its input: transposed keys, values, and rows of scores, all padded to whole
 /// vectors of any set.
@@ -169,9 +172,9 @@ unsafe fn attend_rows<S: Simd>(
         let panel = panel_of::<S>(column, padded);
         // SAFETY: a panel is head_dim rows of its width; scores has `padded` numbers for each row.
         unsafe {
-            with_tile!(S, rows.len(), panel.len() / S::LANES, MR, NV => {
+            with_tile!(Float<S>, rows.len(), panel.len() / S::LANES, MR, NV => {
                 let b = keys.as_ptr().add(panel.start * head_dim);
-                let sums = tile::<S, MR, NV>(s, head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES));
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES));
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
@@ -192,15 +195,15 @@ unsafe fn attend_rows<S: Simd>(
         inverse[i] = 1.0 / exponentials(s, scores, scale);
     }
 
-    for column in (0..padded_dim).step_by(vectors::<S>() * S::LANES) {
-        let count = vectors::<S>().min((padded_dim - column) / S::LANES);
+    for column in (0..padded_dim).step_by(Float::<S>::WIDTH) {
+        let count = Float::<S>::VECTORS.min((padded_dim - column) / S::LANES);
         // SAFETY: weights are rows of `padded` numbers, of which those from panels.start to seen.end are set; the values have as
         // many rows; the output's columns are this head's.
         unsafe {
-            with_tile!(S, rows.len(), count, MR, NV => {
+            with_tile!(Float<S>, rows.len(), count, MR, NV => {
                 let a = scores.as_ptr().add(panels.start);
                 let b = values.as_ptr().add(panels.start * padded_dim + column);
-                let sums = tile::<S, MR, NV>(s, seen.end - panels.start, (a, padded), (b, padded_dim));
+                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - panels.start, (a, padded), (b, padded_dim));
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         let y = s.mul(sum, s.splat(inverse[i]));
@@ -219,7 +222,7 @@ unsafe fn attend_rows<S: Simd>(
 /// The columns of the panel of keys that key `j` lies in; `padded` keys in all.
 #[inline(always)]
 fn panel_of<S: Simd>(j: usize, padded: usize) -> Range<usize> {
-    let width = vectors::<S>() * S::LANES;
+    let width = Float::<S>::WIDTH;
     let start = j / width * width;
     start..padded.min(start + width)
 }

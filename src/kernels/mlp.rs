@@ -24,7 +24,7 @@ impl Mlp {
         let Self { up, down, .. } = self;
         let block = (BLOCK_BYTES / (4 * up.n())).max(1).next_multiple_of(6);
         for (x, out) in x.chunks(block * up.k()).zip(out.chunks_mut(block * down.n())) {
-            scratch(x.len() / up.k() * up.n(), |wide| {
+            scratch(x.len() / up.k() * up.n(), |wide: &mut [f32]| {
                 up.apply(x, self.activation, wide);
                 down.apply(wide, Activation::Identity, out);
             });
@@ -35,15 +35,20 @@ impl Mlp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Isa;
     use crate::kernels::testing::numbers;
+    use crate::kernels::{Dtype, Isa};
 
     #[test]
     fn blocks_equal_the_two_products() {
         let (m, hidden, wide) = (230, 24, 700);
         for isa in Isa::available() {
             let (x, up, down) = (numbers(m * hidden, 1), numbers(wide * hidden, 2), numbers(wide * hidden, 3));
-            let matrices = || (Matrix::new(isa, &up, None, wide, hidden), Matrix::new(isa, &down, None, hidden, wide));
+            let matrices = || {
+                (
+                    Matrix::new(isa, Dtype::Float32, &up, None, wide, hidden),
+                    Matrix::new(isa, Dtype::Float32, &down, None, hidden, wide),
+                )
+            };
             let (mut middle, mut expected, mut out) =
                 (vec![0.0; m * wide], vec![0.0; m * hidden], vec![0.0; m * hidden]);
             let (up, down) = matrices();

@@ -24,7 +24,7 @@ pub use attention::{Attention, Mask, attention};
 pub use denormals::FlushDenormals;
 pub use embedding::embed;
 pub use isa::Isa;
-pub use matrix::Matrix;
+pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, add_layer_norm};
 pub use parallel::{share, split};

@@ -2,31 +2,109 @@
 
 use crate::kernels::simd::Simd;
 
-/// `sum over p of a[i, p] * b[p, j]`, one multiply-add after the other in the order of p, so that an element's bits do
-/// not depend on the tile that it lies in.
+/// What a tile multiplies and adds up: `GROUP` numbers of a row with as many of each column of a panel at a time.
+pub(super) trait Terms: Copy {
+    /// A number of a row, as memory holds it.
+    type X: Copy;
+    /// A number of a panel.
+    type W: Copy;
+    /// A group of a row, in every lane.
+    type Row: Copy;
+    /// A group of each column in a vector.
+    type Columns: Copy;
+    /// A vector of sums.
+    type Sum: Copy;
+
+    /// Numbers of k in a group.
+    const GROUP: usize;
+    /// Columns in a vector.
+    const LANES: usize;
+    /// Rows in a full tile: 2 or 6.
+    const ROWS: usize;
+    /// Vectors in a full panel of columns, 2 or 4: the sums of a full tile, a row of columns and one broadcast fill the
+    /// registers.
+    const VECTORS: usize;
+    /// Columns in a full panel.
+    const WIDTH: usize = Self::VECTORS * Self::LANES;
+
+    fn zero(self) -> Self::Sum;
+
+    /// # Safety
+    /// `x` is valid for reads of `GROUP` numbers.
+    unsafe fn row(self, x: *const Self::X) -> Self::Row;
+
+    /// # Safety
+    /// `w` is valid for reads of `GROUP * LANES` numbers.
+    unsafe fn columns(self, w: *const Self::W) -> Self::Columns;
+
+    fn add(self, row: Self::Row, columns: Self::Columns, sum: Self::Sum) -> Self::Sum;
+}
+
+/// float32 times float32.
+#[derive(Clone, Copy)]
+pub(super) struct Float<S>(pub(super) S);
+
+impl<S: Simd> Terms for Float<S> {
+    type X = f32;
+    type W = f32;
+    type Row = S::F;
+    type Columns = S::F;
+    type Sum = S::F;
+
+    const GROUP: usize = 1;
+    const LANES: usize = S::LANES;
+    const ROWS: usize = 6;
+    const VECTORS: usize = if S::REGISTERS >= 32 { 4 } else { 2 };
+
+    #[inline(always)]
+    fn zero(self) -> S::F {
+        self.0.splat(0.0)
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: *const f32) -> S::F {
+        // SAFETY: the caller vouches for one number.
+        self.0.splat(unsafe { *x })
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, w: *const f32) -> S::F {
+        // SAFETY: the caller vouches for LANES numbers.
+        unsafe { self.0.load(w) }
+    }
+
+    #[inline(always)]
+    fn add(self, row: S::F, columns: S::F, sum: S::F) -> S::F {
+        self.0.mul_add(row, columns, sum)
+    }
+}
+
+/// `sum over p of a[i, p] * b[p, j]`, one group after the other in the order of p, so that an element's bits do not
+/// depend on the tile that it lies in.
 ///
 /// # Safety
-/// `a` is valid for reads of `k` numbers at each of `MR` rows `lda` apart, `b` for `NV * LANES` numbers at each of `k`
-/// rows `ldb` apart.
+/// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at each of
+/// `groups` places `ldb` numbers apart.
 #[inline(always)]
-pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
-    s: S,
-    k: usize,
-    (a, lda): (*const f32, usize),
-    (b, ldb): (*const f32, usize),
-) -> [[S::F; NV]; MR] {
-    let mut sums = [[s.splat(0.0); NV]; MR];
-    for p in 0..k {
-        // SAFETY: p < k, i < MR and j < NV are within what the caller vouches for.
+pub(super) unsafe fn tile<T: Terms, const MR: usize, const NV: usize>(
+    t: T,
+    groups: usize,
+    (a, lda): (*const T::X, usize),
+    (b, ldb): (*const T::W, usize),
+) -> [[T::Sum; NV]; MR] {
+    let mut sums = [[t.zero(); NV]; MR];
+    for p in 0..groups {
+        // SAFETY: p < groups, i < MR and j < NV are within what the caller vouches for.
         unsafe {
-            let mut columns = [s.splat(0.0); NV];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = s.load(b.add(p * ldb + j * S::LANES));
+            let b = b.add(p * ldb);
+            let mut columns = [t.columns(b); NV];
+            for (j, column) in columns.iter_mut().enumerate().skip(1) {
+                *column = t.columns(b.add(j * T::GROUP * T::LANES));
             }
             for (i, row) in sums.iter_mut().enumerate() {
-                let x = s.splat(*a.add(i * lda + p));
+                let x = t.row(a.add(i * lda + p * T::GROUP));
                 for (sum, &column) in row.iter_mut().zip(&columns) {
-                    *sum = s.mul_add(x, column, *sum);
+                    *sum = t.add(x, column, *sum);
                 }
             }
         }
@@ -34,19 +112,10 @@ pub(super) unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
     sums
 }
 
-/// Rows in a full tile.
-pub(super) const ROWS: usize = 6;
-
-/// Vectors in a full panel of columns: with [`ROWS`] rows the accumulators, one row of columns and one broadcast fill
-/// the registers.
-pub(super) const fn vectors<S: Simd>() -> usize {
-    if S::REGISTERS >= 32 { 4 } else { 2 }
-}
-
-/// Runs `$body` with the constants `$MR` and `$NV` set to the values of `$rows` (1 to 6) and `$vectors` (1 to 4, to 2
-/// where there are 16 registers).
+/// Runs `$body` with the constants `$MR` and `$NV` set to the values of `$rows` (from 1 to the `ROWS` of the terms) and
+/// `$vectors` (from 1 to their `VECTORS`).
 macro_rules! with_tile {
-    ($S:ty, $rows:expr, $vectors:expr, $MR:ident, $NV:ident => $body:expr) => {{
+    ($T:ty, $rows:expr, $vectors:expr, $MR:ident, $NV:ident => $body:expr) => {{
         macro_rules! sized {
             ($mr:literal, $nv:literal) => {{
                 const $MR: usize = $mr;
@@ -56,17 +125,24 @@ macro_rules! with_tile {
         }
         macro_rules! rows {
             ($nv:literal) => {
-                match $rows {
-                    1 => sized!(1, $nv),
-                    2 => sized!(2, $nv),
-                    3 => sized!(3, $nv),
-                    4 => sized!(4, $nv),
-                    5 => sized!(5, $nv),
-                    _ => sized!(6, $nv),
+                if <$T as $crate::kernels::tile::Terms>::ROWS > 2 {
+                    match $rows {
+                        1 => sized!(1, $nv),
+                        2 => sized!(2, $nv),
+                        3 => sized!(3, $nv),
+                        4 => sized!(4, $nv),
+                        5 => sized!(5, $nv),
+                        _ => sized!(6, $nv),
+                    }
+                } else {
+                    match $rows {
+                        1 => sized!(1, $nv),
+                        _ => sized!(2, $nv),
+                    }
                 }
             };
         }
-        if <$S as $crate::kernels::simd::Simd>::REGISTERS >= 32 {
+        if <$T as $crate::kernels::tile::Terms>::VECTORS > 2 {
             match $vectors {
                 1 => rows!(1),
                 2 => rows!(2),

@@ -68,7 +68,7 @@ impl<'a> Loader<'a> {
     pub(super) fn matrix(isa: Isa, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let mut matrix = Matrix::zeroed(isa, parts.len() * n, k);
+        let mut matrix = Matrix::zeroed(isa, crate::kernels::Dtype::Float32, parts.len() * n, k);
         for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             matrix.set_rows(i * n, &weight.to_f32()?, bias.as_deref());

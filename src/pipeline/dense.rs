@@ -60,7 +60,7 @@ impl Dense {
         let matrix = |weight: &str, bias: Option<&str>| {
             let weight = weights.get(weight, &[n, k])?.to_f32()?;
             let bias = bias.map(|name| weights.get(name, &[n])?.to_f32()).transpose()?;
-            Ok::<_, Error>(Matrix::new(isa, &weight, bias.as_deref(), n, k))
+            Ok::<_, Error>(Matrix::new(isa, crate::kernels::Dtype::Float32, &weight, bias.as_deref(), n, k))
         };
         let residual = match config.residual {
             false => Residual::None,

@@ -1,4 +1,4 @@
-//! 256-bit vectors with fused multiply-add: AVX2 and FMA.
+//! 256-bit vectors with fused multiply-add: AVX2, FMA and F16C, which came together.
 
 use std::arch::x86_64::*;
 
@@ -7,9 +7,18 @@ use super::{Operation, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
 
+impl Avx2 {
+    /// # Safety
+    /// The CPU has the features of `run`.
+    #[inline(always)]
+    pub(super) unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
 /// # Safety
-/// The CPU has AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
+/// The CPU has AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn run<O: Operation>(operation: O) -> O::Output {
     operation.run(Avx2(()))
 }
@@ -42,6 +51,19 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, x: __m256) {
         intrinsic!(_mm256_storeu_ps(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat16(self, from: *const u16) -> __m256 {
+        intrinsic!({
+            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn load_float16(self, from: *const u16) -> __m256 {
+        intrinsic!(_mm256_cvtph_ps(_mm_loadu_si128(from.cast())))
     }
 
     #[inline(always)]

@@ -7,9 +7,18 @@ use super::{Operation, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 
+impl Avx512 {
+    /// # Safety
+    /// The CPU has the features of `run`.
+    #[inline(always)]
+    pub(super) unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
 /// # Safety
 /// The CPU has these features.
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(crate) unsafe fn run<O: Operation>(operation: O) -> O::Output {
     operation.run(Avx512(()))
 }
@@ -49,6 +58,19 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, x: __m512) {
         intrinsic!(_mm512_storeu_ps(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat16(self, from: *const u16) -> __m512 {
+        intrinsic!({
+            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn load_float16(self, from: *const u16) -> __m512 {
+        intrinsic!(_mm512_cvtph_ps(_mm256_loadu_si256(from.cast())))
     }
 
     #[inline(always)]

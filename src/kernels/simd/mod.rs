@@ -1,4 +1,4 @@
-//! Vectors of float32 over the instruction sets.
+//! Vectors over the instruction sets: of float32 here, of bytes in [`int8`].
 //!
 //! A type that implements [`Simd`] is a token: it is only made inside the `run` of its set, so holding one proves that
 //! the CPU has the instructions, and its arithmetic is safe to call. Everything between `run` and an intrinsic must be
@@ -8,10 +8,18 @@
 pub(super) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod bf16_x86;
+pub(super) mod int8;
+#[cfg(target_arch = "aarch64")]
+pub(super) mod int8_neon;
+#[cfg(target_arch = "x86_64")]
+pub(super) mod int8_x86;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
 mod scalar;
 
+pub(super) use int8::{Int8, Int8Operation};
 pub(super) use scalar::Scalar;
 
 /// Work that is compiled once per instruction set.
@@ -41,6 +49,18 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `to` is valid for writes of `LANES` numbers.
     unsafe fn store(self, to: *mut f32, x: Self::F);
+
+    /// Numbers in bfloat16, widened.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `LANES` numbers.
+    unsafe fn load_bfloat16(self, from: *const u16) -> Self::F;
+
+    /// Numbers in float16, widened.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `LANES` numbers.
+    unsafe fn load_float16(self, from: *const u16) -> Self::F;
 
     fn add(self, a: Self::F, b: Self::F) -> Self::F;
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;

@@ -7,6 +7,15 @@ use super::{Operation, Simd};
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
 
+impl Neon {
+    /// # Safety
+    /// The CPU has NEON.
+    #[inline(always)]
+    pub(super) unsafe fn assume() -> Self {
+        Self(())
+    }
+}
+
 /// # Safety
 /// The CPU has NEON.
 #[target_feature(enable = "neon")]
@@ -42,6 +51,27 @@ impl Simd for Neon {
     #[inline(always)]
     unsafe fn store(self, to: *mut f32, x: float32x4_t) {
         intrinsic!(vst1q_f32(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn load_bfloat16(self, from: *const u16) -> float32x4_t {
+        intrinsic!(vreinterpretq_f32_u32(vshll_n_u16::<16>(vld1_u16(from))))
+    }
+
+    #[inline(always)]
+    unsafe fn load_float16(self, from: *const u16) -> float32x4_t {
+        intrinsic!({
+            let narrow = vld1_u16(from);
+            let wide: float32x4_t;
+            // The intrinsic takes a type that is not stable yet.
+            std::arch::asm!(
+                "fcvtl {wide:v}.4s, {narrow:v}.4h",
+                wide = lateout(vreg) wide,
+                narrow = in(vreg) narrow,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            wide
+        })
     }
 
     #[inline(always)]

@@ -37,6 +37,18 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn load_bfloat16(self, from: *const u16) -> Lanes {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|x| f32::from_bits(u32::from(x) << 16))
+    }
+
+    #[inline(always)]
+    unsafe fn load_float16(self, from: *const u16) -> Lanes {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|x| half::f16::from_bits(x).to_f32())
+    }
+
+    #[inline(always)]
     fn add(self, a: Lanes, b: Lanes) -> Lanes {
         zip(a, b, |a, b| a + b)
     }

@@ -1,0 +1,248 @@
+//! Weights in int8 with a scale for each output channel, multiplied with rows that are quantized as they come.
+//!
+//! A row is `x ≈ scale * q + low` with bytes q: nothing is clipped and both ends are met. With `w ≈ weight_scale * v`,
+//! `x · w = weight_scale * (scale * Σ q v + low * Σ v)`, where only the first sum depends on the row.
+
+use std::ops::Range;
+
+use super::Layout;
+use super::product::{Factors, Output, multiply};
+use crate::kernels::Isa;
+use crate::kernels::aligned::{Aligned, scratch};
+use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
+use crate::kernels::tile::{Float, Terms};
+
+/// Panels of `[k / 4, width, 4]`.
+pub(super) struct Int8Panels {
+    layout: Layout,
+    k: usize,
+    panels: Aligned<i8>,
+    /// `[n]`, padded to whole vectors, as the sums.
+    scales: Aligned<f32>,
+    /// The scale times the sum of the channel's integers.
+    sums: Aligned<f32>,
+}
+
+impl Int8Panels {
+    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Self {
+        let layout = isa.run_int8(LayoutOf { n, k });
+        let padded = n.next_multiple_of(MOST_LANES);
+        Self {
+            layout,
+            k,
+            panels: Aligned::zeroed(layout.len()),
+            scales: Aligned::zeroed(padded),
+            sums: Aligned::zeroed(padded),
+        }
+    }
+
+    pub(super) fn set_row(&mut self, row: usize, values: &[f32]) {
+        let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let scale = largest / 127.0;
+        let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
+        let quantized = values.iter().map(|x| (x * inverse).round() as i8);
+        let sum: i32 = quantized.clone().map(i32::from).sum();
+        self.layout.set(self.panels.as_mut_slice(), row, quantized);
+        self.scales.as_mut_slice()[row] = scale;
+        self.sums.as_mut_slice()[row] = scale * sum as f32;
+    }
+
+    pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &Output) {
+        let Self { layout, k, panels, scales, sums } = self;
+        let (m, stride) = (out.m(), k.next_multiple_of(MOST_LANES));
+        scratch(m * stride, |rows: &mut [u8]| {
+            scratch(m, |ranges: &mut [RowRange]| {
+                isa.run_int8(Quantize { x, k: *k, rows, stride, ranges });
+                let packed = Packed {
+                    layout: *layout,
+                    panels: panels.as_slice(),
+                    scales: scales.as_slice(),
+                    sums: sums.as_slice(),
+                    bias,
+                    rows,
+                    stride,
+                    ranges,
+                };
+                out.split(layout.width, k.div_ceil(4), |range| isa.run_int8(Product { packed, out, range }));
+            });
+        });
+    }
+}
+
+struct LayoutOf {
+    n: usize,
+    k: usize,
+}
+
+impl Int8Operation for LayoutOf {
+    type Output = Layout;
+
+    #[inline(always)]
+    fn run<D: Int8>(self, _: D) -> Layout {
+        Layout::of::<Int8Factors<D>>(self.n, self.k)
+    }
+}
+
+/// What a row's bytes mean: `scale * byte + low`.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+struct RowRange {
+    scale: f32,
+    low: f32,
+}
+
+/// `x [m, k]` to bytes `rows [m, stride]` and their `ranges [m]`.
+struct Quantize<'a> {
+    x: &'a [f32],
+    k: usize,
+    rows: &'a mut [u8],
+    stride: usize,
+    ranges: &'a mut [RowRange],
+}
+
+impl Int8Operation for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<D: Int8>(self, d: D) {
+        let rows = self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride));
+        for ((x, row), range) in rows.zip(self.ranges) {
+            *range = quantize_row(d, x, row);
+        }
+    }
+}
+
+/// Bytes beyond `x` mean nothing: the weights there are zero.
+#[inline(always)]
+fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
+    let s = d.simd();
+    let lanes = <D::Simd as Simd>::LANES;
+    let (mut low, mut high) = (s.splat(x[0]), s.splat(x[0]));
+    for chunk in x.chunks(lanes) {
+        // SAFETY: reads the chunk.
+        let values = unsafe { s.load_first(chunk.as_ptr(), chunk.len(), x[0]) };
+        (low, high) = (s.min(low, values), s.max(high, values));
+    }
+    let low = -s.largest(s.sub(s.splat(0.0), low));
+    let scale = (s.largest(high) - low) / 255.0;
+    // Below it the inverse is no finite number, and all of the row is `low`.
+    let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
+    let shift = s.splat(-low * inverse);
+    for (chunk, to) in x.chunks(lanes).zip(row.chunks_exact_mut(lanes)) {
+        // SAFETY: reads the chunk, and writes LANES bytes of the other one.
+        unsafe {
+            let values = s.load_first(chunk.as_ptr(), chunk.len(), low);
+            d.store_bytes(to.as_mut_ptr(), s.mul_add(values, s.splat(inverse), shift));
+        }
+    }
+    // With FLIP, the bytes are multiplied as signed ones, 128 lower.
+    RowRange { scale, low: low + scale * f32::from(D::FLIP) }
+}
+
+/// Quantized rows and weights.
+#[derive(Clone, Copy)]
+struct Packed<'a> {
+    layout: Layout,
+    panels: &'a [i8],
+    scales: &'a [f32],
+    sums: &'a [f32],
+    bias: &'a [f32],
+    rows: &'a [u8],
+    stride: usize,
+    ranges: &'a [RowRange],
+}
+
+/// Some panels of a product.
+struct Product<'a> {
+    packed: Packed<'a>,
+    out: &'a Output<'a>,
+    range: Range<usize>,
+}
+
+impl Int8Operation for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<D: Int8>(self, d: D) {
+        // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
+        unsafe { multiply(Int8Factors { d, packed: self.packed }, self.out, self.range) };
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Int8Factors<'a, D> {
+    d: D,
+    packed: Packed<'a>,
+}
+
+impl<D: Int8> Terms for Int8Factors<'_, D> {
+    type X = u8;
+    type W = i8;
+    type Row = D::Row;
+    type Columns = D::Columns;
+    type Sum = D::Sum;
+
+    const GROUP: usize = 4;
+    const LANES: usize = <D::Simd as Simd>::LANES;
+    const ROWS: usize = D::ROWS;
+    const VECTORS: usize = Float::<D::Simd>::VECTORS;
+
+    #[inline(always)]
+    fn zero(self) -> D::Sum {
+        self.d.zero()
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: *const u8) -> D::Row {
+        // SAFETY: the caller vouches for four bytes.
+        unsafe { self.d.row(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, w: *const i8) -> D::Columns {
+        // SAFETY: the caller vouches for four bytes a lane.
+        unsafe { self.d.columns(w) }
+    }
+
+    #[inline(always)]
+    fn add(self, row: D::Row, columns: D::Columns, sum: D::Sum) -> D::Sum {
+        self.d.dot(row, columns, sum)
+    }
+}
+
+impl<D: Int8> Factors for Int8Factors<'_, D> {
+    type Simd = D::Simd;
+
+    #[inline(always)]
+    fn simd(self) -> D::Simd {
+        self.d.simd()
+    }
+
+    #[inline(always)]
+    fn groups(self) -> usize {
+        self.packed.layout.groups
+    }
+
+    #[inline(always)]
+    fn rows(self) -> (*const u8, usize) {
+        (self.packed.rows.as_ptr(), self.packed.stride)
+    }
+
+    #[inline(always)]
+    fn panel(self, column: usize) -> *const i8 {
+        self.packed.panels[self.packed.layout.panel(column)..].as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn finish(self, sum: D::Sum, row: usize, column: usize) -> <D::Simd as Simd>::F {
+        let (s, Packed { scales, sums, bias, ranges, .. }) = (self.d.simd(), self.packed);
+        // SAFETY: the row is one of the ranges'; scales, sums and bias are padded to whole vectors.
+        unsafe {
+            let RowRange { scale, low } = *ranges.get_unchecked(row);
+            let at = |values: &[f32]| values.as_ptr().add(column);
+            let constant = s.mul_add(s.splat(low), s.load(at(sums)), s.load(at(bias)));
+            let product = s.mul(self.d.floats(sum), s.splat(scale));
+            s.mul_add(product, s.load(at(scales)), constant)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The loops around the tiles of a product, the same for every format of weights.
+
+use std::ops::Range;
+
+use crate::kernels::simd::Simd;
+use crate::kernels::tile::{Terms, tile, with_tile};
+use crate::kernels::{Activation, split};
+
+/// Bytes of `x` that are multiplied with all panels before the next rows: they stay in the second-level cache.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// A product's result `[m, n]`, which several threads write, each its own columns.
+pub(super) struct Output<'a> {
+    start: *mut f32,
+    m: usize,
+    n: usize,
+    activation: Activation,
+    borrowed: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the slice is borrowed mutably for as long as this lives, and `multiply` gives every thread other columns.
+unsafe impl Sync for Output<'_> {}
+
+impl<'a> Output<'a> {
+    pub(super) fn new(out: &'a mut [f32], m: usize, n: usize, activation: Activation) -> Self {
+        assert_eq!(out.len(), m * n, "out is [m, n]");
+        Self { start: out.as_mut_ptr(), m, n, activation, borrowed: std::marker::PhantomData }
+    }
+
+    /// Rows.
+    pub(super) fn m(&self) -> usize {
+        self.m
+    }
+
+    /// Calls `part` on ranges of panels that together are all of them, on this thread and others; `width` columns in a panel,
+    /// `k` multiply-adds for an element.
+    pub(super) fn split(&self, width: usize, k: usize, part: impl Fn(Range<usize>) + Sync) {
+        split(self.n.div_ceil(width), self.m * k * width, part);
+    }
+}
+
+/// Rows and a packed matrix, ready to be multiplied.
+pub(super) trait Factors: Terms {
+    type Simd: Simd;
+
+    fn simd(self) -> Self::Simd;
+
+    /// Groups of numbers in a row and in a column.
+    fn groups(self) -> usize;
+
+    /// The rows of x, and how many numbers they are apart.
+    fn rows(self) -> (*const Self::X, usize);
+
+    /// The panel that starts at `column`.
+    fn panel(self, column: usize) -> *const Self::W;
+
+    /// A vector of the result, before the activation: columns from `column` on of `row`.
+    ///
+    /// # Safety
+    /// `row` is one of x's and `column` starts a vector of the matrix'.
+    unsafe fn finish(self, sum: Self::Sum, row: usize, column: usize) -> <Self::Simd as Simd>::F;
+}
+
+/// Computes the columns of some panels of the output.
+///
+/// # Safety
+/// `factors` has the rows and columns of `out`; nobody else has these panels.
+#[inline(always)]
+pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &Output, panels: Range<usize>) {
+    let (_, lda) = factors.rows();
+    let block = (BLOCK_BYTES / (lda * size_of::<P::X>())).max(P::ROWS);
+    for block_start in (0..out.m).step_by(block) {
+        let rows = block.min(out.m - block_start);
+        let tiles = rows.div_ceil(P::ROWS);
+        for panel in panels.clone() {
+            let column = panel * P::WIDTH;
+            let columns = column..out.n.min(column + P::WIDTH);
+            for i in 0..tiles {
+                // Of about the same size, since a tile of one row computes no faster than one of two.
+                let rows = block_start + rows * i / tiles..block_start + rows * (i + 1) / tiles;
+                // SAFETY: the rows are within m, the columns within n, and these columns are this call's alone.
+                unsafe { one_tile(factors, out, rows, columns.clone()) };
+            }
+        }
+    }
+}
+
+/// # Safety
+/// As for `multiply`; `rows` are at most `ROWS`, `columns` are one panel.
+#[inline(always)]
+unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, columns: Range<usize>) {
+    let s = factors.simd();
+    let (x, lda) = factors.rows();
+    let count = columns.len();
+    // SAFETY: x and the panel have as many groups as the factors say; the output is the caller's.
+    unsafe {
+        let (a, b) = (x.add(rows.start * lda), factors.panel(columns.start));
+        let to = out.start.add(rows.start * out.n + columns.start);
+        with_tile!(P, rows.len(), count.div_ceil(P::LANES), MR, NV => {
+            let sums = tile::<P, MR, NV>(factors, factors.groups(), (a, lda), (b, NV * P::LANES * P::GROUP));
+            for (i, row) in sums.iter().enumerate() {
+                for (j, &sum) in row.iter().enumerate() {
+                    let y = factors.finish(sum, rows.start + i, columns.start + j * P::LANES);
+                    let to = to.add(i * out.n + j * P::LANES);
+                    match count - j * P::LANES {
+                        left if left >= P::LANES => s.store(to, y),
+                        left => s.store_first(to, y, left),
+                    }
+                }
+            }
+        });
+        // Not inside the tile: its 24 sizes times all activations would be 300 copies of the same loop.
+        if out.activation != Activation::Identity {
+            for i in 0..rows.len() {
+                out.activation.of_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
+            }
+        }
+    }
+}

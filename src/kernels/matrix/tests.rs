@@ -1,0 +1,221 @@
+use super::*;
+use crate::kernels::testing::{numbers, worst};
+
+/// Largest error of a sum of k products, relative to the sum of their absolute values.
+fn bound(k: usize) -> f64 {
+    (k as f64 + 2.0) * f64::from(f32::EPSILON) / 2.0
+}
+
+/// `x · weightᵀ + bias` and the sum of absolute products, in float64.
+fn reference(x: &[f32], weight: &[f32], bias: &[f32], k: usize) -> Vec<(f64, f64)> {
+    let rows = |x: &[f32]| x.chunks(k).map(|row| row.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()).collect();
+    let (x, weight): (Vec<_>, Vec<_>) = (rows(x), rows(weight));
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).fold((0.0, 0.0), |(s, t), (a, b)| (s + a * b, t + (a * b).abs()));
+    x.iter()
+        .flat_map(|x| {
+            weight.iter().zip(bias).map(|(w, &b)| {
+                let (sum, size) = dot(x, w);
+                (sum + f64::from(b), size + f64::from(b.abs()))
+            })
+        })
+        .collect()
+}
+
+const DTYPES: [Dtype; 4] = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16, Dtype::Int8];
+
+fn every_format() -> impl Iterator<Item = (Isa, Dtype)> {
+    Isa::available().into_iter().flat_map(|isa| DTYPES.map(|dtype| (isa, dtype)))
+}
+
+/// The numbers that a format computes with.
+fn rounded(isa: Isa, dtype: Dtype, x: &mut [f32], weight: &mut [f32]) {
+    match dtype {
+        Dtype::Float32 => {}
+        Dtype::Float16 => weight.iter_mut().for_each(|w| *w = half::f16::from_f32(*w).to_f32()),
+        Dtype::Bfloat16 => {
+            let round = |w: &mut f32| *w = half::bf16::from_f32(*w).to_f32();
+            weight.iter_mut().for_each(round);
+            if isa.has_bf16() {
+                x.iter_mut().for_each(round);
+            }
+        }
+        Dtype::Int8 => unreachable!("see the tests of int8"),
+    }
+}
+
+const SIZES: [(usize, usize, usize); 10] = [
+    (1, 1, 1),
+    (5, 15, 3),
+    (6, 16, 16),
+    (7, 17, 31),
+    (13, 63, 40),
+    (12, 64, 8),
+    (29, 131, 312),
+    (2, 65, 2),
+    (3, 31, 67),
+    (97, 7, 13),
+];
+
+#[test]
+fn ragged_sizes_match_the_reference_on_every_set() {
+    for isa in Isa::available() {
+        for dtype in [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16] {
+            for (m, n, k) in SIZES {
+                let (mut x, mut weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+                let mut out = vec![f32::NAN; m * n];
+                let matrix = Matrix::new(isa, dtype, &weight, Some(&bias), n, k);
+                matrix.apply(&x, Activation::Identity, &mut out);
+                rounded(isa, dtype, &mut x, &mut weight);
+                for (y, (expected, size)) in out.iter().zip(reference(&x, &weight, &bias, k)) {
+                    let error = (f64::from(*y) - expected).abs();
+                    assert!(error <= bound(k) * size, "{} {dtype:?} {m}x{n}x{k}: {y} is not {expected}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+/// The rows that int8 products compute with: 256 values between the ends.
+fn quantized_rows(x: &[f32], k: usize) -> Vec<f32> {
+    let quantize = |row: &[f32]| {
+        let low = row.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let scale = (high - low) / 255.0;
+        let inverse = if scale > 1e-37 { 1.0 / scale } else { 0.0 };
+        let value = |x: f32| scale * (x * inverse - low * inverse).round() + low;
+        row.iter().map(|&x| if inverse > 0.0 { value(x) } else { low }).collect::<Vec<_>>()
+    };
+    x.chunks(k).flat_map(quantize).collect()
+}
+
+fn quantized_weights(weight: &[f32], k: usize) -> Vec<f32> {
+    let quantize = |row: &[f32]| {
+        let scale = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())) / 127.0;
+        row.iter().map(|&x| if scale > 0.0 { (x / scale).round() * scale } else { 0.0 }).collect::<Vec<_>>()
+    };
+    weight.chunks(k).flat_map(quantize).collect()
+}
+
+#[test]
+fn int8_matches_the_reference_on_every_set() {
+    for isa in Isa::available() {
+        for (m, n, k) in SIZES {
+            let (x, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
+            let mut out = vec![f32::NAN; m * n];
+            Matrix::new(isa, Dtype::Int8, &weight, Some(&bias), n, k).apply(&x, Activation::Identity, &mut out);
+            let expected = reference(&quantized_rows(&x, k), &quantized_weights(&weight, k), &bias, k);
+            for (y, (expected, size)) in out.iter().zip(expected) {
+                // A number in the middle of two steps may be rounded to either: one step of 2 / 255 times a weight.
+                let error = (f64::from(*y) - expected).abs();
+                assert!(error <= 1e-5 * size + 2.0 / 255.0, "{} {m}x{n}x{k}: {y} is not {expected}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn int8_has_the_same_integers_on_every_set() {
+    let (m, n, k) = (9, 70, 1543);
+    // 0, 1, ... 255 and -127 ... 127 are quantized to themselves; the largest sums are 255 * 127 * k.
+    let x: Vec<f32> =
+        (0..m * k).map(|i| if i % k < 2 { (i % k * 255) as f32 } else { (i * 37 % 256) as f32 }).collect();
+    let weight: Vec<f32> = (0..n * k)
+        .map(|i| match i / k {
+            0 => 127.0,
+            1 => -127.0,
+            _ if i % k == 0 => 127.0,
+            _ => (i * 29 % 255) as f32 - 127.0,
+        })
+        .collect();
+    let exact = reference(&x, &weight, &vec![0.0; n], k);
+    for isa in Isa::available() {
+        let mut out = vec![f32::NAN; m * n];
+        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).apply(&x, Activation::Identity, &mut out);
+        for (y, (expected, _)) in out.iter().zip(&exact) {
+            let error = (f64::from(*y) - expected).abs();
+            assert!(
+                error <= 4.0 * f64::from(f32::EPSILON) * 255.0 * 127.0 * k as f64,
+                "{}: {y}, {expected}",
+                isa.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn int8_takes_extreme_rows() {
+    let (n, k) = (3, 20);
+    let weight = numbers(n * k, 2);
+    let sums: Vec<f32> = weight.chunks(k).map(|row| row.iter().sum()).collect();
+    for isa in Isa::available() {
+        let matrix = Matrix::new(isa, Dtype::Int8, &weight, None, n, k);
+        let apply = |x: &[f32]| {
+            let mut out = vec![f32::NAN; n];
+            matrix.apply(x, Activation::Identity, &mut out);
+            out
+        };
+        assert_eq!(apply(&[0.0; 20]), [0.0; 3]);
+        assert_eq!(apply(&[-0.0; 20]), [0.0; 3]);
+        // A row of one value has no range; neither has one of denormals.
+        for (y, sum) in apply(&[-2.5; 20]).iter().zip(&sums) {
+            assert!((y - -2.5 * sum).abs() < 0.2, "{}: {y} is not {}", isa.name(), -2.5 * sum);
+        }
+        let mut tiny = [1e-40; 20];
+        tiny[3] = -1e-39;
+        assert!(apply(&tiny).iter().all(|y| y.abs() < 1e-37));
+        // What is small beside one huge number is lost; the huge one is not, on either side.
+        for huge in [1e30, -1e30] {
+            let mut row = [1.0; 20];
+            row[7] = huge;
+            for (y, row) in apply(&row).iter().zip(weight.chunks(k)) {
+                assert!((y / huge - row[7]).abs() < 0.02, "{}: {y} is not {huge} times {}", isa.name(), row[7]);
+            }
+        }
+    }
+    // A channel without weights.
+    let matrix = Matrix::new(Isa::active().unwrap(), Dtype::Int8, &[0.0; 20], Some(&[0.5]), 1, k);
+    let mut out = [f32::NAN];
+    matrix.apply(&numbers(k, 5), Activation::Identity, &mut out);
+    assert_eq!(out, [0.5]);
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_any_company_and_any_split() {
+    let (m, n, k) = (211, 390, 77);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    for (isa, dtype) in every_format() {
+        let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
+        let matrix = Matrix::new(isa, dtype, &weight, None, n, k);
+        let mut all = vec![0.0; m * n];
+        matrix.apply(&x, Activation::Gelu, &mut all);
+        for row in [0, 1, 5, 6, 100, 210] {
+            let mut alone = vec![0.0; n];
+            matrix.apply(&x[row * k..][..k], Activation::Gelu, &mut alone);
+            assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
+        }
+        let mut together = vec![0.0; m * n];
+        pool.install(|| crate::kernels::share(3, || matrix.apply(&x, Activation::Gelu, &mut together)));
+        assert_eq!(together, all);
+    }
+}
+
+#[test]
+fn an_empty_input_is_an_empty_output() {
+    for (isa, dtype) in every_format() {
+        Matrix::new(isa, dtype, &numbers(12, 1), None, 3, 4).apply(&[], Activation::Relu, &mut []);
+    }
+}
+
+#[test]
+fn stacked_rows_equal_separate_matrices() {
+    for (isa, dtype) in every_format() {
+        let (x, weight, bias) = (numbers(4 * 10, 1), numbers(30 * 10, 2), numbers(30, 3));
+        let (mut whole, mut stacked) = (vec![0.0; 120], vec![0.0; 120]);
+        Matrix::new(isa, dtype, &weight, Some(&bias), 30, 10).apply(&x, Activation::Identity, &mut whole);
+        let mut matrix = Matrix::zeroed(isa, dtype, 30, 10);
+        matrix.set_rows(20, &weight[200..], Some(&bias[20..]));
+        matrix.set_rows(0, &weight[..200], Some(&bias[..20]));
+        matrix.apply(&x, Activation::Identity, &mut stacked);
+        assert_eq!(worst(&whole, &stacked), 0.0);
+    }
+}

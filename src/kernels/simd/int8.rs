@@ -1,0 +1,104 @@
+//! Products of bytes, summed in 32 bits without saturation: the same integers on every set.
+
+use super::{Scalar, Simd};
+
+/// Work on bytes that is compiled once per instruction set.
+pub(crate) trait Int8Operation {
+    type Output;
+
+    fn run<D: Int8>(self, d: D) -> Self::Output;
+}
+
+/// Like [`Simd`], a proof that the CPU has the instructions.
+pub(crate) trait Int8: Copy {
+    /// The set's vectors of float32; a vector of sums has as many lanes.
+    type Simd: Simd;
+    /// Four unsigned bytes, in every lane.
+    type Row: Copy;
+    /// Four signed bytes for each lane.
+    type Columns: Copy;
+    type Sum: Copy;
+
+    /// Rows whose sums fit in the registers, with as many vectors of columns as float32 tiles have.
+    const ROWS: usize;
+
+    /// What unsigned bytes are held XOR: 0x80 where the instruction multiplies signed bytes with signed bytes.
+    const FLIP: u8;
+
+    fn simd(self) -> Self::Simd;
+
+    fn zero(self) -> Self::Sum;
+
+    /// # Safety
+    /// `from` is valid for reads of four bytes.
+    unsafe fn row(self, from: *const u8) -> Self::Row;
+
+    /// # Safety
+    /// `from` is valid for reads of four bytes for each lane.
+    unsafe fn columns(self, from: *const i8) -> Self::Columns;
+
+    /// `sum` plus the products of four bytes with four bytes, in each lane.
+    fn dot(self, row: Self::Row, columns: Self::Columns, sum: Self::Sum) -> Self::Sum;
+
+    /// The sums, each rounded once.
+    fn floats(self, sum: Self::Sum) -> <Self::Simd as Simd>::F;
+
+    /// Writes a byte for each lane: to the nearest integer, at least 0 and at most 255, XOR `FLIP`.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` bytes.
+    unsafe fn store_bytes(self, to: *mut u8, x: <Self::Simd as Simd>::F);
+}
+
+impl Int8 for Scalar {
+    type Simd = Scalar;
+    type Row = [u8; 4];
+    type Columns = [[i8; 4]; 4];
+    type Sum = [i32; 4];
+
+    const ROWS: usize = 2;
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn simd(self) -> Scalar {
+        self
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [i32; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, from: *const u8) -> [u8; 4] {
+        // SAFETY: the caller vouches for four bytes.
+        unsafe { from.cast::<[u8; 4]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const i8) -> [[i8; 4]; 4] {
+        // SAFETY: the caller vouches for sixteen bytes.
+        unsafe { from.cast::<[[i8; 4]; 4]>().read() }
+    }
+
+    #[inline(always)]
+    fn dot(self, row: [u8; 4], columns: [[i8; 4]; 4], mut sum: [i32; 4]) -> [i32; 4] {
+        for (sum, column) in sum.iter_mut().zip(columns) {
+            for (x, w) in row.into_iter().zip(column) {
+                *sum += i32::from(x) * i32::from(w);
+            }
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn floats(self, sum: [i32; 4]) -> [f32; 4] {
+        sum.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, x: [f32; 4]) {
+        // SAFETY: the caller vouches for four bytes. The cast saturates.
+        unsafe { to.cast::<[u8; 4]>().write(self.round(x).map(|x| x as u8)) }
+    }
+}

@@ -1,0 +1,290 @@
+//! Products of bytes on x86-64: by the VNNI instructions, which multiply unsigned with signed bytes and add four
+//! products at once, else by widening to 16 bits (`vpmaddubsw`, which takes bytes, saturates).
+
+use std::arch::x86_64::*;
+
+use super::avx2::Avx2;
+use super::avx512::Avx512;
+use super::int8::{Int8, Int8Operation};
+
+/// 256-bit vectors with VNNI, as on clients without AVX-512.
+#[derive(Clone, Copy)]
+pub(crate) struct AvxVnni(Avx2);
+
+/// 512-bit vectors with VNNI.
+#[derive(Clone, Copy)]
+pub(crate) struct Vnni(Avx512);
+
+/// # Safety
+/// The CPU has AVX2, FMA and F16C.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn run_avx2<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(unsafe { Avx2::assume() })
+}
+
+/// # Safety
+/// The CPU has AVX2, FMA, F16C and AVX-VNNI.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+pub(crate) unsafe fn run_avx_vnni<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(AvxVnni(unsafe { Avx2::assume() }))
+}
+
+/// # Safety
+/// The CPU has AVX-512 F, BW, DQ and VL.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(crate) unsafe fn run_avx512<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(unsafe { Avx512::assume() })
+}
+
+/// # Safety
+/// The CPU has AVX-512 F, BW, DQ, VL and VNNI.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+pub(crate) unsafe fn run_vnni<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(Vnni(unsafe { Avx512::assume() }))
+}
+
+// SAFETY of every block below: a value of each type exists only inside its `run`, so the CPU has the instructions;
+// memory is the caller's to vouch for where a function is unsafe itself.
+macro_rules! intrinsic {
+    ($call:expr) => {
+        // SAFETY: see above.
+        unsafe { $call }
+    };
+}
+
+/// Eight bytes from eight numbers.
+#[inline(always)]
+unsafe fn store_8(to: *mut u8, x: __m256) {
+    intrinsic!({
+        let x = _mm256_cvtps_epi32(x);
+        let words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+        _mm_storel_epi64(to.cast(), _mm_packus_epi16(words, words));
+    })
+}
+
+/// Sixteen bytes from sixteen numbers.
+#[inline(always)]
+unsafe fn store_16(to: *mut u8, x: __m512) {
+    intrinsic!({
+        let x = _mm512_max_epi32(_mm512_cvtps_epi32(x), _mm512_setzero_si512());
+        _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(x));
+    })
+}
+
+#[inline(always)]
+unsafe fn four(from: *const u8) -> i32 {
+    // SAFETY: the caller vouches for four bytes.
+    unsafe { from.cast::<i32>().read_unaligned() }
+}
+
+impl Int8 for Avx2 {
+    type Simd = Avx2;
+    /// The four bytes, widened, four times.
+    type Row = __m256i;
+    /// Columns 0 to 3 and 4 to 7, widened.
+    type Columns = [__m256i; 2];
+    /// Of each of these columns the sum of the first and of the last two products.
+    type Sum = [__m256i; 2];
+
+    const ROWS: usize = 2;
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn simd(self) -> Avx2 {
+        self
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m256i; 2] {
+        intrinsic!([_mm256_setzero_si256(); 2])
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, from: *const u8) -> __m256i {
+        intrinsic!(_mm256_cvtepu8_epi16(_mm_set1_epi32(four(from))))
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const i8) -> [__m256i; 2] {
+        intrinsic!([
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
+            _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(16).cast())),
+        ])
+    }
+
+    #[inline(always)]
+    fn dot(self, row: __m256i, columns: [__m256i; 2], sum: [__m256i; 2]) -> [__m256i; 2] {
+        intrinsic!([
+            _mm256_add_epi32(sum[0], _mm256_madd_epi16(row, columns[0])),
+            _mm256_add_epi32(sum[1], _mm256_madd_epi16(row, columns[1])),
+        ])
+    }
+
+    #[inline(always)]
+    fn floats(self, sum: [__m256i; 2]) -> __m256 {
+        intrinsic!({
+            let columns = _mm256_hadd_epi32(sum[0], sum[1]); // 0 1 4 5 2 3 6 7
+            _mm256_cvtepi32_ps(_mm256_permute4x64_epi64::<0b11_01_10_00>(columns))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, x: __m256) {
+        intrinsic!(store_8(to, x))
+    }
+}
+
+impl Int8 for AvxVnni {
+    type Simd = Avx2;
+    type Row = __m256i;
+    type Columns = __m256i;
+    type Sum = __m256i;
+
+    const ROWS: usize = 6;
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn simd(self) -> Avx2 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        intrinsic!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, from: *const u8) -> __m256i {
+        intrinsic!(_mm256_set1_epi32(four(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const i8) -> __m256i {
+        intrinsic!(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
+        intrinsic!(_mm256_dpbusd_avx_epi32(sum, row, columns))
+    }
+
+    #[inline(always)]
+    fn floats(self, sum: __m256i) -> __m256 {
+        intrinsic!(_mm256_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, x: __m256) {
+        intrinsic!(store_8(to, x))
+    }
+}
+
+impl Int8 for Avx512 {
+    type Simd = Avx512;
+    /// The four bytes, widened, eight times.
+    type Row = __m512i;
+    /// Columns 0 to 7 and 8 to 15, widened.
+    type Columns = [__m512i; 2];
+    /// Of each of these columns the sum of the first and of the last two products.
+    type Sum = [__m512i; 2];
+
+    const ROWS: usize = 2;
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn simd(self) -> Avx512 {
+        self
+    }
+
+    #[inline(always)]
+    fn zero(self) -> [__m512i; 2] {
+        intrinsic!([_mm512_setzero_si512(); 2])
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, from: *const u8) -> __m512i {
+        intrinsic!(_mm512_cvtepu8_epi16(_mm256_set1_epi32(four(from))))
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const i8) -> [__m512i; 2] {
+        intrinsic!([
+            _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())),
+            _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.add(32).cast())),
+        ])
+    }
+
+    #[inline(always)]
+    fn dot(self, row: __m512i, columns: [__m512i; 2], sum: [__m512i; 2]) -> [__m512i; 2] {
+        intrinsic!([
+            _mm512_add_epi32(sum[0], _mm512_madd_epi16(row, columns[0])),
+            _mm512_add_epi32(sum[1], _mm512_madd_epi16(row, columns[1])),
+        ])
+    }
+
+    #[inline(always)]
+    fn floats(self, sum: [__m512i; 2]) -> __m512 {
+        intrinsic!({
+            // Of lanes 2c and 2c + 1 the sum belongs to column c.
+            let firsts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let lasts = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+            let firsts = _mm512_permutex2var_epi32(sum[0], firsts, sum[1]);
+            let lasts = _mm512_permutex2var_epi32(sum[0], lasts, sum[1]);
+            _mm512_cvtepi32_ps(_mm512_add_epi32(firsts, lasts))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, x: __m512) {
+        intrinsic!(store_16(to, x))
+    }
+}
+
+impl Int8 for Vnni {
+    type Simd = Avx512;
+    type Row = __m512i;
+    type Columns = __m512i;
+    type Sum = __m512i;
+
+    const ROWS: usize = 6;
+    const FLIP: u8 = 0;
+
+    #[inline(always)]
+    fn simd(self) -> Avx512 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        intrinsic!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, from: *const u8) -> __m512i {
+        intrinsic!(_mm512_set1_epi32(four(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const i8) -> __m512i {
+        intrinsic!(_mm512_loadu_si512(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
+        intrinsic!(_mm512_dpbusd_epi32(sum, row, columns))
+    }
+
+    #[inline(always)]
+    fn floats(self, sum: __m512i) -> __m512 {
+        intrinsic!(_mm512_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bytes(self, to: *mut u8, x: __m512) {
+        intrinsic!(store_16(to, x))
+    }
+}
