@@ -11,7 +11,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,7 @@ def onnx(model: Path, cache: Path) -> Path:
                 dynamo=False,
             )
 
-    return _made_once(cache, f"onnx-torch{version('torch')}", build) / "model.onnx"
+    return made_once(cache, f"onnx-torch{_version('torch')}", build) / "model.onnx"
 
 
 def onnx_optimized(model: Path, cache: Path) -> Path:
@@ -84,8 +83,8 @@ def onnx_optimized(model: Path, cache: Path) -> Path:
             raise RuntimeError(f"onnxruntime.transformers.optimizer fused only {fused}")
         optimized.save_model_to_file(str(folder / "model.onnx"))
 
-    name = f"onnx-torch{version('torch')}-optimized{version('onnxruntime')}"
-    return _made_once(cache, name, build) / "model.onnx"
+    name = f"onnx-torch{_version('torch')}-optimized{_version('onnxruntime')}"
+    return made_once(cache, name, build) / "model.onnx"
 
 
 def onnx_int8(model: Path, cache: Path) -> Path:
@@ -104,8 +103,8 @@ def onnx_int8(model: Path, cache: Path) -> Path:
             extra_options={"DefaultTensorType": TensorProto.FLOAT},  # no types are inferred through fused operators
         )
 
-    name = f"onnx-torch{version('torch')}-int8-{version('onnxruntime')}"
-    return _made_once(cache, name, build) / "model.onnx"
+    name = f"onnx-torch{_version('torch')}-int8-{_version('onnxruntime')}"
+    return made_once(cache, name, build) / "model.onnx"
 
 
 def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[str, Any]]]) -> Path:
@@ -129,8 +128,8 @@ def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[
         )
         openvino.save_model(quantized, folder / "model.xml", compress_to_fp16=False)
 
-    name = f"openvino{version('openvino')}-int8-nncf{version('nncf')}"
-    return _made_once(cache, name, build) / "model.xml"
+    name = f"openvino{_version('openvino')}-int8-nncf{_version('nncf')}"
+    return made_once(cache, name, build) / "model.xml"
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:
@@ -142,7 +141,13 @@ def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: An
     return (scores.softmax(-1) @ value).transpose(1, 2), None
 
 
-def _made_once(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
+def _version(package: str) -> str:
+    from importlib.metadata import version  # a tenth of the start of a fast peer
+
+    return version(package)
+
+
+def made_once(cache: Path, name: str, build: Callable[[Path], None]) -> Path:
     """The folder `name` in `cache`; made beside it and renamed, so that an interrupted export is never used."""
     folder = cache / name
     if not folder.exists():

