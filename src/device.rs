@@ -1,8 +1,13 @@
 //! Which device computes.
 
-use crate::kernels::Isa;
+use std::time::Duration;
+
+use crate::kernels::{Isa, measure_peaks};
 use crate::nn::Body;
+use crate::profile::Peaks;
 use crate::{Error, Result};
+
+pub use crate::kernels::{caches, cpu_name};
 
 const NAMES: &str = "auto, cpu, metal (mps), cuda, cuda:N";
 
@@ -20,11 +25,25 @@ pub fn choose(name: &str) -> Result<Body> {
 
 /// With `VOTIVE_PORTABLE=1` the body that GPUs will use, for tests and for telling a kernel's fault from a model's.
 fn cpu() -> Result<Body> {
-    let isa = Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))?;
+    let isa = isa()?;
     match std::env::var("VOTIVE_PORTABLE").as_deref() {
         Ok("1") => Ok(Body::Portable { device: candle_core::Device::Cpu, dtype: candle_core::DType::F32 }),
         _ => Ok(Body::Cpu(isa)),
     }
+}
+
+/// What `threads` threads can do together with the instruction set in use, measured for several times `trial` for each figure.
+pub fn peaks(threads: usize, trial: Duration) -> Result<Peaks> {
+    Ok(measure_peaks(isa()?, threads, trial))
+}
+
+/// The instruction set in use.
+pub fn isa_name() -> Result<&'static str> {
+    isa().map(Isa::name)
+}
+
+fn isa() -> Result<Isa> {
+    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
 }
 
 #[cfg(test)]

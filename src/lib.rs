@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod models;
 pub mod nn;
 pub mod pipeline;
+pub mod profile;
 #[cfg(feature = "python")]
 mod python;
 pub mod text;

@@ -10,17 +10,18 @@ use std::path::Path;
 /// Which module may use which others. A module names only modules above it, so that imports cannot form a circle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("kernels", &[]),
+    ("profile", &[]),
+    ("kernels", &["profile"]),
     ("hub", &["error"]),
     ("config", &["error", "hub"]),
     ("text", &["error", "hub", "config"]),
-    ("nn", &["error", "hub", "kernels"]),
-    ("device", &["error", "kernels", "nn"]),
-    ("models", &["error", "hub", "config", "text", "kernels", "nn"]),
+    ("nn", &["error", "profile", "hub", "kernels"]),
+    ("device", &["error", "profile", "kernels", "nn"]),
+    ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "hub", "config", "kernels", "nn"]),
-    ("engine", &["error", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline"]),
+    ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline"]),
     ("store", &["error", "kernels", "device", "pipeline"]),
-    ("python", &["error", "hub", "config", "text", "nn", "device", "pipeline", "engine", "store"]),
+    ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "engine", "store"]),
 ];
 
 const UNSAFE_CODE: &[&str] = &["kernels/", "hub/mmap.rs", "python/numpy.rs"];

@@ -1,6 +1,8 @@
 //! Texts in, rows of one array out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use candle_core::{Storage, Tensor};
 
@@ -10,6 +12,7 @@ use crate::hub::{ModelFolder, Weights};
 use crate::models::{self, Encoder};
 use crate::nn::Body;
 use crate::pipeline::{Chunk, Pipeline};
+use crate::profile::{Profile, Stage, Work, record, stage};
 use crate::text::{PackedBatch, Tokenizer, Tokens, plan};
 use crate::{Error, Result, device};
 
@@ -49,6 +52,8 @@ pub struct Request<'a> {
     pub batch_size: Option<usize>,
     /// Scale embeddings to length 1, after they are truncated.
     pub normalize: bool,
+    /// Is told where the time goes.
+    pub profile: Option<&'a Arc<Profile>>,
 }
 
 /// What a call found.
@@ -190,6 +195,7 @@ impl Embedder {
         out: &mut [f32],
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Report> {
+        let start = Instant::now();
         let mut report = Report::default();
         let width = out.len() / texts.len().max(1);
         let mut rest = out;
@@ -198,12 +204,13 @@ impl Embedder {
             let (rows, next) = rest.split_at_mut(window.len() * width);
             rest = next;
             let check = || progress(done);
-            let tokens = self.tokenize(window, request.prompt, &check)?;
+            let tokens = self.tokenize(window, request, &check)?;
             report.count(done, &tokens);
             self.compute(&tokens, request, rows.chunks_mut(width.max(1)).collect(), vec![], &|n| progress(done + n))?;
             done += window.len();
         }
         progress(done)?;
+        self.count_call(start, request, texts.len(), &report);
         Ok(report)
     }
 
@@ -215,7 +222,8 @@ impl Embedder {
         width: usize,
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<(TokenEmbeddings, Report)> {
-        let tokens = self.tokenize(texts, request.prompt, &|| progress(0))?;
+        let start = Instant::now();
+        let tokens = self.tokenize(texts, request, &|| progress(0))?;
         let mut report = Report::default();
         report.count(0, &tokens);
         let mut hidden = vec![0.0; report.tokens * self.hidden_size()];
@@ -229,11 +237,18 @@ impl Embedder {
         let (parts, rows) = (parts.collect(), embeddings.chunks_mut(width).collect());
         self.compute(&tokens, request, rows, parts, progress)?;
         progress(texts.len())?;
+        self.count_call(start, request, texts.len(), &report);
         Ok((TokenEmbeddings { tokens, hidden, embeddings }, report))
     }
 
-    /// The tokens of each text after `prompt`.
-    pub fn tokenize(&self, texts: &[&str], prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
+    fn count_call(&self, start: Instant, request: &Request, texts: usize, report: &Report) {
+        if let Some(profile) = request.profile {
+            profile.add_call(start.elapsed(), self.pool.threads(), texts, report.tokens);
+        }
+    }
+
+    /// The tokens of each text after the prompt.
+    pub fn tokenize(&self, texts: &[&str], request: &Request, check: Check<'_>) -> Result<Vec<Tokens>> {
         let mut tokens: Vec<Option<Tokens>> = vec![None; texts.len()];
         let mut jobs = Vec::new();
         let (mut texts, mut slots) = (texts, tokens.as_mut_slice());
@@ -250,21 +265,33 @@ impl Embedder {
             (texts, slots) = (later, later_slots);
         }
         self.pool.spread(jobs, check, |(texts, slots), pulse| {
-            let mut joined = String::new();
-            for (text, slot) in texts.iter().zip(slots) {
-                pulse()?;
-                let text = if prompt.is_empty() {
-                    text
-                } else {
-                    joined.clear();
-                    joined.extend([prompt, text]);
-                    joined.as_str()
-                };
-                *slot = Some(self.tokenizer.tokenize(text)?);
-            }
-            Ok(())
+            let work = || Work::bytes(texts.iter().map(|text| text.len()).sum());
+            let run = || self.tokenize_each(texts, slots, request.prompt, pulse);
+            record(request.profile, || stage(Stage::Tokenize, work, run))
         })?;
         Ok(tokens.into_iter().map(|tokens| tokens.expect("every job was done")).collect())
+    }
+
+    fn tokenize_each(
+        &self,
+        texts: &[&str],
+        slots: &mut [Option<Tokens>],
+        prompt: &str,
+        pulse: Check<'_>,
+    ) -> Result<()> {
+        let mut joined = String::new();
+        for (text, slot) in texts.iter().zip(slots) {
+            pulse()?;
+            let text = if prompt.is_empty() {
+                text
+            } else {
+                joined.clear();
+                joined.extend([prompt, text]);
+                joined.as_str()
+            };
+            *slot = Some(self.tokenizer.tokenize(text)?);
+        }
+        Ok(())
     }
 
     fn compute(
@@ -297,7 +324,7 @@ impl Embedder {
         let check = || progress(done.load(Ordering::Relaxed));
         let work = |job: Job, pulse: Check<'_>| {
             let texts = job.texts.len();
-            self.pass(job, prompt_tokens, request.normalize, pulse)?;
+            record(request.profile, || self.pass(job, prompt_tokens, request.normalize, pulse))?;
             done.fetch_add(texts, Ordering::Relaxed);
             Ok(())
         };
@@ -313,7 +340,9 @@ impl Embedder {
         };
         read(&hidden, |hidden| {
             let chunk = Chunk { hidden, offsets: &batch.offsets, ids: &batch.ids, prompt_tokens };
-            self.pipeline.apply(&chunk, normalize, &mut rows);
+            let written: usize = rows.iter().map(|row| row.len()).sum();
+            let work = || Work::bytes(4 * (hidden.len() + written));
+            stage(Stage::Pool, work, || self.pipeline.apply(&chunk, normalize, &mut rows));
             let mut rest = hidden;
             for (part, text) in parts.into_iter().zip(batch.offsets.windows(2)) {
                 let (now, later) = rest.split_at(part.len());

@@ -24,7 +24,7 @@ pub enum Mask {
 
 impl Mask {
     /// The keys that the query at `position` of `len` sees.
-    fn keys(self, position: usize, len: usize) -> Range<usize> {
+    pub fn keys(self, position: usize, len: usize) -> Range<usize> {
         match self {
             Mask::Full => 0..len,
             Mask::Causal => 0..position + 1,

@@ -2,6 +2,7 @@
 
 use crate::kernels::aligned::scratch;
 use crate::kernels::{Activation, Matrix};
+use crate::profile::{Stage, stage};
 
 /// Bytes of the intermediate at a time.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -24,9 +25,10 @@ impl Mlp {
         let Self { up, down, .. } = self;
         let block = (BLOCK_BYTES / (4 * up.n())).max(1).next_multiple_of(6);
         for (x, out) in x.chunks(block * up.k()).zip(out.chunks_mut(block * down.n())) {
-            scratch(x.len() / up.k() * up.n(), |wide: &mut [f32]| {
-                up.apply(x, self.activation, wide);
-                down.apply(wide, Activation::Identity, out);
+            let rows = x.len() / up.k();
+            scratch(rows * up.n(), |wide: &mut [f32]| {
+                stage(Stage::MlpUp, || up.work(rows), || up.apply(x, self.activation, wide));
+                stage(Stage::MlpDown, || down.work(rows), || down.apply(wide, Activation::Identity, out));
             });
         }
     }

@@ -6,6 +6,7 @@
 mod activation;
 mod aligned;
 mod attention;
+mod cpu;
 mod denormals;
 mod embedding;
 mod isa;
@@ -14,6 +15,7 @@ mod matrix;
 mod mlp;
 mod norm;
 mod parallel;
+mod peaks;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -21,6 +23,7 @@ mod tile;
 
 pub use activation::Activation;
 pub use attention::{Attention, Mask, attention};
+pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
 pub use embedding::embed;
 pub use isa::Isa;
@@ -28,3 +31,4 @@ pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, add_layer_norm};
 pub use parallel::{share, split};
+pub use peaks::measure_peaks;

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 
+use crate::profile::shared;
+
 thread_local! {
     static WIDTH: Cell<usize> = const { Cell::new(1) };
 }
@@ -31,9 +33,10 @@ pub fn split(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
         return part(0..items);
     }
     let bounds = |i: usize| items * i / parts..items * (i + 1) / parts;
+    let stage = shared();
     rayon::in_place_scope(|scope| {
-        let (part, bounds) = (&part, &bounds);
-        (1..parts).for_each(|i| scope.spawn(move |_| part(bounds(i))));
+        let (part, bounds, stage) = (&part, &bounds, &stage);
+        (1..parts).for_each(|i| scope.spawn(move |_| stage.help(|| part(bounds(i)))));
         part(bounds(0));
     });
 }

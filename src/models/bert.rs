@@ -7,6 +7,7 @@ use crate::hub::ModelFolder;
 use crate::kernels::{Activation, Mask};
 use crate::models::Encoder;
 use crate::nn::{AddNorm, Attention, Embedding, Linear, Loader, Mlp};
+use crate::profile::Stage;
 use crate::text::PackedBatch;
 use crate::{Error, Result};
 
@@ -101,9 +102,9 @@ impl Layer {
         let scale = 1.0 / (head_dim as f32).sqrt();
         let qkv = ["query", "key", "value"].map(|part| at.at("attention.self").at(part));
         Ok(Self {
-            qkv: Linear::load(&qkv, hidden, hidden, true)?,
+            qkv: Linear::load(Stage::Qkv, &qkv, hidden, hidden, true)?,
             attention: Attention::new(at.body(), config.num_attention_heads, head_dim, scale, Mask::Full),
-            out: Linear::load(&[at.at("attention.output.dense")], hidden, hidden, true)?,
+            out: Linear::load(Stage::Out, &[at.at("attention.output.dense")], hidden, hidden, true)?,
             attention_norm: AddNorm::load(&at.at("attention.output.LayerNorm"), hidden, eps)?,
             mlp: Mlp::load(
                 at.at("intermediate.dense"),

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::kernels::{Isa, LayerNorm, add_layer_norm};
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, cpu};
+use crate::profile::{Stage, Work, stage};
 
 /// `norm(x + residual)`.
 pub struct AddNorm(pub(super) Norm);
@@ -51,12 +52,15 @@ impl AddNorm {
 
     /// `x` and `residual [tokens, hidden]` to the same shape.
     pub fn forward(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        Ok(match &self.0 {
+        // Two are read, one is written.
+        let work = || Work::bytes(3 * x.elem_count() * x.dtype().size_in_bytes());
+        let run = || match &self.0 {
             Norm::Cpu { isa, norm } => {
-                cpu::zip(x, residual, |x, residual, out| add_layer_norm(*isa, x, residual, norm, out))?
+                cpu::zip(x, residual, |x, residual, out| add_layer_norm(*isa, x, residual, norm, out))
             }
-            Norm::Portable { weight, bias, eps } => Norm::portable(&(x + residual)?, weight, bias, *eps)?,
-        })
+            Norm::Portable { weight, bias, eps } => Norm::portable(&(x + residual)?, weight, bias, *eps),
+        };
+        Ok(stage(Stage::Norms, work, run)?)
     }
 }
 

@@ -5,6 +5,7 @@ use candle_core::{D, DType, Device, Tensor};
 use crate::Result;
 use crate::kernels::{self, Isa, Mask};
 use crate::nn::{Body, cpu};
+use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// Scaled dot-product attention; which token sees which is the layer's property, together with where texts end.
 pub struct Attention {
@@ -26,10 +27,21 @@ impl Attention {
     /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths.
     pub fn forward(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let hidden = self.shape.heads * self.shape.head_dim;
-        match self.isa {
+        let run = || match self.isa {
             Some(isa) => Ok(cpu::map(qkv, hidden, |qkv, out| kernels::attention(isa, &self.shape, qkv, offsets, out))?),
             None => self.portable(qkv, offsets),
-        }
+        };
+        stage(Stage::Attention, || self.work(offsets), run)
+    }
+
+    /// A score and a weighted value for each pair of tokens that see each other.
+    fn work(&self, offsets: &[u32]) -> Work {
+        let kernels::Attention { heads, head_dim, mask, .. } = self.shape;
+        let pairs = |len: usize| (0..len).map(|query| mask.keys(query, len).len()).sum::<usize>();
+        let pairs: usize = offsets.windows(2).map(|text| pairs((text[1] - text[0]) as usize)).sum();
+        let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
+        let hidden = heads * head_dim;
+        Work::multiply_adds(Arithmetic::Float32, 2 * pairs * hidden, 4 * tokens * 4 * hidden)
     }
 
     /// One text after the other, each a rectangle of its own.

@@ -7,6 +7,7 @@ use crate::kernels::embed;
 use crate::nn::add_norm::Norm;
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader};
+use crate::profile::{Stage, Work, stage};
 
 /// `norm(sum over tables of table[ids])`.
 pub struct Embedding {
@@ -39,6 +40,12 @@ impl Embedding {
 
     /// `ids`: for each table, `[tokens]` rows of it, all of them there. Gives `[tokens, hidden]`.
     pub fn forward(&self, ids: &[&[u32]]) -> Result<Tensor> {
+        // A row of each table is read, one is written.
+        let work = || Work::bytes(4 * self.hidden * ids[0].len() * (ids.len() + 1));
+        stage(Stage::Embed, work, || self.add(ids))
+    }
+
+    fn add(&self, ids: &[&[u32]]) -> Result<Tensor> {
         let tokens = ids[0].len();
         Ok(match (&self.tables, &self.norm) {
             (Tables::Cpu(tables), Norm::Cpu { isa, norm }) => {

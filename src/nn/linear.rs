@@ -6,9 +6,16 @@ use crate::Result;
 use crate::kernels::{Activation, Matrix};
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, cpu};
+use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// `x · weightᵀ + bias`.
-pub enum Linear {
+pub struct Linear {
+    /// What a profile counts it as.
+    stage: Stage,
+    product: Product,
+}
+
+enum Product {
     Cpu(Matrix),
     /// `weight [n, k]`, `bias [n]`.
     Portable {
@@ -20,7 +27,18 @@ pub enum Linear {
 impl Linear {
     /// Several layers of the same input as one: each part has `weight [n, k]` and, where `bias`, `bias [n]`, and gives the
     /// next `n` columns of the output.
-    pub fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
+    pub fn load(stage: Stage, parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
+        Ok(Self { stage, product: Product::load(parts, n, k, bias)? })
+    }
+
+    /// `x [tokens, k]` to `[tokens, n]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        stage(self.stage, || self.product.work(x.dims()[0]), || self.product.forward(x))
+    }
+}
+
+impl Product {
+    fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
         let (device, dtype) = match parts[0].body() {
             Body::Cpu(isa) => return Ok(Self::Cpu(Loader::matrix(*isa, parts, n, k, bias)?)),
             Body::Portable { device, dtype } => (device, *dtype),
@@ -36,8 +54,18 @@ impl Linear {
         Ok(Self::Portable { weight: Tensor::cat(&weights, 0)?, bias })
     }
 
-    /// `x [tokens, k]` to `[tokens, n]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn work(&self, tokens: usize) -> Work {
+        match self {
+            Self::Cpu(matrix) => matrix.work(tokens),
+            Self::Portable { weight, .. } => {
+                let (n, k) = (weight.dims()[0], weight.dims()[1]);
+                let bytes = weight.dtype().size_in_bytes() * (n * k + tokens * (n + k));
+                Work::multiply_adds(Arithmetic::Float32, tokens * n * k, bytes)
+            }
+        }
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, Activation::Identity, out))?,
             Self::Portable { weight, bias } => {
@@ -66,7 +94,7 @@ mod tests {
         ]);
         for bias in [true, false] {
             assert_bodies_agree(&checkpoint, |at, x| {
-                Linear::load(&[at.at("q"), at.at("k")], 13, 40, bias)?.forward(&x.tensor(&[7, 40])?)
+                Linear::load(Stage::Qkv, &[at.at("q"), at.at("k")], 13, 40, bias)?.forward(&x.tensor(&[7, 40])?)
             });
         }
     }

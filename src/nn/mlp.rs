@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::kernels::{self, Activation};
 use crate::nn::{Body, Linear, Loader, cpu};
+use crate::profile::{Stage, Work, stage};
 
 /// `down(activation(up(x)))`.
 pub enum Mlp {
@@ -22,9 +23,9 @@ impl Mlp {
                 Self::Cpu { mlp: kernels::Mlp::new(up, activation, down), hidden }
             }
             Body::Portable { .. } => Self::Portable {
-                up: Linear::load(&[up], wide, hidden, true)?,
+                up: Linear::load(Stage::MlpUp, &[up], wide, hidden, true)?,
                 activation,
-                down: Linear::load(&[down], hidden, wide, true)?,
+                down: Linear::load(Stage::MlpDown, &[down], hidden, wide, true)?,
             },
         })
     }
@@ -33,7 +34,10 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Cpu { mlp, hidden } => Ok(cpu::map(x, *hidden, |x, out| mlp.apply(x, out))?),
-            Self::Portable { up, activation, down } => down.forward(&activate(&up.forward(x)?, *activation)?),
+            Self::Portable { up, activation, down } => {
+                let wide = up.forward(x)?;
+                down.forward(&stage(Stage::MlpUp, Work::default, || activate(&wide, *activation))?)
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::engine::{self, LoadOptions, Request, TokenEmbeddings};
 use crate::hub::{FindOptions, HubEnvironment, Origin, Token, find};
 use crate::nn::Body;
+use crate::python::profile::Profile;
 use crate::python::watch::{DownloadBar, Watch};
 use crate::python::{detached, numpy, text};
 
@@ -135,7 +136,7 @@ impl Embedder {
     }
 
     /// Rows of `out`, or of a new array, are the embeddings of `sentences`; `start` is the position of the first in messages.
-    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, out, progress, start))]
+    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, out, progress, start, profile))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn encode<'py>(
         &self,
@@ -148,10 +149,11 @@ impl Embedder {
         out: Option<Bound<'py, PyArray2<f32>>>,
         progress: Option<Py<PyAny>>,
         start: usize,
+        profile: Option<&Profile>,
     ) -> PyResult<(Bound<'py, PyArray2<f32>>, usize, Vec<usize>)> {
         let texts = text::borrow(sentences, start)?;
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let request = Request { prompt, batch_size, normalize };
+        let request = Request { prompt, batch_size, normalize, profile: profile.map(|profile| &profile.0) };
         let run = |out: &mut [f32]| {
             let watch = Watch::new(progress.as_ref());
             detached(py, || {
@@ -177,7 +179,7 @@ impl Embedder {
     }
 
     /// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`, embeddings `[texts, width]`, rows of truncated texts.
-    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, progress))]
+    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, progress, profile))]
     #[expect(clippy::type_complexity, clippy::too_many_arguments, reason = "a Python function")]
     fn encode_tokens<'py>(
         &self,
@@ -188,6 +190,7 @@ impl Embedder {
         normalize: bool,
         width: usize,
         progress: Option<Py<PyAny>>,
+        profile: Option<&Profile>,
     ) -> PyResult<(
         Bound<'py, PyArray2<f32>>,
         Bound<'py, PyArray1<i64>>,
@@ -198,7 +201,7 @@ impl Embedder {
     )> {
         let texts = text::borrow(sentences, 0)?;
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let request = Request { prompt, batch_size, normalize };
+        let request = Request { prompt, batch_size, normalize, profile: profile.map(|profile| &profile.0) };
         let watch = Watch::new(progress.as_ref());
         let (found, report) = detached(py, || {
             let result = self.0.encode_tokens(&texts, &request, width, &|done| watch.tell(done));
@@ -230,9 +233,10 @@ impl Embedder {
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let texts = text::borrow(sentences, 0)?;
         let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let request = Request { prompt, ..Request::default() };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.0.tokenize(&texts, prompt, &|| watch.tell(0));
+            let result = self.0.tokenize(&texts, &request, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {

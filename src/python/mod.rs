@@ -3,6 +3,7 @@
 mod embedder;
 mod error;
 mod numpy;
+mod profile;
 mod quantize;
 mod text;
 mod watch;
@@ -18,6 +19,8 @@ mod _core {
     use super::embedder::Embedder;
     #[pymodule_export]
     use super::error::{DeviceError, ModelError, VotiveError};
+    #[pymodule_export]
+    use super::profile::{Peaks, Profile, cpu};
     #[pymodule_export]
     use super::quantize::quantize;
 

@@ -12,6 +12,7 @@ use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::MOST_LANES;
 use crate::kernels::tile::Terms;
 use crate::kernels::{Activation, Isa};
+use crate::profile::{Arithmetic, Work};
 
 use float::{Bfloat16, Float16, FloatPanels, Single};
 use int8::Int8Panels;
@@ -102,6 +103,19 @@ impl Matrix {
     /// Input channels.
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    /// What `apply` does for `m` rows: it reads them and the weights, and writes the result.
+    pub fn work(&self, m: usize) -> Work {
+        let (arithmetic, weight_bytes) = match &self.panels {
+            Panels::Float32(_) => (Arithmetic::Float32, 4),
+            Panels::Bfloat16(_) | Panels::Float16(_) => (Arithmetic::Float32, 2),
+            #[cfg(target_arch = "x86_64")]
+            Panels::Bfloat16Pairs(_) => (Arithmetic::Bfloat16, 2),
+            Panels::Int8(_) => (Arithmetic::Int8, 1),
+        };
+        let bytes = self.n * self.k * weight_bytes + 4 * m * (self.n + self.k);
+        Work::multiply_adds(arithmetic, m * self.n * self.k, bytes)
     }
 
     /// `x [m, k]` to `out [m, n]`. A row's result has the same bits for every `m`.

@@ -1,0 +1,254 @@
+//! What the machine can do at most, measured: the yardstick for what the kernels do.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Operation, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::simd::{
+    avx512::Avx512,
+    bf16_x86::{Bf16, Bf16Operation},
+};
+use crate::kernels::{Isa, caches};
+use crate::profile::{Arithmetic, Peaks};
+
+/// Of these the best counts: whatever else runs on the machine only makes it slower.
+const TRIALS: usize = 5;
+
+/// Steps of a loop over registers: some ten microseconds.
+const STEPS: usize = 1 << 12;
+
+/// Bytes that are read between two looks at the clock.
+const READ_BYTES: usize = 1 << 20;
+
+/// The least that is read where the CPU does not tell its caches, and the most where memory is not known.
+const BUFFER_BYTES: usize = 256 << 20;
+
+/// Measures what `threads` threads can do together, for `trial` in each of several trials of each figure.
+pub fn measure_peaks(isa: Isa, threads: usize, trial: Duration) -> Peaks {
+    let threads = threads.max(1);
+    let arithmetic = |step: fn(Isa) -> usize| best_rate(threads, trial, || (), |_| step(isa));
+    let mut operations = [0.0; 3];
+    operations[Arithmetic::Float32 as usize] = arithmetic(|isa| isa.run(FloatSums));
+    operations[Arithmetic::Int8 as usize] = arithmetic(|isa| isa.run_int8(Int8Sums));
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_bf16() {
+        operations[Arithmetic::Bfloat16 as usize] = arithmetic(|isa| isa.run_bf16(Bfloat16Sums));
+    }
+    let numbers = buffer_bytes() / threads / size_of::<f32>();
+    // Each thread writes its own part: pages that nobody has written would all be one page of zeros, in the cache.
+    let memory = best_rate(
+        threads,
+        trial,
+        || (vec![1.0_f32; numbers], 0),
+        |(buffer, at)| {
+            let end = (*at + READ_BYTES / size_of::<f32>()).min(numbers);
+            let part = &buffer[*at..end];
+            *at = if end == numbers { 0 } else { end };
+            isa.run(Sum { numbers: part });
+            size_of_val(part)
+        },
+    );
+    Peaks { threads, operations, memory, buffer: numbers * threads * size_of::<f32>() }
+}
+
+/// The best of several trials of what all threads do in a second. Each thread calls `step`, which says how much it did, on what
+/// its `start` gave.
+fn best_rate<T>(
+    threads: usize,
+    trial: Duration,
+    start: impl Fn() -> T + Sync,
+    step: impl Fn(&mut T) -> usize + Sync,
+) -> f64 {
+    let barrier = Barrier::new(threads);
+    let work = || {
+        let mut state = start();
+        [(); TRIALS].map(|()| {
+            barrier.wait();
+            let begun = Instant::now();
+            let mut done = 0;
+            loop {
+                done += step(&mut state);
+                let time = begun.elapsed();
+                if time >= trial {
+                    return done as f64 / time.as_secs_f64();
+                }
+            }
+        })
+    };
+    let rates: Vec<[f64; TRIALS]> = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        others.into_iter().map(|other| other.join().expect("a measurement does not panic")).chain([own]).collect()
+    });
+    (0..TRIALS).map(|trial| rates.iter().map(|rates| rates[trial]).sum()).fold(0.0, f64::max)
+}
+
+/// Twice the largest cache, but at most a quarter of the memory that is left.
+fn buffer_bytes() -> usize {
+    let largest = caches().iter().map(|cache| cache.bytes).max().unwrap_or(BUFFER_BYTES / 2);
+    (2 * largest).min(spare_memory().map_or(BUFFER_BYTES, |bytes| bytes / 4)).max(READ_BYTES)
+}
+
+/// Bytes that this process may still take, where Linux says so.
+fn spare_memory() -> Option<usize> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let text = read("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let machine = line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok()? << 10;
+    let number = |name: &str| read(&format!("/sys/fs/cgroup/memory.{name}"))?.trim().parse::<usize>().ok();
+    let group = number("max").zip(number("current")).map(|(most, now)| most.saturating_sub(now));
+    Some(group.unwrap_or(machine).min(machine))
+}
+
+/// `STEPS` steps of a register tile, as products have, save that its operands are always the same lines of the nearest cache. A
+/// tile has sums enough to hide how long one addition takes. Gives the number of vectors that were multiplied and added.
+///
+/// `black_box` makes all operands different to the compiler, and the rows in each step: it would compute equal ones once.
+macro_rules! steps {
+    ($rows:literal x $vectors:literal of $zero:expr, $w:ident => $columns:expr, $x:ident => $row:expr,
+     ($a:ident, $b:ident, $sum:ident) => $add:expr, $s:ident: $float:expr) => {{
+        let operands = [1_u32; MOST_LANES];
+        let mut columns = [{
+            let $w = operands.as_ptr().cast();
+            // SAFETY: the operands are as long as a vector of any set.
+            unsafe { $columns }
+        }; $vectors];
+        for column in &mut columns {
+            let $w = black_box(&operands).as_ptr().cast();
+            // SAFETY: as above.
+            *column = unsafe { $columns };
+        }
+        let mut sums = [[$zero; $vectors]; $rows];
+        for _ in 0..STEPS {
+            let rows = black_box(&operands).as_ptr();
+            for (i, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: there are more operands than rows, of four bytes each.
+                let $a = unsafe {
+                    let $x = rows.add(i).cast();
+                    $row
+                };
+                for ($sum, &$b) in sums.iter_mut().zip(&columns) {
+                    *$sum = $add;
+                }
+            }
+        }
+        let mut total = $s.splat(0.0);
+        for $sum in sums.as_flattened() {
+            total = $s.add(total, $float);
+        }
+        // Not the array of sums: an address that is given away keeps them in memory.
+        black_box($s.sum(total));
+        STEPS * $rows * $vectors
+    }};
+}
+
+struct FloatSums;
+
+impl Operation for FloatSums {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> usize {
+        let vectors = if S::REGISTERS >= 32 {
+            steps!(6 x 4 of s.splat(0.0), w => s.load(w), x => s.splat(*x), (x, w, sum) => s.mul_add(x, w, *sum), s: *sum)
+        } else {
+            steps!(6 x 2 of s.splat(0.0), w => s.load(w), x => s.splat(*x), (x, w, sum) => s.mul_add(x, w, *sum), s: *sum)
+        };
+        2 * vectors * S::LANES
+    }
+}
+
+struct Int8Sums;
+
+impl Int8Operation for Int8Sums {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run<D: Int8>(self, d: D) -> usize {
+        let s = d.simd();
+        let vectors = if D::ROWS < 6 {
+            steps!(2 x 2 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))
+        } else if <D::Simd as Simd>::REGISTERS >= 32 {
+            steps!(6 x 4 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))
+        } else {
+            steps!(6 x 2 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))
+        };
+        2 * 4 * vectors * <D::Simd as Simd>::LANES
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+struct Bfloat16Sums;
+
+#[cfg(target_arch = "x86_64")]
+impl Bf16Operation for Bfloat16Sums {
+    type Output = usize;
+
+    #[inline(always)]
+    fn run(self, d: Bf16) -> usize {
+        let s = d.simd();
+        let vectors =
+            steps!(6 x 4 of s.splat(0.0), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: *sum);
+        2 * 2 * vectors * Avx512::LANES
+    }
+}
+
+/// Reads the numbers.
+struct Sum<'a> {
+    numbers: &'a [f32],
+}
+
+impl Operation for Sum<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let mut sums = [s.splat(0.0); 8];
+        for chunk in self.numbers.chunks_exact(8 * S::LANES) {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the chunk is eight vectors.
+                *sum = s.add(*sum, unsafe { s.load(chunk.as_ptr().add(i * S::LANES)) });
+            }
+        }
+        let mut total = s.splat(0.0);
+        for &sum in &sums {
+            total = s.add(total, sum);
+        }
+        black_box(s.sum(total));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_has_its_peaks() {
+        for isa in Isa::available() {
+            for threads in [1, 3] {
+                let peaks = measure_peaks(isa, threads, Duration::ZERO);
+                let [float32, bfloat16, int8] = peaks.operations;
+                assert!(float32 > 0.0 && int8 > 0.0 && peaks.memory > 0.0, "{}: {peaks:?}", isa.name());
+                assert_eq!(bfloat16 > 0.0, isa.has_bf16(), "{}: {peaks:?}", isa.name());
+                assert_eq!(peaks.threads, threads);
+                assert!(peaks.buffer >= READ_BYTES / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn the_best_trial_of_all_threads_together_counts() {
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        let step = |own: &mut usize| {
+            *own += 1;
+            calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            1
+        };
+        let rate = best_rate(3, Duration::from_micros(1), || 0, step);
+        assert!(rate > 0.0 && rate.is_finite());
+        assert!(calls.into_inner() >= 3 * TRIALS);
+    }
+}
