@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::kernels::aligned::scratch;
-use crate::kernels::math::exp;
+use crate::kernels::math::exp2;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, Terms, tile, with_tile};
 use crate::kernels::{Isa, split};
@@ -235,13 +235,14 @@ fn exponentials<S: Simd>(s: S, scores: &mut [f32], scale: f32) -> f32 {
         // SAFETY: a chunk is LANES numbers.
         largest = s.max(largest, unsafe { s.load(chunk.as_ptr()) });
     }
+    let scale = scale * std::f32::consts::LOG2_E;
     let shift = s.splat(-scale * s.largest(largest));
     let scale = s.splat(scale);
     let mut sum = s.splat(0.0);
     for chunk in scores.chunks_exact_mut(S::LANES) {
         // SAFETY: a chunk is LANES numbers.
         unsafe {
-            let weight = exp(s, s.mul_add(s.load(chunk.as_ptr()), scale, shift));
+            let weight = exp2(s, s.mul_add(s.load(chunk.as_ptr()), scale, shift));
             sum = s.add(sum, weight);
             s.store(chunk.as_mut_ptr(), weight);
         }

@@ -8,6 +8,7 @@ mod aligned;
 mod attention;
 mod denormals;
 mod embedding;
+mod hadamard;
 mod isa;
 mod math;
 mod matrix;

@@ -16,7 +16,7 @@ impl Attention {
     /// `scale` multiplies the scores: `1 / sqrt(head_dim)` unless the model says otherwise.
     pub fn new(body: &Body, heads: usize, head_dim: usize, scale: f32, mask: Mask) -> Self {
         let isa = match body {
-            Body::Cpu(isa) => Some(*isa),
+            Body::Cpu { isa, .. } => Some(*isa),
             Body::Portable { .. } => None,
         };
         Self { shape: kernels::Attention { heads, head_dim, scale, mask }, isa }

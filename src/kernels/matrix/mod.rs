@@ -30,6 +30,23 @@ pub enum Dtype {
     Int8,
 }
 
+impl Dtype {
+    const NAMES: [(&str, Dtype); 4] = [
+        ("float32", Dtype::Float32),
+        ("bfloat16", Dtype::Bfloat16),
+        ("float16", Dtype::Float16),
+        ("int8", Dtype::Int8),
+    ];
+
+    pub fn named(name: &str) -> Option<Dtype> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, dtype)| dtype)
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// `y = activation(x · weightᵀ + bias)` with `weight [n, k]`, as `torch.nn.Linear` stores it.
 ///
 /// Packed as panels of as many columns of `weightᵀ` as a register tile is wide, each `[k / group, width, group]` for as many
@@ -86,7 +103,7 @@ impl Matrix {
                 Panels::Float16(panels) => panels.set_row(row, values, |x| f16::from_f32(x).to_bits()),
                 #[cfg(target_arch = "x86_64")]
                 Panels::Bfloat16Pairs(panels) => panels.set_row(row, values),
-                Panels::Int8(panels) => panels.set_row(row, values),
+                Panels::Int8(panels) => panels.set_row(self.isa, row, values),
             }
         }
         if let Some(bias) = bias {
