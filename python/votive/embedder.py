@@ -191,7 +191,7 @@ class Embedder:
     @property
     def dtype(self) -> str:
         """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
-        return self._core.dtype
+        return self._model.dtype
 
     @property
     def num_threads(self) -> int:

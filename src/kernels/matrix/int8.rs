@@ -12,7 +12,7 @@ use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::hadamard::{Rotate, rotate, span};
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
-use crate::kernels::tile::{Float, Terms};
+use crate::kernels::tile::Bytes;
 
 /// Panels of `[k / 4, width, 4]`.
 pub(super) struct Int8Panels {
@@ -87,7 +87,7 @@ impl Int8Operation for LayoutOf {
 
     #[inline(always)]
     fn run<D: Int8>(self, _: D) -> Layout {
-        Layout::of::<Int8Factors<D>>(self.n, self.k)
+        Layout::of::<Bytes<D>>(self.n, self.k)
     }
 }
 
@@ -186,43 +186,14 @@ struct Int8Factors<'a, D> {
     packed: Packed<'a>,
 }
 
-impl<D: Int8> Terms for Int8Factors<'_, D> {
-    type X = u8;
-    type W = i8;
-    type Row = D::Row;
-    type Columns = D::Columns;
-    type Sum = D::Sum;
-
-    const GROUP: usize = 4;
-    const LANES: usize = <D::Simd as Simd>::LANES;
-    const ROWS: usize = D::ROWS;
-    const VECTORS: usize = Float::<D::Simd>::VECTORS;
-
-    #[inline(always)]
-    fn zero(self) -> D::Sum {
-        self.d.zero()
-    }
-
-    #[inline(always)]
-    unsafe fn row(self, x: *const u8) -> D::Row {
-        // SAFETY: the caller vouches for four bytes.
-        unsafe { self.d.row(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn columns(self, w: *const i8) -> D::Columns {
-        // SAFETY: the caller vouches for four bytes a lane.
-        unsafe { self.d.columns(w) }
-    }
-
-    #[inline(always)]
-    fn add(self, row: D::Row, columns: D::Columns, sum: D::Sum) -> D::Sum {
-        self.d.dot(row, columns, sum)
-    }
-}
-
 impl<D: Int8> Factors for Int8Factors<'_, D> {
     type Simd = D::Simd;
+    type Terms = Bytes<D>;
+
+    #[inline(always)]
+    fn terms(self) -> Bytes<D> {
+        Bytes(self.d)
+    }
 
     #[inline(always)]
     fn simd(self) -> D::Simd {

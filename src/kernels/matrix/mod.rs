@@ -13,7 +13,7 @@ use crate::kernels::simd::MOST_LANES;
 use crate::kernels::tile::Terms;
 use crate::kernels::{Activation, Isa};
 
-use float::{Bfloat16, Float16, FloatPanels, Single};
+use float::{FloatPanels, Half};
 use int8::Int8Panels;
 use product::Output;
 
@@ -129,9 +129,9 @@ impl Matrix {
         let (isa, bias) = (self.isa, self.bias.as_slice());
         let out = Output::new(out, m, self.n, activation);
         match &self.panels {
-            Panels::Float32(panels) => panels.apply::<Single>(isa, x, bias, &out),
-            Panels::Bfloat16(panels) => panels.apply::<Bfloat16>(isa, x, bias, &out),
-            Panels::Float16(panels) => panels.apply::<Float16>(isa, x, bias, &out),
+            Panels::Float32(panels) => panels.apply(isa, x, bias, &out),
+            Panels::Bfloat16(panels) => panels.apply(Half::Bfloat16, isa, x, bias, &out),
+            Panels::Float16(panels) => panels.apply(Half::Float16, isa, x, bias, &out),
             #[cfg(target_arch = "x86_64")]
             Panels::Bfloat16Pairs(panels) => panels.apply(isa, x, bias, &out),
             Panels::Int8(panels) => panels.apply(isa, x, bias, &out),
