@@ -1,6 +1,6 @@
 //! One benchmark per layer, at the sizes of all-MiniLM-L6-v2: `cargo bench --no-default-features`.
 //!
-//! `VOTIVE_ISA` picks the instruction set. Throughput is in multiply-adds (an element is one), or in bytes where memory is
+//! `VOTIVE_ISA` picks the instruction set, `VOTIVE_DTYPE` the type of the weights. Throughput is in multiply-adds (an element is one), or in bytes where memory is
 //! the limit, so that it can be set against what the machine can do. `encoder` counts tokens, and sets candle-transformers'
 //! BERT (all its threads) beside votive's (one).
 
@@ -12,7 +12,7 @@ use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use votive::config::SentenceTransformersConfig;
 use votive::hub::{ModelFolder, Origin, Weights};
-use votive::kernels::{Activation, Attention, Isa, LayerNorm, Mask, Matrix, Mlp, add_layer_norm, attention};
+use votive::kernels::{Activation, Attention, Dtype, Isa, LayerNorm, Mask, Matrix, Mlp, add_layer_norm, attention};
 use votive::models;
 use votive::nn::Body;
 use votive::text::{PackedBatch, Tokens};
@@ -25,11 +25,15 @@ fn numbers(count: usize) -> Vec<f32> {
     (0..count).map(|i| ((i * 7919) % 2003) as f32 / 1001.5 - 1.0).collect()
 }
 
+fn dtype() -> Dtype {
+    std::env::var("VOTIVE_DTYPE").map_or(Dtype::Float32, |name| Dtype::named(&name).unwrap())
+}
+
 fn products(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
     let mut group = c.benchmark_group("product");
     for (n, k) in [(3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE)] {
-        let matrix = Matrix::new(isa, &numbers(n * k), Some(&numbers(n)), n, k);
+        let matrix = Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k);
         for m in [1, 16, TOKENS] {
             let (x, mut out) = (numbers(m * k), vec![0.0; m * n]);
             group.throughput(Throughput::Elements((m * n * k) as u64));
@@ -46,7 +50,7 @@ fn mlp(c: &mut Criterion) {
     let mut group = c.benchmark_group("mlp");
     group.throughput(Throughput::Elements((2 * TOKENS * HIDDEN * WIDE) as u64));
     for (name, activation) in [("gelu", Activation::Gelu), ("relu", Activation::Relu)] {
-        let matrix = |n: usize, k: usize| Matrix::new(isa, &numbers(n * k), Some(&numbers(n)), n, k);
+        let matrix = |n: usize, k: usize| Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k);
         let mlp = Mlp::new(matrix(WIDE, HIDDEN), activation, matrix(HIDDEN, WIDE));
         group.bench_function(name, |b| b.iter(|| mlp.apply(black_box(&x), &mut out)));
     }
@@ -99,7 +103,7 @@ fn encoders(c: &mut Criterion) {
     let folder_of = ModelFolder::new(folder.path().to_owned(), Origin::Folder);
     let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().transformer;
     let weights = Weights::open(&folder_of, "").unwrap();
-    let body = Body::Cpu(Isa::active().unwrap());
+    let body = Body::Cpu { isa: Isa::active().unwrap(), dtype: dtype() };
     let votive = models::load(&folder_of, &transformer, &weights, &body).unwrap();
 
     let mut group = c.benchmark_group("encoder");

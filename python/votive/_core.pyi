@@ -101,6 +101,10 @@ class Embedder:
         """Where it was found: "folder", "cache", "hub" or "package", and the commit or the package's name."""
 
     @property
+    def dtype(self) -> str:
+        """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
+
+    @property
     def kernels(self) -> str:
         """The instruction set of the kernels, or "portable" for candle's operations."""
 

@@ -104,17 +104,7 @@ struct Job<'a> {
 
 impl Embedder {
     pub fn load(folder: ModelFolder, options: &LoadOptions) -> Result<Self> {
-        match options.dtype.as_str() {
-            "auto" | "float32" => {}
-            "float16" | "bfloat16" | "int8" => {
-                let message = format!("{:?} is not supported by this version; accepted: auto, float32", options.dtype);
-                return Err(Error::argument("dtype", message));
-            }
-            other => {
-                return Err(Error::argument("dtype", format!("{other:?} is not a type; accepted: auto, float32")));
-            }
-        }
-        let body = device::choose(&options.device)?;
+        let body = device::choose(&options.device, &options.dtype)?;
         let pool = Pool::new(options.num_threads)?;
         let config = SentenceTransformersConfig::read(&folder)?;
         let tokenizer = Tokenizer::load(&folder, &config.transformer)?;

@@ -7,6 +7,14 @@ use crate::kernels::simd::Simd;
 #[cfg(test)]
 const EXP_RELATIVE_ERROR: f64 = 1.5e-7;
 
+/// Largest relative error of [`exp2`] on [-126, 0].
+#[cfg(test)]
+const EXP2_RELATIVE_ERROR: f64 = 2e-7;
+
+/// Largest relative error of [`coarse_exp2`] on [-126, 0].
+#[cfg(test)]
+const COARSE_EXP2_RELATIVE_ERROR: f64 = 1.1e-4;
+
 /// Largest absolute error of [`erf`] anywhere.
 #[cfg(test)]
 const ERF_ERROR: f64 = 4e-7;
@@ -17,6 +25,13 @@ const TANH_ERROR: f64 = 3e-7;
 
 /// `(exp(r) - 1 - r) / r²` on [-ln(2)/2, ln(2)/2].
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454];
+
+/// `(2^r - 1) / r` on [-1/2, 1/2].
+const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
+const COARSE_EXP2: [f32; 3] = [0.693_282_9, 0.242_210_95, 0.055_008_93];
+
+/// Numbers this large have no bits for a fraction; those beside it have 22 for an integer.
+pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// `erf(z) / z` in powers of `2 z² / ERF_LIMIT² - 1`, for |z| <= ERF_LIMIT.
 const ERF: [f32; 15] = [
@@ -62,6 +77,28 @@ pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(p, s.pow2(n))
 }
 
+/// 2^x for x <= 0; nothing (or a denormal) below -126.5.
+#[inline(always)]
+pub(super) fn exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    exp2_by(s, x, EXP2)
+}
+
+/// [`exp2`] for weights that are rounded to eleven bits.
+#[inline(always)]
+pub(super) fn coarse_exp2<S: Simd>(s: S, x: S::F) -> S::F {
+    exp2_by(s, x, COARSE_EXP2)
+}
+
+#[inline(always)]
+fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
+    let x = s.max(x, s.splat(-127.0));
+    // Adding 1.5 * 2^23 leaves no bits for a fraction.
+    let n = s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND));
+    let r = s.sub(x, n);
+    let p = s.mul_add(polynomial(s, r, coefficients), r, s.splat(1.0));
+    s.scale2(p, n)
+}
+
 #[inline(always)]
 pub(super) fn erf<S: Simd>(s: S, z: S::F) -> S::F {
     let z = s.min(s.max(z, s.splat(-ERF_LIMIT)), s.splat(ERF_LIMIT));
@@ -96,6 +133,8 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Function {
         Exp,
+        Exp2,
+        CoarseExp2,
         Erf,
         Sigmoid,
         Tanh,
@@ -112,6 +151,8 @@ mod tests {
                     let x = s.load_first(chunk.as_ptr(), chunk.len(), 0.0);
                     let y = match self.function {
                         Function::Exp => exp(s, x),
+                        Function::Exp2 => exp2(s, x),
+                        Function::CoarseExp2 => coarse_exp2(s, x),
                         Function::Erf => erf(s, x),
                         Function::Sigmoid => sigmoid(s, x),
                         Function::Tanh => tanh(s, x),
@@ -160,6 +201,18 @@ mod tests {
     fn exp_far_out_is_zero_or_finite() {
         sample(Function::Exp, -1e4, -88.0, |isa, x, y| assert_eq!(y, 0.0, "{isa}: exp({x})"));
         sample(Function::Exp, 88.8, 1e4, |isa, x, y| assert!(y > 3e38 && y.is_finite(), "{isa}: exp({x}) = {y}"));
+    }
+
+    #[test]
+    fn exp2_is_within_its_bound() {
+        for (function, bound) in
+            [(Function::Exp2, EXP2_RELATIVE_ERROR), (Function::CoarseExp2, COARSE_EXP2_RELATIVE_ERROR)]
+        {
+            sample(function, -126.0, 0.0, |isa, x, y| {
+                assert!((y / x.exp2() - 1.0).abs() <= bound, "{isa}: exp2({x}) = {y}");
+            });
+            sample(function, -1e9, -126.5, |isa, x, y| assert!((0.0..2e-38).contains(&y), "{isa}: exp2({x}) = {y}"));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod attention;
 mod cpu;
 mod denormals;
 mod embedding;
+mod hadamard;
 mod isa;
 mod math;
 mod matrix;

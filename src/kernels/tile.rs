@@ -1,6 +1,6 @@
 //! The innermost product: a tile of `MR` rows by `NV` vectors of columns, held in registers over all of k.
 
-use crate::kernels::simd::Simd;
+use crate::kernels::simd::{Int8, Simd};
 
 /// What a tile multiplies and adds up: `GROUP` numbers of a row with as many of each column of a panel at a time.
 pub(super) trait Terms: Copy {
@@ -76,6 +76,84 @@ impl<S: Simd> Terms for Float<S> {
     #[inline(always)]
     fn add(self, row: S::F, columns: S::F, sum: S::F) -> S::F {
         self.0.mul_add(row, columns, sum)
+    }
+}
+
+/// Unsigned bytes times signed bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bytes<D>(pub(super) D);
+
+impl<D: Int8> Terms for Bytes<D> {
+    type X = u8;
+    type W = i8;
+    type Row = D::Row;
+    type Columns = D::Columns;
+    type Sum = D::Sum;
+
+    const GROUP: usize = 4;
+    const LANES: usize = <D::Simd as Simd>::LANES;
+    const ROWS: usize = D::ROWS;
+    const VECTORS: usize = Float::<D::Simd>::VECTORS;
+
+    #[inline(always)]
+    fn zero(self) -> D::Sum {
+        self.0.zero()
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: *const u8) -> D::Row {
+        // SAFETY: the caller vouches for four bytes.
+        unsafe { self.0.row(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, w: *const i8) -> D::Columns {
+        // SAFETY: the caller vouches for four bytes a lane.
+        unsafe { self.0.columns(w) }
+    }
+
+    #[inline(always)]
+    fn add(self, row: D::Row, columns: D::Columns, sum: D::Sum) -> D::Sum {
+        self.0.dot(row, columns, sum)
+    }
+}
+
+/// 16-bit integers times 16-bit integers.
+#[derive(Clone, Copy)]
+pub(super) struct Words<D>(pub(super) D);
+
+impl<D: Int8> Terms for Words<D> {
+    type X = i16;
+    type W = i16;
+    type Row = D::WordRow;
+    type Columns = D::WordColumns;
+    type Sum = D::WordSum;
+
+    const GROUP: usize = 2;
+    const LANES: usize = <D::Simd as Simd>::LANES;
+    const ROWS: usize = D::ROWS;
+    const VECTORS: usize = Float::<D::Simd>::VECTORS;
+
+    #[inline(always)]
+    fn zero(self) -> D::WordSum {
+        self.0.zero_words()
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: *const i16) -> D::WordRow {
+        // SAFETY: the caller vouches for two integers.
+        unsafe { self.0.word_row(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, w: *const i16) -> D::WordColumns {
+        // SAFETY: the caller vouches for two integers a lane.
+        unsafe { self.0.word_columns(w) }
+    }
+
+    #[inline(always)]
+    fn add(self, row: D::WordRow, columns: D::WordColumns, sum: D::WordSum) -> D::WordSum {
+        self.0.dot_words(row, columns, sum)
     }
 }
 

@@ -23,7 +23,7 @@ impl Norm {
         let weight = at.either(["weight", "gamma"], &[hidden])?;
         let bias = at.either(["bias", "beta"], &[hidden])?;
         Ok(match at.body() {
-            Body::Cpu(isa) => {
+            Body::Cpu { isa, .. } => {
                 Self::Cpu { isa: *isa, norm: LayerNorm::new(weight.into_owned(), bias.into_owned(), eps) }
             }
             // Norms stay in float32: half precision loses the variance.

@@ -3,32 +3,34 @@
 use candle_core::{D, DType, Device, Tensor};
 
 use crate::Result;
-use crate::kernels::{self, Isa, Mask};
+use crate::kernels::{self, Dtype, Isa, Mask};
 use crate::nn::{Body, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// Scaled dot-product attention; which token sees which is the layer's property, together with where texts end.
 pub struct Attention {
     shape: kernels::Attention,
-    isa: Option<Isa>,
+    kernels: Option<(Isa, Dtype)>,
 }
 
 impl Attention {
     /// `scale` multiplies the scores: `1 / sqrt(head_dim)` unless the model says otherwise.
     pub fn new(body: &Body, heads: usize, head_dim: usize, scale: f32, mask: Mask) -> Self {
-        let isa = match body {
-            Body::Cpu(isa) => Some(*isa),
+        let kernels = match body {
+            Body::Cpu { isa, dtype } => Some((*isa, *dtype)),
             Body::Portable { .. } => None,
         };
-        Self { shape: kernels::Attention { heads, head_dim, scale, mask }, isa }
+        Self { shape: kernels::Attention { heads, head_dim, scale, mask }, kernels }
     }
 
     /// `qkv [tokens, 3 * heads * head_dim]` (a token's queries, keys and values one after the other) to
     /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths.
     pub fn forward(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let hidden = self.shape.heads * self.shape.head_dim;
-        let run = || match self.isa {
-            Some(isa) => Ok(cpu::map(qkv, hidden, |qkv, out| kernels::attention(isa, &self.shape, qkv, offsets, out))?),
+        let run = || match self.kernels {
+            Some((isa, dtype)) => {
+                Ok(cpu::map(qkv, hidden, |qkv, out| kernels::attention(isa, dtype, &self.shape, qkv, offsets, out))?)
+            }
             None => self.portable(qkv, offsets),
         };
         stage(Stage::Attention, || self.work(offsets), run)
@@ -41,7 +43,11 @@ impl Attention {
         let pairs: usize = offsets.windows(2).map(|text| pairs((text[1] - text[0]) as usize)).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let hidden = heads * head_dim;
-        Work::multiply_adds(Arithmetic::Float32, 2 * pairs * hidden, 4 * tokens * 4 * hidden)
+        let arithmetic = match self.kernels {
+            Some((_, Dtype::Int8)) => Arithmetic::Int8,
+            _ => Arithmetic::Float32,
+        };
+        Work::multiply_adds(arithmetic, 2 * pairs * hidden, 4 * tokens * 4 * hidden)
     }
 
     /// One text after the other, each a rectangle of its own.

@@ -27,7 +27,7 @@ impl Embedding {
     pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         let values = tables.iter().map(|(at, rows)| at.values("weight", &[*rows, hidden]));
         let tables = match norm.body() {
-            Body::Cpu(_) => Tables::Cpu(values.map(|table| Ok(table?.into_owned())).collect::<Result<_>>()?),
+            Body::Cpu { .. } => Tables::Cpu(values.map(|table| Ok(table?.into_owned())).collect::<Result<_>>()?),
             Body::Portable { device, dtype } => Tables::Portable(
                 values
                     .zip(tables)

@@ -40,7 +40,7 @@ impl Linear {
 impl Product {
     fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
         let (device, dtype) = match parts[0].body() {
-            Body::Cpu(isa) => return Ok(Self::Cpu(Loader::matrix(*isa, parts, n, k, bias)?)),
+            Body::Cpu { isa, dtype } => return Ok(Self::Cpu(Loader::matrix(*isa, *dtype, parts, n, k, bias)?)),
             Body::Portable { device, dtype } => (device, *dtype),
         };
         let (mut weights, mut biases) = (Vec::new(), Vec::new());

@@ -6,15 +6,27 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
 use crate::hub::{Weight, Weights};
-use crate::kernels::{Isa, Matrix};
+use crate::kernels::{Dtype, Isa, Matrix};
 
 /// Which body the blocks of a model get.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// Kernels of this instruction set.
-    Cpu(Isa),
+    /// Kernels of this instruction set, matrices in `dtype`; everything else is float32.
+    Cpu { isa: Isa, dtype: Dtype },
     /// candle's operations, weights and activations in `dtype`.
     Portable { device: Device, dtype: DType },
+}
+
+impl Body {
+    /// Of the weights.
+    pub fn dtype_name(&self) -> &'static str {
+        match self {
+            Self::Cpu { dtype, .. } => dtype.name(),
+            Self::Portable { dtype: DType::F32, .. } => Dtype::Float32.name(),
+            Self::Portable { dtype: DType::BF16, .. } => Dtype::Bfloat16.name(),
+            Self::Portable { dtype, .. } => dtype.as_str(),
+        }
+    }
 }
 
 /// A place in a checkpoint: names are relative to `prefix`.
@@ -65,10 +77,10 @@ impl<'a> Loader<'a> {
     }
 
     /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other.
-    pub(super) fn matrix(isa: Isa, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
+    pub(super) fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let mut matrix = Matrix::zeroed(isa, crate::kernels::Dtype::Float32, parts.len() * n, k);
+        let mut matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
         for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             matrix.set_rows(i * n, &weight.to_f32()?, bias.as_deref());

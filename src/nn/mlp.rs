@@ -17,9 +17,9 @@ impl Mlp {
     /// `up` has `weight [wide, hidden]`, `down` has `weight [hidden, wide]`; both have a bias.
     pub fn load(up: Loader, down: Loader, hidden: usize, wide: usize, activation: Activation) -> Result<Self> {
         Ok(match up.body() {
-            Body::Cpu(isa) => {
-                let up = Loader::matrix(*isa, &[up], wide, hidden, true)?;
-                let down = Loader::matrix(*isa, &[down], hidden, wide, true)?;
+            Body::Cpu { isa, dtype } => {
+                let up = Loader::matrix(*isa, *dtype, &[up], wide, hidden, true)?;
+                let down = Loader::matrix(*isa, *dtype, &[down], hidden, wide, true)?;
                 Self::Cpu { mlp: kernels::Mlp::new(up, activation, down), hidden }
             }
             Body::Portable { .. } => Self::Portable {

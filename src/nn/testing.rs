@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
 use crate::hub::{ModelFolder, Origin, Weights};
-use crate::kernels::Isa;
+use crate::kernels::{Dtype, Isa};
 use crate::nn::{Body, Loader};
 
 /// Largest difference between bodies: rounding of sums of some 70 products of about 1.
@@ -53,7 +53,7 @@ pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loade
     let (shape, expected) = run(Body::Portable { device: Device::Cpu, dtype: DType::F32 });
     assert!(expected.iter().any(|&x| x != 0.0));
     for isa in Isa::available() {
-        let (dims, values) = run(Body::Cpu(isa));
+        let (dims, values) = run(Body::Cpu { isa, dtype: Dtype::Float32 });
         assert_eq!(dims, shape);
         for (a, b) in values.iter().zip(&expected) {
             assert!((a - b).abs() <= DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());

@@ -2,7 +2,7 @@
 
 use crate::config::DenseConfig;
 use crate::hub::{ModelFolder, Weights, inside};
-use crate::kernels::{Activation, Matrix};
+use crate::kernels::{Activation, Dtype, Matrix};
 use crate::{Error, Result};
 
 /// `activation(x · weightᵀ + bias)`, plus the residual where there is one.
@@ -60,7 +60,7 @@ impl Dense {
         let matrix = |weight: &str, bias: Option<&str>| {
             let weight = weights.get(weight, &[n, k])?.to_f32()?;
             let bias = bias.map(|name| weights.get(name, &[n])?.to_f32()).transpose()?;
-            Ok::<_, Error>(Matrix::new(isa, crate::kernels::Dtype::Float32, &weight, bias.as_deref(), n, k))
+            Ok::<_, Error>(Matrix::new(isa, Dtype::Float32, &weight, bias.as_deref(), n, k))
         };
         let residual = match config.residual {
             false => Residual::None,

@@ -130,9 +130,14 @@ impl Embedder {
     #[getter]
     fn kernels(&self) -> &'static str {
         match self.0.body() {
-            Body::Cpu(isa) => isa.name(),
+            Body::Cpu { isa, .. } => isa.name(),
             Body::Portable { .. } => "portable",
         }
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.body().dtype_name()
     }
 
     /// Rows of `out`, or of a new array, are the embeddings of `sentences`; `start` is the position of the first in messages.

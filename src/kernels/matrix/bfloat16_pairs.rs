@@ -23,7 +23,7 @@ pub(super) struct Bfloat16Pairs {
 
 impl Bfloat16Pairs {
     pub(super) fn zeroed(n: usize, k: usize) -> Self {
-        let layout = Layout::of::<PairFactors>(n, k);
+        let layout = Layout::of::<Pairs>(n, k);
         Self { layout, k, panels: Aligned::zeroed(layout.len()) }
     }
 
@@ -82,6 +82,10 @@ impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for Product<'_, M> {
     }
 }
 
+/// Pairs of bfloat16 times pairs of bfloat16.
+#[derive(Clone, Copy)]
+struct Pairs(Bf16);
+
 #[derive(Clone, Copy)]
 struct PairFactors<'a> {
     d: Bf16,
@@ -92,7 +96,7 @@ struct PairFactors<'a> {
     bias: &'a [f32],
 }
 
-impl Terms for PairFactors<'_> {
+impl Terms for Pairs {
     type X = u16;
     type W = u16;
     type Row = __m512i;
@@ -106,29 +110,35 @@ impl Terms for PairFactors<'_> {
 
     #[inline(always)]
     fn zero(self) -> __m512 {
-        self.d.simd().splat(0.0)
+        self.0.simd().splat(0.0)
     }
 
     #[inline(always)]
     unsafe fn row(self, x: *const u16) -> __m512i {
         // SAFETY: the caller vouches for two numbers.
-        unsafe { self.d.row(x) }
+        unsafe { self.0.row(x) }
     }
 
     #[inline(always)]
     unsafe fn columns(self, w: *const u16) -> __m512i {
         // SAFETY: the caller vouches for 32 numbers.
-        unsafe { self.d.columns(w) }
+        unsafe { self.0.columns(w) }
     }
 
     #[inline(always)]
     fn add(self, row: __m512i, columns: __m512i, sum: __m512) -> __m512 {
-        self.d.dot(row, columns, sum)
+        self.0.dot(row, columns, sum)
     }
 }
 
 impl Factors for PairFactors<'_> {
     type Simd = Avx512;
+    type Terms = Pairs;
+
+    #[inline(always)]
+    fn terms(self) -> Pairs {
+        Pairs(self.d)
+    }
 
     #[inline(always)]
     fn simd(self) -> Avx512 {

@@ -1,4 +1,5 @@
-//! Weights in int8 with a scale for each output channel, multiplied with rows that are quantized as they come.
+//! Weights in int8 with a scale for each output channel, multiplied with rows that are quantized as they come; both are
+//! rotated before.
 //!
 //! A row is `x ≈ scale * q + low` with bytes q: nothing is clipped and both ends are met. With `w ≈ weight_scale * v`,
 //! `x · w = weight_scale * (scale * Σ q v + low * Σ v)`, where only the first sum depends on the row.
@@ -9,8 +10,9 @@ use super::Layout;
 use super::product::{Factors, Output, multiply};
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
+use crate::kernels::hadamard::{Rotate, rotate, span};
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
-use crate::kernels::tile::{Float, Terms};
+use crate::kernels::tile::Bytes;
 
 /// Panels of `[k / 4, width, 4]`.
 pub(super) struct Int8Panels {
@@ -36,7 +38,12 @@ impl Int8Panels {
         }
     }
 
-    pub(super) fn set_row(&mut self, row: usize, values: &[f32]) {
+    pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32]) {
+        let mut rotated = vec![0.0; self.k];
+        isa.run(Rotate { x: values, out: &mut rotated });
+        let share = 1.0 / span(self.k) as f32;
+        rotated.iter_mut().for_each(|x| *x *= share);
+        let values = rotated;
         let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
         let scale = largest / 127.0;
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
@@ -52,7 +59,8 @@ impl Int8Panels {
         let (m, stride) = (out.m(), k.next_multiple_of(MOST_LANES));
         scratch(m * stride, |rows: &mut [u8]| {
             scratch(m, |ranges: &mut [RowRange]| {
-                isa.run_int8(Quantize { x, k: *k, rows, stride, ranges });
+                // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
+                scratch(*k, |rotated| isa.run_int8(Quantize { x, k: *k, rotated, rows, stride, ranges }));
                 let packed = Packed {
                     layout: *layout,
                     panels: panels.as_slice(),
@@ -79,7 +87,7 @@ impl Int8Operation for LayoutOf {
 
     #[inline(always)]
     fn run<D: Int8>(self, _: D) -> Layout {
-        Layout::of::<Int8Factors<D>>(self.n, self.k)
+        Layout::of::<Bytes<D>>(self.n, self.k)
     }
 }
 
@@ -91,10 +99,12 @@ struct RowRange {
     low: f32,
 }
 
-/// `x [m, k]` to bytes `rows [m, stride]` and their `ranges [m]`.
+/// `x [m, k]`, rotated, to bytes `rows [m, stride]` and their `ranges [m]`.
 struct Quantize<'a> {
     x: &'a [f32],
     k: usize,
+    /// `[k]`
+    rotated: &'a mut [f32],
     rows: &'a mut [u8],
     stride: usize,
     ranges: &'a mut [RowRange],
@@ -107,7 +117,8 @@ impl Int8Operation for Quantize<'_> {
     fn run<D: Int8>(self, d: D) {
         let rows = self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride));
         for ((x, row), range) in rows.zip(self.ranges) {
-            *range = quantize_row(d, x, row);
+            rotate(d.simd(), x, self.rotated);
+            *range = quantize_row(d, self.rotated, row);
         }
     }
 }
@@ -175,43 +186,14 @@ struct Int8Factors<'a, D> {
     packed: Packed<'a>,
 }
 
-impl<D: Int8> Terms for Int8Factors<'_, D> {
-    type X = u8;
-    type W = i8;
-    type Row = D::Row;
-    type Columns = D::Columns;
-    type Sum = D::Sum;
-
-    const GROUP: usize = 4;
-    const LANES: usize = <D::Simd as Simd>::LANES;
-    const ROWS: usize = D::ROWS;
-    const VECTORS: usize = Float::<D::Simd>::VECTORS;
-
-    #[inline(always)]
-    fn zero(self) -> D::Sum {
-        self.d.zero()
-    }
-
-    #[inline(always)]
-    unsafe fn row(self, x: *const u8) -> D::Row {
-        // SAFETY: the caller vouches for four bytes.
-        unsafe { self.d.row(x) }
-    }
-
-    #[inline(always)]
-    unsafe fn columns(self, w: *const i8) -> D::Columns {
-        // SAFETY: the caller vouches for four bytes a lane.
-        unsafe { self.d.columns(w) }
-    }
-
-    #[inline(always)]
-    fn add(self, row: D::Row, columns: D::Columns, sum: D::Sum) -> D::Sum {
-        self.d.dot(row, columns, sum)
-    }
-}
-
 impl<D: Int8> Factors for Int8Factors<'_, D> {
     type Simd = D::Simd;
+    type Terms = Bytes<D>;
+
+    #[inline(always)]
+    fn terms(self) -> Bytes<D> {
+        Bytes(self.d)
+    }
 
     #[inline(always)]
     fn simd(self) -> D::Simd {

@@ -14,7 +14,7 @@ use crate::kernels::tile::Terms;
 use crate::kernels::{Activation, Isa};
 use crate::profile::{Arithmetic, Work};
 
-use float::{Bfloat16, Float16, FloatPanels, Single};
+use float::{FloatPanels, Half};
 use int8::Int8Panels;
 use product::Output;
 
@@ -29,6 +29,23 @@ pub enum Dtype {
     Float16,
     /// int8 per output channel, with rows of the input quantized as they come.
     Int8,
+}
+
+impl Dtype {
+    const NAMES: [(&str, Dtype); 4] = [
+        ("float32", Dtype::Float32),
+        ("bfloat16", Dtype::Bfloat16),
+        ("float16", Dtype::Float16),
+        ("int8", Dtype::Int8),
+    ];
+
+    pub fn named(name: &str) -> Option<Dtype> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, dtype)| dtype)
+    }
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// `y = activation(x · weightᵀ + bias)` with `weight [n, k]`, as `torch.nn.Linear` stores it.
@@ -87,7 +104,7 @@ impl Matrix {
                 Panels::Float16(panels) => panels.set_row(row, values, |x| f16::from_f32(x).to_bits()),
                 #[cfg(target_arch = "x86_64")]
                 Panels::Bfloat16Pairs(panels) => panels.set_row(row, values),
-                Panels::Int8(panels) => panels.set_row(row, values),
+                Panels::Int8(panels) => panels.set_row(self.isa, row, values),
             }
         }
         if let Some(bias) = bias {
@@ -126,9 +143,9 @@ impl Matrix {
         let (isa, bias) = (self.isa, self.bias.as_slice());
         let out = Output::new(out, m, self.n, activation);
         match &self.panels {
-            Panels::Float32(panels) => panels.apply::<Single>(isa, x, bias, &out),
-            Panels::Bfloat16(panels) => panels.apply::<Bfloat16>(isa, x, bias, &out),
-            Panels::Float16(panels) => panels.apply::<Float16>(isa, x, bias, &out),
+            Panels::Float32(panels) => panels.apply(isa, x, bias, &out),
+            Panels::Bfloat16(panels) => panels.apply(Half::Bfloat16, isa, x, bias, &out),
+            Panels::Float16(panels) => panels.apply(Half::Float16, isa, x, bias, &out),
             #[cfg(target_arch = "x86_64")]
             Panels::Bfloat16Pairs(panels) => panels.apply(isa, x, bias, &out),
             Panels::Int8(panels) => panels.apply(isa, x, bias, &out),

@@ -40,8 +40,11 @@ impl<'a> Output<'a> {
 }
 
 /// Rows and a packed matrix, ready to be multiplied.
-pub(super) trait Factors: Terms {
+pub(super) trait Factors: Copy {
     type Simd: Simd;
+    type Terms: Terms;
+
+    fn terms(self) -> Self::Terms;
 
     fn simd(self) -> Self::Simd;
 
@@ -49,16 +52,16 @@ pub(super) trait Factors: Terms {
     fn groups(self) -> usize;
 
     /// The rows of x, and how many numbers they are apart.
-    fn rows(self) -> (*const Self::X, usize);
+    fn rows(self) -> (*const <Self::Terms as Terms>::X, usize);
 
     /// The panel that starts at `column`.
-    fn panel(self, column: usize) -> *const Self::W;
+    fn panel(self, column: usize) -> *const <Self::Terms as Terms>::W;
 
     /// A vector of the result, before the activation: columns from `column` on of `row`.
     ///
     /// # Safety
     /// `row` is one of x's and `column` starts a vector of the matrix'.
-    unsafe fn finish(self, sum: Self::Sum, row: usize, column: usize) -> <Self::Simd as Simd>::F;
+    unsafe fn finish(self, sum: <Self::Terms as Terms>::Sum, row: usize, column: usize) -> <Self::Simd as Simd>::F;
 }
 
 /// Computes the columns of some panels of the output.
@@ -68,13 +71,13 @@ pub(super) trait Factors: Terms {
 #[inline(always)]
 pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &Output, panels: Range<usize>) {
     let (_, lda) = factors.rows();
-    let block = (BLOCK_BYTES / (lda * size_of::<P::X>())).max(P::ROWS);
+    let block = (BLOCK_BYTES / (lda * size_of::<<P::Terms as Terms>::X>())).max(P::Terms::ROWS);
     for block_start in (0..out.m).step_by(block) {
         let rows = block.min(out.m - block_start);
-        let tiles = rows.div_ceil(P::ROWS);
+        let tiles = rows.div_ceil(P::Terms::ROWS);
         for panel in panels.clone() {
-            let column = panel * P::WIDTH;
-            let columns = column..out.n.min(column + P::WIDTH);
+            let column = panel * P::Terms::WIDTH;
+            let columns = column..out.n.min(column + P::Terms::WIDTH);
             for i in 0..tiles {
                 // Of about the same size, since a tile of one row computes no faster than one of two.
                 let rows = block_start + rows * i / tiles..block_start + rows * (i + 1) / tiles;
@@ -96,14 +99,14 @@ unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, col
     unsafe {
         let (a, b) = (x.add(rows.start * lda), factors.panel(columns.start));
         let to = out.start.add(rows.start * out.n + columns.start);
-        with_tile!(P, rows.len(), count.div_ceil(P::LANES), MR, NV => {
-            let sums = tile::<P, MR, NV>(factors, factors.groups(), (a, lda), (b, NV * P::LANES * P::GROUP));
+        with_tile!(P::Terms, rows.len(), count.div_ceil(P::Terms::LANES), MR, NV => {
+            let sums = tile::<P::Terms, MR, NV>(factors.terms(), factors.groups(), (a, lda), (b, NV * P::Terms::LANES * P::Terms::GROUP));
             for (i, row) in sums.iter().enumerate() {
                 for (j, &sum) in row.iter().enumerate() {
-                    let y = factors.finish(sum, rows.start + i, columns.start + j * P::LANES);
-                    let to = to.add(i * out.n + j * P::LANES);
-                    match count - j * P::LANES {
-                        left if left >= P::LANES => s.store(to, y),
+                    let y = factors.finish(sum, rows.start + i, columns.start + j * P::Terms::LANES);
+                    let to = to.add(i * out.n + j * P::Terms::LANES);
+                    match count - j * P::Terms::LANES {
+                        left if left >= P::Terms::LANES => s.store(to, y),
                         left => s.store_first(to, y, left),
                     }
                 }

@@ -219,3 +219,19 @@ fn stacked_rows_equal_separate_matrices() {
         assert_eq!(worst(&whole, &stacked), 0.0);
     }
 }
+
+#[test]
+fn int8_stands_channels_that_are_far_larger_than_others() {
+    let (m, n, k) = (5, 48, 384);
+    let (mut x, weight) = (numbers(m * k, 1), numbers(n * k, 2));
+    x.chunks_mut(k).for_each(|row| (row[7], row[200]) = (40.0, -25.0));
+    let mut expected = vec![0.0; m * n];
+    for isa in Isa::available() {
+        Matrix::new(isa, Dtype::Float32, &weight, None, n, k).apply(&x, Activation::Identity, &mut expected);
+        let mut out = vec![f32::NAN; m * n];
+        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).apply(&x, Activation::Identity, &mut out);
+        let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
+        let error = square(&mut expected.iter().zip(&out).map(|(a, b)| a - b)) / square(&mut expected.iter().copied());
+        assert!(error.sqrt() < 0.012, "{}: off by {} of the result", isa.name(), error.sqrt());
+    }
+}

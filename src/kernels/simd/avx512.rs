@@ -122,6 +122,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn scale2(self, x: __m512, n: __m512) -> __m512 {
+        intrinsic!(_mm512_scalef_ps(x, n))
+    }
+
+    #[inline(always)]
     fn sum(self, x: __m512) -> f32 {
         intrinsic!(_mm512_reduce_add_ps(x))
     }

@@ -43,6 +43,41 @@ pub(crate) trait Int8: Copy {
     /// The sums, each rounded once.
     fn floats(self, sum: Self::Sum) -> <Self::Simd as Simd>::F;
 
+    /// Sums of products of 16-bit integers.
+    type WordSum: Copy;
+    /// Two 16-bit integers, in every lane.
+    type WordRow: Copy;
+    /// Two 16-bit integers for each lane.
+    type WordColumns: Copy;
+
+    fn zero_words(self) -> Self::WordSum;
+
+    /// # Safety
+    /// `from` is valid for reads of two integers.
+    unsafe fn word_row(self, from: *const i16) -> Self::WordRow;
+
+    /// # Safety
+    /// `from` is valid for reads of two integers for each lane.
+    unsafe fn word_columns(self, from: *const i16) -> Self::WordColumns;
+
+    /// `sum` plus the products of two integers with two integers, in each lane.
+    fn dot_words(self, row: Self::WordRow, columns: Self::WordColumns, sum: Self::WordSum) -> Self::WordSum;
+
+    /// The sums, each rounded once.
+    fn word_floats(self, sum: Self::WordSum) -> <Self::Simd as Simd>::F;
+
+    /// Writes a 16-bit integer for each lane. The numbers are integers, and [`ROUND`](crate::kernels::math::ROUND) was added.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` integers.
+    unsafe fn store_words(self, to: *mut i16, x: <Self::Simd as Simd>::F);
+
+    /// As `store_words`, of each lane first the integer of `a` and then that of `b`.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of two integers for each lane.
+    unsafe fn store_word_pairs(self, to: *mut i16, a: <Self::Simd as Simd>::F, b: <Self::Simd as Simd>::F);
+
     /// Writes a byte for each lane: to the nearest integer, at least 0 and at most 255, XOR `FLIP`.
     ///
     /// # Safety
@@ -100,5 +135,52 @@ impl Int8 for Scalar {
     unsafe fn store_bytes(self, to: *mut u8, x: [f32; 4]) {
         // SAFETY: the caller vouches for four bytes. The cast saturates.
         unsafe { to.cast::<[u8; 4]>().write(self.round(x).map(|x| x as u8)) }
+    }
+
+    type WordSum = [i32; 4];
+    type WordRow = [i16; 2];
+    type WordColumns = [[i16; 2]; 4];
+
+    #[inline(always)]
+    fn zero_words(self) -> [i32; 4] {
+        [0; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> [i16; 2] {
+        // SAFETY: the caller vouches for two integers.
+        unsafe { from.cast::<[i16; 2]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> [[i16; 2]; 4] {
+        // SAFETY: the caller vouches for eight integers.
+        unsafe { from.cast::<[[i16; 2]; 4]>().read() }
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: [i16; 2], columns: [[i16; 2]; 4], mut sum: [i32; 4]) -> [i32; 4] {
+        for (sum, column) in sum.iter_mut().zip(columns) {
+            *sum += i32::from(row[0]) * i32::from(column[0]) + i32::from(row[1]) * i32::from(column[1]);
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: [i32; 4]) -> [f32; 4] {
+        sum.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: [f32; 4]) {
+        // SAFETY: the caller vouches for four integers.
+        unsafe { to.cast::<[i16; 4]>().write(x.map(|x| x.to_bits() as i16)) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: [f32; 4], b: [f32; 4]) {
+        let pair = |i: usize| [a[i].to_bits() as i16, b[i].to_bits() as i16];
+        // SAFETY: the caller vouches for eight integers.
+        unsafe { to.cast::<[[i16; 2]; 4]>().write([pair(0), pair(1), pair(2), pair(3)]) }
     }
 }

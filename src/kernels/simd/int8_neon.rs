@@ -81,4 +81,47 @@ impl Int8 for Neon {
     unsafe fn store_bytes(self, to: *mut u8, x: float32x4_t) {
         intrinsic!(store_4(to, x, 0x8080_8080))
     }
+
+    /// Of columns 0 and 1, and of 2 and 3, the products with the first and the second integer.
+    type WordSum = [int32x4_t; 2];
+    type WordRow = int16x8_t;
+    type WordColumns = int16x8_t;
+
+    #[inline(always)]
+    fn zero_words(self) -> [int32x4_t; 2] {
+        intrinsic!([vdupq_n_s32(0); 2])
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> int16x8_t {
+        intrinsic!(vreinterpretq_s16_u32(vdupq_n_u32(from.cast::<u32>().read_unaligned())))
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> int16x8_t {
+        intrinsic!(vld1q_s16(from))
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: int16x8_t, columns: int16x8_t, sum: [int32x4_t; 2]) -> [int32x4_t; 2] {
+        intrinsic!([vmlal_s16(sum[0], vget_low_s16(row), vget_low_s16(columns)), vmlal_high_s16(sum[1], row, columns),])
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: [int32x4_t; 2]) -> float32x4_t {
+        intrinsic!(vcvtq_f32_s32(vpaddq_s32(sum[0], sum[1])))
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: float32x4_t) {
+        intrinsic!(vst1_s16(to, vmovn_s32(vreinterpretq_s32_f32(x))))
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: float32x4_t, b: float32x4_t) {
+        intrinsic!({
+            let (a, b) = (vmovn_s32(vreinterpretq_s32_f32(a)), vmovn_s32(vreinterpretq_s32_f32(b)));
+            vst1q_s16(to, vcombine_s16(vzip1_s16(a, b), vzip2_s16(a, b)));
+        })
+    }
 }

@@ -75,6 +75,82 @@ unsafe fn store_16(to: *mut u8, x: __m512) {
     })
 }
 
+/// Eight 16-bit integers, the low halves of eight lanes.
+#[inline(always)]
+unsafe fn store_words_8(to: *mut i16, x: __m256) {
+    intrinsic!({
+        let low = _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0xFFFF));
+        let words = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
+        _mm_storeu_si128(to.cast(), words);
+    })
+}
+
+/// The low halves of eight lanes of `a`, each before that of `b`.
+#[inline(always)]
+unsafe fn store_word_pairs_8(to: *mut i16, a: __m256, b: __m256) {
+    intrinsic!({
+        let low = _mm256_and_si256(_mm256_castps_si256(a), _mm256_set1_epi32(0xFFFF));
+        let high = _mm256_slli_epi32::<16>(_mm256_castps_si256(b));
+        _mm256_storeu_si256(to.cast(), _mm256_or_si256(low, high));
+    })
+}
+
+/// Sixteen 16-bit integers, the low halves of sixteen lanes.
+#[inline(always)]
+unsafe fn store_words_16(to: *mut i16, x: __m512) {
+    intrinsic!(_mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(_mm512_castps_si512(x))))
+}
+
+/// The low halves of sixteen lanes of `a`, each before that of `b`.
+#[inline(always)]
+unsafe fn store_word_pairs_16(to: *mut i16, a: __m512, b: __m512) {
+    intrinsic!({
+        let low = _mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0xFFFF));
+        let high = _mm512_slli_epi32::<16>(_mm512_castps_si512(b));
+        _mm512_storeu_si512(to.cast(), _mm512_or_si512(low, high));
+    })
+}
+
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dpwssd_512(mut sum: __m512i, row: __m512i, columns: __m512i) -> __m512i {
+    // SAFETY: computes in registers alone; the caller vouches for the features.
+    unsafe {
+        std::arch::asm!(
+            "vpdpwssd {sum}, {row}, {columns}",
+            sum = inout(zmm_reg) sum,
+            row = in(zmm_reg) row,
+            columns = in(zmm_reg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn dpwssd_256(mut sum: __m256i, row: __m256i, columns: __m256i) -> __m256i {
+    // SAFETY: computes in registers alone; the caller vouches for the features.
+    unsafe {
+        std::arch::asm!(
+            "{{vex}} vpdpwssd {sum}, {row}, {columns}",
+            sum = inout(ymm_reg) sum,
+            row = in(ymm_reg) row,
+            columns = in(ymm_reg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+#[inline(always)]
+unsafe fn two(from: *const i16) -> i32 {
+    // SAFETY: the caller vouches for two integers.
+    unsafe { from.cast::<i32>().read_unaligned() }
+}
+
 #[inline(always)]
 unsafe fn four(from: *const u8) -> i32 {
     // SAFETY: the caller vouches for four bytes.
@@ -136,6 +212,45 @@ impl Int8 for Avx2 {
     unsafe fn store_bytes(self, to: *mut u8, x: __m256) {
         intrinsic!(store_8(to, x))
     }
+
+    type WordSum = __m256i;
+    type WordRow = __m256i;
+    type WordColumns = __m256i;
+
+    #[inline(always)]
+    fn zero_words(self) -> __m256i {
+        intrinsic!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> __m256i {
+        intrinsic!(_mm256_set1_epi32(two(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> __m256i {
+        intrinsic!(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
+        intrinsic!(_mm256_add_epi32(sum, _mm256_madd_epi16(row, columns)))
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: __m256i) -> __m256 {
+        intrinsic!(_mm256_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: __m256) {
+        intrinsic!(store_words_8(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: __m256, b: __m256) {
+        intrinsic!(store_word_pairs_8(to, a, b))
+    }
 }
 
 impl Int8 for AvxVnni {
@@ -180,6 +295,45 @@ impl Int8 for AvxVnni {
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, x: __m256) {
         intrinsic!(store_8(to, x))
+    }
+
+    type WordSum = __m256i;
+    type WordRow = __m256i;
+    type WordColumns = __m256i;
+
+    #[inline(always)]
+    fn zero_words(self) -> __m256i {
+        intrinsic!(_mm256_setzero_si256())
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> __m256i {
+        intrinsic!(_mm256_set1_epi32(two(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> __m256i {
+        intrinsic!(_mm256_loadu_si256(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
+        intrinsic!(dpwssd_256(sum, row, columns))
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: __m256i) -> __m256 {
+        intrinsic!(_mm256_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: __m256) {
+        intrinsic!(store_words_8(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: __m256, b: __m256) {
+        intrinsic!(store_word_pairs_8(to, a, b))
     }
 }
 
@@ -242,6 +396,45 @@ impl Int8 for Avx512 {
     unsafe fn store_bytes(self, to: *mut u8, x: __m512) {
         intrinsic!(store_16(to, x))
     }
+
+    type WordSum = __m512i;
+    type WordRow = __m512i;
+    type WordColumns = __m512i;
+
+    #[inline(always)]
+    fn zero_words(self) -> __m512i {
+        intrinsic!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> __m512i {
+        intrinsic!(_mm512_set1_epi32(two(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> __m512i {
+        intrinsic!(_mm512_loadu_si512(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
+        intrinsic!(_mm512_add_epi32(sum, _mm512_madd_epi16(row, columns)))
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: __m512i) -> __m512 {
+        intrinsic!(_mm512_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: __m512) {
+        intrinsic!(store_words_16(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: __m512, b: __m512) {
+        intrinsic!(store_word_pairs_16(to, a, b))
+    }
 }
 
 impl Int8 for Vnni {
@@ -286,5 +479,44 @@ impl Int8 for Vnni {
     #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, x: __m512) {
         intrinsic!(store_16(to, x))
+    }
+
+    type WordSum = __m512i;
+    type WordRow = __m512i;
+    type WordColumns = __m512i;
+
+    #[inline(always)]
+    fn zero_words(self) -> __m512i {
+        intrinsic!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    unsafe fn word_row(self, from: *const i16) -> __m512i {
+        intrinsic!(_mm512_set1_epi32(two(from)))
+    }
+
+    #[inline(always)]
+    unsafe fn word_columns(self, from: *const i16) -> __m512i {
+        intrinsic!(_mm512_loadu_si512(from.cast()))
+    }
+
+    #[inline(always)]
+    fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
+        intrinsic!(dpwssd_512(sum, row, columns))
+    }
+
+    #[inline(always)]
+    fn word_floats(self, sum: __m512i) -> __m512 {
+        intrinsic!(_mm512_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn store_words(self, to: *mut i16, x: __m512) {
+        intrinsic!(store_words_16(to, x))
+    }
+
+    #[inline(always)]
+    unsafe fn store_word_pairs(self, to: *mut i16, a: __m512, b: __m512) {
+        intrinsic!(store_word_pairs_16(to, a, b))
     }
 }

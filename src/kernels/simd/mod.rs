@@ -78,6 +78,12 @@ pub(crate) trait Simd: Copy {
     /// `2^n` for an integer-valued `n` in -127..=127; -127 gives 0.
     fn pow2(self, n: Self::F) -> Self::F;
 
+    /// `x * 2^n` for an integer-valued `n` in -127..=0; for -127 it may be 0.
+    #[inline(always)]
+    fn scale2(self, x: Self::F, n: Self::F) -> Self::F {
+        self.mul(x, self.pow2(n))
+    }
+
     /// The sum of all lanes, always in the same order.
     fn sum(self, x: Self::F) -> f32;
 

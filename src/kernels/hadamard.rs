@@ -1,0 +1,133 @@
+//! Rotating rows before they are quantized, so that no channel is far larger than the others.
+//!
+//! A layer's weights multiply the same few channels with large numbers for every text, and one scale for a whole row then leaves
+//! the others few steps. A Hadamard transform (as QuaRot's, Ashkboos et al. 2024) spreads them over many channels; applied to rows
+//! and weights alike it leaves their product as it was, and needs no data to be fitted to.
+
+use crate::kernels::simd::{Operation, Simd};
+
+/// Channels that are never mixed with each other, so that vectors of every set are added whole.
+const UNIT: usize = 16;
+
+/// More would be slower and mix no better.
+const MOST: usize = 64;
+
+/// How many units are mixed in rows of `k`: the largest power of two that divides them all; 1 leaves rows as they are.
+pub(super) fn span(k: usize) -> usize {
+    match k % UNIT {
+        0 => 1 << (k / UNIT).trailing_zeros().min(MOST.ilog2()),
+        _ => 1,
+    }
+}
+
+/// The transform of `x [k]`, not scaled: twice of it is `span` times x.
+#[inline(always)]
+pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "x and out are [k]");
+    let span = span(x.len());
+    let mut from = x.as_ptr();
+    let mut distance = 1;
+    if span == 1 {
+        out.copy_from_slice(x);
+    }
+    while distance < span {
+        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT divides k.
+        let radix = unsafe {
+            match span / distance {
+                2 => pass::<S, 2>(s, from, out, distance),
+                4 => pass::<S, 4>(s, from, out, distance),
+                _ => pass::<S, 8>(s, from, out, distance),
+            }
+        };
+        distance *= radix;
+        from = out.as_ptr();
+    }
+}
+
+/// All sums and differences of `RADIX` units that are `distance` units apart.
+///
+/// # Safety
+/// `from` is valid for reads of as many numbers as `to` has, and may be the same; they are a multiple of
+/// `RADIX * distance * UNIT`.
+#[inline(always)]
+unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f32], distance: usize) -> usize {
+    let apart = distance * UNIT;
+    for block in (0..to.len()).step_by(RADIX * apart) {
+        for i in (block..block + apart).step_by(S::LANES) {
+            // SAFETY: i + (RADIX - 1) * apart starts LANES numbers, since LANES divides UNIT.
+            unsafe {
+                let mut units = [s.splat(0.0); RADIX];
+                for (r, unit) in units.iter_mut().enumerate() {
+                    *unit = s.load(from.add(i + r * apart));
+                }
+                let mut half = 1;
+                while half < RADIX {
+                    let mut r = 0;
+                    while r < RADIX {
+                        if r & half == 0 {
+                            let (a, b) = (units[r], units[r + half]);
+                            (units[r], units[r + half]) = (s.add(a, b), s.sub(a, b));
+                        }
+                        r += 1;
+                    }
+                    half *= 2;
+                }
+                for (r, &unit) in units.iter().enumerate() {
+                    s.store(to.as_mut_ptr().add(i + r * apart), unit);
+                }
+            }
+        }
+    }
+    RADIX
+}
+
+/// `x [k]` to `out [k]`.
+pub(super) struct Rotate<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+impl Operation for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        rotate(s, self.x, self.out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Isa;
+    use crate::kernels::testing::numbers;
+
+    #[test]
+    fn spans_divide_the_width() {
+        assert_eq!([1, 15, 16, 32, 312, 384, 768, 1536, 3072, 4096].map(span), [1, 1, 1, 2, 1, 8, 16, 32, 64, 64]);
+    }
+
+    #[test]
+    fn it_is_the_hadamard_matrix_on_every_set() {
+        for isa in Isa::available() {
+            for k in [16, 17, 32, 64, 96, 128, 256, 384, 512, 1024] {
+                let (x, mut out, span) = (numbers(k, 1), vec![f32::NAN; k], span(k));
+                isa.run(Rotate { x: &x, out: &mut out });
+                for (i, y) in out.iter().enumerate() {
+                    let unit = i / UNIT;
+                    let expected: f32 = match span {
+                        1 => x[i],
+                        // Row r of the matrix has the sign of the parity of r & c in column c.
+                        _ => (0..span)
+                            .map(|c| {
+                                let sign = if (unit % span & c).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                                sign * x[(unit / span * span + c) * UNIT + i % UNIT]
+                            })
+                            .sum(),
+                    };
+                    assert!((y - expected).abs() < 1e-5, "{} k = {k}, {i}: {y} is not {expected}", isa.name());
+                }
+            }
+        }
+    }
+}
