@@ -10,7 +10,14 @@ import pytest
 from votive import Embedder
 
 # Everything that changes how an Embedder computes: a new interpreter starts without.
-VARIABLES = ("VOTIVE_ISA", "VOTIVE_PORTABLE", "VOTIVE_NUM_THREADS", "RAYON_NUM_THREADS", "OMP_NUM_THREADS")
+VARIABLES = (
+    "VOTIVE_ISA",
+    "VOTIVE_PORTABLE",
+    "VOTIVE_PROFILE",
+    "VOTIVE_NUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "OMP_NUM_THREADS",
+)
 
 
 @pytest.fixture(scope="session")

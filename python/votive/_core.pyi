@@ -7,7 +7,17 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DeviceError", "Embedder", "ModelError", "VotiveError", "__version__", "quantize"]
+__all__ = [
+    "DeviceError",
+    "Embedder",
+    "ModelError",
+    "Peaks",
+    "Profile",
+    "VotiveError",
+    "__version__",
+    "cpu",
+    "quantize",
+]
 
 __version__: str
 
@@ -119,6 +129,7 @@ class Embedder:
         out: NDArray[np.float32] | None,
         progress: Callable[[int], Any] | None,
         start: int,
+        profile: Profile | None,
     ) -> tuple[NDArray[np.float32], int, list[int]]:
         """The embeddings of some texts.
 
@@ -132,6 +143,7 @@ class Embedder:
                 computed into.
             progress: called now and then with the number of texts that are done; what it raises ends the call.
             start: position of the first text, for messages.
+            profile: is told where the time goes.
 
         Returns:
             `[texts, width]`, the number of tokens, and the rows of texts that were cut (from 0).
@@ -150,6 +162,7 @@ class Embedder:
         normalize: bool,
         width: int,
         progress: Callable[[int], Any] | None,
+        profile: Profile | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[int], NDArray[np.float32], list[int]]:
         """As `encode`, with what is known of each token.
 
@@ -160,6 +173,81 @@ class Embedder:
 
     def tokenize(self, sentences: list[str], *, prompt: str) -> list[dict[str, Any]]:
         """For each text `input_ids` and `tokens`, special ones included, cut to `max_seq_length`."""
+
+@final
+class Profile:
+    """Where the time of the calls goes that it is given to, and of no others."""
+
+    def __new__(cls) -> Profile: ...
+    @property
+    def texts(self) -> int:
+        """Of all calls."""
+
+    @property
+    def tokens(self) -> int:
+        """Of all calls, after cutting."""
+
+    @property
+    def seconds(self) -> float:
+        """From the start of each call to its end."""
+
+    @property
+    def idle_seconds(self) -> float:
+        """What the calls' threads spent in no stage."""
+
+    def stages(self, peaks: Peaks) -> list[tuple[str, float, int, int, float | None]]:
+        """What each stage took.
+
+        Returns:
+            Its name; seconds, summed over threads; additions and multiplications; bytes read and written; and the share
+            of its seconds that the work would take at the nearer of the peaks, None where none limits it.
+        """
+
+@final
+class Peaks:
+    """What some threads can do together at most with the instruction set in use."""
+
+    def __new__(cls, threads: int, *, trial: float) -> Peaks:
+        """Measures, five times for `trial` seconds for each figure; the best counts.
+
+        Raises:
+            ValueError: `VOTIVE_ISA` is no instruction set of this CPU.
+        """
+
+    @property
+    def threads(self) -> int:
+        """How many worked."""
+
+    @property
+    def float32(self) -> float | None:
+        """Additions and multiplications in a second."""
+
+    @property
+    def bfloat16(self) -> float | None:
+        """Those of products of bfloat16; None where the instruction set has none."""
+
+    @property
+    def int8(self) -> float | None:
+        """Those of products of bytes."""
+
+    @property
+    def memory(self) -> float:
+        """Bytes read in a second."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """How many were read, again and again: more than the caches hold, where memory allows."""
+
+def cpu() -> tuple[str, str, int, list[tuple[int, int]]]:
+    """What computes.
+
+    Returns:
+        The CPU's name, or ""; the instruction set in use; how many CPUs this process may use; level and bytes of each
+        cache, the nearest first.
+
+    Raises:
+        ValueError: `VOTIVE_ISA` is no instruction set of this CPU.
+    """
 
 def quantize(
     embeddings: NDArray[np.float32],

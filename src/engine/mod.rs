@@ -4,3 +4,4 @@ mod embedder;
 mod pool;
 
 pub use embedder::{Embedder, LoadOptions, Report, Request, TokenEmbeddings};
+pub use pool::available as available_threads;

@@ -168,7 +168,7 @@ fn from_environment() -> Option<usize> {
 }
 
 /// Respects affinity and, on Linux, the quota of the control group.
-fn available() -> usize {
+pub fn available() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use crate::device;
+use crate::engine::available_threads;
 use crate::profile::{self, Arithmetic, Stage};
 use crate::python::detached;
 
@@ -101,9 +102,9 @@ impl Peaks {
     }
 }
 
-/// The CPU's name, the instruction set in use, and the level and size of each cache.
+/// The CPU's name, the instruction set in use, the number of CPUs for this process, and the level and size of each cache.
 #[pyfunction]
-pub(super) fn cpu() -> PyResult<(String, &'static str, Vec<(u32, usize)>)> {
+pub(super) fn cpu() -> PyResult<(String, &'static str, usize, Vec<(u32, usize)>)> {
     let caches = device::caches().iter().map(|cache| (cache.level, cache.bytes)).collect();
-    Ok((device::cpu_name(), device::isa_name()?, caches))
+    Ok((device::cpu_name(), device::isa_name()?, available_threads(), caches))
 }

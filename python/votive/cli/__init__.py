@@ -1,4 +1,4 @@
-"""The command line `votive`: demo, encode and search.
+"""The command line `votive`: demo, encode, search and bench-cpu.
 
 Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
 terminated. A failure is one line on standard error and leaves no half-written file.
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             command = f"votive {arguments.command}"
             with _termination_unwinds(), _any_text_printable():
                 # Imported when it runs: a command needs NumPy and a model, `votive --help` does not.
-                import_module(f"votive.cli.{arguments.command}").run(arguments)
+                import_module(f"votive.cli.{arguments.command.replace('-', '_')}").run(arguments)
         finally:
             # Here and not at interpreter exit, where a closed pipe or a full disk could no longer be reported.
             if sys.stdout is not None:

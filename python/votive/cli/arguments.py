@@ -73,6 +73,12 @@ examples:
   cat 2024.jsonl 2025.jsonl | votive search vectors.npy - --field body --top-k 3 "late delivery"
 """
 
+BENCH_CPU_DESCRIPTION = """\
+Measure what this machine can do at most, in about two seconds: additions and multiplications of register
+tiles in float32, in bytes and, where the instruction set has it, in bfloat16, and reading from memory;
+on one core and on all of them. What `Embedder.profile` calls the peak are these figures.
+"""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `votive`."""
@@ -83,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands, model)
     _add_encode(commands, model)
     _add_search(commands, model)
+    _add_bench_cpu(commands)
     return parser
 
 
@@ -118,12 +125,7 @@ def _model_arguments() -> argparse.ArgumentParser:
         metavar="DTYPE",
         help="number format the model computes in, as in Embedder(dtype=); auto is float32 on a CPU",
     )
-    group.add_argument(
-        "--num-threads",
-        type=_positive,
-        metavar="N",
-        help="threads to use (default: every CPU this process may use)",
-    )
+    _add_num_threads(group)
     return shared
 
 
@@ -186,6 +188,26 @@ def _add_search(commands, model: argparse.ArgumentParser) -> None:
     )
     _add_text_arguments(parser)
     _add_truncate_dim(parser)
+
+
+def _add_bench_cpu(commands) -> None:
+    parser = _new_parser(
+        commands.add_parser,
+        "bench-cpu",
+        help="measure what this machine's arithmetic and memory can do",
+        description=BENCH_CPU_DESCRIPTION,
+    )
+    _add_num_threads(parser)
+    parser.add_argument("--json", action="store_true", help="print JSON: figures per second, sizes in bytes")
+
+
+def _add_num_threads(parser) -> None:
+    parser.add_argument(
+        "--num-threads",
+        type=_positive,
+        metavar="N",
+        help="threads to use (default: every CPU this process may use)",
+    )
 
 
 def _add_text_arguments(parser: argparse.ArgumentParser) -> None:
