@@ -19,11 +19,12 @@ use crate::kernels::FlushDenormals;
 /// calls of a program that has nothing else to do.
 const AWAKE: Duration = Duration::from_micros(100);
 
-/// How often it asks before it looks at the clock: for about a microsecond.
+/// How often one thread asks another before it lets a third have its CPU: for a microsecond or two.
 const ASKS: usize = 32;
 
-/// Multiply-adds (or as much other work) below which handing a piece over costs more than it gains: about a microsecond.
-const WORTH_SHARING: usize = 1 << 15;
+/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes a
+/// tenth of that, but its input and output move between caches.
+const WORTH_SHARING: usize = 1 << 17;
 
 /// Pieces for each thread: several, so that one that is held up leaves what it has not begun to the others.
 const PIECES: usize = 4;
@@ -130,8 +131,8 @@ impl Crew {
         let mut asks = 0;
         while board.undone.0.load(Ordering::Acquire) > 0 {
             asks += 1;
-            // Whoever has the last pieces may need this thread's CPU.
-            if asks % (16 * ASKS) == 0 { thread::yield_now() } else { hint::spin_loop() }
+            // Whoever has the last pieces may be waiting for this CPU.
+            if asks % ASKS == 0 { thread::yield_now() } else { hint::spin_loop() }
         }
         if let Some(panic) = board.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
             resume_unwind(panic);
@@ -159,6 +160,8 @@ impl Board {
                     }
                     hint::spin_loop();
                 }
+                // Where CPUs are scarce the leader itself may be waiting for this one.
+                thread::yield_now();
             }
             self.asleep.fetch_add(1, Ordering::SeqCst);
             if self.open.0.load(Ordering::SeqCst) == 0 && !self.ended.load(Ordering::SeqCst) {
