@@ -21,6 +21,9 @@ pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
 /// Threads of one object, started on first use, and started anew in a child of `fork()`, where none survives.
 pub(super) struct Pool {
     threads: usize,
+    /// Those that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
+    /// holds up the others.
+    crew: usize,
     running: ArcSwapOption<Running>,
 }
 
@@ -42,11 +45,16 @@ impl Pool {
             Some(threads) => threads,
             None => from_environment().unwrap_or_else(available),
         };
-        Ok(Self { threads, running: ArcSwapOption::empty() })
+        let crew = threads.min(available()).min(Crew::MOST_THREADS);
+        Ok(Self { threads, crew, running: ArcSwapOption::empty() })
     }
 
     pub(super) fn threads(&self) -> usize {
         self.threads
+    }
+
+    pub(super) fn crew(&self) -> usize {
+        self.crew
     }
 
     fn running(&self) -> Arc<Running> {
@@ -86,10 +94,10 @@ impl Pool {
         check: Check<'_>,
         work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        if self.threads == 1 {
+        if self.crew == 1 {
             return self.stay(jobs, check, work);
         }
-        self.running().crew(self.threads)?.lead(|| self.stay(jobs, check, work))
+        self.running().crew(self.crew)?.lead(|| self.stay(jobs, check, work))
     }
 
     /// On the caller's thread.
@@ -164,8 +172,7 @@ impl Running {
         if let Some(crew) = self.crew.get() {
             return Ok(crew);
         }
-        // A helper without a CPU of its own would hold up the others.
-        let crew = Crew::new(threads.min(available())).map_err(|error| cannot_start(threads, &error))?;
+        let crew = Crew::new(threads).map_err(|error| cannot_start(threads, &error))?;
         Ok(self.crew.get_or_init(|| crew))
     }
 }

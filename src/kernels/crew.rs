@@ -29,9 +29,6 @@ const WORTH_SHARING: usize = 1 << 17;
 /// Pieces for each thread: several, so that one that is held up leaves what it has not begun to the others.
 const PIECES: usize = 4;
 
-/// More threads than these find no work in products of a few dozen panels.
-const MOST_THREADS: usize = 16;
-
 thread_local! {
     /// The crew that this thread leads, unless it is in the midst of a piece.
     static LED: Cell<Option<Arc<Crew>>> = const { Cell::new(None) };
@@ -78,10 +75,13 @@ struct Task {
 unsafe impl Sync for Board {}
 
 impl Crew {
-    /// Starts the helpers for crews of `threads`.
+    /// More threads than these find no work in products of a few dozen panels.
+    pub const MOST_THREADS: usize = 16;
+
+    /// Starts the helpers of a crew of so many threads, of which the leader is one.
     pub fn new(threads: usize) -> io::Result<Arc<Self>> {
         let mut crew = Self { board: Arc::default(), helpers: Vec::new(), process: std::process::id() };
-        for i in 1..threads.min(MOST_THREADS) {
+        for i in 1..threads {
             let board = crew.board.clone();
             let helper = thread::Builder::new().name(format!("votive-crew-{i}")).spawn(move || board.help())?;
             crew.helpers.push(helper.thread().clone());
