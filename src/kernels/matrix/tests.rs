@@ -182,7 +182,7 @@ fn int8_takes_extreme_rows() {
 #[test]
 fn a_row_has_the_same_bits_in_any_company_and_any_split() {
     let (m, n, k) = (211, 390, 77);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let crew = crate::kernels::Crew::new(3).unwrap();
     for (isa, dtype) in every_format() {
         let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
         let matrix = Matrix::new(isa, dtype, &weight, None, n, k);
@@ -194,7 +194,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
             assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
         }
         let mut together = vec![0.0; m * n];
-        pool.install(|| crate::kernels::share(3, || matrix.apply(&x, Activation::Gelu, &mut together)));
+        crew.lead(|| matrix.apply(&x, Activation::Gelu, &mut together));
         assert_eq!(together, all);
     }
 }
