@@ -23,7 +23,7 @@ const STEPS: usize = 1 << 12;
 /// Bytes that are read between two looks at the clock.
 const READ_BYTES: usize = 1 << 20;
 
-/// The least that is read where the CPU does not tell its caches, and the most where memory is not known.
+/// What is read where the CPU does not tell its caches, and the most where it is not known how much memory there is.
 const BUFFER_BYTES: usize = 256 << 20;
 
 /// Measures what `threads` threads can do together, for `trial` in each of several trials of each figure.

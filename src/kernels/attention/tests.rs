@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{numbers, worst};
+use crate::kernels::testing::{numbers, sizes, worst};
 
 /// Largest absolute error for values in [-1, 1].
 const ERROR: f64 = 2e-6;
@@ -122,14 +122,14 @@ fn a_sequence_has_the_same_bits_alone_and_split() {
     let shape = Attention { heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
     let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
     let qkv = numbers(390 * 3 * hidden, 9);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let crew = crate::kernels::Crew::new(2).unwrap();
     for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
         let (mut all, mut alone, mut shared) =
             (vec![0.0; 390 * hidden], vec![0.0; 7 * hidden], vec![0.0; 390 * hidden]);
         attention(isa, dtype, &shape, &qkv, &offsets, &mut all);
         attention(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
         assert_eq!(alone, all[233 * hidden..240 * hidden]);
-        pool.install(|| crate::kernels::share(2, || attention(isa, dtype, &shape, &qkv, &offsets, &mut shared)));
+        crew.lead(|| attention(isa, dtype, &shape, &qkv, &offsets, &mut shared));
         assert_eq!(worst(&shared, &all), 0.0);
     }
 }
@@ -143,5 +143,28 @@ fn extreme_scores_give_finite_weights() {
         let mut out = [f32::NAN; 3];
         attention(isa, Dtype::Float32, &shape, &qkv, &[0, 3], &mut out);
         assert_eq!(out, [1.0; 3], "{}", isa.name());
+    }
+}
+
+#[test]
+fn random_shapes_are_near_the_definition() {
+    for seed in 0..12 {
+        let [heads, head_dim, a, b, c, reach] = sizes(6, 120, seed)[..] else { unreachable!() };
+        let mask = [Mask::Full, Mask::Causal, Mask::Window(reach)][seed as usize % 3];
+        let (heads, head_dim) = (heads % 4 + 1, head_dim + 1);
+        let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+        let offsets = offsets(&[a, b, c, 2 * a]);
+        let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, seed);
+        let expected = reference(&shape, &qkv, &offsets);
+        for isa in Isa::available() {
+            for (dtype, bound) in [(Dtype::Float32, ERROR), (Dtype::Int8, INTEGER_ERROR)] {
+                let mut out = vec![f32::NAN; qkv.len() / 3];
+                attention(isa, dtype, &shape, &qkv, &offsets, &mut out);
+                for (y, expected) in out.iter().zip(&expected) {
+                    let error = (f64::from(*y) - expected).abs();
+                    assert!(error <= bound, "{} {dtype:?} {shape:?} {offsets:?}: off by {error}", isa.name());
+                }
+            }
+        }
     }
 }
