@@ -179,7 +179,8 @@ impl Board {
             return false;
         };
         // SAFETY: the piece that was claimed is undone, so the task stays.
-        let Some(Task { piece, pieces }) = (unsafe { *self.task.get() }) else { return false };
+        let task = unsafe { *self.task.get() };
+        let Some(Task { piece, pieces }) = task else { return false };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| piece(pieces - open))) {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }

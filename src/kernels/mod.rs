@@ -23,6 +23,7 @@ mod testing;
 mod tile;
 
 pub use activation::Activation;
+pub use aligned::unset;
 pub use attention::{Attention, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
 pub use crew::{Crew, split};
