@@ -7,9 +7,9 @@ use std::time::Instant;
 use candle_core::{Storage, Tensor};
 
 use crate::config::SentenceTransformersConfig;
-use crate::engine::cache::second_level;
 use crate::engine::pool::{Check, Pool};
 use crate::hub::{ModelFolder, Weights};
+use crate::kernels::caches;
 use crate::models::{self, Encoder};
 use crate::nn::Body;
 use crate::pipeline::{Chunk, Pipeline};
@@ -19,6 +19,9 @@ use crate::{Error, Result, device};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
 const PASS_TOKENS: usize = 256;
+
+/// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
+const SECOND_LEVEL: usize = 1 << 20;
 
 /// Below this cost per thread, in tokens, fetching the weights takes longer than computing with them, and threads do better to
 /// share them.
@@ -134,7 +137,8 @@ impl Embedder {
         let pipeline = Pipeline::load(&folder, &config.modules, encoder.hidden_size())?;
         // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
         // takes, 4 * hidden numbers for each token, stay there too.
-        let pass_tokens = (second_level() / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
+        let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
+        let pass_tokens = (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
         let embedder = Self { folder, config, body, tokenizer, encoder, pipeline, pool, pass_tokens };
         if let Some(length) = options.max_seq_length {
             embedder.set_max_seq_length(length)?;

@@ -1,6 +1,5 @@
 //! Models at work: the objects that Python sees, and the threads that they share.
 
-mod cache;
 mod embedder;
 mod pool;
 
