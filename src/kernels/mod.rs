@@ -23,7 +23,7 @@ mod tile;
 pub use activation::Activation;
 pub use attention::{Attention, Mask, attention};
 pub use denormals::FlushDenormals;
-pub use embedding::embed;
+pub use embedding::{Table, embed};
 pub use isa::Isa;
 pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
