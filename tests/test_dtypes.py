@@ -34,6 +34,8 @@ DTYPES = ["int8", "bfloat16", "float16"]
 TINY = {"int8": 0.999, "bfloat16": 0.9999, "float16": 0.999999}
 # The same for all-MiniLM-L6-v2 and real passages: of the mean, and of the worst text.
 REAL = {"int8": (0.998, 0.995), "bfloat16": (0.9999, 0.9995), "float16": (0.999999, 0.99999)}
+# The same between two kernels in one dtype.
+ALIKE = 0.9999
 
 
 def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -131,7 +133,7 @@ def test_every_instruction_set_gives_nearly_the_same(dtype: str, folder: str, ru
     for name in names:
         said, _, vectors = json.loads(run_python(ENCODE, folder, dtype, json.dumps(TEXTS), VOTIVE_ISA=name))
         assert f"kernels={name!r}" in said
-        assert cosines(np.array(vectors), expected).min() >= TINY[dtype], name
+        assert cosines(np.array(vectors), expected).min() >= ALIKE, name
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -141,7 +143,7 @@ def test_the_portable_body_has_floats(dtype: str, folder: str, run_python: Calla
     assert "kernels='portable'" in said
     assert found == dtype
     # It computes in the type, too, and not in float32 on weights of it.
-    assert cosines(np.array(vectors), expected).min() >= 0.999
+    assert cosines(np.array(vectors), expected).min() >= ALIKE
 
 
 def test_the_portable_body_has_no_int8(folder: str, run_python: Callable[..., str]) -> None:

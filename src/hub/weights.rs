@@ -8,6 +8,7 @@ use std::path::Path;
 
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -205,7 +206,7 @@ pub trait Half: Pod + Display {
     /// Its largest number.
     const LARGEST: f32;
 
-    fn from_f32(value: f32) -> Self;
+    fn rounded(values: &[f32]) -> Vec<Self>;
     fn is_finite(self) -> bool;
 }
 
@@ -214,8 +215,8 @@ impl Half for bf16 {
     const DTYPE: Dtype = Dtype::BF16;
     const LARGEST: f32 = bf16::MAX.to_f32_const();
 
-    fn from_f32(value: f32) -> Self {
-        bf16::from_f32(value)
+    fn rounded(values: &[f32]) -> Vec<Self> {
+        Vec::from_f32_slice(values)
     }
 
     fn is_finite(self) -> bool {
@@ -228,8 +229,8 @@ impl Half for f16 {
     const DTYPE: Dtype = Dtype::F16;
     const LARGEST: f32 = f16::MAX.to_f32_const();
 
-    fn from_f32(value: f32) -> Self {
-        f16::from_f32(value)
+    fn rounded(values: &[f32]) -> Vec<Self> {
+        Vec::from_f32_slice(values)
     }
 
     fn is_finite(self) -> bool {
@@ -265,7 +266,7 @@ impl<'a> Weight<'a> {
             self.check(&values, H::is_finite, "")?;
             return Ok(values);
         }
-        Ok(self.to_f32_for::<H>()?.iter().copied().map(H::from_f32).collect())
+        Ok(Cow::Owned(H::rounded(&self.to_f32_for::<H>()?)))
     }
 
     fn widened(&self) -> Cow<'a, [f32]> {
