@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use candle_core::{Storage, Tensor};
 
 use crate::config::SentenceTransformersConfig;
+use crate::engine::cache::second_level;
 use crate::engine::pool::{Check, Pool};
 use crate::hub::{ModelFolder, Weights};
 use crate::models::{self, Encoder};
 use crate::nn::Body;
 use crate::pipeline::{Chunk, Pipeline};
-use crate::text::{PackedBatch, Tokenizer, Tokens, plan};
+use crate::text::{Limits, PackedBatch, Tokenizer, Tokens, cost, plan};
 use crate::{Error, Result, device};
 
-/// Tokens that one thread computes at a time: enough to use every weight many times while it is in the cache, few enough
-/// that what lies between two layers stays there too.
-const PASS_TOKENS: usize = 512;
+/// The least tokens for which a thread fetches all weights, unless there are fewer.
+const PASS_TOKENS: usize = 256;
 
-/// Below this many tokens per thread, fetching the weights takes longer than computing with them, and threads do better
-/// to share them.
-const SHARED_TOKENS: usize = 64;
+/// Below this cost per thread, in tokens, fetching the weights takes longer than computing with them, and threads do better to
+/// share them.
+const SHARED_COST: usize = 48;
 
 /// Texts are tokenized this many, or this many bytes of them, ahead of the network: so memory stays bounded.
 const WINDOW_TEXTS: usize = 4096;
@@ -86,10 +86,23 @@ pub struct Embedder {
     encoder: Box<dyn Encoder>,
     pipeline: Pipeline,
     pool: Pool,
+    /// Tokens that one thread computes at a time.
+    pass_tokens: usize,
+}
+
+enum Job<'a> {
+    Compute(Pass<'a>),
+    Tokenize(Piece<'a>),
+}
+
+/// Texts, and where their tokens go.
+struct Piece<'a> {
+    texts: &'a [&'a str],
+    tokens: &'a mut [Option<Tokens>],
 }
 
 /// Texts of one pass, and where their results go.
-struct Job<'a> {
+struct Pass<'a> {
     texts: Vec<&'a Tokens>,
     /// `[dimension]` each
     rows: Vec<&'a mut [f32]>,
@@ -114,7 +127,10 @@ impl Embedder {
             return Err(Error::model("tokenizer.json", message));
         }
         let pipeline = Pipeline::load(&folder, &config.modules, encoder.hidden_size())?;
-        let embedder = Self { folder, config, body, tokenizer, encoder, pipeline, pool };
+        // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
+        // takes, 4 * hidden numbers for each token, stay there too.
+        let pass_tokens = (second_level() / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
+        let embedder = Self { folder, config, body, tokenizer, encoder, pipeline, pool, pass_tokens };
         if let Some(length) = options.max_seq_length {
             embedder.set_max_seq_length(length)?;
         }
@@ -184,13 +200,18 @@ impl Embedder {
         let width = out.len() / texts.len().max(1);
         let mut rest = out;
         let mut done = 0;
-        for window in windows(texts) {
+        let mut windows = windows(texts).peekable();
+        let mut tokens = match windows.peek() {
+            Some(first) => self.tokenize(first, request.prompt, &|| progress(0))?,
+            None => Vec::new(),
+        };
+        while let Some(window) = windows.next() {
             let (rows, next) = rest.split_at_mut(window.len() * width);
             rest = next;
-            let check = || progress(done);
-            let tokens = self.tokenize(window, request.prompt, &check)?;
             report.count(done, &tokens);
-            self.compute(&tokens, request, rows.chunks_mut(width.max(1)).collect(), vec![], &|n| progress(done + n))?;
+            let rows = rows.chunks_mut(width.max(1)).collect();
+            let next = windows.peek().copied().unwrap_or_default();
+            tokens = self.compute(&tokens, request, rows, vec![], next, &|n| progress(done + n))?;
             done += window.len();
         }
         progress(done)?;
@@ -217,85 +238,96 @@ impl Embedder {
             part
         });
         let (parts, rows) = (parts.collect(), embeddings.chunks_mut(width).collect());
-        self.compute(&tokens, request, rows, parts, progress)?;
+        self.compute(&tokens, request, rows, parts, &[], progress)?;
         progress(texts.len())?;
         Ok((TokenEmbeddings { tokens, hidden, embeddings }, report))
     }
 
     /// The tokens of each text after `prompt`.
     pub fn tokenize(&self, texts: &[&str], prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
-        let mut tokens: Vec<Option<Tokens>> = vec![None; texts.len()];
-        let mut jobs = Vec::new();
-        let (mut texts, mut slots) = (texts, tokens.as_mut_slice());
-        while !texts.is_empty() {
-            let mut bytes = 0;
-            let fits = |text: &&&str| {
-                bytes += text.len();
-                bytes <= TOKENIZE_BYTES
-            };
-            let count = texts.iter().take_while(fits).count().max(1);
-            let (now, later) = texts.split_at(count);
-            let (now_slots, later_slots) = slots.split_at_mut(count);
-            jobs.push((now, now_slots));
-            (texts, slots) = (later, later_slots);
-        }
-        self.pool.spread(jobs, check, |(texts, slots), pulse| {
-            let mut joined = String::new();
-            for (text, slot) in texts.iter().zip(slots) {
-                pulse()?;
-                let text = if prompt.is_empty() {
-                    text
-                } else {
-                    joined.clear();
-                    joined.extend([prompt, text]);
-                    joined.as_str()
-                };
-                *slot = Some(self.tokenizer.tokenize(text)?);
-            }
-            Ok(())
-        })?;
-        Ok(tokens.into_iter().map(|tokens| tokens.expect("every job was done")).collect())
+        let mut tokens = vec![None; texts.len()];
+        let work = |piece, pulse: Check<'_>| self.tokenize_piece(piece, prompt, pulse);
+        self.pool.spread(pieces(texts, &mut tokens), check, work)?;
+        Ok(all(tokens))
     }
 
+    fn tokenize_piece(&self, piece: Piece, prompt: &str, pulse: Check<'_>) -> Result<()> {
+        let mut joined = String::new();
+        for (text, tokens) in piece.texts.iter().zip(piece.tokens) {
+            pulse()?;
+            let text = if prompt.is_empty() {
+                text
+            } else {
+                joined.clear();
+                joined.extend([prompt, text]);
+                joined.as_str()
+            };
+            *tokens = Some(self.tokenizer.tokenize(text)?);
+        }
+        Ok(())
+    }
+
+    /// Computes the texts of `tokens`, and gives the tokens of those of `next`: threads that find nothing left to compute
+    /// tokenize.
     fn compute(
         &self,
         tokens: &[Tokens],
         request: &Request,
         rows: Vec<&mut [f32]>,
         hidden: Vec<&mut [f32]>,
+        next: &[&str],
         progress: &dyn Fn(usize) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<Tokens>> {
         let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
-        let threads = self.pool.threads();
-        let share = lengths.iter().sum::<usize>().div_ceil(threads);
-        let passes = plan(&lengths, share.clamp(SHARED_TOKENS, PASS_TOKENS), request.batch_size.unwrap_or(usize::MAX));
+        let costs: usize = lengths.iter().map(|&length| cost(length, self.hidden_size())).sum();
+        let crew = self.pool.crew();
+        let last = next.is_empty();
+        let small = last && costs < crew * SHARED_COST;
+        let limits = Limits {
+            tokens: self.pass_tokens,
+            texts: request.batch_size.unwrap_or(usize::MAX),
+            threads: if small { 1 } else { self.pool.threads() },
+            hidden: self.hidden_size(),
+        };
+        let passes = plan(&lengths, &limits);
         let prompt_tokens = match self.pipeline.excludes_prompt() && !request.prompt.is_empty() {
             true => self.tokenizer.prompt_tokens(request.prompt)?,
             false => 0,
         };
         let mut rows: Vec<_> = rows.into_iter().map(Some).collect();
         let mut hidden: Vec<_> = hidden.into_iter().map(Some).collect();
-        let jobs: Vec<Job> = passes
-            .iter()
-            .map(|pass| Job {
+        let mut next_tokens = vec![None; next.len()];
+        let together = small || last && passes.len() < crew;
+        let passes = passes.iter().map(|pass| {
+            Job::Compute(Pass {
                 texts: pass.iter().map(|&i| &tokens[i]).collect(),
                 rows: pass.iter().filter_map(|&i| rows[i].take()).collect(),
                 hidden: pass.iter().filter_map(|&i| hidden.get_mut(i)?.take()).collect(),
             })
-            .collect();
+        });
+        let jobs = passes.chain(pieces(next, &mut next_tokens).into_iter().map(Job::Tokenize)).collect();
         let done = AtomicUsize::new(0);
         let check = || progress(done.load(Ordering::Relaxed));
         let work = |job: Job, pulse: Check<'_>| {
-            let texts = job.texts.len();
-            self.pass(job, prompt_tokens, request.normalize, pulse)?;
-            done.fetch_add(texts, Ordering::Relaxed);
+            match job {
+                Job::Compute(pass) => {
+                    let texts = pass.texts.len();
+                    self.pass(pass, prompt_tokens, request.normalize, pulse)?;
+                    done.fetch_add(texts, Ordering::Relaxed);
+                }
+                Job::Tokenize(piece) => self.tokenize_piece(piece, request.prompt, pulse)?,
+            }
             Ok(())
         };
-        if jobs.len() < threads { self.pool.gather(jobs, &check, work) } else { self.pool.spread(jobs, &check, work) }
+        match together {
+            true => self.pool.gather(jobs, &check, work)?,
+            false => self.pool.spread(jobs, &check, work)?,
+        }
+        Ok(all(next_tokens))
     }
 
-    fn pass(&self, job: Job, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {
-        let Job { texts, mut rows, hidden: parts } = job;
+    fn pass(&self, pass: Pass, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {
+        let Pass { texts, mut rows, hidden: parts } = pass;
         let batch = PackedBatch::new(texts.into_iter());
         let hidden = match batch.tokens() {
             0 => Tensor::zeros((0, self.hidden_size()), candle_core::DType::F32, &candle_core::Device::Cpu)?,
@@ -329,6 +361,29 @@ fn windows<'a, 't>(texts: &'a [&'t str]) -> impl Iterator<Item = &'a [&'t str]> 
         rest = later;
         (!window.is_empty()).then_some(window)
     })
+}
+
+/// Cuts texts into pieces that one thread tokenizes at a time.
+fn pieces<'a>(mut texts: &'a [&'a str], mut tokens: &'a mut [Option<Tokens>]) -> Vec<Piece<'a>> {
+    let mut pieces = Vec::new();
+    while !texts.is_empty() {
+        let mut bytes = 0;
+        let fits = |text: &&&str| {
+            bytes += text.len();
+            bytes <= TOKENIZE_BYTES
+        };
+        let count = texts.iter().take_while(fits).count().max(1);
+        let (now, later) = texts.split_at(count);
+        let (now_tokens, later_tokens) = tokens.split_at_mut(count);
+        pieces.push(Piece { texts: now, tokens: now_tokens });
+        (texts, tokens) = (later, later_tokens);
+    }
+    pieces
+}
+
+/// After every piece is done.
+fn all(tokens: Vec<Option<Tokens>>) -> Vec<Tokens> {
+    tokens.into_iter().map(|tokens| tokens.expect("every piece was done")).collect()
 }
 
 /// Lends the values of a contiguous float32 tensor, without a copy where they are in this machine's memory.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::kernels::{FlushDenormals, share};
+use crate::kernels::{Crew, FlushDenormals};
 use crate::{Error, Result};
 
 /// How often a caller is asked whether to go on.
@@ -21,12 +21,19 @@ pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
 /// Threads of one object, started on first use, and started anew in a child of `fork()`, where none survives.
 pub(super) struct Pool {
     threads: usize,
+    /// Those that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
+    /// holds up the others.
+    crew: usize,
     running: ArcSwapOption<Running>,
 }
 
+/// Threads of this process. Those of a process that it was forked from are not in it.
 struct Running {
     process: u32,
-    workers: Arc<ThreadPool>,
+    /// For jobs that each take one thread.
+    workers: OnceLock<ThreadPool>,
+    /// For a job that takes all threads.
+    crew: OnceLock<Arc<Crew>>,
 }
 
 impl Pool {
@@ -38,33 +45,32 @@ impl Pool {
             Some(threads) => threads,
             None => from_environment().unwrap_or_else(available),
         };
-        Ok(Self { threads, running: ArcSwapOption::empty() })
+        let crew = threads.min(available()).min(Crew::MOST_THREADS);
+        Ok(Self { threads, crew, running: ArcSwapOption::empty() })
     }
 
     pub(super) fn threads(&self) -> usize {
         self.threads
     }
 
-    fn workers(&self) -> Result<Arc<ThreadPool>> {
+    pub(super) fn crew(&self) -> usize {
+        self.crew
+    }
+
+    fn running(&self) -> Arc<Running> {
         let process = std::process::id();
         if let Some(running) = self.running.load().as_ref().filter(|running| running.process == process) {
-            return Ok(running.workers.clone());
+            return running.clone();
         }
-        // No lock, since a child could inherit it taken: two callers at once start two pools, and one of them is dropped when
-        // its caller is done.
-        let workers = ThreadPoolBuilder::new()
-            .num_threads(self.threads)
-            .thread_name(|i| format!("votive-{i}"))
-            .start_handler(|_| std::mem::forget(FlushDenormals::new()))
-            .build()
-            .map_err(|error| Error::Device { message: format!("cannot start {} threads: {error}", self.threads) })?;
-        let workers = Arc::new(workers);
-        let before = self.running.swap(Some(Arc::new(Running { process, workers: workers.clone() })));
+        // No lock, since a child could inherit it taken: two callers at once start two sets of threads, and one of them is
+        // dropped when its caller is done.
+        let running = Arc::new(Running { process, workers: OnceLock::new(), crew: OnceLock::new() });
+        let before = self.running.swap(Some(running.clone()));
         if let Some(before) = before.filter(|before| before.process != process) {
             // Its threads are not in this process: dropping it would wait for them.
             std::mem::forget(before);
         }
-        Ok(workers)
+        running
     }
 
     /// Does every job, several at a time, each on one thread; `work` gets a pulse that it calls now and then. The first error ends
@@ -78,7 +84,7 @@ impl Pool {
         if self.threads == 1 || jobs.len() <= 1 {
             return self.stay(jobs, check, work);
         }
-        self.hand_over(jobs, self.threads, check, work)
+        self.hand_over(jobs, check, work)
     }
 
     /// Does the jobs one after the other, each shared out between all threads by its kernels.
@@ -88,10 +94,10 @@ impl Pool {
         check: Check<'_>,
         work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        if self.threads == 1 {
+        if self.crew == 1 {
             return self.stay(jobs, check, work);
         }
-        self.hand_over(jobs, 1, check, |job, pulse| share(self.threads, || work(job, pulse)))
+        self.running().crew(self.crew)?.lead(|| self.stay(jobs, check, work))
     }
 
     /// On the caller's thread.
@@ -101,11 +107,10 @@ impl Pool {
         jobs.into_iter().try_for_each(|job| work(job, &pulse))
     }
 
-    /// On `takers` of the workers, while the caller's thread listens to the caller.
+    /// On the workers, while the caller's thread listens to the caller.
     fn hand_over<J: Send>(
         &self,
         jobs: Vec<J>,
-        takers: usize,
         check: Check<'_>,
         work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
@@ -119,10 +124,10 @@ impl Pool {
         };
         let pulse = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
         let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-        self.workers()?.in_place_scope(|scope| {
+        self.running().workers(self.threads)?.in_place_scope(|scope| {
             // Nothing is sent: the channel closes when the last worker has dropped its end.
             let (working, all_done) = channel::<()>();
-            for _ in 0..takers {
+            for _ in 0..self.threads {
                 let working = working.clone();
                 let (work, next, pulse, fail) = (&work, &next, &pulse, &fail);
                 scope.spawn(move |_| {
@@ -147,6 +152,33 @@ impl Pool {
         });
         failure.into_inner().map_or(Ok(()), Err)
     }
+}
+
+impl Running {
+    fn workers(&self, threads: usize) -> Result<&ThreadPool> {
+        if let Some(workers) = self.workers.get() {
+            return Ok(workers);
+        }
+        let workers = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("votive-{i}"))
+            .start_handler(|_| std::mem::forget(FlushDenormals::new()))
+            .build()
+            .map_err(|error| cannot_start(threads, &error))?;
+        Ok(self.workers.get_or_init(|| workers))
+    }
+
+    fn crew(&self, threads: usize) -> Result<&Arc<Crew>> {
+        if let Some(crew) = self.crew.get() {
+            return Ok(crew);
+        }
+        let crew = Crew::new(threads).map_err(|error| cannot_start(threads, &error))?;
+        Ok(self.crew.get_or_init(|| crew))
+    }
+}
+
+fn cannot_start(threads: usize, error: &dyn std::error::Error) -> Error {
+    Error::Device { message: format!("cannot start {threads} threads: {error}") }
 }
 
 /// Asks `check` when it was not asked for a while: it may have to wait for Python's lock.

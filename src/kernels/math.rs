@@ -19,6 +19,10 @@ const COARSE_EXP2_RELATIVE_ERROR: f64 = 1.1e-4;
 #[cfg(test)]
 const ERF_ERROR: f64 = 4e-7;
 
+/// Largest absolute error of [`coarse_erf`] anywhere.
+#[cfg(test)]
+const COARSE_ERF_ERROR: f64 = 1.2e-4;
+
 /// Largest absolute error of [`tanh`] and [`sigmoid`] anywhere.
 #[cfg(test)]
 const TANH_ERROR: f64 = 3e-7;
@@ -51,6 +55,21 @@ const ERF: [f32; 15] = [
     -0.002_697_743_7,
     0.001_024_597_7,
 ];
+
+/// As `ERF`, for |z| <= COARSE_ERF_LIMIT.
+const COARSE_ERF: [f32; 8] = [
+    0.502_490_1,
+    -0.240_146_1,
+    0.158_395_71,
+    -0.102_115_57,
+    0.059_815_03,
+    -0.035_913_333,
+    0.021_700_226,
+    -0.007_116_040_7,
+];
+
+/// From here on erf is 1 to within 8e-5.
+const COARSE_ERF_LIMIT: f32 = 2.8;
 
 /// From here on erf is 1 to within 8e-8.
 const ERF_LIMIT: f32 = 3.8;
@@ -107,6 +126,14 @@ pub(super) fn erf<S: Simd>(s: S, z: S::F) -> S::F {
     s.min(s.max(y, s.splat(-1.0)), s.splat(1.0))
 }
 
+/// [`erf`] to within 1.2e-4.
+#[inline(always)]
+pub(super) fn coarse_erf<S: Simd>(s: S, z: S::F) -> S::F {
+    let z = s.min(s.max(z, s.splat(-COARSE_ERF_LIMIT)), s.splat(COARSE_ERF_LIMIT));
+    let u = s.mul_add(s.mul(z, z), s.splat(2.0 / (COARSE_ERF_LIMIT * COARSE_ERF_LIMIT)), s.splat(-1.0));
+    s.mul(z, polynomial(s, u, COARSE_ERF))
+}
+
 #[inline(always)]
 pub(super) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     let e = exp(s, s.sub(s.splat(0.0), x));
@@ -136,6 +163,7 @@ mod tests {
         Exp2,
         CoarseExp2,
         Erf,
+        CoarseErf,
         Sigmoid,
         Tanh,
     }
@@ -154,6 +182,7 @@ mod tests {
                         Function::Exp2 => exp2(s, x),
                         Function::CoarseExp2 => coarse_exp2(s, x),
                         Function::Erf => erf(s, x),
+                        Function::CoarseErf => coarse_erf(s, x),
                         Function::Sigmoid => sigmoid(s, x),
                         Function::Tanh => tanh(s, x),
                     };
@@ -220,6 +249,9 @@ mod tests {
         sample(Function::Erf, -6.0, 6.0, |isa, x, y| {
             assert!((y - erf_reference(x)).abs() <= ERF_ERROR, "{isa}: erf({x}) = {y}");
             assert!(y.abs() <= 1.0);
+        });
+        sample(Function::CoarseErf, -6.0, 6.0, |isa, x, y| {
+            assert!((y - erf_reference(x)).abs() <= COARSE_ERF_ERROR, "{isa}: erf({x}) = {y}");
         });
     }
 

@@ -1,7 +1,7 @@
 //! Two products with an activation between them, without the wide intermediate ever leaving the cache.
 
 use crate::kernels::aligned::scratch;
-use crate::kernels::{Activation, Matrix};
+use crate::kernels::{Activation, Dtype, Matrix};
 
 /// Bytes of the intermediate at a time.
 const BLOCK_BYTES: usize = 512 << 10;
@@ -16,6 +16,7 @@ pub struct Mlp {
 impl Mlp {
     pub fn new(up: Matrix, activation: Activation, down: Matrix) -> Self {
         assert_eq!(up.n(), down.k(), "down takes what up gives");
+        let activation = if down.dtype() == Dtype::Int8 { activation.coarse() } else { activation };
         Self { up, activation, down }
     }
 

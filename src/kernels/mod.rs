@@ -6,6 +6,7 @@
 mod activation;
 mod aligned;
 mod attention;
+mod crew;
 mod denormals;
 mod embedding;
 mod hadamard;
@@ -14,7 +15,6 @@ mod math;
 mod matrix;
 mod mlp;
 mod norm;
-mod parallel;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -22,10 +22,10 @@ mod tile;
 
 pub use activation::Activation;
 pub use attention::{Attention, Mask, attention};
+pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;
 pub use embedding::{Table, embed};
 pub use isa::Isa;
 pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
 pub use norm::{LayerNorm, add_layer_norm};
-pub use parallel::{share, split};

@@ -43,7 +43,7 @@ fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     let sigmoid = candle_nn::ops::sigmoid;
     match activation {
         Activation::Identity => Ok(x.clone()),
-        Activation::Gelu => x.gelu_erf(),
+        Activation::Gelu | Activation::CoarseGelu => x.gelu_erf(),
         Activation::Gelu10 => x.gelu_erf()?.clamp(-10.0, 10.0),
         Activation::GeluTanh => x.gelu(),
         Activation::QuickGelu => x * sigmoid(&(x * 1.702)?)?,

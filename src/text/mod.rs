@@ -5,5 +5,5 @@ mod plan;
 mod tokenizer;
 
 pub use batch::PackedBatch;
-pub use plan::plan;
+pub use plan::{Limits, cost, plan};
 pub use tokenizer::{Tokenizer, Tokens};

@@ -34,8 +34,9 @@ impl Operation for Attend<'_> {
     }
 }
 
+/// One head, with memory as `memory_for` says.
 #[inline(always)]
-fn attend<S: Simd>(s: S, head: Head, memory: &mut [f32]) {
+pub(super) fn attend<S: Simd>(s: S, head: Head, memory: &mut [f32]) {
     let (len, head_dim) = (head.len, head.shape.head_dim);
     let padded = len.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);

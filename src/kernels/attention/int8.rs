@@ -8,13 +8,16 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::{Attention, Head, Tasks, hide_others, panel_of, panels};
+use super::{Attention, Head, Tasks, float, hide_others, panel_of, panels};
 use crate::kernels::math::{ROUND, coarse_exp2};
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
 use crate::kernels::tile::{Bytes, Terms, Words, tile, with_tile};
 
 /// Query rows at a time, at most.
 const ROWS: usize = 6;
+
+/// From so many tokens on integers gain more than packing them costs; shorter texts are left to float32.
+const LONG: usize = 96;
 
 /// The largest weight.
 const WEIGHT: f32 = 2048.0;
@@ -80,6 +83,10 @@ fn lines(bytes: usize) -> usize {
 
 /// Numbers that [`Attend`] needs for sequences up to `len`.
 pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
+    integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
+}
+
+fn integers_for(len: usize, head_dim: usize) -> usize {
     let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MOST_LANES);
     let pairs = padded.div_ceil(2) * dim;
     [padded * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
@@ -101,6 +108,10 @@ impl Int8Operation for Attend<'_> {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
+            if head.len < LONG {
+                float::attend(d.simd(), head, self.memory);
+                continue;
+            }
             let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
             let Sizes { len, padded, dim } = sizes;
             let mut rest = &mut *self.memory;
@@ -127,29 +138,42 @@ impl Int8Operation for Attend<'_> {
     }
 }
 
-/// Writes 128 more than the integers that `values` are, divided by the scale that it gives: -127 to 127.
+/// A vector of the `count` numbers at `from`, zero beyond them.
+///
+/// # Safety
+/// `from` is valid for reads of so many numbers, or `LANES` of them where there are more.
 #[inline(always)]
-fn quantize<D: Int8>(d: D, values: &[f32], bytes: &mut [u8]) -> f32 {
+unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::F {
+    // SAFETY: as the caller vouches.
+    unsafe { if count >= S::LANES { s.load(from) } else { s.load_first(from, count, 0.0) } }
+}
+
+/// Writes 128 more than the integers that `values` are, divided by the scale that it gives: -127 to 127.
+///
+/// # Safety
+/// `bytes` is valid for writes of whole vectors of bytes.
+#[inline(always)]
+unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let zero = s.splat(0.0);
     let mut largest = zero;
-    for chunk in values.chunks(lanes) {
-        // SAFETY: reads the chunk.
-        let x = unsafe { s.load_first(chunk.as_ptr(), chunk.len(), 0.0) };
+    for i in (0..values.len()).step_by(lanes) {
+        // SAFETY: what is left of the values starts at i.
+        let x = unsafe { load(s, values.as_ptr().add(i), values.len() - i) };
         largest = s.max(largest, s.max(x, s.sub(zero, x)));
     }
-    let scale = s.largest(largest) / 127.0;
-    // Below it the inverse is no finite number.
-    let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
-    for (chunk, to) in values.chunks(lanes).zip(bytes.chunks_exact_mut(lanes)) {
-        // SAFETY: reads the chunk, and writes LANES bytes of the other one.
+    // The smallest number whose inverse is finite added, which is nothing beside any other.
+    let largest = s.largest(largest) + 1e-35;
+    let inverse = s.splat(127.0 / largest);
+    for i in (0..values.len()).step_by(lanes) {
+        // SAFETY: as above.
         unsafe {
-            let x = s.load_first(chunk.as_ptr(), chunk.len(), 0.0);
-            d.store_bytes(to.as_mut_ptr(), s.mul_add(x, s.splat(inverse), s.splat(128.0)));
+            let x = load(s, values.as_ptr().add(i), values.len() - i);
+            d.store_bytes(bytes.add(i), s.mul_add(x, inverse, s.splat(128.0)));
         }
     }
-    scale
+    largest * (1.0 / 127.0)
 }
 
 #[inline(always)]
@@ -157,18 +181,22 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: 
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
-    for j in 0..padded {
-        if j < len {
-            memory.query_scales[j] = quantize(d, head.part(j, 0), &mut memory.queries[j * dim..][..dim]);
-            memory.key_scales[j] = quantize(d, head.part(j, 1), memory.bytes);
-        } else {
-            memory.key_scales[j] = 0.0;
-        }
-        let panel = panel_of(j, Bytes::<D>::WIDTH, padded);
+    memory.key_scales[len..padded].fill(0.0);
+    for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
         let keys: &mut [u32] = bytemuck::cast_slice_mut(&mut memory.keys[panel.start * groups * 4..]);
-        let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
-        for (group, &four) in bytes[..groups].iter().enumerate() {
-            keys[group * panel.len() + j - panel.start] = four ^ sign;
+        let keys = &mut keys[..groups * panel.len()];
+        for j in panel.clone() {
+            if j < len {
+                // SAFETY: a query has `dim` bytes, as `bytes` has.
+                unsafe {
+                    let query = memory.queries[j * dim..][..dim].as_mut_ptr();
+                    memory.query_scales[j] = quantize(d, head.part(j, 0), query);
+                    memory.key_scales[j] = quantize(d, head.part(j, 1), memory.bytes.as_mut_ptr());
+                }
+            }
+            let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
+            let to = keys[j - panel.start..].iter_mut().step_by(panel.len());
+            to.zip(&bytes[..groups]).for_each(|(to, four)| *to = four ^ sign);
         }
     }
     // What bytes of 128 give instead of nothing.
@@ -191,35 +219,38 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: 
     }
 }
 
-/// A vector of a token's values from channel `column` on, zero beyond the head.
-#[inline(always)]
-fn value<S: Simd>(s: S, head: Head, token: usize, column: usize) -> S::F {
-    let values = &head.part(token, 2)[column.min(head.shape.head_dim)..];
-    // SAFETY: reads at most what is there.
-    unsafe { s.load_first(values.as_ptr(), values.len().min(S::LANES), 0.0) }
-}
-
 #[inline(always)]
 fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
+    let Attention { heads, head_dim, .. } = *head.shape;
+    let stride = 3 * heads * head_dim;
     let (zero, round) = (s.splat(0.0), s.splat(ROUND));
     for column in (0..dim).step_by(lanes) {
+        let count = head_dim.saturating_sub(column);
+        let first = head.part(0, 2)[column.min(head_dim)..].as_ptr();
         let mut largest = zero;
         for token in 0..len {
-            let x = value(s, head, token, column);
+            // SAFETY: a token's values are `stride` numbers after those of the one before.
+            let x = unsafe { load(s, first.add(token * stride), count) };
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
         }
-        // With the smallest scale that has an inverse added, no channel divides by zero; it is nothing beside any other.
+        // The smallest number whose inverse is finite added, which is nothing beside any other.
         let scale = s.mul_add(largest, s.splat(1.0 / VALUE), s.splat(1e-37));
         let inverse = s.div(s.splat(1.0), scale);
         // SAFETY: the scales have whole vectors.
         unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
+        let values = memory.values[2 * column..].as_mut_ptr();
         for token in (0..len).step_by(2) {
-            let a = s.mul_add(value(s, head, token, column), inverse, round);
-            let b = if token + 1 < len { s.mul_add(value(s, head, token + 1, column), inverse, round) } else { round };
-            // SAFETY: a pair of tokens has two integers for each of `dim` channels.
-            unsafe { d.store_word_pairs(memory.values.as_mut_ptr().add(token * dim + 2 * column), a, b) };
+            // SAFETY: as above; a pair of tokens has two integers for each of `dim` channels.
+            unsafe {
+                let a = s.mul_add(load(s, first.add(token * stride), count), inverse, round);
+                let b = match token + 1 < len {
+                    true => s.mul_add(load(s, first.add((token + 1) * stride), count), inverse, round),
+                    false => round,
+                };
+                d.store_word_pairs(values.add(token * dim), a, b);
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{numbers, worst};
+use crate::kernels::testing::{numbers, sizes, worst};
 
 /// Largest absolute error for values in [-1, 1].
 const ERROR: f64 = 2e-6;
@@ -66,7 +66,7 @@ fn integers_are_near_the_definition_on_every_set_and_mask() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80), (1, 256)] {
             for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
                 let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
-                let offsets = offsets(&[1, 0, 2, 15, 16, 17, 6, 63, 64, 65, 130]);
+                let offsets = offsets(&[1, 0, 2, 95, 96, 97, 111, 127, 128, 129, 193]);
                 let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, head_dim as u64);
                 let mut out = vec![f32::NAN; qkv.len() / 3];
                 attention(isa, Dtype::Int8, &shape, &qkv, &offsets, &mut out);
@@ -95,18 +95,23 @@ fn integers_do_not_overflow_in_long_texts() {
 #[test]
 fn integers_take_extreme_tokens() {
     let shape = Attention { heads: 1, head_dim: 2, scale: 1.0, mask: Mask::Full };
-    for isa in Isa::available() {
-        for (qkv, expected) in [
-            ([0.0; 12], [0.0; 4]),
-            ([-0.0; 12], [0.0; 4]),
-            // One key far above the other; values that differ by forty orders of magnitude, and denormal queries.
-            ([30.0, 0.0, 30.0, 0.0, 1e20, 1e-20, 30.0, 0.0, -30.0, 0.0, -1e20, 0.0], [1e20, 1e-20, 1e20, 1e-20]),
-            ([1e-40, 0.0, 1e-40, 0.0, 1.0, 2.0, 1e-40, 0.0, 0.0, 1e-40, 3.0, 4.0], [2.0, 3.0, 2.0, 3.0]),
-        ] {
-            let mut out = [f32::NAN; 4];
-            attention(isa, Dtype::Int8, &shape, &qkv, &[0, 2], &mut out);
-            for (y, expected) in out.iter().zip(expected) {
-                assert!((y - expected).abs() <= 1e-3 * expected.abs(), "{}: {out:?} is not {expected:?}", isa.name());
+    // Two kinds of tokens, 128 in all: queries, keys and values of each.
+    for (tokens, expected) in [
+        ([[0.0; 6], [0.0; 6]], [0.0, 0.0]),
+        ([[-0.0; 6], [-0.0; 6]], [0.0, 0.0]),
+        // Keys far above others; values that differ by forty orders of magnitude.
+        ([[30.0, 0.0, 30.0, 0.0, 1e20, 1e-20], [30.0, 0.0, -30.0, 0.0, -1e20, 0.0]], [1e20, 1e-20]),
+        // Denormals.
+        ([[1e-40, 0.0, 1e-40, 0.0, 1.0, 2.0], [1e-40, 0.0, 0.0, 1e-40, 3.0, 4.0]], [2.0, 3.0]),
+    ] {
+        let qkv = tokens.concat().repeat(64);
+        for isa in Isa::available() {
+            let mut out = vec![f32::NAN; 256];
+            attention(isa, Dtype::Int8, &shape, &qkv, &[0, 128], &mut out);
+            for token in out.chunks(2) {
+                for (y, expected) in token.iter().zip(expected) {
+                    assert!((y - expected).abs() <= 1e-3 * expected.abs(), "{}: {y}, not {expected}", isa.name());
+                }
             }
         }
     }
@@ -117,14 +122,14 @@ fn a_sequence_has_the_same_bits_alone_and_split() {
     let shape = Attention { heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
     let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
     let qkv = numbers(390 * 3 * hidden, 9);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let crew = crate::kernels::Crew::new(2).unwrap();
     for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
         let (mut all, mut alone, mut shared) =
             (vec![0.0; 390 * hidden], vec![0.0; 7 * hidden], vec![0.0; 390 * hidden]);
         attention(isa, dtype, &shape, &qkv, &offsets, &mut all);
         attention(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
         assert_eq!(alone, all[233 * hidden..240 * hidden]);
-        pool.install(|| crate::kernels::share(2, || attention(isa, dtype, &shape, &qkv, &offsets, &mut shared)));
+        crew.lead(|| attention(isa, dtype, &shape, &qkv, &offsets, &mut shared));
         assert_eq!(worst(&shared, &all), 0.0);
     }
 }
@@ -138,5 +143,28 @@ fn extreme_scores_give_finite_weights() {
         let mut out = [f32::NAN; 3];
         attention(isa, Dtype::Float32, &shape, &qkv, &[0, 3], &mut out);
         assert_eq!(out, [1.0; 3], "{}", isa.name());
+    }
+}
+
+#[test]
+fn random_shapes_are_near_the_definition() {
+    for seed in 0..12 {
+        let [heads, head_dim, a, b, c, reach] = sizes(6, 120, seed)[..] else { unreachable!() };
+        let mask = [Mask::Full, Mask::Causal, Mask::Window(reach)][seed as usize % 3];
+        let (heads, head_dim) = (heads % 4 + 1, head_dim + 1);
+        let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+        let offsets = offsets(&[a, b, c, 2 * a]);
+        let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, seed);
+        let expected = reference(&shape, &qkv, &offsets);
+        for isa in Isa::available() {
+            for (dtype, bound) in [(Dtype::Float32, ERROR), (Dtype::Int8, INTEGER_ERROR)] {
+                let mut out = vec![f32::NAN; qkv.len() / 3];
+                attention(isa, dtype, &shape, &qkv, &offsets, &mut out);
+                for (y, expected) in out.iter().zip(&expected) {
+                    let error = (f64::from(*y) - expected).abs();
+                    assert!(error <= bound, "{} {dtype:?} {shape:?} {offsets:?}: off by {error}", isa.name());
+                }
+            }
+        }
     }
 }

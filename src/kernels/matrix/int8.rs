@@ -128,22 +128,28 @@ impl Int8Operation for Quantize<'_> {
 fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
+    assert!(row.len() >= x.len().next_multiple_of(lanes), "rows are whole vectors");
+    let whole = x.len() / lanes * lanes;
     let (mut low, mut high) = (s.splat(x[0]), s.splat(x[0]));
-    for chunk in x.chunks(lanes) {
-        // SAFETY: reads the chunk.
-        let values = unsafe { s.load_first(chunk.as_ptr(), chunk.len(), x[0]) };
+    for i in (0..whole).step_by(lanes) {
+        // SAFETY: LANES numbers start at i.
+        let values = unsafe { s.load(x.as_ptr().add(i)) };
         (low, high) = (s.min(low, values), s.max(high, values));
     }
-    let low = -s.largest(s.sub(s.splat(0.0), low));
-    let scale = (s.largest(high) - low) / 255.0;
+    // SAFETY: reads what is left.
+    let rest = unsafe { s.load_first(x.as_ptr().add(whole), x.len() - whole, x[0]) };
+    let low = -s.largest(s.sub(s.splat(0.0), s.min(low, rest)));
+    let scale = (s.largest(s.max(high, rest)) - low) / 255.0;
     // Below it the inverse is no finite number, and all of the row is `low`.
     let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
-    let shift = s.splat(-low * inverse);
-    for (chunk, to) in x.chunks(lanes).zip(row.chunks_exact_mut(lanes)) {
-        // SAFETY: reads the chunk, and writes LANES bytes of the other one.
-        unsafe {
-            let values = s.load_first(chunk.as_ptr(), chunk.len(), low);
-            d.store_bytes(to.as_mut_ptr(), s.mul_add(values, s.splat(inverse), shift));
+    let (shift, times) = (s.splat(-low * inverse), s.splat(inverse));
+    // SAFETY: as above; the row has bytes for the numbers in whole vectors.
+    unsafe {
+        for i in (0..whole).step_by(lanes) {
+            d.store_bytes(row.as_mut_ptr().add(i), s.mul_add(s.load(x.as_ptr().add(i)), times, shift));
+        }
+        if whole < x.len() {
+            d.store_bytes(row.as_mut_ptr().add(whole), s.mul_add(rest, times, shift));
         }
     }
     // With FLIP, the bytes are multiplied as signed ones, 128 lower.

@@ -121,6 +121,17 @@ impl Matrix {
         self.k
     }
 
+    pub(super) fn dtype(&self) -> Dtype {
+        match self.panels {
+            Panels::Float32(_) => Dtype::Float32,
+            Panels::Bfloat16(_) => Dtype::Bfloat16,
+            #[cfg(target_arch = "x86_64")]
+            Panels::Bfloat16Pairs(_) => Dtype::Bfloat16,
+            Panels::Float16(_) => Dtype::Float16,
+            Panels::Int8(_) => Dtype::Int8,
+        }
+    }
+
     /// `x [m, k]` to `out [m, n]`. A row's result has the same bits for every `m`.
     pub fn apply(&self, x: &[f32], activation: Activation, out: &mut [f32]) {
         let m = out.len() / self.n;

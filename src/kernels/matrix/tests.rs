@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{numbers, worst};
+use crate::kernels::testing::{numbers, sizes, worst};
 
 /// Largest error of a sum of k products, relative to the sum of their absolute values.
 fn bound(k: usize) -> f64 {
@@ -182,7 +182,7 @@ fn int8_takes_extreme_rows() {
 #[test]
 fn a_row_has_the_same_bits_in_any_company_and_any_split() {
     let (m, n, k) = (211, 390, 77);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let crew = crate::kernels::Crew::new(3).unwrap();
     for (isa, dtype) in every_format() {
         let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
         let matrix = Matrix::new(isa, dtype, &weight, None, n, k);
@@ -194,7 +194,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
             assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
         }
         let mut together = vec![0.0; m * n];
-        pool.install(|| crate::kernels::share(3, || matrix.apply(&x, Activation::Gelu, &mut together)));
+        crew.lead(|| matrix.apply(&x, Activation::Gelu, &mut together));
         assert_eq!(together, all);
     }
 }
@@ -233,5 +233,30 @@ fn int8_stands_channels_that_are_far_larger_than_others() {
         let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
         let error = square(&mut expected.iter().zip(&out).map(|(a, b)| a - b)) / square(&mut expected.iter().copied());
         assert!(error.sqrt() < 0.012, "{}: off by {} of the result", isa.name(), error.sqrt());
+    }
+}
+
+#[test]
+fn random_shapes_are_near_float32() {
+    for seed in 0..60 {
+        let [m, n, k] = sizes(3, 300, seed)[..] else { unreachable!() };
+        let (n, k) = (n + 1, k + 1);
+        let (x, weight, bias) = (numbers(m * k, seed), numbers(n * k, seed + 1), numbers(n, seed + 2));
+        let expected = reference(&x, &weight, &bias, k);
+        for (isa, dtype) in every_format() {
+            let mut out = vec![f32::NAN; m * n];
+            Matrix::new(isa, dtype, &weight, Some(&bias), n, k).apply(&x, Activation::Identity, &mut out);
+            // Relative to the absolute products: rounding of both sides, at most.
+            let relative = match dtype {
+                Dtype::Float32 => bound(k),
+                Dtype::Float16 => 1e-3,
+                Dtype::Bfloat16 => 8e-3,
+                Dtype::Int8 => 0.03,
+            };
+            for (y, (expected, size)) in out.iter().zip(&expected) {
+                let error = (f64::from(*y) - expected).abs();
+                assert!(error <= relative * (size + 1.0), "{} {dtype:?} {m}x{n}x{k}: {y}, {expected}", isa.name());
+            }
+        }
     }
 }

@@ -111,6 +111,40 @@ unsafe fn store_word_pairs_16(to: *mut i16, a: __m512, b: __m512) {
     })
 }
 
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+unsafe fn dpwssd_512(mut sum: __m512i, row: __m512i, columns: __m512i) -> __m512i {
+    // SAFETY: computes in registers alone; the caller vouches for the features.
+    unsafe {
+        std::arch::asm!(
+            "vpdpwssd {sum}, {row}, {columns}",
+            sum = inout(zmm_reg) sum,
+            row = in(zmm_reg) row,
+            columns = in(zmm_reg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+#[inline]
+#[target_feature(enable = "avx2,avxvnni")]
+unsafe fn dpwssd_256(mut sum: __m256i, row: __m256i, columns: __m256i) -> __m256i {
+    // SAFETY: computes in registers alone; the caller vouches for the features.
+    unsafe {
+        std::arch::asm!(
+            "{{vex}} vpdpwssd {sum}, {row}, {columns}",
+            sum = inout(ymm_reg) sum,
+            row = in(ymm_reg) row,
+            columns = in(ymm_reg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    sum
+}
+
 #[inline(always)]
 unsafe fn two(from: *const i16) -> i32 {
     // SAFETY: the caller vouches for two integers.
@@ -284,7 +318,7 @@ impl Int8 for AvxVnni {
 
     #[inline(always)]
     fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
-        intrinsic!(_mm256_dpwssd_avx_epi32(sum, row, columns))
+        intrinsic!(dpwssd_256(sum, row, columns))
     }
 
     #[inline(always)]
@@ -468,7 +502,7 @@ impl Int8 for Vnni {
 
     #[inline(always)]
     fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
-        intrinsic!(_mm512_dpwssd_epi32(sum, row, columns))
+        intrinsic!(dpwssd_512(sum, row, columns))
     }
 
     #[inline(always)]
