@@ -65,7 +65,7 @@ fn attentions(c: &mut Criterion) {
         let offsets: Vec<u32> = (0..=TOKENS / len).map(|i| (i * len) as u32).collect();
         group.throughput(Throughput::Elements((2 * TOKENS * len * HIDDEN) as u64));
         group.bench_function(BenchmarkId::from_parameter(len), |b| {
-            b.iter(|| attention(isa, &shape, black_box(&qkv), &offsets, &mut out));
+            b.iter(|| attention(isa, dtype(), &shape, black_box(&qkv), &offsets, &mut out));
         });
     }
 }

@@ -35,6 +35,18 @@ fn lines<T>(len: usize) -> Vec<Line> {
     vec![Line([0; 64]); (len * size_of::<T>()).div_ceil(64)]
 }
 
+/// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8 layer's time.
+pub fn unset(len: usize) -> Vec<f32> {
+    let mut numbers = Vec::<f32>::with_capacity(len);
+    // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it, and any
+    // four bytes are a number.
+    unsafe {
+        std::arch::asm!("/* {0} */", in(reg) numbers.as_mut_ptr(), options(nostack, preserves_flags));
+        numbers.set_len(len);
+    }
+    numbers
+}
+
 thread_local! {
     /// One for each depth of nested calls.
     static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };

@@ -120,7 +120,7 @@ mod tests {
                         // Row r of the matrix has the sign of the parity of r & c in column c.
                         _ => (0..span)
                             .map(|c| {
-                                let sign = if (unit % span & c).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+                                let sign = if ((unit % span) & c).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
                                 sign * x[(unit / span * span + c) * UNIT + i % UNIT]
                             })
                             .sum(),

@@ -21,7 +21,7 @@ const ERF_ERROR: f64 = 4e-7;
 
 /// Largest absolute error of [`coarse_erf`] anywhere.
 #[cfg(test)]
-const COARSE_ERF_ERROR: f64 = 1.2e-4;
+const COARSE_ERF_ERROR: f64 = 1.5e-4;
 
 /// Largest absolute error of [`tanh`] and [`sigmoid`] anywhere.
 #[cfg(test)]
@@ -31,6 +31,7 @@ const TANH_ERROR: f64 = 3e-7;
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454];
 
 /// `(2^r - 1) / r` on [-1/2, 1/2].
+#[expect(clippy::approx_constant, reason = "fitted, and not quite that constant")]
 const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 const COARSE_EXP2: [f32; 3] = [0.693_282_9, 0.242_210_95, 0.055_008_93];
 
@@ -126,7 +127,7 @@ pub(super) fn erf<S: Simd>(s: S, z: S::F) -> S::F {
     s.min(s.max(y, s.splat(-1.0)), s.splat(1.0))
 }
 
-/// [`erf`] to within 1.2e-4.
+/// [`erf`] to within 1.5e-4.
 #[inline(always)]
 pub(super) fn coarse_erf<S: Simd>(s: S, z: S::F) -> S::F {
     let z = s.min(s.max(z, s.splat(-COARSE_ERF_LIMIT)), s.splat(COARSE_ERF_LIMIT));

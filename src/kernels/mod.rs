@@ -21,6 +21,7 @@ mod testing;
 mod tile;
 
 pub use activation::Activation;
+pub use aligned::unset;
 pub use attention::{Attention, Mask, attention};
 pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;

@@ -2,12 +2,14 @@
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
-/// `kernel(x, out)` for a contiguous float32 `x [rows, _]` and a new `out [rows, columns]`.
+use crate::kernels::unset;
+
+/// `kernel(x, out)`, which writes all of out, for a contiguous float32 `x [rows, _]` and a new `out [rows, columns]`.
 pub(super) fn map(x: &Tensor, columns: usize, kernel: impl Fn(&[f32], &mut [f32])) -> Result<Tensor> {
     x.apply_op1_no_bwd(&Map { columns, kernel })
 }
 
-/// `kernel(x, y, out)` for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
+/// `kernel(x, y, out)`, which writes all of out, for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
 pub(super) fn zip(x: &Tensor, y: &Tensor, kernel: impl Fn(&[f32], &[f32], &mut [f32])) -> Result<Tensor> {
     x.apply_op2_no_bwd(y, &Zip { kernel })
 }
@@ -24,7 +26,7 @@ impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for Map<F> {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let rows = layout.dims()[0];
-        let mut out = vec![0.0; rows * self.columns];
+        let mut out = unset(rows * self.columns);
         (self.kernel)(slice(storage, layout)?, &mut out);
         Ok((CpuStorage::F32(out), Shape::from((rows, self.columns))))
     }
@@ -40,7 +42,7 @@ impl<F: Fn(&[f32], &[f32], &mut [f32])> CustomOp2 for Zip<F> {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, x_at: &Layout, y: &CpuStorage, y_at: &Layout) -> Result<(CpuStorage, Shape)> {
-        let mut out = vec![0.0; x_at.shape().elem_count()];
+        let mut out = unset(x_at.shape().elem_count());
         (self.kernel)(slice(x, x_at)?, slice(y, y_at)?, &mut out);
         Ok((CpuStorage::F32(out), x_at.shape().clone()))
     }

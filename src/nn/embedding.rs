@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{Table, embed};
+use crate::kernels::{Table, embed, unset};
 use crate::nn::add_norm::Norm;
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader};
@@ -47,7 +47,7 @@ impl Embedding {
         Ok(match (&self.tables, &self.norm) {
             (Tables::Cpu(tables), Norm::Cpu { isa, norm }) => {
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
-                let mut out = vec![0.0; tokens * self.hidden];
+                let mut out = unset(tokens * self.hidden);
                 embed(*isa, &rows, Some(norm), self.hidden, &mut out);
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }

@@ -34,7 +34,7 @@ pub struct Pipeline {
 }
 
 enum Stage {
-    Dense(Dense),
+    Dense(Box<Dense>),
     LayerNorm(LayerNorm),
     Normalize { width: usize },
 }
@@ -81,7 +81,7 @@ impl Pipeline {
                 (Module::Dense(config), _) => {
                     let module = Dense::load(folder, config, dimension)?;
                     dimension = module.out_features();
-                    Stage::Dense(module)
+                    Stage::Dense(Box::new(module))
                 }
                 (Module::LayerNorm { path, dimension: width }, _) => {
                     Stage::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)

@@ -61,8 +61,8 @@ impl Bf16 {
     pub(crate) fn dot(self, row: __m512i, columns: __m512i, sum: __m512) -> __m512 {
         // SAFETY: see above; both types are 64 bytes without a meaning of their own.
         unsafe {
-            let (row, columns) = (std::mem::transmute(row), std::mem::transmute(columns));
-            _mm512_dpbf16_ps(sum, row, columns)
+            let bfloat16 = std::mem::transmute::<__m512i, __m512bh>;
+            _mm512_dpbf16_ps(sum, bfloat16(row), bfloat16(columns))
         }
     }
 
@@ -73,6 +73,6 @@ impl Bf16 {
     #[inline(always)]
     pub(crate) unsafe fn store(self, to: *mut u16, x: __m512) {
         // SAFETY: see above; the type is 32 bytes without a meaning of its own.
-        unsafe { _mm256_storeu_si256(to.cast(), std::mem::transmute(_mm512_cvtneps_pbh(x))) }
+        unsafe { _mm256_storeu_si256(to.cast(), std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(x))) }
     }
 }
