@@ -374,22 +374,38 @@ def test_default_model_that_is_nowhere_says_what_to_install(here, capsys, monkey
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options"),
-    [([], {}), (["--normalize", "--truncate-dim", "100"], {"normalize_embeddings": True, "truncate_dim": 100})],
+    ("arguments", "dtype", "options"),
+    [
+        ([], "float32", {}),
+        (["--normalize", "--truncate-dim", "100"], "float32", {"normalize_embeddings": True, "truncate_dim": 100}),
+        (["--dtype", "int8"], "int8", {}),
+    ],
 )
-def test_encode_is_embedder_encode(arguments, options, tmp_path, monkeypatch):
+def test_encode_is_embedder_encode(arguments, dtype, options, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     texts = TEXTS * 70  # more than one chunk
     Path("a.txt").write_text("\n".join(texts), encoding="utf-8")
     assert votive.cli.main(["encode", "a.txt", "-o", "v.npy", "--num-threads", "2", *arguments]) == 0
-    expected = votive.Embedder(MODEL, num_threads=2).encode(texts, **options)
+    expected = votive.Embedder(MODEL, dtype=dtype, num_threads=2).encode(texts, **options)
     np.testing.assert_array_equal(np.load("v.npy"), expected)
+
+
+@pytest.mark.parametrize("command", [["encode", "a.txt", "-o", "v.npy"], ["demo", "--output", "."]])
+def test_unknown_dtype(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("one\n")
+    assert votive.cli.main([*command, "--dtype", "int4"]) == 1
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f'votive {command[0]}: dtype: "int4" is not a type; accepted: auto, float32, ')
+    assert complaint.count("\n") == 1
+    assert os.listdir() == ["a.txt"]
 
 
 def test_search_finds_the_meaning(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
-    encode = start("encode", "a.txt", "-o", "v.npy", cwd=tmp_path)
+    # Vectors of one dtype are searched with queries of another.
+    encode = start("encode", "a.txt", "-o", "v.npy", "--dtype", "int8", cwd=tmp_path)
     assert encode.communicate()[1].startswith("v.npy: 5 x 384 float32; ")
     assert encode.returncode == 0
     search = start("search", "v.npy", "a.txt", "weather forecast", "--top-k", "2", cwd=tmp_path, stdout=subprocess.PIPE)

@@ -52,10 +52,11 @@ class Embedder:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
         device: "auto" or "cpu".
-        dtype: how the weights of matrices are held and multiplied. "auto" is "float32". "int8": a byte for each, a
-            quarter of the memory and the fastest where the CPU has VNNI instructions; the model's ordinary files are
-            quantized as they are loaded. "bfloat16" and "float16": half the memory; "bfloat16" is computed in bfloat16
-            with float32 sums on CPUs that do so fast (AMD since Zen 4), all else is computed in float32.
+        dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32". "int8": matrices
+            take a quarter of the memory, embedding tables stay float32, and products are the fastest where the CPU has
+            VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and "float16":
+            half the memory of everything; "bfloat16" is computed in bfloat16 with float32 sums on CPUs that do so fast
+            (AMD since Zen 4), all else is computed in float32.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
@@ -71,7 +72,7 @@ class Embedder:
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
-        ModelError: its files are damaged or not supported.
+        ModelError: its files are damaged or not supported, or hold a number that is beyond the range of `dtype`.
         DeviceError: the device is not there.
         ValueError: an argument has a value that is not accepted.
     """

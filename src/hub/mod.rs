@@ -17,4 +17,4 @@ pub use environment::HubEnvironment;
 pub use find::{FindOptions, Token, find};
 pub(crate) use folder::inside;
 pub use folder::{ModelFolder, Origin};
-pub use weights::{Weight, Weights};
+pub use weights::{Half, Weight, Weights};

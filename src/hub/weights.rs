@@ -2,11 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
 use bytemuck::Pod;
-use half::slice::{HalfBitsSliceExt, HalfFloatSliceExt};
+use half::slice::HalfFloatSliceExt;
+use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -195,6 +197,47 @@ pub struct Weight<'a> {
     bytes: &'a [u8],
 }
 
+/// A float type of two bytes that weights can be held in.
+pub trait Half: Pod + Display {
+    /// As users know it.
+    const NAME: &'static str;
+    /// As files know it.
+    const DTYPE: Dtype;
+    /// Its largest number.
+    const LARGEST: f32;
+
+    fn rounded(values: &[f32]) -> Vec<Self>;
+    fn is_finite(self) -> bool;
+}
+
+impl Half for bf16 {
+    const NAME: &'static str = "bfloat16";
+    const DTYPE: Dtype = Dtype::BF16;
+    const LARGEST: f32 = bf16::MAX.to_f32_const();
+
+    fn rounded(values: &[f32]) -> Vec<Self> {
+        Vec::from_f32_slice(values)
+    }
+
+    fn is_finite(self) -> bool {
+        bf16::is_finite(self)
+    }
+}
+
+impl Half for f16 {
+    const NAME: &'static str = "float16";
+    const DTYPE: Dtype = Dtype::F16;
+    const LARGEST: f32 = f16::MAX.to_f32_const();
+
+    fn rounded(values: &[f32]) -> Vec<Self> {
+        Vec::from_f32_slice(values)
+    }
+
+    fn is_finite(self) -> bool {
+        f16::is_finite(self)
+    }
+}
+
 impl<'a> Weight<'a> {
     pub fn shape(&self) -> &[usize] {
         self.shape
@@ -203,18 +246,45 @@ impl<'a> Weight<'a> {
     /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are
     /// errors that name the tensor and the file.
     pub fn to_f32(&self) -> Result<Cow<'a, [f32]>> {
-        let values = match self.dtype {
-            Dtype::F16 => Cow::Owned(elements::<u16>(self.bytes).reinterpret_cast::<f16>().to_f32_vec()),
-            Dtype::BF16 => Cow::Owned(elements::<u16>(self.bytes).reinterpret_cast::<bf16>().to_f32_vec()),
+        let values = self.widened();
+        self.check(&values, f32::is_finite, "")?;
+        Ok(values)
+    }
+
+    /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
+    pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
+        let values = self.widened();
+        let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
+        self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
+        Ok(values)
+    }
+
+    /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
+    pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
+        if self.dtype == H::DTYPE {
+            let values = elements(self.bytes);
+            self.check(&values, H::is_finite, "")?;
+            return Ok(values);
+        }
+        Ok(Cow::Owned(H::rounded(&self.to_f32_for::<H>()?)))
+    }
+
+    fn widened(&self) -> Cow<'a, [f32]> {
+        match self.dtype {
+            Dtype::F16 => Cow::Owned(elements::<f16>(self.bytes).to_f32_vec()),
+            Dtype::BF16 => Cow::Owned(elements::<bf16>(self.bytes).to_f32_vec()),
             _ => elements(self.bytes),
-        };
+        }
+    }
+
+    fn check<T: Copy + Display>(&self, values: &[T], accepted: impl Fn(T) -> bool, why: &str) -> Result<()> {
         // One pass without a branch per value; the search for the culprit is only made when there is one.
-        if !values.iter().fold(true, |finite, value| finite & value.is_finite()) {
-            let index = values.iter().position(|value| !value.is_finite()).unwrap_or_default();
-            let message = format!("tensor {:?} holds {} at element {index}", self.name, values[index]);
+        if !values.iter().fold(true, |all, &value| all & accepted(value)) {
+            let index = values.iter().position(|&value| !accepted(value)).unwrap_or_default();
+            let message = format!("tensor {:?} holds {} at element {index}{why}", self.name, values[index]);
             return Err(Error::model(self.file, message));
         }
-        Ok(values)
+        Ok(())
     }
 }
 

@@ -219,6 +219,58 @@ fn refuses_nan_and_infinity() {
 }
 
 #[test]
+fn gives_two_bytes_as_they_are_or_rounded() {
+    let values = [1.5f32, -2.0, 0.1, 60000.0];
+    let halves: Vec<f16> = values.map(f16::from_f32).into();
+    let brains: Vec<bf16> = values.map(bf16::from_f32).into();
+    let data = [&f32_bytes(&values), bytemuck::cast_slice::<f16, u8>(&halves), bytemuck::cast_slice(&brains)].concat();
+    let header = r#"{"single":{"dtype":"F32","shape":[4],"data_offsets":[0,16]},
+        "half":{"dtype":"F16","shape":[4],"data_offsets":[16,24]},
+        "brain":{"dtype":"BF16","shape":[4],"data_offsets":[24,32]}}"#;
+    for padding in 0..2 {
+        let file = safetensors(&format!("{header}{}", " ".repeat(padding)), &data);
+        let (_root, weights) = open(&[(SINGLE, &file)]).unwrap();
+        let weight = |name: &str| weights.get(name, &[4]).unwrap();
+        assert_eq!(*weight("single").to_half::<f16>().unwrap(), halves);
+        assert_eq!(*weight("single").to_half::<bf16>().unwrap(), brains);
+        let again: Vec<_> = brains.iter().map(|&value| f16::from_f32(value.to_f32())).collect();
+        assert_eq!(*weight("brain").to_half::<f16>().unwrap(), again);
+        let stored = weight("half").to_half::<f16>().unwrap();
+        assert_eq!(*stored, halves);
+        assert_eq!(matches!(stored, Cow::Borrowed(_)), (8 + header.len() + padding).is_multiple_of(2));
+    }
+}
+
+#[test]
+fn refuses_what_two_bytes_cannot_hold() {
+    for (dtype, bytes, message) in [
+        (
+            "F32",
+            f32_bytes(&[65504.0, -65505.0]),
+            "holds -65505 at element 1; the largest number in dtype \"float16\" is 65504",
+        ),
+        ("F32", f32_bytes(&[1.0, f32::NAN]), "holds NaN at element 1"),
+        (
+            "F16",
+            [f16::ONE, f16::INFINITY].iter().flat_map(|value| value.to_le_bytes()).collect(),
+            "holds inf at element 1",
+        ),
+        ("BF16", [bf16::ONE, bf16::MAX].iter().flat_map(|value| value.to_le_bytes()).collect(), "holds 338"),
+    ] {
+        let header = format!(r#"{{"a":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,{}]}}}}"#, bytes.len());
+        let (_root, weights) = open(&[(SINGLE, &safetensors(&header, &bytes))]).unwrap();
+        let weight = weights.get("a", &[2]).unwrap();
+        let expected = format!("model.safetensors: tensor \"a\" {message}");
+        for error in [weight.to_half::<f16>().unwrap_err(), weight.to_f32_for::<f16>().unwrap_err()] {
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+    }
+    let (_root, weights) = open(&[(SINGLE, &safetensors(A, &f32_bytes(&[1.0, f32::MAX])))]).unwrap();
+    let message = weights.get("a", &[2]).unwrap().to_half::<bf16>().unwrap_err().to_string();
+    assert!(message.contains("the largest number in dtype \"bfloat16\" is 338"), "{message}");
+}
+
+#[test]
 fn accepts_tensors_without_elements() {
     let header = r#"{"a":{"dtype":"F32","shape":[0,3],"data_offsets":[0,0]}}"#;
     let (_root, weights) = open(&[(SINGLE, &safetensors(header, &[]))]).unwrap();

@@ -1,17 +1,26 @@
 //! Looking rows up in tables, adding them, and normalizing the sum in one pass.
 
-use crate::kernels::simd::{Operation, Simd};
+use half::{bf16, f16};
+
+use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 use crate::kernels::{Isa, LayerNorm};
+
+/// Vectors by number, `[rows, hidden]`.
+pub enum Table {
+    Float32(Vec<f32>),
+    Bfloat16(Vec<bf16>),
+    Float16(Vec<f16>),
+}
 
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
 ///
 /// Every id must be below its table's rows.
-pub fn embed(isa: Isa, tables: &[(&[f32], &[u32])], norm: Option<&LayerNorm>, hidden: usize, out: &mut [f32]) {
+pub fn embed(isa: Isa, tables: &[(&Table, &[u32])], norm: Option<&LayerNorm>, hidden: usize, out: &mut [f32]) {
     isa.run(Embed { tables, norm, hidden, out });
 }
 
 struct Embed<'a> {
-    tables: &'a [(&'a [f32], &'a [u32])],
+    tables: &'a [(&'a Table, &'a [u32])],
     norm: Option<&'a LayerNorm>,
     hidden: usize,
     out: &'a mut [f32],
@@ -22,14 +31,14 @@ impl Operation for Embed<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let row = |table: &'_ (&'_ [f32], &'_ [u32]), t: usize| table.1[t] as usize * self.hidden;
         for (t, out) in self.out.chunks_exact_mut(self.hidden).enumerate() {
-            let Some((first, others)) = self.tables.split_first() else { continue };
-            out.copy_from_slice(&first.0[row(first, t)..][..self.hidden]);
-            for table in others {
-                let from = &table.0[row(table, t)..][..self.hidden];
-                for (out, from) in out.iter_mut().zip(from) {
-                    *out += from;
+            out.fill(0.0);
+            for (table, ids) in self.tables {
+                let row = ids[t] as usize * self.hidden..(ids[t] as usize + 1) * self.hidden;
+                match table {
+                    Table::Float32(values) => add(s, &values[row], out),
+                    Table::Bfloat16(values) => add(s, &values[row], out),
+                    Table::Float16(values) => add(s, &values[row], out),
                 }
             }
             if let Some(norm) = self.norm {
@@ -39,27 +48,94 @@ impl Operation for Embed<'_> {
     }
 }
 
+/// Numbers that are widened as they are loaded.
+trait Narrow: Copy + Default {
+    /// # Safety
+    /// `from` is valid for reads of `LANES` numbers.
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
+}
+
+impl Narrow for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::F {
+        // SAFETY: the caller vouches for the numbers.
+        unsafe { s.load(from) }
+    }
+}
+
+impl Narrow for bf16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const bf16) -> S::F {
+        // SAFETY: the caller vouches for the numbers, which are transparent wrappers of their bits.
+        unsafe { s.load_bfloat16(from.cast()) }
+    }
+}
+
+impl Narrow for f16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::F {
+        // SAFETY: as above.
+        unsafe { s.load_float16(from.cast()) }
+    }
+}
+
+/// Adds `row [hidden]` to `out [hidden]`.
+#[inline(always)]
+fn add<S: Simd, T: Narrow>(s: S, row: &[T], out: &mut [f32]) {
+    let (mut from, mut to) = (row.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
+    for (from, to) in from.by_ref().zip(to.by_ref()) {
+        // SAFETY: both chunks are LANES numbers.
+        unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), T::load(s, from.as_ptr()))) };
+    }
+    let (from, to) = (from.remainder(), to.into_remainder());
+    let mut last = [T::default(); MOST_LANES];
+    last[..from.len()].copy_from_slice(from);
+    // SAFETY: no set has more lanes than `last` has numbers; `to` is as long as it says.
+    unsafe {
+        let sum = s.add(s.load_first(to.as_ptr(), to.len(), 0.0), T::load(s, last.as_ptr()));
+        s.store_first(to.as_mut_ptr(), sum, to.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, worst};
 
+    /// For each type, tables of these values, and the values that they hold.
+    fn tables(values: &[f32]) -> [(Table, Vec<f32>); 3] {
+        let bfloat16: Vec<_> = values.iter().copied().map(bf16::from_f32).collect();
+        let float16: Vec<_> = values.iter().copied().map(f16::from_f32).collect();
+        let rounded = [bfloat16.iter().map(|x| x.to_f32()).collect(), float16.iter().map(|x| x.to_f32()).collect()];
+        let [as_bfloat16, as_float16] = rounded;
+        [
+            (Table::Float32(values.to_vec()), values.to_vec()),
+            (Table::Bfloat16(bfloat16), as_bfloat16),
+            (Table::Float16(float16), as_float16),
+        ]
+    }
+
     #[test]
     fn sums_of_rows_are_normalized() {
-        let hidden = 19;
-        let (words, positions) = (numbers(7 * hidden, 1), numbers(3 * hidden, 2));
         let (ids, places) = ([6, 0, 3], [0, 1, 2]);
-        let norm = LayerNorm::new(vec![1.0; hidden], vec![0.0; hidden], 1e-12);
-        for isa in Isa::available() {
-            let tables = [(&words[..], &ids[..]), (&positions[..], &places[..])];
-            let mut sums = vec![0.0; 3 * hidden];
-            embed(isa, &tables, None, hidden, &mut sums);
-            assert_eq!(sums[hidden], words[0] + positions[hidden]);
-            let mut out = vec![0.0; 3 * hidden];
-            embed(isa, &tables, Some(&norm), hidden, &mut out);
-            let mut expected = vec![0.0; 3 * hidden];
-            crate::kernels::add_layer_norm(isa, &sums, &vec![0.0; 3 * hidden], &norm, &mut expected);
-            assert_eq!(worst(&out, &expected), 0.0);
+        for (isa, hidden) in Isa::available().into_iter().flat_map(|isa| [1, 3, 16, 19, 40].map(|hidden| (isa, hidden)))
+        {
+            let norm = LayerNorm::new(vec![1.0; hidden], vec![0.0; hidden], 1e-12);
+            let words = tables(&numbers(7 * hidden, 1));
+            for ((words, a), (positions, b)) in words.iter().zip(&tables(&numbers(3 * hidden, 2))) {
+                let tables = [(words, &ids[..]), (positions, &places[..])];
+                let mut sums = vec![f32::NAN; 3 * hidden];
+                embed(isa, &tables, None, hidden, &mut sums);
+                for (t, i) in (0..3).flat_map(|t| (0..hidden).map(move |i| (t, i))) {
+                    let expected = a[ids[t] as usize * hidden + i] + b[places[t] as usize * hidden + i];
+                    assert_eq!(sums[t * hidden + i], expected, "{} {hidden}: element {i} of row {t}", isa.name());
+                }
+                let mut out = vec![f32::NAN; 3 * hidden];
+                embed(isa, &tables, Some(&norm), hidden, &mut out);
+                let mut expected = vec![0.0; 3 * hidden];
+                crate::kernels::add_layer_norm(isa, &sums, &vec![0.0; 3 * hidden], &norm, &mut expected);
+                assert_eq!(worst(&out, &expected), 0.0);
+            }
         }
     }
 }

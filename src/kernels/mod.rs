@@ -28,7 +28,7 @@ pub use attention::{Attention, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
 pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;
-pub use embedding::embed;
+pub use embedding::{Table, embed};
 pub use isa::Isa;
 pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;

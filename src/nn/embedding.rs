@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{embed, unset};
+use crate::kernels::{Table, embed, unset};
 use crate::nn::add_norm::Norm;
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader};
@@ -17,21 +17,25 @@ pub struct Embedding {
 }
 
 enum Tables {
+    Cpu(Vec<Table>),
     /// `[rows, hidden]` each.
-    Cpu(Vec<Vec<f32>>),
     Portable(Vec<Tensor>),
 }
 
 impl Embedding {
     /// `tables`: the place of each and its number of rows; each has `weight [rows, hidden]`.
     pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f32) -> Result<Self> {
-        let values = tables.iter().map(|(at, rows)| at.values("weight", &[*rows, hidden]));
         let tables = match norm.body() {
-            Body::Cpu { .. } => Tables::Cpu(values.map(|table| Ok(table?.into_owned())).collect::<Result<_>>()?),
+            Body::Cpu { dtype, .. } => {
+                Tables::Cpu(tables.iter().map(|(at, rows)| at.table(*dtype, *rows, hidden)).collect::<Result<_>>()?)
+            }
             Body::Portable { device, dtype } => Tables::Portable(
-                values
-                    .zip(tables)
-                    .map(|(table, (_, rows))| tensor(&table?, &[*rows, hidden], device, *dtype))
+                tables
+                    .iter()
+                    .map(|(at, rows)| {
+                        let shape = [*rows, hidden];
+                        tensor(&at.weights("weight", &shape)?, &shape, device, *dtype)
+                    })
                     .collect::<Result<_>>()?,
             ),
         };
@@ -49,7 +53,7 @@ impl Embedding {
         let tokens = ids[0].len();
         Ok(match (&self.tables, &self.norm) {
             (Tables::Cpu(tables), Norm::Cpu { isa, norm }) => {
-                let rows: Vec<_> = tables.iter().map(Vec::as_slice).zip(ids.iter().copied()).collect();
+                let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut out = unset(tokens * self.hidden);
                 embed(*isa, &rows, Some(norm), self.hidden, &mut out);
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?

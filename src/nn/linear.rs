@@ -45,9 +45,9 @@ impl Product {
         };
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for part in parts {
-            weights.push(tensor(&part.values("weight", &[n, k])?, &[n, k], device, dtype)?);
+            weights.push(tensor(&part.weights("weight", &[n, k])?, &[n, k], device, dtype)?);
             if bias {
-                biases.push(tensor(&part.values("bias", &[n])?, &[n], device, dtype)?);
+                biases.push(tensor(&part.weights("bias", &[n])?, &[n], device, dtype)?);
             }
         }
         let bias = if bias { Some(Tensor::cat(&biases, 0)?) } else { None };

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 
 use candle_core::{DType, Device, Tensor};
+use half::{bf16, f16};
 
 use crate::Result;
 use crate::hub::{Weight, Weights};
-use crate::kernels::{Dtype, Isa, Matrix};
+use crate::kernels::{Dtype, Isa, Matrix, Table};
 
 /// Which body the blocks of a model get.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// Kernels of this instruction set, matrices in `dtype`; everything else is float32.
+    /// Kernels of this instruction set, matrices in `dtype`, and tables where it has floats; everything else is float32.
     Cpu { isa: Isa, dtype: Dtype },
     /// candle's operations, weights and activations in `dtype`.
     Portable { device: Device, dtype: DType },
@@ -19,12 +20,12 @@ pub enum Body {
 
 impl Body {
     /// Of the weights.
-    pub fn dtype_name(&self) -> &'static str {
+    pub fn dtype(&self) -> Dtype {
         match self {
-            Self::Cpu { dtype, .. } => dtype.name(),
-            Self::Portable { dtype: DType::F32, .. } => Dtype::Float32.name(),
-            Self::Portable { dtype: DType::BF16, .. } => Dtype::Bfloat16.name(),
-            Self::Portable { dtype, .. } => dtype.as_str(),
+            Self::Cpu { dtype, .. } => *dtype,
+            Self::Portable { dtype: DType::BF16, .. } => Dtype::Bfloat16,
+            Self::Portable { dtype: DType::F16, .. } => Dtype::Float16,
+            Self::Portable { .. } => Dtype::Float32,
         }
     }
 }
@@ -60,6 +61,11 @@ impl<'a> Loader<'a> {
         self.tensor(name, shape)?.to_f32()
     }
 
+    /// As [`Self::values`], of a tensor that is going to be held in the body's type: what it cannot hold is an error.
+    pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
+        in_range(&self.tensor(name, shape)?, self.body.dtype())
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
         self.weights.get(&self.full(name), shape)
     }
@@ -83,9 +89,27 @@ impl<'a> Loader<'a> {
         let mut matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
         for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            matrix.set_rows(i * n, &weight.to_f32()?, bias.as_deref());
+            matrix.set_rows(i * n, &in_range(&weight, dtype)?, bias.as_deref());
         }
         Ok(matrix)
+    }
+
+    /// `weight [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
+    pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<Table> {
+        let weight = self.tensor("weight", &[rows, hidden])?;
+        Ok(match dtype {
+            Dtype::Bfloat16 => Table::Bfloat16(weight.to_half()?.into_owned()),
+            Dtype::Float16 => Table::Float16(weight.to_half()?.into_owned()),
+            Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.to_f32()?.into_owned()),
+        })
+    }
+}
+
+fn in_range<'a>(weight: &Weight<'a>, dtype: Dtype) -> Result<Cow<'a, [f32]>> {
+    match dtype {
+        Dtype::Bfloat16 => weight.to_f32_for::<bf16>(),
+        Dtype::Float16 => weight.to_f32_for::<f16>(),
+        Dtype::Float32 | Dtype::Int8 => weight.to_f32(),
     }
 }
 

@@ -137,7 +137,7 @@ impl Embedder {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        self.0.body().dtype_name()
+        self.0.body().dtype().name()
     }
 
     /// Rows of `out`, or of a new array, are the embeddings of `sentences`; `start` is the position of the first in messages.

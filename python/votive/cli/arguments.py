@@ -123,7 +123,8 @@ def _model_arguments() -> argparse.ArgumentParser:
         "--dtype",
         default="auto",
         metavar="DTYPE",
-        help="number format the model computes in, as in Embedder(dtype=); auto is float32 on a CPU",
+        help="how weights are held and multiplied: float32, bfloat16, float16 or int8; "
+        "auto is float32 on a CPU (default: %(default)s)",
     )
     _add_num_threads(group)
     return shared
