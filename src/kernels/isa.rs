@@ -28,6 +28,10 @@ enum Level {
     Bf16,
     #[cfg(target_arch = "aarch64")]
     Neon,
+    #[cfg(target_arch = "aarch64")]
+    Dotprod,
+    #[cfg(target_arch = "aarch64")]
+    I8mm,
 }
 
 /// Slowest first.
@@ -45,6 +49,10 @@ const LEVELS: &[(&str, Level)] = &[
     ("bf16", Level::Bf16),
     #[cfg(target_arch = "aarch64")]
     ("neon", Level::Neon),
+    #[cfg(target_arch = "aarch64")]
+    ("dotprod", Level::Dotprod),
+    #[cfg(target_arch = "aarch64")]
+    ("i8mm", Level::I8mm),
 ];
 
 impl Level {
@@ -71,6 +79,10 @@ impl Level {
             Level::Bf16 => Level::Vnni.is_supported() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "aarch64")]
             Level::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => Level::Neon.is_supported() && std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => Level::Dotprod.is_supported() && std::arch::is_aarch64_feature_detected!("i8mm"),
         }
     }
 }
@@ -105,7 +117,7 @@ impl Isa {
 
     fn fastest() -> Isa {
         let available = Isa::available();
-        let fast = |isa: &&Isa| isa.name() != "bf16" || has_fast_bf16();
+        let fast = |isa: &&Isa| !isa.has_bf16() || has_fast_bf16();
         *available.iter().rev().find(fast).expect("scalar is always there")
     }
 
@@ -126,7 +138,7 @@ impl Isa {
             Level::Avx512 | Level::Vnni | Level::Bf16 => unsafe { avx512::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => unsafe { neon::run(operation) },
+            Level::Neon | Level::Dotprod | Level::I8mm => unsafe { neon::run(operation) },
         }
     }
 
@@ -150,6 +162,12 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Level::Neon => unsafe { int8_neon::run_neon(operation) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::Dotprod => unsafe { int8_neon::run_dotprod(operation) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            Level::I8mm => unsafe { int8_neon::run_i8mm(operation) },
         }
     }
 

@@ -1,9 +1,18 @@
-//! Products of bytes on 64-bit Arm.
+//! Products of bytes on 64-bit Arm: by the instructions that add four products at once, else by widening to 16 bits.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use super::int8::{Int8, Int8Operation};
 use super::neon::Neon;
+
+/// With dot products of signed bytes, which every CPU from Armv8.4 on has and some before.
+#[derive(Clone, Copy)]
+pub(crate) struct Dotprod(Neon);
+
+/// With dot products of unsigned and signed bytes, which every CPU from Armv8.6 on has and some before.
+#[derive(Clone, Copy)]
+pub(crate) struct I8mm(Neon);
 
 /// # Safety
 /// The CPU has NEON.
@@ -11,6 +20,22 @@ use super::neon::Neon;
 pub(crate) unsafe fn run_neon<O: Int8Operation>(operation: O) -> O::Output {
     // SAFETY: the caller vouches for the feature.
     operation.run(unsafe { Neon::assume() })
+}
+
+/// # Safety
+/// The CPU has NEON and dotprod.
+#[target_feature(enable = "neon,dotprod")]
+pub(crate) unsafe fn run_dotprod<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(Dotprod(unsafe { Neon::assume() }))
+}
+
+/// # Safety
+/// The CPU has NEON, dotprod and i8mm.
+#[target_feature(enable = "neon,dotprod,i8mm")]
+pub(crate) unsafe fn run_i8mm<O: Int8Operation>(operation: O) -> O::Output {
+    // SAFETY: the caller vouches for the features.
+    operation.run(I8mm(unsafe { Neon::assume() }))
 }
 
 // SAFETY of every block below: a value of each type exists only inside its `run`, so the CPU has the instructions;
@@ -22,15 +47,75 @@ macro_rules! intrinsic {
     };
 }
 
-/// Four bytes from four numbers, XOR 0x80.
 #[inline(always)]
-unsafe fn store_4(to: *mut u8, x: float32x4_t, flip: u32) {
-    intrinsic!({
-        let words = vqmovun_s32(vcvtnq_s32_f32(x));
-        let bytes = vqmovn_u16(vcombine_u16(words, words));
-        let four = vget_lane_u32::<0>(vreinterpret_u32_u8(bytes)) ^ flip;
-        to.cast::<u32>().write_unaligned(four);
-    })
+unsafe fn four_bytes(from: *const u8) -> u32 {
+    // SAFETY: the caller vouches for four bytes.
+    unsafe { from.cast::<u32>().read_unaligned() }
+}
+
+/// What all three sets do alike: storing bytes, and products of 16-bit integers.
+macro_rules! common {
+    () => {
+        #[inline(always)]
+        unsafe fn store_bytes(self, to: *mut u8, x: float32x4_t) {
+            intrinsic!({
+                let words = vqmovun_s32(vcvtnq_s32_f32(x));
+                let bytes = vqmovn_u16(vcombine_u16(words, words));
+                let four = vget_lane_u32::<0>(vreinterpret_u32_u8(bytes)) ^ u32::from_ne_bytes([Self::FLIP; 4]);
+                to.cast::<u32>().write_unaligned(four);
+            })
+        }
+
+        type WordSum = int32x4_t;
+        /// The two integers, twice.
+        type WordRow = int16x4_t;
+        /// The first integers of all columns, then the second ones: so a column has one sum and not two, and the sums of six
+        /// rows fit in the registers.
+        type WordColumns = int16x8_t;
+
+        #[inline(always)]
+        fn zero_words(self) -> int32x4_t {
+            intrinsic!(vdupq_n_s32(0))
+        }
+
+        #[inline(always)]
+        unsafe fn word_row(self, from: *const i16) -> int16x4_t {
+            intrinsic!(vreinterpret_s16_u32(vdup_n_u32(four_bytes(from.cast()))))
+        }
+
+        #[inline(always)]
+        unsafe fn word_columns(self, from: *const i16) -> int16x8_t {
+            // The compiler splits up shifts to the same end, and then the registers do not suffice.
+            const APART: [u8; 16] = [0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15];
+            intrinsic!(vreinterpretq_s16_s8(vqtbl1q_s8(vld1q_s8(from.cast()), vld1q_u8(APART.as_ptr()))))
+        }
+
+        #[inline(always)]
+        fn dot_words(self, row: int16x4_t, columns: int16x8_t, sum: int32x4_t) -> int32x4_t {
+            intrinsic!({
+                let sum = vmlal_lane_s16::<0>(sum, vget_low_s16(columns), row);
+                vmlal_high_lane_s16::<1>(sum, columns, row)
+            })
+        }
+
+        #[inline(always)]
+        fn word_floats(self, sum: int32x4_t) -> float32x4_t {
+            intrinsic!(vcvtq_f32_s32(sum))
+        }
+
+        #[inline(always)]
+        unsafe fn store_words(self, to: *mut i16, x: float32x4_t) {
+            intrinsic!(vst1_s16(to, vmovn_s32(vreinterpretq_s32_f32(x))))
+        }
+
+        #[inline(always)]
+        unsafe fn store_word_pairs(self, to: *mut i16, a: float32x4_t, b: float32x4_t) {
+            intrinsic!({
+                let (a, b) = (vmovn_s32(vreinterpretq_s32_f32(a)), vmovn_s32(vreinterpretq_s32_f32(b)));
+                vst1q_s16(to, vcombine_s16(vzip1_s16(a, b), vzip2_s16(a, b)));
+            })
+        }
+    };
 }
 
 impl Int8 for Neon {
@@ -56,7 +141,7 @@ impl Int8 for Neon {
 
     #[inline(always)]
     unsafe fn row(self, from: *const u8) -> int8x16_t {
-        intrinsic!(vreinterpretq_s8_u32(vdupq_n_u32(from.cast::<u32>().read_unaligned())))
+        intrinsic!(vreinterpretq_s8_u32(vdupq_n_u32(four_bytes(from))))
     }
 
     #[inline(always)]
@@ -77,51 +162,64 @@ impl Int8 for Neon {
         intrinsic!(vcvtq_f32_s32(vpaddq_s32(sum[0], sum[1])))
     }
 
-    #[inline(always)]
-    unsafe fn store_bytes(self, to: *mut u8, x: float32x4_t) {
-        intrinsic!(store_4(to, x, 0x8080_8080))
-    }
-
-    /// Of columns 0 and 1, and of 2 and 3, the products with the first and the second integer.
-    type WordSum = [int32x4_t; 2];
-    type WordRow = int16x8_t;
-    type WordColumns = int16x8_t;
-
-    #[inline(always)]
-    fn zero_words(self) -> [int32x4_t; 2] {
-        intrinsic!([vdupq_n_s32(0); 2])
-    }
-
-    #[inline(always)]
-    unsafe fn word_row(self, from: *const i16) -> int16x8_t {
-        intrinsic!(vreinterpretq_s16_u32(vdupq_n_u32(from.cast::<u32>().read_unaligned())))
-    }
-
-    #[inline(always)]
-    unsafe fn word_columns(self, from: *const i16) -> int16x8_t {
-        intrinsic!(vld1q_s16(from))
-    }
-
-    #[inline(always)]
-    fn dot_words(self, row: int16x8_t, columns: int16x8_t, sum: [int32x4_t; 2]) -> [int32x4_t; 2] {
-        intrinsic!([vmlal_s16(sum[0], vget_low_s16(row), vget_low_s16(columns)), vmlal_high_s16(sum[1], row, columns),])
-    }
-
-    #[inline(always)]
-    fn word_floats(self, sum: [int32x4_t; 2]) -> float32x4_t {
-        intrinsic!(vcvtq_f32_s32(vpaddq_s32(sum[0], sum[1])))
-    }
-
-    #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, x: float32x4_t) {
-        intrinsic!(vst1_s16(to, vmovn_s32(vreinterpretq_s32_f32(x))))
-    }
-
-    #[inline(always)]
-    unsafe fn store_word_pairs(self, to: *mut i16, a: float32x4_t, b: float32x4_t) {
-        intrinsic!({
-            let (a, b) = (vmovn_s32(vreinterpretq_s32_f32(a)), vmovn_s32(vreinterpretq_s32_f32(b)));
-            vst1q_s16(to, vcombine_s16(vzip1_s16(a, b), vzip2_s16(a, b)));
-        })
-    }
+    common!();
 }
+
+/// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet; this
+/// compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
+macro_rules! dot_product {
+    ($set:ident, $flip:literal, $instruction:literal) => {
+        impl Int8 for $set {
+            type Simd = Neon;
+            /// The four bytes are the lowest: the instruction takes them from there for all columns.
+            type Row = int8x8_t;
+            type Columns = int8x16_t;
+            type Sum = int32x4_t;
+
+            const ROWS: usize = 6;
+            const FLIP: u8 = $flip;
+
+            #[inline(always)]
+            fn simd(self) -> Neon {
+                self.0
+            }
+
+            #[inline(always)]
+            fn zero(self) -> int32x4_t {
+                intrinsic!(vdupq_n_s32(0))
+            }
+
+            #[inline(always)]
+            unsafe fn row(self, from: *const u8) -> int8x8_t {
+                intrinsic!(vcreate_s8(four_bytes(from).into()))
+            }
+
+            #[inline(always)]
+            unsafe fn columns(self, from: *const i8) -> int8x16_t {
+                intrinsic!(vld1q_s8(from))
+            }
+
+            #[inline(always)]
+            fn dot(self, row: int8x8_t, columns: int8x16_t, mut sum: int32x4_t) -> int32x4_t {
+                intrinsic!(asm!(
+                    $instruction,
+                    sum = inout(vreg) sum,
+                    columns = in(vreg) columns,
+                    row = in(vreg) row,
+                    options(pure, nomem, nostack, preserves_flags)
+                ));
+                sum
+            }
+
+            #[inline(always)]
+            fn floats(self, sum: int32x4_t) -> float32x4_t {
+                intrinsic!(vcvtq_f32_s32(sum))
+            }
+
+            common!();
+        }
+    };
+}
+
+dot_product!(Dotprod, 0x80, "sdot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]");
+dot_product!(I8mm, 0, "sudot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]");
