@@ -17,6 +17,7 @@ mod matrix;
 mod mlp;
 mod norm;
 mod peaks;
+mod prefetch;
 mod simd;
 #[cfg(test)]
 mod testing;

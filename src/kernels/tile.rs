@@ -1,5 +1,6 @@
 //! The innermost product: a tile of `MR` rows by `NV` vectors of columns, held in registers over all of k.
 
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{Int8, Simd};
 
 /// What a tile multiplies and adds up: `GROUP` numbers of a row with as many of each column of a panel at a time.
@@ -158,7 +159,7 @@ impl<D: Int8> Terms for Words<D> {
 }
 
 /// `sum over p of a[i, p] * b[p, j]`, one group after the other in the order of p, so that an element's bits do not
-/// depend on the tile that it lies in.
+/// depend on the tile that it lies in. Each group is a step that fetches some of what is `ahead`.
 ///
 /// # Safety
 /// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at each of
@@ -169,9 +170,11 @@ pub(super) unsafe fn tile<T: Terms, const MR: usize, const NV: usize>(
     groups: usize,
     (a, lda): (*const T::X, usize),
     (b, ldb): (*const T::W, usize),
+    ahead: Ahead,
 ) -> [[T::Sum; NV]; MR] {
     let mut sums = [[t.zero(); NV]; MR];
     for p in 0..groups {
+        ahead.fetch(p);
         // SAFETY: p < groups, i < MR and j < NV are within what the caller vouches for.
         unsafe {
             let b = b.add(p * ldb);

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Attention, Head, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, Terms, tile, with_tile};
 
@@ -82,7 +83,7 @@ unsafe fn attend_rows<S: Simd>(s: S, head: Head, rows: Range<usize>, keys: &[f32
         unsafe {
             with_tile!(Float<S>, rows.len(), panel.len() / S::LANES, MR, NV => {
                 let b = keys.as_ptr().add(panel.start * head_dim);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES));
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES), Ahead::NOTHING);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
@@ -109,7 +110,7 @@ unsafe fn attend_rows<S: Simd>(s: S, head: Head, rows: Range<usize>, keys: &[f32
             with_tile!(Float<S>, rows.len(), count, MR, NV => {
                 let a = scores.as_ptr().add(within.start);
                 let b = values.as_ptr().add(within.start * padded_dim + column);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim));
+                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim), Ahead::NOTHING);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         let y = s.mul(sum, s.splat(inverse[i]));

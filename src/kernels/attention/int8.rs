@@ -10,6 +10,7 @@ use bytemuck::Pod;
 
 use super::{Attention, Head, Tasks, float, hide_others, panel_of, panels};
 use crate::kernels::math::{ROUND, coarse_exp2};
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
 use crate::kernels::tile::{Bytes, Terms, Words, tile, with_tile};
 
@@ -208,7 +209,7 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: 
             let b = memory.keys.as_ptr().add(panel.start * groups * 4);
             with_tile!(Bytes<D>, 1, panel.len() / Bytes::<D>::LANES, MR, NV => {
                 let sums =
-                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4));
+                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4), Ahead::NOTHING);
                 for (j, &sum) in sums[0].iter().enumerate() {
                     let at = panel.start + j * Bytes::<D>::LANES;
                     let shift = s.mul(d.floats(sum), s.load(memory.key_scales.as_ptr().add(at)));
@@ -283,7 +284,7 @@ unsafe fn attend_rows<D: Int8>(
             with_tile!(Bytes<D>, rows.len(), panel.len() / lanes, MR, NV => {
                 let a = memory.queries.as_ptr().add(rows.start * dim);
                 let b = memory.keys.as_ptr().add(panel.start * groups * 4);
-                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4));
+                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Ahead::NOTHING);
                 for (i, row) in sums.iter().enumerate() {
                     let query = s.splat(memory.query_scales[rows.start + i] * scale * std::f32::consts::LOG2_E);
                     for (j, &sum) in row.iter().enumerate() {
@@ -316,7 +317,7 @@ unsafe fn attend_rows<D: Int8>(
                 with_tile!(Words<D>, rows.len(), count, MR, NV => {
                     let a = memory.weights.as_ptr().add(keys);
                     let b = memory.values.as_ptr().add(keys * dim + 2 * column);
-                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim));
+                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim), Ahead::NOTHING);
                     for (i, row) in sums.iter().enumerate() {
                         for (j, &sum) in row.iter().enumerate() {
                             let column = column + j * lanes;

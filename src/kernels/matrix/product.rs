@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Terms, tile, with_tile};
 use crate::kernels::{Activation, split};
@@ -72,17 +73,31 @@ pub(super) trait Factors: Copy {
 pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &Output, panels: Range<usize>) {
     let (_, lda) = factors.rows();
     let block = (BLOCK_BYTES / (lda * size_of::<<P::Terms as Terms>::X>())).max(P::Terms::ROWS);
+    // Lines of a full panel, for each group of each column.
+    let lines = (P::Terms::WIDTH * P::Terms::GROUP * size_of::<<P::Terms as Terms>::W>()).div_ceil(64);
     for block_start in (0..out.m).step_by(block) {
         let rows = block.min(out.m - block_start);
         let tiles = rows.div_ceil(P::Terms::ROWS);
         for panel in panels.clone() {
             let column = panel * P::Terms::WIDTH;
             let columns = column..out.n.min(column + P::Terms::WIDTH);
+            // While this panel is in the first-level cache, the memory has time for the next one.
+            let next = match panel + 1 < panels.end {
+                true => Some(panel + 1),
+                false => (block_start + rows < out.m).then_some(panels.start),
+            };
             for i in 0..tiles {
                 // Of about the same size, since a tile of one row computes no faster than one of two.
                 let rows = block_start + rows * i / tiles..block_start + rows * (i + 1) / tiles;
+                let ahead = match next {
+                    Some(next) => {
+                        let from = factors.panel(next * P::Terms::WIDTH).cast();
+                        Ahead::part(from, (factors.groups(), lines), (i, tiles))
+                    }
+                    None => Ahead::NOTHING,
+                };
                 // SAFETY: the rows are within m, the columns within n, and these columns are this call's alone.
-                unsafe { one_tile(factors, out, rows, columns.clone()) };
+                unsafe { one_tile(factors, out, rows, columns.clone(), ahead) };
             }
         }
     }
@@ -91,7 +106,7 @@ pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &Output, panels: Rang
 /// # Safety
 /// As for `multiply`; `rows` are at most `ROWS`, `columns` are one panel.
 #[inline(always)]
-unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, columns: Range<usize>) {
+unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, columns: Range<usize>, ahead: Ahead) {
     let s = factors.simd();
     let (x, lda) = factors.rows();
     let count = columns.len();
@@ -100,7 +115,7 @@ unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, col
         let (a, b) = (x.add(rows.start * lda), factors.panel(columns.start));
         let to = out.start.add(rows.start * out.n + columns.start);
         with_tile!(P::Terms, rows.len(), count.div_ceil(P::Terms::LANES), MR, NV => {
-            let sums = tile::<P::Terms, MR, NV>(factors.terms(), factors.groups(), (a, lda), (b, NV * P::Terms::LANES * P::Terms::GROUP));
+            let sums = tile::<P::Terms, MR, NV>(factors.terms(), factors.groups(), (a, lda), (b, NV * P::Terms::LANES * P::Terms::GROUP), ahead);
             for (i, row) in sums.iter().enumerate() {
                 for (j, &sum) in row.iter().enumerate() {
                     let y = factors.finish(sum, rows.start + i, columns.start + j * P::Terms::LANES);
