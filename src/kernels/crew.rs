@@ -197,37 +197,13 @@ pub fn split(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
     let crew = LED.take();
     match &crew {
         Some(crew) if items / grain > 1 && !crew.helpers.is_empty() => {
-            let threads = 1 + crew.helpers.len();
-            let pieces = (items / grain).min(PIECES * threads);
-            // As many for each thread, so that none waits for another's last one.
-            let pieces = if pieces > threads { pieces / threads * threads } else { pieces };
+            let pieces = (items / grain).min(PIECES * (1 + crew.helpers.len()));
             let stage = shared();
             crew.share(pieces, &|i| stage.help(|| part(items * i / pieces..items * (i + 1) / pieces)));
         }
         _ => part(0..items),
     }
     LED.set(crew);
-}
-
-/// [`split`] for rows of `width` values that `part` changes; it is told the first one's number.
-pub fn split_rows<T: Send>(values: &mut [T], width: usize, work: usize, part: impl Fn(usize, &mut [T]) + Sync) {
-    /// Values that several threads write, each its own rows.
-    struct Rows<T>(*mut T);
-    // SAFETY: `split` gives every row to one thread, and `values` is borrowed until it returns.
-    unsafe impl<T: Send> Sync for Rows<T> {}
-    impl<T> Rows<T> {
-        fn start(&self) -> *mut T {
-            self.0
-        }
-    }
-    let count = values.len() / width;
-    let rows = Rows(values.as_mut_ptr());
-    split(count, work, |range| {
-        let first = range.start;
-        // SAFETY: the rows are within the values, and this part's alone.
-        let own = unsafe { std::slice::from_raw_parts_mut(rows.start().add(first * width), range.len() * width) };
-        part(first, own);
-    });
 }
 
 #[cfg(test)]
@@ -256,20 +232,6 @@ mod tests {
                     assert_eq!(counts(&crew, items), vec![1; items]);
                 }
             }
-        }
-    }
-
-    #[test]
-    fn every_row_is_changed_once() {
-        for threads in [1, 2, 5] {
-            let crew = Crew::new(threads).unwrap();
-            let mut values = vec![0; 3 * 1000];
-            crew.lead(|| {
-                split_rows(&mut values, 3, WORTH_SHARING, |first, rows| {
-                    rows.iter_mut().enumerate().for_each(|(i, value)| *value += 3 * first + i);
-                });
-            });
-            assert!(values.iter().enumerate().all(|(i, &value)| i == value));
         }
     }
 

@@ -27,7 +27,7 @@ pub use activation::Activation;
 pub use aligned::unset;
 pub use attention::{Attention, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
-pub use crew::{Crew, split, split_rows};
+pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;
 pub use embedding::{Table, embed};
 pub use isa::Isa;

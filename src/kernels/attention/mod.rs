@@ -42,9 +42,6 @@ pub struct Attention {
     pub mask: Mask,
 }
 
-/// What packing a token of a head and its softmax take, in multiply-adds.
-const TOKEN_WORK: usize = 4096;
-
 /// `qkv [tokens, 3 * heads * head_dim]` (queries, keys and values of a token one after the other) to
 /// `out [tokens, heads * head_dim]`. `offsets [sequences + 1]` are cumulative lengths; no token sees another sequence.
 /// With [`Dtype::Int8`] in integers, else in float32.
@@ -57,7 +54,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, qkv: &[f32], offsets
     let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = Heads(out.as_mut_ptr());
     let pairs: usize = offsets.windows(2).map(|pair| ((pair[1] - pair[0]) as usize).pow(2)).sum();
-    let work = (2 * pairs * shape.head_dim + TOKEN_WORK * tokens) / sequences.max(1);
+    let work = 2 * pairs * shape.head_dim / sequences.max(1);
     split(sequences * shape.heads, work, |tasks| {
         let tasks = Tasks { shape, qkv, offsets, out: &out, tasks };
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.

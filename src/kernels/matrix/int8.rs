@@ -8,11 +8,11 @@ use std::ops::Range;
 
 use super::Layout;
 use super::product::{Factors, Output, multiply};
+use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::hadamard::{Rotate, rotate, span};
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
 use crate::kernels::tile::Bytes;
-use crate::kernels::{Isa, split_rows};
 
 /// Panels of `[k / 4, width, 4]`.
 pub(super) struct Int8Panels {
@@ -56,23 +56,23 @@ impl Int8Panels {
 
     pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &Output) {
         let Self { layout, k, panels, scales, sums } = self;
-        let (m, stride) = (out.m(), k.next_multiple_of(MOST_LANES) + size_of::<RowRange>());
+        let (m, stride) = (out.m(), k.next_multiple_of(MOST_LANES));
         scratch(m * stride, |rows: &mut [u8]| {
-            split_rows(rows, stride, k * NUMBER_WORK, |first, rows| {
-                let x = &x[first * k..];
+            scratch(m, |ranges: &mut [RowRange]| {
                 // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
-                scratch(*k, |rotated| isa.run_int8(Quantize { x, k: *k, rotated, rows, stride }));
+                scratch(*k, |rotated| isa.run_int8(Quantize { x, k: *k, rotated, rows, stride, ranges }));
+                let packed = Packed {
+                    layout: *layout,
+                    panels: panels.as_slice(),
+                    scales: scales.as_slice(),
+                    sums: sums.as_slice(),
+                    bias,
+                    rows,
+                    stride,
+                    ranges,
+                };
+                out.split(layout.width, k.div_ceil(4), |range| isa.run_int8(Product { packed, out, range }));
             });
-            let packed = Packed {
-                layout: *layout,
-                panels: panels.as_slice(),
-                scales: scales.as_slice(),
-                sums: sums.as_slice(),
-                bias,
-                rows,
-                stride,
-            };
-            out.split(layout.width, k.div_ceil(4), |range| isa.run_int8(Product { packed, out, range }));
         });
     }
 }
@@ -91,19 +91,15 @@ impl Int8Operation for LayoutOf {
     }
 }
 
-/// What rotating and quantizing a number takes, in multiply-adds.
-const NUMBER_WORK: usize = 24;
-
-/// What a row's bytes mean: `scale * byte + low`. It stands behind them.
+/// What a row's bytes mean: `scale * byte + low`.
 #[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C, align(16))]
+#[repr(C)]
 struct RowRange {
     scale: f32,
     low: f32,
-    unused: [f32; 2],
 }
 
-/// The first rows of `x [_, k]`, rotated, to `rows [m, stride]` of bytes with their range.
+/// `x [m, k]`, rotated, to bytes `rows [m, stride]` and their `ranges [m]`.
 struct Quantize<'a> {
     x: &'a [f32],
     k: usize,
@@ -111,6 +107,7 @@ struct Quantize<'a> {
     rotated: &'a mut [f32],
     rows: &'a mut [u8],
     stride: usize,
+    ranges: &'a mut [RowRange],
 }
 
 impl Int8Operation for Quantize<'_> {
@@ -118,10 +115,10 @@ impl Int8Operation for Quantize<'_> {
 
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
-        for (x, row) in self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride)) {
-            let (bytes, range) = row.split_at_mut(self.stride - size_of::<RowRange>());
+        let rows = self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride));
+        for ((x, row), range) in rows.zip(self.ranges) {
             rotate(d.simd(), x, self.rotated);
-            range.copy_from_slice(bytemuck::bytes_of(&quantize_row(d, self.rotated, bytes)));
+            *range = quantize_row(d, self.rotated, row);
         }
     }
 }
@@ -156,7 +153,7 @@ fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
         }
     }
     // With FLIP, the bytes are multiplied as signed ones, 128 lower.
-    RowRange { scale, low: low + scale * f32::from(D::FLIP), unused: [0.0; 2] }
+    RowRange { scale, low: low + scale * f32::from(D::FLIP) }
 }
 
 /// Quantized rows and weights.
@@ -169,6 +166,7 @@ struct Packed<'a> {
     bias: &'a [f32],
     rows: &'a [u8],
     stride: usize,
+    ranges: &'a [RowRange],
 }
 
 /// Some panels of a product.
@@ -225,11 +223,10 @@ impl<D: Int8> Factors for Int8Factors<'_, D> {
 
     #[inline(always)]
     unsafe fn finish(self, sum: D::Sum, row: usize, column: usize) -> <D::Simd as Simd>::F {
-        let (s, Packed { scales, sums, bias, rows, stride, .. }) = (self.d.simd(), self.packed);
-        // SAFETY: the row ends with its range; scales, sums and bias are padded to whole vectors.
+        let (s, Packed { scales, sums, bias, ranges, .. }) = (self.d.simd(), self.packed);
+        // SAFETY: the row is one of the ranges'; scales, sums and bias are padded to whole vectors.
         unsafe {
-            let range = rows.as_ptr().add((row + 1) * stride - size_of::<RowRange>());
-            let RowRange { scale, low, .. } = range.cast::<RowRange>().read_unaligned();
+            let RowRange { scale, low } = *ranges.get_unchecked(row);
             let at = |values: &[f32]| values.as_ptr().add(column);
             let constant = s.mul_add(s.splat(low), s.load(at(sums)), s.load(at(bias)));
             let product = s.mul(self.d.floats(sum), s.splat(scale));
