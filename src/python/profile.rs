@@ -104,6 +104,7 @@ impl Peaks {
 
 /// The CPU's name, the instruction set in use, the number of CPUs for this process, and the level and size of each cache.
 #[pyfunction]
+#[expect(clippy::type_complexity, reason = "a Python tuple")]
 pub(super) fn cpu() -> PyResult<(String, &'static str, usize, Vec<(u32, usize)>)> {
     let caches = device::caches().iter().map(|cache| (cache.level, cache.bytes)).collect();
     Ok((device::cpu_name(), device::isa_name()?, available_threads(), caches))
