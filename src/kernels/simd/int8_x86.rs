@@ -157,6 +157,100 @@ unsafe fn four(from: *const u8) -> i32 {
     unsafe { from.cast::<i32>().read_unaligned() }
 }
 
+/// The methods on 16-bit integers of a set of 256 bits, of which only the product is the set's own.
+macro_rules! words_256 {
+    (|$row:ident, $columns:ident, $sum:ident| $dot:expr) => {
+        type WordSum = __m256i;
+        type WordRow = __m256i;
+        type WordColumns = __m256i;
+
+        #[inline(always)]
+        fn zero_words(self) -> __m256i {
+            intrinsic!(_mm256_setzero_si256())
+        }
+
+        #[inline(always)]
+        unsafe fn word_row(self, from: *const i16) -> __m256i {
+            intrinsic!(_mm256_set1_epi32(two(from)))
+        }
+
+        #[inline(always)]
+        unsafe fn word_columns(self, from: *const i16) -> __m256i {
+            intrinsic!(_mm256_loadu_si256(from.cast()))
+        }
+
+        #[inline(always)]
+        fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
+            intrinsic!({
+                let ($row, $columns, $sum) = (row, columns, sum);
+                $dot
+            })
+        }
+
+        #[inline(always)]
+        fn word_floats(self, sum: __m256i) -> __m256 {
+            intrinsic!(_mm256_cvtepi32_ps(sum))
+        }
+
+        #[inline(always)]
+        unsafe fn store_words(self, to: *mut i16, x: __m256) {
+            intrinsic!(store_words_8(to, x))
+        }
+
+        #[inline(always)]
+        unsafe fn store_word_pairs(self, to: *mut i16, a: __m256, b: __m256) {
+            intrinsic!(store_word_pairs_8(to, a, b))
+        }
+    };
+}
+
+/// The methods on 16-bit integers of a set of 512 bits, of which only the product is the set's own.
+macro_rules! words_512 {
+    (|$row:ident, $columns:ident, $sum:ident| $dot:expr) => {
+        type WordSum = __m512i;
+        type WordRow = __m512i;
+        type WordColumns = __m512i;
+
+        #[inline(always)]
+        fn zero_words(self) -> __m512i {
+            intrinsic!(_mm512_setzero_si512())
+        }
+
+        #[inline(always)]
+        unsafe fn word_row(self, from: *const i16) -> __m512i {
+            intrinsic!(_mm512_set1_epi32(two(from)))
+        }
+
+        #[inline(always)]
+        unsafe fn word_columns(self, from: *const i16) -> __m512i {
+            intrinsic!(_mm512_loadu_si512(from.cast()))
+        }
+
+        #[inline(always)]
+        fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
+            intrinsic!({
+                let ($row, $columns, $sum) = (row, columns, sum);
+                $dot
+            })
+        }
+
+        #[inline(always)]
+        fn word_floats(self, sum: __m512i) -> __m512 {
+            intrinsic!(_mm512_cvtepi32_ps(sum))
+        }
+
+        #[inline(always)]
+        unsafe fn store_words(self, to: *mut i16, x: __m512) {
+            intrinsic!(store_words_16(to, x))
+        }
+
+        #[inline(always)]
+        unsafe fn store_word_pairs(self, to: *mut i16, a: __m512, b: __m512) {
+            intrinsic!(store_word_pairs_16(to, a, b))
+        }
+    };
+}
+
 impl Int8 for Avx2 {
     type Simd = Avx2;
     /// The four bytes, widened, four times.
@@ -213,44 +307,7 @@ impl Int8 for Avx2 {
         intrinsic!(store_8(to, x))
     }
 
-    type WordSum = __m256i;
-    type WordRow = __m256i;
-    type WordColumns = __m256i;
-
-    #[inline(always)]
-    fn zero_words(self) -> __m256i {
-        intrinsic!(_mm256_setzero_si256())
-    }
-
-    #[inline(always)]
-    unsafe fn word_row(self, from: *const i16) -> __m256i {
-        intrinsic!(_mm256_set1_epi32(two(from)))
-    }
-
-    #[inline(always)]
-    unsafe fn word_columns(self, from: *const i16) -> __m256i {
-        intrinsic!(_mm256_loadu_si256(from.cast()))
-    }
-
-    #[inline(always)]
-    fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
-        intrinsic!(_mm256_add_epi32(sum, _mm256_madd_epi16(row, columns)))
-    }
-
-    #[inline(always)]
-    fn word_floats(self, sum: __m256i) -> __m256 {
-        intrinsic!(_mm256_cvtepi32_ps(sum))
-    }
-
-    #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, x: __m256) {
-        intrinsic!(store_words_8(to, x))
-    }
-
-    #[inline(always)]
-    unsafe fn store_word_pairs(self, to: *mut i16, a: __m256, b: __m256) {
-        intrinsic!(store_word_pairs_8(to, a, b))
-    }
+    words_256!(|row, columns, sum| _mm256_add_epi32(sum, _mm256_madd_epi16(row, columns)));
 }
 
 impl Int8 for AvxVnni {
@@ -297,44 +354,7 @@ impl Int8 for AvxVnni {
         intrinsic!(store_8(to, x))
     }
 
-    type WordSum = __m256i;
-    type WordRow = __m256i;
-    type WordColumns = __m256i;
-
-    #[inline(always)]
-    fn zero_words(self) -> __m256i {
-        intrinsic!(_mm256_setzero_si256())
-    }
-
-    #[inline(always)]
-    unsafe fn word_row(self, from: *const i16) -> __m256i {
-        intrinsic!(_mm256_set1_epi32(two(from)))
-    }
-
-    #[inline(always)]
-    unsafe fn word_columns(self, from: *const i16) -> __m256i {
-        intrinsic!(_mm256_loadu_si256(from.cast()))
-    }
-
-    #[inline(always)]
-    fn dot_words(self, row: __m256i, columns: __m256i, sum: __m256i) -> __m256i {
-        intrinsic!(dpwssd_256(sum, row, columns))
-    }
-
-    #[inline(always)]
-    fn word_floats(self, sum: __m256i) -> __m256 {
-        intrinsic!(_mm256_cvtepi32_ps(sum))
-    }
-
-    #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, x: __m256) {
-        intrinsic!(store_words_8(to, x))
-    }
-
-    #[inline(always)]
-    unsafe fn store_word_pairs(self, to: *mut i16, a: __m256, b: __m256) {
-        intrinsic!(store_word_pairs_8(to, a, b))
-    }
+    words_256!(|row, columns, sum| dpwssd_256(sum, row, columns));
 }
 
 impl Int8 for Avx512 {
@@ -397,44 +417,7 @@ impl Int8 for Avx512 {
         intrinsic!(store_16(to, x))
     }
 
-    type WordSum = __m512i;
-    type WordRow = __m512i;
-    type WordColumns = __m512i;
-
-    #[inline(always)]
-    fn zero_words(self) -> __m512i {
-        intrinsic!(_mm512_setzero_si512())
-    }
-
-    #[inline(always)]
-    unsafe fn word_row(self, from: *const i16) -> __m512i {
-        intrinsic!(_mm512_set1_epi32(two(from)))
-    }
-
-    #[inline(always)]
-    unsafe fn word_columns(self, from: *const i16) -> __m512i {
-        intrinsic!(_mm512_loadu_si512(from.cast()))
-    }
-
-    #[inline(always)]
-    fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
-        intrinsic!(_mm512_add_epi32(sum, _mm512_madd_epi16(row, columns)))
-    }
-
-    #[inline(always)]
-    fn word_floats(self, sum: __m512i) -> __m512 {
-        intrinsic!(_mm512_cvtepi32_ps(sum))
-    }
-
-    #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, x: __m512) {
-        intrinsic!(store_words_16(to, x))
-    }
-
-    #[inline(always)]
-    unsafe fn store_word_pairs(self, to: *mut i16, a: __m512, b: __m512) {
-        intrinsic!(store_word_pairs_16(to, a, b))
-    }
+    words_512!(|row, columns, sum| _mm512_add_epi32(sum, _mm512_madd_epi16(row, columns)));
 }
 
 impl Int8 for Vnni {
@@ -481,42 +464,5 @@ impl Int8 for Vnni {
         intrinsic!(store_16(to, x))
     }
 
-    type WordSum = __m512i;
-    type WordRow = __m512i;
-    type WordColumns = __m512i;
-
-    #[inline(always)]
-    fn zero_words(self) -> __m512i {
-        intrinsic!(_mm512_setzero_si512())
-    }
-
-    #[inline(always)]
-    unsafe fn word_row(self, from: *const i16) -> __m512i {
-        intrinsic!(_mm512_set1_epi32(two(from)))
-    }
-
-    #[inline(always)]
-    unsafe fn word_columns(self, from: *const i16) -> __m512i {
-        intrinsic!(_mm512_loadu_si512(from.cast()))
-    }
-
-    #[inline(always)]
-    fn dot_words(self, row: __m512i, columns: __m512i, sum: __m512i) -> __m512i {
-        intrinsic!(dpwssd_512(sum, row, columns))
-    }
-
-    #[inline(always)]
-    fn word_floats(self, sum: __m512i) -> __m512 {
-        intrinsic!(_mm512_cvtepi32_ps(sum))
-    }
-
-    #[inline(always)]
-    unsafe fn store_words(self, to: *mut i16, x: __m512) {
-        intrinsic!(store_words_16(to, x))
-    }
-
-    #[inline(always)]
-    unsafe fn store_word_pairs(self, to: *mut i16, a: __m512, b: __m512) {
-        intrinsic!(store_word_pairs_16(to, a, b))
-    }
+    words_512!(|row, columns, sum| dpwssd_512(sum, row, columns));
 }
