@@ -5,7 +5,7 @@ use std::time::Duration;
 use candle_core::DType;
 
 use crate::kernels::{Dtype, Isa, measure_peaks};
-use crate::nn::Body;
+use crate::nn::{Body, active_isa};
 use crate::profile::Peaks;
 use crate::{Error, Result};
 
@@ -34,7 +34,7 @@ pub fn choose(device: &str, dtype: &str) -> Result<Body> {
 
 /// With `VOTIVE_PORTABLE=1` the body that GPUs will use, for tests and for telling a kernel's fault from a model's.
 fn cpu(dtype: Dtype) -> Result<Body> {
-    let isa = isa()?;
+    let isa = active_isa()?;
     if std::env::var("VOTIVE_PORTABLE").as_deref() != Ok("1") {
         return Ok(Body::Cpu { isa, dtype });
     }
@@ -51,16 +51,12 @@ fn cpu(dtype: Dtype) -> Result<Body> {
 
 /// What `threads` threads can do together with the instruction set in use, measured for several times `trial` for each figure.
 pub fn peaks(threads: usize, trial: Duration) -> Result<Peaks> {
-    Ok(measure_peaks(isa()?, threads, trial))
+    Ok(measure_peaks(active_isa()?, threads, trial))
 }
 
 /// The instruction set in use.
 pub fn isa_name() -> Result<&'static str> {
-    isa().map(Isa::name)
-}
-
-fn isa() -> Result<Isa> {
-    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
+    active_isa().map(Isa::name)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
-use crate::Result;
 use crate::hub::{Weight, Weights};
 use crate::kernels::{Dtype, Isa, Matrix, Table};
+use crate::{Error, Result};
 
 /// Which body the blocks of a model get.
 #[derive(Debug, Clone)]
@@ -28,6 +28,11 @@ impl Body {
             Self::Portable { .. } => Dtype::Float32,
         }
     }
+}
+
+/// The instruction set that kernels use; an error if `VOTIVE_ISA` names one that is not there.
+pub fn active_isa() -> Result<Isa> {
+    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
 }
 
 /// A place in a checkpoint: names are relative to `prefix`.

@@ -16,7 +16,7 @@ pub use add_norm::AddNorm;
 pub use attention::Attention;
 pub use embedding::Embedding;
 pub use linear::Linear;
-pub use loader::{Body, Loader};
+pub use loader::{Body, Loader, active_isa};
 pub use mlp::Mlp;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::config::DenseConfig;
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{Activation, Dtype, Matrix};
+use crate::nn::active_isa;
 use crate::{Error, Result};
 
 /// `activation(x · weightᵀ + bias)`, plus the residual where there is one.
@@ -55,7 +56,7 @@ impl Dense {
             let message = format!("activation_function: \"{}\" is not supported; {names} are", config.activation);
             return Err(Error::model(file(), message));
         };
-        let isa = super::isa()?;
+        let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;
         let matrix = |weight: &str, bias: Option<&str>| {
             let weight = weights.get(weight, &[n, k])?.to_f32()?;

@@ -2,6 +2,7 @@
 
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{self, Isa, add_layer_norm};
+use crate::nn::active_isa;
 use crate::{Error, Result};
 
 /// PyTorch's default, which the module does not change.
@@ -22,7 +23,7 @@ impl LayerNorm {
         let weights = Weights::open(folder, path)?;
         let tensor = |name| Ok::<_, Error>(weights.get(name, &[width])?.to_f32()?.into_owned());
         let norm = kernels::LayerNorm::new(tensor("norm.weight")?, tensor("norm.bias")?, EPS);
-        Ok(Self { isa: super::isa()?, norm })
+        Ok(Self { isa: active_isa()?, norm })
     }
 
     /// `x [texts, width]`

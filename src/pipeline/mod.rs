@@ -11,7 +11,6 @@ mod word_weights;
 
 use crate::config::Module;
 use crate::hub::ModelFolder;
-use crate::kernels::Isa;
 use crate::{Error, Result};
 
 use dense::Dense;
@@ -153,11 +152,6 @@ impl Pipeline {
 
 fn misplaced(what: &str) -> Error {
     Error::model("modules.json", format!("{what} is not supported"))
-}
-
-/// The instruction set that the modules' kernels use.
-fn isa() -> Result<Isa> {
-    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
 }
 
 #[cfg(test)]
