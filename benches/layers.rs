@@ -12,10 +12,10 @@ use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use votive::config::SentenceTransformersConfig;
 use votive::hub::{ModelFolder, Origin, Weights};
-use votive::kernels::{Activation, Attention, Dtype, Isa, LayerNorm, Mask, Matrix, Mlp, add_layer_norm, attention};
-use votive::models;
+use votive::kernels::{Activation, Attention, Dtype, Inputs, Isa, Mask, Matrix, Mlp, Norm, add_norm, attention};
+use votive::models::{self, Source};
 use votive::nn::Body;
-use votive::text::{PackedBatch, Tokens};
+use votive::text::{PackedBatch, Tokens, Wanted};
 
 const HIDDEN: usize = 384;
 const WIDE: usize = 1536;
@@ -51,7 +51,7 @@ fn mlp(c: &mut Criterion) {
     group.throughput(Throughput::Elements((2 * TOKENS * HIDDEN * WIDE) as u64));
     for (name, activation) in [("gelu", Activation::Gelu), ("relu", Activation::Relu)] {
         let matrix = |n: usize, k: usize| Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k);
-        let mlp = Mlp::new(matrix(WIDE, HIDDEN), activation, matrix(HIDDEN, WIDE));
+        let mlp = Mlp::new(matrix(WIDE, HIDDEN), None, activation, matrix(HIDDEN, WIDE));
         group.bench_function(name, |b| b.iter(|| mlp.apply(black_box(&x), &mut out)));
     }
 }
@@ -59,25 +59,33 @@ fn mlp(c: &mut Criterion) {
 fn attentions(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
     let mut group = c.benchmark_group("attention");
-    let shape = Attention { heads: 12, head_dim: 32, scale: 0.176_776_7, mask: Mask::Full };
+    let shape = Attention { heads: 12, kv_heads: 12, head_dim: 32, scale: 0.176_776_7, mask: Mask::Full };
     let (qkv, mut out) = (numbers(TOKENS * 3 * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
     for len in [16, 64, 256, 512] {
         let offsets: Vec<u32> = (0..=TOKENS / len).map(|i| (i * len) as u32).collect();
         group.throughput(Throughput::Elements((2 * TOKENS * len * HIDDEN) as u64));
         group.bench_function(BenchmarkId::from_parameter(len), |b| {
-            b.iter(|| attention(isa, dtype(), &shape, black_box(&qkv), &offsets, &mut out));
+            b.iter(|| {
+                attention(
+                    isa,
+                    dtype(),
+                    &shape,
+                    Inputs { qkv: black_box(&qkv), offsets: &offsets, past: &[], bias: None },
+                    &mut out,
+                )
+            });
         });
     }
 }
 
 fn norms(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
-    let norm = LayerNorm::new(numbers(HIDDEN), numbers(HIDDEN), 1e-12);
+    let norm = Norm::layer(numbers(HIDDEN), Some(numbers(HIDDEN)), 1e-12);
     let (x, residual, mut out) = (numbers(TOKENS * HIDDEN), numbers(TOKENS * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
     let mut group = c.benchmark_group("add_norm");
     group.throughput(Throughput::Bytes((3 * 4 * TOKENS * HIDDEN) as u64));
     group.bench_function("float32", |b| {
-        b.iter(|| add_layer_norm(isa, black_box(&x), &residual, &norm, &mut out));
+        b.iter(|| add_norm(isa, black_box(&x), &residual, &norm, &mut out));
     });
 }
 
@@ -104,7 +112,7 @@ fn encoders(c: &mut Criterion) {
     let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().transformer;
     let weights = Weights::open(&folder_of, "").unwrap();
     let body = Body::Cpu { isa: Isa::active().unwrap(), dtype: dtype() };
-    let votive = models::load(&folder_of, &transformer, &weights, &body).unwrap();
+    let votive = models::load(&Source::open(&folder_of, &transformer, &weights, &body).unwrap()).unwrap();
 
     let mut group = c.benchmark_group("encoder");
     for len in [16, 128] {
@@ -117,7 +125,7 @@ fn encoders(c: &mut Criterion) {
         let types = ids.zeros_like().unwrap();
         group.throughput(Throughput::Elements(TOKENS as u64));
         group.bench_function(BenchmarkId::new("votive", len), |b| {
-            b.iter(|| votive.forward(&batch, &|| Ok(())).unwrap())
+            b.iter(|| votive.forward(&batch, Wanted::All, &|| Ok(())).unwrap())
         });
         group.bench_function(BenchmarkId::new("candle", len), |b| {
             b.iter(|| candle.forward(&ids, &types, None).unwrap())

@@ -31,7 +31,7 @@ fn read_json<T: DeserializeOwned>(folder: &ModelFolder, relative: &str) -> Resul
 
 /// A JSON object that knows where it came from. A key that is absent and one that is `null` read alike, as `None`.
 #[derive(Debug, Clone)]
-pub(super) struct Object {
+pub struct Object {
     file: String,
     /// Where in the file: "", or "processor_kwargs.".
     prefix: String,
@@ -40,70 +40,75 @@ pub(super) struct Object {
 
 impl Object {
     /// The object in `relative`; `None` if there is no such file.
-    pub(super) fn read(folder: &ModelFolder, relative: &str) -> Result<Option<Self>> {
+    pub fn read(folder: &ModelFolder, relative: &str) -> Result<Option<Self>> {
         let fields = read_json(folder, relative)?;
         Ok(fields.map(|fields| Self { file: relative.to_owned(), prefix: String::new(), fields }))
     }
 
     /// The object in `relative`, which the model cannot do without.
-    pub(super) fn require(folder: &ModelFolder, relative: &str) -> Result<Self> {
+    pub fn require(folder: &ModelFolder, relative: &str) -> Result<Self> {
         Self::read(folder, relative)?
             .ok_or_else(|| Error::NotFound { message: format!("{relative} is missing in {}", folder.root().display()) })
     }
 
     /// The objects in the list `relative`; `None` if there is no such file.
-    pub(super) fn read_list(folder: &ModelFolder, relative: &str) -> Result<Option<Vec<Self>>> {
+    pub fn read_list(folder: &ModelFolder, relative: &str) -> Result<Option<Vec<Self>>> {
         let list: Option<Vec<Map<String, Value>>> = read_json(folder, relative)?;
         let numbered = |(i, fields)| Self { file: relative.to_owned(), prefix: format!("[{i}]."), fields };
         Ok(list.map(|list| list.into_iter().enumerate().map(numbered).collect()))
     }
 
     /// An object without keys.
-    pub(super) fn empty() -> Self {
+    pub fn empty() -> Self {
         Self { file: String::new(), prefix: String::new(), fields: Map::new() }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
-    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
 
     /// Whether the file has `key`, be it `null`.
-    pub(super) fn contains(&self, key: &str) -> bool {
+    pub fn contains(&self, key: &str) -> bool {
         self.fields.contains_key(key)
     }
 
-    pub(super) fn is_null(&self, key: &str) -> bool {
+    pub fn is_null(&self, key: &str) -> bool {
         self.fields.get(key).is_none_or(Value::is_null)
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<Option<&str>> {
+    pub fn text(&self, key: &str) -> Result<Option<&str>> {
         self.get(key, "a string", Value::as_str)
     }
 
-    pub(super) fn boolean(&self, key: &str) -> Result<Option<bool>> {
+    pub fn boolean(&self, key: &str) -> Result<Option<bool>> {
         self.get(key, "true or false", Value::as_bool)
     }
 
-    pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
+    pub fn number(&self, key: &str) -> Result<Option<f64>> {
         self.get(key, "a number", Value::as_f64)
     }
 
-    pub(super) fn integer(&self, key: &str, accepted: RangeInclusive<usize>) -> Result<Option<usize>> {
+    pub fn integer(&self, key: &str, accepted: RangeInclusive<usize>) -> Result<Option<usize>> {
         let in_words = format!("an integer from {} to {}", accepted.start(), accepted.end());
         self.get(key, &in_words, |value| {
             value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| accepted.contains(n))
         })
     }
 
-    pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&str>>> {
+    /// An integer from 1 to `most`, or the default.
+    pub fn size(&self, key: &str, most: usize, default: usize) -> Result<usize> {
+        Ok(self.integer(key, 1..=most)?.unwrap_or(default))
+    }
+
+    pub fn texts(&self, key: &str) -> Result<Option<Vec<&str>>> {
         self.get(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
-    pub(super) fn object(&self, key: &str) -> Result<Option<Self>> {
+    pub fn object(&self, key: &str) -> Result<Option<Self>> {
         let fields = self.get(key, "an object", Value::as_object)?;
         Ok(fields.map(|fields| Self {
             file: self.file.clone(),
@@ -113,12 +118,12 @@ impl Object {
     }
 
     /// What is wrong with `key`.
-    pub(super) fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
+    pub fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
         Error::model(&self.file, format!("{}{key}: {message}", self.prefix))
     }
 
     /// `value`, or the error that `key` is missing.
-    pub(super) fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
+    pub fn required<T>(&self, key: &str, value: Option<T>) -> Result<T> {
         value.ok_or_else(|| self.error(key, "missing"))
     }
 

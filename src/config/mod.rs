@@ -4,7 +4,6 @@
 //! the wrong type, or out of range, is an [`Error::Model`](crate::Error::Model) that names file and key.
 
 mod architecture;
-mod bert;
 mod dense;
 mod json;
 mod modules;
@@ -17,11 +16,9 @@ mod transformer;
 
 use crate::Result;
 
-use json::Object;
-
 pub use architecture::Architecture;
-pub use bert::BertConfig;
 pub use dense::DenseConfig;
+pub use json::Object;
 pub use modules::{Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};

@@ -10,11 +10,11 @@ use crate::config::SentenceTransformersConfig;
 use crate::engine::pool::{Check, Pool};
 use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
-use crate::models::{self, Encoder};
+use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pipeline::{Chunk, Pipeline};
 use crate::profile::{Profile, Stage, Work, record, stage};
-use crate::text::{Limits, PackedBatch, Tokenizer, Tokens, cost, plan};
+use crate::text::{Limits, PackedBatch, Tokenizer, Tokens, Wanted, cost, plan};
 use crate::{Error, Result, device};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
@@ -125,7 +125,7 @@ impl Embedder {
         let config = SentenceTransformersConfig::read(&folder)?;
         let tokenizer = Tokenizer::load(&folder, &config.transformer)?;
         let weights = Weights::open(&folder, &config.transformer.path)?;
-        let encoder = models::load(&folder, &config.transformer, &weights, &body)?;
+        let encoder = models::load(&Source::open(&folder, &config.transformer, &weights, &body)?)?;
         weights.release();
         if let Some((id, token)) = tokenizer.largest_id()
             && id as usize >= encoder.vocab_size()
@@ -357,7 +357,7 @@ impl Embedder {
         let batch = PackedBatch::new(texts.into_iter());
         let hidden = match batch.tokens() {
             0 => Tensor::zeros((0, self.hidden_size()), candle_core::DType::F32, &candle_core::Device::Cpu)?,
-            _ => self.encoder.forward(&batch, pulse)?,
+            _ => self.encoder.forward(&batch, Wanted::All, pulse)?,
         };
         read(&hidden, |hidden| {
             let chunk = Chunk { hidden, offsets: &batch.offsets, ids: &batch.ids, prompt_tokens };

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use bytemuck::Pod;
@@ -241,6 +242,13 @@ impl Half for f16 {
 impl<'a> Weight<'a> {
     pub fn shape(&self) -> &[usize] {
         self.shape
+    }
+
+    /// Only the `rows` of the first dimension, all of them there.
+    pub fn rows(mut self, rows: Range<usize>) -> Self {
+        let row = self.bytes.len() / self.shape[0].max(1);
+        self.bytes = &self.bytes[rows.start * row..rows.end * row];
+        self
     }
 
     /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
-use crate::kernels::{Isa, LayerNorm};
+use crate::kernels::{Isa, Norm};
 
 /// Vectors by number, `[rows, hidden]`.
 pub enum Table {
@@ -15,13 +15,13 @@ pub enum Table {
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
 ///
 /// Every id must be below its table's rows.
-pub fn embed(isa: Isa, tables: &[(&Table, &[u32])], norm: Option<&LayerNorm>, hidden: usize, out: &mut [f32]) {
+pub fn embed(isa: Isa, tables: &[(&Table, &[u32])], norm: Option<&Norm>, hidden: usize, out: &mut [f32]) {
     isa.run(Embed { tables, norm, hidden, out });
 }
 
 struct Embed<'a> {
     tables: &'a [(&'a Table, &'a [u32])],
-    norm: Option<&'a LayerNorm>,
+    norm: Option<&'a Norm>,
     hidden: usize,
     out: &'a mut [f32],
 }
@@ -120,7 +120,7 @@ mod tests {
         let (ids, places) = ([6, 0, 3], [0, 1, 2]);
         for (isa, hidden) in Isa::available().into_iter().flat_map(|isa| [1, 3, 16, 19, 40].map(|hidden| (isa, hidden)))
         {
-            let norm = LayerNorm::new(vec![1.0; hidden], vec![0.0; hidden], 1e-12);
+            let norm = Norm::layer(vec![1.0; hidden], None, 1e-12);
             let words = tables(&numbers(7 * hidden, 1));
             for ((words, a), (positions, b)) in words.iter().zip(&tables(&numbers(3 * hidden, 2))) {
                 let tables = [(words, &ids[..]), (positions, &places[..])];
@@ -133,7 +133,7 @@ mod tests {
                 let mut out = vec![f32::NAN; 3 * hidden];
                 embed(isa, &tables, Some(&norm), hidden, &mut out);
                 let mut expected = vec![0.0; 3 * hidden];
-                crate::kernels::add_layer_norm(isa, &sums, &vec![0.0; 3 * hidden], &norm, &mut expected);
+                crate::kernels::norm(isa, &sums, &norm, &mut expected);
                 assert_eq!(worst(&out, &expected), 0.0);
             }
         }

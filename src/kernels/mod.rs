@@ -25,7 +25,7 @@ mod tile;
 
 pub use activation::Activation;
 pub use aligned::unset;
-pub use attention::{Attention, Mask, attention};
+pub use attention::{Attention, Bias, BiasHead, BiasRows, Inputs, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
 pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;
@@ -33,5 +33,5 @@ pub use embedding::{Table, embed};
 pub use isa::Isa;
 pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
-pub use norm::{LayerNorm, add_layer_norm};
+pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;

@@ -1,20 +1,28 @@
-//! Layer normalization, with the residual added in the same pass.
+//! Layer and root-mean-square normalization, with the residual added in the same pass.
 
 use crate::kernels::Isa;
 use crate::kernels::simd::{Operation, Simd};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
-pub struct LayerNorm {
+/// Of a root-mean-square normalization (Zhang and Sennrich 2019) the mean is taken to be zero, and so is the bias.
+pub struct Norm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     eps: f32,
+    centred: bool,
 }
 
-impl LayerNorm {
+impl Norm {
     /// `weight [hidden]`, `bias [hidden]`.
-    pub fn new(weight: Vec<f32>, bias: Vec<f32>, eps: f32) -> Self {
+    pub fn layer(weight: Vec<f32>, bias: Option<Vec<f32>>, eps: f32) -> Self {
+        let bias = bias.unwrap_or_else(|| vec![0.0; weight.len()]);
         assert_eq!(weight.len(), bias.len(), "weight and bias are [hidden]");
-        Self { weight, bias, eps }
+        Self { weight, bias, eps, centred: true }
+    }
+
+    /// `weight [hidden]`
+    pub fn root_mean_square(weight: Vec<f32>, eps: f32) -> Self {
+        Self { bias: vec![0.0; weight.len()], weight, eps, centred: false }
     }
 
     pub fn width(&self) -> usize {
@@ -27,7 +35,7 @@ impl LayerNorm {
         let width = row.len();
         let whole = width / S::LANES * S::LANES;
         let rest = width - whole;
-        let mean = sum_of(s, row) / width as f32;
+        let mean = if self.centred { sum_of(s, row) / width as f32 } else { 0.0 };
         let centre = s.splat(mean);
         let mut squares = s.splat(0.0);
         // SAFETY (each block): offsets below `whole` start LANES numbers of the row, `whole` starts `rest` numbers, and
@@ -84,28 +92,39 @@ fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
 }
 
 /// `out = norm(x + residual)`, all `[rows, hidden]`.
-pub fn add_layer_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &LayerNorm, out: &mut [f32]) {
+pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
     assert!(x.len() == residual.len() && x.len() == out.len(), "x, residual and out are of one shape");
-    isa.run(AddLayerNorm { x, residual, norm, out });
+    isa.run(AddNorm { x, residual: Some(residual), norm, out });
 }
 
-struct AddLayerNorm<'a> {
+/// `out = norm(x)`, both `[rows, hidden]`.
+pub fn norm(isa: Isa, x: &[f32], norm: &Norm, out: &mut [f32]) {
+    assert_eq!(x.len(), out.len(), "x and out are of one shape");
+    isa.run(AddNorm { x, residual: None, norm, out });
+}
+
+struct AddNorm<'a> {
     x: &'a [f32],
-    residual: &'a [f32],
-    norm: &'a LayerNorm,
+    residual: Option<&'a [f32]>,
+    norm: &'a Norm,
     out: &'a mut [f32],
 }
 
-impl Operation for AddLayerNorm<'_> {
+impl Operation for AddNorm<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let width = self.norm.width();
-        let rows = self.x.chunks_exact(width).zip(self.residual.chunks_exact(width));
-        for ((x, residual), out) in rows.zip(self.out.chunks_exact_mut(width)) {
-            for ((out, x), residual) in out.iter_mut().zip(x).zip(residual) {
-                *out = x + residual;
+        for (row, (x, out)) in self.x.chunks_exact(width).zip(self.out.chunks_exact_mut(width)).enumerate() {
+            match self.residual {
+                None => out.copy_from_slice(x),
+                Some(residual) => {
+                    let residual = &residual[row * width..][..width];
+                    for ((out, x), residual) in out.iter_mut().zip(x).zip(residual) {
+                        *out = x + residual;
+                    }
+                }
             }
             self.norm.of_row(s, out);
         }
@@ -120,24 +139,40 @@ mod tests {
     /// Largest absolute error for rows of about unit variance and weights up to 1.
     const ERROR: f64 = 4e-6;
 
+    /// The definition, in float64, of `norm(rows)`.
+    fn reference(norm: &Norm, rows: &[f32]) -> Vec<f64> {
+        let width = norm.width();
+        let of_row = |row: &[f32]| -> Vec<f64> {
+            let at = |i: usize| f64::from(row[i]);
+            let mean = if norm.centred { (0..width).map(at).sum::<f64>() / width as f64 } else { 0.0 };
+            let variance = (0..width).map(|i| (at(i) - mean).powi(2)).sum::<f64>() / width as f64;
+            let scaled =
+                |i: usize| (at(i) - mean) / (variance + f64::from(norm.eps)).sqrt() * f64::from(norm.weight[i]);
+            (0..width).map(|i| scaled(i) + f64::from(norm.bias[i])).collect()
+        };
+        rows.chunks(width).flat_map(of_row).collect()
+    }
+
     #[test]
     fn ragged_rows_match_the_definition_on_every_set() {
         for isa in Isa::available() {
             for width in [1, 2, 15, 16, 17, 31, 40, 64, 312, 384] {
                 let (x, residual) = (numbers(3 * width, 1), numbers(3 * width, 2));
-                let norm = LayerNorm::new(numbers(width, 3), numbers(width, 4), 1e-5);
-                let mut out = vec![f32::NAN; 3 * width];
-                add_layer_norm(isa, &x, &residual, &norm, &mut out);
-                for row in 0..3 {
-                    let at = |i: usize| f64::from(x[row * width + i] + residual[row * width + i]);
-                    let mean = (0..width).map(at).sum::<f64>() / width as f64;
-                    let variance = (0..width).map(|i| (at(i) - mean).powi(2)).sum::<f64>() / width as f64;
-                    for i in 0..width {
-                        let y = (at(i) - mean) / (variance + 1e-5).sqrt();
-                        let expected = y * f64::from(norm.weight[i]) + f64::from(norm.bias[i]);
-                        let error = (f64::from(out[row * width + i]) - expected).abs();
+                let sums: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x + residual).collect();
+                for rule in [
+                    Norm::layer(numbers(width, 3), Some(numbers(width, 4)), 1e-5),
+                    Norm::layer(numbers(width, 3), None, 1e-5),
+                    Norm::root_mean_square(numbers(width, 3), 1e-6),
+                ] {
+                    let mut added = vec![f32::NAN; 3 * width];
+                    add_norm(isa, &x, &residual, &rule, &mut added);
+                    for (y, expected) in added.iter().zip(reference(&rule, &sums)) {
+                        let error = (f64::from(*y) - expected).abs();
                         assert!(error <= ERROR, "{} width {width}: off by {error}", isa.name());
                     }
+                    let mut alone = vec![f32::NAN; 3 * width];
+                    norm(isa, &sums, &rule, &mut alone);
+                    assert_eq!(alone, added, "{} width {width}", isa.name());
                 }
             }
         }

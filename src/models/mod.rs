@@ -1,14 +1,19 @@
 //! The architectures, and the registry that picks one.
 
 mod bert;
+mod head;
+mod post_norm;
 mod registry;
+#[cfg(test)]
+mod testing;
 
 use candle_core::Tensor;
 
-pub use registry::load;
+pub use head::Head;
+pub use registry::{Source, load, load_head};
 
 use crate::Result;
-use crate::text::PackedBatch;
+use crate::text::{PackedBatch, Wanted};
 
 /// A network that maps packed tokens to hidden states.
 pub trait Encoder: Send + Sync {
@@ -18,6 +23,7 @@ pub trait Encoder: Send + Sync {
     /// Rows of the embedding table: every token id is below it.
     fn vocab_size(&self) -> usize;
 
-    /// `[tokens, hidden]` for the tokens of `batch`. `pulse` is called between layers; its error ends the pass.
-    fn forward(&self, batch: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor>;
+    /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each text.
+    /// `pulse` is called between layers; its error ends the pass.
+    fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor>;
 }

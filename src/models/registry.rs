@@ -1,29 +1,77 @@
 //! From the `model_type` of a config.json to the code that reads such a model.
 
-use crate::config::TransformerConfig;
-use crate::hub::{ModelFolder, Weights};
-use crate::models::{Encoder, bert};
+use crate::config::{Object, TransformerConfig};
+use crate::hub::{ModelFolder, Weights, inside};
+use crate::kernels::Activation;
+use crate::models::{Encoder, Head, bert};
 use crate::nn::{Body, Loader};
 use crate::{Error, Result};
 
-/// Reads config.json in the subfolder, and the weights.
-type Load = fn(&ModelFolder, &str, &Loader) -> Result<Box<dyn Encoder>>;
+/// What a family is made from: its config.json and its checkpoint.
+pub struct Source<'a> {
+    pub config: Object,
+    pub at: Loader<'a>,
+}
+
+/// The models that one file reads.
+pub(super) struct Family {
+    /// As config.json names them.
+    pub(super) model_types: &'static [&'static str],
+    pub(super) load: fn(&Source) -> Result<Box<dyn Encoder>>,
+    /// The head of a classifier with so many labels; an error where the checkpoint has none.
+    pub(super) head: fn(&Source, usize) -> Result<Head>,
+}
 
 /// Every family: one line each.
-const FAMILIES: &[(&str, Load)] = &[("bert", bert::load)];
+const FAMILIES: &[Family] = &[bert::FAMILY];
 
-/// Loads the network of a Transformer module.
-pub fn load(
-    folder: &ModelFolder,
-    config: &TransformerConfig,
-    weights: &Weights,
-    body: &Body,
-) -> Result<Box<dyn Encoder>> {
-    let model_type = &config.architecture.model_type;
-    let Some((_, load)) = FAMILIES.iter().find(|(name, _)| name == model_type) else {
-        let known: Vec<_> = FAMILIES.iter().map(|(name, _)| *name).collect();
-        let message = format!("model_type {model_type:?} is not supported; supported: {}", known.join(", "));
-        return Err(Error::model("config.json", message));
-    };
-    load(folder, &config.path, &Loader::new(weights, body))
+/// Every `model_type` that is supported.
+fn model_types() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.model_types.iter().copied())
+}
+
+impl<'a> Source<'a> {
+    pub fn open(folder: &ModelFolder, config: &TransformerConfig, weights: &'a Weights, body: &Body) -> Result<Self> {
+        let file = Object::require(folder, &inside(&config.path, "config.json"))?;
+        Ok(Self { config: file, at: Loader::new(weights, body) })
+    }
+
+    /// An activation of the kernels, by the name that transformers has for it.
+    pub(super) fn activation(&self, key: &str, default: &str) -> Result<Activation> {
+        let name = self.config.text(key)?.unwrap_or(default);
+        Activation::named(name).ok_or_else(|| {
+            let known: Vec<_> = Activation::NAMES.iter().map(|(name, _)| *name).collect();
+            self.config.error(key, format!("{name:?} is not supported; supported: {}", known.join(", ")))
+        })
+    }
+
+    fn family(&self) -> Result<&'static Family> {
+        let model_type = self.config.required("model_type", self.config.text("model_type")?)?;
+        FAMILIES.iter().find(|family| family.model_types.contains(&model_type)).ok_or_else(|| {
+            let known: Vec<_> = model_types().collect();
+            self.config.error("model_type", format!("{model_type:?} is not supported; supported: {}", known.join(", ")))
+        })
+    }
+}
+
+/// Loads the network.
+pub fn load(source: &Source) -> Result<Box<dyn Encoder>> {
+    (source.family()?.load)(source)
+}
+
+/// Loads what makes `labels` scores of the network's hidden states.
+pub fn load_head(source: &Source, labels: usize) -> Result<Head> {
+    (source.family()?.head)(source, labels)
+}
+
+/// That the checkpoint has no classifier.
+pub(super) fn headless(source: &Source, tensor: &str) -> Error {
+    let saved_from = source.config.texts("architectures").ok().flatten().unwrap_or_default().join(", ");
+    let from = if saved_from.is_empty() { String::new() } else { format!(" (saved from {saved_from})") };
+    source.config.error(
+        "architectures",
+        format!(
+            "the model has no classification head{from}: no tensor {tensor:?}; give a cross-encoder, or use Embedder"
+        ),
+    )
 }

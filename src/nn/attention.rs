@@ -1,9 +1,11 @@
 //! Self-attention over packed texts.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Device, Tensor};
 
 use crate::Result;
-use crate::kernels::{self, Dtype, Isa, Mask};
+use crate::kernels::{self, Dtype, Inputs, Isa, Mask};
 use crate::nn::{Body, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
@@ -11,60 +13,98 @@ use crate::profile::{Arithmetic, Stage, Work, stage};
 pub struct Attention {
     shape: kernels::Attention,
     kernels: Option<(Isa, Dtype)>,
+    bias: Option<Arc<dyn AttentionBias>>,
+}
+
+/// What a layer adds to its scores, after they are multiplied by the scale.
+pub trait AttentionBias: Send + Sync {
+    fn kernel(&self) -> &dyn kernels::Bias;
+
+    /// `[heads, len, len]` for the `queries` and `keys [heads, len, head_dim]` of one text.
+    fn portable(&self, queries: &Tensor, keys: &Tensor) -> candle_core::Result<Tensor>;
 }
 
 impl Attention {
-    /// `scale` multiplies the scores: `1 / sqrt(head_dim)` unless the model says otherwise.
-    pub fn new(body: &Body, heads: usize, head_dim: usize, scale: f32, mask: Mask) -> Self {
+    pub fn new(body: &Body, shape: kernels::Attention) -> Self {
         let kernels = match body {
             Body::Cpu { isa, dtype } => Some((*isa, *dtype)),
             Body::Portable { .. } => None,
         };
-        Self { shape: kernels::Attention { heads, head_dim, scale, mask }, kernels }
+        Self { shape, kernels, bias: None }
     }
 
-    /// `qkv [tokens, 3 * heads * head_dim]` (a token's queries, keys and values one after the other) to
-    /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths.
-    pub fn forward(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
-        let hidden = self.shape.heads * self.shape.head_dim;
+    /// The same layer with a bias.
+    pub fn with_bias(self, bias: Arc<dyn AttentionBias>) -> Self {
+        Self { bias: Some(bias), ..self }
+    }
+
+    /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) to
+    /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths. `past [tokens, 2 * kv_heads * head_dim]`: keys and
+    /// values of tokens that come before those of every text.
+    pub fn forward(&self, qkv: &Tensor, offsets: &[u32], past: Option<&Tensor>) -> Result<Tensor> {
         let run = || match self.kernels {
-            Some((isa, dtype)) => {
-                Ok(cpu::map(qkv, hidden, |qkv, out| kernels::attention(isa, dtype, &self.shape, qkv, offsets, out))?)
-            }
-            None => self.portable(qkv, offsets),
+            Some((isa, dtype)) => cpu::with_values(past, |past| {
+                let bias = self.bias.as_deref().map(AttentionBias::kernel);
+                cpu::map(qkv, self.shape.heads * self.shape.head_dim, |qkv, out| {
+                    kernels::attention(isa, dtype, &self.shape, Inputs { qkv, offsets, past, bias }, out);
+                })
+            }),
+            None => self.portable(qkv, offsets, past),
         };
-        stage(Stage::Attention, || self.work(offsets), run)
+        let past_tokens = past.map_or(0, |past| past.dims()[0]);
+        Ok(stage(Stage::Attention, || self.work(offsets, past_tokens), run)?)
     }
 
     /// A score and a weighted value for each pair of tokens that see each other.
-    fn work(&self, offsets: &[u32]) -> Work {
+    fn work(&self, offsets: &[u32], past: usize) -> Work {
         let kernels::Attention { heads, head_dim, mask, .. } = self.shape;
-        let pairs = |len: usize| (0..len).map(|query| mask.keys(query, len).len()).sum::<usize>();
+        let pairs = |len: usize| (past..past + len).map(|query| mask.keys(query, past + len).len()).sum::<usize>();
         let pairs: usize = offsets.windows(2).map(|text| pairs((text[1] - text[0]) as usize)).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
-        let hidden = heads * head_dim;
         let arithmetic = match self.kernels {
-            Some((_, Dtype::Int8)) => Arithmetic::Int8,
+            Some((_, Dtype::Int8)) if self.bias.is_none() => Arithmetic::Int8,
             _ => Arithmetic::Float32,
         };
-        Work::multiply_adds(arithmetic, 2 * pairs * hidden, 4 * tokens * 4 * hidden)
+        Work::multiply_adds(
+            arithmetic,
+            2 * pairs * heads * head_dim,
+            4 * tokens * (self.shape.width() + heads * head_dim),
+        )
     }
 
     /// One text after the other, each a rectangle of its own.
-    fn portable(&self, qkv: &Tensor, offsets: &[u32]) -> Result<Tensor> {
-        let kernels::Attention { heads, head_dim, scale, mask } = self.shape;
+    fn portable(&self, qkv: &Tensor, offsets: &[u32], past: Option<&Tensor>) -> candle_core::Result<Tensor> {
+        let kernels::Attention { heads, kv_heads, head_dim, scale, mask } = self.shape;
+        let by_head = |x: &Tensor, heads: usize| {
+            x.reshape((x.dims()[0], heads, head_dim))?.transpose(0, 1)?.contiguous()?.reshape((
+                heads,
+                x.dims()[0],
+                head_dim,
+            ))
+        };
         let mut texts = Vec::new();
         for pair in offsets.windows(2).filter(|pair| pair[0] < pair[1]) {
             let len = (pair[1] - pair[0]) as usize;
-            // [3, heads, len, head_dim]
-            let parts = qkv
-                .narrow(0, pair[0] as usize, len)?
-                .reshape((len, 3, heads, head_dim))?
-                .permute((1, 2, 0, 3))?
-                .contiguous()?;
-            let (q, k, v) = (parts.get(0)?, parts.get(1)?, parts.get(2)?);
+            let text = qkv.narrow(0, pair[0] as usize, len)?;
+            let q = by_head(&text.narrow(1, 0, heads * head_dim)?.contiguous()?, heads)?;
+            let kv = text.narrow(1, heads * head_dim, 2 * kv_heads * head_dim)?.contiguous()?;
+            let kv = match past {
+                Some(past) => Tensor::cat(&[past, &kv], 0)?,
+                None => kv,
+            };
+            let keys = kv.dims()[0];
+            // [2 * kv_heads, keys, head_dim], then as many keys and values as there are heads.
+            let kv = by_head(&kv, 2 * kv_heads)?;
+            let shared: Vec<u32> = (0..heads).map(|head| (head / (heads / kv_heads)) as u32).collect();
+            let shared = Tensor::from_vec(shared, heads, kv.device())?;
+            let k = kv.narrow(0, 0, kv_heads)?.index_select(&shared, 0)?;
+            let v = kv.narrow(0, kv_heads, kv_heads)?.contiguous()?.index_select(&shared, 0)?;
             let scores = (q.matmul(&k.t()?)?.to_dtype(DType::F32)? * f64::from(scale))?;
-            let scores = match mask_tensor(mask, len, scores.device())? {
+            let scores = match &self.bias {
+                Some(bias) => (scores + bias.portable(&q, &k)?.to_dtype(DType::F32)?)?,
+                None => scores,
+            };
+            let scores = match mask_tensor(mask, len, keys, scores.device())? {
                 Some(mask) => scores.broadcast_add(&mask)?,
                 None => scores,
             };
@@ -73,14 +113,14 @@ impl Attention {
             texts.push(out);
         }
         match texts.is_empty() {
-            true => Ok(Tensor::zeros((0, heads * head_dim), qkv.dtype(), qkv.device())?),
-            false => Ok(Tensor::cat(&texts, 0)?),
+            true => Tensor::zeros((0, heads * head_dim), qkv.dtype(), qkv.device()),
+            false => Tensor::cat(&texts, 0),
         }
     }
 }
 
-/// 0 where a query (row) sees a key (column), else -inf; None where all see all.
-fn mask_tensor(mask: Mask, len: usize, device: &Device) -> Result<Option<Tensor>> {
+/// 0 where a query (row) sees a key (column), else -inf; None where all see all. The queries are those of the last tokens.
+fn mask_tensor(mask: Mask, len: usize, keys: usize, device: &Device) -> candle_core::Result<Option<Tensor>> {
     let sees = |query: usize, key: usize| match mask {
         Mask::Full => true,
         Mask::Causal => key <= query,
@@ -89,9 +129,9 @@ fn mask_tensor(mask: Mask, len: usize, device: &Device) -> Result<Option<Tensor>
     if mask == Mask::Full {
         return Ok(None);
     }
-    let values: Vec<f32> =
-        (0..len * len).map(|i| if sees(i / len, i % len) { 0.0 } else { f32::NEG_INFINITY }).collect();
-    Ok(Some(Tensor::from_vec(values, (len, len), device)?))
+    let sees = |i: usize| sees(keys - len + i / keys, i % keys);
+    let values: Vec<f32> = (0..len * keys).map(|i| if sees(i) { 0.0 } else { f32::NEG_INFINITY }).collect();
+    Ok(Some(Tensor::from_vec(values, (len, keys), device)?))
 }
 
 #[cfg(test)]
@@ -102,9 +142,23 @@ mod tests {
     #[test]
     fn bodies_agree_for_every_mask() {
         for mask in [Mask::Full, Mask::Causal, Mask::Window(3)] {
+            for kv_heads in [6, 3, 1] {
+                assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
+                    let shape = kernels::Attention { heads: 6, kv_heads, head_dim: 8, scale: 0.35, mask };
+                    let qkv = x.tensor(&[20, shape.width()])?;
+                    Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], None)
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_agree_after_a_past() {
+        for (mask, past) in [(Mask::Causal, 1), (Mask::Causal, 33), (Mask::Window(3), 5)] {
             assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
-                let attention = Attention::new(at.body(), 5, 8, 0.35, mask);
-                attention.forward(&x.tensor(&[20, 120])?, &[0, 1, 8, 8, 20])
+                let shape = kernels::Attention { heads: 6, kv_heads: 2, head_dim: 8, scale: 0.35, mask };
+                let (qkv, past) = (x.tensor(&[20, shape.width()])?, x.tensor(&[past, 2 * 2 * 8])?);
+                Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], Some(&past))
             });
         }
     }

@@ -1,6 +1,6 @@
 //! Running kernels as candle operations: tensors in, slices to the kernel, a tensor out.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::kernels::unset;
 
@@ -12,6 +12,16 @@ pub(super) fn map(x: &Tensor, columns: usize, kernel: impl Fn(&[f32], &mut [f32]
 /// `kernel(x, y, out)`, which writes all of out, for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
 pub(super) fn zip(x: &Tensor, y: &Tensor, kernel: impl Fn(&[f32], &[f32], &mut [f32])) -> Result<Tensor> {
     x.apply_op2_no_bwd(y, &Zip { kernel })
+}
+
+/// Lends the values of a contiguous float32 tensor, or none.
+pub(super) fn with_values<R>(x: Option<&Tensor>, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
+    let Some(x) = x else { return f(&[]) };
+    let (storage, layout) = x.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(storage) => f(slice(storage, layout)?),
+        _ => bail!("kernels take tensors of the CPU"),
+    }
 }
 
 struct Map<F> {

@@ -3,32 +3,33 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{Table, embed, unset};
-use crate::nn::add_norm::Norm;
+use crate::kernels::{Isa, Table, embed, unset};
 use crate::nn::loader::tensor;
-use crate::nn::{Body, Loader};
+use crate::nn::norm::Bodies;
+use crate::nn::{Body, Loader, Norm};
 use crate::profile::{Stage, Work, stage};
 
-/// `norm(sum over tables of table[ids])`.
+/// `norm(sum over tables of table[ids])`, or the sum itself.
 pub struct Embedding {
     tables: Tables,
-    norm: Norm,
+    norm: Option<Norm>,
     hidden: usize,
 }
 
 enum Tables {
-    Cpu(Vec<Table>),
+    Cpu(Isa, Vec<Table>),
     /// `[rows, hidden]` each.
     Portable(Vec<Tensor>),
 }
 
 impl Embedding {
     /// `tables`: the place of each and its number of rows; each has `weight [rows, hidden]`.
-    pub fn load(tables: &[(Loader, usize)], norm: &Loader, hidden: usize, eps: f32) -> Result<Self> {
-        let tables = match norm.body() {
-            Body::Cpu { dtype, .. } => {
-                Tables::Cpu(tables.iter().map(|(at, rows)| at.table(*dtype, *rows, hidden)).collect::<Result<_>>()?)
-            }
+    pub fn load(tables: &[(Loader, usize)], norm: Option<Norm>, hidden: usize) -> Result<Self> {
+        let tables = match tables[0].0.body() {
+            Body::Cpu { isa, dtype } => Tables::Cpu(
+                *isa,
+                tables.iter().map(|(at, rows)| at.table(*dtype, *rows, hidden)).collect::<Result<_>>()?,
+            ),
             Body::Portable { device, dtype } => Tables::Portable(
                 tables
                     .iter()
@@ -39,7 +40,7 @@ impl Embedding {
                     .collect::<Result<_>>()?,
             ),
         };
-        Ok(Self { tables, norm: Norm::load(norm, hidden, eps)?, hidden })
+        Ok(Self { tables, norm, hidden })
     }
 
     /// `ids`: for each table, `[tokens]` rows of it, all of them there. Gives `[tokens, hidden]`.
@@ -51,23 +52,27 @@ impl Embedding {
 
     fn add(&self, ids: &[&[u32]]) -> Result<Tensor> {
         let tokens = ids[0].len();
-        Ok(match (&self.tables, &self.norm) {
-            (Tables::Cpu(tables), Norm::Cpu { isa, norm }) => {
+        let norm = self.norm.as_ref().map(|norm| &norm.0);
+        Ok(match &self.tables {
+            Tables::Cpu(isa, tables) => {
+                let norm = norm.map(|norm| match norm {
+                    Bodies::Cpu { norm, .. } => norm,
+                    Bodies::Portable { .. } => unreachable!("tables and norm are loaded with one body"),
+                });
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut out = unset(tokens * self.hidden);
-                embed(*isa, &rows, Some(norm), self.hidden, &mut out);
+                embed(*isa, &rows, norm, self.hidden, &mut out);
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }
-            (Tables::Portable(tables), Norm::Portable { weight, bias, eps }) => {
+            Tables::Portable(tables) => {
                 let mut rows = tables
                     .iter()
                     .zip(ids)
                     .map(|(table, ids)| table.index_select(&Tensor::from_slice(ids, tokens, table.device())?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
-                Norm::portable(&sum, weight, bias, *eps)?
+                norm.map_or(Ok(sum.clone()), |norm| norm.apply(&sum))?
             }
-            _ => unreachable!("tables and norm are loaded with one body"),
         })
     }
 }
@@ -87,7 +92,11 @@ mod tests {
         ]);
         assert_bodies_agree(&checkpoint, |at, _| {
             let tables = [(at.at("words"), 11), (at.at("places"), 5)];
-            Embedding::load(&tables, &at.at("norm"), 20, 1e-12)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
+            let norm = Norm::layer(&at.at("norm"), 20, 1e-12)?;
+            Embedding::load(&tables, Some(norm), 20)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
+        });
+        assert_bodies_agree(&checkpoint, |at, _| {
+            Embedding::load(&[(at.at("words"), 11)], None, 20)?.forward(&[&[10, 0]])
         });
     }
 }

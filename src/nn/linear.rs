@@ -4,15 +4,17 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::kernels::{Activation, Matrix};
+use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
-/// `x · weightᵀ + bias`.
+/// `activation(x · weightᵀ + bias)`.
 pub struct Linear {
     /// What a profile counts it as.
     stage: Stage,
     product: Product,
+    activation: Activation,
 }
 
 enum Product {
@@ -28,12 +30,17 @@ impl Linear {
     /// Several layers of the same input as one: each part has `weight [n, k]` and, where `bias`, `bias [n]`, and gives the
     /// next `n` columns of the output.
     pub fn load(stage: Stage, parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
-        Ok(Self { stage, product: Product::load(parts, n, k, bias)? })
+        Ok(Self { stage, product: Product::load(parts, n, k, bias)?, activation: Activation::Identity })
+    }
+
+    /// The same layer with its output going through `activation`.
+    pub fn then(self, activation: Activation) -> Self {
+        Self { activation, ..self }
     }
 
     /// `x [tokens, k]` to `[tokens, n]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        stage(self.stage, || self.product.work(x.dims()[0]), || self.product.forward(x))
+        stage(self.stage, || self.product.work(x.dims()[0]), || self.product.forward(x, self.activation))
     }
 }
 
@@ -65,15 +72,16 @@ impl Product {
         }
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         Ok(match self {
-            Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, Activation::Identity, out))?,
+            Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, activation, out))?,
             Self::Portable { weight, bias } => {
                 let y = x.matmul(&weight.t()?)?;
-                match bias {
+                let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,
-                }
+                };
+                activate(&y, activation)?
             }
         })
     }
@@ -94,7 +102,13 @@ mod tests {
         ]);
         for bias in [true, false] {
             assert_bodies_agree(&checkpoint, |at, x| {
-                Linear::load(Stage::Qkv, &[at.at("q"), at.at("k")], 13, 40, bias)?.forward(&x.tensor(&[7, 40])?)
+                let linear = Linear::load(Stage::Qkv, &[at.at("q"), at.at("k")], 13, 40, bias)?;
+                linear.then(Activation::Tanh).forward(&x.tensor(&[7, 40])?)
+            });
+            // Some rows of a tensor, and in float32 what others hold in less.
+            assert_bodies_agree(&checkpoint, |at, x| {
+                let part = at.at("q").rows(3..11, 13).precise();
+                Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.tensor(&[7, 40])?)
             });
         }
     }

@@ -1,6 +1,7 @@
 //! Reading a block's weights in the form that its body wants.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
@@ -39,13 +40,21 @@ pub fn active_isa() -> Result<Isa> {
 #[derive(Clone)]
 pub struct Loader<'a> {
     weights: &'a Weights,
-    body: &'a Body,
+    body: Body,
     prefix: String,
+    rows: Option<Rows>,
+}
+
+/// Some rows of tensors that have more.
+#[derive(Clone)]
+struct Rows {
+    range: Range<usize>,
+    all: usize,
 }
 
 impl<'a> Loader<'a> {
-    pub fn new(weights: &'a Weights, body: &'a Body) -> Self {
-        Self { weights, body, prefix: String::new() }
+    pub fn new(weights: &'a Weights, body: &Body) -> Self {
+        Self { weights, body: body.clone(), prefix: String::new(), rows: None }
     }
 
     /// The place `name` below this one.
@@ -53,8 +62,28 @@ impl<'a> Loader<'a> {
         Self { prefix: self.full(name), ..self.clone() }
     }
 
-    pub fn body(&self) -> &'a Body {
-        self.body
+    /// The first of the places `names` below which `tensor` is, else this one: checkpoints with a task's head keep the network
+    /// below its name.
+    pub fn at_first_with(&self, names: &[&str], tensor: &str) -> Self {
+        names.iter().map(|name| self.at(name)).find(|at| at.contains(tensor)).unwrap_or_else(|| self.clone())
+    }
+
+    /// As if the tensors here, of `all` rows, had these `rows` alone: checkpoints may hold several layers in one tensor.
+    pub fn rows(&self, range: Range<usize>, all: usize) -> Self {
+        Self { rows: Some(Rows { range, all }), ..self.clone() }
+    }
+
+    /// The same place with weights in float32, whatever the body holds others in.
+    pub fn precise(&self) -> Self {
+        let body = match self.body.clone() {
+            Body::Cpu { isa, .. } => Body::Cpu { isa, dtype: Dtype::Float32 },
+            portable @ Body::Portable { .. } => portable,
+        };
+        Self { body, ..self.clone() }
+    }
+
+    pub fn body(&self) -> &Body {
+        &self.body
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -72,7 +101,13 @@ impl<'a> Loader<'a> {
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
-        self.weights.get(&self.full(name), shape)
+        match &self.rows {
+            None => self.weights.get(&self.full(name), shape),
+            Some(Rows { range, all }) => {
+                let whole = self.weights.get(&self.full(name), &[&[*all], &shape[1..]].concat())?;
+                Ok(whole.rows(range.clone()))
+            }
+        }
     }
 
     /// The first of `names` that is there: checkpoints of some age have other names for the same thing.

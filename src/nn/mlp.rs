@@ -5,28 +5,44 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::kernels::{self, Activation};
 use crate::nn::{Body, Linear, Loader, cpu};
-use crate::profile::{Stage, Work, stage};
+use crate::profile::Stage;
 
-/// `down(activation(up(x)))`.
+/// `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))` where there is a gate.
 pub enum Mlp {
     Cpu { mlp: kernels::Mlp, hidden: usize },
-    Portable { up: Linear, activation: Activation, down: Linear },
+    Portable { up: Linear, gate: Option<Linear>, down: Linear },
+}
+
+/// Where the parts of an [`Mlp`] are.
+pub struct MlpParts<'a> {
+    /// `weight [wide, hidden]`
+    pub up: Loader<'a>,
+    /// `weight [wide, hidden]`
+    pub gate: Option<Loader<'a>>,
+    /// `weight [hidden, wide]`
+    pub down: Loader<'a>,
+    /// Whether each has a bias, too.
+    pub bias: bool,
 }
 
 impl Mlp {
-    /// `up` has `weight [wide, hidden]`, `down` has `weight [hidden, wide]`; both have a bias.
-    pub fn load(up: Loader, down: Loader, hidden: usize, wide: usize, activation: Activation) -> Result<Self> {
-        Ok(match up.body() {
+    pub fn load(parts: MlpParts, hidden: usize, wide: usize, activation: Activation) -> Result<Self> {
+        let MlpParts { up, gate, down, bias } = parts;
+        Ok(match up.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let up = Loader::matrix(*isa, *dtype, &[up], wide, hidden, true)?;
-                let down = Loader::matrix(*isa, *dtype, &[down], hidden, wide, true)?;
-                Self::Cpu { mlp: kernels::Mlp::new(up, activation, down), hidden }
+                let matrix = |at, n, k| Loader::matrix(isa, dtype, &[at], n, k, bias);
+                let gate = gate.map(|gate| matrix(gate, wide, hidden)).transpose()?;
+                let (up, down) = (matrix(up, wide, hidden)?, matrix(down, hidden, wide)?);
+                Self::Cpu { mlp: kernels::Mlp::new(up, gate, activation, down), hidden }
             }
-            Body::Portable { .. } => Self::Portable {
-                up: Linear::load(Stage::MlpUp, &[up], wide, hidden, true)?,
-                activation,
-                down: Linear::load(Stage::MlpDown, &[down], hidden, wide, true)?,
-            },
+            Body::Portable { .. } => {
+                let wide_layer = |at| Linear::load(Stage::MlpUp, &[at], wide, hidden, bias);
+                let (up, gate) = match gate {
+                    None => (wide_layer(up)?.then(activation), None),
+                    Some(gate) => (wide_layer(up)?, Some(wide_layer(gate)?.then(activation))),
+                };
+                Self::Portable { up, gate, down: Linear::load(Stage::MlpDown, &[down], hidden, wide, bias)? }
+            }
         })
     }
 
@@ -34,42 +50,15 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         match self {
             Self::Cpu { mlp, hidden } => Ok(cpu::map(x, *hidden, |x, out| mlp.apply(x, out))?),
-            Self::Portable { up, activation, down } => {
+            Self::Portable { up, gate, down } => {
                 let wide = up.forward(x)?;
-                down.forward(&stage(Stage::MlpUp, Work::default, || activate(&wide, *activation))?)
+                let wide = match gate {
+                    Some(gate) => (gate.forward(x)? * wide)?,
+                    None => wide,
+                };
+                down.forward(&wide)
             }
         }
-    }
-}
-
-/// [`Activation`] in candle's operations.
-fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
-    let sigmoid = candle_nn::ops::sigmoid;
-    match activation {
-        Activation::Identity => Ok(x.clone()),
-        Activation::Gelu | Activation::CoarseGelu => x.gelu_erf(),
-        Activation::Gelu10 => x.gelu_erf()?.clamp(-10.0, 10.0),
-        Activation::GeluTanh => x.gelu(),
-        Activation::QuickGelu => x * sigmoid(&(x * 1.702)?)?,
-        Activation::Relu => x.relu(),
-        Activation::Relu6 => x.clamp(0.0, 6.0),
-        Activation::ReluSquared => x.relu()?.sqr(),
-        Activation::LeakyRelu => x.maximum(&(x * 0.01)?),
-        Activation::Silu => x.silu(),
-        Activation::Mish => {
-            let e = x.minimum(20.0)?.exp()?;
-            let n = (&e * (&e + 2.0)?)?;
-            x * (&n / (&n + 2.0)?)?
-        }
-        Activation::Tanh => x.tanh(),
-        Activation::Sigmoid => sigmoid(x),
-        Activation::HardSwish => (x * (x + 3.0)?.clamp(0.0, 6.0)?)? / 6.0,
-        Activation::Laplace => {
-            (((x - std::f64::consts::FRAC_1_SQRT_2)? * (std::f64::consts::FRAC_1_SQRT_2 / 0.282_095))?.erf()? + 1.0)?
-                * 0.5
-        }
-        // max(x, 0) + log(1 + exp(-|x|)), which does not overflow.
-        Activation::SqrtSoftplus => (x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?)?.sqrt(),
     }
 }
 
@@ -88,8 +77,19 @@ mod tests {
         ]);
         for &(_, activation) in Activation::NAMES {
             assert_bodies_agree(&checkpoint, |at, x| {
-                Mlp::load(at.at("up"), at.at("down"), 24, 67, activation)?.forward(&x.tensor(&[5, 24])?)
+                let parts = MlpParts { up: at.at("up"), gate: None, down: at.at("down"), bias: true };
+                Mlp::load(parts, 24, 67, activation)?.forward(&x.tensor(&[5, 24])?)
             });
         }
+    }
+
+    #[test]
+    fn bodies_agree_with_a_gate() {
+        let checkpoint = Checkpoint::random(&[("wide.weight", &[134, 24]), ("down.weight", &[24, 67])]);
+        assert_bodies_agree(&checkpoint, |at, x| {
+            let wide = |rows| at.at("wide").rows(rows, 134);
+            let parts = MlpParts { up: wide(67..134), gate: Some(wide(0..67)), down: at.at("down"), bias: false };
+            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.tensor(&[5, 24])?)
+        });
     }
 }

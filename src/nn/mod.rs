@@ -4,20 +4,23 @@
 //! knows, and one for the CPU over [`crate::kernels`]. Hidden states are tensors `[tokens, hidden]`, packed: a block that
 //! must know where a text ends takes the cumulative lengths.
 
-mod add_norm;
+mod activation;
 mod attention;
 mod cpu;
 mod embedding;
 mod linear;
 mod loader;
 mod mlp;
+mod norm;
+mod rows;
 
-pub use add_norm::AddNorm;
-pub use attention::Attention;
+pub use attention::{Attention, AttentionBias};
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use loader::{Body, Loader, active_isa};
-pub use mlp::Mlp;
+pub use mlp::{Mlp, MlpParts};
+pub use norm::Norm;
+pub use rows::select;
 
 #[cfg(test)]
 mod testing;

@@ -1,7 +1,7 @@
 //! Layer normalization of sentence embeddings.
 
 use crate::hub::{ModelFolder, Weights, inside};
-use crate::kernels::{self, Isa, add_layer_norm};
+use crate::kernels::{Isa, Norm, norm};
 use crate::nn::active_isa;
 use crate::{Error, Result};
 
@@ -10,7 +10,7 @@ const EPS: f32 = 1e-5;
 
 pub(super) struct LayerNorm {
     isa: Isa,
-    norm: kernels::LayerNorm,
+    norm: Norm,
 }
 
 impl LayerNorm {
@@ -22,14 +22,14 @@ impl LayerNorm {
         }
         let weights = Weights::open(folder, path)?;
         let tensor = |name| Ok::<_, Error>(weights.get(name, &[width])?.to_f32()?.into_owned());
-        let norm = kernels::LayerNorm::new(tensor("norm.weight")?, tensor("norm.bias")?, EPS);
+        let norm = Norm::layer(tensor("norm.weight")?, Some(tensor("norm.bias")?), EPS);
         Ok(Self { isa: active_isa()?, norm })
     }
 
     /// `x [texts, width]`
     pub(super) fn apply(&self, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
-        add_layer_norm(self.isa, x, &vec![0.0; x.len()], &self.norm, &mut out);
+        norm(self.isa, x, &self.norm, &mut out);
         out
     }
 }

@@ -15,6 +15,14 @@ pub struct PackedBatch {
     pub offsets: Vec<u32>,
 }
 
+/// Of which tokens of each text hidden states are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    All,
+    First,
+    Last,
+}
+
 impl PackedBatch {
     pub fn new<'a>(texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
         let tokens = texts.clone().map(Tokens::len).sum();
@@ -39,6 +47,15 @@ impl PackedBatch {
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
+
+    /// The rows that are wanted of `[tokens, _]`; None where that is all of them. Every text must have tokens.
+    pub fn rows(&self, wanted: Wanted) -> Option<Vec<u32>> {
+        match wanted {
+            Wanted::All => None,
+            Wanted::First => Some(self.offsets[..self.offsets.len() - 1].to_vec()),
+            Wanted::Last => Some(self.offsets[1..].iter().map(|end| end - 1).collect()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +75,13 @@ mod tests {
         assert_eq!(batch.positions, [0, 1, 0, 1, 2]);
         assert_eq!(batch.type_ids, [0, 0, 0, 1, 1]);
         assert_eq!(batch.offsets, [0, 2, 2, 5]);
+    }
+
+    #[test]
+    fn one_token_of_each_text() {
+        let batch = PackedBatch { offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
+        assert_eq!(batch.rows(Wanted::All), None);
+        assert_eq!(batch.rows(Wanted::First), Some(vec![0, 2, 3]));
+        assert_eq!(batch.rows(Wanted::Last), Some(vec![1, 2, 6]));
     }
 }

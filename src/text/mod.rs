@@ -4,6 +4,6 @@ mod batch;
 mod plan;
 mod tokenizer;
 
-pub use batch::PackedBatch;
+pub use batch::{PackedBatch, Wanted};
 pub use plan::{Limits, cost, plan};
 pub use tokenizer::{Tokenizer, Tokens};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Attention, Head, Tasks, hide_others, panel_of, panels};
+use super::{Attention, BiasHead, BiasRows, Head, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
@@ -11,17 +11,19 @@ use crate::kernels::tile::{Float, Terms, tile, with_tile};
 /// Query rows at a time.
 const ROWS: usize = 6;
 
-/// Numbers that one head of `len` tokens needs beside its input: transposed keys, values, and rows of scores, all padded to whole
-/// vectors of any set.
-pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
-    let (padded, padded_dim) = (len.next_multiple_of(MOST_LANES), head_dim.next_multiple_of(MOST_LANES));
-    padded * head_dim + len * padded_dim + ROWS * padded
+/// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
+/// whole vectors of any set.
+pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
+    let (padded, padded_dim) = (keys.next_multiple_of(MOST_LANES), head_dim.next_multiple_of(MOST_LANES));
+    padded * head_dim + keys * padded_dim + ROWS * padded
 }
 
 pub(super) struct Attend<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
+    /// As the bias says.
+    pub(super) bias_memory: &'a mut [f32],
 }
 
 impl Operation for Attend<'_> {
@@ -30,50 +32,66 @@ impl Operation for Attend<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for head in self.tasks.heads() {
-            attend(s, head, self.memory);
+            let Head { shape, len, qkv, .. } = head;
+            let bias = self.tasks.inputs.bias.map(|bias| {
+                let (head_dim, number) = (shape.head_dim, head.head);
+                let queries = &qkv[number * head_dim..];
+                let keys = &qkv[(shape.heads + number / (shape.heads / shape.kv_heads)) * head_dim..];
+                let at = BiasHead { isa: self.tasks.isa, head: number, len, queries, keys, stride: shape.width() };
+                bias.rows(at, self.bias_memory)
+            });
+            attend(s, head, bias, self.memory);
         }
     }
 }
 
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: Head, memory: &mut [f32]) {
-    let (len, head_dim) = (head.len, head.shape.head_dim);
-    let padded = len.next_multiple_of(S::LANES);
+pub(super) fn attend<S: Simd>(s: S, head: Head, bias: Option<BiasRows>, memory: &mut [f32]) {
+    let (len, count, head_dim) = (head.len, head.keys(), head.shape.head_dim);
+    let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
     let (keys, rest) = memory.split_at_mut(padded * head_dim);
-    let (values, scores) = rest.split_at_mut(len * padded_dim);
-    for j in 0..len {
+    let (values, scores) = rest.split_at_mut(count * padded_dim);
+    for j in 0..count {
         let panel = panel_of(j, Float::<S>::WIDTH, padded);
         let to = &mut keys[panel.start * head_dim + j - panel.start..];
-        to.iter_mut().step_by(panel.len()).zip(head.part(j, 1)).for_each(|(to, &from)| *to = from);
+        to.iter_mut().step_by(panel.len()).zip(head.key(j)).for_each(|(to, &from)| *to = from);
         let value = &mut values[j * padded_dim..][..padded_dim];
-        value[..head_dim].copy_from_slice(head.part(j, 2));
+        value[..head_dim].copy_from_slice(head.value(j));
         value[head_dim..].fill(0.0);
     }
-    for j in len..padded {
+    for j in count..padded {
         let panel = panel_of(j, Float::<S>::WIDTH, padded);
         let to = &mut keys[panel.start * head_dim + j - panel.start..];
         to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
     }
     for first in (0..len).step_by(ROWS) {
         // SAFETY: the rows are within the sequence.
-        unsafe { attend_rows(s, head, first..len.min(first + ROWS), keys, values, scores) };
+        unsafe { attend_rows(s, head, bias, first..len.min(first + ROWS), keys, values, scores) };
     }
 }
 
 /// The output of a few query rows.
 ///
 /// # Safety
-/// `rows` are within the sequence; `keys` are panels of `[head_dim, width]`, `values` is `[len, padded_dim]`.
+/// `rows` are within the sequence; `keys` are panels of `[head_dim, width]`, `values` is `[keys, padded_dim]`.
 #[inline(always)]
-unsafe fn attend_rows<S: Simd>(s: S, head: Head, rows: Range<usize>, keys: &[f32], values: &[f32], scores: &mut [f32]) {
-    let Head { len, out, .. } = head;
-    let Attention { heads, head_dim, scale, mask } = *head.shape;
-    let hidden = heads * head_dim;
-    let padded = len.next_multiple_of(S::LANES);
+unsafe fn attend_rows<S: Simd>(
+    s: S,
+    head: Head,
+    bias: Option<BiasRows>,
+    rows: Range<usize>,
+    keys: &[f32],
+    values: &[f32],
+    scores: &mut [f32],
+) {
+    let out = head.out;
+    let Attention { heads, head_dim, scale, .. } = *head.shape;
+    let (hidden, stride) = (heads * head_dim, head.shape.width());
+    let padded = head.keys().next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
-    let queries = head.part(rows.start, 0);
+    let queries = head.query(rows.start);
     let seen = head.seen(rows.clone());
     let within =
         panel_of(seen.start, Float::<S>::WIDTH, padded).start..panel_of(seen.end - 1, Float::<S>::WIDTH, padded).end;
@@ -83,7 +101,7 @@ unsafe fn attend_rows<S: Simd>(s: S, head: Head, rows: Range<usize>, keys: &[f32
         unsafe {
             with_tile!(Float<S>, rows.len(), panel.len() / S::LANES, MR, NV => {
                 let b = keys.as_ptr().add(panel.start * head_dim);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), 3 * hidden), (b, NV * S::LANES), Ahead::NOTHING);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), stride), (b, NV * S::LANES), Ahead::NOTHING);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
@@ -96,8 +114,14 @@ unsafe fn attend_rows<S: Simd>(s: S, head: Head, rows: Range<usize>, keys: &[f32
     // Weights are not divided by their sum: the outputs are, which are fewer.
     let mut inverse = [0.0; ROWS];
     for (i, row) in rows.clone().enumerate() {
-        let own = mask.keys(row, len);
+        let own = head.own(row);
         let scores = &mut scores[i * padded..][within.clone()];
+        let mut scale = scale;
+        if let Some(bias) = bias {
+            let scores = &mut scores[own.start - within.start..own.end - within.start];
+            scores.iter_mut().zip(bias.row(row, own.clone())).for_each(|(score, bias)| *score = *score * scale + bias);
+            scale = 1.0;
+        }
         hide_others(scores, within.clone(), own);
         inverse[i] = 1.0 / exponentials(s, scores, scale);
     }

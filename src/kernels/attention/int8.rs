@@ -41,7 +41,7 @@ struct Memory<'a> {
     key_scales: &'a mut [f32],
     /// `[padded]`: times the scale, what a query of zeros gives.
     key_shifts: &'a mut [f32],
-    /// `[len / 2, dim, 2]`
+    /// `[keys / 2, dim, 2]`
     values: &'a mut [i16],
     /// `[dim]`
     value_scales: &'a mut [f32],
@@ -55,17 +55,18 @@ struct Memory<'a> {
 
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// Tokens.
+    /// Queries.
     len: usize,
-    /// In whole vectors.
+    keys: usize,
+    /// Keys in whole vectors.
     padded: usize,
     /// Of a head, in whole vectors of any set.
     dim: usize,
 }
 
 impl Sizes {
-    fn new(len: usize, head_dim: usize, lanes: usize) -> Self {
-        Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MOST_LANES) }
+    fn new(len: usize, keys: usize, head_dim: usize, lanes: usize) -> Self {
+        Self { len, keys, padded: keys.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MOST_LANES) }
     }
 }
 
@@ -82,15 +83,15 @@ fn lines(bytes: usize) -> usize {
     bytes.div_ceil(64) * 16
 }
 
-/// Numbers that [`Attend`] needs for sequences up to `len`.
-pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
-    integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
+/// Numbers that [`Attend`] needs for sequences up to `len` with so many keys.
+pub(super) fn memory_for(len: usize, keys: usize, head_dim: usize) -> usize {
+    integers_for(len, keys, head_dim).max(float::memory_for(keys.min(LONG), head_dim))
 }
 
-fn integers_for(len: usize, head_dim: usize) -> usize {
-    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MOST_LANES);
+fn integers_for(len: usize, keys: usize, head_dim: usize) -> usize {
+    let Sizes { padded, dim, .. } = Sizes::new(len, keys, head_dim, MOST_LANES);
     let pairs = padded.div_ceil(2) * dim;
-    [padded * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
+    [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()
         .chain([4 * ROWS * padded, 2 * ROWS * padded])
         .map(lines)
@@ -109,12 +110,12 @@ impl Int8Operation for Attend<'_> {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
-            if head.len < LONG {
-                float::attend(d.simd(), head, self.memory);
+            if head.keys() < LONG {
+                float::attend(d.simd(), head, None, self.memory);
                 continue;
             }
-            let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
-            let Sizes { len, padded, dim } = sizes;
+            let sizes = Sizes::new(head.len, head.keys(), head.shape.head_dim, <D::Simd as Simd>::LANES);
+            let Sizes { len, padded, dim, .. } = sizes;
             let mut rest = &mut *self.memory;
             let mut memory = Memory {
                 queries: take(&mut rest, len * dim),
@@ -178,22 +179,28 @@ unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
 }
 
 #[inline(always)]
-fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
+fn pack_queries_and_keys<D: Int8>(
+    d: D,
+    head: Head,
+    Sizes { len, keys: count, padded, dim }: Sizes,
+    memory: &mut Memory,
+) {
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
-    memory.key_scales[len..padded].fill(0.0);
+    for (j, (query, scale)) in memory.queries.chunks_exact_mut(dim).zip(&mut *memory.query_scales).enumerate().take(len)
+    {
+        // SAFETY: a query has `dim` bytes.
+        *scale = unsafe { quantize(d, head.query(j), query.as_mut_ptr()) };
+    }
+    memory.key_scales[count..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
         let keys: &mut [u32] = bytemuck::cast_slice_mut(&mut memory.keys[panel.start * groups * 4..]);
         let keys = &mut keys[..groups * panel.len()];
         for j in panel.clone() {
-            if j < len {
-                // SAFETY: a query has `dim` bytes, as `bytes` has.
-                unsafe {
-                    let query = memory.queries[j * dim..][..dim].as_mut_ptr();
-                    memory.query_scales[j] = quantize(d, head.part(j, 0), query);
-                    memory.key_scales[j] = quantize(d, head.part(j, 1), memory.bytes.as_mut_ptr());
-                }
+            if j < count {
+                // SAFETY: `bytes` are `dim`.
+                memory.key_scales[j] = unsafe { quantize(d, head.key(j), memory.bytes.as_mut_ptr()) };
             }
             let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
             let to = keys[j - panel.start..].iter_mut().step_by(panel.len());
@@ -221,19 +228,18 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: 
 }
 
 #[inline(always)]
-fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
+fn pack_values<D: Int8>(d: D, head: Head, Sizes { keys, dim, .. }: Sizes, memory: &mut Memory) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
-    let Attention { heads, head_dim, .. } = *head.shape;
-    let stride = 3 * heads * head_dim;
+    let head_dim = head.shape.head_dim;
     let (zero, round) = (s.splat(0.0), s.splat(ROUND));
     for column in (0..dim).step_by(lanes) {
         let count = head_dim.saturating_sub(column);
-        let first = head.part(0, 2)[column.min(head_dim)..].as_ptr();
+        let from = |token: usize| head.value(token)[column.min(head_dim)..].as_ptr();
         let mut largest = zero;
-        for token in 0..len {
-            // SAFETY: a token's values are `stride` numbers after those of the one before.
-            let x = unsafe { load(s, first.add(token * stride), count) };
+        for token in 0..keys {
+            // SAFETY: `count` values are left of the token's.
+            let x = unsafe { load(s, from(token), count) };
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
         }
         // The smallest number whose inverse is finite added, which is nothing beside any other.
@@ -242,12 +248,12 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory:
         // SAFETY: the scales have whole vectors.
         unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
         let values = memory.values[2 * column..].as_mut_ptr();
-        for token in (0..len).step_by(2) {
+        for token in (0..keys).step_by(2) {
             // SAFETY: as above; a pair of tokens has two integers for each of `dim` channels.
             unsafe {
-                let a = s.mul_add(load(s, first.add(token * stride), count), inverse, round);
-                let b = match token + 1 < len {
-                    true => s.mul_add(load(s, first.add((token + 1) * stride), count), inverse, round),
+                let a = s.mul_add(load(s, from(token), count), inverse, round);
+                let b = match token + 1 < keys {
+                    true => s.mul_add(load(s, from(token + 1), count), inverse, round),
                     false => round,
                 };
                 d.store_word_pairs(values.add(token * dim), a, b);
@@ -264,13 +270,13 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory:
 unsafe fn attend_rows<D: Int8>(
     d: D,
     head: Head,
-    Sizes { len, padded, dim }: Sizes,
+    Sizes { padded, dim, .. }: Sizes,
     rows: Range<usize>,
     memory: &mut Memory,
 ) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
-    let Attention { heads, head_dim, scale, mask } = *head.shape;
+    let Attention { heads, head_dim, scale, .. } = *head.shape;
     let hidden = heads * head_dim;
     let groups = head_dim.div_ceil(4);
     let seen = head.seen(rows.clone());
@@ -303,7 +309,7 @@ unsafe fn attend_rows<D: Int8>(
     let mut inverse = [0.0; ROWS];
     for (i, row) in rows.clone().enumerate() {
         let scores = &mut memory.scores[i * padded..][within.clone()];
-        hide_others(scores, within.clone(), mask.keys(row, len));
+        hide_others(scores, within.clone(), head.own(row));
         inverse[i] = 1.0 / weights_of(d, scores, &mut memory.weights[i * padded..][within.clone()]);
     }
 

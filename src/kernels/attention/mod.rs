@@ -35,35 +35,107 @@ impl Mask {
 
 #[derive(Debug, Clone, Copy)]
 pub struct Attention {
+    /// Of queries.
     pub heads: usize,
+    /// Of keys and values, each shared by `heads / kv_heads` neighbouring heads of queries.
+    pub kv_heads: usize,
     pub head_dim: usize,
     /// Scores are multiplied by it: usually `1 / sqrt(head_dim)`.
     pub scale: f32,
     pub mask: Mask,
 }
 
-/// `qkv [tokens, 3 * heads * head_dim]` (queries, keys and values of a token one after the other) to
-/// `out [tokens, heads * head_dim]`. `offsets [sequences + 1]` are cumulative lengths; no token sees another sequence.
-/// With [`Dtype::Int8`] in integers, else in float32.
-pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, qkv: &[f32], offsets: &[u32], out: &mut [f32]) {
-    let hidden = shape.heads * shape.head_dim;
+impl Attention {
+    /// Numbers of a token's queries, keys and values together.
+    pub fn width(&self) -> usize {
+        (self.heads + 2 * self.kv_heads) * self.head_dim
+    }
+}
+
+/// Added to the scores, for each head, after they are multiplied by the scale.
+pub trait Bias: Sync {
+    /// Numbers that `rows` of a head of `len` tokens need to hold.
+    fn memory_for(&self, len: usize) -> usize;
+
+    /// Where the numbers of one head of one sequence lie; row `i` holds those of query `i` for each of `len` keys.
+    fn rows<'a>(&'a self, head: BiasHead<'_>, memory: &'a mut [f32]) -> BiasRows<'a>;
+}
+
+/// What a [`Bias`] may depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct BiasHead<'a> {
+    pub isa: Isa,
+    pub head: usize,
+    /// Tokens of the sequence.
+    pub len: usize,
+    /// `[len, stride]`, of which the first `head_dim` are the head's.
+    pub queries: &'a [f32],
+    pub keys: &'a [f32],
+    pub stride: usize,
+}
+
+/// A matrix `[len, len]` whose row `i` starts at `start + i * step`.
+#[derive(Debug, Clone, Copy)]
+pub struct BiasRows<'a> {
+    pub values: &'a [f32],
+    pub start: usize,
+    pub step: isize,
+}
+
+impl<'a> BiasRows<'a> {
+    #[inline(always)]
+    fn row(self, i: usize, keys: Range<usize>) -> &'a [f32] {
+        let start = self.start.wrapping_add_signed(self.step * i as isize);
+        &self.values[start + keys.start..start + keys.end]
+    }
+}
+
+/// What tokens attend with, and to.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// `[tokens, (heads + 2 * kv_heads) * head_dim]`: queries, keys and values of a token one after the other.
+    pub qkv: &'a [f32],
+    /// `[sequences + 1]`: cumulative lengths; no token sees another sequence.
+    pub offsets: &'a [u32],
+    /// `[past, 2 * kv_heads * head_dim]`: keys and values of tokens that come before each of the sequences.
+    pub past: &'a [f32],
+    pub bias: Option<&'a dyn Bias>,
+}
+
+/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers where there is no bias, else in float32.
+pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
+    let Inputs { qkv, offsets, past, bias } = inputs;
+    let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
     let tokens = *offsets.last().expect("offsets start with 0") as usize;
     assert!(offsets.is_sorted(), "offsets are cumulative");
-    assert!(qkv.len() == 3 * tokens * hidden && out.len() == tokens * hidden, "qkv and out hold all tokens");
+    assert!(heads.is_multiple_of(kv_heads), "heads share keys evenly");
+    assert!(
+        qkv.len() == tokens * shape.width() && out.len() == tokens * heads * head_dim,
+        "qkv and out hold all tokens"
+    );
+    let past_tokens = past.len() / (2 * kv_heads * head_dim);
+    assert!(past.is_empty() || mask != Mask::Full && bias.is_none(), "only what looks back has a past");
     let sequences = offsets.len() - 1;
     let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = Heads(out.as_mut_ptr());
-    let pairs: usize = offsets.windows(2).map(|pair| ((pair[1] - pair[0]) as usize).pow(2)).sum();
-    let work = 2 * pairs * shape.head_dim / sequences.max(1);
-    split(sequences * shape.heads, work, |tasks| {
-        let tasks = Tasks { shape, qkv, offsets, out: &out, tasks };
+    let pairs = |pair: &[u32]| {
+        let len = (pair[1] - pair[0]) as usize;
+        len * (len + past_tokens)
+    };
+    let pairs: usize = offsets.windows(2).map(pairs).sum();
+    let work = 2 * pairs * head_dim / sequences.max(1);
+    split(sequences * heads, work, |tasks| {
+        let tasks = Tasks { isa, shape, inputs, past_tokens, out: &out, tasks };
+        let keys = past_tokens + longest;
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
-        match dtype {
-            Dtype::Int8 => scratch(int8::memory_for(longest, shape.head_dim), |memory| {
+        match (dtype, bias) {
+            (Dtype::Int8, None) => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
                 isa.run_int8(int8::Attend { tasks, memory });
             }),
-            _ => scratch(float::memory_for(longest, shape.head_dim), |memory| {
-                isa.run(float::Attend { tasks, memory });
+            _ => scratch(float::memory_for(keys, head_dim), |memory| {
+                scratch(bias.map_or(0, |bias| bias.memory_for(longest)), |bias_memory| {
+                    isa.run(float::Attend { tasks, memory, bias_memory });
+                });
             }),
         }
     });
@@ -77,9 +149,10 @@ unsafe impl Sync for Heads {}
 
 /// Some (sequence, head) pairs, numbered `sequence * heads + head`.
 struct Tasks<'a> {
+    isa: Isa,
     shape: &'a Attention,
-    qkv: &'a [f32],
-    offsets: &'a [u32],
+    inputs: Inputs<'a>,
+    past_tokens: usize,
     out: &'a Heads,
     tasks: Range<usize>,
 }
@@ -88,10 +161,16 @@ struct Tasks<'a> {
 #[derive(Clone, Copy)]
 struct Head<'a> {
     shape: &'a Attention,
+    /// Its number.
+    head: usize,
     /// Tokens in the sequence.
     len: usize,
-    /// `[len, 3 * heads * head_dim]`, from this head's queries of the first token on.
+    /// Tokens that come before it.
+    past: usize,
+    /// `[len, width]`
     qkv: &'a [f32],
+    /// `[past, 2 * kv_heads * head_dim]`
+    past_kv: &'a [f32],
     /// `[len, heads * head_dim]`, from this head of the first token on; nobody else writes this head of these tokens.
     out: *mut f32,
 }
@@ -100,35 +179,77 @@ impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
     fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { shape, qkv, offsets, out, .. } = *self;
+        let Self { shape, inputs: Inputs { qkv, offsets, past, .. }, past_tokens, out, .. } = *self;
         let Attention { heads, head_dim, .. } = *shape;
+        let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
             let (start, end) = (offsets[task / heads] as usize, offsets[task / heads + 1] as usize);
-            let column = task % heads * head_dim;
+            let head = task % heads;
             (start < end).then(|| Head {
                 shape,
+                head,
                 len: end - start,
-                qkv: &qkv[start * 3 * heads * head_dim + column..end * 3 * heads * head_dim],
+                past: past_tokens,
+                qkv: &qkv[start * width..end * width],
+                past_kv: past,
                 // SAFETY: the token and the column are within the output.
-                out: unsafe { out.0.add(start * heads * head_dim + column) },
+                out: unsafe { out.0.add((start * heads + head) * head_dim) },
             })
         })
     }
 }
 
 impl<'a> Head<'a> {
-    /// Of a token the queries (0), the keys (1) or the values (2), `[head_dim]`.
+    /// Tokens that are seen or hidden by the mask.
     #[inline(always)]
-    fn part(self, token: usize, part: usize) -> &'a [f32] {
-        let hidden = self.shape.heads * self.shape.head_dim;
-        &self.qkv[(token * 3 + part) * hidden..][..self.shape.head_dim]
+    fn keys(self) -> usize {
+        self.past + self.len
+    }
+
+    /// The queries of a token of the sequence, `[head_dim]`.
+    #[inline(always)]
+    fn query(self, token: usize) -> &'a [f32] {
+        self.of_token(token, self.head)
+    }
+
+    /// The keys of token `j` of past and sequence, `[head_dim]`.
+    #[inline(always)]
+    fn key(self, j: usize) -> &'a [f32] {
+        self.shared(j, 0)
+    }
+
+    /// The values of token `j` of past and sequence, `[head_dim]`.
+    #[inline(always)]
+    fn value(self, j: usize) -> &'a [f32] {
+        self.shared(j, 1)
+    }
+
+    #[inline(always)]
+    fn shared(self, j: usize, part: usize) -> &'a [f32] {
+        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let column = part * kv_heads + self.head / (heads / kv_heads);
+        match j.checked_sub(self.past) {
+            Some(token) => self.of_token(token, heads + column),
+            None => &self.past_kv[(j * 2 * kv_heads + column) * head_dim..][..head_dim],
+        }
+    }
+
+    #[inline(always)]
+    fn of_token(self, token: usize, column: usize) -> &'a [f32] {
+        let head_dim = self.shape.head_dim;
+        &self.qkv[token * self.shape.width() + column * head_dim..][..head_dim]
+    }
+
+    /// The keys that a query row sees.
+    #[inline(always)]
+    fn own(self, row: usize) -> Range<usize> {
+        self.shape.mask.keys(self.past + row, self.keys())
     }
 
     /// The keys that any of the query rows sees.
     #[inline(always)]
     fn seen(self, rows: Range<usize>) -> Range<usize> {
-        let mask = self.shape.mask;
-        mask.keys(rows.start, self.len).start..mask.keys(rows.end - 1, self.len).end
+        self.own(rows.start).start..self.own(rows.end - 1).end
     }
 }
 

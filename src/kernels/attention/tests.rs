@@ -15,9 +15,14 @@ fn offsets(lengths: &[usize]) -> Vec<u32> {
     std::iter::once(0).chain(sums).collect()
 }
 
+/// Sequences without a past or a bias.
+fn attend(isa: Isa, dtype: Dtype, shape: &Attention, qkv: &[f32], offsets: &[u32], out: &mut [f32]) {
+    attention(isa, dtype, shape, Inputs { qkv, offsets, past: &[], bias: None }, out);
+}
+
 /// The definition, in float64.
 fn reference(shape: &Attention, qkv: &[f32], offsets: &[u32]) -> Vec<f64> {
-    let Attention { heads, head_dim, scale, mask } = *shape;
+    let Attention { heads, head_dim, scale, mask, .. } = *shape;
     let hidden = heads * head_dim;
     let at = |token: usize, part: usize, i: usize| f64::from(qkv[token * 3 * hidden + part * hidden + i]);
     let mut out = vec![0.0; qkv.len() / 3];
@@ -46,11 +51,11 @@ fn ragged_sequences_match_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80)] {
             for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
-                let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+                let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 15, 16, 17, 6, 63, 64, 65, 130]);
                 let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, head_dim as u64);
                 let mut out = vec![f32::NAN; qkv.len() / 3];
-                attention(isa, Dtype::Float32, &shape, &qkv, &offsets, &mut out);
+                attend(isa, Dtype::Float32, &shape, &qkv, &offsets, &mut out);
                 for (i, (y, expected)) in out.iter().zip(reference(&shape, &qkv, &offsets)).enumerate() {
                     let error = (f64::from(*y) - expected).abs();
                     assert!(error <= ERROR, "{} {shape:?} element {i}: off by {error}", isa.name());
@@ -65,11 +70,11 @@ fn integers_are_near_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80), (1, 256)] {
             for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
-                let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+                let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 95, 96, 97, 111, 127, 128, 129, 193]);
                 let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, head_dim as u64);
                 let mut out = vec![f32::NAN; qkv.len() / 3];
-                attention(isa, Dtype::Int8, &shape, &qkv, &offsets, &mut out);
+                attend(isa, Dtype::Int8, &shape, &qkv, &offsets, &mut out);
                 for (i, (y, expected)) in out.iter().zip(reference(&shape, &qkv, &offsets)).enumerate() {
                     let error = (f64::from(*y) - expected).abs();
                     assert!(error <= INTEGER_ERROR, "{} {shape:?} element {i}: off by {error}", isa.name());
@@ -82,19 +87,19 @@ fn integers_are_near_the_definition_on_every_set_and_mask() {
 #[test]
 fn integers_do_not_overflow_in_long_texts() {
     // All keys alike, so that all weights and values are as large as they can be.
-    let shape = Attention { heads: 1, head_dim: 4, scale: 0.5, mask: Mask::Full };
+    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 4, scale: 0.5, mask: Mask::Full };
     let len = 3 * 512 + 1;
     let qkv = vec![1.0; len * 12];
     for isa in Isa::available() {
         let mut out = vec![f32::NAN; len * 4];
-        attention(isa, Dtype::Int8, &shape, &qkv, &[0, len as u32], &mut out);
+        attend(isa, Dtype::Int8, &shape, &qkv, &[0, len as u32], &mut out);
         assert!(out.iter().all(|y| (y - 1.0).abs() < 1e-5), "{}: {:?}", isa.name(), &out[..4]);
     }
 }
 
 #[test]
 fn integers_take_extreme_tokens() {
-    let shape = Attention { heads: 1, head_dim: 2, scale: 1.0, mask: Mask::Full };
+    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, mask: Mask::Full };
     // Two kinds of tokens, 128 in all: queries, keys and values of each.
     for (tokens, expected) in [
         ([[0.0; 6], [0.0; 6]], [0.0, 0.0]),
@@ -107,7 +112,7 @@ fn integers_take_extreme_tokens() {
         let qkv = tokens.concat().repeat(64);
         for isa in Isa::available() {
             let mut out = vec![f32::NAN; 256];
-            attention(isa, Dtype::Int8, &shape, &qkv, &[0, 128], &mut out);
+            attend(isa, Dtype::Int8, &shape, &qkv, &[0, 128], &mut out);
             for token in out.chunks(2) {
                 for (y, expected) in token.iter().zip(expected) {
                     assert!((y - expected).abs() <= 1e-3 * expected.abs(), "{}: {y}, not {expected}", isa.name());
@@ -119,17 +124,17 @@ fn integers_take_extreme_tokens() {
 
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_split() {
-    let shape = Attention { heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
+    let shape = Attention { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
     let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
     let qkv = numbers(390 * 3 * hidden, 9);
     let crew = crate::kernels::Crew::new(2).unwrap();
     for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
         let (mut all, mut alone, mut shared) =
             (vec![0.0; 390 * hidden], vec![0.0; 7 * hidden], vec![0.0; 390 * hidden]);
-        attention(isa, dtype, &shape, &qkv, &offsets, &mut all);
-        attention(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
+        attend(isa, dtype, &shape, &qkv, &offsets, &mut all);
+        attend(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
         assert_eq!(alone, all[233 * hidden..240 * hidden]);
-        crew.lead(|| attention(isa, dtype, &shape, &qkv, &offsets, &mut shared));
+        crew.lead(|| attend(isa, dtype, &shape, &qkv, &offsets, &mut shared));
         assert_eq!(worst(&shared, &all), 0.0);
     }
 }
@@ -137,11 +142,11 @@ fn a_sequence_has_the_same_bits_alone_and_split() {
 #[test]
 fn extreme_scores_give_finite_weights() {
     // One key far above all others, one far below: weights 1 and exactly 0.
-    let shape = Attention { heads: 1, head_dim: 1, scale: 1.0, mask: Mask::Full };
+    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 1, scale: 1.0, mask: Mask::Full };
     let qkv = [300.0, 300.0, 1.0, 300.0, -300.0, 2.0, 300.0, 1e-40, 3.0];
     for isa in Isa::available() {
         let mut out = [f32::NAN; 3];
-        attention(isa, Dtype::Float32, &shape, &qkv, &[0, 3], &mut out);
+        attend(isa, Dtype::Float32, &shape, &qkv, &[0, 3], &mut out);
         assert_eq!(out, [1.0; 3], "{}", isa.name());
     }
 }
@@ -152,17 +157,135 @@ fn random_shapes_are_near_the_definition() {
         let [heads, head_dim, a, b, c, reach] = sizes(6, 120, seed)[..] else { unreachable!() };
         let mask = [Mask::Full, Mask::Causal, Mask::Window(reach)][seed as usize % 3];
         let (heads, head_dim) = (heads % 4 + 1, head_dim + 1);
-        let shape = Attention { heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+        let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
         let offsets = offsets(&[a, b, c, 2 * a]);
         let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, seed);
         let expected = reference(&shape, &qkv, &offsets);
         for isa in Isa::available() {
             for (dtype, bound) in [(Dtype::Float32, ERROR), (Dtype::Int8, INTEGER_ERROR)] {
                 let mut out = vec![f32::NAN; qkv.len() / 3];
-                attention(isa, dtype, &shape, &qkv, &offsets, &mut out);
+                attend(isa, dtype, &shape, &qkv, &offsets, &mut out);
                 for (y, expected) in out.iter().zip(&expected) {
                     let error = (f64::from(*y) - expected).abs();
                     assert!(error <= bound, "{} {dtype:?} {shape:?} {offsets:?}: off by {error}", isa.name());
+                }
+            }
+        }
+    }
+}
+
+/// Random numbers for the definition: heads that share keys, written out as heads that do not.
+#[test]
+fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
+    for (heads, kv_heads, head_dim) in [(4, 2, 16), (6, 1, 10), (6, 3, 33), (3, 3, 8)] {
+        for (past, mask) in
+            [(0, Mask::Full), (0, Mask::Window(5)), (0, Mask::Causal), (1, Mask::Causal), (70, Mask::Causal)]
+        {
+            let shape = Attention { heads, kv_heads, head_dim, scale: 0.4, mask };
+            let lengths = [1, 17, 0, 40, 97];
+            let offsets = offsets(&lengths);
+            let tokens = *offsets.last().unwrap() as usize;
+            let qkv = numbers(tokens * shape.width(), 5);
+            let kv = numbers(past * 2 * kv_heads * head_dim, 6);
+            // Each sequence with the past before it, and every head with keys of its own.
+            let spread = |kv: &[f32]| -> Vec<f32> {
+                (0..2 * heads)
+                    .flat_map(|head| {
+                        let from = head / heads * kv_heads + head % heads / (heads / kv_heads);
+                        kv[from * head_dim..][..head_dim].to_vec()
+                    })
+                    .collect()
+            };
+            let mut whole = Vec::new();
+            for text in offsets.windows(2) {
+                for kv in kv.chunks(2 * kv_heads * head_dim) {
+                    whole.extend(vec![0.5; heads * head_dim].into_iter().chain(spread(kv)));
+                }
+                for token in
+                    qkv[text[0] as usize * shape.width()..text[1] as usize * shape.width()].chunks(shape.width())
+                {
+                    let (queries, kv) = token.split_at(heads * head_dim);
+                    whole.extend(queries.iter().copied().chain(spread(kv)));
+                }
+            }
+            let whole_offsets = super::tests::offsets(&lengths.map(|len| len + past));
+            let expected = reference(&Attention { kv_heads: heads, ..shape }, &whole, &whole_offsets);
+            let hidden = heads * head_dim;
+            for isa in Isa::available() {
+                for (dtype, bound) in [(Dtype::Float32, ERROR), (Dtype::Int8, INTEGER_ERROR)] {
+                    let mut out = vec![f32::NAN; tokens * hidden];
+                    attention(
+                        isa,
+                        dtype,
+                        &shape,
+                        Inputs { qkv: &qkv, offsets: &offsets, past: &kv, bias: None },
+                        &mut out,
+                    );
+                    let mut rows = out.chunks(hidden);
+                    for (text, &len) in lengths.iter().enumerate() {
+                        for token in 0..len {
+                            let at = (whole_offsets[text] as usize + past + token) * hidden;
+                            for (y, expected) in rows.next().unwrap().iter().zip(&expected[at..]) {
+                                let error = (f64::from(*y) - expected).abs();
+                                assert!(
+                                    error <= bound,
+                                    "{} {dtype:?} {shape:?} past {past}: off by {error}",
+                                    isa.name()
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Numbers that do not depend on the tokens: row `i` lies `step` after row `i - 1`.
+struct Fixed {
+    values: Vec<f32>,
+    start: usize,
+    step: isize,
+}
+
+impl Bias for Fixed {
+    fn memory_for(&self, _: usize) -> usize {
+        0
+    }
+
+    fn rows<'a>(&'a self, _: BiasHead<'_>, _: &'a mut [f32]) -> BiasRows<'a> {
+        BiasRows { values: &self.values, start: self.start, step: self.step }
+    }
+}
+
+#[test]
+fn a_bias_is_added_to_the_scores_on_every_set() {
+    let (len, head_dim) = (37, 6);
+    let qkv = numbers(len * 3 * head_dim, 3);
+    for bias in [
+        Fixed { values: numbers(len * len, 4), start: 0, step: len as isize },
+        Fixed { values: numbers(2 * len, 4), start: len, step: -1 },
+    ] {
+        for mask in [Mask::Full, Mask::Window(4)] {
+            let shape = Attention { heads: 1, kv_heads: 1, head_dim, scale: 0.7, mask };
+            let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * head_dim + i]);
+            for isa in Isa::available() {
+                let mut out = vec![f32::NAN; len * head_dim];
+                let inputs = Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias) };
+                attention(isa, Dtype::Int8, &shape, inputs, &mut out);
+                for query in 0..len {
+                    let weight = |key: usize| {
+                        let product: f64 = (0..head_dim).map(|i| at(query, 0, i) * at(key, 1, i)).sum();
+                        let index = bias.start as isize + query as isize * bias.step + key as isize;
+                        (product * 0.7 + f64::from(bias.values[index as usize])).exp()
+                    };
+                    let sum: f64 = mask.keys(query, len).map(weight).sum();
+                    for i in 0..head_dim {
+                        let expected: f64 =
+                            mask.keys(query, len).map(|key| weight(key) * at(key, 2, i)).sum::<f64>() / sum;
+                        let error = (f64::from(out[query * head_dim + i]) - expected).abs();
+                        assert!(error <= ERROR, "{} query {query}: off by {error}", isa.name());
+                    }
                 }
             }
         }

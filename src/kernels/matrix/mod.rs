@@ -16,7 +16,7 @@ use crate::profile::{Arithmetic, Work};
 
 use float::{FloatPanels, Half};
 use int8::Int8Panels;
-use product::Output;
+use product::{Output, Then};
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +148,17 @@ impl Matrix {
 
     /// `x [m, k]` to `out [m, n]`. A row's result has the same bits for every `m`.
     pub fn apply(&self, x: &[f32], activation: Activation, out: &mut [f32]) {
-        let m = out.len() / self.n;
-        assert_eq!(out.len(), m * self.n, "out is [m, n]");
-        assert_eq!(x.len(), m * self.k, "x is [m, k]");
+        self.write(x, Output::new(out, self.n, Then::Activate(activation)));
+    }
+
+    /// Multiplies each number of `out [m, n]` by that of the product with `x [m, k]`.
+    pub fn multiply(&self, x: &[f32], out: &mut [f32]) {
+        self.write(x, Output::new(out, self.n, Then::Multiply));
+    }
+
+    fn write(&self, x: &[f32], out: Output) {
+        assert_eq!(x.len(), out.m() * self.k, "x is [m, k]");
         let (isa, bias) = (self.isa, self.bias.as_slice());
-        let out = Output::new(out, m, self.n, activation);
         match &self.panels {
             Panels::Float32(panels) => panels.apply(isa, x, bias, &out),
             Panels::Bfloat16(panels) => panels.apply(Half::Bfloat16, isa, x, bias, &out),

@@ -10,12 +10,21 @@ use crate::kernels::{Activation, split};
 /// Bytes of `x` that are multiplied with all panels before the next rows: they stay in the second-level cache.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// What is done with a product's numbers.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Then {
+    /// They go through the function.
+    Activate(Activation),
+    /// Those that are there are multiplied by them.
+    Multiply,
+}
+
 /// A product's result `[m, n]`, which several threads write, each its own columns.
 pub(super) struct Output<'a> {
     start: *mut f32,
     m: usize,
     n: usize,
-    activation: Activation,
+    then: Then,
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
 
@@ -23,9 +32,10 @@ pub(super) struct Output<'a> {
 unsafe impl Sync for Output<'_> {}
 
 impl<'a> Output<'a> {
-    pub(super) fn new(out: &'a mut [f32], m: usize, n: usize, activation: Activation) -> Self {
+    pub(super) fn new(out: &'a mut [f32], n: usize, then: Then) -> Self {
+        let m = out.len() / n;
         assert_eq!(out.len(), m * n, "out is [m, n]");
-        Self { start: out.as_mut_ptr(), m, n, activation, borrowed: std::marker::PhantomData }
+        Self { start: out.as_mut_ptr(), m, n, then, borrowed: std::marker::PhantomData }
     }
 
     /// Rows.
@@ -120,17 +130,21 @@ unsafe fn one_tile<P: Factors>(factors: P, out: &Output, rows: Range<usize>, col
                 for (j, &sum) in row.iter().enumerate() {
                     let y = factors.finish(sum, rows.start + i, columns.start + j * P::Terms::LANES);
                     let to = to.add(i * out.n + j * P::Terms::LANES);
-                    match count - j * P::Terms::LANES {
-                        left if left >= P::Terms::LANES => s.store(to, y),
-                        left => s.store_first(to, y, left),
+                    match (count - j * P::Terms::LANES, out.then) {
+                        (left, Then::Activate(_)) if left >= P::Terms::LANES => s.store(to, y),
+                        (left, Then::Activate(_)) => s.store_first(to, y, left),
+                        (left, Then::Multiply) if left >= P::Terms::LANES => s.store(to, s.mul(y, s.load(to))),
+                        (left, Then::Multiply) => s.store_first(to, s.mul(y, s.load_first(to, left, 0.0)), left),
                     }
                 }
             }
         });
         // Not inside the tile: its 24 sizes times all activations would be 300 copies of the same loop.
-        if out.activation != Activation::Identity {
+        if let Then::Activate(activation) = out.then
+            && activation != Activation::Identity
+        {
             for i in 0..rows.len() {
-                out.activation.of_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
+                activation.of_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
             }
         }
     }

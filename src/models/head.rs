@@ -1,0 +1,84 @@
+//! What makes scores of hidden states.
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::kernels::Activation;
+use crate::nn::{Linear, Loader, Norm};
+use crate::profile::Stage;
+use crate::text::Wanted;
+
+/// The classifier behind a network: one vector for each text, then linear layers. All of it in float32.
+pub struct Head {
+    pooling: HeadPooling,
+    layers: Vec<Layer>,
+}
+
+/// Which vector stands for a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HeadPooling {
+    /// That of its first token.
+    First,
+    /// That of its last token.
+    Last,
+    /// The mean of all.
+    Mean,
+}
+
+enum Layer {
+    Linear(Linear),
+    Norm(Norm),
+}
+
+impl Head {
+    pub(super) fn new(pooling: HeadPooling) -> Self {
+        Self { pooling, layers: Vec::new() }
+    }
+
+    /// Then `activation(x · weightᵀ + bias)`, with `weight [n, k]`.
+    pub(super) fn linear(self, at: Loader, n: usize, k: usize, activation: Activation) -> Result<Self> {
+        let bias = at.contains("bias");
+        let linear = Linear::load(Stage::Pool, &[at.precise()], n, k, bias)?.then(activation);
+        Ok(self.with(Layer::Linear(linear)))
+    }
+
+    /// Then a normalization.
+    pub(super) fn norm(self, norm: Norm) -> Self {
+        self.with(Layer::Norm(norm))
+    }
+
+    fn with(mut self, layer: Layer) -> Self {
+        self.layers.push(layer);
+        self
+    }
+
+    /// Of which tokens the head takes the hidden states.
+    pub fn wanted(&self) -> Wanted {
+        match self.pooling {
+            HeadPooling::First => Wanted::First,
+            HeadPooling::Last => Wanted::Last,
+            HeadPooling::Mean => Wanted::All,
+        }
+    }
+
+    /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them above 0.
+    pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+        let mut x = match self.pooling {
+            HeadPooling::First | HeadPooling::Last => hidden.clone(),
+            HeadPooling::Mean => {
+                let mean = |text: &[u32]| {
+                    let (start, end) = (text[0] as usize, text[1] as usize);
+                    hidden.narrow(0, start, end - start)?.mean_keepdim(0)
+                };
+                Tensor::cat(&offsets.windows(2).map(mean).collect::<candle_core::Result<Vec<_>>>()?, 0)?
+            }
+        };
+        for layer in &self.layers {
+            x = match layer {
+                Layer::Linear(linear) => linear.forward(&x)?,
+                Layer::Norm(norm) => norm.forward(&x)?,
+            };
+        }
+        Ok(x)
+    }
+}

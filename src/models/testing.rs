@@ -1,0 +1,24 @@
+//! Families without checkpoints.
+
+use std::fs;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::config::Object;
+use crate::hub::{ModelFolder, Origin, Weights};
+use crate::kernels::{Dtype, Isa};
+use crate::models::registry::Source;
+use crate::nn::{Body, Loader};
+
+/// `work` on a model with this config.json and no tensor of use.
+pub(super) fn with_source<R>(config: &str, work: impl FnOnce(&Source) -> R) -> R {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("config.json"), config).unwrap();
+    let unused = Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap();
+    unused.save_safetensors("unused", root.path().join("model.safetensors")).unwrap();
+    let folder = ModelFolder::new(root.path().to_owned(), Origin::Folder);
+    let weights = Weights::open(&folder, "").unwrap();
+    let body = Body::Cpu { isa: Isa::available()[0], dtype: Dtype::Float32 };
+    let config = Object::require(&folder, "config.json").unwrap();
+    work(&Source { config, at: Loader::new(&weights, &body) })
+}
