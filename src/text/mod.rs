@@ -6,4 +6,4 @@ mod tokenizer;
 
 pub use batch::{PackedBatch, Wanted};
 pub use plan::{Limits, cost, plan};
-pub use tokenizer::{Tokenizer, Tokens};
+pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};
