@@ -12,6 +12,7 @@ mod sentence_transformers;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
+mod tokenizer_class;
 mod transformer;
 
 use crate::Result;
@@ -22,7 +23,8 @@ pub use json::Object;
 pub use modules::{Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
-pub use tokenizer::{BertTokenizer, TokenizerConfig, TruncationSide};
+pub use tokenizer::{TokenizerConfig, TruncationSide};
+pub use tokenizer_class::{Splitting, Template, TokenizerClass};
 pub use transformer::TransformerConfig;
 
 /// Beyond any module's width.
