@@ -13,6 +13,7 @@ mod sentence_transformers;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
+mod tokenizer_class;
 mod transformer;
 
 use crate::Result;
@@ -24,7 +25,8 @@ pub use json::Object;
 pub use modules::{LogitScoreConfig, Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
-pub use tokenizer::{BertTokenizer, TokenizerConfig, TruncationSide};
+pub use tokenizer::{TokenizerConfig, TruncationSide};
+pub use tokenizer_class::{Splitting, Template, TokenizerClass};
 pub use transformer::{Task, TransformerConfig};
 
 /// Beyond any module's width.

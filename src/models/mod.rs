@@ -1,9 +1,13 @@
 //! The architectures, and the registry that picks one.
 
 mod bert;
+mod distilbert;
+mod electra;
 mod head;
+mod mpnet;
 mod post_norm;
 mod registry;
+mod roberta;
 #[cfg(test)]
 mod testing;
 

@@ -3,6 +3,7 @@
 mod batch;
 mod plan;
 mod tokenizer;
+mod tokenizer_class;
 
 pub use batch::{PackedBatch, Wanted};
 pub use plan::{Limits, cost, plan};

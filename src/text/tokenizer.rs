@@ -3,14 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokenizers::models::ModelWrapper;
-use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
-use crate::config::{BertTokenizer, TransformerConfig, TruncationSide};
+use crate::config::{TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
+use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
 
 /// What a model makes one row of numbers of.
@@ -90,8 +88,8 @@ impl Tokenizer {
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
-        if let Some(bert) = &config.tokenizer.bert {
-            guarded(&file, || rebuild_as_bert(&mut inner, bert))?;
+        if let Some(class) = &config.tokenizer.class {
+            guarded(&file, || rebuild(&mut inner, class))?;
         }
         if config.do_lower_case {
             guarded(&file, || lowercase_first(&mut inner))?;
@@ -234,31 +232,6 @@ fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Resul
         Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
     };
     Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
-}
-
-/// Keeps the vocabulary and the added tokens, as transformers' `BertTokenizer` does. What looks up no word pieces is left
-/// as it is: the class is named by mistake then.
-fn rebuild_as_bert(inner: &mut tokenizers::Tokenizer, bert: &BertTokenizer) -> tokenizers::Result<()> {
-    if !matches!(inner.get_model(), ModelWrapper::WordPiece(_)) {
-        return Ok(());
-    }
-    let BertTokenizer { lowercase, strip_accents, handle_chinese_chars, cls_token, sep_token } = bert;
-    let special = [cls_token, sep_token].map(|token| {
-        let id = inner.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;
-        Ok::<_, String>((token.clone(), id))
-    });
-    let special = special.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let template =
-        |pieces: &[&str], type_id| pieces.iter().map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>();
-    let processor = TemplateProcessing::builder()
-        .try_single(template(&[cls_token, "$A", sep_token], 0))?
-        .try_pair([template(&[cls_token, "$A", sep_token], 0), template(&["$B", sep_token], 1)].concat())?
-        .special_tokens(special)
-        .build()?;
-    inner.with_normalizer(Some(BertNormalizer::new(true, *handle_chinese_chars, *strip_accents, *lowercase)))?;
-    inner.with_pre_tokenizer(Some(BertPreTokenizer));
-    inner.with_post_processor(Some(processor));
-    Ok(())
 }
 
 /// Puts a lowercasing step before the normalizer, unless one of its own steps is just that.
