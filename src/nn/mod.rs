@@ -12,6 +12,7 @@ mod linear;
 mod loader;
 mod mlp;
 mod norm;
+mod rope;
 mod rows;
 
 pub use attention::{Attention, AttentionBias};
@@ -20,6 +21,7 @@ pub use linear::Linear;
 pub use loader::{Body, Loader, active_isa};
 pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
+pub use rope::{Rope, Rotations};
 pub use rows::select;
 
 #[cfg(test)]
