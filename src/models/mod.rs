@@ -2,6 +2,7 @@
 
 mod bert;
 mod head;
+mod modernbert;
 mod post_norm;
 mod registry;
 #[cfg(test)]
