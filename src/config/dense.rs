@@ -69,6 +69,7 @@ mod tests {
             out_features: 4,
             bias: true,
             activation: "Tanh".into(),
+            scores: false,
             residual: false,
         };
         assert_eq!(read("").unwrap(), expected);
