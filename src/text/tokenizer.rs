@@ -131,16 +131,8 @@ impl Tokenizer {
 
     /// What the model sees of `text`, and whether that is not all of it.
     fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
-        let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
         let room = self.max_length.load(Ordering::Relaxed) - self.special;
-        let beginning = match self.direction {
-            TruncationDirection::Right => beginning(text, room),
-            TruncationDirection::Left => None,
-        };
-        let mut encoding = match beginning.map(pieces).transpose()? {
-            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
-            _ => pieces(text)?,
-        };
+        let mut encoding = self.pieces(text, room)?;
         let truncated = encoding.len() > room;
         if truncated {
             // As the library would do it, which then adds special tokens to everything that was cut off, too.
@@ -149,6 +141,40 @@ impl Tokenizer {
         }
         let encoding = guarded(&self.file, || self.inner.post_process(encoding, None, true))?;
         Ok((encoding, truncated))
+    }
+
+    /// The tokens of a text without special ones: all of them, or more than there is room for.
+    fn pieces(&self, text: &str, room: usize) -> Result<Encoding> {
+        let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
+        let beginning = match self.direction {
+            TruncationDirection::Right => beginning(text, room),
+            TruncationDirection::Left => None,
+        };
+        match beginning.map(pieces).transpose()? {
+            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => Ok(encoding),
+            _ => pieces(text),
+        }
+    }
+
+    /// The ids of a text without special ones, cut to `room`, and whether they were cut.
+    pub(super) fn pieces_within(&self, text: &str, room: usize) -> Result<(Vec<u32>, bool)> {
+        let encoding = self.pieces(text, room)?;
+        let ids = encoding.get_ids();
+        let kept = match self.direction {
+            TruncationDirection::Right => &ids[..ids.len().min(room)],
+            TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
+        };
+        Ok((kept.to_vec(), kept.len() < ids.len()))
+    }
+
+    /// The id of a token that the model cannot do without.
+    pub(super) fn require_id(&self, token: &str) -> Result<u32> {
+        self.inner.token_to_id(token).ok_or_else(|| Error::model(&self.file, format!("has no token {token:?}")))
+    }
+
+    /// From now on the name of a special token in a text is text.
+    pub(super) fn take_literally(&mut self) {
+        self.inner.set_encode_special_tokens(true);
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
