@@ -29,6 +29,8 @@ pub(super) enum HeadPooling {
 enum Layer {
     Linear(Linear),
     Norm(Norm),
+    /// The first column less the second.
+    Difference,
 }
 
 impl Head {
@@ -55,6 +57,13 @@ impl Head {
         let bias = at.contains("bias");
         let linear = Linear::load(Stage::Pool, &[at.precise()], n, k, bias)?.then(activation);
         Ok(self.with(Layer::Linear(linear)))
+    }
+
+    /// Then the products with one row, or that with the first less that with the second, of places with a `weight [1, k]` each.
+    pub(super) fn logits(self, rows: &[Loader], k: usize) -> Result<Self> {
+        let precise: Vec<_> = rows.iter().map(Loader::precise).collect();
+        let products = self.with(Layer::Linear(Linear::load(Stage::Pool, &precise, 1, k, false)?));
+        Ok(if rows.len() == 2 { products.with(Layer::Difference) } else { products })
     }
 
     /// Then a normalization.
@@ -92,6 +101,7 @@ impl Head {
             x = match layer {
                 Layer::Linear(linear) => linear.forward(&x)?,
                 Layer::Norm(norm) => norm.forward(&x)?,
+                Layer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
             };
         }
         Ok(x)
