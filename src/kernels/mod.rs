@@ -18,6 +18,7 @@ mod mlp;
 mod norm;
 mod peaks;
 mod prefetch;
+mod rope;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -35,3 +36,4 @@ pub use matrix::{Dtype, Matrix};
 pub use mlp::Mlp;
 pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
+pub use rope::{Rotations, rope};

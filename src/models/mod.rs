@@ -5,6 +5,7 @@ mod distilbert;
 mod electra;
 mod head;
 mod mpnet;
+mod modernbert;
 mod post_norm;
 mod registry;
 mod roberta;

@@ -5,7 +5,6 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::kernels::{Isa, Table, embed, unset};
 use crate::nn::loader::tensor;
-use crate::nn::norm::Bodies;
 use crate::nn::{Body, Loader, Norm};
 use crate::profile::{Stage, Work, stage};
 
@@ -52,13 +51,9 @@ impl Embedding {
 
     fn add(&self, ids: &[&[u32]]) -> Result<Tensor> {
         let tokens = ids[0].len();
-        let norm = self.norm.as_ref().map(|norm| &norm.0);
         Ok(match &self.tables {
             Tables::Cpu(isa, tables) => {
-                let norm = norm.map(|norm| match norm {
-                    Bodies::Cpu { norm, .. } => norm,
-                    Bodies::Portable { .. } => unreachable!("tables and norm are loaded with one body"),
-                });
+                let norm = self.norm.as_ref().map(Norm::kernel);
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut out = unset(tokens * self.hidden);
                 embed(*isa, &rows, norm, self.hidden, &mut out);
@@ -71,7 +66,7 @@ impl Embedding {
                     .map(|(table, ids)| table.index_select(&Tensor::from_slice(ids, tokens, table.device())?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
-                norm.map_or(Ok(sum.clone()), |norm| norm.apply(&sum))?
+                self.norm.as_ref().map_or(Ok(sum.clone()), |norm| norm.0.apply(&sum))?
             }
         })
     }

@@ -13,6 +13,7 @@ mod loader;
 mod mlp;
 mod norm;
 mod position_bias;
+mod rope;
 mod rows;
 
 pub use attention::{Attention, AttentionBias};
@@ -22,6 +23,7 @@ pub use loader::{Body, Loader, active_isa};
 pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
 pub use position_bias::PositionBias;
+pub use rope::{Rope, Rotations};
 pub use rows::select;
 
 #[cfg(test)]

@@ -81,6 +81,14 @@ impl Norm {
         })
     }
 
+    /// The kernels' own, for a block whose body is theirs.
+    pub(super) fn kernel(&self) -> &kernels::Norm {
+        match &self.0 {
+            Bodies::Cpu { norm, .. } => norm,
+            Bodies::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),
+        }
+    }
+
     fn counted(&self, x: &Tensor, tensors: usize, run: impl FnOnce() -> candle_core::Result<Tensor>) -> Result<Tensor> {
         let work = || Work::bytes(tensors * x.elem_count() * x.dtype().size_in_bytes());
         Ok(stage(Stage::Norms, work, run)?)

@@ -7,4 +7,4 @@ mod tokenizer_class;
 
 pub use batch::{PackedBatch, Wanted};
 pub use plan::{Limits, cost, plan};
-pub use tokenizer::{Tokenizer, Tokens};
+pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};

@@ -4,20 +4,45 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
-use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
 use crate::config::{TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
 use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
 
-/// The tokens of one text.
+/// What a model makes one row of numbers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input<'a> {
+    Text(&'a str),
+    /// A query and a document, say.
+    Pair(&'a str, &'a str),
+}
+
+/// What the inputs of a model are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    Text,
+    Pair,
+}
+
+impl Input<'_> {
+    /// Of all of it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pair(first, second) => first.len() + second.len(),
+        }
+    }
+}
+
+/// The tokens of one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     pub ids: Vec<u32>,
     /// None where all are 0.
     pub type_ids: Option<Vec<u32>>,
-    /// Whether the text was longer than the model takes.
+    /// Whether the input was longer than the model takes.
     pub truncated: bool,
 }
 
@@ -36,10 +61,12 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The file, relative to the model's folder.
     file: String,
-    /// The most tokens of a text, special ones included; `usize::MAX` for no limit.
+    /// The most tokens of an input, special ones included; `usize::MAX` for no limit.
     max_length: AtomicUsize,
-    /// Special tokens that a text gets.
-    special: usize,
+    /// What `max_length` must have room for.
+    kind: InputKind,
+    /// Special tokens that a text gets, and a pair.
+    special: [usize; 2],
     direction: TruncationDirection,
     /// Whether the network is told the tokens' types.
     type_ids: bool,
@@ -47,7 +74,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
-    pub fn load(folder: &ModelFolder, config: &TransformerConfig) -> Result<Self> {
+    pub fn load(folder: &ModelFolder, config: &TransformerConfig, kind: InputKind) -> Result<Self> {
         let file = inside(&config.path, "tokenizer.json");
         let path = folder.file(&file)?.ok_or_else(|| {
             let path = folder.root().join(&file).display().to_string();
@@ -74,12 +101,13 @@ impl Tokenizer {
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
         guarded(&file, || inner.with_truncation(None).map(drop))?;
-        let special =
-            guarded(&file, || Ok(inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))))?;
+        let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
+        let special = guarded(&file, || Ok([added(false), added(true)]))?;
         let tokenizer = Self {
             inner,
             file,
             max_length: AtomicUsize::new(usize::MAX),
+            kind,
             special,
             direction,
             type_ids: config.tokenizer.token_type_ids,
@@ -97,10 +125,11 @@ impl Tokenizer {
         Some(self.max_length.load(Ordering::Relaxed)).filter(|&length| length < usize::MAX)
     }
 
-    /// Cuts texts to `max_length` tokens, special ones included, from now on.
+    /// Cuts inputs to `max_length` tokens, special ones included, from now on.
     pub fn set_max_length(&self, max_length: usize) -> Result<()> {
-        if max_length <= self.special {
-            let message = format!("{max_length} leaves no room for text beside the {} special tokens", self.special);
+        let special = self.special[self.kind as usize];
+        if max_length <= special {
+            let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
         }
         self.max_length.store(max_length, Ordering::Relaxed);
@@ -116,9 +145,12 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `text`, special ones included.
-    pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let (encoding, truncated) = self.encode(text)?;
+    /// The tokens of `input`, special ones included.
+    pub fn tokenize(&self, input: Input) -> Result<Tokens> {
+        let (encoding, truncated) = match input {
+            Input::Text(text) => self.encode(text, None)?,
+            Input::Pair(first, second) => self.encode(first, Some(second))?,
+        };
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -127,32 +159,51 @@ impl Tokenizer {
         })
     }
 
-    /// What the model sees of `text`, and whether that is not all of it.
-    fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
+    /// What the model sees of a text or a pair, and whether that is not all of it. Of a pair, the longer text loses tokens first.
+    fn encode(&self, first: &str, second: Option<&str>) -> Result<(Encoding, bool)> {
+        let max_length = self.max_length.load(Ordering::Relaxed);
+        let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
+        // Which of two long texts is the longer one decides where an odd token goes.
+        let both_long = second.is_some_and(|second| beginning(first, room).and(beginning(second, room)).is_some());
+        let enough = if both_long { usize::MAX } else { room };
+        let first = self.pieces(first, enough)?;
+        let mut second = second.map(|text| self.pieces(text, enough)).transpose()?;
+        if let Some(second) = &mut second {
+            second.set_type_ids(vec![1; second.len()]);
+        }
+        let truncated = first.len() + second.as_ref().map_or(0, Encoding::len) > room;
+        let (mut first, mut second) = match truncated {
+            false => (first, second),
+            true => {
+                let cut =
+                    TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
+                guarded(&self.file, || Ok(truncate_encodings(first, second, &cut)?))?
+            }
+        };
+        // Else special tokens would be added to everything that was cut off, too.
+        drop(first.take_overflowing());
+        drop(second.as_mut().map(Encoding::take_overflowing));
+        let encoding = guarded(&self.file, || self.inner.post_process(first, second, true))?;
+        Ok((encoding, truncated))
+    }
+
+    /// The tokens of a text without special ones: all of them, or more than there is room for.
+    fn pieces(&self, text: &str, room: usize) -> Result<Encoding> {
         let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
-        let room = self.max_length.load(Ordering::Relaxed) - self.special;
         let beginning = match self.direction {
             TruncationDirection::Right => beginning(text, room),
             TruncationDirection::Left => None,
         };
-        let mut encoding = match beginning.map(pieces).transpose()? {
-            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
-            _ => pieces(text)?,
-        };
-        let truncated = encoding.len() > room;
-        if truncated {
-            // As the library would do it, which then adds special tokens to everything that was cut off, too.
-            encoding.truncate(room, 0, self.direction);
-            drop(encoding.take_overflowing());
+        match beginning.map(pieces).transpose()? {
+            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => Ok(encoding),
+            _ => pieces(text),
         }
-        let encoding = guarded(&self.file, || self.inner.post_process(encoding, None, true))?;
-        Ok((encoding, truncated))
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt)?;
+        let (encoding, _) = self.encode(prompt, None)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }

@@ -1,0 +1,154 @@
+//! Rotary position embedding (Su et al. 2021): pairs of numbers of a head turn by angles that grow with the token's position.
+
+use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::{Attention, Isa, Norm};
+
+/// How much the heads of each position are turned.
+pub struct Rotations<'a> {
+    /// `[positions, head_dim]`: the cosines of a position's `head_dim / 2` angles, then their sines.
+    pub table: &'a [f32],
+    /// `[tokens]`, all within the table.
+    pub positions: &'a [u32],
+}
+
+/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token normalized by
+/// `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a head and number
+/// `i + head_dim / 2` are a pair.
+pub fn rope(
+    isa: Isa,
+    shape: &Attention,
+    norms: Option<[&Norm; 2]>,
+    rotations: Rotations,
+    qkv: &[f32],
+    out: &mut [f32],
+) {
+    let Rotations { table, positions } = rotations;
+    let head_dim = shape.head_dim;
+    assert!(head_dim.is_multiple_of(2), "numbers of a head are in pairs");
+    assert!(
+        qkv.len() == positions.len() * shape.width() && out.len() == qkv.len(),
+        "qkv and out are [tokens, queries and keys and values]"
+    );
+    assert!(norms.is_none_or(|norms| norms.iter().all(|norm| norm.width() == head_dim)), "norms are of a head");
+    isa.run(Rotate { shape, norms, table, positions, qkv, out });
+}
+
+struct Rotate<'a> {
+    shape: &'a Attention,
+    norms: Option<[&'a Norm; 2]>,
+    table: &'a [f32],
+    positions: &'a [u32],
+    qkv: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Operation for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let width = self.shape.width();
+        let tokens = self.qkv.chunks_exact(width).zip(self.out.chunks_exact_mut(width));
+        for (&position, (token, out)) in self.positions.iter().zip(tokens) {
+            let (cos, sin) = self.table[position as usize * head_dim..][..head_dim].split_at(head_dim / 2);
+            out.copy_from_slice(token);
+            let turned = out.chunks_exact_mut(head_dim).take(heads + kv_heads);
+            for (number, head) in turned.enumerate() {
+                if let Some(norms) = self.norms {
+                    norms[usize::from(number >= heads)].of_row(s, head);
+                }
+                let (x, y) = head.split_at_mut(head_dim / 2);
+                turn(s, cos, sin, x, y);
+            }
+        }
+    }
+}
+
+/// Turns each `(x, y)` by the angle with this `cos` and `sin`; all `[head_dim / 2]`.
+#[inline(always)]
+fn turn<S: Simd>(s: S, cos: &[f32], sin: &[f32], x: &mut [f32], y: &mut [f32]) {
+    let (half, whole) = (x.len(), x.len() / S::LANES * S::LANES);
+    let (cos, sin) = (&cos[..half], &sin[..half]);
+    let (x, y) = (x.as_mut_ptr(), y[..half].as_mut_ptr());
+    let turned = |cos, sin, x, y| {
+        let minus_sin = s.sub(s.splat(0.0), sin);
+        (s.mul_add(y, minus_sin, s.mul(x, cos)), s.mul_add(x, sin, s.mul(y, cos)))
+    };
+    for i in (0..whole).step_by(S::LANES) {
+        // SAFETY: `i` starts LANES numbers of each.
+        unsafe {
+            let (cos, sin) = (s.load(cos.as_ptr().add(i)), s.load(sin.as_ptr().add(i)));
+            let (a, b) = turned(cos, sin, s.load(x.add(i)), s.load(y.add(i)));
+            s.store(x.add(i), a);
+            s.store(y.add(i), b);
+        }
+    }
+    let rest = half - whole;
+    if rest > 0 {
+        // SAFETY: `whole` starts `rest` numbers of each.
+        unsafe {
+            let first = |from: *const f32| s.load_first(from.add(whole), rest, 0.0);
+            let (a, b) = turned(first(cos.as_ptr()), first(sin.as_ptr()), first(x), first(y));
+            s.store_first(x.add(whole), a, rest);
+            s.store_first(y.add(whole), b, rest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::Mask;
+    use crate::kernels::testing::numbers;
+
+    /// Largest absolute error for heads in [-1, 1] and norms' weights up to 1.
+    const ERROR: f64 = 2e-6;
+
+    /// The definition, in float64, for one head.
+    fn reference(norm: Option<(&[f32], f32)>, rotation: &[f32], head: &[f32]) -> Vec<f64> {
+        let (half, wide) = (head.len() / 2, |x: &f32| f64::from(*x));
+        let mut head: Vec<f64> = head.iter().map(wide).collect();
+        if let Some((weight, eps)) = norm {
+            let mean = head.iter().map(|x| x * x).sum::<f64>() / head.len() as f64;
+            head.iter_mut().zip(weight).for_each(|(x, w)| *x *= wide(w) / (mean + wide(&eps)).sqrt());
+        }
+        let pair = |i: usize| (head[i], head[i + half], wide(&rotation[i]), wide(&rotation[i + half]));
+        let x = (0..half).map(&pair).map(|(x, y, cos, sin)| x * cos - y * sin);
+        let y = (0..half).map(pair).map(|(x, y, cos, sin)| y * cos + x * sin);
+        x.chain(y).collect()
+    }
+
+    #[test]
+    fn ragged_heads_match_the_definition_on_every_set() {
+        for (heads, kv_heads, head_dim) in
+            [(1, 1, 2), (3, 1, 6), (2, 2, 12), (4, 2, 26), (2, 1, 32), (3, 3, 64), (2, 1, 98)]
+        {
+            let shape = Attention { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full };
+            let positions = [0, 4, 1, 1, 3];
+            let table = numbers(5 * head_dim, 1);
+            let qkv = numbers(positions.len() * shape.width(), 2);
+            let weights = [numbers(head_dim, 3), numbers(head_dim, 4)];
+            let norms = weights.clone().map(|weight| Norm::root_mean_square(weight, 1e-6));
+            for (isa, normed) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+                let mut out = vec![f32::NAN; qkv.len()];
+                let rotations = Rotations { table: &table, positions: &positions };
+                rope(isa, &shape, normed.then(|| norms.each_ref()), rotations, &qkv, &mut out);
+                let heads_of = |x: &[f32]| x.chunks(head_dim).map(<[f32]>::to_vec).collect::<Vec<_>>();
+                for (i, (before, after)) in heads_of(&qkv).iter().zip(heads_of(&out)).enumerate() {
+                    let (token, head) = (i / (heads + 2 * kv_heads), i % (heads + 2 * kv_heads));
+                    if head >= heads + kv_heads {
+                        assert_eq!(&after, before, "values stay as they are");
+                        continue;
+                    }
+                    let norm = normed.then_some((weights[usize::from(head >= heads)].as_slice(), 1e-6));
+                    let rotation = &table[positions[token] as usize * head_dim..][..head_dim];
+                    for (y, expected) in after.iter().zip(reference(norm, rotation, before)) {
+                        let error = (f64::from(*y) - expected).abs();
+                        assert!(error <= ERROR, "{} {shape:?} head {head}: off by {error}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+}
