@@ -8,7 +8,7 @@ use votive::hub::{ModelFolder, Origin, Weights};
 use votive::kernels::{Dtype, Isa};
 use votive::models::{self, Decoder, Encoder, Source};
 use votive::nn::Body;
-use votive::text::{PackedBatch, Template, Tokenizer, Tokens, Wanted};
+use votive::text::{Input, InputKind, PackedBatch, Template, Tokenizer, Tokens, Wanted};
 
 /// Largest difference of a hidden state, of about 1, in candle's operations.
 const DIFFERENCE: f32 = 1e-5;
@@ -127,14 +127,14 @@ fn what_comes_later_changes_no_bit_of_what_came_before() {
 
 fn tokenizer(fixture: &str) -> Tokenizer {
     let folder = folder(fixture);
-    Tokenizer::load(&folder, &SentenceTransformersConfig::read(&folder).unwrap().transformer).unwrap()
+    Tokenizer::load(&folder, &SentenceTransformersConfig::read(&folder).unwrap().transformer, InputKind::Pair).unwrap()
 }
 
 #[test]
 fn texts_neither_end_a_question_nor_fill_it() {
     for (fixture, model_type) in [("qwen3_rerank", "qwen3"), ("qwen2_rerank", "qwen2")] {
         let mut tokenizer = tokenizer(fixture);
-        let tokenize = |tokenizer: &Tokenizer, text| tokenizer.tokenize(text).unwrap().ids;
+        let tokenize = |tokenizer: &Tokenizer, text| tokenizer.tokenize(Input::Text(text)).unwrap().ids;
         let [end] = tokenize(&tokenizer, "<|im_end|>")[..] else { panic!("a special token is one") };
         let template = Template::new(model_type, &mut tokenizer).unwrap();
         let ask = |query, document, instruction| template.tokens(&tokenizer, query, document, instruction).unwrap();

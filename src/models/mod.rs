@@ -1,10 +1,15 @@
 //! The architectures, and the registry that picks one.
 
 mod bert;
+mod distilbert;
+mod electra;
 mod head;
+mod modernbert;
+mod mpnet;
 mod post_norm;
 mod qwen;
 mod registry;
+mod roberta;
 #[cfg(test)]
 mod testing;
 

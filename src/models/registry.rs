@@ -3,7 +3,7 @@
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
-use crate::models::{Encoder, Head, bert, qwen};
+use crate::models::{Encoder, Head, bert, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
 use crate::{Error, Result};
 
@@ -25,7 +25,15 @@ pub(super) struct Family {
 }
 
 /// Every family: one line each.
-const FAMILIES: &[Family] = &[bert::FAMILY, qwen::FAMILY];
+const FAMILIES: &[Family] = &[
+    bert::FAMILY,
+    roberta::FAMILY,
+    distilbert::FAMILY,
+    electra::FAMILY,
+    mpnet::FAMILY,
+    modernbert::FAMILY,
+    qwen::FAMILY,
+];
 
 /// Every `model_type` that is supported.
 fn model_types() -> impl Iterator<Item = &'static str> {

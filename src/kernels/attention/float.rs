@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Attention, BiasHead, BiasRows, Head, Tasks, hide_others, panel_of, panels};
+use super::{Attention, BiasRows, Head, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
@@ -32,14 +32,7 @@ impl Operation for Attend<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for head in self.tasks.heads() {
-            let Head { shape, len, qkv, .. } = head;
-            let bias = self.tasks.inputs.bias.map(|bias| {
-                let (head_dim, number) = (shape.head_dim, head.head);
-                let queries = &qkv[number * head_dim..];
-                let keys = &qkv[(shape.heads + number / (shape.heads / shape.kv_heads)) * head_dim..];
-                let at = BiasHead { isa: self.tasks.isa, head: number, len, queries, keys, stride: shape.width() };
-                bias.rows(at, self.bias_memory)
-            });
+            let bias = head.bias(self.bias_memory);
             attend(s, head, bias, self.memory);
         }
     }

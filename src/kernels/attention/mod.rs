@@ -102,7 +102,7 @@ pub struct Inputs<'a> {
     pub bias: Option<&'a dyn Bias>,
 }
 
-/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers where there is no bias, else in float32.
+/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers, else in float32.
 pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
     let Inputs { qkv, offsets, past, bias } = inputs;
     let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
@@ -127,15 +127,14 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
     split(sequences * heads, work, |tasks| {
         let tasks = Tasks { isa, shape, inputs, past_tokens, out: &out, tasks };
         let keys = past_tokens + longest;
+        let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
-        match (dtype, bias) {
-            (Dtype::Int8, None) => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
-                isa.run_int8(int8::Attend { tasks, memory });
+        match dtype {
+            Dtype::Int8 => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
+                scratch(bias_memory, |bias_memory| isa.run_int8(int8::Attend { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {
-                scratch(bias.map_or(0, |bias| bias.memory_for(longest)), |bias_memory| {
-                    isa.run(float::Attend { tasks, memory, bias_memory });
-                });
+                scratch(bias_memory, |bias_memory| isa.run(float::Attend { tasks, memory, bias_memory }));
             }),
         }
     });
@@ -160,6 +159,7 @@ struct Tasks<'a> {
 /// One head of one sequence.
 #[derive(Clone, Copy)]
 struct Head<'a> {
+    isa: Isa,
     shape: &'a Attention,
     /// Its number.
     head: usize,
@@ -171,6 +171,7 @@ struct Head<'a> {
     qkv: &'a [f32],
     /// `[past, 2 * kv_heads * head_dim]`
     past_kv: &'a [f32],
+    bias: Option<&'a dyn Bias>,
     /// `[len, heads * head_dim]`, from this head of the first token on; nobody else writes this head of these tokens.
     out: *mut f32,
 }
@@ -179,19 +180,21 @@ impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
     fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { shape, inputs: Inputs { qkv, offsets, past, .. }, past_tokens, out, .. } = *self;
+        let Self { isa, shape, inputs: Inputs { qkv, offsets, past, bias }, past_tokens, out, .. } = *self;
         let Attention { heads, head_dim, .. } = *shape;
         let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
             let (start, end) = (offsets[task / heads] as usize, offsets[task / heads + 1] as usize);
             let head = task % heads;
             (start < end).then(|| Head {
+                isa,
                 shape,
                 head,
                 len: end - start,
                 past: past_tokens,
                 qkv: &qkv[start * width..end * width],
                 past_kv: past,
+                bias,
                 // SAFETY: the token and the column are within the output.
                 out: unsafe { out.0.add((start * heads + head) * head_dim) },
             })
@@ -238,6 +241,19 @@ impl<'a> Head<'a> {
     fn of_token(self, token: usize, column: usize) -> &'a [f32] {
         let head_dim = self.shape.head_dim;
         &self.qkv[token * self.shape.width() + column * head_dim..][..head_dim]
+    }
+
+    /// What is added to the scores, with memory as the bias says.
+    #[inline(always)]
+    fn bias<'m>(self, memory: &'m mut [f32]) -> Option<BiasRows<'m>>
+    where
+        'a: 'm,
+    {
+        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let queries = &self.qkv[self.head * head_dim..];
+        let keys = &self.qkv[(heads + self.head / (heads / kv_heads)) * head_dim..];
+        let at = BiasHead { isa: self.isa, head: self.head, len: self.len, queries, keys, stride: self.shape.width() };
+        self.bias.map(|bias| bias.rows(at, memory))
     }
 
     /// The keys that a query row sees.

@@ -1,0 +1,351 @@
+//! Inputs in, rows of one array out: what embedders and rerankers share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::config::TransformerConfig;
+use crate::engine::finish::{Finish, States, read};
+use crate::engine::pool::{Check, Pool};
+use crate::engine::repeats::Repeats;
+use crate::engine::window::{Piece, all, pieces, windows};
+use crate::hub::{ModelFolder, Weights};
+use crate::kernels::caches;
+use crate::models::{self, Encoder, Source};
+use crate::nn::Body;
+use crate::profile::{Profile, Stage, Work, record, stage};
+use crate::text::{Input, InputKind, Limits, PackedBatch, Tokenizer, Tokens, Wanted, cost, plan};
+use crate::{Error, Result, device};
+
+/// The least tokens for which a thread fetches all weights, unless there are fewer.
+const PASS_TOKENS: usize = 256;
+
+/// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
+const SECOND_LEVEL: usize = 1 << 20;
+
+/// Below this cost per thread, in tokens, fetching the weights takes longer than computing with them, and threads do better to
+/// share them.
+const SHARED_COST: usize = 48;
+
+/// How a model is loaded.
+#[derive(Debug, Default)]
+pub struct LoadOptions {
+    /// "auto" or a device's name.
+    pub device: String,
+    /// "auto" or a type's name.
+    pub dtype: String,
+    /// In tokens, instead of what the model's files say.
+    pub max_seq_length: Option<usize>,
+    pub num_threads: Option<usize>,
+}
+
+/// What is wanted of some inputs.
+#[derive(Debug, Default)]
+pub struct Request<'a> {
+    /// Comes before every text, and before the first of every pair.
+    pub prompt: &'a str,
+    /// The most inputs in a pass.
+    pub batch_size: Option<usize>,
+    /// Scale rows to length 1, after they are truncated.
+    pub normalize: bool,
+    /// Is told where the time goes.
+    pub profile: Option<&'a Arc<Profile>>,
+}
+
+/// What a call found.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    pub tokens: usize,
+    /// Rows whose input was longer than the model takes.
+    pub truncated: Vec<usize>,
+}
+
+/// A network with what lies before and behind it. Shared freely between threads; no call waits for another.
+pub struct Network {
+    folder: ModelFolder,
+    body: Body,
+    tokenizer: Tokenizer,
+    position_limit: Option<usize>,
+    encoder: Box<dyn Encoder>,
+    finish: Finish,
+    pool: Pool,
+    /// Tokens that one thread computes at a time.
+    pass_tokens: usize,
+}
+
+enum Job<'a> {
+    Compute(Pass<'a>),
+    Tokenize(Piece<'a>),
+}
+
+/// Inputs of one pass, and where their results go.
+struct Pass<'a> {
+    texts: Vec<&'a Tokens>,
+    /// `[width]` each
+    rows: Vec<&'a mut [f32]>,
+    /// `[tokens, hidden]` each; empty where nobody wants them.
+    hidden: Vec<&'a mut [f32]>,
+}
+
+/// Where the results of some inputs go, in their order.
+pub(super) struct Results<'a> {
+    /// `[width]` each
+    pub(super) rows: Vec<&'a mut [f32]>,
+    /// `[tokens, hidden]` each; empty where nobody wants them.
+    pub(super) hidden: Vec<&'a mut [f32]>,
+}
+
+impl Network {
+    /// Loads the network that `config` describes, for such inputs; `finish` gives what follows it, from its files and the width of its hidden states.
+    pub(super) fn load(
+        folder: ModelFolder,
+        config: &TransformerConfig,
+        options: &LoadOptions,
+        inputs: InputKind,
+        finish: impl FnOnce(&ModelFolder, &Source, usize) -> Result<Finish>,
+    ) -> Result<Self> {
+        let body = device::choose(&options.device, &options.dtype)?;
+        let pool = Pool::new(options.num_threads)?;
+        let tokenizer = Tokenizer::load(&folder, config, inputs)?;
+        let weights = Weights::open(&folder, &config.path)?;
+        let source = Source::open(&folder, config, &weights, &body)?;
+        let encoder = models::load(&source)?;
+        if let Some((id, token)) = tokenizer.largest_id()
+            && id as usize >= encoder.vocab_size()
+        {
+            let rows = encoder.vocab_size();
+            let message = format!("token {token:?} has id {id}, but the model's embedding table has {rows} rows");
+            return Err(Error::model("tokenizer.json", message));
+        }
+        let finish = finish(&folder, &source, encoder.hidden_size())?;
+        weights.release();
+        // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
+        // takes, 4 * hidden numbers for each token, stay there too.
+        let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
+        let pass_tokens = (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
+        let position_limit = config.architecture.position_limit();
+        let network = Self { folder, body, tokenizer, position_limit, encoder, finish, pool, pass_tokens };
+        if let Some(length) = options.max_seq_length {
+            network.set_max_seq_length(length)?;
+        }
+        Ok(network)
+    }
+
+    /// Where the model's files are.
+    pub fn folder(&self) -> &ModelFolder {
+        &self.folder
+    }
+
+    /// What computes.
+    pub fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Width of a token's hidden state.
+    pub fn hidden_size(&self) -> usize {
+        self.encoder.hidden_size()
+    }
+
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
+    pub(super) fn finish(&self) -> &Finish {
+        &self.finish
+    }
+
+    /// The most tokens of an input, special ones included; None for no limit.
+    pub fn max_seq_length(&self) -> Option<usize> {
+        self.tokenizer.max_length()
+    }
+
+    pub fn set_max_seq_length(&self, length: usize) -> Result<()> {
+        if let Some(limit) = self.position_limit
+            && length > limit
+        {
+            return Err(Error::argument(
+                "max_seq_length",
+                format!("{length} is more than the {limit} positions that the model has"),
+            ));
+        }
+        self.tokenizer.set_max_length(length)
+    }
+
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.token(id)
+    }
+
+    /// Writes the row of `inputs[i]` to the `i`-th part of `out`, `[inputs, width]`. `progress` is told on this thread, every now
+    /// and then, how many inputs are done; its error ends the call.
+    pub(super) fn run(
+        &self,
+        inputs: &[Input],
+        request: &Request,
+        out: &mut [f32],
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Report> {
+        let start = Instant::now();
+        let width = out.len() / inputs.len().max(1);
+        let repeats = Repeats::of(inputs);
+        let unlike: Vec<Input> = repeats.first.iter().map(|&i| inputs[i]).collect();
+        let mut rows = out.chunks_mut(width.max(1)).enumerate();
+        let mut report = Report::default();
+        let mut done = 0;
+        let mut windows = windows(&unlike).peekable();
+        let mut tokens = match windows.peek() {
+            Some(first) => self.tokenize(first, request, &|| progress(0))?,
+            None => Vec::new(),
+        };
+        while let Some(window) = windows.next() {
+            for (kind, tokens) in (done..).zip(&tokens) {
+                report.tokens += tokens.len() * repeats.times[kind];
+                report.truncated.extend(tokens.truncated.then_some(kind));
+            }
+            let row = |i: &usize| rows.find(|(row, _)| row == i).expect("there is a row for each input").1;
+            let rows = repeats.first[done..done + window.len()].iter().map(row).collect();
+            let next = windows.peek().copied().unwrap_or_default();
+            let results = Results { rows, hidden: vec![] };
+            tokens = self.compute(&tokens, request, results, next, &|n| progress(done + n))?;
+            done += window.len();
+        }
+        drop(rows);
+        repeats.copy(out, width);
+        report.truncated = repeats.all(&report.truncated);
+        progress(inputs.len())?;
+        self.count_call(start, request, inputs.len(), &report);
+        Ok(report)
+    }
+
+    pub(super) fn count_call(&self, start: Instant, request: &Request, inputs: usize, report: &Report) {
+        if let Some(profile) = request.profile {
+            profile.add_call(start.elapsed(), self.pool.threads(), inputs, report.tokens);
+        }
+    }
+
+    /// The tokens of each input after the prompt.
+    pub fn tokenize(&self, inputs: &[Input], request: &Request, check: Check<'_>) -> Result<Vec<Tokens>> {
+        let mut tokens = vec![None; inputs.len()];
+        let work =
+            |piece, pulse: Check<'_>| record(request.profile, || self.tokenize_piece(piece, request.prompt, pulse));
+        self.pool.spread(pieces(inputs, &mut tokens), check, work)?;
+        Ok(all(tokens))
+    }
+
+    fn tokenize_piece(&self, piece: Piece, prompt: &str, pulse: Check<'_>) -> Result<()> {
+        let bytes = piece.inputs.iter().map(Input::bytes).sum();
+        stage(Stage::Tokenize, || Work::bytes(bytes), || self.fill(piece, prompt, pulse))
+    }
+
+    fn fill(&self, piece: Piece, prompt: &str, pulse: Check<'_>) -> Result<()> {
+        let mut joined = String::new();
+        for (input, tokens) in piece.inputs.iter().zip(piece.tokens) {
+            pulse()?;
+            let mut after_prompt = |text| {
+                joined.clear();
+                joined.extend([prompt, text]);
+            };
+            *tokens = Some(self.tokenizer.tokenize(match *input {
+                _ if prompt.is_empty() => *input,
+                Input::Text(text) => {
+                    after_prompt(text);
+                    Input::Text(&joined)
+                }
+                Input::Pair(first, second) => {
+                    after_prompt(first);
+                    Input::Pair(&joined, second)
+                }
+            })?);
+        }
+        Ok(())
+    }
+
+    /// Computes the inputs of `tokens`, and gives the tokens of those of `next`: threads that find nothing left to compute
+    /// tokenize.
+    pub(super) fn compute(
+        &self,
+        tokens: &[Tokens],
+        request: &Request,
+        results: Results,
+        next: &[Input],
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Vec<Tokens>> {
+        let lengths: Vec<usize> = tokens.iter().map(Tokens::len).collect();
+        let costs: usize = lengths.iter().map(|&length| cost(length, self.hidden_size())).sum();
+        let crew = self.pool.crew();
+        let last = next.is_empty();
+        let small = last && costs < crew * SHARED_COST;
+        let limits = Limits {
+            tokens: self.pass_tokens,
+            texts: request.batch_size.unwrap_or(usize::MAX),
+            threads: if small { 1 } else { self.pool.threads() },
+            hidden: self.hidden_size(),
+        };
+        let passes = plan(&lengths, &limits);
+        let prompt_tokens = match &self.finish {
+            Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
+                self.tokenizer.prompt_tokens(request.prompt)?
+            }
+            _ => 0,
+        };
+        let mut rows: Vec<_> = results.rows.into_iter().map(Some).collect();
+        let mut hidden: Vec<_> = results.hidden.into_iter().map(Some).collect();
+        let mut next_tokens = vec![None; next.len()];
+        let together = small || last && passes.len() < crew;
+        let passes = passes.iter().map(|pass| {
+            Job::Compute(Pass {
+                texts: pass.iter().map(|&i| &tokens[i]).collect(),
+                rows: pass.iter().filter_map(|&i| rows[i].take()).collect(),
+                hidden: pass.iter().filter_map(|&i| hidden.get_mut(i)?.take()).collect(),
+            })
+        });
+        let jobs = passes.chain(pieces(next, &mut next_tokens).into_iter().map(Job::Tokenize)).collect();
+        let done = AtomicUsize::new(0);
+        let check = || progress(done.load(Ordering::Relaxed));
+        let run = |job: Job, pulse: Check<'_>| {
+            match job {
+                Job::Compute(pass) => {
+                    let texts = pass.texts.len();
+                    self.pass(pass, prompt_tokens, request.normalize, pulse)?;
+                    done.fetch_add(texts, Ordering::Relaxed);
+                }
+                Job::Tokenize(piece) => self.tokenize_piece(piece, request.prompt, pulse)?,
+            }
+            Ok(())
+        };
+        let work = |job: Job, pulse: Check<'_>| record(request.profile, || run(job, pulse));
+        match together {
+            true => self.pool.gather(jobs, &check, work)?,
+            false => self.pool.spread(jobs, &check, work)?,
+        }
+        Ok(all(next_tokens))
+    }
+
+    fn pass(&self, pass: Pass, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {
+        let Pass { texts, mut rows, hidden: parts } = pass;
+        let batch = PackedBatch::new(texts.iter().copied());
+        let wanted = match self.finish.wanted(prompt_tokens) {
+            // A text without tokens has no first one.
+            wanted if parts.is_empty() && texts.iter().all(|text| !text.is_empty()) => wanted,
+            _ => Wanted::All,
+        };
+        let hidden = match batch.tokens() {
+            0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &Device::Cpu)?,
+            _ => self.encoder.forward(&batch, wanted, pulse)?,
+        };
+        let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens };
+        self.finish.apply(&states, normalize, &mut rows)?;
+        if !parts.is_empty() {
+            read(&hidden, |mut hidden| {
+                for (part, text) in parts.into_iter().zip(batch.offsets.windows(2)) {
+                    part.copy_from_slice(hidden.split_off(..part.len()).expect("a row for each token"));
+                    if let Finish::Pipeline(pipeline) = &self.finish {
+                        pipeline.weigh_tokens(&batch.ids[text[0] as usize..text[1] as usize], part);
+                    }
+                }
+            })?;
+        }
+        Ok(())
+    }
+}
