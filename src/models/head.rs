@@ -22,6 +22,8 @@ pub(super) enum HeadPooling {
     First,
     /// That of its last token.
     Last,
+    /// That of the last token that is not this one.
+    LastOtherThan(u32),
     /// The mean of all.
     Mean,
 }
@@ -81,6 +83,7 @@ impl Head {
         match self.pooling {
             HeadPooling::First => Wanted::First,
             HeadPooling::Last => Wanted::Last,
+            HeadPooling::LastOtherThan(token) => Wanted::LastOtherThan(token),
             HeadPooling::Mean => Wanted::All,
         }
     }
@@ -88,7 +91,7 @@ impl Head {
     /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them above 0.
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {
-            HeadPooling::First | HeadPooling::Last => hidden.clone(),
+            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) => hidden.clone(),
             HeadPooling::Mean => {
                 let mean = |text: &[u32]| {
                     let (start, end) = (text[0] as usize, text[1] as usize);

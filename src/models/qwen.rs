@@ -25,13 +25,15 @@ fn place<'a>(source: &Source<'a>) -> Loader<'a> {
     source.at.at_first_with(&["model"], "embed_tokens.weight")
 }
 
-/// That of a classifier: one layer without a bias.
+/// One layer, on the last token that is not the one for padding: as transformers finds it, be there padding or not.
 fn head(source: &Source, labels: usize) -> Result<Head> {
     if !source.at.contains("score.weight") {
         return Err(headless(source, "score.weight"));
     }
     let hidden = Config::read(source)?.hidden;
-    Head::new(HeadPooling::Last).linear(source.at.at("score"), labels, hidden, Activation::Identity)
+    let padding = source.config.integer("pad_token_id", 0..=1 << 24)?;
+    let pooling = padding.map_or(HeadPooling::Last, |token| HeadPooling::LastOtherThan(token as u32));
+    Head::new(pooling).linear(source.at.at("score"), labels, hidden, Activation::Identity)
 }
 
 /// Some rows of the output matrix, which may be the table of embeddings.
@@ -306,5 +308,100 @@ impl Layer {
         };
         let hidden = (self.out.forward(&attended)? + hidden)?;
         Ok((self.mlp.forward(&self.mlp_norm.forward(&hidden)?)? + hidden)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::testing::with_source;
+
+    fn read(text: &str) -> Result<Config> {
+        with_source(text, Config::read)
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_in_transformers() {
+        let qwen3 = read(r#"{"model_type": "qwen3"}"#).unwrap();
+        let kernels::Attention { heads, kv_heads, head_dim, mask, .. } = qwen3.attention;
+        assert_eq!((heads, kv_heads, head_dim, mask), (32, 32, 128, Mask::Causal));
+        assert_eq!((qwen3.vocab, qwen3.hidden, qwen3.layers, qwen3.wide), (151_936, 4096, 32, 22_016));
+        assert_eq!((qwen3.activation, qwen3.eps, qwen3.theta), (Activation::Silu, 1e-6, 10_000.0));
+        assert_eq!((qwen3.biases, qwen3.norms), ([false, false], true));
+        let qwen2 = read(r#"{"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4}"#).unwrap();
+        assert_eq!((qwen2.attention.head_dim, qwen2.biases, qwen2.norms), (16, [true, false], false));
+        let biased = r#"{"model_type": "qwen3", "attention_bias": true, "head_dim": 16, "num_key_value_heads": 8}"#;
+        let biased = read(biased).unwrap();
+        assert_eq!((biased.biases, biased.attention.kv_heads, biased.attention.scale), ([true, true], 8, 0.25));
+    }
+
+    #[test]
+    fn who_sees_whom_is_said_in_two_ways() {
+        for (keys, expected) in [
+            (r#""is_causal": true"#, Mask::Causal),
+            (r#""is_causal": false"#, Mask::Full),
+            (r#""is_causal": null"#, Mask::Full),
+            (r#""use_bidirectional_attention": false"#, Mask::Causal),
+            (r#""use_bidirectional_attention": true"#, Mask::Full),
+        ] {
+            let config = read(&format!(r#"{{"model_type": "qwen3", {keys}}}"#)).unwrap();
+            assert_eq!(config.attention.mask, expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn the_base_of_the_angles_is_found_under_each_of_its_names() {
+        for (keys, expected) in [
+            (r#""rope_theta": 1000000"#, 1e6),
+            (r#""rope_theta": 1e6, "rope_scaling": null, "rope_parameters": null"#, 1e6),
+            (r#""rope_theta": 1e6, "rope_parameters": {"rope_type": "default", "rope_theta": 5e3}"#, 5e3),
+            (r#""rope_parameters": {"rope_theta": 5e3}"#, 5e3),
+            (r#""rope_theta": 1e6, "rope_scaling": {"type": "default"}"#, 1e6),
+        ] {
+            let config = read(&format!(r#"{{"model_type": "qwen2", {keys}}}"#)).unwrap();
+            assert_eq!(config.theta, expected, "{keys}");
+        }
+    }
+
+    #[test]
+    fn full_layers_are_no_windows() {
+        for keys in [
+            r#""use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 0"#,
+            r#""use_sliding_window": true, "num_hidden_layers": 28"#,
+            r#""layer_types": ["full_attention", "full_attention"]"#,
+        ] {
+            assert!(read(&format!(r#"{{"model_type": "qwen2", {keys}}}"#)).is_ok(), "{keys}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        for (keys, expected) in [
+            (r#""num_key_value_heads": 3"#, "num_key_value_heads: 3 does not divide num_attention_heads, 32"),
+            (r#""num_attention_heads": 0"#, "num_attention_heads: expected an integer from 1 to 1024, found 0"),
+            (r#""num_attention_heads": 7"#, "num_attention_heads: 7 does not divide hidden_size, 4096"),
+            (r#""head_dim": 15"#, "head_dim: 15 is odd: numbers of a head are turned in pairs"),
+            (r#""head_dim": 1099511627776"#, "head_dim: expected an integer from 1 to 65536, found 1099511627776"),
+            (r#""hidden_act": "fancy""#, "hidden_act: \"fancy\" is not supported; supported: "),
+            (r#""rms_norm_eps": 2"#, "rms_norm_eps: expected 0 to 1, found 2"),
+            (r#""rope_theta": 0"#, "rope_theta: expected a number above 0, found 0"),
+            (r#""rope_theta": "big""#, "rope_theta: expected a number, found \"big\""),
+            (
+                r#""rope_scaling": {"type": "yarn", "factor": 4}"#,
+                "rope_scaling.type: \"yarn\" is not supported; \"default\" is",
+            ),
+            (
+                r#""rope_parameters": {"rope_type": "dynamic"}"#,
+                "rope_parameters.rope_type: \"dynamic\" is not supported; \"default\" is",
+            ),
+            (r#""use_sliding_window": true"#, "use_sliding_window: a sliding window is not supported"),
+            (
+                r#""layer_types": ["full_attention", "sliding_attention"]"#,
+                "layer_types: a sliding window is not supported",
+            ),
+        ] {
+            let message = read(&format!(r#"{{"model_type": "qwen2", {keys}}}"#)).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("config.json: {expected}")), "{message}");
+        }
     }
 }

@@ -21,6 +21,8 @@ pub enum Wanted {
     All,
     First,
     Last,
+    /// The last one that is not this token; where all are, the first.
+    LastOtherThan(u32),
 }
 
 impl PackedBatch {
@@ -59,6 +61,10 @@ impl PackedBatch {
             Wanted::All => None,
             Wanted::First => Some(self.offsets[..self.offsets.len() - 1].to_vec()),
             Wanted::Last => Some(self.offsets[1..].iter().map(|end| end - 1).collect()),
+            Wanted::LastOtherThan(token) => {
+                let other = |text: &[u32]| (text[0]..text[1]).rev().find(|&row| self.ids[row as usize] != token);
+                Some(self.offsets.windows(2).map(|text| other(text).unwrap_or(text[0])).collect())
+            }
         }
     }
 }
@@ -87,9 +93,10 @@ mod tests {
 
     #[test]
     fn one_token_of_each_text() {
-        let batch = PackedBatch { offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
+        let batch = PackedBatch { ids: vec![5, 9, 9, 9, 4, 9, 9], offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
         assert_eq!(batch.rows(Wanted::All), None);
         assert_eq!(batch.rows(Wanted::First), Some(vec![0, 2, 3]));
         assert_eq!(batch.rows(Wanted::Last), Some(vec![1, 2, 6]));
+        assert_eq!(batch.rows(Wanted::LastOtherThan(9)), Some(vec![0, 2, 4]));
     }
 }
