@@ -183,7 +183,7 @@ impl Tokenizer {
             true => {
                 let cut =
                     TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
-                guarded(&self.file, || Ok(truncate_encodings(first, second, &cut)?))?
+                guarded(&self.file, || truncate_encodings(first, second, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
