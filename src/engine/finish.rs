@@ -43,7 +43,7 @@ impl Finish {
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
                     Wanted::All => (&batch.offsets, &batch.ids[..]),
-                    Wanted::First | Wanted::Last => {
+                    Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
                         one_each = (0..batch.offsets.len() as u32).collect();
                         (&one_each, &[][..])
                     }

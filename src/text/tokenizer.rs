@@ -24,6 +24,8 @@ pub enum Input<'a> {
 pub enum InputKind {
     Text,
     Pair,
+    /// A pair that a [`Template`](crate::text::Template) makes one text of.
+    Question,
 }
 
 impl Input<'_> {
@@ -127,7 +129,11 @@ impl Tokenizer {
 
     /// Cuts inputs to `max_length` tokens, special ones included, from now on.
     pub fn set_max_length(&self, max_length: usize) -> Result<()> {
-        let special = self.special[self.kind as usize];
+        let special = match self.kind {
+            InputKind::Text => self.special[0],
+            InputKind::Pair => self.special[1],
+            InputKind::Question => 0,
+        };
         if max_length <= special {
             let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
@@ -177,7 +183,7 @@ impl Tokenizer {
             true => {
                 let cut =
                     TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
-                guarded(&self.file, || Ok(truncate_encodings(first, second, &cut)?))?
+                guarded(&self.file, || truncate_encodings(first, second, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
@@ -198,6 +204,27 @@ impl Tokenizer {
             Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => Ok(encoding),
             _ => pieces(text),
         }
+    }
+
+    /// The ids of a text without special ones, cut to `room`, and whether they were cut.
+    pub(super) fn pieces_within(&self, text: &str, room: usize) -> Result<(Vec<u32>, bool)> {
+        let encoding = self.pieces(text, room)?;
+        let ids = encoding.get_ids();
+        let kept = match self.direction {
+            TruncationDirection::Right => &ids[..ids.len().min(room)],
+            TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
+        };
+        Ok((kept.to_vec(), kept.len() < ids.len()))
+    }
+
+    /// The id of a token that the model cannot do without.
+    pub(super) fn require_id(&self, token: &str) -> Result<u32> {
+        self.inner.token_to_id(token).ok_or_else(|| Error::model(&self.file, format!("has no token {token:?}")))
+    }
+
+    /// From now on the name of a special token in a text is text.
+    pub(super) fn take_literally(&mut self) {
+        self.inner.set_encode_special_tokens(true);
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
