@@ -181,7 +181,7 @@ fn rows_that_are_not_there_are_refused() {
     assert_eq!(message("qwen3_rerank", 421, Some(0)).as_deref(), Some(no_room));
     assert_eq!(message("qwen2_rerank", 0, Some(421)).as_deref(), Some(no_room));
     let none = "config.json: model_type: a bert has no language-model head";
-    assert_eq!(message("bert_rerank", 1, Some(0)).as_deref(), Some(none));
+    assert_eq!(message("bert_40", 1, Some(0)).as_deref(), Some(none));
     let nowhere = message("qwen2_embedding", 1, Some(0)).unwrap();
     assert!(nowhere.starts_with("model.safetensors: has no tensor \"lm_head.weight\""), "{nowhere}");
 }
