@@ -30,7 +30,7 @@ pub struct Embedder {
 impl Embedder {
     pub fn load(folder: ModelFolder, options: &LoadOptions) -> Result<Self> {
         let config = SentenceTransformersConfig::read(&folder)?;
-        let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, _, hidden| {
+        let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, _, hidden, _| {
             Ok(Finish::Pipeline(Pipeline::load(folder, &config.modules, hidden)?))
         })?;
         Ok(Self { network: Arc::new(network), config })
@@ -89,7 +89,7 @@ impl Embedder {
             part
         });
         let results = Results { hidden: parts.collect(), rows: embeddings.chunks_mut(width).collect() };
-        network.compute(&tokens, request, results, &[], progress)?;
+        network.compute(texts, &tokens, request, results, &[], progress)?;
         progress(texts.len())?;
         network.count_call(start, request, texts.len(), &report);
         Ok((TokenEmbeddings { tokens, hidden, embeddings }, report))

@@ -1,5 +1,6 @@
 //! Models at work: the objects that Python sees, and the threads that they share.
 
+mod beginnings;
 mod embedder;
 mod finish;
 mod network;

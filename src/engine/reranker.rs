@@ -8,7 +8,7 @@ use crate::engine::network::{LoadOptions, Network, Report, Request};
 use crate::hub::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
-use crate::text::{Input, InputKind};
+use crate::text::{Input, InputKind, Template};
 use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
@@ -26,12 +26,24 @@ impl Reranker {
             let message = format!("{expected} were asked for, and the model gives {labels}");
             return Err(Error::argument("num_labels", message));
         }
-        let finish = |folder: &ModelFolder, source: &Source, hidden| match &config.scoring {
+        let finish = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring
+        {
             Scoring::Classifier { labels } => Ok(Finish::Head(models::load_head(source, *labels)?)),
             Scoring::Modules { modules, .. } => Ok(Finish::Pipeline(Pipeline::load(folder, modules, hidden)?)),
-            Scoring::Logits(_) => Err(Error::model("config.json", "causal language models are not supported yet")),
+            Scoring::Logits(given) => {
+                let (yes, no) = match (given, template.map(Template::answers)) {
+                    (Some(given), _) => (given.true_token_id, given.false_token_id),
+                    (None, Some([yes, no])) => (yes, Some(no)),
+                    (None, None) => unreachable!("a language model is asked by a template"),
+                };
+                Ok(Finish::Head(models::load_logit_head(source, yes, no)?))
+            }
         };
-        let network = Network::load(folder, &config.transformer, options, InputKind::Pair, finish);
+        let inputs = match config.scoring {
+            Scoring::Logits(_) => InputKind::Question,
+            Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
+        };
+        let network = Network::load(folder, &config.transformer, options, inputs, finish);
         let network = network.map_err(|error| match error {
             // By the name that it has here.
             Error::Argument { name: "max_seq_length", message } => Error::argument("max_length", message),

@@ -40,7 +40,7 @@ pub trait Encoder: Send + Sync {
 }
 
 /// A network whose tokens see only what comes before them: texts that begin alike can share what is computed of the beginning.
-pub trait Decoder {
+pub trait Decoder: Send + Sync {
     /// What the tokens after `prefix`, a single text, see of it.
     fn remember(&self, prefix: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Past>;
 

@@ -13,6 +13,9 @@ pub struct Source<'a> {
     pub at: Loader<'a>,
 }
 
+/// Loads a head of one token's logit, or of the difference of two tokens'.
+pub(super) type LogitHead = fn(&Source, &[u32]) -> Result<Head>;
+
 /// The models that one file reads.
 pub(super) struct Family {
     /// As config.json names them.
@@ -21,7 +24,7 @@ pub(super) struct Family {
     /// The head of a classifier with so many labels; an error where the checkpoint has none.
     pub(super) head: fn(&Source, usize) -> Result<Head>,
     /// The head of a language model, where it is one, that gives the logit of one token, or the first less the second.
-    pub(super) logit_head: Option<fn(&Source, &[u32]) -> Result<Head>>,
+    pub(super) logit_head: Option<LogitHead>,
 }
 
 /// Every family: one line each.

@@ -27,7 +27,12 @@ pub enum Wanted {
 
 impl PackedBatch {
     pub fn new<'a>(texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
-        let tokens = texts.clone().map(Tokens::len).sum();
+        Self::without(0, texts)
+    }
+
+    /// The texts without their first tokens, as many as are `left_out` of each.
+    pub fn without<'a>(left_out: usize, texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
+        let tokens = texts.clone().map(|text| text.len() - left_out).sum();
         let mut batch = Self {
             ids: Vec::with_capacity(tokens),
             positions: Vec::with_capacity(tokens),
@@ -35,10 +40,10 @@ impl PackedBatch {
             offsets: vec![0],
         };
         for text in texts {
-            batch.ids.extend(&text.ids);
-            batch.positions.extend(0..text.len() as u32);
+            batch.ids.extend(&text.ids[left_out..]);
+            batch.positions.extend(0..(text.len() - left_out) as u32);
             match &text.type_ids {
-                Some(type_ids) => batch.type_ids.extend(type_ids),
+                Some(type_ids) => batch.type_ids.extend(&type_ids[left_out..]),
                 None => batch.type_ids.resize(batch.ids.len(), 0),
             }
             batch.offsets.push(batch.ids.len() as u32);
@@ -81,6 +86,9 @@ mod tests {
         assert_eq!(batch.positions, [0, 1, 0, 1, 2]);
         assert_eq!(batch.type_ids, [0, 0, 0, 1, 1]);
         assert_eq!(batch.offsets, [0, 2, 2, 5]);
+        let batch = PackedBatch::without(2, [&texts[0], &texts[2]].into_iter());
+        assert_eq!((batch.ids, batch.positions, batch.type_ids), (vec![9], vec![0], vec![1]));
+        assert_eq!(batch.offsets, [0, 0, 1]);
     }
 
     #[test]

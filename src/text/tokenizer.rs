@@ -24,6 +24,8 @@ pub enum Input<'a> {
 pub enum InputKind {
     Text,
     Pair,
+    /// A pair that a [`Template`](crate::text::Template) makes one text of.
+    Question,
 }
 
 impl Input<'_> {
@@ -127,7 +129,11 @@ impl Tokenizer {
 
     /// Cuts inputs to `max_length` tokens, special ones included, from now on.
     pub fn set_max_length(&self, max_length: usize) -> Result<()> {
-        let special = self.special[self.kind as usize];
+        let special = match self.kind {
+            InputKind::Text => self.special[0],
+            InputKind::Pair => self.special[1],
+            InputKind::Question => 0,
+        };
         if max_length <= special {
             let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
@@ -177,7 +183,7 @@ impl Tokenizer {
             true => {
                 let cut =
                     TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
-                guarded(&self.file, || Ok(truncate_encodings(first, second, &cut)?))?
+                guarded(&self.file, || truncate_encodings(first, second, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
