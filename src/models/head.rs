@@ -4,6 +4,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::kernels::Activation;
+use crate::models::registry::{Source, headless};
 use crate::nn::{Linear, Loader, Norm};
 use crate::profile::Stage;
 use crate::text::Wanted;
@@ -33,6 +34,20 @@ enum Layer {
 impl Head {
     pub(super) fn new(pooling: HeadPooling) -> Self {
         Self { pooling, layers: Vec::new() }
+    }
+
+    /// Two layers on the first token's state, as RoBERTa has them: `out_proj(activation(dense(x)))`, both below `classifier`.
+    pub(super) fn two_layers(source: &Source, hidden: usize, labels: usize, activation: Activation) -> Result<Self> {
+        let at = source.at.at("classifier");
+        if !at.contains("out_proj.weight") {
+            return Err(headless(source, "classifier.out_proj.weight"));
+        }
+        Self::new(HeadPooling::First).linear(at.at("dense"), hidden, hidden, activation)?.linear(
+            at.at("out_proj"),
+            labels,
+            hidden,
+            Activation::Identity,
+        )
     }
 
     /// Then `activation(x · weightᵀ + bias)`, with `weight [n, k]`.

@@ -1,10 +1,14 @@
 //! The architectures, and the registry that picks one.
 
 mod bert;
+mod distilbert;
+mod electra;
 mod head;
 mod modernbert;
+mod mpnet;
 mod post_norm;
 mod registry;
+mod roberta;
 #[cfg(test)]
 mod testing;
 

@@ -27,43 +27,44 @@ pub(super) struct Sizes {
     pub(super) eps: f32,
 }
 
-/// The keys of config.json for [`Sizes`], and its defaults.
+/// The keys of config.json for [`Sizes`], each with what it stands for where it is left out.
 pub(super) struct Keys {
-    pub(super) hidden: &'static str,
-    pub(super) layers: &'static str,
-    pub(super) heads: &'static str,
-    pub(super) wide: &'static str,
-    pub(super) activation: &'static str,
-    pub(super) vocab_size: usize,
-    pub(super) eps: f64,
+    pub(super) vocab: (&'static str, usize),
+    pub(super) hidden: (&'static str, usize),
+    pub(super) layers: (&'static str, usize),
+    pub(super) heads: (&'static str, usize),
+    pub(super) wide: (&'static str, usize),
+    pub(super) activation: (&'static str, &'static str),
+    pub(super) eps: (&'static str, f64),
 }
 
-/// BERT's keys and defaults, the sizes of BERT-base.
+/// BERT's keys, and the sizes of BERT-base.
 pub(super) const BERT_KEYS: Keys = Keys {
-    hidden: "hidden_size",
-    layers: "num_hidden_layers",
-    heads: "num_attention_heads",
-    wide: "intermediate_size",
-    activation: "hidden_act",
-    vocab_size: 30_522,
-    eps: 1e-12,
+    vocab: ("vocab_size", 30_522),
+    hidden: ("hidden_size", 768),
+    layers: ("num_hidden_layers", 12),
+    heads: ("num_attention_heads", 12),
+    wide: ("intermediate_size", 3072),
+    activation: ("hidden_act", "gelu"),
+    eps: ("layer_norm_eps", 1e-12),
 };
 
 impl Sizes {
     pub(super) fn read(source: &Source, keys: &Keys) -> Result<Self> {
         let file = &source.config;
+        let size = |(key, default), most| file.size(key, most, default);
         let sizes = Self {
-            vocab: file.size("vocab_size", 1 << 24, keys.vocab_size)?,
-            hidden: file.size(keys.hidden, 1 << 16, 768)?,
-            layers: file.size(keys.layers, 1 << 10, 12)?,
-            heads: file.size(keys.heads, 1 << 10, 12)?,
-            wide: file.size(keys.wide, 1 << 20, 3072)?,
-            activation: source.activation(keys.activation, "gelu")?,
-            eps: eps(file, "layer_norm_eps", keys.eps)?,
+            vocab: size(keys.vocab, 1 << 24)?,
+            hidden: size(keys.hidden, 1 << 16)?,
+            layers: size(keys.layers, 1 << 10)?,
+            heads: size(keys.heads, 1 << 10)?,
+            wide: size(keys.wide, 1 << 20)?,
+            activation: source.activation(keys.activation.0, keys.activation.1)?,
+            eps: eps(file, keys.eps.0, keys.eps.1)?,
         };
         if !sizes.hidden.is_multiple_of(sizes.heads) {
-            let message = format!("{} does not divide {}, {}", sizes.heads, keys.hidden, sizes.hidden);
-            return Err(file.error(keys.heads, message));
+            let message = format!("{} does not divide {}, {}", sizes.heads, keys.hidden.0, sizes.hidden);
+            return Err(file.error(keys.heads.0, message));
         }
         if file.boolean("is_decoder")? == Some(true) {
             return Err(file.error("is_decoder", "a network of this kind that looks only backwards is not supported"));
@@ -285,7 +286,7 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::testing::with_source;
+    use crate::models::testing::{assert_refuses, with_source};
 
     fn read(text: &str) -> Result<Sizes> {
         with_source(text, |source| Sizes::read(source, &BERT_KEYS))
@@ -300,7 +301,7 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_refused_by_name() {
-        for (text, key) in [
+        let cases = [
             (r#"{"hidden_size": 0}"#, "hidden_size"),
             (r#"{"hidden_size": 1152921504606846976}"#, "hidden_size"),
             (r#"{"hidden_size": 1e300}"#, "hidden_size"),
@@ -315,10 +316,8 @@ mod tests {
             (r#"{"hidden_act": {"name": "gelu"}}"#, "hidden_act"),
             (r#"{"hidden_act": "gelu_fancy"}"#, "hidden_act"),
             (r#"{"is_decoder": true}"#, "is_decoder"),
-        ] {
-            let message = read(text).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("config.json: {key}: ")), "{message}");
-        }
+        ];
+        assert_refuses(|source| Sizes::read(source, &BERT_KEYS), &cases);
     }
 
     #[test]

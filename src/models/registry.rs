@@ -3,7 +3,7 @@
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
-use crate::models::{Encoder, Head, bert, modernbert};
+use crate::models::{Encoder, Head, bert, distilbert, electra, modernbert, mpnet, roberta};
 use crate::nn::{Body, Loader};
 use crate::{Error, Result};
 
@@ -23,7 +23,8 @@ pub(super) struct Family {
 }
 
 /// Every family: one line each.
-const FAMILIES: &[Family] = &[bert::FAMILY, modernbert::FAMILY];
+const FAMILIES: &[Family] =
+    &[bert::FAMILY, roberta::FAMILY, distilbert::FAMILY, electra::FAMILY, mpnet::FAMILY, modernbert::FAMILY];
 
 /// Every `model_type` that is supported.
 fn model_types() -> impl Iterator<Item = &'static str> {

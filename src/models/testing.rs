@@ -4,6 +4,7 @@ use std::fs;
 
 use candle_core::{DType, Device, Tensor};
 
+use crate::Result;
 use crate::config::Object;
 use crate::hub::{ModelFolder, Origin, Weights};
 use crate::kernels::{Dtype, Isa};
@@ -21,4 +22,12 @@ pub(super) fn with_source<R>(config: &str, work: impl FnOnce(&Source) -> R) -> R
     let body = Body::Cpu { isa: Isa::available()[0], dtype: Dtype::Float32 };
     let config = Object::require(&folder, "config.json").unwrap();
     work(&Source { config, at: Loader::new(&weights, &body) })
+}
+
+/// That `read` refuses each config.json with an error about the key beside it.
+pub(super) fn assert_refuses<R>(read: impl Fn(&Source) -> Result<R>, cases: &[(&str, &str)]) {
+    for (text, key) in cases {
+        let message = with_source(text, |source| read(source).err().unwrap().to_string());
+        assert!(message.starts_with(&format!("config.json: {key}: ")), "{message}");
+    }
 }

@@ -12,6 +12,7 @@ mod linear;
 mod loader;
 mod mlp;
 mod norm;
+mod position_bias;
 mod rope;
 mod rows;
 
@@ -21,6 +22,7 @@ pub use linear::Linear;
 pub use loader::{Body, Loader, active_isa};
 pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
+pub use position_bias::PositionBias;
 pub use rope::{Rope, Rotations};
 pub use rows::select;
 
