@@ -4,6 +4,7 @@
 //! time compute their scores, turn them into weights and take the weighted sum of the values. Only so many rows of scores exist,
 //! so the work stays in the cache at any length.
 
+mod disentangled;
 mod float;
 mod int8;
 
@@ -11,6 +12,8 @@ use std::ops::Range;
 
 use crate::kernels::aligned::scratch;
 use crate::kernels::{Dtype, Isa, split};
+
+pub use disentangled::{Buckets, Disentangled};
 
 /// Which tokens of its own sequence a token sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +57,19 @@ impl Attention {
 
 /// Added to the scores, for each head, after they are multiplied by the scale.
 pub trait Bias: Sync {
-    /// Numbers that `rows` of a head of `len` tokens need to hold.
+    /// Numbers that have to be held for a head of `len` tokens.
     fn memory_for(&self, len: usize) -> usize;
 
-    /// Where the numbers of one head of one sequence lie; row `i` holds those of query `i` for each of `len` keys.
-    fn rows<'a>(&'a self, head: BiasHead<'_>, memory: &'a mut [f32]) -> BiasRows<'a>;
+    /// Called once for a head of a sequence, before its rows are asked for with the same memory.
+    fn prepare(&self, head: BiasHead, memory: &mut [f32]);
+
+    /// Where the numbers of a few of the head's queries lie, for each of `len` keys.
+    fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a>;
 }
 
 /// What a [`Bias`] may depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct BiasHead<'a> {
-    pub isa: Isa,
     pub head: usize,
     /// Tokens of the sequence.
     pub len: usize,
@@ -74,7 +79,7 @@ pub struct BiasHead<'a> {
     pub stride: usize,
 }
 
-/// A matrix `[len, len]` whose row `i` starts at `start + i * step`.
+/// A matrix `[rows, len]` whose row `i` starts at `start + i * step`.
 #[derive(Debug, Clone, Copy)]
 pub struct BiasRows<'a> {
     pub values: &'a [f32],
@@ -125,7 +130,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
     let pairs: usize = offsets.windows(2).map(pairs).sum();
     let work = 2 * pairs * head_dim / sequences.max(1);
     split(sequences * heads, work, |tasks| {
-        let tasks = Tasks { isa, shape, inputs, past_tokens, out: &out, tasks };
+        let tasks = Tasks { shape, inputs, past_tokens, out: &out, tasks };
         let keys = past_tokens + longest;
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         match (dtype, bias) {
@@ -149,7 +154,6 @@ unsafe impl Sync for Heads {}
 
 /// Some (sequence, head) pairs, numbered `sequence * heads + head`.
 struct Tasks<'a> {
-    isa: Isa,
     shape: &'a Attention,
     inputs: Inputs<'a>,
     past_tokens: usize,
