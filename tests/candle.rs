@@ -7,6 +7,7 @@ use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use votive::engine::{Embedder, LoadOptions, Request};
 use votive::hub::{ModelFolder, Origin};
+use votive::text::Input;
 
 /// Largest difference of a hidden state, for states of about 1.
 const DIFFERENCE: f32 = 2e-5;
@@ -38,7 +39,8 @@ fn hidden_states_are_candles() {
         let options = LoadOptions { device: "cpu".into(), dtype: "auto".into(), ..LoadOptions::default() };
         let votive = Embedder::load(ModelFolder::new(folder, Origin::Folder), &options).unwrap();
         let width = votive.dimension();
-        let (found, _) = votive.encode_tokens(&TEXTS, &Request::default(), width, &|_| Ok(())).unwrap();
+        let (found, _) =
+            votive.encode_tokens(&TEXTS.map(Input::Text), &Request::default(), width, &|_| Ok(())).unwrap();
         let mut rest = found.hidden.as_slice();
         for (text, tokens) in TEXTS.iter().zip(&found.tokens) {
             let ids = Tensor::new(&tokens.ids[..], &Device::Cpu).unwrap().unsqueeze(0).unwrap();

@@ -18,7 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("nn", &["error", "profile", "hub", "kernels"]),
     ("device", &["error", "profile", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("pipeline", &["error", "hub", "config", "kernels", "nn"]),
+    ("pipeline", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline"]),
     ("store", &["error", "kernels", "device", "pipeline"]),
     ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "engine", "store"]),

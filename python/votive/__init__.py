@@ -11,11 +11,13 @@ from votive._core import DeviceError, ModelError, VotiveError, __version__
 from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
+from votive.reranker import Reranker
 
 __all__ = [
     "DeviceError",
     "Embedder",
     "ModelError",
+    "Reranker",
     "TruncationWarning",
     "VotiveError",
     "__version__",

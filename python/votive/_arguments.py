@@ -17,7 +17,7 @@ _INSTEAD = {
     "task": "use encode_query or encode_document, or prompt_name=",
 }
 
-# What Embedder's arguments may be, but for those that are counts.
+# What a constructor's arguments may be, as far as it has them, but for those that are counts.
 _TYPES: dict[str, tuple[type, ...]] = {
     "model_name_or_path": (str,),
     "device": (str,),
@@ -30,17 +30,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "default_prompt_name": (str, NoneType),
     "similarity_fn_name": (str, NoneType),
 }
-_COUNTS = ("max_seq_length", "truncate_dim", "num_threads")
+_COUNTS = ("max_seq_length", "max_length", "num_labels", "truncate_dim", "num_threads")
 
 
 def check_constructor(arguments: dict[str, Any]) -> None:
     """Accepts what is of the right type, and counts from 1."""
     for name, types in _TYPES.items():
-        if not isinstance(arguments[name], types):
+        if name in arguments and not isinstance(arguments[name], types):
             accepted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
             raise TypeError(f"{name}: expected {accepted}, found {type(arguments[name]).__name__}")
     for name in _COUNTS:
-        check_count(name, arguments[name])
+        check_count(name, arguments.get(name))
 
 
 def check_count(name: str, value: Any) -> None:
@@ -66,11 +66,11 @@ def check_choice(name: str, value: Any, accepted: tuple[str | None, ...]) -> Non
         raise ValueError(f"{name}: expected one of {accepted}, found {value!r}")
 
 
-def check_numpy(convert_to_numpy: bool, convert_to_tensor: bool) -> None:
+def check_numpy(method: str, convert_to_numpy: bool, convert_to_tensor: bool) -> None:
     """Accepts NumPy arrays as the result, and nothing else."""
     if convert_to_tensor or not convert_to_numpy:
         raise ValueError(
-            "convert_to_tensor, convert_to_numpy: votive gives NumPy arrays; torch.from_numpy(model.encode(...)) "
+            f"convert_to_tensor, convert_to_numpy: votive gives NumPy arrays; torch.from_numpy(model.{method}(...)) "
             "makes a tensor of one without a copy"
         )
 
@@ -90,10 +90,10 @@ def check_out(out: Any, width: int, precision: str) -> None:
         raise ValueError("out: expected a C-contiguous, writable array")
 
 
-def refuse(unsupported: dict[str, Any]) -> None:
+def refuse(method: str, unsupported: dict[str, Any]) -> None:
     """Accepts arguments of sentence-transformers that say nothing, because they are None."""
     for name, value in unsupported.items():
         if name not in _INSTEAD:
-            raise TypeError(f"encode() got an unexpected keyword argument {name!r}")
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
         if value is not None:
             raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")

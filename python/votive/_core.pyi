@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 __all__ = [
     "DeviceError",
     "Embedder",
+    "Model",
     "ModelError",
     "Peaks",
     "Profile",
+    "Reranker",
     "VotiveError",
     "__version__",
     "cpu",
@@ -30,77 +32,18 @@ class ModelError(VotiveError):
 class DeviceError(VotiveError):
     """A device is not there, not built in, or failed."""
 
-@final
-class Embedder:
+class Model:
     """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""
-
-    def __new__(
-        cls,
-        model_name_or_path: str,
-        *,
-        device: str,
-        dtype: str,
-        revision: str | None,
-        cache_folder: str | None,
-        local_files_only: bool,
-        token: bool | str | None,
-        max_seq_length: int | None,
-        num_threads: int | None,
-        packaged: Callable[[str], tuple[str, str] | None],
-        download: Any,
-    ) -> Embedder:
-        """Finds a model and loads it.
-
-        Args:
-            model_name_or_path: a folder, or a name on the hub.
-            device: "auto" or a device's name.
-            dtype: "auto" or a type's name.
-            revision: branch, tag or commit; None for "main".
-            cache_folder: instead of the Hugging Face cache's folder.
-            local_files_only: never ask the hub.
-            token: a token; True or None for the stored one, False for none.
-            max_seq_length: in tokens, instead of what the model's files say.
-            num_threads: None for what the environment or the machine says.
-            packaged: gives the installed package that carries a hub name's model, and the model's folder.
-            download: is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in
-                bytes.
-
-        Raises:
-            FileNotFoundError: the model, or a file that it must have, is missing.
-            ModelError: a file is damaged or not supported, or the hub refused it.
-            DeviceError: the device is not there.
-            ValueError: an argument has a value that is not accepted.
-        """
-
-    @property
-    def dimension(self) -> int:
-        """Width of an embedding, before it is truncated."""
 
     @property
     def max_seq_length(self) -> int | None:
-        """The most tokens of a text, special ones included; None for no limit. May be set."""
+        """The most tokens of an input, special ones included; None for no limit. May be set."""
 
     @max_seq_length.setter
     def max_seq_length(self, length: int) -> None: ...
     @property
     def num_threads(self) -> int:
         """Threads that compute."""
-
-    @property
-    def prompts(self) -> dict[str, str]:
-        """Prompts of the model's files, by name."""
-
-    @property
-    def default_prompt_name(self) -> str | None:
-        """Default prompt of the model's files."""
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """Similarity function of the model's files; "cosine" where they name none."""
-
-    @property
-    def truncate_dim(self) -> int | None:
-        """Width that the model's files truncate embeddings to."""
 
     @property
     def folder(self) -> Path:
@@ -117,6 +60,49 @@ class Embedder:
     @property
     def kernels(self) -> str:
         """The instruction set of the kernels, or "portable" for candle's operations."""
+
+    def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[dict[str, Any]]:
+        """For each text, or for each pair of a text and a second one, `input_ids` and `tokens`."""
+
+@final
+class Embedder(Model):
+    """A model that turns texts into vectors."""
+
+    def __new__(cls, options: dict[str, Any]) -> Embedder:
+        """Finds a model and loads it.
+
+        Args:
+            options: `model_name_or_path`, `device`, `dtype`, `revision`, `cache_folder`, `local_files_only`, `token`,
+                `max_seq_length` and `num_threads` as for `votive.Embedder`; `packaged`, which gives the installed
+                package that carries a hub name's model, and the model's folder; and `download`, which is told of
+                downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in bytes.
+
+        Raises:
+            FileNotFoundError: the model, or a file that it must have, is missing.
+            ModelError: a file is damaged or not supported, or the hub refused it.
+            DeviceError: the device is not there.
+            ValueError: an argument has a value that is not accepted.
+        """
+
+    @property
+    def dimension(self) -> int:
+        """Width of an embedding, before it is truncated."""
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Prompts of the model's files, by name."""
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Default prompt of the model's files."""
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """Similarity function of the model's files; "cosine" where they name none."""
+
+    @property
+    def truncate_dim(self) -> int | None:
+        """Width that the model's files truncate embeddings to."""
 
     def encode(
         self,
@@ -171,8 +157,69 @@ class Embedder:
             text; embeddings `[texts, width]`; the rows of texts that were cut.
         """
 
-    def tokenize(self, sentences: list[str], *, prompt: str) -> list[dict[str, Any]]:
-        """For each text `input_ids` and `tokens`, special ones included, cut to `max_seq_length`."""
+@final
+class Reranker(Model):
+    """A model that says of two texts how well they belong together."""
+
+    def __new__(cls, options: dict[str, Any], *, num_labels: int | None) -> Reranker:
+        """Finds a model and loads it, as `Embedder`.
+
+        Args:
+            options: see there.
+            num_labels: how many scores a pair is to get; None for as many as the model gives.
+
+        Raises:
+            ValueError: see there; or the model gives another number of scores.
+            ModelError: see there; or the model gives no scores.
+        """
+
+    @property
+    def num_labels(self) -> int:
+        """How many scores a pair gets."""
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Prompts of the model's files, by name."""
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Default prompt of the model's files."""
+
+    @property
+    def activation_fn(self) -> str | None:
+        """The dotted path in PyTorch of the model's activation; None where its files name none."""
+
+    def predict(
+        self,
+        queries: list[str],
+        documents: list[str],
+        *,
+        prompt: str,
+        batch_size: int | None,
+        out: NDArray[np.float32] | None,
+        progress: Callable[[int], None] | None,
+        start: int,
+        profile: Profile | None,
+    ) -> tuple[NDArray[np.float32], int, list[int]]:
+        """Scores of pairs of a query and a document, before any activation.
+
+        Args:
+            queries: the first text of each pair.
+            documents: the second one.
+            prompt: comes before every query; to a causal language model, its instruction.
+            batch_size: most pairs in one pass.
+            out: `[pairs, num_labels]`, filled and returned.
+            progress: called now and then with the number of pairs that are done.
+            start: the position of the first pair, for messages.
+            profile: is told where the time goes.
+
+        Returns:
+            `[pairs, num_labels]`, the number of tokens, and the rows of pairs that were longer than the model takes.
+
+        Raises:
+            TypeError: a text is not a str.
+            ValueError: a text holds a lone surrogate.
+        """
 
 @final
 class Profile:

@@ -10,8 +10,8 @@ from typing import Any
 CHUNK = 4096
 
 
-def column(sentences: Any) -> list[str] | Iterator[list[str]]:
-    """All texts where they are at hand as a list, else an iterator over pieces of them.
+def column(sentences: Any, name: str = "sentences") -> list[str] | Iterator[list[str]]:
+    """All texts where they are at hand as a list, else an iterator over pieces of them. Messages call them `name`.
 
     Elements are not looked at: whoever borrows their characters says which one is not a str.
 
@@ -27,19 +27,19 @@ def column(sentences: Any) -> list[str] | Iterator[list[str]]:
         return string_chunks(sentences)
     if isinstance(sentences, (bytes, bytearray, Mapping, set, frozenset)) or not isinstance(sentences, Iterable):
         raise TypeError(
-            f"sentences: expected a str, a list or another column or iterable of str, found {type(sentences).__name__}"
+            f"{name}: expected a str, a list or another column or iterable of str, found {type(sentences).__name__}"
         )
     # Of NumPy, and of the libraries that took the word from it: a table would be read as the names of its columns.
     dimensions = getattr(sentences, "ndim", 1)
     if dimensions != 1:
         raise TypeError(
-            f"sentences: expected one column of str, found {type(sentences).__name__} of {dimensions} dimensions"
+            f"{name}: expected one column of str, found {type(sentences).__name__} of {dimensions} dimensions"
         )
     import numpy as np
 
     if isinstance(sentences, np.ndarray):
         if sentences.dtype.kind not in "OUT":
-            raise TypeError(f"sentences: expected an array of str, found dtype {sentences.dtype}")
+            raise TypeError(f"{name}: expected an array of str, found dtype {sentences.dtype}")
         texts: list[str] = sentences.tolist()
         return texts
     if hasattr(sentences, "__len__"):

@@ -1,53 +1,54 @@
-"""Texts of unknown number into one array."""
+"""Inputs of unknown number into one array."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from votive import _core
     from votive._progress import Progress
 
 
-def encode_stream(
-    core: _core.Embedder,
-    chunks: Iterable[list[str]],
+def fill(
+    compute: Callable[..., tuple[NDArray[np.float32], int, list[int]]],
+    chunks: Iterable[tuple[list[str], ...]],
     out: NDArray[np.float32] | None,
+    width: int,
     progress: Progress,
     options: dict[str, Any],
 ) -> tuple[NDArray[np.float32], int, list[int]]:
-    """The embeddings of `chunks`, one after the other, as `_core.Embedder.encode` gives those of one.
+    """The rows of `chunks`, one after the other, as `compute` gives those of one.
 
     Args:
-        core: the model.
-        chunks: pieces of the texts.
+        compute: a method of the core: takes a chunk's lists and `options`, gives rows, tokens and rows that were cut.
+        chunks: pieces of the inputs: a list of texts, or two of as many.
         out: `[rows, width]` to fill from the first row on; None for a new array.
+        width: of a row.
         progress: is told of each chunk.
-        options: the rest of the arguments of the core's method, `width` among them.
+        options: the rest of the arguments of `compute`.
 
     Raises:
-        ValueError: `out` is full, and there are more texts.
+        ValueError: `out` is full, and there are more inputs.
     """
     rows = tokens = 0
     truncated: list[int] = []
     parts: list[NDArray[np.float32]] = []
     for chunk in chunks:
-        end = rows + len(chunk)
+        end = rows + len(chunk[0])
         if out is not None and end > len(out):
-            raise ValueError(f"out: has {len(out)} rows, and there are more texts; the first {rows} were filled")
+            raise ValueError(f"out: has {len(out)} rows, and there are more inputs; the first {rows} were filled")
         target = None if out is None else out[rows:end]
-        part, more, cut = core.encode(chunk, out=target, start=rows, progress=progress, **options)
+        part, more, cut = compute(*chunk, out=target, start=rows, progress=progress, **options)
         parts.append(part)
         tokens += more
         truncated += [rows + row for row in cut]
-        progress.next_call(len(chunk))
+        progress.next_call(len(chunk[0]))
         rows = end
-    vectors = _joined(parts, rows, options["width"]) if out is None else out[:rows]
-    return vectors, tokens, truncated
+    values = _joined(parts, rows, width) if out is None else out[:rows]
+    return values, tokens, truncated
 
 
 def _joined(parts: list[NDArray[np.float32]], rows: int, width: int) -> NDArray[np.float32]:

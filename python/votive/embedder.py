@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import operator
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +13,15 @@ from votive._arguments import (
     OUTPUT_VALUES,
     PRECISIONS,
     check_choice,
-    check_constructor,
     check_count,
     check_numpy,
     check_out,
     check_truncate_dim,
     refuse,
 )
-from votive._packages import packaged
-from votive._progress import DownloadBar, Progress
-from votive._stream import encode_stream
+from votive._model import Model, recorder
+from votive._progress import Progress
+from votive._stream import fill
 from votive.report import Report, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -36,13 +31,8 @@ if TYPE_CHECKING:
     from votive.profile import Profile
     from votive.quantization import Precision
 
-_logger = logging.getLogger("votive")
 
-# What the calls within `Embedder.profile` are recorded in.
-_recorder: ContextVar[_core.Profile | None] = ContextVar("_recorder", default=None)
-
-
-class Embedder:
+class Embedder(Model[_core.Embedder]):
     """A model that turns texts into vectors.
 
     Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
@@ -94,7 +84,7 @@ class Embedder:
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
     ) -> None:
-        self._arguments: dict[str, Any] = {
+        arguments = {
             "model_name_or_path": fspath(model_name_or_path),
             "device": device,
             "dtype": dtype,
@@ -109,118 +99,24 @@ class Embedder:
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
         }
-        check_constructor(self._arguments)
-        self._start()
-        self._load()
+        super().__init__(arguments)
 
-    def _start(self) -> None:
-        self._loading = threading.Lock()
-        self._process = os.getpid()
-        self._loaded: _core.Embedder | None = None
-        self.last_report: Report | None = None
+    def _new(self, options: dict[str, Any]) -> _core.Embedder:
+        return _core.Embedder(options)
 
-    def _load(self) -> _core.Embedder:
+    def _take_over(self, core: _core.Embedder) -> None:
         given = self._arguments
-        core = _core.Embedder(
-            given["model_name_or_path"],
-            device=given["device"],
-            dtype=given["dtype"],
-            revision=given["revision"],
-            cache_folder=given["cache_folder"],
-            local_files_only=given["local_files_only"],
-            token=given["token"],
-            max_seq_length=given["max_seq_length"],
-            num_threads=given["num_threads"],
-            packaged=packaged,
-            download=DownloadBar(),
-        )
-        _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
-        prompts = core.prompts | (given["prompts"] or {})
-        default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
-        if default_prompt_name is not None and default_prompt_name not in prompts:
-            raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts)}")
         similarity_fn_name = given["similarity_fn_name"] or core.similarity_fn_name
         _similarity_function(similarity_fn_name)
         truncate_dim = given["truncate_dim"]
         if truncate_dim is None and core.truncate_dim is not None:
             truncate_dim = min(core.truncate_dim, core.dimension)
         check_truncate_dim(truncate_dim, core.dimension)
-        self._prompts: dict[str, str] = prompts
-        self._default_prompt_name: str | None = default_prompt_name
         self._similarity_fn_name: str = similarity_fn_name
         self._truncate_dim: int | None = truncate_dim
-        self._lasting_recorder: _core.Profile | None = None
-        if os.environ.get("VOTIVE_PROFILE") == "1":
-            from votive.profile import report_at_exit
 
-            name = given["model_name_or_path"]
-            self._lasting_recorder = report_at_exit(name, core.num_threads, core.dtype, core.kernels)
-        # Last: whoever sees it may use all of them.
-        self._loaded = core
-        return core
-
-    @property
-    def _model(self) -> _core.Embedder:
-        core = self._loaded
-        if core is None:
-            if self._process != os.getpid():
-                # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
-                self._loading, self._process = threading.Lock(), os.getpid()
-            with self._loading:
-                core = self._loaded or self._load()
-        return core
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self._arguments
-
-    def __setstate__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = dict(arguments)
-        self._start()
-
-    def __enter__(self) -> Embedder:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        # As after unpickling: the weights are freed, and loaded again if somebody still wants them.
-        self._loaded = None
-
-    def __repr__(self) -> str:
-        name = self._arguments["model_name_or_path"]
-        if self._loaded is None:
-            return f"Embedder({name!r}, not loaded)"
-        core = self._loaded
-        return (
-            f"Embedder({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
-            f"dtype={self.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
-            f"dimension={self.get_embedding_dimension()}, max_seq_length={core.max_seq_length})"
-        )
-
-    @property
-    def device(self) -> str:
-        """The device that computes: "cpu"."""
-        return "cpu"
-
-    @property
-    def dtype(self) -> str:
-        """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
-        return self._model.dtype
-
-    @property
-    def num_threads(self) -> int:
-        """Threads that compute."""
-        return self._model.num_threads
-
-    @property
-    def prompts(self) -> dict[str, str]:
-        """Texts to put before others, by name; "query" and "document" are always there. May be changed."""
-        _ = self._model
-        return self._prompts
-
-    @property
-    def default_prompt_name(self) -> str | None:
-        """Which of `prompts` `encode` uses when it is given none."""
-        _ = self._model
-        return self._default_prompt_name
+    def _describe(self, core: _core.Embedder) -> str:
+        return f"dimension={self._truncate_dim or core.dimension}"
 
     @property
     def similarity_fn_name(self) -> str:
@@ -233,17 +129,6 @@ class Embedder:
         """How many first elements of each embedding are kept; None for all."""
         _ = self._model
         return self._truncate_dim
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """The most tokens of a text, special ones included; None for no limit. Longer texts are cut. May be set."""
-        return self._model.max_seq_length
-
-    @max_seq_length.setter
-    def max_seq_length(self, length: int) -> None:
-        check_count("max_seq_length", length)
-        self._model.max_seq_length = length
-        self._arguments["max_seq_length"] = length
 
     def get_embedding_dimension(self) -> int:
         """Width of an embedding, after `truncate_dim`."""
@@ -316,10 +201,9 @@ class Embedder:
         single = isinstance(sentences, str)
         if single and out is not None:
             raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
-        refuse(unsupported)
-        check_numpy(convert_to_numpy, convert_to_tensor)
-        if device not in (None, "auto", self.device):
-            raise ValueError(f"device: the model was loaded for {self.device!r}; load another Embedder for {device!r}")
+        refuse("encode", unsupported)
+        check_numpy("encode", convert_to_numpy, convert_to_tensor)
+        self._check_device(device)
         check_count("batch_size", batch_size)
         check_choice("precision", precision, PRECISIONS)
         check_choice("output_value", output_value, OUTPUT_VALUES)
@@ -332,7 +216,7 @@ class Embedder:
             "batch_size": batch_size,
             "normalize": normalize_embeddings,
             "width": width,
-            "profile": _recorder.get() or self._lasting_recorder,
+            "profile": self._recorder(),
         }
         texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
 
@@ -356,7 +240,9 @@ class Embedder:
             if isinstance(texts, list):
                 vectors, tokens, truncated = core.encode(texts, out=out, start=0, progress=progress, **options)
             else:
-                vectors, tokens, truncated = encode_stream(core, texts, out, progress, options)
+                vectors, tokens, truncated = fill(
+                    core.encode, ((texts,) for texts in texts), out, width, progress, options
+                )
         self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start))
         if precision != "float32":
             from votive.quantization import quantize_embeddings
@@ -367,7 +253,7 @@ class Embedder:
     def _finish(self, core: _core.Embedder, report: Report) -> None:
         self.last_report = report
         if report.truncated:
-            warn_of_truncation(report, core.max_seq_length)
+            warn_of_truncation("texts", report, core.max_seq_length)
 
     def encode_query(
         self, sentences: str | Iterable[str], prompt_name: str | None = None, prompt: str | None = None, **options: Any
@@ -385,19 +271,6 @@ class Embedder:
             prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
         return self.encode(sentences, prompt_name, prompt, **options)
 
-    def _resolve(self, prompt_name: str | None, prompt: str | None) -> str:
-        """The text to put before others."""
-        if prompt is None:
-            name = self.default_prompt_name if prompt_name is None else prompt_name
-            if name is None:
-                return ""
-            if name not in self.prompts:
-                raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts)}")
-            prompt = self.prompts[name]
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt: expected a str, found {type(prompt).__name__}")
-        return prompt
-
     def profile(self, sentences: str | Iterable[str], **options: Any) -> Profile:
         """Where the time of `encode(sentences, **options)` goes, stage by stage.
 
@@ -410,14 +283,14 @@ class Embedder:
         """
         from votive.profile import finish
 
-        recorder = _core.Profile()
-        before = _recorder.set(recorder)
+        profile = _core.Profile()
+        before = recorder.set(profile)
         try:
             self.encode(sentences, **options)
         finally:
-            _recorder.reset(before)
+            recorder.reset(before)
         core = self._model
-        return finish(recorder, core.num_threads, core.dtype, core.kernels)
+        return finish(profile, core.num_threads, core.dtype, core.kernels)
 
     def tokenize(self, sentences: str | Iterable[str]) -> Any:
         """The tokens that the model sees of each text, special ones included, cut to `max_seq_length`.
@@ -444,11 +317,6 @@ class Embedder:
             `[n]` float32, as `similarity`.
         """
         return _similarity_function(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
-
-
-def _origin(core: _core.Embedder) -> str:
-    kind, detail = core.origin
-    return kind if detail is None else f"{kind} {detail}"
 
 
 def _similarity_function(name: str, pairwise: bool = False) -> Callable[[ArrayLike, ArrayLike], NDArray[np.float32]]:

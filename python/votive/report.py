@@ -9,17 +9,17 @@ from votive._warnings import outside
 
 
 class TruncationWarning(UserWarning):
-    """Texts were longer than the model takes, and their ends were dropped."""
+    """Texts, or pairs of them, were longer than the model takes, and their ends were dropped."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the last call of `encode` did.
+    """What the last call of `encode` or `predict` did.
 
     Attributes:
-        texts: how many there were.
+        texts: how many there were; pairs count as one.
         tokens: how many they had together, special ones included, after cutting.
-        truncated: the rows whose text was longer than the model takes, and was cut.
+        truncated: the rows whose text or pair was longer than the model takes, and was cut.
         seconds: from the call to its result.
     """
 
@@ -45,11 +45,11 @@ class Report:
         )
 
 
-def warn_of_truncation(report: Report, max_seq_length: int | None) -> None:
-    """Says how many texts were cut, and how to avoid and how to silence that."""
+def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) -> None:
+    """Says how many `inputs` were cut, and how to avoid and how to silence that."""
     warnings.warn(
-        f"{len(report.truncated)} of {report.texts} texts were longer than {max_seq_length} tokens and were cut (rows: "
-        "model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
+        f"{len(report.truncated)} of {report.texts} {inputs} were longer than {max_seq_length} tokens and were cut "
+        "(rows: model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
         "warnings.simplefilter('ignore', votive.TruncationWarning) silences this",
         TruncationWarning,
         stacklevel=outside(),

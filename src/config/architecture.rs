@@ -11,8 +11,8 @@ pub struct Architecture {
     pub model_type: String,
     /// The class that the weights were saved from, first: "BertModel", "BertForMaskedLM", ...
     pub architectures: Vec<String>,
-    /// Whether the weights come from a causal language model that still looks only backwards.
-    pub is_causal_lm: bool,
+    /// Whether tokens see only what is before them, in a network of a kind that looks only backwards unless it is told otherwise.
+    is_causal: bool,
     /// `None` where config.json sets no limit.
     pub max_position_embeddings: Option<usize>,
     /// The class that config.json names for the tokenizer; tokenizer_config.json has the last word.
@@ -30,7 +30,6 @@ impl Architecture {
             file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
         // An `is_causal` that is present and null counts as false in Python, and so it does here.
         let is_causal = !file.contains("is_causal") || file.boolean("is_causal")?.unwrap_or(false);
-        let is_causal_lm = is_causal && architectures.first().is_some_and(|name| name.ends_with("ForCausalLM"));
         // XLNet says "no limit" with -1.
         let mut max_position_embeddings = match file.number("max_position_embeddings")? {
             Some(-1.0) => None,
@@ -58,9 +57,24 @@ impl Architecture {
             tokenizer_class: file.text("tokenizer_class")?.map(str::to_owned),
             model_type,
             architectures,
-            is_causal_lm,
+            is_causal,
             position_offset,
         })
+    }
+
+    /// Whether the weights come from a causal language model.
+    pub fn is_causal_lm(&self) -> bool {
+        self.architectures.first().is_some_and(|name| name.ends_with("ForCausalLM"))
+    }
+
+    /// Whether they do, and it still looks only backwards.
+    pub fn looks_backwards(&self) -> bool {
+        self.is_causal && self.is_causal_lm()
+    }
+
+    /// The class that the weights were saved from, if it has a classification head.
+    pub fn classifier(&self) -> Option<&str> {
+        self.architectures.first().map(String::as_str).filter(|class| class.ends_with("ForSequenceClassification"))
     }
 
     /// The most tokens that a text may have because positions come from a learned table; `None` where they do not.
@@ -87,7 +101,7 @@ mod tests {
         let bert = read(r#"{"model_type": "bert", "architectures": ["BertModel"], "tokenizer_class": "T"}"#).unwrap();
         assert_eq!((bert.model_type.as_str(), bert.architectures[0].as_str()), ("bert", "BertModel"));
         assert_eq!(bert.tokenizer_class.as_deref(), Some("T"));
-        assert!(!bert.is_causal_lm);
+        assert!(!bert.looks_backwards());
         assert_eq!(read(r#"{"hidden_size": 3}"#).unwrap_err().to_string(), "config.json: model_type: missing");
         assert_eq!(
             read(r#"{"model_type": "bert", "max_position_embeddings": 1152921504606846976}"#).unwrap_err().to_string(),
@@ -100,14 +114,14 @@ mod tests {
         let causal = |rest: &str| {
             read(&format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{rest}}}"#))
                 .unwrap()
-                .is_causal_lm
+                .looks_backwards()
         };
         assert!(causal(""));
         assert!(causal(r#", "is_causal": true"#));
         assert!(!causal(r#", "is_causal": false"#));
         assert!(!causal(r#", "is_causal": null"#));
-        assert!(!read(r#"{"model_type": "qwen3", "architectures": ["Qwen3Model"]}"#).unwrap().is_causal_lm);
-        assert!(!read(r#"{"model_type": "qwen3"}"#).unwrap().is_causal_lm);
+        assert!(!read(r#"{"model_type": "qwen3", "architectures": ["Qwen3Model"]}"#).unwrap().looks_backwards());
+        assert!(!read(r#"{"model_type": "qwen3"}"#).unwrap().looks_backwards());
     }
 
     #[test]

@@ -16,13 +16,18 @@ pub struct DenseConfig {
     pub activation: String,
     /// Goes through a weight of its own where `in_features` and `out_features` differ.
     pub residual: bool,
+    /// Whether what it gives are scores, and not an embedding.
+    pub scores: bool,
 }
 
 impl DenseConfig {
     /// Reads config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
-        super::refuse_other_features(&file)?;
+        let scores = file.text("module_output_name")? == Some("scores");
+        if !scores {
+            super::refuse_other_features(&file)?;
+        }
         let features = |key| file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?);
         // Present and null is an error in sentence-transformers, and not the absent key's Tanh.
         let activation = match file.text("activation_function")? {
@@ -40,6 +45,7 @@ impl DenseConfig {
             bias: file.boolean("bias")?.unwrap_or(true),
             activation: activation.to_owned(),
             residual: file.boolean("use_residual")?.unwrap_or(false),
+            scores,
         })
     }
 }
@@ -63,6 +69,7 @@ mod tests {
             out_features: 4,
             bias: true,
             activation: "Tanh".into(),
+            scores: false,
             residual: false,
         };
         assert_eq!(read("").unwrap(), expected);

@@ -4,6 +4,7 @@
 //! the wrong type, or out of range, is an [`Error::Model`](crate::Error::Model) that names file and key.
 
 mod architecture;
+mod cross_encoder;
 mod dense;
 mod json;
 mod modules;
@@ -12,18 +13,21 @@ mod sentence_transformers;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
+mod tokenizer_class;
 mod transformer;
 
 use crate::Result;
 
 pub use architecture::Architecture;
+pub use cross_encoder::{CrossEncoderConfig, Scoring};
 pub use dense::DenseConfig;
 pub use json::Object;
-pub use modules::{Module, WordWeightsConfig};
+pub use modules::{LogitScoreConfig, Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
-pub use tokenizer::{BertTokenizer, TokenizerConfig, TruncationSide};
-pub use transformer::TransformerConfig;
+pub use tokenizer::{TokenizerConfig, TruncationSide};
+pub use tokenizer_class::{Splitting, Template, TokenizerClass};
+pub use transformer::{Task, TransformerConfig};
 
 /// Beyond any module's width.
 const MOST_FEATURES: usize = 1 << 20;

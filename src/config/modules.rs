@@ -4,8 +4,8 @@ use crate::config::{DenseConfig, Object, PoolingConfig};
 use crate::hub::{ModelFolder, inside};
 use crate::{Error, Result};
 
-const FILE: &str = "modules.json";
-const SUPPORTED: &str = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout and WordWeights";
+pub(super) const FILE: &str = "modules.json";
+const SUPPORTED: &str = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights and LogitScore";
 
 /// One of the modules that follow the Transformer, with its configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,28 @@ pub enum Module {
     Normalize,
     /// Does nothing outside training.
     Dropout,
+    LogitScore(LogitScoreConfig),
 }
+
+/// Of the logits of the token that follows a text, those that make its score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogitScoreConfig {
+    pub true_token_id: u32,
+    /// What is subtracted.
+    pub false_token_id: Option<u32>,
+}
+
+impl LogitScoreConfig {
+    fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
+        let file = Object::require(folder, &inside(path, "config.json"))?;
+        let id = |key| Ok::<_, Error>(file.integer(key, 0..=MOST_TOKENS)?.map(|id| id as u32));
+        let true_token_id = file.required("true_token_id", id("true_token_id")?)?;
+        Ok(Self { true_token_id, false_token_id: id("false_token_id")? })
+    }
+}
+
+/// Beyond any vocabulary.
+const MOST_TOKENS: usize = 1 << 24;
 
 /// modules.json of `folder`: the Transformer's subfolder, and the modules after it; `None` if there is no such file.
 pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>> {
@@ -45,6 +66,7 @@ pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>
             "WordWeights" => modules.push(Module::WordWeights(WordWeightsConfig::read(folder, &path)?)),
             "Normalize" => modules.push(normalize(folder, &path)?),
             "Dropout" => modules.push(Module::Dropout),
+            "LogitScore" => modules.push(Module::LogitScore(LogitScoreConfig::read(folder, &path)?)),
             _ => return Err(entry.error("type", format!("\"{class}\" is not supported; {SUPPORTED} are"))),
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::Result;
 use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules};
 use crate::hub::ModelFolder;
+use crate::{Error, Result};
 
-const FILE: &str = "config_sentence_transformers.json";
+pub(super) const FILE: &str = "config_sentence_transformers.json";
 
 /// How two embeddings are compared.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -49,18 +49,27 @@ pub struct SentenceTransformersConfig {
 impl SentenceTransformersConfig {
     /// Reads a folder that sentence-transformers wrote, or that only holds a network and its tokenizer.
     ///
-    /// The latter, and a folder of one of the other classes of sentence-transformers (a CrossEncoder, say), gives the
+    /// The latter, and a folder of one of the other classes of sentence-transformers (a SparseEncoder, say), gives the
     /// Transformer and mean pooling, or the last token of a causal language model. Nothing is taken over then from the
-    /// files that describe modules and prompts: they belong to another model.
+    /// files that describe modules and prompts: they belong to another model. A CrossEncoder is refused: what its network
+    /// gives alone means nothing.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let file = Object::read(folder, FILE)?.unwrap_or_else(Object::empty);
+        if file.text("model_type")? == Some("CrossEncoder") {
+            return Err(file.error("model_type", "the model is a cross-encoder; use Reranker"));
+        }
         let ours = matches!(file.text("model_type")?, None | Some("SentenceTransformer"));
         let listed = if ours { modules::read(folder)? } else { None };
         let (transformer, modules, file) = match listed {
             Some((path, modules)) => (TransformerConfig::read(folder, &path)?, modules, file),
             None => {
                 let transformer = TransformerConfig::without_file(folder, "")?;
-                let causal = transformer.architecture.is_causal_lm;
+                if let Some(class) = transformer.architecture.classifier() {
+                    let message =
+                        format!("architectures: {class} is a cross-encoder or another classifier; use Reranker");
+                    return Err(Error::model("config.json", message));
+                }
+                let causal = transformer.architecture.looks_backwards();
                 let mode = if causal { PoolingMode::LastToken } else { PoolingMode::Mean };
                 (transformer, vec![Module::Pooling(PoolingConfig::of_mode(mode))], Object::empty())
             }
@@ -68,7 +77,7 @@ impl SentenceTransformersConfig {
         Ok(Self {
             transformer,
             modules,
-            prompts: prompts(&file)?,
+            prompts: query_and_document(prompts(&file)?),
             default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
             // A name of another class ("maxsim") does not count.
             similarity: file.text("similarity_fn_name")?.and_then(SimilarityFunction::named).unwrap_or_default(),
@@ -77,8 +86,9 @@ impl SentenceTransformersConfig {
     }
 }
 
-fn prompts(file: &Object) -> Result<BTreeMap<String, String>> {
-    let mut prompts = BTreeMap::from(["query", "document"].map(|name| (name.to_owned(), String::new())));
+/// The prompts in a class's own file, by name.
+pub(super) fn prompts(file: &Object) -> Result<BTreeMap<String, String>> {
+    let mut prompts = BTreeMap::new();
     if let Some(saved) = file.object("prompts")? {
         for name in saved.keys() {
             prompts.insert(name.to_owned(), saved.text(name)?.unwrap_or_default().to_owned());
@@ -87,10 +97,16 @@ fn prompts(file: &Object) -> Result<BTreeMap<String, String>> {
     Ok(prompts)
 }
 
+fn query_and_document(mut prompts: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for name in ["query", "document"] {
+        prompts.entry(name.to_owned()).or_default();
+    }
+    prompts
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Error;
     use crate::config::testing::folder;
 
     const BERT: (&str, &str) = ("config.json", r#"{"model_type": "bert", "architectures": ["BertModel"]}"#);
@@ -159,8 +175,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cross_encoder_is_refused() {
+        let saved = read(&[BERT, MODULES, (FILE, r#"{"model_type": "CrossEncoder"}"#)]).unwrap_err().to_string();
+        assert!(saved.starts_with("config_sentence_transformers.json: model_type: "), "{saved}");
+        let plain = r#"{"model_type": "bert", "architectures": ["BertForSequenceClassification"]}"#;
+        let plain = read(&[("config.json", plain)]).unwrap_err().to_string();
+        assert!(plain.contains("BertForSequenceClassification") && plain.contains("Reranker"), "{plain}");
+    }
+
+    #[test]
     fn a_model_of_another_class_is_converted() {
-        let saved = r#"{"model_type": "CrossEncoder", "prompts": {"query": "q: "}, "similarity_fn_name": "dot"}"#;
+        let saved = r#"{"model_type": "SparseEncoder", "prompts": {"query": "q: "}, "similarity_fn_name": "dot"}"#;
         let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
         assert_eq!(config, read(&[BERT]).unwrap());
         assert_eq!(config.modules, pooling(PoolingMode::Mean));

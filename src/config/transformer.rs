@@ -16,8 +16,29 @@ const FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
+/// What a Transformer gives for a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Hidden states.
+    FeatureExtraction,
+    /// The scores of a classification head.
+    SequenceClassification,
+    /// Logits of the next token.
+    TextGeneration,
+}
+
+impl Task {
+    /// Name, what it gives and what of the network's output that is, as the module's file calls them.
+    const NAMES: [(Self, &'static str, &'static str, &'static str); 3] = [
+        (Self::FeatureExtraction, "feature-extraction", "token_embeddings", "last_hidden_state"),
+        (Self::SequenceClassification, "sequence-classification", "scores", "logits"),
+        (Self::TextGeneration, "text-generation", "causal_logits", "logits"),
+    ];
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformerConfig {
+    pub task: Task,
     /// The subfolder with config.json, tokenizer and weights; "" for the model's own.
     pub path: String,
     pub architecture: Architecture,
@@ -46,7 +67,8 @@ impl TransformerConfig {
     }
 
     fn of_file(folder: &ModelFolder, path: &str, file: &Object) -> Result<Self> {
-        refuse_unsupported(file)?;
+        let task = task(file)?;
+        refuse_unsupported(file, task)?;
         let arguments = renamed(file, "processor_kwargs", "tokenizer_args")?.unwrap_or_else(Object::empty);
         let architecture = Architecture::read(folder, path)?;
         let tokenizer = TokenizerConfig::read(folder, path, &architecture, &arguments)?;
@@ -55,6 +77,7 @@ impl TransformerConfig {
             length => length,
         };
         Ok(Self {
+            task,
             path: path.to_owned(),
             max_seq_length: max_seq_length(explicit, &tokenizer, &architecture),
             do_lower_case: file.boolean("do_lower_case")?.unwrap_or(false),
@@ -80,24 +103,32 @@ fn renamed(file: &Object, key: &str, old: &str) -> Result<Option<Object>> {
     file.object(if file.contains(old) { old } else { key })
 }
 
+fn task(file: &Object) -> Result<Task> {
+    let Some(task) = file.text("transformer_task")? else { return Ok(Task::FeatureExtraction) };
+    Task::NAMES.iter().find(|known| known.1 == task).map(|known| known.0).ok_or_else(|| {
+        let names = Task::NAMES.map(|known| known.1).join(", ");
+        file.error("transformer_task", format!("\"{task}\" is not supported; {names} are"))
+    })
+}
+
 /// What would change the vectors if it were ignored.
-fn refuse_unsupported(file: &Object) -> Result<()> {
-    if let Some(task) = file.text("transformer_task")?.filter(|&task| task != "feature-extraction") {
-        return Err(file.error("transformer_task", format!("\"{task}\" is not supported; \"feature-extraction\" is")));
-    }
-    if let Some(output) = file.text("module_output_name")?.filter(|&output| output != "token_embeddings") {
-        let message = format!("\"{output}\" is not supported; \"token_embeddings\" is");
-        return Err(file.error("module_output_name", message));
+fn refuse_unsupported(file: &Object, task: Task) -> Result<()> {
+    let (_, _, gives, takes) = Task::NAMES[task as usize];
+    if let Some(output) = file.text("module_output_name")?.filter(|&output| output != gives) {
+        return Err(file.error("module_output_name", format!("\"{output}\" is not supported; \"{gives}\" is")));
     }
     if let Some(modalities) = file.object("modality_config")? {
-        if modalities.contains("message") {
+        // A chat template is that of the published model: votive has it built in.
+        if modalities.contains("message") && task != Task::TextGeneration {
             return Err(modalities.error("message", "chat templates are not supported"));
         }
-        let text = modalities.required("text", modalities.object("text")?)?;
-        for (key, supported) in [("method", "forward"), ("method_output_name", "last_hidden_state")] {
-            let value = text.required(key, text.text(key)?)?;
-            if value != supported {
-                return Err(text.error(key, format!("\"{value}\" is not supported; \"{supported}\" is")));
+        if task != Task::TextGeneration || modalities.contains("text") {
+            let text = modalities.required("text", modalities.object("text")?)?;
+            for (key, supported) in [("method", "forward"), ("method_output_name", takes)] {
+                let value = text.required(key, text.text(key)?)?;
+                if value != supported {
+                    return Err(text.error(key, format!("\"{value}\" is not supported; \"{supported}\" is")));
+                }
             }
         }
     }
@@ -205,7 +236,7 @@ mod tests {
             (r#"{"do_lower_case": 1}"#, "do_lower_case: expected true or false, found 1"),
             (
                 r#"{"transformer_task": "fill-mask"}"#,
-                "transformer_task: \"fill-mask\" is not supported; \"feature-extraction\" is",
+                "transformer_task: \"fill-mask\" is not supported; feature-extraction, sequence-classification, text-generation are",
             ),
             (
                 r#"{"module_output_name": "scores"}"#,

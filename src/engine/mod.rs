@@ -1,7 +1,15 @@
 //! Models at work: the objects that Python sees, and the threads that they share.
 
+mod beginnings;
 mod embedder;
+mod finish;
+mod network;
 mod pool;
+mod repeats;
+mod reranker;
+mod window;
 
-pub use embedder::{Embedder, LoadOptions, Report, Request, TokenEmbeddings};
+pub use embedder::{Embedder, TokenEmbeddings};
+pub use network::{LoadOptions, Network, Report, Request};
 pub use pool::available as available_threads;
+pub use reranker::Reranker;

@@ -10,7 +10,7 @@ use crate::models::post_norm::{
 use crate::models::registry::{Family, Source, headless};
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family = Family { model_types: &["bert"], load, head };
+pub(super) const FAMILY: Family = Family { model_types: &["bert"], load, head, logit_head: None };
 
 fn place<'a>(source: &Source<'a>) -> Loader<'a> {
     source.at.at_first_with(&["bert"], "embeddings.word_embeddings.weight")

@@ -9,7 +9,7 @@ use crate::models::post_norm::{BERT_KEYS, Keys, Names, Parts, Positions, PostNor
 use crate::models::registry::{Family, Source, headless};
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family = Family { model_types: &["distilbert"], load, head };
+pub(super) const FAMILY: Family = Family { model_types: &["distilbert"], load, head, logit_head: None };
 
 /// The sizes of DistilBERT-base.
 const KEYS: Keys = Keys {

@@ -11,7 +11,7 @@ use crate::models::post_norm::{
 use crate::models::registry::{Family, Source};
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family = Family { model_types: &["electra"], load, head };
+pub(super) const FAMILY: Family = Family { model_types: &["electra"], load, head, logit_head: None };
 
 /// The sizes of ELECTRA-small.
 const KEYS: Keys = Keys {

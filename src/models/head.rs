@@ -22,6 +22,8 @@ pub(super) enum HeadPooling {
     First,
     /// That of its last token.
     Last,
+    /// That of the last token that is not this one.
+    LastOtherThan(u32),
     /// The mean of all.
     Mean,
 }
@@ -29,6 +31,8 @@ pub(super) enum HeadPooling {
 enum Layer {
     Linear(Linear),
     Norm(Norm),
+    /// The first column less the second.
+    Difference,
 }
 
 impl Head {
@@ -57,6 +61,13 @@ impl Head {
         Ok(self.with(Layer::Linear(linear)))
     }
 
+    /// Then the products with one row, or that with the first less that with the second, of places with a `weight [1, k]` each.
+    pub(super) fn logits(self, rows: &[Loader], k: usize) -> Result<Self> {
+        let precise: Vec<_> = rows.iter().map(Loader::precise).collect();
+        let products = self.with(Layer::Linear(Linear::load(Stage::Pool, &precise, 1, k, false)?));
+        Ok(if rows.len() == 2 { products.with(Layer::Difference) } else { products })
+    }
+
     /// Then a normalization.
     pub(super) fn norm(self, norm: Norm) -> Self {
         self.with(Layer::Norm(norm))
@@ -72,6 +83,7 @@ impl Head {
         match self.pooling {
             HeadPooling::First => Wanted::First,
             HeadPooling::Last => Wanted::Last,
+            HeadPooling::LastOtherThan(token) => Wanted::LastOtherThan(token),
             HeadPooling::Mean => Wanted::All,
         }
     }
@@ -79,7 +91,7 @@ impl Head {
     /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them above 0.
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {
-            HeadPooling::First | HeadPooling::Last => hidden.clone(),
+            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) => hidden.clone(),
             HeadPooling::Mean => {
                 let mean = |text: &[u32]| {
                     let (start, end) = (text[0] as usize, text[1] as usize);
@@ -92,6 +104,7 @@ impl Head {
             x = match layer {
                 Layer::Linear(linear) => linear.forward(&x)?,
                 Layer::Norm(norm) => norm.forward(&x)?,
+                Layer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
             };
         }
         Ok(x)

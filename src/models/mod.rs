@@ -7,6 +7,7 @@ mod head;
 mod modernbert;
 mod mpnet;
 mod post_norm;
+mod qwen;
 mod registry;
 mod roberta;
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod testing;
 use candle_core::Tensor;
 
 pub use head::Head;
-pub use registry::{Source, load, load_head};
+pub use registry::{Source, load, load_head, load_logit_head};
 
 use crate::Result;
 use crate::text::{PackedBatch, Wanted};
@@ -31,4 +32,33 @@ pub trait Encoder: Send + Sync {
     /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each text.
     /// `pulse` is called between layers; its error ends the pass.
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor>;
+
+    /// The same network, where its tokens see only what comes before them.
+    fn decoder(&self) -> Option<&dyn Decoder> {
+        None
+    }
+}
+
+/// A network whose tokens see only what comes before them: texts that begin alike can share what is computed of the beginning.
+pub trait Decoder: Send + Sync {
+    /// What the tokens after `prefix`, a single text, see of it.
+    fn remember(&self, prefix: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Past>;
+
+    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
+    /// its positions from 0.
+    fn resume(
+        &self,
+        past: &Past,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        pulse: &dyn Fn() -> Result<()>,
+    ) -> Result<Tensor>;
+}
+
+/// The beginning of texts.
+#[derive(Default)]
+pub struct Past {
+    tokens: usize,
+    /// For each layer, its keys and values as attention takes them, `[tokens, 2 * kv_heads * head_dim]`.
+    layers: Vec<Tensor>,
 }

@@ -16,7 +16,7 @@ use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope,
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 
-pub(super) const FAMILY: Family = Family { model_types: &["modernbert"], load, head };
+pub(super) const FAMILY: Family = Family { model_types: &["modernbert"], load, head, logit_head: None };
 
 /// Which tokens a layer sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

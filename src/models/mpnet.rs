@@ -11,7 +11,7 @@ use crate::models::post_norm::{BERT_KEYS, Keys, Names, Parts, Positions, PostNor
 use crate::models::registry::{Family, Source};
 use crate::nn::{Loader, PositionBias};
 
-pub(super) const FAMILY: Family = Family { model_types: &["mpnet"], load, head };
+pub(super) const FAMILY: Family = Family { model_types: &["mpnet"], load, head, logit_head: None };
 
 /// The sizes of MPNet-base.
 const KEYS: Keys = Keys { vocab: ("vocab_size", 30_527), ..BERT_KEYS };

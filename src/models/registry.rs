@@ -3,7 +3,7 @@
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
-use crate::models::{Encoder, Head, bert, distilbert, electra, modernbert, mpnet, roberta};
+use crate::models::{Encoder, Head, bert, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
 use crate::{Error, Result};
 
@@ -13,6 +13,9 @@ pub struct Source<'a> {
     pub at: Loader<'a>,
 }
 
+/// Loads a head of one token's logit, or of the difference of two tokens'.
+pub(super) type LogitHead = fn(&Source, &[u32]) -> Result<Head>;
+
 /// The models that one file reads.
 pub(super) struct Family {
     /// As config.json names them.
@@ -20,11 +23,20 @@ pub(super) struct Family {
     pub(super) load: fn(&Source) -> Result<Box<dyn Encoder>>,
     /// The head of a classifier with so many labels; an error where the checkpoint has none.
     pub(super) head: fn(&Source, usize) -> Result<Head>,
+    /// The head of a language model, where it is one, that gives the logit of one token, or the first less the second.
+    pub(super) logit_head: Option<LogitHead>,
 }
 
 /// Every family: one line each.
-const FAMILIES: &[Family] =
-    &[bert::FAMILY, roberta::FAMILY, distilbert::FAMILY, electra::FAMILY, mpnet::FAMILY, modernbert::FAMILY];
+const FAMILIES: &[Family] = &[
+    bert::FAMILY,
+    roberta::FAMILY,
+    distilbert::FAMILY,
+    electra::FAMILY,
+    mpnet::FAMILY,
+    modernbert::FAMILY,
+    qwen::FAMILY,
+];
 
 /// Every `model_type` that is supported.
 fn model_types() -> impl Iterator<Item = &'static str> {
@@ -63,6 +75,18 @@ pub fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 /// Loads what makes `labels` scores of the network's hidden states.
 pub fn load_head(source: &Source, labels: usize) -> Result<Head> {
     (source.family()?.head)(source, labels)
+}
+
+/// Loads what makes one score of the last hidden state of a language model: the logit of the token `true_id`, less that of
+/// `false_id` if there is one. The rest of the output matrix is not read.
+pub fn load_logit_head(source: &Source, true_id: u32, false_id: Option<u32>) -> Result<Head> {
+    let family = source.family()?;
+    let Some(logit_head) = family.logit_head else {
+        let message = format!("a {} has no language-model head", family.model_types[0]);
+        return Err(source.config.error("model_type", message));
+    };
+    let tokens: Vec<u32> = std::iter::once(true_id).chain(false_id).collect();
+    logit_head(source, &tokens)
 }
 
 /// That the checkpoint has no classifier.

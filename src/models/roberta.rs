@@ -11,7 +11,8 @@ use crate::models::post_norm::{
 use crate::models::registry::{Family, Source};
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family = Family { model_types: &["roberta", "xlm-roberta", "camembert"], load, head };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["roberta", "xlm-roberta", "camembert"], load, head, logit_head: None };
 
 fn sizes(source: &Source) -> Result<Sizes> {
     let vocab = if source.config.text("model_type")? == Some("roberta") { 50_265 } else { 30_522 };

@@ -62,7 +62,7 @@ impl Attention {
         let pairs: usize = offsets.windows(2).map(|text| pairs((text[1] - text[0]) as usize)).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let arithmetic = match self.kernels {
-            Some((_, Dtype::Int8)) if self.bias.is_none() => Arithmetic::Int8,
+            Some((_, Dtype::Int8)) => Arithmetic::Int8,
             _ => Arithmetic::Float32,
         };
         Work::multiply_adds(

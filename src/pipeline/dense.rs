@@ -111,7 +111,7 @@ mod tests {
 
     fn config(activation: &str, out_features: usize) -> DenseConfig {
         let (path, activation) = ("2_Dense".to_owned(), activation.to_owned());
-        DenseConfig { path, in_features: 2, out_features, bias: false, activation, residual: false }
+        DenseConfig { path, in_features: 2, out_features, bias: false, activation, residual: false, scores: false }
     }
 
     fn load(config: &DenseConfig, tensors: &[Named<'_>]) -> Result<Dense> {

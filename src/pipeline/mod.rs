@@ -9,8 +9,9 @@ mod pooling;
 mod quantize;
 mod word_weights;
 
-use crate::config::Module;
+use crate::config::{Module, PoolingMode};
 use crate::hub::ModelFolder;
+use crate::text::Wanted;
 use crate::{Error, Result};
 
 use dense::Dense;
@@ -86,6 +87,7 @@ impl Pipeline {
                     Stage::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)
                 }
                 (Module::Normalize, _) => Stage::Normalize { width: dimension },
+                (Module::LogitScore(_), _) => return Err(misplaced("a LogitScore after Pooling")),
             };
             stages.push(stage);
         }
@@ -102,6 +104,15 @@ impl Pipeline {
     /// Whether the prompt's tokens must be counted, because they are not pooled.
     pub fn excludes_prompt(&self) -> bool {
         !self.pooling.include_prompt()
+    }
+
+    /// Of which tokens of each text hidden states are needed, where no prompt is left out.
+    pub fn wanted(&self) -> Wanted {
+        match (&self.word_weights, self.pooling.modes()) {
+            (None, [PoolingMode::Cls]) => Wanted::First,
+            (None, [PoolingMode::LastToken]) => Wanted::Last,
+            _ => Wanted::All,
+        }
     }
 
     /// Multiplies the hidden states `[tokens, hidden]` of tokens `ids` by the weights of a WordWeights module. Pooling

@@ -25,6 +25,10 @@ impl Pooling {
         self.modes.len() * self.hidden
     }
 
+    pub(super) fn modes(&self) -> &[PoolingMode] {
+        &self.modes
+    }
+
     pub(super) fn include_prompt(&self) -> bool {
         self.include_prompt
     }

@@ -22,7 +22,15 @@ fn word_weights() -> Module {
 
 fn dense(in_features: usize) -> Module {
     let (path, activation) = ("2_Dense".to_owned(), "Tanh".to_owned());
-    Module::Dense(DenseConfig { path, in_features, out_features: 3, bias: true, activation, residual: false })
+    Module::Dense(DenseConfig {
+        path,
+        in_features,
+        out_features: 3,
+        bias: true,
+        activation,
+        residual: false,
+        scores: false,
+    })
 }
 
 fn layer_norm() -> Module {

@@ -2,9 +2,12 @@
 
 mod embedder;
 mod error;
+mod model;
 mod numpy;
 mod profile;
 mod quantize;
+mod reranker;
+mod rows;
 mod text;
 mod watch;
 
@@ -20,9 +23,13 @@ mod _core {
     #[pymodule_export]
     use super::error::{DeviceError, ModelError, VotiveError};
     #[pymodule_export]
+    use super::model::Model;
+    #[pymodule_export]
     use super::profile::{Peaks, Profile, cpu};
     #[pymodule_export]
     use super::quantize::quantize;
+    #[pymodule_export]
+    use super::reranker::Reranker;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -5,17 +5,52 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-/// The strings of `texts`, which keep their objects alive and so outlast the lock; `start` is the position of the first for messages.
-pub(super) fn borrow(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Vec<PyBackedStr>> {
+use crate::text::Input;
+
+/// Strings that keep their objects alive and so outlast the interpreter's lock.
+pub(super) struct Lent {
+    first: Vec<PyBackedStr>,
+    /// As many, or none where each text stands for itself.
+    second: Option<Vec<PyBackedStr>>,
+}
+
+impl Lent {
+    /// `start` is the position of the first for messages.
+    pub(super) fn texts(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
+        let first = borrow(texts, &|i| format!("sentences[{}]", start + i))?;
+        Ok(Self { first, second: None })
+    }
+
+    /// Pairs of a text of each list, which must be of one length.
+    pub(super) fn pairs(first: &Bound<'_, PyList>, second: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
+        let name = |part: usize| move |i: usize| format!("inputs[{}][{part}]", start + i);
+        let (first, second) = (borrow(first, &name(0))?, borrow(second, &name(1))?);
+        if first.len() != second.len() {
+            let message = format!("inputs: {} first texts and {} second ones", first.len(), second.len());
+            return Err(PyValueError::new_err(message));
+        }
+        Ok(Self { first, second: Some(second) })
+    }
+
+    pub(super) fn inputs(&self) -> Vec<Input<'_>> {
+        match &self.second {
+            None => self.first.iter().map(|text| Input::Text(text)).collect(),
+            Some(second) => self.first.iter().zip(second).map(|(a, b)| Input::Pair(a, b)).collect(),
+        }
+    }
+}
+
+/// `name` is what messages call the text at a position.
+fn borrow(texts: &Bound<'_, PyList>, name: &dyn Fn(usize) -> String) -> PyResult<Vec<PyBackedStr>> {
     let borrow_one = |(i, text): (usize, Bound<'_, PyAny>)| {
         let text = text.cast_into::<PyString>().map_err(|error| {
             let kind = error.into_inner().get_type().name().map_or("?".to_owned(), |name| name.to_string());
-            PyTypeError::new_err(format!("sentences[{}]: expected a str, found {kind}", start + i))
+            PyTypeError::new_err(format!("{}: expected a str, found {kind}", name(i)))
         })?;
         PyBackedStr::try_from(text).map_err(|_| {
             let message =
                 "holds a lone surrogate, which is no text; text.encode('utf-8', 'replace').decode() replaces it";
-            PyValueError::new_err(format!("sentences[{}]: {message}", start + i))
+            PyValueError::new_err(format!("{}: {message}", name(i)))
         })
     };
     texts.iter().enumerate().map(borrow_one).collect()

@@ -21,11 +21,18 @@ pub enum Wanted {
     All,
     First,
     Last,
+    /// The last one that is not this token; where all are, the first.
+    LastOtherThan(u32),
 }
 
 impl PackedBatch {
     pub fn new<'a>(texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
-        let tokens = texts.clone().map(Tokens::len).sum();
+        Self::without(0, texts)
+    }
+
+    /// The texts without their first tokens, as many as are `left_out` of each.
+    pub fn without<'a>(left_out: usize, texts: impl Iterator<Item = &'a Tokens> + Clone) -> Self {
+        let tokens = texts.clone().map(|text| text.len() - left_out).sum();
         let mut batch = Self {
             ids: Vec::with_capacity(tokens),
             positions: Vec::with_capacity(tokens),
@@ -33,10 +40,10 @@ impl PackedBatch {
             offsets: vec![0],
         };
         for text in texts {
-            batch.ids.extend(&text.ids);
-            batch.positions.extend(0..text.len() as u32);
+            batch.ids.extend(&text.ids[left_out..]);
+            batch.positions.extend(0..(text.len() - left_out) as u32);
             match &text.type_ids {
-                Some(type_ids) => batch.type_ids.extend(type_ids),
+                Some(type_ids) => batch.type_ids.extend(&type_ids[left_out..]),
                 None => batch.type_ids.resize(batch.ids.len(), 0),
             }
             batch.offsets.push(batch.ids.len() as u32);
@@ -54,6 +61,10 @@ impl PackedBatch {
             Wanted::All => None,
             Wanted::First => Some(self.offsets[..self.offsets.len() - 1].to_vec()),
             Wanted::Last => Some(self.offsets[1..].iter().map(|end| end - 1).collect()),
+            Wanted::LastOtherThan(token) => {
+                let other = |text: &[u32]| (text[0]..text[1]).rev().find(|&row| self.ids[row as usize] != token);
+                Some(self.offsets.windows(2).map(|text| other(text).unwrap_or(text[0])).collect())
+            }
         }
     }
 }
@@ -75,13 +86,17 @@ mod tests {
         assert_eq!(batch.positions, [0, 1, 0, 1, 2]);
         assert_eq!(batch.type_ids, [0, 0, 0, 1, 1]);
         assert_eq!(batch.offsets, [0, 2, 2, 5]);
+        let batch = PackedBatch::without(2, [&texts[0], &texts[2]].into_iter());
+        assert_eq!((batch.ids, batch.positions, batch.type_ids), (vec![9], vec![0], vec![1]));
+        assert_eq!(batch.offsets, [0, 0, 1]);
     }
 
     #[test]
     fn one_token_of_each_text() {
-        let batch = PackedBatch { offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
+        let batch = PackedBatch { ids: vec![5, 9, 9, 9, 4, 9, 9], offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
         assert_eq!(batch.rows(Wanted::All), None);
         assert_eq!(batch.rows(Wanted::First), Some(vec![0, 2, 3]));
         assert_eq!(batch.rows(Wanted::Last), Some(vec![1, 2, 6]));
+        assert_eq!(batch.rows(Wanted::LastOtherThan(9)), Some(vec![0, 2, 4]));
     }
 }

@@ -2,8 +2,11 @@
 
 mod batch;
 mod plan;
+mod template;
 mod tokenizer;
+mod tokenizer_class;
 
 pub use batch::{PackedBatch, Wanted};
 pub use plan::{Limits, cost, plan};
-pub use tokenizer::{Tokenizer, Tokens};
+pub use template::Template;
+pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};

@@ -3,23 +3,48 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokenizers::models::ModelWrapper;
-use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{Encoding, PostProcessor, TruncationDirection};
+use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
+use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
-use crate::config::{BertTokenizer, TransformerConfig, TruncationSide};
+use crate::config::{TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
+use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
 
-/// The tokens of one text.
+/// What a model makes one row of numbers of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input<'a> {
+    Text(&'a str),
+    /// A query and a document, say.
+    Pair(&'a str, &'a str),
+}
+
+/// What the inputs of a model are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    Text,
+    Pair,
+    /// A pair that a [`Template`](crate::text::Template) makes one text of.
+    Question,
+}
+
+impl Input<'_> {
+    /// Of all of it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pair(first, second) => first.len() + second.len(),
+        }
+    }
+}
+
+/// The tokens of one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokens {
     pub ids: Vec<u32>,
     /// None where all are 0.
     pub type_ids: Option<Vec<u32>>,
-    /// Whether the text was longer than the model takes.
+    /// Whether the input was longer than the model takes.
     pub truncated: bool,
 }
 
@@ -38,10 +63,12 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The file, relative to the model's folder.
     file: String,
-    /// The most tokens of a text, special ones included; `usize::MAX` for no limit.
+    /// The most tokens of an input, special ones included; `usize::MAX` for no limit.
     max_length: AtomicUsize,
-    /// Special tokens that a text gets.
-    special: usize,
+    /// What `max_length` must have room for.
+    kind: InputKind,
+    /// Special tokens that a text gets, and a pair.
+    special: [usize; 2],
     direction: TruncationDirection,
     /// Whether the network is told the tokens' types.
     type_ids: bool,
@@ -49,7 +76,7 @@ pub struct Tokenizer {
 
 impl Tokenizer {
     /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
-    pub fn load(folder: &ModelFolder, config: &TransformerConfig) -> Result<Self> {
+    pub fn load(folder: &ModelFolder, config: &TransformerConfig, kind: InputKind) -> Result<Self> {
         let file = inside(&config.path, "tokenizer.json");
         let path = folder.file(&file)?.ok_or_else(|| {
             let path = folder.root().join(&file).display().to_string();
@@ -63,8 +90,8 @@ impl Tokenizer {
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
         let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
-        if let Some(bert) = &config.tokenizer.bert {
-            guarded(&file, || rebuild_as_bert(&mut inner, bert))?;
+        if let Some(class) = &config.tokenizer.class {
+            guarded(&file, || rebuild(&mut inner, class))?;
         }
         if config.do_lower_case {
             guarded(&file, || lowercase_first(&mut inner))?;
@@ -76,12 +103,13 @@ impl Tokenizer {
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
         guarded(&file, || inner.with_truncation(None).map(drop))?;
-        let special =
-            guarded(&file, || Ok(inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false))))?;
+        let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
+        let special = guarded(&file, || Ok([added(false), added(true)]))?;
         let tokenizer = Self {
             inner,
             file,
             max_length: AtomicUsize::new(usize::MAX),
+            kind,
             special,
             direction,
             type_ids: config.tokenizer.token_type_ids,
@@ -99,10 +127,15 @@ impl Tokenizer {
         Some(self.max_length.load(Ordering::Relaxed)).filter(|&length| length < usize::MAX)
     }
 
-    /// Cuts texts to `max_length` tokens, special ones included, from now on.
+    /// Cuts inputs to `max_length` tokens, special ones included, from now on.
     pub fn set_max_length(&self, max_length: usize) -> Result<()> {
-        if max_length <= self.special {
-            let message = format!("{max_length} leaves no room for text beside the {} special tokens", self.special);
+        let special = match self.kind {
+            InputKind::Text => self.special[0],
+            InputKind::Pair => self.special[1],
+            InputKind::Question => 0,
+        };
+        if max_length <= special {
+            let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
         }
         self.max_length.store(max_length, Ordering::Relaxed);
@@ -118,9 +151,12 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `text`, special ones included.
-    pub fn tokenize(&self, text: &str) -> Result<Tokens> {
-        let (encoding, truncated) = self.encode(text)?;
+    /// The tokens of `input`, special ones included.
+    pub fn tokenize(&self, input: Input) -> Result<Tokens> {
+        let (encoding, truncated) = match input {
+            Input::Text(text) => self.encode(text, None)?,
+            Input::Pair(first, second) => self.encode(first, Some(second))?,
+        };
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -129,32 +165,72 @@ impl Tokenizer {
         })
     }
 
-    /// What the model sees of `text`, and whether that is not all of it.
-    fn encode(&self, text: &str) -> Result<(Encoding, bool)> {
+    /// What the model sees of a text or a pair, and whether that is not all of it. Of a pair, the longer text loses tokens first.
+    fn encode(&self, first: &str, second: Option<&str>) -> Result<(Encoding, bool)> {
+        let max_length = self.max_length.load(Ordering::Relaxed);
+        let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
+        // Which of two long texts is the longer one decides where an odd token goes.
+        let both_long = second.is_some_and(|second| beginning(first, room).and(beginning(second, room)).is_some());
+        let enough = if both_long { usize::MAX } else { room };
+        let first = self.pieces(first, enough)?;
+        let mut second = second.map(|text| self.pieces(text, enough)).transpose()?;
+        if let Some(second) = &mut second {
+            second.set_type_ids(vec![1; second.len()]);
+        }
+        let truncated = first.len() + second.as_ref().map_or(0, Encoding::len) > room;
+        let (mut first, mut second) = match truncated {
+            false => (first, second),
+            true => {
+                let cut =
+                    TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
+                guarded(&self.file, || truncate_encodings(first, second, &cut))?
+            }
+        };
+        // Else special tokens would be added to everything that was cut off, too.
+        drop(first.take_overflowing());
+        drop(second.as_mut().map(Encoding::take_overflowing));
+        let encoding = guarded(&self.file, || self.inner.post_process(first, second, true))?;
+        Ok((encoding, truncated))
+    }
+
+    /// The tokens of a text without special ones: all of them, or more than there is room for.
+    fn pieces(&self, text: &str, room: usize) -> Result<Encoding> {
         let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
-        let room = self.max_length.load(Ordering::Relaxed) - self.special;
         let beginning = match self.direction {
             TruncationDirection::Right => beginning(text, room),
             TruncationDirection::Left => None,
         };
-        let mut encoding = match beginning.map(pieces).transpose()? {
-            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => encoding,
-            _ => pieces(text)?,
-        };
-        let truncated = encoding.len() > room;
-        if truncated {
-            // As the library would do it, which then adds special tokens to everything that was cut off, too.
-            encoding.truncate(room, 0, self.direction);
-            drop(encoding.take_overflowing());
+        match beginning.map(pieces).transpose()? {
+            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => Ok(encoding),
+            _ => pieces(text),
         }
-        let encoding = guarded(&self.file, || self.inner.post_process(encoding, None, true))?;
-        Ok((encoding, truncated))
+    }
+
+    /// The ids of a text without special ones, cut to `room`, and whether they were cut.
+    pub(super) fn pieces_within(&self, text: &str, room: usize) -> Result<(Vec<u32>, bool)> {
+        let encoding = self.pieces(text, room)?;
+        let ids = encoding.get_ids();
+        let kept = match self.direction {
+            TruncationDirection::Right => &ids[..ids.len().min(room)],
+            TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
+        };
+        Ok((kept.to_vec(), kept.len() < ids.len()))
+    }
+
+    /// The id of a token that the model cannot do without.
+    pub(super) fn require_id(&self, token: &str) -> Result<u32> {
+        self.inner.token_to_id(token).ok_or_else(|| Error::model(&self.file, format!("has no token {token:?}")))
+    }
+
+    /// From now on the name of a special token in a text is text.
+    pub(super) fn take_literally(&mut self) {
+        self.inner.set_encode_special_tokens(true);
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt)?;
+        let (encoding, _) = self.encode(prompt, None)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
@@ -183,31 +259,6 @@ fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Resul
         Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
     };
     Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
-}
-
-/// Keeps the vocabulary and the added tokens, as transformers' `BertTokenizer` does. What looks up no word pieces is left
-/// as it is: the class is named by mistake then.
-fn rebuild_as_bert(inner: &mut tokenizers::Tokenizer, bert: &BertTokenizer) -> tokenizers::Result<()> {
-    if !matches!(inner.get_model(), ModelWrapper::WordPiece(_)) {
-        return Ok(());
-    }
-    let BertTokenizer { lowercase, strip_accents, handle_chinese_chars, cls_token, sep_token } = bert;
-    let special = [cls_token, sep_token].map(|token| {
-        let id = inner.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;
-        Ok::<_, String>((token.clone(), id))
-    });
-    let special = special.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let template =
-        |pieces: &[&str], type_id| pieces.iter().map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>();
-    let processor = TemplateProcessing::builder()
-        .try_single(template(&[cls_token, "$A", sep_token], 0))?
-        .try_pair([template(&[cls_token, "$A", sep_token], 0), template(&["$B", sep_token], 1)].concat())?
-        .special_tokens(special)
-        .build()?;
-    inner.with_normalizer(Some(BertNormalizer::new(true, *handle_chinese_chars, *strip_accents, *lowercase)))?;
-    inner.with_pre_tokenizer(Some(BertPreTokenizer));
-    inner.with_post_processor(Some(processor));
-    Ok(())
 }
 
 /// Puts a lowercasing step before the normalizer, unless one of its own steps is just that.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Attention, Bias, BiasHead, BiasRows, Head, Tasks, hide_others, panel_of, panels};
+use super::{Attention, BiasRows, Head, HeadBias, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
@@ -32,26 +32,15 @@ impl Operation for Attend<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for head in self.tasks.heads() {
-            let Head { shape, len, qkv, .. } = head;
-            let bias = self.tasks.inputs.bias.map(|bias| {
-                let (head_dim, number) = (shape.head_dim, head.head);
-                let queries = &qkv[number * head_dim..];
-                let keys = &qkv[(shape.heads + number / (shape.heads / shape.kv_heads)) * head_dim..];
-                let at = BiasHead { head: number, len, queries, keys, stride: shape.width() };
-                bias.prepare(at, self.bias_memory);
-                (bias, at, &mut *self.bias_memory)
-            });
+            let bias = head.bias(self.bias_memory);
             attend(s, head, bias, self.memory);
         }
     }
 }
 
-/// A bias that is prepared for a head, and its memory.
-pub(super) type Prepared<'a> = (&'a dyn Bias, BiasHead<'a>, &'a mut [f32]);
-
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<Prepared>, memory: &mut [f32]) {
+pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
     let (len, count, head_dim) = (head.len, head.keys(), head.shape.head_dim);
     let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
@@ -72,7 +61,7 @@ pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<Prepared>, memo
     }
     for first in (0..len).step_by(ROWS) {
         let rows = first..len.min(first + ROWS);
-        let bias = bias.as_mut().map(|(bias, at, memory)| bias.rows(*at, rows.clone(), memory));
+        let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
         unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
     }

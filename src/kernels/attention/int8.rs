@@ -4,11 +4,12 @@
 //! On all-MiniLM-L6-v2 all of that moves an embedding's cosine by less than 1e-5. (Weights in eight bits lose the many small ones
 //! of long texts.)
 
+use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::{Attention, Head, Tasks, float, hide_others, panel_of, panels};
+use super::{Attention, BiasRows, Head, Tasks, float, hide_others, panel_of, panels};
 use crate::kernels::math::{ROUND, coarse_exp2};
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
@@ -102,6 +103,8 @@ pub(super) struct Attend<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
+    /// As the bias says.
+    pub(super) bias_memory: &'a mut [f32],
 }
 
 impl Int8Operation for Attend<'_> {
@@ -110,8 +113,9 @@ impl Int8Operation for Attend<'_> {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
+            let mut bias = head.bias(self.bias_memory);
             if head.keys() < LONG {
-                float::attend(d.simd(), head, None, self.memory);
+                float::attend(d.simd(), head, bias, self.memory);
                 continue;
             }
             let sizes = Sizes::new(head.len, head.keys(), head.shape.head_dim, <D::Simd as Simd>::LANES);
@@ -133,8 +137,10 @@ impl Int8Operation for Attend<'_> {
             pack_values(d, head, sizes, &mut memory);
             let rows = Bytes::<D>::ROWS;
             for first in (0..len).step_by(rows) {
+                let rows = first..len.min(first + rows);
+                let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
                 // SAFETY: the rows are within the sequence, and the memory was packed for it.
-                unsafe { attend_rows(d, head, sizes, first..len.min(first + rows), &mut memory) };
+                unsafe { attend_rows(d, head, bias, sizes, rows, &mut memory) };
             }
         }
     }
@@ -270,6 +276,7 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { keys, dim, .. }: Sizes, memory
 unsafe fn attend_rows<D: Int8>(
     d: D,
     head: Head,
+    bias: Option<BiasRows>,
     Sizes { padded, dim, .. }: Sizes,
     rows: Range<usize>,
     memory: &mut Memory,
@@ -292,7 +299,7 @@ unsafe fn attend_rows<D: Int8>(
                 let b = memory.keys.as_ptr().add(panel.start * groups * 4);
                 let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Ahead::NOTHING);
                 for (i, row) in sums.iter().enumerate() {
-                    let query = s.splat(memory.query_scales[rows.start + i] * scale * std::f32::consts::LOG2_E);
+                    let query = s.splat(memory.query_scales[rows.start + i] * scale * LOG2_E);
                     for (j, &sum) in row.iter().enumerate() {
                         let at = panel.start + j * lanes;
                         let key = s.load(memory.key_scales.as_ptr().add(at));
@@ -308,8 +315,13 @@ unsafe fn attend_rows<D: Int8>(
     // Weights are not divided by their sum: the outputs are, which are fewer.
     let mut inverse = [0.0; ROWS];
     for (i, row) in rows.clone().enumerate() {
+        let own = head.own(row);
         let scores = &mut memory.scores[i * padded..][within.clone()];
-        hide_others(scores, within.clone(), head.own(row));
+        if let Some(bias) = bias {
+            let scores = &mut scores[own.start - within.start..own.end - within.start];
+            scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score += bias * LOG2_E);
+        }
+        hide_others(scores, within.clone(), own);
         inverse[i] = 1.0 / weights_of(d, scores, &mut memory.weights[i * padded..][within.clone()]);
     }
 

@@ -63,7 +63,7 @@ pub trait Bias: Sync {
     /// Called once for a head of a sequence, before its rows are asked for with the same memory.
     fn prepare(&self, head: BiasHead, memory: &mut [f32]);
 
-    /// Where the numbers of a few of the head's queries lie, for each of `len` keys.
+    /// Where the numbers of a few of the head's queries lie, no more than a tile has rows, for each of `len` keys.
     fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a>;
 }
 
@@ -107,7 +107,7 @@ pub struct Inputs<'a> {
     pub bias: Option<&'a dyn Bias>,
 }
 
-/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers where there is no bias, else in float32.
+/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers, else in float32.
 pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
     let Inputs { qkv, offsets, past, bias } = inputs;
     let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
@@ -132,15 +132,14 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
     split(sequences * heads, work, |tasks| {
         let tasks = Tasks { shape, inputs, past_tokens, out: &out, tasks };
         let keys = past_tokens + longest;
+        let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
-        match (dtype, bias) {
-            (Dtype::Int8, None) => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
-                isa.run_int8(int8::Attend { tasks, memory });
+        match dtype {
+            Dtype::Int8 => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
+                scratch(bias_memory, |bias_memory| isa.run_int8(int8::Attend { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {
-                scratch(bias.map_or(0, |bias| bias.memory_for(longest)), |bias_memory| {
-                    isa.run(float::Attend { tasks, memory, bias_memory });
-                });
+                scratch(bias_memory, |bias_memory| isa.run(float::Attend { tasks, memory, bias_memory }));
             }),
         }
     });
@@ -175,6 +174,7 @@ struct Head<'a> {
     qkv: &'a [f32],
     /// `[past, 2 * kv_heads * head_dim]`
     past_kv: &'a [f32],
+    bias: Option<&'a dyn Bias>,
     /// `[len, heads * head_dim]`, from this head of the first token on; nobody else writes this head of these tokens.
     out: *mut f32,
 }
@@ -183,7 +183,7 @@ impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
     fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { shape, inputs: Inputs { qkv, offsets, past, .. }, past_tokens, out, .. } = *self;
+        let Self { shape, inputs: Inputs { qkv, offsets, past, bias }, past_tokens, out, .. } = *self;
         let Attention { heads, head_dim, .. } = *shape;
         let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
@@ -196,6 +196,7 @@ impl<'a> Tasks<'a> {
                 past: past_tokens,
                 qkv: &qkv[start * width..end * width],
                 past_kv: past,
+                bias,
                 // SAFETY: the token and the column are within the output.
                 out: unsafe { out.0.add((start * heads + head) * head_dim) },
             })
@@ -244,6 +245,21 @@ impl<'a> Head<'a> {
         &self.qkv[token * self.shape.width() + column * head_dim..][..head_dim]
     }
 
+    /// What is added to the scores, with memory as the bias says.
+    #[inline(always)]
+    fn bias<'m>(self, memory: &'m mut [f32]) -> Option<HeadBias<'m>>
+    where
+        'a: 'm,
+    {
+        let bias = self.bias?;
+        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let queries = &self.qkv[self.head * head_dim..];
+        let keys = &self.qkv[(heads + self.head / (heads / kv_heads)) * head_dim..];
+        let at = BiasHead { head: self.head, len: self.len, queries, keys, stride: self.shape.width() };
+        bias.prepare(at, memory);
+        Some(HeadBias { bias, at, memory })
+    }
+
     /// The keys that a query row sees.
     #[inline(always)]
     fn own(self, row: usize) -> Range<usize> {
@@ -254,6 +270,20 @@ impl<'a> Head<'a> {
     #[inline(always)]
     fn seen(self, rows: Range<usize>) -> Range<usize> {
         self.own(rows.start).start..self.own(rows.end - 1).end
+    }
+}
+
+/// The bias of a head, prepared.
+struct HeadBias<'a> {
+    bias: &'a dyn Bias,
+    at: BiasHead<'a>,
+    memory: &'a mut [f32],
+}
+
+impl HeadBias<'_> {
+    #[inline(always)]
+    fn rows(&mut self, rows: Range<usize>) -> BiasRows<'_> {
+        self.bias.rows(self.at, rows, self.memory)
     }
 }
 

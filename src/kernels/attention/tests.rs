@@ -263,31 +263,39 @@ impl Bias for Fixed {
 
 #[test]
 fn a_bias_is_added_to_the_scores_on_every_set() {
-    let (len, head_dim) = (37, 6);
-    let qkv = numbers(len * 3 * head_dim, 3);
-    for bias in [
-        Fixed { values: numbers(len * len, 4), start: 0, step: len as isize },
-        Fixed { values: numbers(2 * len, 4), start: len, step: -1 },
+    // In integers, short texts have their scores in float32.
+    for (len, dtype, bound) in [
+        (37, Dtype::Float32, ERROR),
+        (37, Dtype::Int8, ERROR),
+        (109, Dtype::Float32, ERROR),
+        (109, Dtype::Int8, INTEGER_ERROR),
     ] {
-        for mask in [Mask::Full, Mask::Window(4)] {
-            let shape = Attention { heads: 1, kv_heads: 1, head_dim, scale: 0.7, mask };
-            let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * head_dim + i]);
-            for isa in Isa::available() {
-                let mut out = vec![f32::NAN; len * head_dim];
-                let inputs = Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias) };
-                attention(isa, Dtype::Int8, &shape, inputs, &mut out);
-                for query in 0..len {
-                    let weight = |key: usize| {
-                        let product: f64 = (0..head_dim).map(|i| at(query, 0, i) * at(key, 1, i)).sum();
-                        let index = bias.start as isize + query as isize * bias.step + key as isize;
-                        (product * 0.7 + f64::from(bias.values[index as usize])).exp()
-                    };
-                    let sum: f64 = mask.keys(query, len).map(weight).sum();
-                    for i in 0..head_dim {
-                        let expected: f64 =
-                            mask.keys(query, len).map(|key| weight(key) * at(key, 2, i)).sum::<f64>() / sum;
-                        let error = (f64::from(out[query * head_dim + i]) - expected).abs();
-                        assert!(error <= ERROR, "{} query {query}: off by {error}", isa.name());
+        let head_dim = 6;
+        let qkv = numbers(len * 3 * head_dim, 3);
+        for bias in [
+            Fixed { values: numbers(len * len, 4), start: 0, step: len as isize },
+            Fixed { values: numbers(2 * len, 4), start: len, step: -1 },
+        ] {
+            for mask in [Mask::Full, Mask::Window(4)] {
+                let shape = Attention { heads: 1, kv_heads: 1, head_dim, scale: 0.7, mask };
+                let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * head_dim + i]);
+                for isa in Isa::available() {
+                    let mut out = vec![f32::NAN; len * head_dim];
+                    let inputs = Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias) };
+                    attention(isa, dtype, &shape, inputs, &mut out);
+                    for query in 0..len {
+                        let weight = |key: usize| {
+                            let product: f64 = (0..head_dim).map(|i| at(query, 0, i) * at(key, 1, i)).sum();
+                            let index = bias.start as isize + query as isize * bias.step + key as isize;
+                            (product * 0.7 + f64::from(bias.values[index as usize])).exp()
+                        };
+                        let sum: f64 = mask.keys(query, len).map(weight).sum();
+                        for i in 0..head_dim {
+                            let expected: f64 =
+                                mask.keys(query, len).map(|key| weight(key) * at(key, 2, i)).sum::<f64>() / sum;
+                            let error = (f64::from(out[query * head_dim + i]) - expected).abs();
+                            assert!(error <= bound, "{} {dtype:?} query {query} of {len}: off by {error}", isa.name());
+                        }
                     }
                 }
             }

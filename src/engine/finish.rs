@@ -1,0 +1,76 @@
+//! What becomes of hidden states.
+
+use candle_core::{DType, Device, Storage, Tensor};
+
+use crate::Result;
+use crate::models::Head;
+use crate::pipeline::{Chunk, Pipeline};
+use crate::profile::{Stage, Work, stage};
+use crate::text::{PackedBatch, Wanted};
+
+/// The way from hidden states to one row for each input.
+pub(super) enum Finish {
+    /// To embeddings.
+    Pipeline(Pipeline),
+    /// To scores.
+    Head(Head),
+}
+
+/// What the network gives for a batch: the hidden states of what is wanted.
+pub(super) struct States<'a> {
+    pub(super) hidden: &'a Tensor,
+    pub(super) wanted: Wanted,
+    pub(super) batch: &'a PackedBatch,
+    /// See [`Chunk::prompt_tokens`].
+    pub(super) prompt_tokens: usize,
+}
+
+impl Finish {
+    /// Of which tokens hidden states are needed; of one of each text where that is enough, which each must have then.
+    pub(super) fn wanted(&self, prompt_tokens: usize) -> Wanted {
+        match self {
+            Self::Pipeline(pipeline) if prompt_tokens == 0 => pipeline.wanted(),
+            Self::Pipeline(_) => Wanted::All,
+            Self::Head(head) => head.wanted(),
+        }
+    }
+
+    /// Writes a row for each text: as much of it as fits, scaled to length 1 if `normalize`.
+    pub(super) fn apply(&self, states: &States, normalize: bool, rows: &mut [&mut [f32]]) -> Result<()> {
+        let States { hidden, wanted, batch, prompt_tokens } = *states;
+        match self {
+            Self::Pipeline(pipeline) => read(hidden, |hidden| {
+                let one_each: Vec<u32>;
+                let (offsets, ids) = match wanted {
+                    Wanted::All => (&batch.offsets, &batch.ids[..]),
+                    Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
+                        one_each = (0..batch.offsets.len() as u32).collect();
+                        (&one_each, &[][..])
+                    }
+                };
+                let chunk = Chunk { hidden, offsets, ids, prompt_tokens };
+                let written: usize = rows.iter().map(|row| row.len()).sum();
+                let work = || Work::bytes(4 * (hidden.len() + written));
+                stage(Stage::Pool, work, || pipeline.apply(&chunk, normalize, rows));
+            }),
+            Self::Head(head) => read(&head.forward(hidden, &batch.offsets)?, |scores| {
+                for (row, scores) in rows.iter_mut().zip(scores.chunks(scores.len() / (batch.offsets.len() - 1))) {
+                    row.copy_from_slice(scores);
+                }
+            }),
+        }
+    }
+}
+
+/// Lends the values of a contiguous float32 tensor, without a copy where they are in this machine's memory.
+pub(super) fn read(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
+    let (storage, layout) = tensor.storage_and_layout();
+    if let (Storage::Cpu(values), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+        && let Ok(values) = values.as_slice::<f32>()
+    {
+        f(&values[start..end]);
+        return Ok(());
+    }
+    f(&tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
+    Ok(())
+}

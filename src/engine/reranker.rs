@@ -1,0 +1,75 @@
+//! Pairs in, scores out.
+
+use std::sync::Arc;
+
+use crate::config::{CrossEncoderConfig, Scoring};
+use crate::engine::finish::Finish;
+use crate::engine::network::{LoadOptions, Network, Report, Request};
+use crate::hub::ModelFolder;
+use crate::models::{self, Source};
+use crate::pipeline::Pipeline;
+use crate::text::{Input, InputKind, Template};
+use crate::{Error, Result};
+
+/// A model that says of two texts how well they belong together.
+pub struct Reranker {
+    network: Arc<Network>,
+    config: CrossEncoderConfig,
+}
+
+impl Reranker {
+    /// `num_labels`: how many scores the caller expects for a pair; None for what the model has.
+    pub fn load(folder: ModelFolder, options: &LoadOptions, num_labels: Option<usize>) -> Result<Self> {
+        let config = CrossEncoderConfig::read(&folder)?;
+        let labels = config.labels();
+        if let Some(expected) = num_labels.filter(|&expected| expected != labels) {
+            let message = format!("{expected} were asked for, and the model gives {labels}");
+            return Err(Error::argument("num_labels", message));
+        }
+        let finish = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring
+        {
+            Scoring::Classifier { labels } => Ok(Finish::Head(models::load_head(source, *labels)?)),
+            Scoring::Modules { modules, .. } => Ok(Finish::Pipeline(Pipeline::load(folder, modules, hidden)?)),
+            Scoring::Logits(given) => {
+                let (yes, no) = match (given, template.map(Template::answers)) {
+                    (Some(given), _) => (given.true_token_id, given.false_token_id),
+                    (None, Some([yes, no])) => (yes, Some(no)),
+                    (None, None) => unreachable!("a language model is asked by a template"),
+                };
+                Ok(Finish::Head(models::load_logit_head(source, yes, no)?))
+            }
+        };
+        let inputs = match config.scoring {
+            Scoring::Logits(_) => InputKind::Question,
+            Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
+        };
+        let network = Network::load(folder, &config.transformer, options, inputs, finish);
+        let network = network.map_err(|error| match error {
+            // By the name that it has here.
+            Error::Argument { name: "max_seq_length", message } => Error::argument("max_length", message),
+            other => other,
+        })?;
+        Ok(Self { network: Arc::new(network), config })
+    }
+
+    pub fn network(&self) -> &Arc<Network> {
+        &self.network
+    }
+
+    /// What the model's files say of prompts and activation.
+    pub fn config(&self) -> &CrossEncoderConfig {
+        &self.config
+    }
+
+    /// Writes the scores of `pairs[i]`, before any activation, to the `i`-th part of `out`, `[pairs, labels]`. `progress` is told on
+    /// this thread, every now and then, how many pairs are done; its error ends the call.
+    pub fn predict(
+        &self,
+        pairs: &[Input],
+        request: &Request,
+        out: &mut [f32],
+        progress: &dyn Fn(usize) -> Result<()>,
+    ) -> Result<Report> {
+        self.network.run(pairs, request, out, progress)
+    }
+}

@@ -1,0 +1,149 @@
+//! `_core.Model`: what embedders and rerankers have in common.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::engine::{LoadOptions, Network, Request};
+use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
+use crate::nn::Body;
+use crate::python::watch::{DownloadBar, Watch};
+use crate::python::{detached, text};
+
+/// See `_core.pyi`.
+#[pyclass(frozen, subclass, module = "votive._core")]
+pub(super) struct Model(pub(super) Arc<Network>);
+
+/// What a model is found and loaded with: items of a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct Options {
+    model_name_or_path: String,
+    device: String,
+    dtype: String,
+    revision: Option<String>,
+    cache_folder: Option<PathBuf>,
+    local_files_only: bool,
+    token: Option<TokenOption>,
+    max_seq_length: Option<usize>,
+    num_threads: Option<usize>,
+    packaged: Py<PyAny>,
+    download: Py<PyAny>,
+}
+
+/// True or False, or a token.
+#[derive(FromPyObject)]
+enum TokenOption {
+    Stored(bool),
+    Given(String),
+}
+
+impl Options {
+    /// Finds the model, and has `load` load it, all without the interpreter's lock.
+    pub(super) fn load<M: Send>(
+        self,
+        py: Python<'_>,
+        load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
+    ) -> PyResult<M> {
+        let Self { device, dtype, max_seq_length, num_threads, packaged, download, .. } = self;
+        let options = LoadOptions { device, dtype, max_seq_length, num_threads };
+        let watch = DownloadBar::new(&download);
+        let packaged =
+            |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
+        detached(py, || {
+            let find_options = FindOptions {
+                revision: self.revision.as_deref(),
+                cache_folder: self.cache_folder.as_deref(),
+                local_files_only: self.local_files_only,
+                token: match self.token {
+                    None | Some(TokenOption::Stored(true)) => Token::Implicit,
+                    Some(TokenOption::Stored(false)) => Token::Never,
+                    Some(TokenOption::Given(token)) => Token::Given(token),
+                },
+                packaged: &packaged,
+                environment: HubEnvironment::read(),
+            };
+            let folder = find(&self.model_name_or_path, &find_options, &watch);
+            watch.settle(folder).and_then(|folder| Ok(load(folder, &options)?))
+        })?
+    }
+}
+
+#[pymethods]
+impl Model {
+    #[getter]
+    fn max_seq_length(&self) -> Option<usize> {
+        self.0.max_seq_length()
+    }
+
+    #[setter]
+    fn set_max_seq_length(&self, length: usize) -> PyResult<()> {
+        Ok(self.0.set_max_seq_length(length)?)
+    }
+
+    #[getter]
+    fn num_threads(&self) -> usize {
+        self.0.threads()
+    }
+
+    #[getter]
+    fn folder(&self) -> PathBuf {
+        self.0.folder().root().to_owned()
+    }
+
+    /// "folder", "cache", "hub" or "package", and the commit or the package's name.
+    #[getter]
+    fn origin(&self) -> (&'static str, Option<&str>) {
+        match self.0.folder().origin() {
+            Origin::Folder => ("folder", None),
+            Origin::Cache { commit } => ("cache", Some(commit)),
+            Origin::Hub { commit } => ("hub", Some(commit)),
+            Origin::Package { name } => ("package", Some(name)),
+        }
+    }
+
+    #[getter]
+    fn kernels(&self) -> &'static str {
+        match self.0.body() {
+            Body::Cpu { isa, .. } => isa.name(),
+            Body::Portable { .. } => "portable",
+        }
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.body().dtype().name()
+    }
+
+    /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.
+    #[pyo3(signature = (texts, seconds=None, *, prompt))]
+    fn tokenize<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyList>,
+        seconds: Option<&Bound<'py, PyList>>,
+        prompt: &str,
+    ) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let lent = match seconds {
+            None => text::Lent::texts(texts, 0)?,
+            Some(seconds) => text::Lent::pairs(texts, seconds, 0)?,
+        };
+        let inputs = lent.inputs();
+        let request = Request { prompt, ..Request::default() };
+        let watch = Watch::new(None);
+        let tokens = detached(py, || {
+            let result = self.0.tokenize(&inputs, &request, &|| watch.tell(0));
+            watch.settle(result)
+        })??;
+        let dict = |ids: Vec<u32>| {
+            let names: Vec<_> = ids.iter().map(|&id| self.0.token(id)).collect();
+            let dict = PyDict::new(py);
+            dict.set_item("input_ids", ids)?;
+            dict.set_item("tokens", names)?;
+            Ok(dict)
+        };
+        tokens.into_iter().map(|tokens| dict(tokens.ids)).collect()
+    }
+}
