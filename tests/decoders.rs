@@ -116,7 +116,7 @@ fn what_comes_later_changes_no_bit_of_what_came_before() {
     for isa in Isa::available() {
         let encoder = load("qwen3_embedding", &Body::Cpu { isa, dtype: Dtype::Float32 });
         let (prefix, rests) = texts(40);
-        let alone = values(&encoder.forward(&packed(&[prefix.clone()]), Wanted::All, &|| Ok(())).unwrap());
+        let alone = values(&encoder.forward(&packed(std::slice::from_ref(&prefix)), Wanted::All, &|| Ok(())).unwrap());
         // Two of the texts are equally long: nothing is masked for their padding.
         let wholes: Vec<_> = rests.iter().map(|rest| [prefix.as_slice(), rest].concat()).collect();
         let whole = values(&encoder.forward(&packed(&wholes[1..3]), Wanted::All, &|| Ok(())).unwrap());

@@ -101,7 +101,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
 def test_fixtures_are_found() -> None:
     assert {case.fixture for case in EMBEDDINGS} >= {"bert_modules", "bert_312", "bert_40", "bert_types"}
     assert len(QUANTIZED) == 10
-    assert len(TOKENS) == 3
+    assert len(TOKENS) == 4
 
 
 @pytest.mark.parametrize("case", named(CASES))

@@ -78,7 +78,8 @@ def test_fixtures_are_found() -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
     expected = case.expected()
-    found = case.load(tmp_path).tokenize(case.pairs)
+    named = {key: value for key, value in case.fields.get("arguments", {}).items() if key.startswith("prompt")}
+    found = case.load(tmp_path).tokenize(case.pairs, **named)
     ids = [row.tolist() for row in np.split(expected["ids"], expected["id_offsets"][1:-1])]
     assert [row["input_ids"] for row in found] == ids
 

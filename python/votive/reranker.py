@@ -300,7 +300,9 @@ class Reranker(Model[_core.Reranker]):
                 hit["text"] = texts[hit["corpus_id"]]
         return hits
 
-    def tokenize(self, inputs: Sequence[str] | Iterable[Sequence[str]]) -> Any:
+    def tokenize(
+        self, inputs: Sequence[str] | Iterable[Sequence[str]], prompt_name: str | None = None, prompt: str | None = None
+    ) -> Any:
         """The tokens that the model sees of each pair, special ones included, cut to `max_seq_length`.
 
         Returns:
@@ -308,7 +310,7 @@ class Reranker(Model[_core.Reranker]):
         """
         single = _pairs.is_one_pair(inputs)
         first, second = _pairs.whole(_pairs.columns([inputs] if single else inputs))
-        found = self._model.tokenize(first, second, prompt="")
+        found = self._model.tokenize(first, second, prompt=self._resolve(prompt_name, prompt))
         return found[0] if single else found
 
 
