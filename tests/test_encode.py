@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from votive import Embedder, quantize_embeddings
 
-TEXTS = ["one", "a second text", "and a third one, which is longer than the others", "", "five"] * 3
+TEXTS = [f"{i}{text}" for i in ("", "1 ", "2 ") for text in ("one", "a second text", "and a third one", "", "five")]
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ class TestProgressBar:
     def test_is_shown_where_it_is_asked_for(
         self, stream: bool, model: Embedder, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        texts = TEXTS * 400
+        texts = [f"{i} {text}" for i in range(400) for text in TEXTS]
         model.encode((text for text in texts) if stream else texts, show_progress_bar=True)
         out, err = capfd.readouterr()
         assert out == ""

@@ -24,7 +24,7 @@ def resident():
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmRSS:"))
 
 tiny, folder = sys.argv[1:]
-texts = ["a b " * 20, "c", "d " * 100] * 10
+texts = [f"{i} {text}" for i in range(10) for text in ("a b " * 20, "c", "d " * 100)]
 Embedder(tiny, num_threads=2).encode(texts)  # what the process keeps once
 """
 

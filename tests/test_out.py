@@ -90,11 +90,11 @@ def test_a_long_stream(model: Embedder, expected: np.ndarray) -> None:
 
 def test_a_stream_that_is_too_long_says_how_much_was_filled(model: Embedder, expected: np.ndarray) -> None:
     out = empty(len(TEXTS) - 1)
-    with pytest.raises(ValueError, match=r"^out: has 19 rows, and there are more texts; the first 0 were filled"):
+    with pytest.raises(ValueError, match=r"^out: has 19 rows, and there are more inputs; the first 0 were filled"):
         model.encode(streamed(TEXTS), out=out)
     assert np.isinf(out).all()
     out = empty(5_000)
-    with pytest.raises(ValueError, match=r"^out: has 5000 rows, and there are more texts; the first 4096 were filled"):
+    with pytest.raises(ValueError, match=r"^out: has 5000 rows, and there are more inputs; the first 4096 were filled"):
         model.encode(itertools.cycle(TEXTS), out=out)
     assert np.array_equal(out[: len(TEXTS)], expected)
     assert np.isinf(out[4096:]).all()
@@ -193,7 +193,7 @@ def status(name):
         return next(int(line.split()[1]) << 10 for line in file if line.startswith(name))
 
 model = Embedder(sys.argv[1], num_threads=2)
-texts = ["a b", "c"] * 50_000
+texts = [f"a {i}" for i in range(100_000)]
 model.encode(texts[:5_000])  # what threads and the allocator keep for themselves
 before = status("VmRSS:")
 result = model.encode(texts)

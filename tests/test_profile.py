@@ -17,7 +17,10 @@ STAGES = ["tokenize", "embed", "qkv", "attention", "out", "mlp up", "mlp down", 
 # Of the model in `folder`.
 HIDDEN, WIDE, LAYERS = 48, 80, 2
 
-TEXTS = ["a short text", "", "a text that is quite a bit longer than the one before it", "one"] * 20
+KINDS = ["a short text", "", "a text that is quite a bit longer than the one before it", "one"]
+# No two are equal: those would be computed once.
+MANY = [f"{i} {text}" for i in range(1_250) for text in KINDS]
+TEXTS = MANY[:80]
 
 
 def operations(lengths: list[int]) -> dict[str, int]:
@@ -47,10 +50,10 @@ def assert_complete(profile: Profile, model: Embedder, texts: list[str]) -> None
 
 class TestProfile:
     @pytest.mark.parametrize("num_threads", [1, 2, 3])
-    @pytest.mark.parametrize("count", [1, len(TEXTS), 5_000])
+    @pytest.mark.parametrize("count", [1, len(TEXTS), len(MANY)])
     def test_it_counts_what_the_definition_says(self, folder: str, num_threads: int, count: int) -> None:
         model = Embedder(folder, num_threads=num_threads)
-        texts = (TEXTS * count)[:count]
+        texts = MANY[:count]
         profile = model.profile(texts)
         assert_complete(profile, model, texts)
         assert profile.threads == profile.peaks.threads == num_threads
@@ -100,13 +103,13 @@ class TestProfile:
 
     def test_calls_beside_it_leave_no_trace(self, folder: str) -> None:
         model = Embedder(folder, num_threads=2)
-        jobs = [TEXTS, TEXTS[:1], TEXTS * 30, ["other"] * 7] * 3
+        jobs = [TEXTS, TEXTS[:1], MANY[:2_400], MANY[-7:]] * 3
         with ThreadPoolExecutor(6) as executor:
-            noise = [executor.submit(model.encode, TEXTS * 20) for _ in range(10)]
+            noise = [executor.submit(model.encode, MANY[:1_600]) for _ in range(10)]
             profiles = [executor.submit(model.profile, texts) for texts in jobs]
             for texts, profile in zip(jobs, profiles, strict=True):
                 assert_complete(profile.result(), model, texts)
-            assert all(len(job.result()) == 20 * len(TEXTS) for job in noise)
+            assert all(len(job.result()) == 1_600 for job in noise)
 
     def test_a_call_that_fails_ends_the_recording(self, model: Embedder) -> None:
         with pytest.raises(TypeError):

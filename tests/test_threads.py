@@ -17,10 +17,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from votive import Embedder
+
+if TYPE_CHECKING:
+    from conftest import Tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and fork() of POSIX")
@@ -29,21 +33,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 FIXTURES = Path(__file__).parent / "fixtures"
-TINY = str(FIXTURES / "bert_40")
-TEXTS: list[str] = json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8"))
 HANG = 60.0  # seconds after which a process counts as hanging, on the most loaded machine
-
-
-@pytest.fixture(scope="module")
-def model() -> Embedder:
-    """Two threads, so that work is shared out wherever the tests run."""
-    return Embedder(TINY, num_threads=2)
-
-
-@pytest.fixture(scope="module")
-def expected(model: Embedder) -> np.ndarray:
-    """Of `TEXTS`."""
-    return model.encode(TEXTS)
 
 
 def in_thread(work: Callable[[], None]) -> threading.Thread:
@@ -56,74 +46,78 @@ def in_thread(work: Callable[[], None]) -> threading.Thread:
 # The interpreter's lock
 
 
-@pytest.mark.parametrize("output_value", ["sentence_embedding", "token_embeddings"])
-def test_other_threads_run_while_one_encodes(model: Embedder, output_value: str) -> None:
-    ticks: list[float] = []
-    stop = threading.Event()
+def test_other_threads_run_while_one_computes(tiny: "Tiny", tiny_model: Any) -> None:
+    for options in [{}, {"output_value": "token_embeddings"}] if tiny.kind is Embedder else [{}]:
+        ticks: list[float] = []
+        stop = threading.Event()
 
-    def tick() -> None:
-        while not stop.is_set():
-            ticks.append(time.perf_counter())
+        def tick(ticks: list[float] = ticks, stop: threading.Event = stop) -> None:
+            while not stop.is_set():
+                ticks.append(time.perf_counter())
 
-    thread = in_thread(tick)
-    start = time.perf_counter()
-    model.encode(TEXTS * 20, output_value=output_value)
-    end = time.perf_counter()
-    stop.set()
-    thread.join()
-    # With the lock held, the ticks would all lie at one end.
-    tenths = {int(10 * (at - start) / (end - start)) for at in ticks if start <= at < end}
-    assert len(tenths) >= 5
+        many = tiny.differing(20)
+        thread = in_thread(tick)
+        start = time.perf_counter()
+        tiny.of(tiny_model)(many, **options)
+        end = time.perf_counter()
+        stop.set()
+        thread.join()
+        # With the lock held, the ticks would all lie at one end.
+        tenths = {int(10 * (at - start) / (end - start)) for at in ticks if start <= at < end}
+        assert len(tenths) >= 5
 
 
 # Processes
 
 
-def encoded_in_a_child(model: Embedder) -> np.ndarray:
-    """What a forked child of this process finds for `TEXTS`; a child that hangs is killed."""
+def computed_in_a_child(tiny: "Tiny", model: Any) -> np.ndarray:
+    """What a forked child of this process finds for the inputs, flat; a child that hangs is killed."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             signal.alarm(int(HANG))
-            os.write(write, model.encode(TEXTS).tobytes())
+            os.write(write, tiny.of(model)(tiny.inputs).tobytes())
         finally:
             os._exit(0)
     os.close(write)
     with open(read, "rb") as pipe:
         found = np.frombuffer(pipe.read(), np.float32)
     assert os.waitpid(child, 0)[1] == 0
-    return found.reshape(len(TEXTS), -1)
+    return found
 
 
 @posix
 @forks
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_used_model_works_in_a_forked_child(threads: int) -> None:
-    model = Embedder(TINY, num_threads=threads)
-    expected = model.encode(TEXTS)
+def test_a_used_model_works_in_a_forked_child(tiny: "Tiny", tiny_rows: np.ndarray, threads: int) -> None:
+    model = tiny.load(threads)
+    assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
     for _ in range(3):
-        assert np.array_equal(encoded_in_a_child(model), expected)
-    assert np.array_equal(model.encode(TEXTS), expected)
+        assert np.array_equal(computed_in_a_child(tiny, model), tiny_rows.ravel())
+    assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
 
 
 @posix
 @forks
-def test_a_child_that_is_forked_while_threads_encode_works(model: Embedder, expected: np.ndarray) -> None:
+def test_a_child_that_is_forked_while_threads_compute_works(
+    tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray
+) -> None:
     stop = threading.Event()
     wrong: list[int] = []
+    compute = tiny.of(tiny_model)
 
-    def encode() -> None:
+    def work() -> None:
         while not stop.is_set():
-            # One text and many: both ways of sharing work are under way when the process is forked.
-            if not np.array_equal(model.encode(TEXTS), expected) or not np.array_equal(
-                model.encode(TEXTS[0]), expected[0]
+            # One input and many: both ways of sharing work are under way when the process is forked.
+            if not np.array_equal(compute(tiny.inputs), tiny_rows) or not np.array_equal(
+                compute(tiny.inputs[0]), tiny_rows[0]
             ):
                 wrong.append(1)
 
-    threads = [in_thread(encode) for _ in range(3)]
+    threads = [in_thread(work) for _ in range(3)]
     for _ in range(10):
-        assert np.array_equal(encoded_in_a_child(model), expected)
+        assert np.array_equal(computed_in_a_child(tiny, tiny_model), tiny_rows.ravel())
     stop.set()
     for thread in threads:
         thread.join()
@@ -132,7 +126,7 @@ def test_a_child_that_is_forked_while_threads_encode_works(model: Embedder, expe
 
 @posix
 @forks
-def test_a_child_that_is_forked_while_a_thread_loads_loads_too(expected: np.ndarray) -> None:
+def test_a_child_that_is_forked_while_a_thread_loads_loads_too(tiny: "Tiny", tiny_rows: np.ndarray) -> None:
     loading, go_on = threading.Event(), threading.Event()
 
     class Pause(logging.Handler):
@@ -144,14 +138,14 @@ def test_a_child_that_is_forked_while_a_thread_loads_loads_too(expected: np.ndar
                 go_on.wait(HANG)
 
     logger, handler = logging.getLogger("votive"), Pause()
-    with Embedder(TINY, num_threads=2) as model:
+    with tiny.load() as model:
         pass
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        thread = in_thread(lambda: model.encode(TEXTS))
+        thread = in_thread(lambda: tiny.of(model)(tiny.inputs))
         loading.wait(HANG)
-        assert np.array_equal(encoded_in_a_child(model), expected)
+        assert np.array_equal(computed_in_a_child(tiny, model), tiny_rows.ravel())
         go_on.set()
         thread.join()
     finally:
@@ -159,53 +153,52 @@ def test_a_child_that_is_forked_while_a_thread_loads_loads_too(expected: np.ndar
         logger.setLevel(logging.NOTSET)
 
 
-shared: Embedder
+shared: Callable[..., Any]
 
 
-def encode_shared(text: str) -> np.ndarray:
-    return shared.encode(text)
+def compute_shared(given: Any) -> Any:
+    return shared(given)
 
 
 @posix
 @forks
-def test_a_pool_of_forked_processes_uses_the_parents_model(model: Embedder, expected: np.ndarray) -> None:
+def test_a_pool_of_forked_processes_uses_the_parents_model(
+    tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray
+) -> None:
     global shared
-    shared = model
+    shared = tiny.of(tiny_model)
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        found = pool.map_async(encode_shared, TEXTS).get(timeout=HANG)
-    assert np.array_equal(np.stack(found), expected)
+        found = pool.map_async(compute_shared, tiny.inputs).get(timeout=HANG)
+    assert np.array_equal(np.stack(found), tiny_rows)
 
 
-def test_a_spawned_process_loads_the_model_anew(model: Embedder, expected: np.ndarray) -> None:
+def test_a_spawned_process_loads_the_model_anew(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found = pool.apply_async(model.encode, (TEXTS,)).get(timeout=HANG)
-    assert np.array_equal(found, expected)
+        found = pool.apply_async(tiny.of(tiny_model), (tiny.inputs,)).get(timeout=HANG)
+    assert np.array_equal(found, tiny_rows)
 
 
 EXITS = {
-    "one text": "while True: model.encode(TEXTS[0]); started.set()",
-    "list": "started.set(); model.encode(TEXTS * 2000)",
-    "generator": "started.set(); model.encode(iter(TEXTS * 2000))",
+    "one input": "while True: compute(INPUTS[0]); started.set()",
+    "list": "many = list(differing(INPUTS, 2000)); started.set(); compute(many)",
+    "generator": "started.set(); compute(differing(INPUTS, 2000))",
 }
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("work", EXITS.values(), ids=EXITS)
-def test_a_program_ends_while_a_daemon_thread_encodes(work: str, threads: int) -> None:
+def test_a_program_ends_while_a_daemon_thread_computes(tiny: "Tiny", work: str, threads: int) -> None:
     program = f"""
-import json, threading
-from votive import Embedder
-
-TEXTS = json.loads({json.dumps(json.dumps(TEXTS))})
+import threading
+{tiny.program(threads)}
 started = threading.Event()
-model = Embedder({TINY!r}, num_threads={threads})
 
-def encode():
+def work():
     {work}
 
-threading.Thread(target=encode, daemon=True).start()
+threading.Thread(target=work, daemon=True).start()
 started.wait()
-model.encode(TEXTS)
+compute(INPUTS)
 """
     ended = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program], capture_output=True, timeout=HANG, check=False
@@ -216,39 +209,42 @@ model.encode(TEXTS)
 # Many threads, one object
 
 
-def test_eight_threads_share_a_model(model: Embedder, expected: np.ndarray) -> None:
+def test_eight_threads_share_a_model(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
     begin = threading.Barrier(8)
 
-    def encode(seed: int) -> None:
-        order = np.random.default_rng(seed).permutation(len(TEXTS))
+    def work(seed: int) -> None:
+        order = np.random.default_rng(seed).permutation(len(tiny_rows))
         begin.wait(HANG)
         for _ in range(3):
-            assert np.array_equal(model.encode([TEXTS[index] for index in order]), expected[order])
+            rows = tiny.of(tiny_model)([tiny.inputs[index] for index in order])
+            assert np.array_equal(rows, tiny_rows[order])
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(encode, range(8)))
+        list(threads.map(work, range(8)))
 
 
 def test_threads_that_find_a_model_not_loaded_load_it_once(
-    expected: np.ndarray, caplog: pytest.LogCaptureFixture
+    tiny: "Tiny", tiny_rows: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with Embedder(TINY) as model:
+    with tiny.load() as model:
         pass
     begin = threading.Barrier(8)
 
-    def encode(_: int) -> None:
+    def work(_: int) -> None:
         begin.wait(HANG)
-        assert np.array_equal(model.encode(TEXTS), expected)
+        assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
 
     with caplog.at_level(logging.INFO, "votive"), ThreadPoolExecutor(8) as threads:
-        list(threads.map(encode, range(8)))
+        list(threads.map(work, range(8)))
     # Each load is logged.
     assert len(caplog.records) == 1
 
 
 def test_the_greatest_length_may_change_while_others_encode() -> None:
-    model = Embedder(TINY, num_threads=2)
-    text = " ".join(TEXTS)
+    model = Embedder(str(FIXTURES / "bert_40"), num_threads=2)
+    text = " ".join(json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8")))
+    # What differs lies behind what is cut.
+    texts = [f"{text} {i}" for i in range(20)]
     lengths = (10, 20, 40)
     accepted = set()
     for model.max_seq_length in lengths:
@@ -259,7 +255,7 @@ def test_the_greatest_length_may_change_while_others_encode() -> None:
     def encode(_: int) -> set[bytes]:
         found = set()
         while not stop.is_set():
-            found |= {row.tobytes() for row in model.encode([text] * 20)}
+            found |= {row.tobytes() for row in model.encode(texts)}
         return found
 
     with ThreadPoolExecutor(4) as threads:
@@ -275,34 +271,47 @@ def resident_megabytes() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def other_calls(tiny: "Tiny", model: Any) -> list[Callable[[], Any]]:
+    """What else may be asked of a model."""
+    calls: list[Callable[[], Any]] = [lambda: model.tokenize(tiny.inputs)]
+    if tiny.kind is Embedder:
+        calls += [
+            lambda: model.encode(tiny.inputs, normalize_embeddings=True),
+            lambda: np.concatenate(model.encode(tiny.inputs, output_value="token_embeddings")),
+        ]
+    else:
+        query, document = tiny.inputs[0]
+        calls += [
+            lambda: model.predict(tiny.inputs, activation_fn="tanh", prompt="x "),
+            lambda: model.rank(query, [other for _, other in tiny.inputs], return_documents=True),
+            lambda: model.rank(query, [document], top_k=1),
+        ]
+    return calls
+
+
 @linux
-def test_threads_work_for_long_in_flat_memory(model: Embedder, expected: np.ndarray) -> None:
+def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
     seconds = float(os.environ.get("VOTIVE_SOAK_SECONDS", "3"))
-    normalized = model.encode(TEXTS, normalize_embeddings=True)
-    tokens = np.concatenate(model.encode(TEXTS, output_value="token_embeddings"))
-    ids = model.tokenize(TEXTS)
+    compute, inputs = tiny.of(tiny_model), tiny.inputs
+    others = [(call, call()) for call in other_calls(tiny, tiny_model)]
     stop = threading.Event()
 
     def mixed(seed: int) -> int:
         choice = random.Random(seed)
-        out = np.empty_like(expected)
+        out = np.empty_like(tiny_rows)
         calls = 0
         while not stop.is_set():
-            row = choice.randrange(len(TEXTS))
+            row = choice.randrange(len(inputs))
             match choice.randrange(8):
                 case 0 | 1 | 2:
-                    assert np.array_equal(model.encode(TEXTS[row]), expected[row])
+                    assert np.array_equal(compute(inputs[row]), tiny_rows[row])
                 case 3:
-                    assert np.array_equal(model.encode(TEXTS[row:], batch_size=5), expected[row:])
+                    assert np.array_equal(compute(inputs[row:], batch_size=5), tiny_rows[row:])
                 case 4:
-                    assert np.array_equal(model.encode(iter(TEXTS), out=out), expected)
-                case 5:
-                    assert np.array_equal(model.encode(TEXTS, normalize_embeddings=True), normalized)
-                case 6:
-                    parts = model.encode(TEXTS, output_value="token_embeddings")
-                    assert np.array_equal(np.concatenate(parts), tokens)
-                case 7:
-                    assert model.tokenize(TEXTS) == ids
+                    assert np.array_equal(compute(iter(inputs), out=out), tiny_rows)
+                case _:
+                    call, expected = choice.choice(others)
+                    assert np.array_equal(call(), expected)
             calls += 1
         return calls
 
@@ -326,57 +335,57 @@ def test_threads_work_for_long_in_flat_memory(model: Embedder, expected: np.ndar
 
 
 def thread_names() -> dict[str, str]:
-    """Of this process's threads that have one of votive's names, by their number."""
+    """Of this process's threads that votive or a library below it has named, by their number."""
     names = {}
     for path in Path("/proc/self/task").iterdir():
         try:
             names[path.name] = (path / "comm").read_text().strip()
         except OSError:  # it has just ended
             continue
-    return {number: name for number, name in names.items() if re.match("votive", name)}
+    return {number: name for number, name in names.items() if re.match("votive|candle|rayon", name)}
 
 
 @linux
 @pytest.mark.parametrize("threads", [1, 3])
-def test_as_many_threads_are_started_as_were_asked_for(threads: int) -> None:
+def test_as_many_threads_are_started_as_were_asked_for(tiny: "Tiny", threads: int) -> None:
     before = thread_names()
-    model = Embedder(TINY, num_threads=threads)
-    for texts in (TEXTS[0], TEXTS, iter(TEXTS)):
-        model.encode(texts)
-    model.tokenize(TEXTS)
+    model = tiny.load(threads)
+    for inputs in (tiny.inputs[0], tiny.inputs, iter(tiny.inputs)):
+        tiny.of(model)(inputs)
+    model.tokenize(tiny.inputs)
     after = thread_names()
     started = sorted(name for number, name in after.items() if number not in before)
-    # Those that help with one text have a CPU each, beside the caller's.
+    # Those that help with one input have a CPU each, beside the caller's.
     helpers = [f"votive-crew-{i}" for i in range(1, min(threads, len(os.sched_getaffinity(0))))]
     assert [name for name in started if "crew" not in name] == [f"votive-{i}" for i in range(threads) if threads > 1]
     assert [name for name in started if "crew" in name] == helpers
 
 
 @linux
-def test_threads_sleep_when_no_call_runs(model: Embedder) -> None:
-    for texts in (TEXTS[0], TEXTS, TEXTS[0]):
-        model.encode(texts)
+def test_threads_sleep_when_no_call_runs(tiny: "Tiny", tiny_model: Any) -> None:
+    for inputs in (tiny.inputs[0], tiny.inputs, tiny.inputs[0]):
+        tiny.of(tiny_model)(inputs)
     before = time.process_time()
     time.sleep(0.5)
     assert time.process_time() - before < 0.05
 
 
-def test_the_callers_arithmetic_keeps_its_denormals(model: Embedder) -> None:
+def test_the_callers_arithmetic_keeps_its_denormals(tiny: "Tiny", tiny_model: Any) -> None:
     small = np.full(100, 1e-30, np.float32)
 
     def products() -> bytes:
         return (small * np.float32(1e-10)).tobytes() + np.float64(5e-324).tobytes()
 
-    def broken() -> Iterator[str]:
-        yield from TEXTS * 100
+    def broken() -> Iterator[Any]:
+        yield from tiny.differing(100)
         raise EOFError
 
     before = products()
     assert np.frombuffer(before[:400], np.float32).min() > 0
-    for each in (Embedder(TINY, num_threads=1), model):
-        for texts in (TEXTS[0], TEXTS, iter(TEXTS)):
-            each.encode(texts)
+    for compute in (tiny.of(tiny.load(1)), tiny.of(tiny_model)):
+        for inputs in (tiny.inputs[0], tiny.inputs, iter(tiny.inputs)):
+            compute(inputs)
             assert products() == before
         with pytest.raises(EOFError):
-            each.encode(broken())
+            compute(broken())
         assert products() == before
