@@ -1,13 +1,20 @@
-"""What the tests of the Embedder share: a tiny model, and new interpreters to try things in."""
+"""What tests share: tiny models, and new interpreters to try things in."""
 
+import inspect
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-from votive import Embedder
+from votive import Embedder, Reranker
+
+FIXTURES = Path(__file__).parent / "fixtures"
 
 # Everything that changes how an Embedder computes: a new interpreter starts without.
 VARIABLES = (
@@ -23,7 +30,7 @@ VARIABLES = (
 @pytest.fixture(scope="session")
 def folder() -> str:
     """A model of dimension 48 that takes 48 tokens, with the prompts "query", "document" and "plain"."""
-    return str(Path(__file__).parent / "fixtures" / "bert_modules")
+    return str(FIXTURES / "bert_modules")
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +51,76 @@ def run_python() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+def differing(inputs: list[Any], copies: int) -> Iterator[Any]:
+    """`copies` times as many texts or pairs, of which no two are equal: equal ones would be computed once."""
+    for copy in range(copies):
+        for given in inputs:
+            yield f"{copy} {given}" if isinstance(given, str) else [given[0], f"{copy} {given[1]}"]
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A tiny model of one of the classes, and what it may be given: for what holds for all of them."""
+
+    kind: type[Embedder] | type[Reranker]
+    folder: str
+    inputs: list[Any]
+
+    @property
+    def method(self) -> str:
+        """The name of the method that computes."""
+        return "encode" if self.kind is Embedder else "predict"
+
+    def load(self, num_threads: int = 2) -> Any:
+        """The model; with two threads, so that work is shared out wherever the tests run."""
+        return self.kind(self.folder, num_threads=num_threads)
+
+    def of(self, model: Any) -> Callable[..., Any]:
+        """The method of `model` that computes."""
+        return getattr(model, self.method)
+
+    def differing(self, copies: int) -> list[Any]:
+        """As `differing`, of `inputs`."""
+        return list(differing(self.inputs, copies))
+
+    def program(self, num_threads: int) -> str:
+        """Source for a new interpreter, which gives it `model`, `compute`, `INPUTS` and `differing(INPUTS, copies)`."""
+        return f"""
+import json
+from collections.abc import Iterator
+from typing import Any
+from votive import {self.kind.__name__}
+
+INPUTS = json.loads({json.dumps(json.dumps(self.inputs))})
+{inspect.getsource(differing)}
+model = {self.kind.__name__}({self.folder!r}, num_threads={num_threads})
+compute = model.{self.method}
+"""
+
+
+TINY = {
+    "Embedder": (Embedder, "bert_40", "texts.json"),
+    "Reranker": (Reranker, "bert_rerank", "pairs.json"),
+    "Reranker, causal": (Reranker, "qwen3_rerank", "pairs.json"),
+}
+
+
+@pytest.fixture(scope="module", params=TINY.values(), ids=TINY)
+def tiny(request: pytest.FixtureRequest) -> Tiny:
+    """A model of each class in turn."""
+    kind, folder, inputs = request.param
+    return Tiny(kind, str(FIXTURES / folder), json.loads((FIXTURES / inputs).read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tiny: Tiny) -> Any:
+    """That model, for tests that do not change it."""
+    return tiny.load()
+
+
+@pytest.fixture(scope="module")
+def tiny_rows(tiny: Tiny, tiny_model: Any) -> np.ndarray:
+    """What it gives for its inputs."""
+    return tiny.of(tiny_model)(tiny.inputs)
