@@ -4,6 +4,7 @@ mod beginnings;
 mod embedder;
 mod finish;
 mod network;
+mod pass;
 mod pool;
 mod repeats;
 mod reranker;

@@ -10,6 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::config::TransformerConfig;
 use crate::engine::beginnings::{Group, alike, apart};
 use crate::engine::finish::{Finish, States, read};
+use crate::engine::pass::{Pass, Results, Shelf};
 use crate::engine::pool::{Check, Pool};
 use crate::engine::repeats::Repeats;
 use crate::engine::window::{Piece, all, pieces, windows};
@@ -85,25 +86,6 @@ pub struct Network {
 enum Job<'a> {
     Compute(Pass<'a>),
     Tokenize(Piece<'a>),
-}
-
-/// Inputs of one pass, and where their results go.
-struct Pass<'a> {
-    /// What they begin with, and how many tokens that are.
-    past: Option<(&'a Past, usize)>,
-    texts: Vec<&'a Tokens>,
-    /// `[width]` each
-    rows: Vec<&'a mut [f32]>,
-    /// `[tokens, hidden]` each; empty where nobody wants them.
-    hidden: Vec<&'a mut [f32]>,
-}
-
-/// Where the results of some inputs go, in their order.
-pub(super) struct Results<'a> {
-    /// `[width]` each
-    pub(super) rows: Vec<&'a mut [f32]>,
-    /// `[tokens, hidden]` each; empty where nobody wants them.
-    pub(super) hidden: Vec<&'a mut [f32]>,
 }
 
 impl Network {
@@ -429,31 +411,5 @@ impl Network {
             })?;
         }
         Ok(())
-    }
-}
-
-/// Inputs and places of results that no pass has taken yet.
-struct Shelf<'a> {
-    tokens: &'a [Tokens],
-    rows: Vec<Option<&'a mut [f32]>>,
-    hidden: Vec<Option<&'a mut [f32]>>,
-}
-
-impl<'a> Shelf<'a> {
-    fn new(tokens: &'a [Tokens], results: Results<'a>) -> Self {
-        let (rows, hidden) = (results.rows.into_iter(), results.hidden.into_iter());
-        Self { tokens, rows: rows.map(Some).collect(), hidden: hidden.map(Some).collect() }
-    }
-
-    fn take<'p>(&mut self, past: Option<(&'p Past, usize)>, members: &[usize]) -> Pass<'p>
-    where
-        'a: 'p,
-    {
-        Pass {
-            past,
-            texts: members.iter().map(|&i| &self.tokens[i]).collect(),
-            rows: members.iter().filter_map(|&i| Some(self.rows[i].take()? as &mut [f32])).collect(),
-            hidden: members.iter().filter_map(|&i| Some(self.hidden.get_mut(i)?.take()? as &mut [f32])).collect(),
-        }
     }
 }

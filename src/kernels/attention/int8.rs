@@ -42,7 +42,7 @@ struct Memory<'a> {
     key_scales: &'a mut [f32],
     /// `[padded]`: times the scale, what a query of zeros gives.
     key_shifts: &'a mut [f32],
-    /// `[keys / 2, dim, 2]`
+    /// `[len / 2, dim, 2]`
     values: &'a mut [i16],
     /// `[dim]`
     value_scales: &'a mut [f32],
@@ -56,18 +56,17 @@ struct Memory<'a> {
 
 #[derive(Clone, Copy)]
 struct Sizes {
-    /// Queries.
+    /// Tokens.
     len: usize,
-    keys: usize,
-    /// Keys in whole vectors.
+    /// In whole vectors.
     padded: usize,
     /// Of a head, in whole vectors of any set.
     dim: usize,
 }
 
 impl Sizes {
-    fn new(len: usize, keys: usize, head_dim: usize, lanes: usize) -> Self {
-        Self { len, keys, padded: keys.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MOST_LANES) }
+    fn new(len: usize, head_dim: usize, lanes: usize) -> Self {
+        Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MOST_LANES) }
     }
 }
 
@@ -84,13 +83,13 @@ fn lines(bytes: usize) -> usize {
     bytes.div_ceil(64) * 16
 }
 
-/// Numbers that [`Attend`] needs for sequences up to `len` with so many keys.
-pub(super) fn memory_for(len: usize, keys: usize, head_dim: usize) -> usize {
-    integers_for(len, keys, head_dim).max(float::memory_for(keys.min(LONG), head_dim))
+/// Numbers that [`Attend`] needs for sequences up to `len`.
+pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
+    integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
 }
 
-fn integers_for(len: usize, keys: usize, head_dim: usize) -> usize {
-    let Sizes { padded, dim, .. } = Sizes::new(len, keys, head_dim, MOST_LANES);
+fn integers_for(len: usize, head_dim: usize) -> usize {
+    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MOST_LANES);
     let pairs = padded.div_ceil(2) * dim;
     [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()
@@ -114,11 +113,11 @@ impl Int8Operation for Attend<'_> {
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
             let mut bias = head.bias(self.bias_memory);
-            if head.keys() < LONG {
+            if head.len < LONG {
                 float::attend(d.simd(), head, bias, self.memory);
                 continue;
             }
-            let sizes = Sizes::new(head.len, head.keys(), head.shape.head_dim, <D::Simd as Simd>::LANES);
+            let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
             let Sizes { len, padded, dim, .. } = sizes;
             let mut rest = &mut *self.memory;
             let mut memory = Memory {
@@ -185,12 +184,7 @@ unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
 }
 
 #[inline(always)]
-fn pack_queries_and_keys<D: Int8>(
-    d: D,
-    head: Head,
-    Sizes { len, keys: count, padded, dim }: Sizes,
-    memory: &mut Memory,
-) {
+fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
@@ -199,12 +193,12 @@ fn pack_queries_and_keys<D: Int8>(
         // SAFETY: a query has `dim` bytes.
         *scale = unsafe { quantize(d, head.query(j), query.as_mut_ptr()) };
     }
-    memory.key_scales[count..padded].fill(0.0);
+    memory.key_scales[len..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
         let keys: &mut [u32] = bytemuck::cast_slice_mut(&mut memory.keys[panel.start * groups * 4..]);
         let keys = &mut keys[..groups * panel.len()];
         for j in panel.clone() {
-            if j < count {
+            if j < len {
                 // SAFETY: `bytes` are `dim`.
                 memory.key_scales[j] = unsafe { quantize(d, head.key(j), memory.bytes.as_mut_ptr()) };
             }
@@ -234,7 +228,7 @@ fn pack_queries_and_keys<D: Int8>(
 }
 
 #[inline(always)]
-fn pack_values<D: Int8>(d: D, head: Head, Sizes { keys, dim, .. }: Sizes, memory: &mut Memory) {
+fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let head_dim = head.shape.head_dim;
@@ -243,7 +237,7 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { keys, dim, .. }: Sizes, memory
         let count = head_dim.saturating_sub(column);
         let from = |token: usize| head.value(token)[column.min(head_dim)..].as_ptr();
         let mut largest = zero;
-        for token in 0..keys {
+        for token in 0..len {
             // SAFETY: `count` values are left of the token's.
             let x = unsafe { load(s, from(token), count) };
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
@@ -254,11 +248,11 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { keys, dim, .. }: Sizes, memory
         // SAFETY: the scales have whole vectors.
         unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
         let values = memory.values[2 * column..].as_mut_ptr();
-        for token in (0..keys).step_by(2) {
+        for token in (0..len).step_by(2) {
             // SAFETY: as above; a pair of tokens has two integers for each of `dim` channels.
             unsafe {
                 let a = s.mul_add(load(s, from(token), count), inverse, round);
-                let b = match token + 1 < keys {
+                let b = match token + 1 < len {
                     true => s.mul_add(load(s, from(token + 1), count), inverse, round),
                     false => round,
                 };

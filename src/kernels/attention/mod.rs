@@ -107,7 +107,8 @@ pub struct Inputs<'a> {
     pub bias: Option<&'a dyn Bias>,
 }
 
-/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers, else in float32.
+/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers unless tokens see only what is before them, else in
+/// float32. (Integers have a scale that all values of a text agree on: a token's output would depend on what comes after it.)
 pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
     let Inputs { qkv, offsets, past, bias } = inputs;
     let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
@@ -119,7 +120,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
         "qkv and out hold all tokens"
     );
     let past_tokens = past.len() / (2 * kv_heads * head_dim);
-    assert!(past.is_empty() || mask != Mask::Full && bias.is_none(), "only what looks back has a past");
+    assert!(past.is_empty() || mask == Mask::Causal && bias.is_none(), "only what looks back has a past");
     let sequences = offsets.len() - 1;
     let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = Heads(out.as_mut_ptr());
@@ -135,7 +136,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
         let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         match dtype {
-            Dtype::Int8 => scratch(int8::memory_for(longest, keys, head_dim), |memory| {
+            Dtype::Int8 if mask != Mask::Causal => scratch(int8::memory_for(longest, head_dim), |memory| {
                 scratch(bias_memory, |bias_memory| isa.run_int8(int8::Attend { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {
