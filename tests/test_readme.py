@@ -1,11 +1,13 @@
 """README.md keeps its promises: its Python blocks run in order, and its two commands are marked for `.ci/run`."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+COMMIT = "0" * 40
 
 
 def fenced_blocks(language):
@@ -16,17 +18,38 @@ def fenced_blocks(language):
         yield text.count("\n", 0, match.start("code")) + 1, match["above"], match["code"]
 
 
-def test_python_blocks_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    # The model must come from the installed package, whatever this machine has seen before.
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+def run(blocks):
     namespace = {"__name__": "__main__"}
-    blocks = list(fenced_blocks("python"))
     assert blocks
     for line, _, code in blocks:
         # Blank lines in front make tracebacks point into README.md.
         exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache, and no hub: models must come from there or from an installed package."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path / "huggingface" / "hub"
+
+
+def test_python_blocks_run(cache):
+    run(list(fenced_blocks("python")))
+
+
+# Of the blocks that download models.
+STAND_INS = {"cross-encoder/ms-marco-MiniLM-L6-v2": "bert_rerank", "Qwen/Qwen3-Reranker-0.6B": "qwen3_rerank"}
+
+
+def test_blocks_with_models_of_the_hub_run_with_tiny_ones(cache):
+    for name, fixture in STAND_INS.items():
+        model = cache / f"models--{name.replace('/', '--')}"
+        shutil.copytree(README.parent / "tests" / "fixtures" / fixture, model / "snapshots" / COMMIT)
+        (model / "refs").mkdir()
+        (model / "refs" / "main").write_text(COMMIT)
+    run(list(fenced_blocks("py")))
 
 
 # With its dependencies the package that carries the model would bring PyTorch.

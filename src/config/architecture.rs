@@ -38,6 +38,7 @@ impl Architecture {
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
             "bert" | "distilbert" | "electra" => Some(0),
+            "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
             "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {
                 Some(file.integer("pad_token_id", 0..=MOST_POSITIONS)?.unwrap_or(1) + 1)
@@ -136,6 +137,12 @@ mod tests {
         assert_eq!(limit(r#"{"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 0}"#), Some(513));
         assert_eq!(limit(r#"{"model_type": "mpnet", "max_position_embeddings": 514}"#), Some(512));
         assert_eq!(limit(r#"{"model_type": "camembert"}"#), Some(510));
+        // DeBERTa has no such table where positions are in the scores of attention alone.
+        assert_eq!(limit(r#"{"model_type": "deberta-v2"}"#), Some(512));
+        assert_eq!(
+            limit(r#"{"model_type": "deberta-v2", "position_biased_input": false, "max_position_embeddings": 512}"#),
+            None
+        );
         // Rotary positions know no end.
         assert_eq!(limit(r#"{"model_type": "nomic_bert", "max_position_embeddings": 2048}"#), None);
         assert_eq!(limit(r#"{"model_type": "xlnet", "max_position_embeddings": -1}"#), None);

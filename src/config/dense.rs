@@ -24,10 +24,7 @@ impl DenseConfig {
     /// Reads config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
-        let scores = file.text("module_output_name")? == Some("scores");
-        if !scores {
-            super::refuse_other_features(&file)?;
-        }
+        super::refuse_other_features(&file, true)?;
         let features = |key| file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?);
         // Present and null is an error in sentence-transformers, and not the absent key's Tanh.
         let activation = match file.text("activation_function")? {
@@ -45,7 +42,7 @@ impl DenseConfig {
             bias: file.boolean("bias")?.unwrap_or(true),
             activation: activation.to_owned(),
             residual: file.boolean("use_residual")?.unwrap_or(false),
-            scores,
+            scores: file.text("module_output_name")? == Some("scores"),
         })
     }
 }
@@ -92,10 +89,10 @@ mod tests {
     fn reads_all_keys_and_ignores_unknown_ones() {
         let config = read(
             r#", "bias": false, "use_residual": true, "module_input_name": "sentence_embedding",
-            "module_output_name": null, "gate": 3"#,
+            "module_output_name": "scores", "gate": 3"#,
         )
         .unwrap();
-        assert!(!config.bias && config.residual);
+        assert!(!config.bias && config.residual && config.scores);
     }
 
     #[test]
@@ -109,8 +106,8 @@ mod tests {
                 "module_input_name: \"token_embeddings\" is not supported; \"sentence_embedding\" is",
             ),
             (
-                r#", "module_output_name": "scores""#,
-                "module_output_name: \"scores\" is not supported; \"sentence_embedding\" is",
+                r#", "module_output_name": "logits""#,
+                "module_output_name: \"logits\" is not supported; \"sentence_embedding\" is",
             ),
         ] {
             assert_eq!(read(rest).unwrap_err().to_string(), format!("2_Dense/config.json: {expected}"));

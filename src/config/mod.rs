@@ -32,10 +32,12 @@ pub use transformer::{Task, TransformerConfig};
 /// Beyond any module's width.
 const MOST_FEATURES: usize = 1 << 20;
 
-/// A module may read and write other features than the embedding of the text; that is not supported.
-fn refuse_other_features(file: &Object) -> Result<()> {
-    for key in ["module_input_name", "module_output_name"] {
-        if let Some(name) = file.text(key)?.filter(|&name| name != "sentence_embedding") {
+/// A module may read and write other features than the embedding of the text; that is not supported, but for one: what a
+/// cross-encoder's last module writes.
+fn refuse_other_features(file: &Object, scores: bool) -> Result<()> {
+    for (key, scores) in [("module_input_name", false), ("module_output_name", scores)] {
+        let supported = |name: &str| name == "sentence_embedding" || scores && name == "scores";
+        if let Some(name) = file.text(key)?.filter(|name| !supported(name)) {
             return Err(file.error(key, format!("\"{name}\" is not supported; \"sentence_embedding\" is")));
         }
     }

@@ -93,7 +93,7 @@ fn layer_norm(folder: &ModelFolder, path: String) -> Result<Module> {
 
 fn normalize(folder: &ModelFolder, path: &str) -> Result<Module> {
     if let Some(file) = Object::read(folder, &inside(path, "config.json"))? {
-        super::refuse_other_features(&file)?;
+        super::refuse_other_features(&file, false)?;
     }
     Ok(Module::Normalize)
 }

@@ -61,7 +61,12 @@ impl SentenceTransformersConfig {
         let ours = matches!(file.text("model_type")?, None | Some("SentenceTransformer"));
         let listed = if ours { modules::read(folder)? } else { None };
         let (transformer, modules, file) = match listed {
-            Some((path, modules)) => (TransformerConfig::read(folder, &path)?, modules, file),
+            Some((path, modules)) => {
+                if modules.iter().any(|module| matches!(module, Module::Dense(dense) if dense.scores)) {
+                    return Err(Error::model(modules::FILE, "gives scores, as a cross-encoder does; use Reranker"));
+                }
+                (TransformerConfig::read(folder, &path)?, modules, file)
+            }
             None => {
                 let transformer = TransformerConfig::without_file(folder, "")?;
                 if let Some(class) = transformer.architecture.classifier() {

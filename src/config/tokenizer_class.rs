@@ -35,6 +35,13 @@ pub enum Splitting {
         /// As above, for every word behind white space.
         add_prefix_space: bool,
     },
+    /// Into such pieces, once all white space is of one kind, as DeBERTa does since its second version.
+    EvenPieces {
+        lowercase: bool,
+        split_by_punct: bool,
+        /// For a text, and for what follows a punctuation mark where it is split there; else for a text alone.
+        add_prefix_space: bool,
+    },
 }
 
 /// The order of texts and special tokens.
@@ -56,6 +63,7 @@ impl TokenizerClass {
             "roberta" => "RobertaTokenizer",
             "xlm-roberta" => "XLMRobertaTokenizer",
             "camembert" => "CamembertTokenizer",
+            "deberta-v2" => "DebertaV2Tokenizer",
             _ => "",
         }
     }
@@ -84,11 +92,21 @@ impl TokenizerClass {
             "XLMRobertaTokenizer" | "CamembertTokenizer" => {
                 (Splitting::Pieces { add_prefix_space: add_prefix_space.unwrap_or(true) }, Template::Roberta)
             }
+            "DebertaV2Tokenizer" => {
+                let splitting = Splitting::EvenPieces {
+                    lowercase: flag("do_lower_case")?.unwrap_or(false),
+                    split_by_punct: flag("split_by_punct")?.unwrap_or(false),
+                    add_prefix_space: add_prefix_space.unwrap_or(true),
+                };
+                (splitting, Template::Bert)
+            }
             _ => return Ok(None),
         };
         let [first, last] = match splitting {
             Splitting::Pieces { .. } => ["bos_token", "eos_token"],
-            Splitting::Words { .. } | Splitting::Bytes { .. } => ["cls_token", "sep_token"],
+            Splitting::Words { .. } | Splitting::Bytes { .. } | Splitting::EvenPieces { .. } => {
+                ["cls_token", "sep_token"]
+            }
         };
         let defaults = match template {
             Template::Bert => ["[CLS]", "[SEP]"],
@@ -155,6 +173,25 @@ mod tests {
             read("bert", r#"{"cls_token": 3}"#).unwrap_err().to_string(),
             "tokenizer_config.json: cls_token: expected a string, found 3"
         );
+    }
+
+    #[test]
+    fn so_is_debertas() {
+        let made = |lowercase, split_by_punct, add_prefix_space| {
+            let splitting = Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space };
+            let (first_token, last_token) = ("[CLS]".to_owned(), "[SEP]".to_owned());
+            Some(TokenizerClass { splitting, template: Template::Bert, first_token, last_token })
+        };
+        let changed = r#"{"do_lower_case": true, "split_by_punct": true, "add_prefix_space": false}"#;
+        for (text, expected) in [
+            ("{}", made(false, false, true)),
+            (changed, made(true, true, false)),
+            (r#"{"tokenizer_class": "DebertaV2TokenizerFast", "bos_token": "<s>"}"#, made(false, false, true)),
+            (r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#, None),
+        ] {
+            assert_eq!(class_of("deberta-v2", text), expected, "{text}");
+            assert_eq!(read("deberta-v2", text).unwrap().token_type_ids, expected.is_some(), "{text}");
+        }
     }
 
     #[test]

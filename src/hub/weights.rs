@@ -267,9 +267,14 @@ impl<'a> Weight<'a> {
         Ok(values)
     }
 
+    /// Whether the file's values are of this type.
+    pub fn holds<H: Half>(&self) -> bool {
+        self.dtype == H::DTYPE
+    }
+
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
     pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
-        if self.dtype == H::DTYPE {
+        if self.holds::<H>() {
             let values = elements(self.bytes);
             self.check(&values, H::is_finite, "")?;
             return Ok(values);

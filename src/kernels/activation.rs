@@ -1,7 +1,7 @@
 //! Activation functions, by the names that model configurations use.
 
 use crate::kernels::Isa;
-use crate::kernels::math::{coarse_erf, erf, exp, sigmoid, tanh};
+use crate::kernels::math::{coarse_erf, coarse_silu, erf, exp, sigmoid, silu, tanh};
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 
 /// What a product's epilogue does to each element.
@@ -25,6 +25,8 @@ pub enum Activation {
     /// Slope 0.01 below zero.
     LeakyRelu,
     Silu,
+    /// SiLU for results that are rounded to eight bits: off by up to 1e-4 of a number, or 1e-4.
+    CoarseSilu,
     /// `x tanh(log(1 + exp(x)))`.
     Mish,
     Tanh,
@@ -72,6 +74,7 @@ impl Activation {
     pub(super) fn coarse(self) -> Activation {
         match self {
             Activation::Gelu => Activation::CoarseGelu,
+            Activation::Silu => Activation::CoarseSilu,
             other => other,
         }
     }
@@ -122,7 +125,8 @@ impl Activation {
                 s.mul(positive, positive)
             }
             Activation::LeakyRelu => s.max(x, s.mul(x, s.splat(0.01))),
-            Activation::Silu => s.mul(x, sigmoid(s, x)),
+            Activation::Silu => silu(s, x),
+            Activation::CoarseSilu => coarse_silu(s, x),
             Activation::Mish => {
                 // tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2); from 20 on it is 1 in float32.
                 let e = exp(s, s.min(x, s.splat(20.0)));
@@ -197,7 +201,7 @@ mod tests {
             Activation::Relu6 => x.clamp(0.0, 6.0),
             Activation::ReluSquared => x.max(0.0).powi(2),
             Activation::LeakyRelu => x.max(0.01 * x),
-            Activation::Silu => x * sigmoid(x),
+            Activation::Silu | Activation::CoarseSilu => x * sigmoid(x),
             Activation::Mish => x * x.exp().ln_1p().tanh(),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => sigmoid(x),

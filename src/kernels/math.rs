@@ -27,6 +27,14 @@ const COARSE_ERF_ERROR: f64 = 1.5e-4;
 #[cfg(test)]
 const TANH_ERROR: f64 = 3e-7;
 
+/// Largest error of [`silu`], absolute or relative to its argument.
+#[cfg(test)]
+const SILU_ERROR: f64 = 3e-7;
+
+/// As above, of [`coarse_silu`].
+#[cfg(test)]
+const COARSE_SILU_ERROR: f64 = 1e-4;
+
 /// `(exp(r) - 1 - r) / r²` on [-ln(2)/2, ln(2)/2].
 const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_39, 0.008_368_745, 0.001_381_454];
 
@@ -141,6 +149,28 @@ pub(super) fn sigmoid<S: Simd>(s: S, x: S::F) -> S::F {
     s.div(s.splat(1.0), s.add(s.splat(1.0), e))
 }
 
+/// `x sigmoid(x)`.
+#[inline(always)]
+pub(super) fn silu<S: Simd>(s: S, x: S::F) -> S::F {
+    silu_by(s, x, EXP2)
+}
+
+/// [`silu`] to within 1e-4.
+#[inline(always)]
+pub(super) fn coarse_silu<S: Simd>(s: S, x: S::F) -> S::F {
+    silu_by(s, x, COARSE_EXP2)
+}
+
+/// `max(x, 0) + min(x, 0) e`, over `1 + e`, where `e` is `exp(-|x|)`: nothing overflows.
+#[inline(always)]
+fn silu_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
+    let zero = s.splat(0.0);
+    let (positive, negative) = (s.max(x, zero), s.min(x, zero));
+    let magnitude = s.sub(negative, positive);
+    let e = exp2_by(s, s.mul(magnitude, s.splat(std::f32::consts::LOG2_E)), coefficients);
+    s.div(s.mul_add(negative, e, positive), s.add(s.splat(1.0), e))
+}
+
 #[inline(always)]
 pub(super) fn tanh<S: Simd>(s: S, x: S::F) -> S::F {
     let e = exp(s, s.add(x, x));
@@ -167,6 +197,8 @@ mod tests {
         CoarseErf,
         Sigmoid,
         Tanh,
+        Silu,
+        CoarseSilu,
     }
 
     impl Operation for Map<'_> {
@@ -186,6 +218,8 @@ mod tests {
                         Function::CoarseErf => coarse_erf(s, x),
                         Function::Sigmoid => sigmoid(s, x),
                         Function::Tanh => tanh(s, x),
+                        Function::Silu => silu(s, x),
+                        Function::CoarseSilu => coarse_silu(s, x),
                     };
                     s.store_first(chunk.as_mut_ptr(), y, chunk.len());
                 }
@@ -264,5 +298,17 @@ mod tests {
         sample(Function::Sigmoid, -100.0, 100.0, |isa, x, y| {
             assert!((y - 1.0 / (1.0 + (-x).exp())).abs() <= TANH_ERROR, "{isa}: sigmoid({x}) = {y}");
         });
+    }
+
+    #[test]
+    fn silu_is_within_its_bound() {
+        for (function, bound) in [(Function::Silu, SILU_ERROR), (Function::CoarseSilu, COARSE_SILU_ERROR)] {
+            sample(function, -100.0, 100.0, |isa, x, y| {
+                let error = (y - x / (1.0 + (-x).exp())).abs();
+                assert!(error <= bound * x.abs().max(1.0), "{isa}: silu({x}) = {y}");
+            });
+            sample(function, -1e30, -100.0, |isa, x, y| assert!(y.abs() < 1e-6, "{isa}: silu({x}) = {y}"));
+            sample(function, 100.0, 3e38, |isa, x, y| assert_eq!(y, x, "{isa}"));
+        }
     }
 }

@@ -26,7 +26,7 @@ mod tile;
 
 pub use activation::Activation;
 pub use aligned::unset;
-pub use attention::{Attention, Bias, BiasHead, BiasRows, Inputs, Mask, attention};
+pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
 pub use crew::{Crew, split};
 pub use denormals::FlushDenormals;

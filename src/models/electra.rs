@@ -6,7 +6,7 @@ use crate::kernels::Activation;
 use crate::models::Encoder;
 use crate::models::head::Head;
 use crate::models::post_norm::{
-    BERT_KEYS, BERT_NAMES, Keys, Parts, Positions, PostNorm, Sizes, Tables, require_absolute_positions,
+    BERT_KEYS, BERT_NAMES, Keys, Parts, Positions, PostNorm, Projection, Sizes, Tables, require_absolute_positions,
 };
 use crate::models::registry::{Family, Source};
 use crate::nn::Loader;
@@ -36,7 +36,11 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         sizes,
         tables: Tables { words: sizes.vocab, positions: Some(positions), types: Some(types) },
         embeddings: at.at("embeddings"),
-        projection: (width != sizes.hidden).then(|| (width, at.at("embeddings_project"))),
+        projection: (width != sizes.hidden).then(|| Projection {
+            at: at.at("embeddings_project"),
+            width,
+            after_norm: true,
+        }),
         layers: at.at("encoder.layer"),
         names: &BERT_NAMES,
         bias: None,

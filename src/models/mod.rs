@@ -1,6 +1,7 @@
 //! The architectures, and the registry that picks one.
 
 mod bert;
+mod deberta;
 mod distilbert;
 mod electra;
 mod head;

@@ -61,6 +61,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let (file, at) = (&source.config, place(source));
     let sizes = Sizes::read(source, &KEYS)?;
     let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: Some(PADDING) };
+    let bias = Arc::new(position_bias(source, sizes.heads)?);
     Ok(Box::new(PostNorm::load(Parts {
         sizes,
         tables: Tables { words: sizes.vocab, positions: Some(positions), types: None },
@@ -68,7 +69,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         projection: None,
         layers: at.at("encoder.layer"),
         names: &NAMES,
-        bias: Some(Arc::new(position_bias(source, sizes.heads)?)),
+        bias: Some(&|_, _| Ok(bias.clone())),
     })?))
 }
 

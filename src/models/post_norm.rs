@@ -25,6 +25,8 @@ pub(super) struct Sizes {
     pub(super) wide: usize,
     pub(super) activation: Activation,
     pub(super) eps: f32,
+    /// What scores of attention are multiplied by.
+    pub(super) scale: f32,
 }
 
 /// The keys of config.json for [`Sizes`], each with what it stands for where it is left out.
@@ -53,14 +55,16 @@ impl Sizes {
     pub(super) fn read(source: &Source, keys: &Keys) -> Result<Self> {
         let file = &source.config;
         let size = |(key, default), most| file.size(key, most, default);
+        let (hidden, heads) = (size(keys.hidden, 1 << 16)?, size(keys.heads, 1 << 10)?);
         let sizes = Self {
             vocab: size(keys.vocab, 1 << 24)?,
-            hidden: size(keys.hidden, 1 << 16)?,
+            hidden,
             layers: size(keys.layers, 1 << 10)?,
-            heads: size(keys.heads, 1 << 10)?,
+            heads,
             wide: size(keys.wide, 1 << 20)?,
             activation: source.activation(keys.activation.0, keys.activation.1)?,
             eps: eps(file, keys.eps.0, keys.eps.1)?,
+            scale: 1.0 / ((hidden / heads) as f32).sqrt(),
         };
         if !sizes.hidden.is_multiple_of(sizes.heads) {
             let message = format!("{} does not divide {}, {}", sizes.heads, keys.hidden.0, sizes.hidden);
@@ -129,24 +133,37 @@ pub(super) struct Positions {
     pub(super) padding: Option<u32>,
 }
 
+/// Brings the tables to the width of the layers, where theirs is another.
+pub(super) struct Projection<'a> {
+    pub(super) at: Loader<'a>,
+    /// Of the tables.
+    pub(super) width: usize,
+    /// Whether it comes behind the norm. It has a bias then, and else none.
+    pub(super) after_norm: bool,
+}
+
+/// Makes what is added to the scores of this attention, of the layer at this place.
+pub(super) type MakeBias<'a> = &'a dyn Fn(&Loader, &kernels::Attention) -> Result<Arc<dyn AttentionBias>>;
+
 /// What a family says of itself.
 pub(super) struct Parts<'a> {
     pub(super) sizes: Sizes,
     pub(super) tables: Tables,
     /// Where the tables are, and their norm, under BERT's names.
     pub(super) embeddings: Loader<'a>,
-    /// Width of the tables, and where the layer is that takes it to that of the others, if they differ.
-    pub(super) projection: Option<(usize, Loader<'a>)>,
+    pub(super) projection: Option<Projection<'a>>,
     /// Where layers are, by number.
     pub(super) layers: Loader<'a>,
     pub(super) names: &'static Names,
-    pub(super) bias: Option<Arc<dyn AttentionBias>>,
+    pub(super) bias: Option<MakeBias<'a>>,
 }
 
 pub(super) struct PostNorm {
     tables: Tables,
     embedding: Embedding,
     projection: Option<Linear>,
+    /// Where it comes behind the projection.
+    norm: Option<Norm>,
     layers: Vec<Layer>,
     hidden: usize,
 }
@@ -154,21 +171,25 @@ pub(super) struct PostNorm {
 impl PostNorm {
     pub(super) fn load(parts: Parts) -> Result<Self> {
         let Parts { sizes, tables, embeddings, projection, layers, names, bias } = parts;
-        let width = projection.as_ref().map_or(sizes.hidden, |(width, _)| *width);
+        let width = projection.as_ref().map_or(sizes.hidden, |projection| projection.width);
+        let norm_first = projection.as_ref().is_none_or(|projection| projection.after_norm);
         let places = [
             Some(("word_embeddings", tables.words)),
             tables.positions.map(|table| ("position_embeddings", table.rows)),
             tables.types.map(|rows| ("token_type_embeddings", rows)),
         ];
         let places: Vec<_> = places.into_iter().flatten().map(|(name, rows)| (embeddings.at(name), rows)).collect();
-        let norm = Norm::layer(&embeddings.at("LayerNorm"), width, sizes.eps)?;
-        let project = |(width, at)| Linear::load(Stage::Embed, &[at], sizes.hidden, width, true);
+        let norm = Norm::layer(&embeddings.at("LayerNorm"), if norm_first { width } else { sizes.hidden }, sizes.eps)?;
+        let (first, second) = if norm_first { (Some(norm), None) } else { (None, Some(norm)) };
+        let project =
+            |Projection { at, after_norm, .. }| Linear::load(Stage::Embed, &[at], sizes.hidden, width, after_norm);
         Ok(Self {
             tables,
-            embedding: Embedding::load(&places, Some(norm), width)?,
+            embedding: Embedding::load(&places, first, width)?,
             projection: projection.map(project).transpose()?,
+            norm: second,
             layers: (0..sizes.layers)
-                .map(|i| Layer::load(&sizes, names, &layers.at(&i.to_string()), bias.clone()))
+                .map(|i| Layer::load(&sizes, names, &layers.at(&i.to_string()), bias))
                 .collect::<Result<_>>()?,
             hidden: sizes.hidden,
         })
@@ -188,9 +209,12 @@ impl PostNorm {
             require_rows(ids, all, what)?;
             rows.push(ids);
         }
-        let embedded = self.embedding.forward(&rows)?;
-        match &self.projection {
-            Some(projection) => projection.forward(&embedded),
+        let mut embedded = self.embedding.forward(&rows)?;
+        if let Some(projection) = &self.projection {
+            embedded = projection.forward(&embedded)?;
+        }
+        match &self.norm {
+            Some(norm) => norm.forward(&embedded),
             None => Ok(embedded),
         }
     }
@@ -251,17 +275,15 @@ struct Layer {
 }
 
 impl Layer {
-    fn load(sizes: &Sizes, names: &Names, at: &Loader, bias: Option<Arc<dyn AttentionBias>>) -> Result<Self> {
-        let Sizes { hidden, heads, eps, .. } = *sizes;
-        let head_dim = hidden / heads;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape = kernels::Attention { heads, kv_heads: heads, head_dim, scale, mask: Mask::Full };
+    fn load(sizes: &Sizes, names: &Names, at: &Loader, bias: Option<MakeBias>) -> Result<Self> {
+        let Sizes { hidden, heads, eps, scale, .. } = *sizes;
+        let shape = kernels::Attention { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
         let parts = MlpParts { up: at.at(names.up), gate: None, down: at.at(names.down), bias: true };
         Ok(Self {
             qkv: Linear::load(Stage::Qkv, &names.qkv.map(|name| at.at(name)), hidden, hidden, true)?,
             attention: match bias {
-                Some(bias) => attention.with_bias(bias),
+                Some(bias) => attention.with_bias(bias(at, &shape)?),
                 None => attention,
             },
             out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, true)?,

@@ -17,6 +17,11 @@ use crate::text::{PackedBatch, Wanted};
 pub(super) const FAMILY: Family = Family { model_types: &["qwen3", "qwen2"], load, head, logit_head: Some(logit_head) };
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
+    // voyage-4-nano's, whose width config.json gives as num_labels.
+    if source.at.contains("linear.weight") {
+        let message = "a projection of the hidden states, \"linear.weight\", is not supported";
+        return Err(source.config.error("architectures", message));
+    }
     Ok(Box::new(Qwen::load(&Config::read(source)?, &place(source))?))
 }
 

@@ -3,7 +3,7 @@
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
-use crate::models::{Encoder, Head, bert, distilbert, electra, modernbert, mpnet, qwen, roberta};
+use crate::models::{Encoder, Head, bert, deberta, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
 use crate::{Error, Result};
 
@@ -34,6 +34,7 @@ const FAMILIES: &[Family] = &[
     distilbert::FAMILY,
     electra::FAMILY,
     mpnet::FAMILY,
+    deberta::FAMILY,
     modernbert::FAMILY,
     qwen::FAMILY,
 ];

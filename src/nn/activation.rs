@@ -17,7 +17,7 @@ pub(super) fn activate(x: &Tensor, activation: Activation) -> candle_core::Resul
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::ReluSquared => x.relu()?.sqr(),
         Activation::LeakyRelu => x.maximum(&(x * 0.01)?),
-        Activation::Silu => x.silu(),
+        Activation::Silu | Activation::CoarseSilu => x.silu(),
         Activation::Mish => {
             let e = x.minimum(20.0)?.exp()?;
             let n = (&e * (&e + 2.0)?)?;

@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// Which body the blocks of a model get.
 #[derive(Debug, Clone)]
 pub enum Body {
-    /// Kernels of this instruction set, matrices in `dtype`, and tables where it has floats; everything else is float32.
+    /// Kernels of this instruction set, matrices in `dtype`, tables in that or in the file's if it is smaller; everything else is float32.
     Cpu { isa: Isa, dtype: Dtype },
     /// candle's operations, weights and activations in `dtype`.
     Portable { device: Device, dtype: DType },
@@ -140,6 +140,9 @@ impl<'a> Loader<'a> {
         Ok(match dtype {
             Dtype::Bfloat16 => Table::Bfloat16(weight.to_half()?.into_owned()),
             Dtype::Float16 => Table::Float16(weight.to_half()?.into_owned()),
+            // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
+            _ if weight.holds::<bf16>() => Table::Bfloat16(weight.to_half()?.into_owned()),
+            _ if weight.holds::<f16>() => Table::Float16(weight.to_half()?.into_owned()),
             Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.to_f32()?.into_owned()),
         })
     }

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod cpu;
+mod disentangled;
 mod embedding;
 mod linear;
 mod loader;
@@ -17,6 +18,7 @@ mod rope;
 mod rows;
 
 pub use attention::{Attention, AttentionBias};
+pub use disentangled::Disentangled;
 pub use embedding::Embedding;
 pub use linear::Linear;
 pub use loader::{Body, Loader, active_isa};

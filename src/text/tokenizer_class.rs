@@ -1,16 +1,17 @@
 //! Tokenizers as transformers makes them from a vocabulary.
 
-use tokenizers::Result;
-use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
-use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
+use tokenizers::normalizers::replace::ReplacePattern;
+use tokenizers::normalizers::{self, BertNormalizer, Lowercase, NFC, NormalizerWrapper, Replace, Strip};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
 use tokenizers::processors::template::TemplateProcessing;
+use tokenizers::{Result, SplitDelimiterBehavior, Tokenizer};
 
 use crate::config::{Splitting, Template, TokenizerClass};
 
@@ -30,6 +31,16 @@ pub(super) fn rebuild(inner: &mut Tokenizer, class: &TokenizerClass) -> Result<(
                 let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::Never };
                 let words = [WhitespaceSplit.into(), Metaspace::new('▁', scheme, true).into()];
                 (character_map(inner.get_normalizer()), Sequence::new(words.into()).into())
+            }
+            (&Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space }, ModelWrapper::Unigram(_)) => {
+                let white_space = Replace::new(ReplacePattern::Regex(r"\s{2,}|[\n\r\t]".to_owned()), " ")?;
+                let lower = lowercase.then(|| Lowercase.into());
+                let even: [NormalizerWrapper; 3] = [white_space.into(), NFC.into(), Strip::new(false, true).into()];
+                let normalizer = normalizers::Sequence::new(lower.into_iter().chain(even).collect());
+                let punctuation = split_by_punct.then(|| Punctuation::new(SplitDelimiterBehavior::Isolated).into());
+                let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::First };
+                let words = punctuation.into_iter().chain([Metaspace::new('▁', scheme, true).into()]);
+                (Some(normalizer.into()), Sequence::new(words.collect()).into())
             }
             _ => return Ok(()),
         };

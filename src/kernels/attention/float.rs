@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use super::{Attention, BiasRows, Head, Tasks, hide_others, panel_of, panels};
+use super::{Attention, BiasRows, Head, HeadBias, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, Terms, tile, with_tile};
 
 /// Query rows at a time.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 
 /// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
 /// whole vectors of any set.
@@ -40,7 +40,7 @@ impl Operation for Attend<'_> {
 
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: Head, bias: Option<BiasRows>, memory: &mut [f32]) {
+pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
     let (len, count, head_dim) = (head.len, head.keys(), head.shape.head_dim);
     let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
@@ -60,8 +60,10 @@ pub(super) fn attend<S: Simd>(s: S, head: Head, bias: Option<BiasRows>, memory: 
         to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
     }
     for first in (0..len).step_by(ROWS) {
+        let rows = first..len.min(first + ROWS);
+        let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
-        unsafe { attend_rows(s, head, bias, first..len.min(first + ROWS), keys, values, scores) };
+        unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
     }
 }
 
@@ -89,19 +91,10 @@ unsafe fn attend_rows<S: Simd>(
     let within =
         panel_of(seen.start, Float::<S>::WIDTH, padded).start..panel_of(seen.end - 1, Float::<S>::WIDTH, padded).end;
 
-    for panel in panels(within.clone(), Float::<S>::WIDTH, padded) {
-        // SAFETY: a panel is head_dim rows of its width; scores has `padded` numbers for each row.
-        unsafe {
-            with_tile!(Float<S>, rows.len(), panel.len() / S::LANES, MR, NV => {
-                let b = keys.as_ptr().add(panel.start * head_dim);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, (queries.as_ptr(), stride), (b, NV * S::LANES), Ahead::NOTHING);
-                for (i, row) in sums.iter().enumerate() {
-                    for (j, &sum) in row.iter().enumerate() {
-                        s.store(scores.as_mut_ptr().add(i * padded + panel.start + j * S::LANES), sum);
-                    }
-                }
-            });
-        }
+    // SAFETY: the queries are rows of the sequence; scores has `padded` numbers for each of them.
+    unsafe {
+        let (x, panels) = ((queries.as_ptr(), stride), (keys.as_ptr(), padded));
+        multiply(s, x, rows.len(), head_dim, panels, within.clone(), scores.as_mut_ptr());
     }
 
     // Weights are not divided by their sum: the outputs are, which are fewer.
@@ -112,7 +105,7 @@ unsafe fn attend_rows<S: Simd>(
         let mut scale = scale;
         if let Some(bias) = bias {
             let scores = &mut scores[own.start - within.start..own.end - within.start];
-            scores.iter_mut().zip(bias.row(row, own.clone())).for_each(|(score, bias)| *score = *score * scale + bias);
+            scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score = *score * scale + bias);
             scale = 1.0;
         }
         hide_others(scores, within.clone(), own);
@@ -136,6 +129,38 @@ unsafe fn attend_rows<S: Simd>(
                             left if left >= S::LANES => s.store(to, y),
                             left => s.store_first(to, y, left),
                         }
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// `out[i, j] = x[i] · column j`, for a few rows `x [rows, head_dim]` that are `stride` numbers apart, for the columns `within`, which
+/// are whole panels, and for `out [rows, padded]`.
+///
+/// # Safety
+/// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there are 1 to
+/// ROWS rows.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd>(
+    s: S,
+    x: (*const f32, usize),
+    rows: usize,
+    head_dim: usize,
+    (columns, padded): (*const f32, usize),
+    within: Range<usize>,
+    out: *mut f32,
+) {
+    for panel in panels(within, Float::<S>::WIDTH, padded) {
+        // SAFETY: a panel is head_dim rows of its width, and lies where those before it end.
+        unsafe {
+            with_tile!(Float<S>, rows, panel.len() / S::LANES, MR, NV => {
+                let b = columns.add(panel.start * head_dim);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, x, (b, NV * S::LANES), Ahead::NOTHING);
+                for (i, row) in sums.iter().enumerate() {
+                    for (j, &sum) in row.iter().enumerate() {
+                        s.store(out.add(i * padded + panel.start + j * S::LANES), sum);
                     }
                 }
             });

@@ -113,7 +113,7 @@ impl Int8Operation for Attend<'_> {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
-            let bias = head.bias(self.bias_memory);
+            let mut bias = head.bias(self.bias_memory);
             if head.keys() < LONG {
                 float::attend(d.simd(), head, bias, self.memory);
                 continue;
@@ -137,8 +137,10 @@ impl Int8Operation for Attend<'_> {
             pack_values(d, head, sizes, &mut memory);
             let rows = Bytes::<D>::ROWS;
             for first in (0..len).step_by(rows) {
+                let rows = first..len.min(first + rows);
+                let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
                 // SAFETY: the rows are within the sequence, and the memory was packed for it.
-                unsafe { attend_rows(d, head, bias, sizes, first..len.min(first + rows), &mut memory) };
+                unsafe { attend_rows(d, head, bias, sizes, rows, &mut memory) };
             }
         }
     }
@@ -317,7 +319,7 @@ unsafe fn attend_rows<D: Int8>(
         let scores = &mut memory.scores[i * padded..][within.clone()];
         if let Some(bias) = bias {
             let scores = &mut scores[own.start - within.start..own.end - within.start];
-            scores.iter_mut().zip(bias.row(row, own.clone())).for_each(|(score, bias)| *score += bias * LOG2_E);
+            scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score += bias * LOG2_E);
         }
         hide_others(scores, within.clone(), own);
         inverse[i] = 1.0 / weights_of(d, scores, &mut memory.weights[i * padded..][within.clone()]);

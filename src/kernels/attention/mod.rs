@@ -4,6 +4,7 @@
 //! time compute their scores, turn them into weights and take the weighted sum of the values. Only so many rows of scores exist,
 //! so the work stays in the cache at any length.
 
+mod disentangled;
 mod float;
 mod int8;
 
@@ -11,6 +12,8 @@ use std::ops::Range;
 
 use crate::kernels::aligned::scratch;
 use crate::kernels::{Dtype, Isa, split};
+
+pub use disentangled::{Buckets, Disentangled};
 
 /// Which tokens of its own sequence a token sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,17 +57,19 @@ impl Attention {
 
 /// Added to the scores, for each head, after they are multiplied by the scale.
 pub trait Bias: Sync {
-    /// Numbers that `rows` of a head of `len` tokens need to hold.
+    /// Numbers that have to be held for a head of `len` tokens.
     fn memory_for(&self, len: usize) -> usize;
 
-    /// Where the numbers of one head of one sequence lie; row `i` holds those of query `i` for each of `len` keys.
-    fn rows<'a>(&'a self, head: BiasHead<'_>, memory: &'a mut [f32]) -> BiasRows<'a>;
+    /// Called once for a head of a sequence, before its rows are asked for with the same memory.
+    fn prepare(&self, head: BiasHead, memory: &mut [f32]);
+
+    /// Where the numbers of a few of the head's queries lie, no more than a tile has rows, for each of `len` keys.
+    fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a>;
 }
 
 /// What a [`Bias`] may depend on.
 #[derive(Debug, Clone, Copy)]
 pub struct BiasHead<'a> {
-    pub isa: Isa,
     pub head: usize,
     /// Tokens of the sequence.
     pub len: usize,
@@ -74,7 +79,7 @@ pub struct BiasHead<'a> {
     pub stride: usize,
 }
 
-/// A matrix `[len, len]` whose row `i` starts at `start + i * step`.
+/// A matrix `[rows, len]` whose row `i` starts at `start + i * step`.
 #[derive(Debug, Clone, Copy)]
 pub struct BiasRows<'a> {
     pub values: &'a [f32],
@@ -125,7 +130,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
     let pairs: usize = offsets.windows(2).map(pairs).sum();
     let work = 2 * pairs * head_dim / sequences.max(1);
     split(sequences * heads, work, |tasks| {
-        let tasks = Tasks { isa, shape, inputs, past_tokens, out: &out, tasks };
+        let tasks = Tasks { shape, inputs, past_tokens, out: &out, tasks };
         let keys = past_tokens + longest;
         let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
@@ -148,7 +153,6 @@ unsafe impl Sync for Heads {}
 
 /// Some (sequence, head) pairs, numbered `sequence * heads + head`.
 struct Tasks<'a> {
-    isa: Isa,
     shape: &'a Attention,
     inputs: Inputs<'a>,
     past_tokens: usize,
@@ -159,7 +163,6 @@ struct Tasks<'a> {
 /// One head of one sequence.
 #[derive(Clone, Copy)]
 struct Head<'a> {
-    isa: Isa,
     shape: &'a Attention,
     /// Its number.
     head: usize,
@@ -180,14 +183,13 @@ impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
     fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { isa, shape, inputs: Inputs { qkv, offsets, past, bias }, past_tokens, out, .. } = *self;
+        let Self { shape, inputs: Inputs { qkv, offsets, past, bias }, past_tokens, out, .. } = *self;
         let Attention { heads, head_dim, .. } = *shape;
         let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
             let (start, end) = (offsets[task / heads] as usize, offsets[task / heads + 1] as usize);
             let head = task % heads;
             (start < end).then(|| Head {
-                isa,
                 shape,
                 head,
                 len: end - start,
@@ -245,15 +247,17 @@ impl<'a> Head<'a> {
 
     /// What is added to the scores, with memory as the bias says.
     #[inline(always)]
-    fn bias<'m>(self, memory: &'m mut [f32]) -> Option<BiasRows<'m>>
+    fn bias<'m>(self, memory: &'m mut [f32]) -> Option<HeadBias<'m>>
     where
         'a: 'm,
     {
+        let bias = self.bias?;
         let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
         let queries = &self.qkv[self.head * head_dim..];
         let keys = &self.qkv[(heads + self.head / (heads / kv_heads)) * head_dim..];
-        let at = BiasHead { isa: self.isa, head: self.head, len: self.len, queries, keys, stride: self.shape.width() };
-        self.bias.map(|bias| bias.rows(at, memory))
+        let at = BiasHead { head: self.head, len: self.len, queries, keys, stride: self.shape.width() };
+        bias.prepare(at, memory);
+        Some(HeadBias { bias, at, memory })
     }
 
     /// The keys that a query row sees.
@@ -266,6 +270,20 @@ impl<'a> Head<'a> {
     #[inline(always)]
     fn seen(self, rows: Range<usize>) -> Range<usize> {
         self.own(rows.start).start..self.own(rows.end - 1).end
+    }
+}
+
+/// The bias of a head, prepared.
+struct HeadBias<'a> {
+    bias: &'a dyn Bias,
+    at: BiasHead<'a>,
+    memory: &'a mut [f32],
+}
+
+impl HeadBias<'_> {
+    #[inline(always)]
+    fn rows(&mut self, rows: Range<usize>) -> BiasRows<'_> {
+        self.bias.rows(self.at, rows, self.memory)
     }
 }
 

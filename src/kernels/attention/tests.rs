@@ -253,8 +253,11 @@ impl Bias for Fixed {
         0
     }
 
-    fn rows<'a>(&'a self, _: BiasHead<'_>, _: &'a mut [f32]) -> BiasRows<'a> {
-        BiasRows { values: &self.values, start: self.start, step: self.step }
+    fn prepare(&self, _: BiasHead, _: &mut [f32]) {}
+
+    fn rows<'a>(&'a self, _: BiasHead, rows: Range<usize>, _: &'a mut [f32]) -> BiasRows<'a> {
+        let start = self.start.wrapping_add_signed(self.step * rows.start as isize);
+        BiasRows { values: &self.values, start, step: self.step }
     }
 }
 
