@@ -13,7 +13,7 @@ from votive._arguments import check_count, check_numpy, check_out, refuse
 from votive._model import Model
 from votive._progress import Progress
 from votive._stream import fill
-from votive.activation import activate, resolve_activation, softmax
+from votive.activation import activate, activation_named, resolve_activation, softmax
 from votive.report import Report, warn_of_truncation
 
 if TYPE_CHECKING:
@@ -100,10 +100,15 @@ class Reranker(Model[_core.Reranker]):
         return _core.Reranker(options, num_labels=self._arguments["num_labels"])
 
     def _take_over(self, core: _core.Reranker) -> None:
-        given = self._arguments["activation_fn"] or core.activation_fn
+        given = self._arguments["activation_fn"]
         if given is None:
-            given = "sigmoid" if core.num_labels == 1 else "identity"
-        self._activation_fn = resolve_activation(given)
+            given = core.activation_fn or ("sigmoid" if core.num_labels == 1 else "identity")
+            try:
+                self._activation_fn = activation_named(given)
+            except ValueError as error:
+                raise _core.ModelError(f"{core.folder}: {error}; give one as activation_fn=") from error
+        else:
+            self._activation_fn = resolve_activation(given)
 
     def _describe(self, core: _core.Reranker) -> str:
         activation = getattr(self._activation_fn, "__name__", repr(self._activation_fn))
