@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import votive.cli
 from votive import Embedder, Reranker
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -49,6 +50,30 @@ def run_python() -> Callable[..., str]:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def fails(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs a command that must fail; gives its one line on standard error after a look at what is left behind."""
+
+    def run(*arguments: str, status: int = 1) -> str:
+        before = sorted(os.listdir())
+        assert votive.cli.main(arguments) == status
+        assert sorted(os.listdir()) == before
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert output.err.startswith(f"votive {arguments[0]}: ")
+        assert output.err.count("\n") == 1
+        return output.err.removeprefix(f"votive {arguments[0]}: ").rstrip("\n")
 
     return run
 

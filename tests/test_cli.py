@@ -61,28 +61,10 @@ class Report:
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(here, monkeypatch):
     """An empty folder to work in, and no model but the fake one."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(votive, "Embedder", FakeEmbedder)
-    return tmp_path
-
-
-@pytest.fixture
-def fails(here, capsys):
-    """Run a command that must fail; gives its one line on standard error after a look at what is left behind."""
-
-    def run(*arguments, status=1):
-        before = sorted(os.listdir())
-        assert votive.cli.main(arguments) == status
-        assert sorted(os.listdir()) == before
-        output = capsys.readouterr()
-        assert output.out == ""
-        assert output.err.startswith(f"votive {arguments[0]}: ")
-        assert output.err.count("\n") == 1
-        return output.err.removeprefix(f"votive {arguments[0]}: ").rstrip("\n")
-
-    return run
+    return here
 
 
 def start(*arguments, **options):
@@ -101,13 +83,13 @@ def test_console_script_is_main():
     assert script.load() is votive.cli.main
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["encode"], ["search"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["encode"], ["search"], ["rerank"]])
 def test_help_names_every_command_and_gives_examples(command, capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         votive.cli.main([*command, "--help"])
     text = capsys.readouterr().out
     assert "examples:\n  votive " in text
-    assert all(f"votive {name}" in text for name in command or ["demo", "encode", "search"])
+    assert all(f"votive {name}" in text for name in command or ["demo", "encode", "search", "rerank"])
 
 
 def test_help_loads_neither_numpy_nor_tqdm():
@@ -133,6 +115,8 @@ def test_help_loads_neither_numpy_nor_tqdm():
         ),
         (["search", "v.npy", "a.txt", "q", "--top-k", "many"], "--top-k: want a whole number from 1 up, got 'many'"),
         (["demo", "--ask"], "--ask: expected one argument"),
+        (["rerank", "a.txt"], "required: --query"),
+        (["rerank", "--query", "q", "--top-k", "0"], "--top-k: want a whole number from 1 up, got '0'"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, complaint, capsys):

@@ -8,12 +8,6 @@ from votive.cli.inputs import TextInputs
 from votive.cli.model import FIRST_CHUNK, growing_chunks
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An empty folder to work in."""
-    monkeypatch.chdir(tmp_path)
-
-
 def refusal(path):
     with pytest.raises(CommandFailed) as caught:
         list(TextInputs([path]))

@@ -1,4 +1,4 @@
-"""The command line `votive`: demo, encode, search and bench-cpu.
+"""The command line `votive`: demo, encode, search, rerank and bench-cpu.
 
 Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
 terminated. A failure is one line on standard error and leaves no half-written file.
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from votive import VotiveError
 
-        # The Embedder names a bad argument (an unknown prompt, a width beyond the model's) with a ValueError.
+        # The models name a bad argument (an unknown prompt, a width beyond the model's) with a ValueError.
         if not isinstance(error, (VotiveError, ValueError)):
             raise
         status = _complain(command, str(error), 1)

@@ -6,14 +6,16 @@ import argparse
 from collections.abc import Sequence
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
-DESCRIPTION = "Turn texts into vectors (embeddings) and find texts by meaning, on this machine."
+DESCRIPTION = "Turn texts into vectors (embeddings), find texts by meaning and rank them, on this machine."
 
 EPILOG = """\
 examples:
   votive demo                                        try it, nothing else is needed
   votive encode notes.txt -o vectors.npy             one vector per line of notes.txt
   votive search vectors.npy notes.txt "lost keys"    the lines nearest in meaning
+  votive rerank --query "lost keys" notes.txt        all lines, those that answer best first
 
 `votive COMMAND --help` explains each command.
 """
@@ -34,14 +36,17 @@ examples:
   votive demo --limit 500 --num-threads 1 --output my-demo
 """
 
-ENCODE_DESCRIPTION = """\
-Write one float32 vector per text to a NumPy file: row i is the vector of text i, in the order read.
-
+FORMATS = """\
   *.jsonl        one JSON object per line; --field names the text in it (default: text)
   *.csv, *.tsv   a header line, then rows; --column names the text's column (default: text)
   anything else  plain text, one text per line
   -              standard input: plain text, or JSON lines with --field, or CSV with --column
+"""
 
+ENCODE_DESCRIPTION = f"""\
+Write one float32 vector per text to a NumPy file: row i is the vector of text i, in the order read.
+
+{FORMATS}
 Files are UTF-8 and of any size: they are read as they are encoded. The output file appears when it
 is complete, never half-written. Texts longer than the model reads are cut, and counted at the end.
 """
@@ -73,6 +78,23 @@ examples:
   cat 2024.jsonl 2025.jsonl | votive search vectors.npy - --field body --top-k 3 "late delivery"
 """
 
+RERANK_DESCRIPTION = f"""\
+Print texts by how well a cross-encoder says that they answer a query, best first: rank, score, text,
+separated by tabs. Every text is read together with the query: better than `votive search`, and much
+slower. Let that find some hundred texts, and this put them in order.
+
+{FORMATS}
+Files are UTF-8 and of any size: with --top-k no more than those are kept. A text that is too long
+beside the query is cut, and counted at the end on standard error.
+"""
+
+RERANK_EPILOG = """\
+examples:
+  votive rerank --query "where did I leave the keys?" --top-k 3 notes.txt
+  votive rerank --query "late delivery" --field body --json 2024.jsonl 2025.jsonl
+  grep -i keys notes.txt | votive rerank --model ./my-cross-encoder --query "lost keys"
+"""
+
 BENCH_CPU_DESCRIPTION = """\
 Measure what this machine can do at most, in about two seconds: additions and multiplications of register
 tiles in float32, in bytes and, where the instruction set has it, in bfloat16, and reading from memory;
@@ -85,10 +107,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _new_parser(argparse.ArgumentParser, prog="votive", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
-    model = _model_arguments()
+    model, texts = _model_arguments(DEFAULT_MODEL), _text_arguments()
     _add_demo(commands, model)
-    _add_encode(commands, model)
-    _add_search(commands, model)
+    _add_encode(commands, model, texts)
+    _add_search(commands, model, texts)
+    _add_rerank(commands, _model_arguments(DEFAULT_RERANKER), texts)
     _add_bench_cpu(commands)
     return parser
 
@@ -110,12 +133,12 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _model_arguments() -> argparse.ArgumentParser:
+def _model_arguments(default: str) -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False)
     group = shared.add_argument_group("the model")
     group.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
+        default=default,
         metavar="MODEL",
         help="a name on the Hugging Face Hub, or a folder (default: %(default)s)",
     )
@@ -148,18 +171,25 @@ def _add_demo(commands, model: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_encode(commands, model: argparse.ArgumentParser) -> None:
+def _text_arguments() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False)
+    group = shared.add_argument_group("the texts")
+    group.add_argument("--field", metavar="NAME", help="the text's field in .jsonl files (default: text)")
+    group.add_argument("--column", metavar="NAME", help="the text's column in .csv and .tsv files (default: text)")
+    return shared
+
+
+def _add_encode(commands, model: argparse.ArgumentParser, texts: argparse.ArgumentParser) -> None:
     parser = _new_parser(
         commands.add_parser,
         "encode",
-        parents=[model],
+        parents=[texts, model],
         help="write the vectors of texts to a NumPy file",
         description=ENCODE_DESCRIPTION,
         epilog=ENCODE_EPILOG,
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="files with texts; - is standard input")
     parser.add_argument("-o", "--output", required=True, metavar="VECTORS", help="the .npy file to write")
-    _add_text_arguments(parser)
     parser.add_argument("--normalize", action="store_true", help="scale every vector to length 1")
     parser.add_argument("--prompt-name", metavar="NAME", help="put this prompt of the model before each text")
     _add_truncate_dim(parser)
@@ -171,11 +201,11 @@ def _add_encode(commands, model: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_search(commands, model: argparse.ArgumentParser) -> None:
+def _add_search(commands, model: argparse.ArgumentParser, texts: argparse.ArgumentParser) -> None:
     parser = _new_parser(
         commands.add_parser,
         "search",
-        parents=[model],
+        parents=[texts, model],
         help="find the texts nearest to a query",
         description=SEARCH_DESCRIPTION,
         epilog=SEARCH_EPILOG,
@@ -187,8 +217,24 @@ def _add_search(commands, model: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top-k", type=_positive, default=10, metavar="K", help="texts to print (default: %(default)s)"
     )
-    _add_text_arguments(parser)
     _add_truncate_dim(parser)
+
+
+def _add_rerank(commands, model: argparse.ArgumentParser, texts: argparse.ArgumentParser) -> None:
+    parser = _new_parser(
+        commands.add_parser,
+        "rerank",
+        parents=[texts, model],
+        help="put texts in order of how well they answer a query",
+        description=RERANK_DESCRIPTION,
+        epilog=RERANK_EPILOG,
+    )
+    parser.add_argument(
+        "files", nargs="*", default=["-"], metavar="FILE", help="files with texts (default: -, standard input)"
+    )
+    parser.add_argument("--query", required=True, metavar="QUERY", help="what the texts should answer, in words")
+    parser.add_argument("--top-k", type=_positive, metavar="K", help="texts to print (default: all)")
+    parser.add_argument("--json", action="store_true", help="print a JSON object per line: rank, score, text")
 
 
 def _add_bench_cpu(commands) -> None:
@@ -209,11 +255,6 @@ def _add_num_threads(parser) -> None:
         metavar="N",
         help="threads to use (default: every CPU this process may use)",
     )
-
-
-def _add_text_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--field", metavar="NAME", help="the text's field in .jsonl files (default: text)")
-    parser.add_argument("--column", metavar="NAME", help="the text's column in .csv and .tsv files (default: text)")
 
 
 def _add_truncate_dim(parser: argparse.ArgumentParser) -> None:

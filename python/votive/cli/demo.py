@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import votive
 from votive.cli.model import Totals, describe_truncation, load_model, write_vectors
 from votive.cli.outputs import NpyFile, OutputFile
 from votive.cli.search import nearest, open_vectors
@@ -27,7 +28,7 @@ BEST, SHOWN_LINES = 3, 3
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive demo` say."""
     with _folder(arguments.output) as folder:
-        model = load_model(arguments)
+        model = load_model(votive.Embedder, arguments)
         print(f"reading the documentation of Python {sys.version.split()[0]}", file=sys.stderr)
         corpus = list(islice(passages(), arguments.limit))
         vectors_path, texts_path = os.path.join(folder, "vectors.npy"), os.path.join(folder, "texts.jsonl")

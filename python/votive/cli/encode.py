@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 
+import votive
 from votive.cli.failure import UsageError
 from votive.cli.inputs import STANDARD_INPUT, TextInputs
-from votive.cli.model import describe_truncation, load_model, write_vectors
+from votive.cli.model import describe, load_model, write_vectors
 from votive.cli.outputs import NpyFile
 
 
@@ -17,26 +18,21 @@ def run(arguments: argparse.Namespace) -> None:
     inputs = TextInputs(arguments.files, arguments.field, arguments.column)
     _refuse_to_replace_input(arguments.files, arguments.output)
 
-    def expected(encoded: int) -> int | None:
-        fraction = inputs.fraction_read()
-        return None if fraction is None else round(encoded / fraction)
-
     # Opened before the model is loaded: a folder that cannot be written is known at once.
     with NpyFile(arguments.output) as output:
-        model = load_model(arguments)
+        model = load_model(votive.Embedder, arguments)
         totals = write_vectors(
             model,
             (text.text for text in inputs),
             output,
-            expected,
+            inputs.expected,
             normalize_embeddings=arguments.normalize,
             prompt_name=arguments.prompt_name,
             truncate_dim=arguments.truncate_dim,
             batch_size=arguments.batch_size,
         )
-    speed = f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
-    cut = describe_truncation(totals, model.max_seq_length)
-    print(f"{arguments.output}: {totals.texts:,} x {output.columns} float32; {speed}; {cut}", file=sys.stderr)
+    done = describe(totals, model.max_seq_length)
+    print(f"{arguments.output}: {totals.texts:,} x {output.columns} float32; {done}", file=sys.stderr)
 
 
 def _refuse_to_replace_input(files: list[str], output: str) -> None:

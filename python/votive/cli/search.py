@@ -6,6 +6,7 @@ import argparse
 
 import numpy as np
 
+import votive
 from votive.cli.failure import CommandFailed
 from votive.cli.inputs import Text, TextInputs
 from votive.cli.model import load_model
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive search` say."""
     inputs = TextInputs([arguments.texts], arguments.field, arguments.column)
     vectors = open_vectors(arguments.vectors)
-    model = load_model(arguments)
+    model = load_model(votive.Embedder, arguments)
     query = model.encode_query(arguments.query, truncate_dim=arguments.truncate_dim)
     if query.shape[0] != vectors.shape[1]:
         raise CommandFailed(
