@@ -47,6 +47,19 @@ def options(description: str, models: Iterable[str], models_help: str) -> argpar
     return parser
 
 
+def listed(accepted: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """The type of an argument that is comma-separated: some of the accepted names, in that order."""
+
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        unknown = set(names) - set(accepted)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(accepted)}")
+        return [name for name in accepted if name in names]
+
+    return parse
+
+
 class Comparison:
     """Peers in processes of their own, items to compute, and `results`, which is what is written as JSON.
 

@@ -120,7 +120,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         by_size = {int(size): report.rates(results, "pairs", size, peer) for size in sizes}
         by_count = {int(count): together(cell[peer]) for count, cell in results["callers"].items() if peer in cell}
         for panel, rates in ((left, by_size), (right, by_count)):
-            line = panel.plot(rates, [median(each) for each in rates.values()], "o-", linewidth=width, label=peer)
+            line = panel.plot(list(rates), [median(each) for each in rates.values()], "o-", linewidth=width, label=peer)
             low, high = ([bound(each) for each in rates.values()] for bound in (min, max))
             panel.fill_between(list(rates), low, high, color=line[0].get_color(), alpha=0.15, linewidth=0)
     for panel, ticks, title in (

@@ -67,6 +67,7 @@ def _qwen3(cache: Path) -> Path:
         with torch.device("meta"):
             network = Qwen3ForCausalLM(Qwen3Config(**QWEN3)).bfloat16()
         network.to_empty(device="cpu")
+        network.tie_weights()
         for name, weight in network.named_parameters():
             if weight.ndim == 1:
                 weight.data.fill_(1.0)

@@ -6,11 +6,10 @@ import argparse
 import os
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import report
-from comparison import Cells, say
+from comparison import Cells, listed, say
 from embed_comparison import EmbedComparison, embed_options
 from fidelity import cosines
 from peers import PEERS, REFERENCE
@@ -47,16 +46,6 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    def listed(accepted: tuple[str, ...]) -> Any:
-        def parse(text: str) -> list[str]:
-            names = text.split(",")
-            unknown = set(names) - set(accepted)
-            if unknown:
-                raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(accepted)}")
-            return [name for name in accepted if name in names]
-
-        return parse
-
     parser = embed_options("Compare votive with its peers, all taking turns in one run.")
     parser.add_argument("--peers", type=listed(tuple(PEERS)), default=list(PEERS), help="comma-separated; all")
     parser.add_argument("--sets", type=listed(SETS), default=list(SETS), help="comma-separated; all")
