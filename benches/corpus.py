@@ -10,7 +10,7 @@ import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 from votive.demo_corpus import documents
@@ -31,22 +31,21 @@ SEED = 20
 
 
 class Corpus(NamedTuple):
-    """Texts, with their token counts before the model cuts them.
+    """Items, which are texts or pairs of them, with their token counts before the model cuts them.
 
-    `sets`: short, medium, long, and mixed, which is all of these in random order. `calibration`: texts of no set.
+    `calibration`: items of no set. `digest`: twelve hexadecimal digits that change with any item of any set.
     """
 
-    sets: dict[str, list[str]]
-    calibration: list[str]
-    tokens: dict[str, int]
-
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that change with any text of any set."""
-        return hashlib.sha256("\0".join(self.sets["mixed"]).encode()).hexdigest()[:12]
+    sets: dict[str, list[Any]]
+    calibration: list[Any]
+    tokens: dict[Any, int]
+    digest: str
 
 
 def read(tokenizer_file: Path) -> Corpus:
-    """The corpus as the tokenizer at `tokenizer_file` counts it.
+    """The texts as the tokenizer at `tokenizer_file` counts them.
+
+    The sets are short, medium, long, and mixed, which is all of these in random order.
 
     Raises `ValueError` where this Python carries too few texts for a set.
     """
@@ -71,7 +70,12 @@ def read(tokenizer_file: Path) -> Corpus:
 
     used = set(mixed)
     rest = [text for text, count in counts.items() if count <= longest and text not in used]
-    return Corpus(sets, random_order.sample(rest, CALIBRATION_TEXTS), counts)
+    return Corpus(sets, random_order.sample(rest, CALIBRATION_TEXTS), counts, digest(mixed))
+
+
+def digest(texts: list[str]) -> str:
+    """As `Corpus` has it."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
 def _counted(tokenizer: Tokenizer, texts: list[str]) -> Iterator[tuple[str, int]]:

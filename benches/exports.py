@@ -1,7 +1,8 @@
 """The files that ONNX Runtime and OpenVINO need: made once from the safetensors, kept in a cache folder.
 
-Every export takes token ids to unit vectors: BERT, the sum over each text's tokens, L2 normalization (which makes a sum
-and a mean the same).
+Every export of an embedder takes token ids to unit vectors: BERT, the sum over each text's tokens, L2 normalization
+(which makes a sum and a mean the same). Every export of a reranker takes them to scores: BERT with its classifier, and
+the sigmoid of its only label.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-OUTPUT = "sentence_embedding"
+OUTPUT = "result"
 
 
 def onnx(model: Path, cache: Path) -> Path:
@@ -23,31 +27,12 @@ def onnx(model: Path, cache: Path) -> Path:
 
     def build(folder: Path) -> None:
         import torch
-        from transformers import AttentionInterface, AutoModel
-
-        AttentionInterface.register("by_the_book", _attention)
-        bert = AutoModel.from_pretrained(model, attn_implementation="by_the_book", dtype=torch.float32)
-
-        class Pooling(torch.nn.Module):
-            def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-                return torch.nn.functional.normalize((hidden * mask[:, :, None].float()).sum(1), dim=-1)
-
-        class Embedder(torch.nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.bert = bert
-                self.pooling = Pooling()
-
-            def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
-                bias = (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
-                hidden = self.bert(input_ids=ids, attention_mask=bias, token_type_ids=types).last_hidden_state
-                return self.pooling(hidden, mask)
 
         ids = torch.ones(2, 16, dtype=torch.long)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the optimizer knows the graphs of the older exporter only
             torch.onnx.export(
-                Embedder().eval(),
+                _graph(model).eval(),
                 (ids, ids, torch.zeros_like(ids)),
                 folder / "model.onnx",
                 input_names=list(INPUTS),
@@ -124,12 +109,40 @@ def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[
             subset_size=len(inputs),
             model_type=nncf.ModelType.TRANSFORMER,
             # What follows the encoder costs nothing and would only lose accuracy.
-            ignored_scope=nncf.IgnoredScope(patterns=[".*/pooling/.*"]),
+            ignored_scope=nncf.IgnoredScope(patterns=[".*/(pooling|pooler|classifier)/.*"]),
         )
         openvino.save_model(quantized, folder / "model.xml", compress_to_fp16=False)
 
     name = f"openvino{_version('openvino')}-int8-nncf{_version('nncf')}"
     return made_once(cache, name, build) / "model.xml"
+
+
+def _graph(model: Path) -> torch.nn.Module:
+    """From ids, mask and types, `[texts, tokens]` each, to `[texts, hidden]`, or to `[pairs]` of a classifier."""
+    import torch
+    from transformers import AttentionInterface, AutoConfig, AutoModel, AutoModelForSequenceClassification
+
+    AttentionInterface.register("by_the_book", _attention)
+    classifies = AutoConfig.from_pretrained(model).architectures[0].endswith("ForSequenceClassification")
+    make = AutoModelForSequenceClassification if classifies else AutoModel
+    bert = make.from_pretrained(model, attn_implementation="by_the_book", dtype=torch.float32)
+
+    class Pooling(torch.nn.Module):
+        def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.normalize((hidden * mask[:, :, None].float()).sum(1), dim=-1)
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bert = bert
+            self.pooling = Pooling()
+
+        def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+            bias = (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
+            result = self.bert(input_ids=ids, attention_mask=bias, token_type_ids=types)
+            return result.logits[:, 0].sigmoid() if classifies else self.pooling(result.last_hidden_state, mask)
+
+    return Graph()
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:

@@ -1,4 +1,4 @@
-"""How near one set of vectors is to another of the same texts; both `[texts, dimension]`, rows in the same order."""
+"""How near one set of vectors, `[texts, dimension]`, or of scores, `[pairs]`, is to another of the same items."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ def cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Cosine similarity of each text's two vectors, `[texts]` float64."""
     vectors, reference = vectors.astype(np.float64), reference.astype(np.float64)
     return (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)
+
+
+def rank_correlation(scores: np.ndarray, reference: np.ndarray) -> float:
+    """Spearman's, of two `[pairs]` without ties."""
+    places = [each.argsort().argsort() for each in (scores, reference)]
+    return float(np.corrcoef(*places)[0, 1])
 
 
 def nearest_overlap(vectors: np.ndarray, reference: np.ndarray) -> float:

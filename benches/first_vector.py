@@ -14,5 +14,5 @@ from peers import PEERS
 name, folder, cache, threads, text = sys.argv[1:]
 peer = PEERS[name](Setup(Path(folder), Path(cache), int(threads)))
 peer.load()
-peer.encode([text])
+peer.compute([text])
 print("ready", flush=True)

@@ -30,6 +30,14 @@ class Setup(NamedTuple):
         """Elements of a vector, from the model's configuration."""
         return json.loads((self.model / "config.json").read_text())["hidden_size"]
 
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of an input, from the configuration of the embedding model, else of the network."""
+        file = self.model / "sentence_bert_config.json"
+        if file.exists():
+            return json.loads(file.read_text())["max_seq_length"]
+        return json.loads((self.model / "config.json").read_text())["max_position_embeddings"]
+
 
 def setup(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
     """The model of `MODELS`, the user's cache folder and all CPUs that this process may use.

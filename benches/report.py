@@ -18,14 +18,14 @@ def markdown(results: dict[str, Any]) -> str:
     parts = [machine_line(results)]
     for name in results["times"]:
         texts = results["corpus"]["sets"][name]
-        parts.append(f"## {name}: {texts['texts']} texts, {texts['tokens']:.0f} tokens on average")
+        parts.append(f"## {name}: {texts['count']} texts, {texts['tokens']:.0f} tokens on average")
         parts.append("Texts per second, median of the rounds (lowest to highest):")
-        parts.append(_grid(results, name, _rate_cell))
-        for subject in filter(_is_subject, results["peers"]):
+        parts.append(_grid(results, name, rate_cell))
+        for subject in filter(is_subject, results["peers"]):
             parts.append(f"{subject} / peer, of the two rates of one round, median (lowest to highest):")
-            parts.append(_grid(results, name, partial(_ratio_cell, subject)))
+            parts.append(_grid(results, name, partial(ratio_cell, subject)))
         parts.append("Milliseconds per call, p50 / p95:")
-        parts.append(_grid(results, name, _latency_cell))
+        parts.append(_grid(results, name, latency_cell))
     parts += ["## Start, memory and agreement", _once(results)]
     parts += [f"- {peer}: skipped, {reason}" for peer, reason in results["skipped"].items()]
     return "\n\n".join(parts) + "\n"
@@ -47,7 +47,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         size = list(results["times"][name])[-1]
         for row, peer in enumerate(peers):
             per_round = rates(results, name, size, peer)
-            colour = "tab:orange" if _is_subject(peer) else "tab:blue"
+            colour = "tab:orange" if is_subject(peer) else "tab:blue"
             panel.barh(row, median(per_round), color=colour)
             panel.plot([min(per_round), max(per_round)], [row, row], color="black", linewidth=1)
             panel.annotate(f" {short(median(per_round))}", (max(per_round), row), va="center", fontsize=8)
@@ -74,28 +74,36 @@ def machine_line(results: dict[str, Any]) -> str:
     )
 
 
-def _is_subject(peer: str) -> bool:
+def is_subject(peer: str) -> bool:
+    """Whether it is votive, in whatever type."""
     return peer.split("-")[0] == SUBJECT
 
 
 def rates(results: dict[str, Any], name: str, size: str, peer: str) -> list[float]:
-    """Texts per second of each round."""
-    texts = results["corpus"]["sets"][name]["texts"] if size == "all" else int(size)
-    return [texts * len(calls) / sum(calls) for calls in results["times"][name][size][peer]]
+    """Items per second of each round."""
+    count = results["corpus"]["sets"][name]["count"] if size == "all" else int(size)
+    return [count * len(calls) / sum(calls) for calls in results["times"][name][size][peer]]
 
 
-def _rate_cell(results: dict[str, Any], name: str, size: str, peer: str) -> str:
+def rate_cell(results: dict[str, Any], name: str, size: str, peer: str) -> str:
+    """Items per second."""
     return spread(rates(results, name, size, peer), short)
 
 
-def _ratio_cell(subject: str, results: dict[str, Any], name: str, size: str, peer: str) -> str:
+def ratio_cell(subject: str, results: dict[str, Any], name: str, size: str, peer: str) -> str:
+    """How many times faster the subject is."""
     pairs = zip(rates(results, name, size, subject), rates(results, name, size, peer), strict=True)
     return spread([mine / theirs for mine, theirs in pairs], "{:.2f}".format)
 
 
-def _latency_cell(results: dict[str, Any], name: str, size: str, peer: str) -> str:
-    seconds = np.concatenate(results["times"][name][size][peer])
-    return " / ".join(short(1000 * quantile) for quantile in np.quantile(seconds, (0.5, 0.95)))
+def latency_cell(results: dict[str, Any], name: str, size: str, peer: str) -> str:
+    """Milliseconds of a call, p50 / p95."""
+    return quantiles(np.concatenate(results["times"][name][size][peer]), (0.5, 0.95))
+
+
+def quantiles(seconds: np.ndarray, shares: tuple[float, ...]) -> str:
+    """Of the times of all calls, in milliseconds."""
+    return " / ".join(short(1000 * quantile) for quantile in np.quantile(seconds, shares))
 
 
 def _grid(results: dict[str, Any], name: str, cell: Callable[[dict[str, Any], str, str, str], str]) -> str:

@@ -6,11 +6,11 @@ import argparse
 import os
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import report
-from comparison import Cells, Comparison, options, say
+from comparison import Cells, listed, say
+from embed_comparison import EmbedComparison, embed_options
 from fidelity import cosines
 from peers import PEERS, REFERENCE
 
@@ -21,7 +21,7 @@ SIZES = ("1", "5", "10", "20", "50", "100", "all")
 def main() -> None:
     """Measure, print Markdown, write JSON and a plot."""
     arguments = _arguments()
-    comparison = Comparison(arguments)
+    comparison = EmbedComparison(arguments)
     vectors = {}
     for peer in arguments.peers:
         if comparison.load(peer):
@@ -46,24 +46,14 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    def listed(accepted: tuple[str, ...]) -> Any:
-        def parse(text: str) -> list[str]:
-            names = text.split(",")
-            unknown = set(names) - set(accepted)
-            if unknown:
-                raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(accepted)}")
-            return [name for name in accepted if name in names]
-
-        return parse
-
-    parser = options("Compare votive with its peers, all taking turns in one run.")
+    parser = embed_options("Compare votive with its peers, all taking turns in one run.")
     parser.add_argument("--peers", type=listed(tuple(PEERS)), default=list(PEERS), help="comma-separated; all")
     parser.add_argument("--sets", type=listed(SETS), default=list(SETS), help="comma-separated; all")
     parser.add_argument("--sizes", type=listed(SIZES), default=list(SIZES), help="texts per call: 1,5,10,20,50,100,all")
     return parser.parse_args()
 
 
-def _time_starts(comparison: Comparison, peer: str) -> None:
+def _time_starts(comparison: EmbedComparison, peer: str) -> None:
     repeats = range(1 if comparison.quick else 3)
     facts = comparison.results["peers"][peer]
     facts["first_vector_seconds"] = [comparison.first_vector_seconds(peer) for _ in repeats]

@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import report
-from comparison import Cells, Comparison, options, say
+from comparison import say
+from embed_comparison import EmbedComparison, embed_options
 from fidelity import cosines, nearest_overlap
 from peers import PEERS, REFERENCE
 
@@ -53,8 +54,8 @@ TARGETS = (
 
 def main() -> None:
     """Measure, print Markdown and write JSON."""
-    arguments = options("The ratios that votive is held to, with their spread.").parse_args()
-    comparison = Comparison(arguments)
+    arguments = embed_options("The ratios that votive is held to, with their spread.").parse_args()
+    comparison = EmbedComparison(arguments)
     trained = arguments.model == "minilm"  # what vectors, start and memory are held to is MiniLM's
     targets = [target for target in TARGETS if trained or target.size == "all"]
 
@@ -67,7 +68,7 @@ def main() -> None:
     if trained and FLOAT32 in comparison.workers:
         _compare_vectors(comparison)
 
-    cells = _cells(targets, comparison)
+    cells = comparison.cells((each.name, each.size, [each.subject, *each.settings()]) for each in targets)
     calls = comparison.warm_up(cells)
     for number in range(comparison.rounds):
         say(f"round {number + 1} of {comparison.rounds}")
@@ -82,25 +83,14 @@ def main() -> None:
     print(markdown(targets, comparison.results))
 
 
-def _cells(targets: list[Target], comparison: Comparison) -> Cells:
-    """Of each set and size, the loaded peers that a target compares."""
-    cells: Cells = {}
-    for target in targets:
-        peers = cells.setdefault((target.name, target.size), [])
-        for peer in (target.subject, *target.settings()):
-            if peer in comparison.workers and peer not in peers:
-                peers.append(peer)
-    return {cell: peers for cell, peers in cells.items() if peers}
-
-
-def _compare_vectors(comparison: Comparison) -> None:
+def _compare_vectors(comparison: EmbedComparison) -> None:
     """Note how near the vectors of votive's types are to float32's, of the mixed texts and of the demo corpus."""
     from votive.demo_corpus import passages
 
     every = QUICK_PASSAGES_EVERY if comparison.quick else 1
-    corpora = {"mixed": comparison.texts["mixed"], "demo": [passage.text for passage in passages()][::every]}
+    corpora = {"mixed": comparison.sets["mixed"], "demo": [passage.text for passage in passages()][::every]}
     vectors = {
-        peer: {name: comparison.workers[peer].call("encode", texts) for name, texts in corpora.items()}
+        peer: {name: comparison.workers[peer].call("compute", texts) for name, texts in corpora.items()}
         for peer in (FLOAT32, BFLOAT16, INT8)
         if peer in comparison.workers
     }
@@ -164,7 +154,7 @@ def _speeds(results: dict[str, Any]) -> str:
             head = f"{name}, texts per second" if size == "all" else f"one {name} text, p50, ms"
             columns[head] = {}
             for peer, rounds in cell.items():
-                texts = results["corpus"]["sets"][name]["texts"]
+                texts = results["corpus"]["sets"][name]["count"]
                 values = [texts / call if size == "all" else 1000 * call for call in _seconds(rounds)]
                 columns[head][peer] = report.spread(values, report.short)
     for peer, facts in results["peers"].items():

@@ -15,8 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import corpus
+import engines
 import model
-import peers as engines
+from peers import PEERS, REFERENCE
 
 pytest.importorskip("pytest_benchmark")
 
@@ -47,7 +48,7 @@ def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
 
     def load(name: str) -> engines.Peer:
         if name not in ready:
-            peer = engines.PEERS[name](setup)
+            peer = PEERS[name](setup)
             try:
                 peer.load()
             except (ImportError, engines.Unavailable) as reason:
@@ -58,20 +59,20 @@ def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
     return load
 
 
-@pytest.mark.parametrize("peer", engines.PEERS)
+@pytest.mark.parametrize("peer", PEERS)
 @pytest.mark.parametrize("name", corpus.SETS)
 def test_encode(benchmark, setup, loaded, sets, name: str, peer: str) -> None:
     texts = sets[name]
     engine = loaded(peer)
     benchmark.group = f"{name}: {len(texts)} texts"
-    vectors = benchmark.pedantic(engine.encode, args=(texts,), rounds=3, warmup_rounds=1)
+    vectors = benchmark.pedantic(engine.compute, args=(texts,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["texts_per_second"] = len(texts) / benchmark.stats["median"]
     assert vectors.shape == (len(texts), setup.dimension)
 
 
-@pytest.mark.parametrize("peer", engines.PEERS)
+@pytest.mark.parametrize("peer", PEERS)
 def test_same_vectors_as_the_reference(loaded, sets, peer: str) -> None:
     """A peer that computes something else is not a peer."""
-    reference, vectors = (loaded(name).encode(sets["mixed"]) for name in (engines.REFERENCE, peer))
+    reference, vectors = (loaded(name).compute(sets["mixed"]) for name in (REFERENCE, peer))
     cosines = (reference * vectors).sum(1) / np.linalg.norm(vectors, axis=1)
     assert cosines.min() > LOWEST_COSINE.get(peer.split("-")[-1], 0.99999)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import time
 import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
 
+from engines import Choice, Peer, Unavailable
 from model import Setup
-from peers import PEERS, Choice, Unavailable
 
-RUN = 32  # texts alike in length: the largest batch
+RUN = 32  # items alike in length: the largest batch
 
 
 class WorkerError(Exception):
@@ -22,10 +25,10 @@ class WorkerError(Exception):
 class Worker:
     """The parent's end. Methods of `Measurements` are called through it by name."""
 
-    def __init__(self, name: str, setup: Setup) -> None:
+    def __init__(self, make: Callable[[Setup], Peer], setup: Setup) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(name, setup, theirs), daemon=True)
+        self._process = context.Process(target=_serve, args=(make, setup, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -54,17 +57,17 @@ class Worker:
 
 
 class Measurements:
-    """The child's end: one loaded peer and the texts."""
+    """The child's end: one loaded peer and the items, which are texts or pairs of them."""
 
-    def __init__(self, name: str, setup: Setup) -> None:
-        self.peer = PEERS[name](setup)
+    def __init__(self, make: Callable[[Setup], Peer], setup: Setup) -> None:
+        self.peer = make(setup)
         self.peer.load()
-        self.sets: dict[str, list[str]] = {}
-        self.chosen: dict[str, Choice] = {}
+        self.sets: dict[str, list[Any]] = {}
+        self.chosen: dict[tuple[str, int | None], Choice] = {}
 
-    def encode(self, texts: list[str]) -> Any:
-        """The vectors, `[texts, dimension]`."""
-        return self.peer.encode(texts)
+    def compute(self, items: list[Any]) -> Any:
+        """The vectors, `[texts, dimension]`, or the scores, `[pairs]`."""
+        return self.peer.compute(items)
 
     def memory(self) -> int:
         """Resident memory of the process, bytes."""
@@ -72,44 +75,79 @@ class Measurements:
 
         return psutil.Process().memory_info().rss
 
-    def take(self, sets: dict[str, list[str]]) -> None:
-        """Keep the texts that `choose` and `times` name."""
+    def take(self, sets: dict[str, list[Any]]) -> None:
+        """Keep the items that `choose` and `times` name."""
         self.sets = sets
 
-    def choose(self, name: str) -> str | None:
-        """Find the fastest of the peer's choices for the set, and keep it for its texts.
+    def choose(self, name: str, size: int | None = None) -> str | None:
+        """Find the fastest of the peer's choices for the set, in calls with `size` items or else all, and keep it.
 
-        Tried on every third run of texts alike in length, longest first: batches are as full as those of the whole set.
+        A whole set is tried on every third run of items alike in length, longest first: batches are as full as those
+        of the whole. Calls of a size are the first ones of the set, with `RUN` items or more together.
         """
-        if not self.peer.choices:
+        if not self.peer.choices or size == 1:
             return None
-        by_length = sorted(self.sets[name], key=len, reverse=True)
-        sample = [text for start in range(0, len(by_length), 3 * RUN) for text in by_length[start : start + RUN]]
+        if size is None:
+            by_length = sorted(self.sets[name], key=_characters, reverse=True)
+            samples = [[item for start in range(0, len(by_length), 3 * RUN) for item in by_length[start : start + RUN]]]
+        else:
+            samples = [self._call(name, size, call) for call in range(-(-RUN // size))]
         fastest = {}
         for choice in self.peer.choices:
-            self._seconds_with(choice, sample[-self.peer.setup.threads :])  # loads what the choice needs
-            fastest[choice] = self._seconds_with(choice, sample)
+            self._seconds_with(choice, [samples[-1][-self.peer.setup.threads :]])  # loads what the choice needs
+            fastest[choice] = self._seconds_with(choice, samples)
         for choice in sorted(fastest, key=fastest.__getitem__)[:3]:
-            fastest[choice] = min(fastest[choice], self._seconds_with(choice, sample))
-        self.chosen[name] = min(fastest, key=fastest.__getitem__)
-        return str(self.chosen[name])
+            fastest[choice] = min(fastest[choice], self._seconds_with(choice, samples))
+        self.chosen[name, size] = min(fastest, key=fastest.__getitem__)
+        return str(self.chosen[name, size])
 
     def times(self, name: str, size: int, calls: int) -> list[float]:
-        """Seconds of each of `calls` calls with `size` texts, which walk through the set and begin again at its end."""
-        texts = self.sets[name]
-        if name in self.chosen:
-            self.peer.choice = self.chosen[name]
-        starts = (call * size for call in range(calls))
-        return [self._seconds([texts[(start + i) % len(texts)] for i in range(size)]) for start in starts]
+        """Seconds of each of `calls` calls with `size` items, which walk through the set and begin again at its end."""
+        self._take_choice(name, size)
+        return [self._seconds(self._call(name, size, call)) for call in range(calls)]
 
-    def _seconds_with(self, choice: Choice, texts: list[str]) -> float:
+    def times_together(self, name: str, size: int, callers: int, seconds: float) -> list[list[float]]:
+        """Of threads that all call at once, the seconds of each one's calls with `size` items.
+
+        All start together, call without a pause, and begin no call after `seconds`.
+        """
+        self._take_choice(name, size)
+        start_together = threading.Barrier(callers)
+
+        def call_until_then(caller: int) -> list[float]:
+            taken: list[float] = []
+            start_together.wait()
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                taken.append(self._seconds(self._call(name, size, len(taken) * callers + caller)))
+            return taken
+
+        with ThreadPoolExecutor(callers) as pool:
+            return list(pool.map(call_until_then, range(callers)))
+
+    def _take_choice(self, name: str, size: int) -> None:
+        """What was found for calls of this size, else for the set."""
+        choice = self.chosen.get((name, size)) or self.chosen.get((name, None))
+        if choice is not None:
+            self.peer.choice = choice
+
+    def _call(self, name: str, size: int, number: int) -> list[Any]:
+        """The items of one call of many that walk through the set."""
+        items = self.sets[name]
+        return [items[(number * size + i) % len(items)] for i in range(size)]
+
+    def _seconds_with(self, choice: Choice, calls: list[list[Any]]) -> float:
         self.peer.choice = choice
-        return self._seconds(texts)
+        return sum(map(self._seconds, calls))
 
-    def _seconds(self, texts: list[str]) -> float:
+    def _seconds(self, items: list[Any]) -> float:
         start = time.perf_counter()
-        self.peer.encode(texts)
+        self.peer.compute(items)
         return time.perf_counter() - start
+
+
+def _characters(item: str | tuple[str, str]) -> int:
+    return len(item) if isinstance(item, str) else sum(map(len, item))
 
 
 def environment(setup: Setup) -> dict[str, str]:
@@ -118,7 +156,7 @@ def environment(setup: Setup) -> dict[str, str]:
     return {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
 
 
-def _serve(name: str, setup: Setup, connection: Connection) -> None:
+def _serve(make: Callable[[Setup], Peer], setup: Setup, connection: Connection) -> None:
     os.environ.update(environment(setup))
     measurements: Measurements | None = None
     while True:
@@ -127,7 +165,7 @@ def _serve(name: str, setup: Setup, connection: Connection) -> None:
         except EOFError:
             return
         try:
-            measurements = measurements or Measurements(name, setup)
+            measurements = measurements or Measurements(make, setup)
             connection.send(getattr(measurements, method)(*arguments))
         except (ImportError, Unavailable) as error:
             connection.send(WorkerError(str(error)))
