@@ -311,6 +311,14 @@ class TestEqualInputs:
         assert operations(model, pairs) == operations(model, [pairs[0], pairs[1], pairs[3]])
         assert model.predict(pairs).shape == alone.shape
 
+    def test_what_a_query_begins_with_is_computed_once_where_results_allow_it(self) -> None:
+        pairs = [[QUERY, f"{i} wax"] for i in range(8)]
+        for folder, least, most in ((CAUSAL, 0, 0.5), (ONE_LABEL, 1, 1)):
+            model = Reranker(folder)
+            alone = sum(operations(model, [pair]) for pair in pairs)
+            assert least <= operations(model, pairs) / alone <= most
+            assert np.array_equal(model.predict(pairs), [model.predict(pair) for pair in pairs])
+
     def test_each_of_them_is_reported(self, ranker: Reranker) -> None:
         pairs = [[QUERY, LONG], [QUERY, "a"], [QUERY, LONG], [QUERY, "a"]]
         with pytest.warns(TruncationWarning, match="2 of 4 pairs"):

@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 __all__ = [
     "DeviceError",
@@ -32,6 +33,7 @@ class ModelError(VotiveError):
 class DeviceError(VotiveError):
     """A device is not there, not built in, or failed."""
 
+@disjoint_base
 class Model:
     """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""
 
