@@ -31,7 +31,7 @@ DTYPES = ["int8", "bfloat16", "float16"]
 
 # Least cosine of a text's vector to the float32 reference's, for tiny models of random weights: in their narrow rows
 # fewer rounding errors cancel than in a real model's.
-TINY = {"int8": 0.9985, "bfloat16": 0.9999, "float16": 0.999998}
+TINY = {"int8": 0.998, "bfloat16": 0.9999, "float16": 0.999998}
 # The same for all-MiniLM-L6-v2 and real passages: of the mean, and of the worst text.
 REAL = {"int8": (0.998, 0.995), "bfloat16": (0.9999, 0.9995), "float16": (0.999999, 0.99999)}
 # The same between two kernels in one dtype.

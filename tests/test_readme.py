@@ -43,7 +43,6 @@ def test_python_blocks_run(cache):
 STAND_INS = {"cross-encoder/ms-marco-MiniLM-L6-v2": "bert_rerank", "Qwen/Qwen3-Reranker-0.6B": "qwen3_rerank"}
 
 
-# Which take fewer tokens than the pairs have in their small vocabulary.
 @pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 def test_blocks_with_models_of_the_hub_run_with_tiny_ones(cache):
     for name, fixture in STAND_INS.items():

@@ -12,7 +12,7 @@ use crate::models::Encoder;
 use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, headless};
-use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, select};
+use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 
@@ -257,9 +257,9 @@ impl Layer {
             Some(rows) => (select(&attended, rows)?, &select(hidden, rows)?),
             None => (attended, hidden),
         };
-        let hidden = (hidden + self.out.forward(&attended)?)?;
+        let hidden = add(&self.out.forward(&attended)?, hidden)?;
         let wide = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
-        Ok((hidden + wide)?)
+        add(&wide, &hidden)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, headless};
 use crate::models::{Decoder, Encoder, Past};
-use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, select};
+use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 
@@ -311,8 +311,8 @@ impl Layer {
             Some(rows) => (select(&attended, rows)?, &select(hidden, rows)?),
             None => (attended, hidden),
         };
-        let hidden = (self.out.forward(&attended)? + hidden)?;
-        Ok((self.mlp.forward(&self.mlp_norm.forward(&hidden)?)? + hidden)?)
+        let hidden = add(&self.out.forward(&attended)?, hidden)?;
+        add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)
     }
 }
 

@@ -15,7 +15,6 @@ mod mlp;
 mod norm;
 mod position_bias;
 mod rope;
-mod rows;
 
 pub use attention::{Attention, AttentionBias};
 pub use disentangled::Disentangled;
@@ -26,7 +25,8 @@ pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
 pub use position_bias::PositionBias;
 pub use rope::{Rope, Rotations};
-pub use rows::select;
+pub use states::{add, select};
 
+mod states;
 #[cfg(test)]
 mod testing;
