@@ -238,6 +238,8 @@ NOT_RANKED: dict[str, tuple[Any, Any, dict[str, Any], type[Exception], str]] = {
     "dict": ("a", {"b": "c"}, {}, TypeError, "documents: expected .*, found dict"),
     "None among them": ("a", ["b", None], {}, TypeError, r"documents\[1\]: expected a str, found NoneType"),
     "NaN among them": ("a", pd.Series(["b", None]), {}, TypeError, r"documents\[1\]: expected a str, found"),
+    "query with a surrogate": (SURROGATE, ["a"], {}, ValueError, "query: holds a lone surrogate"),
+    "one with a surrogate": ("a", ["b", SURROGATE], {}, ValueError, r"documents\[1\]: holds a lone surrogate"),
     "pairs": ("a", [["b", "c"]], {}, TypeError, r"documents\[0\]: expected a str, found list"),
     "table": ("a", np.array([["b", "c"]]), {}, TypeError, "documents: expected one column of str"),
     "top_k": ("a", ["b"], {"top_k": 0}, ValueError, "top_k: expected 1 or more, or None, found 0"),

@@ -53,6 +53,16 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
 
 
+def check_text(name: str, value: Any) -> None:
+    """Accepts a str without lone surrogates."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}: expected a str, found {type(value).__name__}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: holds a lone surrogate, which is no text") from None
+
+
 def check_truncate_dim(truncate_dim: Any, dimension: int) -> None:
     """Accepts 1 to `dimension`, and None."""
     check_count("truncate_dim", truncate_dim)

@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from votive import _core, _inputs, _pairs
-from votive._arguments import check_count, check_numpy, check_out, refuse
+from votive._arguments import check_count, check_numpy, check_out, check_text, refuse
 from votive._model import Model
 from votive._progress import Progress
 from votive._stream import fill
@@ -274,19 +274,18 @@ class Reranker(Model[_core.Reranker]):
 
         Raises:
             TypeError: the query or a document is not a str; the message says which.
-            ValueError: the model has more labels than one, or an argument has a value that is not accepted.
+            ValueError: the model has more labels than one, an argument has a value that is not accepted, or the query or
+                a document holds a lone surrogate; the message says which.
         """
         refuse("rank", unsupported)
         self._check_device(device)
         check_count("top_k", top_k)
-        if not isinstance(query, str):
-            raise TypeError(f"query: expected a str, found {type(query).__name__}")
+        check_text("query", query)
         if isinstance(documents, str):
             raise TypeError("documents: expected a list or another iterable of str, found one str")
         texts = _inputs.whole(_inputs.column(documents, "documents"))
         for i, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"documents[{i}]: expected a str, found {type(text).__name__}")
+            check_text(f"documents[{i}]", text)
         if self.num_labels != 1:
             raise ValueError(f"rank: needs a model with one label, and this one has {self.num_labels}; use predict")
         scores = self._score(
