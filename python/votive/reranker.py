@@ -274,8 +274,8 @@ class Reranker(Model[_core.Reranker]):
 
         Raises:
             TypeError: the query or a document is not a str; the message says which.
-            ValueError: the model has more labels than one, an argument has a value that is not accepted, or the query or
-                a document holds a lone surrogate; the message says which.
+            ValueError: the model has more labels than one, an argument has a value that is not accepted, or a text
+                holds a lone surrogate; the message says which.
         """
         refuse("rank", unsupported)
         self._check_device(device)
