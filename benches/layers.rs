@@ -70,7 +70,7 @@ fn attentions(c: &mut Criterion) {
                     isa,
                     dtype(),
                     &shape,
-                    Inputs { qkv: black_box(&qkv), offsets: &offsets, past: &[], bias: None },
+                    Inputs { qkv: black_box(&qkv), offsets: &offsets, past: &[], bias: None, rows: None },
                     &mut out,
                 )
             });

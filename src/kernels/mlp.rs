@@ -5,7 +5,7 @@ use crate::kernels::{Activation, Dtype, Matrix};
 use crate::profile::{Stage, stage};
 
 /// Bytes of the intermediate at a time.
-const BLOCK_BYTES: usize = 512 << 10;
+const BLOCK_BYTES: usize = 2 << 20;
 
 /// `y = down(activation(up(x)))`, or `y = down(activation(gate(x)) * up(x))` (Shazeer 2020) where there is a gate.
 pub struct Mlp {

@@ -252,10 +252,10 @@ impl Layer {
             None => self.qkv.forward(hidden)?,
         };
         let qkv = self.rope.forward(&qkv, &batch.positions)?;
-        let attended = self.attention.forward(&qkv, &batch.offsets, None)?;
-        let (attended, hidden) = match rows {
-            Some(rows) => (select(&attended, rows)?, &select(hidden, rows)?),
-            None => (attended, hidden),
+        let attended = self.attention.forward(&qkv, &batch.offsets, None, rows)?;
+        let hidden = match rows {
+            Some(rows) => &select(hidden, rows)?,
+            None => hidden,
         };
         let hidden = add(&self.out.forward(&attended)?, hidden)?;
         let wide = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;

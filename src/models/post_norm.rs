@@ -295,10 +295,10 @@ impl Layer {
 
     /// `rows`: those that are wanted of the output, None for all.
     fn forward(&self, hidden: &Tensor, offsets: &[u32], rows: Option<&[u32]>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.qkv.forward(hidden)?, offsets, None)?;
-        let (attended, hidden) = match rows {
-            Some(rows) => (select(&attended, rows)?, &select(hidden, rows)?),
-            None => (attended, hidden),
+        let attended = self.attention.forward(&self.qkv.forward(hidden)?, offsets, None, rows)?;
+        let hidden = match rows {
+            Some(rows) => &select(hidden, rows)?,
+            None => hidden,
         };
         let hidden = self.attention_norm.add(&self.out.forward(&attended)?, hidden)?;
         self.mlp_norm.add(&self.mlp.forward(&hidden)?, &hidden)

@@ -306,10 +306,10 @@ impl Layer {
         past: Option<&Tensor>,
         rows: Option<&[u32]>,
     ) -> Result<Tensor> {
-        let attended = self.attention.forward(qkv, offsets, past)?;
-        let (attended, hidden) = match rows {
-            Some(rows) => (select(&attended, rows)?, &select(hidden, rows)?),
-            None => (attended, hidden),
+        let attended = self.attention.forward(qkv, offsets, past, rows)?;
+        let hidden = match rows {
+            Some(rows) => &select(hidden, rows)?,
+            None => hidden,
         };
         let hidden = add(&self.out.forward(&attended)?, hidden)?;
         add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)

@@ -6,7 +6,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Dtype, Inputs, Isa, Mask};
-use crate::nn::{Body, cpu};
+use crate::nn::{Body, cpu, select};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// Scaled dot-product attention; which token sees which is the layer's property, together with where texts end.
@@ -40,26 +40,44 @@ impl Attention {
 
     /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) to
     /// `[tokens, heads * head_dim]`. `offsets [texts + 1]`: cumulative lengths. `past [tokens, 2 * kv_heads * head_dim]`: keys and
-    /// values of tokens that come before those of every text.
-    pub fn forward(&self, qkv: &Tensor, offsets: &[u32], past: Option<&Tensor>) -> Result<Tensor> {
+    /// values of tokens that come before those of every text. `rows [texts]`: the token of each whose output is wanted, where that is
+    /// one; then it is `[texts, heads * head_dim]`, and no text is empty.
+    pub fn forward(
+        &self,
+        qkv: &Tensor,
+        offsets: &[u32],
+        past: Option<&Tensor>,
+        rows: Option<&[u32]>,
+    ) -> Result<Tensor> {
         let run = || match self.kernels {
             Some((isa, dtype)) => cpu::with_values(past, |past| {
                 let bias = self.bias.as_deref().map(AttentionBias::kernel);
-                cpu::map(qkv, self.shape.heads * self.shape.head_dim, |qkv, out| {
-                    kernels::attention(isa, dtype, &self.shape, Inputs { qkv, offsets, past, bias }, out);
+                let shape = [rows.map_or(qkv.dims()[0], <[u32]>::len), self.shape.heads * self.shape.head_dim];
+                cpu::map_to(qkv, shape, |qkv, out| {
+                    kernels::attention(isa, dtype, &self.shape, Inputs { qkv, offsets, past, bias, rows }, out);
                 })
             }),
-            None => self.portable(qkv, offsets, past),
+            None => match rows {
+                Some(rows) => select(&self.portable(qkv, offsets, past)?, rows),
+                None => self.portable(qkv, offsets, past),
+            },
         };
         let past_tokens = past.map_or(0, |past| past.dims()[0]);
-        Ok(stage(Stage::Attention, || self.work(offsets, past_tokens), run)?)
+        Ok(stage(Stage::Attention, || self.work(offsets, past_tokens, rows), run)?)
     }
 
     /// A score and a weighted value for each pair of tokens that see each other.
-    fn work(&self, offsets: &[u32], past: usize) -> Work {
+    fn work(&self, offsets: &[u32], past: usize, rows: Option<&[u32]>) -> Work {
         let kernels::Attention { heads, head_dim, mask, .. } = self.shape;
-        let pairs = |len: usize| (past..past + len).map(|query| mask.keys(query, past + len).len()).sum::<usize>();
-        let pairs: usize = offsets.windows(2).map(|text| pairs((text[1] - text[0]) as usize)).sum();
+        let pairs = |(number, text): (usize, &[u32])| {
+            let len = (text[1] - text[0]) as usize;
+            let queries = match rows {
+                Some(rows) => (rows[number] - text[0]) as usize..(rows[number] - text[0]) as usize + 1,
+                None => 0..len,
+            };
+            queries.map(|query| mask.keys(past + query, past + len).len()).sum::<usize>()
+        };
+        let pairs: usize = offsets.windows(2).enumerate().map(pairs).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let arithmetic = match self.kernels {
             Some((_, Dtype::Int8)) if mask != Mask::Causal => Arithmetic::Int8,
@@ -68,7 +86,7 @@ impl Attention {
         Work::multiply_adds(
             arithmetic,
             2 * pairs * heads * head_dim,
-            4 * tokens * (self.shape.width() + heads * head_dim),
+            4 * (tokens * self.shape.width() + rows.map_or(tokens, <[u32]>::len) * heads * head_dim),
         )
     }
 
@@ -146,7 +164,7 @@ mod tests {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape = kernels::Attention { heads: 6, kv_heads, head_dim: 8, scale: 0.35, mask };
                     let qkv = x.tensor(&[20, shape.width()])?;
-                    Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], None)
+                    Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], None, None)
                 });
             }
         }
@@ -159,7 +177,18 @@ mod tests {
                 let mask = Mask::Causal;
                 let shape = kernels::Attention { heads: 6, kv_heads: 2, head_dim: 8, scale: 0.35, mask };
                 let (qkv, past) = (x.tensor(&[20, shape.width()])?, x.tensor(&[past, 2 * 2 * 8])?);
-                Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], Some(&past))
+                Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 8, 20], Some(&past), None)
+            });
+        }
+    }
+
+    #[test]
+    fn bodies_agree_on_one_token_of_each_text() {
+        for mask in [Mask::Full, Mask::Causal, Mask::Window(3)] {
+            assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
+                let shape = kernels::Attention { heads: 6, kv_heads: 2, head_dim: 8, scale: 0.35, mask };
+                let qkv = x.tensor(&[20, shape.width()])?;
+                Attention::new(at.body(), shape).forward(&qkv, &[0, 1, 8, 20], None, Some(&[0, 7, 12]))
             });
         }
     }

@@ -6,7 +6,12 @@ use crate::kernels::unset;
 
 /// `kernel(x, out)`, which writes all of out, for a contiguous float32 `x [rows, _]` and a new `out [rows, columns]`.
 pub(super) fn map(x: &Tensor, columns: usize, kernel: impl Fn(&[f32], &mut [f32])) -> Result<Tensor> {
-    x.apply_op1_no_bwd(&Map { columns, kernel })
+    map_to(x, [x.dims()[0], columns], kernel)
+}
+
+/// As [`map`], for a new `out` of that shape.
+pub(super) fn map_to(x: &Tensor, shape: [usize; 2], kernel: impl Fn(&[f32], &mut [f32])) -> Result<Tensor> {
+    x.apply_op1_no_bwd(&Map { shape, kernel })
 }
 
 /// `kernel(x, y, out)`, which writes all of out, for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
@@ -25,7 +30,7 @@ pub(super) fn with_values<R>(x: Option<&Tensor>, f: impl FnOnce(&[f32]) -> Resul
 }
 
 struct Map<F> {
-    columns: usize,
+    shape: [usize; 2],
     kernel: F,
 }
 
@@ -35,10 +40,9 @@ impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for Map<F> {
     }
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let rows = layout.dims()[0];
-        let mut out = unset(rows * self.columns);
+        let mut out = unset(self.shape.iter().product());
         (self.kernel)(slice(storage, layout)?, &mut out);
-        Ok((CpuStorage::F32(out), Shape::from((rows, self.columns))))
+        Ok((CpuStorage::F32(out), Shape::from(&self.shape[..])))
     }
 }
 

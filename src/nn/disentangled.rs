@@ -102,7 +102,12 @@ mod tests {
                     let (keys, queries) = (with_keys.then_some(keys), with_queries.then_some(queries));
                     let bias = Disentangled::new(at.body(), &shape, buckets, keys, queries)?;
                     let qkv = x.tensor(&[40, shape.width()])?;
-                    Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(&qkv, &[0, 1, 8, 8, 40], None)
+                    Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(
+                        &qkv,
+                        &[0, 1, 8, 8, 40],
+                        None,
+                        None,
+                    )
                 });
             }
         }

@@ -116,7 +116,7 @@ mod tests {
             assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                 let shape = kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
                 let qkv = x.tensor(&[20, shape.width()])?;
-                Attention::new(at.body(), shape).with_bias(bias.clone()).forward(&qkv, &[0, 1, 8, 8, 20], None)
+                Attention::new(at.body(), shape).with_bias(bias.clone()).forward(&qkv, &[0, 1, 8, 8, 20], None, None)
             });
         }
     }

@@ -7,8 +7,8 @@ use crate::nn::cpu;
 use crate::profile::{Stage, Work, stage};
 
 /// The `rows` of `x [tokens, hidden]`, `[rows, hidden]`.
-pub fn select(x: &Tensor, rows: &[u32]) -> Result<Tensor> {
-    Ok(x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?)
+pub fn select(x: &Tensor, rows: &[u32]) -> candle_core::Result<Tensor> {
+    x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)
 }
 
 /// `x + residual`, both `[tokens, hidden]`.

@@ -314,7 +314,7 @@ mod tests {
                 {
                     let bias = Disentangled::new(isa, (heads, head_dim), buckets, keys, queries);
                     let mut out = vec![f32::NAN; qkv.len() / 3];
-                    let inputs = Inputs { qkv: &qkv, offsets: &offsets, past: &[], bias: Some(&bias) };
+                    let inputs = Inputs { qkv: &qkv, offsets: &offsets, past: &[], bias: Some(&bias), rows: None };
                     attention(isa, dtype, &shape, inputs, &mut out);
                     for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
                         let error = (f64::from(*y) - expected).abs();
@@ -337,7 +337,7 @@ mod tests {
             let bias = Disentangled::new(isa, (3, 20), buckets, Some(&places), Some(&places));
             let attend = |qkv: &[f32], offsets: &[u32]| {
                 let mut out = vec![f32::NAN; qkv.len() / 3];
-                let inputs = Inputs { qkv, offsets, past: &[], bias: Some(&bias) };
+                let inputs = Inputs { qkv, offsets, past: &[], bias: Some(&bias), rows: None };
                 attention(isa, Dtype::Float32, &shape, inputs, &mut out);
                 out
             };

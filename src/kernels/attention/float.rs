@@ -33,15 +33,15 @@ impl Operation for Attend<'_> {
     fn run<S: Simd>(self, s: S) {
         for head in self.tasks.heads() {
             let bias = head.bias(self.bias_memory);
-            attend(s, head, bias, self.memory);
+            attend(s, &head, bias, self.memory);
         }
     }
 }
 
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
-    let (len, count, head_dim) = (head.len, head.keys(), head.shape.head_dim);
+pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
+    let (count, head_dim) = (head.keys(), head.shape.head_dim);
     let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
     let (keys, rest) = memory.split_at_mut(padded * head_dim);
@@ -59,8 +59,8 @@ pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<HeadBias>, memo
         let to = &mut keys[panel.start * head_dim + j - panel.start..];
         to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
     }
-    for first in (0..len).step_by(ROWS) {
-        let rows = first..len.min(first + ROWS);
+    for first in head.wanted.clone().step_by(ROWS) {
+        let rows = first..head.wanted.end.min(first + ROWS);
         let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
         unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
@@ -74,7 +74,7 @@ pub(super) fn attend<S: Simd>(s: S, head: Head, mut bias: Option<HeadBias>, memo
 #[inline(always)]
 unsafe fn attend_rows<S: Simd>(
     s: S,
-    head: Head,
+    head: &Head,
     bias: Option<BiasRows>,
     rows: Range<usize>,
     keys: &[f32],
@@ -124,7 +124,7 @@ unsafe fn attend_rows<S: Simd>(
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         let y = s.mul(sum, s.splat(inverse[i]));
-                        let to = out.add((rows.start + i) * hidden + column + j * S::LANES);
+                        let to = out.add((rows.start - head.wanted.start + i) * hidden + column + j * S::LANES);
                         match head_dim - column - j * S::LANES {
                             left if left >= S::LANES => s.store(to, y),
                             left => s.store_first(to, y, left),

@@ -114,7 +114,7 @@ impl Int8Operation for Attend<'_> {
         for head in self.tasks.heads() {
             let mut bias = head.bias(self.bias_memory);
             if head.len < LONG {
-                float::attend(d.simd(), head, bias, self.memory);
+                float::attend(d.simd(), &head, bias, self.memory);
                 continue;
             }
             let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
@@ -132,14 +132,14 @@ impl Int8Operation for Attend<'_> {
                 weights: take(&mut rest, ROWS * padded),
                 bytes: take(&mut rest, dim),
             };
-            pack_queries_and_keys(d, head, sizes, &mut memory);
-            pack_values(d, head, sizes, &mut memory);
+            pack_queries_and_keys(d, &head, sizes, &mut memory);
+            pack_values(d, &head, sizes, &mut memory);
             let rows = Bytes::<D>::ROWS;
-            for first in (0..len).step_by(rows) {
-                let rows = first..len.min(first + rows);
+            for first in head.wanted.clone().step_by(rows) {
+                let rows = first..head.wanted.end.min(first + rows);
                 let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
                 // SAFETY: the rows are within the sequence, and the memory was packed for it.
-                unsafe { attend_rows(d, head, bias, sizes, rows, &mut memory) };
+                unsafe { attend_rows(d, &head, bias, sizes, rows, &mut memory) };
             }
         }
     }
@@ -184,14 +184,13 @@ unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
 }
 
 #[inline(always)]
-fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
+fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
-    for (j, (query, scale)) in memory.queries.chunks_exact_mut(dim).zip(&mut *memory.query_scales).enumerate().take(len)
-    {
+    for j in head.wanted.clone() {
         // SAFETY: a query has `dim` bytes.
-        *scale = unsafe { quantize(d, head.query(j), query.as_mut_ptr()) };
+        memory.query_scales[j] = unsafe { quantize(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
     }
     memory.key_scales[len..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
@@ -228,7 +227,7 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: Head, Sizes { len, padded, dim }: 
 }
 
 #[inline(always)]
-fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
+fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let head_dim = head.shape.head_dim;
@@ -269,7 +268,7 @@ fn pack_values<D: Int8>(d: D, head: Head, Sizes { len, dim, .. }: Sizes, memory:
 #[inline(always)]
 unsafe fn attend_rows<D: Int8>(
     d: D,
-    head: Head,
+    head: &Head,
     bias: Option<BiasRows>,
     Sizes { padded, dim, .. }: Sizes,
     rows: Range<usize>,
@@ -335,7 +334,7 @@ unsafe fn attend_rows<D: Int8>(
                             let column = column + j * lanes;
                             let scale = s.load(memory.value_scales.as_ptr().add(column));
                             let mut y = s.mul(s.mul(d.word_floats(sum), s.splat(inverse[i])), scale);
-                            let to = head.out.add((rows.start + i) * hidden + column.min(head_dim));
+                            let to = head.out.add((rows.start - head.wanted.start + i) * hidden + column.min(head_dim));
                             let left = lanes.min(head_dim.saturating_sub(column));
                             if keys > within.start {
                                 y = s.add(y, s.load_first(to, left, 0.0));

@@ -105,19 +105,24 @@ pub struct Inputs<'a> {
     /// `[past, 2 * kv_heads * head_dim]`: keys and values of tokens that come before each of the sequences.
     pub past: &'a [f32],
     pub bias: Option<&'a dyn Bias>,
+    /// `[sequences]`: the token of each whose output is wanted, where that is one; no sequence is empty then.
+    pub rows: Option<&'a [u32]>,
 }
 
-/// Writes `out [tokens, heads * head_dim]`; with [`Dtype::Int8`] in integers unless tokens see only what is before them, else in
+/// Writes `out [tokens, heads * head_dim]`, or `[sequences, heads * head_dim]` for one token of each; with [`Dtype::Int8`] in integers unless tokens see only what is before them, else in
 /// float32. (Integers have a scale that all values of a text agree on: a token's output would depend on what comes after it.)
 pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
-    let Inputs { qkv, offsets, past, bias } = inputs;
+    let Inputs { qkv, offsets, past, bias, rows } = inputs;
     let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
     let tokens = *offsets.last().expect("offsets start with 0") as usize;
     assert!(offsets.is_sorted(), "offsets are cumulative");
     assert!(heads.is_multiple_of(kv_heads), "heads share keys evenly");
+    assert_eq!(qkv.len(), tokens * shape.width(), "qkv holds all tokens");
+    assert_eq!(out.len(), rows.map_or(tokens, <[u32]>::len) * heads * head_dim, "out holds all rows");
+    let within = |(text, row): (&[u32], &u32)| (text[0]..text[1]).contains(row);
     assert!(
-        qkv.len() == tokens * shape.width() && out.len() == tokens * heads * head_dim,
-        "qkv and out hold all tokens"
+        rows.is_none_or(|rows| rows.len() + 1 == offsets.len() && offsets.windows(2).zip(rows).all(within)),
+        "each sequence has one of the rows"
     );
     let past_tokens = past.len() / (2 * kv_heads * head_dim);
     assert!(past.is_empty() || mask == Mask::Causal && bias.is_none(), "only what looks back has a past");
@@ -162,7 +167,7 @@ struct Tasks<'a> {
 }
 
 /// One head of one sequence.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Head<'a> {
     shape: &'a Attention,
     /// Its number.
@@ -176,7 +181,9 @@ struct Head<'a> {
     /// `[past, 2 * kv_heads * head_dim]`
     past_kv: &'a [f32],
     bias: Option<&'a dyn Bias>,
-    /// `[len, heads * head_dim]`, from this head of the first token on; nobody else writes this head of these tokens.
+    /// The tokens whose output is wanted.
+    wanted: Range<usize>,
+    /// `[wanted, heads * head_dim]`, from this head of the first one on; nobody else writes this head of these tokens.
     out: *mut f32,
 }
 
@@ -184,12 +191,16 @@ impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
     fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { shape, inputs: Inputs { qkv, offsets, past, bias }, past_tokens, out, .. } = *self;
+        let Self { shape, inputs: Inputs { qkv, offsets, past, bias, rows }, past_tokens, out, .. } = *self;
         let Attention { heads, head_dim, .. } = *shape;
         let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
-            let (start, end) = (offsets[task / heads] as usize, offsets[task / heads + 1] as usize);
-            let head = task % heads;
+            let (sequence, head) = (task / heads, task % heads);
+            let (start, end) = (offsets[sequence] as usize, offsets[sequence + 1] as usize);
+            let (first, wanted) = match rows {
+                None => (start, 0..end - start),
+                Some(rows) => (sequence, rows[sequence] as usize - start..rows[sequence] as usize - start + 1),
+            };
             (start < end).then(|| Head {
                 shape,
                 head,
@@ -198,8 +209,9 @@ impl<'a> Tasks<'a> {
                 qkv: &qkv[start * width..end * width],
                 past_kv: past,
                 bias,
-                // SAFETY: the token and the column are within the output.
-                out: unsafe { out.0.add((start * heads + head) * head_dim) },
+                wanted,
+                // SAFETY: the row and the column are within the output.
+                out: unsafe { out.0.add((first * heads + head) * head_dim) },
             })
         })
     }
@@ -208,30 +220,30 @@ impl<'a> Tasks<'a> {
 impl<'a> Head<'a> {
     /// Tokens that are seen or hidden by the mask.
     #[inline(always)]
-    fn keys(self) -> usize {
+    fn keys(&self) -> usize {
         self.past + self.len
     }
 
     /// The queries of a token of the sequence, `[head_dim]`.
     #[inline(always)]
-    fn query(self, token: usize) -> &'a [f32] {
+    fn query(&self, token: usize) -> &'a [f32] {
         self.of_token(token, self.head)
     }
 
     /// The keys of token `j` of past and sequence, `[head_dim]`.
     #[inline(always)]
-    fn key(self, j: usize) -> &'a [f32] {
+    fn key(&self, j: usize) -> &'a [f32] {
         self.shared(j, 0)
     }
 
     /// The values of token `j` of past and sequence, `[head_dim]`.
     #[inline(always)]
-    fn value(self, j: usize) -> &'a [f32] {
+    fn value(&self, j: usize) -> &'a [f32] {
         self.shared(j, 1)
     }
 
     #[inline(always)]
-    fn shared(self, j: usize, part: usize) -> &'a [f32] {
+    fn shared(&self, j: usize, part: usize) -> &'a [f32] {
         let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
         let column = part * kv_heads + self.head / (heads / kv_heads);
         match j.checked_sub(self.past) {
@@ -241,14 +253,14 @@ impl<'a> Head<'a> {
     }
 
     #[inline(always)]
-    fn of_token(self, token: usize, column: usize) -> &'a [f32] {
+    fn of_token(&self, token: usize, column: usize) -> &'a [f32] {
         let head_dim = self.shape.head_dim;
         &self.qkv[token * self.shape.width() + column * head_dim..][..head_dim]
     }
 
     /// What is added to the scores, with memory as the bias says.
     #[inline(always)]
-    fn bias<'m>(self, memory: &'m mut [f32]) -> Option<HeadBias<'m>>
+    fn bias<'m>(&self, memory: &'m mut [f32]) -> Option<HeadBias<'m>>
     where
         'a: 'm,
     {
@@ -263,13 +275,13 @@ impl<'a> Head<'a> {
 
     /// The keys that a query row sees.
     #[inline(always)]
-    fn own(self, row: usize) -> Range<usize> {
+    fn own(&self, row: usize) -> Range<usize> {
         self.shape.mask.keys(self.past + row, self.keys())
     }
 
     /// The keys that any of the query rows sees.
     #[inline(always)]
-    fn seen(self, rows: Range<usize>) -> Range<usize> {
+    fn seen(&self, rows: Range<usize>) -> Range<usize> {
         self.own(rows.start).start..self.own(rows.end - 1).end
     }
 }

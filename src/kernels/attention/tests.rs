@@ -17,7 +17,7 @@ fn offsets(lengths: &[usize]) -> Vec<u32> {
 
 /// Sequences without a past or a bias.
 fn attend(isa: Isa, dtype: Dtype, shape: &Attention, qkv: &[f32], offsets: &[u32], out: &mut [f32]) {
-    attention(isa, dtype, shape, Inputs { qkv, offsets, past: &[], bias: None }, out);
+    attention(isa, dtype, shape, Inputs { qkv, offsets, past: &[], bias: None, rows: None }, out);
 }
 
 /// The definition, in float64.
@@ -218,7 +218,7 @@ fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
                         isa,
                         dtype,
                         &shape,
-                        Inputs { qkv: &qkv, offsets: &offsets, past: &kv, bias: None },
+                        Inputs { qkv: &qkv, offsets: &offsets, past: &kv, bias: None, rows: None },
                         &mut out,
                     );
                     let mut rows = out.chunks(hidden);
@@ -281,7 +281,8 @@ fn a_bias_is_added_to_the_scores_on_every_set() {
                 let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * head_dim + i]);
                 for isa in Isa::available() {
                     let mut out = vec![f32::NAN; len * head_dim];
-                    let inputs = Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias) };
+                    let inputs =
+                        Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias), rows: None };
                     attention(isa, dtype, &shape, inputs, &mut out);
                     for query in 0..len {
                         let weight = |key: usize| {
@@ -298,6 +299,35 @@ fn a_bias_is_added_to_the_scores_on_every_set() {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn one_row_of_each_sequence_has_the_bits_that_it_has_among_all() {
+    let lengths = [1, 17, 96, 40, 131];
+    let offsets = offsets(&lengths);
+    let tokens = *offsets.last().unwrap() as usize;
+    let bias = Fixed { values: numbers(2 * 131, 4), start: 130, step: -1 };
+    for (mask, bias) in
+        [(Mask::Full, None), (Mask::Full, Some(&bias as &dyn Bias)), (Mask::Causal, None), (Mask::Window(7), None)]
+    {
+        let shape = Attention { heads: 4, kv_heads: 2, head_dim: 20, scale: 0.4, mask };
+        let qkv = numbers(tokens * shape.width(), 8);
+        let hidden = 4 * 20;
+        for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
+            let inputs = Inputs { qkv: &qkv, offsets: &offsets, past: &[], bias, rows: None };
+            let mut all = vec![f32::NAN; tokens * hidden];
+            attention(isa, dtype, &shape, inputs, &mut all);
+            for place in [0.0, 0.5, 1.0] {
+                let row = |text: &[u32]| text[0] + ((text[1] - text[0] - 1) as f32 * place) as u32;
+                let rows: Vec<u32> = offsets.windows(2).map(row).collect();
+                let mut found = vec![f32::NAN; rows.len() * hidden];
+                attention(isa, dtype, &shape, Inputs { rows: Some(&rows), ..inputs }, &mut found);
+                let expected: Vec<f32> =
+                    rows.iter().flat_map(|&row| &all[row as usize * hidden..][..hidden]).copied().collect();
+                assert_eq!(found, expected, "{} {dtype:?} {mask:?}", isa.name());
             }
         }
     }

@@ -7,8 +7,9 @@ use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Terms, tile, with_tile};
 use crate::kernels::{Activation, split};
 
-/// Bytes of `x` that are multiplied with all panels before the next rows: they stay in the second-level cache.
-const BLOCK_BYTES: usize = 256 << 10;
+/// Bytes of `x` that are multiplied with all panels before the next rows: as many as stay near, so that weights that do not are
+/// fetched seldom.
+const BLOCK_BYTES: usize = 1 << 20;
 
 /// What is done with a product's numbers.
 #[derive(Clone, Copy, PartialEq)]
