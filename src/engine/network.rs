@@ -19,7 +19,9 @@ use crate::kernels::caches;
 use crate::models::{self, Encoder, Past, Source};
 use crate::nn::Body;
 use crate::profile::{Profile, Stage, Work, record, stage};
-use crate::text::{Input, InputKind, Limits, PackedBatch, Template, Tokenizer, Tokens, Wanted, cost, plan};
+use crate::text::{
+    Input, InputKind, Limits, PackedBatch, Template, Tokenizer, Tokens, Wanted, cost, plan, shared_tail,
+};
 use crate::{Error, Result, device};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
@@ -301,14 +303,16 @@ impl Network {
             let now: Vec<_> = groups.drain(..groups.iter().take_while(fits).count().max(1)).collect();
             let pasts = self.remember(&now, tokens, request, &check)?;
             let last = groups.is_empty() && next.is_empty();
-            let (passes, together) = self.passes(&now, tokens, request, last);
-            let jobs = passes.into_iter().map(|(group, members)| {
-                let past = pasts[group].as_ref().map(|past| (past, now[group].shared));
+            let (passes, shared) = self.passes(&now, tokens, request, last);
+            let job = |(group, members): (usize, Vec<usize>)| {
+                let past = pasts[group].as_ref().map(|past: &Past| (past, now[group].shared));
                 Job::Compute(shelf.take(past, &members))
-            });
-            let jobs: Vec<_> = jobs.collect();
-            let tokenize = if groups.is_empty() { next_pieces.take() } else { None };
-            let jobs = jobs.into_iter().chain(tokenize.into_iter().flatten().map(Job::Tokenize)).collect();
+            };
+            let mut jobs: Vec<_> = passes.into_iter().map(job).collect();
+            let tail = jobs.split_off(jobs.len() - shared);
+            if groups.is_empty() {
+                jobs.extend(next_pieces.take().into_iter().flatten().map(Job::Tokenize));
+            }
             let run = |job: Job, pulse: Check<'_>| {
                 match job {
                     Job::Compute(pass) => {
@@ -321,10 +325,8 @@ impl Network {
                 Ok(())
             };
             let work = |job: Job, pulse: Check<'_>| record(request.profile, || run(job, pulse));
-            match together {
-                true => self.pool.gather(jobs, &check, work)?,
-                false => self.pool.spread(jobs, &check, work)?,
-            }
+            self.pool.spread(jobs, &check, work)?;
+            self.pool.gather(tail, &check, work)?;
         }
         drop(next_pieces);
         Ok(all(next_tokens))
@@ -356,19 +358,19 @@ impl Network {
         Ok(pasts)
     }
 
-    /// Which members of which group are computed together, and whether threads do better to share each pass.
+    /// Which members of which group are computed together, and how many of the last of these passes all threads share.
     fn passes(
         &self,
         groups: &[Group],
         tokens: &[Tokens],
         request: &Request,
         last: bool,
-    ) -> (Vec<(usize, Vec<usize>)>, bool) {
-        let lengths_of =
-            |group: &Group| group.members.iter().map(|&i| tokens[i].len() - group.shared).collect::<Vec<_>>();
-        let costs: usize = groups.iter().flat_map(lengths_of).map(|length| cost(length, self.hidden_size())).sum();
+    ) -> (Vec<(usize, Vec<usize>)>, usize) {
+        let length = |group: &Group, i: usize| tokens[i].len() - group.shared;
+        let cost_of = |group: &Group, i: usize| cost(length(group, i), self.hidden_size());
+        let costs = groups.iter().flat_map(|group| group.members.iter().map(|&i| cost_of(group, i)));
         let crew = self.pool.crew();
-        let small = last && costs < crew * SHARED_COST;
+        let small = last && costs.sum::<usize>() < crew * SHARED_COST;
         let limits = Limits {
             tokens: self.pass_tokens,
             texts: request.batch_size.unwrap_or(usize::MAX),
@@ -377,12 +379,21 @@ impl Network {
         };
         let mut passes = Vec::new();
         for (number, group) in groups.iter().enumerate() {
-            let planned = plan(&lengths_of(group), &limits);
-            passes
-                .extend(planned.into_iter().map(|pass| (number, pass.into_iter().map(|i| group.members[i]).collect())));
+            let lengths: Vec<_> = group.members.iter().map(|&i| length(group, i)).collect();
+            let members = |pass: Vec<usize>| pass.into_iter().map(|i| group.members[i]).collect::<Vec<_>>();
+            passes.extend(plan(&lengths, &limits).into_iter().map(|pass| (number, members(pass))));
         }
-        let together = small || last && passes.len() < crew;
-        (passes, together)
+        let shared = match (small, last) {
+            (true, _) => passes.len(),
+            (false, false) => 0,
+            (false, true) => {
+                let cost_of = |(group, members): &(usize, Vec<usize>)| {
+                    members.iter().map(|&i| cost_of(&groups[*group], i)).sum::<usize>()
+                };
+                shared_tail(&passes.iter().map(cost_of).collect::<Vec<_>>(), crew)
+            }
+        };
+        (passes, shared)
     }
 
     fn pass(&self, pass: Pass, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {

@@ -94,7 +94,7 @@ impl Pool {
         check: Check<'_>,
         work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
-        if self.crew == 1 {
+        if self.crew == 1 || jobs.is_empty() {
             return self.stay(jobs, check, work);
         }
         self.running().crew(self.crew)?.lead(|| self.stay(jobs, check, work))

@@ -7,6 +7,6 @@ mod tokenizer;
 mod tokenizer_class;
 
 pub use batch::{PackedBatch, Wanted};
-pub use plan::{Limits, cost, plan};
+pub use plan::{Limits, cost, plan, shared_tail};
 pub use template::Template;
 pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};

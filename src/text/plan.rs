@@ -9,6 +9,9 @@ use std::cmp::Reverse;
 /// Passes shrink to this cost, in tokens: smaller ones take longer to fetch the weights than threads wait for each other.
 const SMALLEST_SHARE: usize = 128;
 
+/// What threads take together for a pass that they share, of what they would take if each had a part of its own.
+const SHARED_PERCENT: usize = 120;
+
 /// What a plan keeps to.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -58,6 +61,24 @@ pub fn plan(lengths: &[usize], limits: &Limits) -> Vec<Vec<usize>> {
         left -= cost_of(i);
     }
     passes
+}
+
+/// How many of the last passes, of these costs, all threads do better to share one after the other, when each of the others
+/// has been computed by one thread: few long texts are seldom as many as there are threads.
+pub fn shared_tail(costs: &[usize], threads: usize) -> usize {
+    // Whoever is free first takes the next pass.
+    let alone = |costs: &[usize]| {
+        let mut busy = vec![0; threads];
+        for cost in costs {
+            *busy.iter_mut().min().expect("there is a thread") += cost;
+        }
+        busy.into_iter().max().unwrap_or(0)
+    };
+    let time = |tail: usize| {
+        let (first, last) = costs.split_at(costs.len() - tail);
+        100 * alone(first) + SHARED_PERCENT * last.iter().sum::<usize>() / threads
+    };
+    (0..=costs.len().min(threads)).min_by_key(|&tail| time(tail)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -115,5 +136,22 @@ mod tests {
     fn equal_lengths_keep_the_order_of_the_caller() {
         assert_eq!(plan(&[2, 5, 2, 5], &ROOMY), [[1, 3, 0, 2]]);
         assert!(plan(&[], &ROOMY).is_empty());
+    }
+
+    #[test]
+    fn the_last_passes_are_shared_where_a_thread_would_wait() {
+        for (costs, threads, tail) in [
+            (&[1000, 1000, 1000][..], 2, 1),
+            (&[1000, 1000], 2, 0),
+            (&[1000], 2, 1),
+            (&[1000, 400, 400, 200], 2, 0),
+            (&[1000, 1000, 1000, 1000], 3, 1),
+            (&[500; 101], 2, 1),
+            (&[1000, 10], 2, 2),
+            (&[1000, 1000], 1, 0),
+            (&[], 2, 0),
+        ] {
+            assert_eq!(shared_tail(costs, threads), tail, "{costs:?} on {threads}");
+        }
     }
 }
