@@ -6,82 +6,42 @@ or VOTIVE_PORTABLE set, it is another body that is tested.
 
 import json
 import os
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import FIXTURES, Case, cases
 from votive import Embedder
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 
-FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS: list[str] = json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-5  # greatest difference of an element
 COSINE = 0.999999  # least cosine of a row
 
 
-@dataclass(frozen=True)
-class Case:
-    """One case of one fixture, as its expected.json has it."""
+class EmbedderCase(Case):
+    """One case of an Embedder's fixture."""
 
-    fixture: str
-    name: str
-    fields: dict[str, Any]
+    kind = Embedder
+    file = "expected"
 
     @property
     def texts(self) -> list[str]:
-        indices = self.fields.get("texts")
-        return TEXTS if indices is None else [TEXTS[index] for index in indices]
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return self.fields.get("arguments", {})
-
-    def expected(self) -> dict[str, np.ndarray]:
-        """The case's arrays by their short names."""
-        prefix = self.name + "."
-        with np.load(FIXTURES / self.fixture / "expected.npz") as arrays:
-            return {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
-
-    def load(self, copy: Path, **options: Any) -> Embedder:
-        """The model of the case, from a copy of the fixture under `copy` where the case changes files."""
-        folder = FIXTURES / self.fixture
-        files = self.fields.get("files", {})
-        if files:
-            folder = shutil.copytree(folder, copy / self.fixture, dirs_exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if content is None:
-                path.unlink()
-            else:
-                path.write_text(json.dumps(content), encoding="utf-8")
-        options = {"device": "cpu", "dtype": "float32", **self.fields.get("constructor", {}), **options}
-        return Embedder(str(folder), **options)
+        return self.chosen("texts", TEXTS)
 
     def call(self, model: Embedder, texts: list[str], **more: Any) -> Any:
         """What the case's method returns for `texts`."""
         return getattr(model, self.fields.get("method", "encode"))(texts, **self.arguments, **more)
 
 
-def cases() -> list[Case]:
-    """All cases of all fixtures."""
-    found = []
-    for path in sorted(FIXTURES.glob("*/expected.json")):
-        fields = json.loads(path.read_text(encoding="utf-8"))["cases"]
-        found += [Case(path.parent.name, name, fields[name]) for name in fields]
-    return found
-
-
-def named(found: list[Case]) -> list[Any]:
+def named(found: list[EmbedderCase]) -> list[Any]:
     """Parameters whose test ids are the names of fixture and case."""
     return [pytest.param(case, id=f"{case.fixture}-{case.name}") for case in found]
 
 
-CASES = cases()
+CASES = cases(EmbedderCase)
 QUANTIZED = [case for case in CASES if "precision" in case.arguments]
 TOKENS = [case for case in CASES if case.arguments.get("output_value") == "token_embeddings"]
 EMBEDDINGS = [case for case in CASES if case not in QUANTIZED and case not in TOKENS]
@@ -105,7 +65,7 @@ def test_fixtures_are_found() -> None:
 
 
 @pytest.mark.parametrize("case", named(CASES))
-def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_tokens_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
     model = case.load(tmp_path)
     expected = case.expected()
     tokenizer = next((FIXTURES / case.fixture).rglob("tokenizer.json"))
@@ -123,14 +83,14 @@ def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", named(EMBEDDINGS))
-def test_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
     model = case.load(tmp_path)
     assert_close(case.call(model, case.texts), case.expected()["embeddings"])
 
 
 @pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="bits are promised for the CPU body")
 @pytest.mark.parametrize("case", named(EMBEDDINGS))
-def test_company_threads_and_order_change_no_bit(case: Case, tmp_path: Path) -> None:
+def test_company_threads_and_order_change_no_bit(case: EmbedderCase, tmp_path: Path) -> None:
     one, two = (case.load(tmp_path, num_threads=threads) for threads in (1, 2))
     texts = case.texts
     together = case.call(one, texts)
@@ -145,7 +105,7 @@ def test_company_threads_and_order_change_no_bit(case: Case, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("case", named(TOKENS))
-def test_token_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_token_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
     expected = case.expected()
     rows = case.call(case.load(tmp_path), case.texts)
     assert [len(row) for row in rows] == np.diff(expected["token_offsets"]).tolist()
@@ -153,7 +113,7 @@ def test_token_embeddings_are_the_references(case: Case, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("case", named(QUANTIZED))
-def test_quantized_embeddings_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_quantized_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
     expected = case.expected()
     embeddings, codes = expected["embeddings"].astype(np.float64), expected["codes"]
     model = case.load(tmp_path)
@@ -182,7 +142,7 @@ def test_quantized_embeddings_are_the_references(case: Case, tmp_path: Path) -> 
 @pytest.mark.parametrize("name", ["cosine", "dot", "euclidean", "manhattan"])
 def test_similarities_are_the_references(name: str, tmp_path: Path) -> None:
     files = {"config_sentence_transformers.json": {"similarity_fn_name": name}}
-    model = Case("bert_modules", name, {"files": files}).load(tmp_path)
+    model = EmbedderCase("bert_modules", name, {"files": files}).load(tmp_path)
     with np.load(FIXTURES / "bert_modules" / "similarity.npz") as arrays:
         left, right = arrays["left"], arrays["right"]
         assert model.similarity_fn_name == name

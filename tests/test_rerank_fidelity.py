@@ -6,69 +6,36 @@ or VOTIVE_PORTABLE set, it is another body that is tested.
 
 import json
 import os
-import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cases import FIXTURES, Case, cases
 from votive import Reranker
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 
-FIXTURES = Path(__file__).parent / "fixtures"
 PAIRS: list[list[str]] = json.loads((FIXTURES / "pairs.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-4  # greatest difference of a score
 
 
-@dataclass(frozen=True)
-class Case:
-    """One case of one fixture, as its scores.json has it."""
+class RerankerCase(Case):
+    """One case of a Reranker's fixture."""
 
-    fixture: str
-    name: str
-    fields: dict[str, Any]
+    kind = Reranker
+    file = "scores"
 
     @property
     def pairs(self) -> list[list[str]]:
-        indices = self.fields.get("pairs")
-        return PAIRS if indices is None else [PAIRS[index] for index in indices]
-
-    def expected(self) -> dict[str, np.ndarray]:
-        """The case's arrays by their short names."""
-        prefix = self.name + "."
-        with np.load(FIXTURES / self.fixture / "scores.npz") as arrays:
-            return {key.removeprefix(prefix): arrays[key] for key in arrays.files if key.startswith(prefix)}
-
-    def load(self, copy: Path, **options: Any) -> Reranker:
-        """The model of the case, from a copy of the fixture under `copy` where the case changes files."""
-        folder = FIXTURES / self.fixture
-        files = self.fields.get("files", {})
-        if files:
-            folder = shutil.copytree(folder, copy / self.fixture, dirs_exist_ok=True)
-        for name, content in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content), encoding="utf-8")
-        options = {"device": "cpu", "dtype": "float32", **self.fields.get("constructor", {}), **options}
-        return Reranker(str(folder), **options)
+        return self.chosen("pairs", PAIRS)
 
     def predict(self, model: Reranker, pairs: Any, **more: Any) -> Any:
         """The scores of `pairs` with the arguments of the case."""
-        return model.predict(pairs, **self.fields.get("arguments", {}), **more)
+        return model.predict(pairs, **self.arguments, **more)
 
 
-def cases() -> list[Any]:
-    """All cases of all fixtures, named."""
-    found = []
-    for path in sorted(FIXTURES.glob("*/scores.json")):
-        fixture, fields = path.parent.name, json.loads(path.read_text(encoding="utf-8"))["cases"]
-        found += [pytest.param(Case(fixture, name, fields[name]), id=f"{fixture}-{name}") for name in fields]
-    return found
-
-
-CASES = cases()
+CASES = [pytest.param(case, id=f"{case.fixture}-{case.name}") for case in cases(RerankerCase)]
 
 
 def test_fixtures_are_found() -> None:
@@ -76,7 +43,7 @@ def test_fixtures_are_found() -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_tokens_are_the_references(case: RerankerCase, tmp_path: Path) -> None:
     expected = case.expected()
     named = {key: value for key, value in case.fields.get("arguments", {}).items() if key.startswith("prompt")}
     found = case.load(tmp_path).tokenize(case.pairs, **named)
@@ -85,7 +52,7 @@ def test_tokens_are_the_references(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_scores_are_the_references(case: Case, tmp_path: Path) -> None:
+def test_scores_are_the_references(case: RerankerCase, tmp_path: Path) -> None:
     expected = case.expected()["scores"]
     scores = case.predict(case.load(tmp_path), case.pairs)
     assert (scores.dtype, scores.shape) == (np.float32, expected.shape)
@@ -94,7 +61,7 @@ def test_scores_are_the_references(case: Case, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="bits are promised for the CPU body")
 @pytest.mark.parametrize("case", CASES)
-def test_company_threads_and_order_change_no_bit(case: Case, tmp_path: Path) -> None:
+def test_company_threads_and_order_change_no_bit(case: RerankerCase, tmp_path: Path) -> None:
     one, two = (case.load(tmp_path, num_threads=threads) for threads in (1, 2))
     pairs = case.pairs
     together = case.predict(one, pairs)
