@@ -1,6 +1,5 @@
 //! Inputs in, rows of one array out: what embedders and rerankers share.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -190,10 +189,7 @@ impl Network {
         let start = Instant::now();
         let width = out.len() / inputs.len().max(1);
         let repeats = Repeats::of(inputs);
-        let unlike = match repeats.any() {
-            true => Cow::Owned(repeats.first.iter().map(|&i| inputs[i]).collect::<Vec<_>>()),
-            false => Cow::Borrowed(inputs),
-        };
+        let unlike = repeats.kinds(inputs);
         let mut rows = out.chunks_mut(width.max(1)).enumerate();
         let mut report = Report::default();
         let mut done = 0;
@@ -204,11 +200,14 @@ impl Network {
         };
         while let Some(window) = windows.next() {
             for (kind, tokens) in (done..).zip(&tokens) {
-                report.tokens += tokens.len() * repeats.times[kind];
+                report.tokens += tokens.len() * repeats.times(kind);
                 report.truncated.extend(tokens.truncated.then_some(kind));
             }
-            let row = |i: &usize| rows.find(|(row, _)| row == i).expect("there is a row for each input").1;
-            let rows = repeats.first[done..done + window.len()].iter().map(row).collect();
+            let mut row = |kind| {
+                let input = repeats.first(kind);
+                rows.find(|(row, _)| *row == input).expect("there is a row for each input").1
+            };
+            let rows = (done..done + window.len()).map(&mut row).collect();
             let next = windows.peek().copied().unwrap_or_default();
             let results = Results { rows, hidden: vec![] };
             tokens = self.compute(window, &tokens, request, results, next, &|n| progress(done + n))?;
@@ -216,7 +215,7 @@ impl Network {
         }
         drop(rows);
         repeats.copy(out, width);
-        report.truncated = repeats.all(&report.truncated);
+        report.truncated = repeats.all(report.truncated);
         progress(inputs.len())?;
         self.count_call(start, request, inputs.len(), &report);
         Ok(report)

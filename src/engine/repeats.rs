@@ -1,56 +1,77 @@
 //! Inputs that come more than once in a call.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::text::Input;
 
-/// Which inputs are computed, and which of them stand for the others.
+/// Which inputs are computed, and which of them stand for others. Where none comes twice, it is empty.
+#[derive(Default)]
 pub(super) struct Repeats {
     /// The first of each kind, ascending.
-    pub(super) first: Vec<usize>,
+    first: Vec<usize>,
     /// For each of those, how often it comes.
-    pub(super) times: Vec<usize>,
-    /// For each input, its place in `first`; empty where none comes twice.
+    times: Vec<usize>,
+    /// For each input, its place in `first`.
     kind: Vec<usize>,
 }
 
 impl Repeats {
     pub(super) fn of(inputs: &[Input]) -> Self {
         let mut places = HashMap::with_capacity(inputs.len());
-        let (mut first, mut times, mut kind) = (Vec::new(), Vec::new(), Vec::new());
+        let mut repeats = Self::default();
         for (i, input) in inputs.iter().enumerate() {
+            let kinds = if repeats.any() { repeats.first.len() } else { i };
             match places.entry(input) {
-                Entry::Occupied(place) => {
-                    if kind.is_empty() {
-                        kind.extend(0..i);
-                    }
-                    times[*place.get()] += 1;
-                    kind.push(*place.get());
-                }
                 Entry::Vacant(place) => {
-                    if !kind.is_empty() {
-                        kind.push(first.len());
+                    place.insert(kinds);
+                    if repeats.any() {
+                        repeats.first.push(i);
+                        repeats.times.push(1);
+                        repeats.kind.push(kinds);
                     }
-                    place.insert(first.len());
-                    first.push(i);
-                    times.push(1);
+                }
+                Entry::Occupied(place) => {
+                    if !repeats.any() {
+                        // All before it differed.
+                        repeats = Self { first: (0..i).collect(), times: vec![1; i], kind: (0..i).collect() };
+                    }
+                    repeats.times[*place.get()] += 1;
+                    repeats.kind.push(*place.get());
                 }
             }
         }
-        Self { first, times, kind }
+        repeats
     }
 
-    /// Whether any input comes twice.
-    pub(super) fn any(&self) -> bool {
+    fn any(&self) -> bool {
         !self.kind.is_empty()
     }
 
+    /// One of each kind of `inputs`.
+    pub(super) fn kinds<'a, 't>(&self, inputs: &'a [Input<'t>]) -> Cow<'a, [Input<'t>]> {
+        match self.any() {
+            true => Cow::Owned(self.first.iter().map(|&i| inputs[i]).collect()),
+            false => Cow::Borrowed(inputs),
+        }
+    }
+
+    /// The first input of a kind.
+    pub(super) fn first(&self, kind: usize) -> usize {
+        self.first.get(kind).copied().unwrap_or(kind)
+    }
+
+    /// How many inputs are of a kind.
+    pub(super) fn times(&self, kind: usize) -> usize {
+        self.times.get(kind).copied().unwrap_or(1)
+    }
+
     /// All inputs that are of one of these kinds, both ascending.
-    pub(super) fn all(&self, kinds: &[usize]) -> Vec<usize> {
+    pub(super) fn all(&self, kinds: Vec<usize>) -> Vec<usize> {
         match self.any() {
             true => (0..self.kind.len()).filter(|&i| kinds.binary_search(&self.kind[i]).is_ok()).collect(),
-            false => kinds.to_vec(),
+            false => kinds,
         }
     }
 
@@ -73,10 +94,10 @@ mod tests {
     fn the_first_of_each_kind_stands_for_all() {
         let inputs = ["a", "b", "a", "", "b", "c", "a"].map(Input::Text);
         let repeats = Repeats::of(&inputs);
-        assert_eq!(repeats.first, [0, 1, 3, 5]);
-        assert_eq!(repeats.times, [3, 2, 1, 1]);
-        assert!(repeats.any());
-        assert_eq!(repeats.all(&[0, 3]), [0, 2, 5, 6]);
+        assert_eq!(*repeats.kinds(&inputs), ["a", "b", "", "c"].map(Input::Text));
+        assert_eq!([0, 1, 2, 3].map(|kind| repeats.first(kind)), [0, 1, 3, 5]);
+        assert_eq!([0, 1, 2, 3].map(|kind| repeats.times(kind)), [3, 2, 1, 1]);
+        assert_eq!(repeats.all(vec![0, 3]), [0, 2, 5, 6]);
         let mut rows = vec![1.0, 2.0, 0.0, 3.0, 0.0, 4.0, 0.0];
         repeats.copy(&mut rows, 1);
         assert_eq!(rows, [1.0, 2.0, 1.0, 3.0, 2.0, 4.0, 1.0]);
@@ -84,10 +105,10 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_inputs_that_differ() {
-        let repeats = Repeats::of(&[Input::Pair("a", "b"), Input::Pair("b", "a"), Input::Text("a"), Input::Text("")]);
-        assert_eq!(repeats.first, [0, 1, 2, 3]);
-        assert!(!repeats.any());
-        assert_eq!(repeats.all(&[2]), [2]);
-        assert!(!Repeats::of(&[]).any());
+        let inputs = [Input::Pair("a", "b"), Input::Pair("b", "a"), Input::Text("a"), Input::Text("")];
+        let repeats = Repeats::of(&inputs);
+        assert!(!repeats.any() && !Repeats::of(&[]).any());
+        assert_eq!(*repeats.kinds(&inputs), inputs);
+        assert_eq!((repeats.first(2), repeats.times(2), repeats.all(vec![2])), (2, 1, vec![2]));
     }
 }
