@@ -206,4 +206,5 @@ def test_a_result_is_never_in_memory_twice(folder: str, run_python: Callable[...
     size, peak, kept = map(int, run_python(PEAK, folder).split())
     assert size == 100_000 * DIMENSION * 4
     assert kept > 0.8 * size
-    assert peak < 1.5 * size
+    # Beside it there are some 70 bytes for each text, a third of a row.
+    assert peak < 1.7 * size
