@@ -41,29 +41,23 @@ impl CrossEncoderConfig {
     /// and its tokenizer.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let file = Object::read(folder, sentence_transformers::FILE)?.unwrap_or_else(Object::empty);
-        let (transformer, scoring, file) = match modules::read(folder)? {
+        let (transformer, modules, file) = match modules::read(folder)? {
             Some((path, modules)) => {
                 if file.text("model_type")? != Some("CrossEncoder") {
                     let message = "describes an embedding model, not a cross-encoder; use Embedder";
                     return Err(Error::model(modules::FILE, message));
                 }
-                let transformer = TransformerConfig::read(folder, &path)?;
-                let config = Object::require(folder, &inside(&path, "config.json"))?;
-                let scoring = listed(transformer.task, modules, &config)?;
-                (transformer, scoring, file)
+                (TransformerConfig::read(folder, &path)?, Some(modules), file)
             }
             // Nobody reads the class's own file then.
-            None => {
-                let transformer = TransformerConfig::without_file(folder, "")?;
-                let config = Object::require(folder, "config.json")?;
-                let scoring = match transformer.architecture.is_causal_lm() {
-                    true => Scoring::Logits(None),
-                    false => Scoring::Classifier { labels: labels(&config)? },
-                };
-                (transformer, scoring, Object::empty())
-            }
+            None => (TransformerConfig::without_file(folder, "")?, None, Object::empty()),
         };
         let config = Object::require(folder, &inside(&transformer.path, "config.json"))?;
+        let scoring = match modules {
+            Some(modules) => listed(transformer.task, modules, &config)?,
+            None if transformer.architecture.is_causal_lm() => Scoring::Logits(None),
+            None => Scoring::Classifier { labels: labels(&config)? },
+        };
         Ok(Self {
             activation_fn: activation_fn(&file, &config)?,
             prompts: sentence_transformers::prompts(&file)?,

@@ -3,11 +3,11 @@
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::Encoder;
-use crate::models::head::{Head, HeadPooling};
+use crate::models::head::Head;
 use crate::models::post_norm::{
     BERT_KEYS, BERT_NAMES, Parts, Positions, PostNorm, Sizes, Tables, require_absolute_positions,
 };
-use crate::models::registry::{Family, Source, headless};
+use crate::models::registry::{Family, Source, require_head};
 use crate::nn::Loader;
 
 pub(super) const FAMILY: Family = Family { model_types: &["bert"], load, head, logit_head: None };
@@ -35,14 +35,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 
 /// The pooler and the classifier behind it.
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    if !source.at.contains("classifier.weight") {
-        return Err(headless(source, "classifier.weight"));
-    }
+    require_head(source, "classifier.weight")?;
     let hidden = Sizes::read(source, &BERT_KEYS)?.hidden;
-    Head::new(HeadPooling::First).linear(place(source).at("pooler.dense"), hidden, hidden, Activation::Tanh)?.linear(
-        source.at.at("classifier"),
-        labels,
-        hidden,
-        Activation::Identity,
-    )
+    Head::two_layers(place(source).at("pooler.dense"), source.at.at("classifier"), [hidden, labels], Activation::Tanh)
 }

@@ -7,13 +7,13 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::config::Object;
-use crate::kernels::{self, Activation, Buckets};
+use crate::kernels::{self, Buckets};
 use crate::models::Encoder;
-use crate::models::head::{Head, HeadPooling};
+use crate::models::head::Head;
 use crate::models::post_norm::{
     BERT_NAMES, Keys, MakeBias, Names, Parts, Positions, PostNorm, Projection, Sizes, Tables,
 };
-use crate::models::registry::{Family, Source, headless};
+use crate::models::registry::{Family, Source, require_head};
 use crate::nn::{AttentionBias, Disentangled, Embedding, Linear, Loader, Norm};
 use crate::profile::Stage;
 
@@ -195,9 +195,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 
 /// A dense layer on the first token's state, and the classifier.
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    if !source.at.contains("classifier.weight") {
-        return Err(headless(source, "classifier.weight"));
-    }
+    require_head(source, "classifier.weight")?;
     let file = &source.config;
     let hidden = Sizes::read(source, &KEYS)?.hidden;
     if let Some(other) = file.integer("pooler_hidden_size", 0..=1 << 16)?.filter(|&other| other != hidden) {
@@ -205,12 +203,7 @@ fn head(source: &Source, labels: usize) -> Result<Head> {
         return Err(file.error("pooler_hidden_size", message));
     }
     let activation = source.activation("pooler_hidden_act", "gelu")?;
-    Head::new(HeadPooling::First).linear(source.at.at("pooler.dense"), hidden, hidden, activation)?.linear(
-        source.at.at("classifier"),
-        labels,
-        hidden,
-        Activation::Identity,
-    )
+    Head::two_layers(source.at.at("pooler.dense"), source.at.at("classifier"), [hidden, labels], activation)
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::Encoder;
-use crate::models::head::{Head, HeadPooling};
+use crate::models::head::Head;
 use crate::models::post_norm::{BERT_KEYS, Keys, Names, Parts, Positions, PostNorm, Sizes, Tables};
-use crate::models::registry::{Family, Source, headless};
+use crate::models::registry::{Family, Source, require_head};
 use crate::nn::Loader;
 
 pub(super) const FAMILY: Family = Family { model_types: &["distilbert"], load, head, logit_head: None };
@@ -55,16 +55,9 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 }
 
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    if !source.at.contains("classifier.weight") {
-        return Err(headless(source, "classifier.weight"));
-    }
+    require_head(source, "classifier.weight")?;
     let hidden = sizes(source)?.hidden;
-    Head::new(HeadPooling::First).linear(source.at.at("pre_classifier"), hidden, hidden, Activation::Relu)?.linear(
-        source.at.at("classifier"),
-        labels,
-        hidden,
-        Activation::Identity,
-    )
+    Head::two_layers(source.at.at("pre_classifier"), source.at.at("classifier"), [hidden, labels], Activation::Relu)
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 }
 
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::two_layers(source, Sizes::read(source, &KEYS)?.hidden, labels, Activation::Gelu)
+    Head::of_roberta(source, [Sizes::read(source, &KEYS)?.hidden, labels], Activation::Gelu)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::models::registry::{Source, headless};
+use crate::models::registry::{Source, require_head};
 use crate::nn::{Linear, Loader, Norm};
 use crate::profile::Stage;
 use crate::text::Wanted;
@@ -40,18 +40,26 @@ impl Head {
         Self { pooling, layers: Vec::new() }
     }
 
-    /// Two layers on the first token's state, as RoBERTa has them: `out_proj(activation(dense(x)))`, both below `classifier`.
-    pub(super) fn two_layers(source: &Source, hidden: usize, labels: usize, activation: Activation) -> Result<Self> {
-        let at = source.at.at("classifier");
-        if !at.contains("out_proj.weight") {
-            return Err(headless(source, "classifier.out_proj.weight"));
-        }
-        Self::new(HeadPooling::First).linear(at.at("dense"), hidden, hidden, activation)?.linear(
-            at.at("out_proj"),
+    /// `classifier(activation(dense(x)))` on the first token's state.
+    pub(super) fn two_layers(
+        dense: Loader,
+        classifier: Loader,
+        [hidden, labels]: [usize; 2],
+        activation: Activation,
+    ) -> Result<Self> {
+        Self::new(HeadPooling::First).linear(dense, hidden, hidden, activation)?.linear(
+            classifier,
             labels,
             hidden,
             Activation::Identity,
         )
+    }
+
+    /// Two layers, both below `classifier`, as RoBERTa has them.
+    pub(super) fn of_roberta(source: &Source, sizes: [usize; 2], activation: Activation) -> Result<Self> {
+        require_head(source, "classifier.out_proj.weight")?;
+        let at = source.at.at("classifier");
+        Self::two_layers(at.at("dense"), at.at("out_proj"), sizes, activation)
     }
 
     /// Then `activation(x · weightᵀ + bias)`, with `weight [n, k]`.

@@ -11,7 +11,7 @@ use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
 use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
-use crate::models::registry::{Family, Source, headless};
+use crate::models::registry::{Family, Source, require_head};
 use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
@@ -161,9 +161,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 
 /// A dense layer and a norm, then the classifier; of the first token, or of the mean of all.
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    if !source.at.contains("classifier.weight") {
-        return Err(headless(source, "classifier.weight"));
-    }
+    require_head(source, "classifier.weight")?;
     let (config, file) = (Config::read(source)?, &source.config);
     let pooling = match file.text("classifier_pooling")? {
         None | Some("cls") => HeadPooling::First,

@@ -74,7 +74,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 }
 
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::two_layers(source, Sizes::read(source, &KEYS)?.hidden, labels, Activation::Tanh)
+    Head::of_roberta(source, [Sizes::read(source, &KEYS)?.hidden, labels], Activation::Tanh)
 }
 
 #[cfg(test)]

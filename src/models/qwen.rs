@@ -8,7 +8,7 @@ use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
-use crate::models::registry::{Family, Source, headless};
+use crate::models::registry::{Family, Source, require_head};
 use crate::models::{Decoder, Encoder, Past};
 use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
@@ -32,9 +32,7 @@ fn place<'a>(source: &Source<'a>) -> Loader<'a> {
 
 /// One layer, on the last token that is not the one for padding: as transformers finds it, be there padding or not.
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    if !source.at.contains("score.weight") {
-        return Err(headless(source, "score.weight"));
-    }
+    require_head(source, "score.weight")?;
     let hidden = Config::read(source)?.hidden;
     let padding = source.config.integer("pad_token_id", 0..=1 << 24)?;
     let pooling = padding.map_or(HeadPooling::Last, |token| HeadPooling::LastOtherThan(token as u32));

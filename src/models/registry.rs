@@ -1,11 +1,11 @@
 //! From the `model_type` of a config.json to the code that reads such a model.
 
+use crate::Result;
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
 use crate::models::{Encoder, Head, bert, deberta, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
-use crate::{Error, Result};
 
 /// What a family is made from: its config.json and its checkpoint.
 pub struct Source<'a> {
@@ -90,14 +90,15 @@ pub fn load_logit_head(source: &Source, true_id: u32, false_id: Option<u32>) -> 
     logit_head(source, &tokens)
 }
 
-/// That the checkpoint has no classifier.
-pub(super) fn headless(source: &Source, tensor: &str) -> Error {
+/// That the checkpoint has a classifier, of which `tensor` is one.
+pub(super) fn require_head(source: &Source, tensor: &str) -> Result<()> {
+    if source.at.contains(tensor) {
+        return Ok(());
+    }
     let saved_from = source.config.texts("architectures").ok().flatten().unwrap_or_default().join(", ");
     let from = if saved_from.is_empty() { String::new() } else { format!(" (saved from {saved_from})") };
-    source.config.error(
-        "architectures",
-        format!(
-            "the model has no classification head{from}: no tensor {tensor:?}; give a cross-encoder, or use Embedder"
-        ),
-    )
+    let message = format!(
+        "the model has no classification head{from}: no tensor {tensor:?}; give a cross-encoder, or use Embedder"
+    );
+    Err(source.config.error("architectures", message))
 }

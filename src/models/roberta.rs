@@ -43,7 +43,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 }
 
 fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::two_layers(source, sizes(source)?.hidden, labels, Activation::Tanh)
+    Head::of_roberta(source, [sizes(source)?.hidden, labels], Activation::Tanh)
 }
 
 #[cfg(test)]
