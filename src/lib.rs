@@ -13,6 +13,7 @@ pub mod kernels;
 pub mod models;
 pub mod nn;
 pub mod pipeline;
+mod pool;
 pub mod profile;
 #[cfg(feature = "python")]
 mod python;

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("profile", &[]),
     ("kernels", &["profile"]),
+    ("pool", &["error", "profile", "kernels"]),
     ("hub", &["error"]),
     ("config", &["error", "hub"]),
     ("text", &["error", "hub", "config"]),
@@ -19,9 +20,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("device", &["error", "profile", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline"]),
-    ("store", &["error", "kernels", "device", "pipeline"]),
-    ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "engine", "store"]),
+    ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline", "pool"]),
+    ("store", &["error", "profile", "kernels", "nn", "device", "pool"]),
+    ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"]),
 ];
 
 const UNSAFE_CODE: &[&str] = &["kernels/", "hub/mmap.rs", "python/numpy.rs"];

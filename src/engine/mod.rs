@@ -5,12 +5,10 @@ mod embedder;
 mod finish;
 mod network;
 mod pass;
-mod pool;
 mod repeats;
 mod reranker;
 mod window;
 
 pub use embedder::{Embedder, TokenEmbeddings};
 pub use network::{LoadOptions, Network, Report, Request};
-pub use pool::available as available_threads;
 pub use reranker::Reranker;

@@ -10,13 +10,13 @@ use crate::config::TransformerConfig;
 use crate::engine::beginnings::{Group, alike, apart};
 use crate::engine::finish::{Finish, States, read};
 use crate::engine::pass::{Pass, Results, Shelf};
-use crate::engine::pool::{Check, Pool};
 use crate::engine::repeats::Repeats;
 use crate::engine::window::{Piece, all, pieces, windows};
 use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Past, Source};
 use crate::nn::Body;
+use crate::pool::{Check, Pool};
 use crate::profile::{Profile, Stage, Work, record, stage};
 use crate::text::{
     Input, InputKind, Limits, PackedBatch, Template, Tokenizer, Tokens, Wanted, cost, plan, shared_tail,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::prelude::*;
 
 use crate::device;
-use crate::engine::available_threads;
+use crate::pool;
 use crate::profile::{self, Arithmetic, Stage};
 use crate::python::detached;
 
@@ -107,5 +107,5 @@ impl Peaks {
 #[expect(clippy::type_complexity, reason = "a Python tuple")]
 pub(super) fn cpu() -> PyResult<(String, &'static str, usize, Vec<(u32, usize)>)> {
     let caches = device::caches().iter().map(|cache| (cache.level, cache.bytes)).collect();
-    Ok((device::cpu_name(), device::isa_name()?, available_threads(), caches))
+    Ok((device::cpu_name(), device::isa_name()?, pool::available(), caches))
 }

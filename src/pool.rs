@@ -16,10 +16,10 @@ use crate::{Error, Result};
 const PULSE: Duration = Duration::from_millis(50);
 
 /// Asks a caller whether its job should go on; an error ends the job and is given back.
-pub(super) type Check<'a> = &'a dyn Fn() -> Result<()>;
+pub(crate) type Check<'a> = &'a dyn Fn() -> Result<()>;
 
 /// Threads of one object, started on first use, and started anew in a child of `fork()`, where none survives.
-pub(super) struct Pool {
+pub(crate) struct Pool {
     threads: usize,
     /// Those that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
     /// holds up the others.
@@ -39,7 +39,7 @@ struct Running {
 impl Pool {
     /// `threads`: the number asked for, else `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, else the CPUs
     /// that this process may use.
-    pub(super) fn new(threads: Option<usize>) -> Result<Self> {
+    pub(crate) fn new(threads: Option<usize>) -> Result<Self> {
         let threads = match threads {
             Some(0) => return Err(Error::argument("num_threads", "0 threads cannot work; give 1 or more, or None")),
             Some(threads) => threads,
@@ -49,11 +49,11 @@ impl Pool {
         Ok(Self { threads, crew, running: ArcSwapOption::empty() })
     }
 
-    pub(super) fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 
-    pub(super) fn crew(&self) -> usize {
+    pub(crate) fn crew(&self) -> usize {
         self.crew
     }
 
@@ -75,7 +75,7 @@ impl Pool {
 
     /// Does every job, several at a time, each on one thread; `work` gets a pulse that it calls now and then. The first error ends
     /// all of it.
-    pub(super) fn spread<J: Send>(
+    pub(crate) fn spread<J: Send>(
         &self,
         jobs: Vec<J>,
         check: Check<'_>,
@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// Does the jobs one after the other, each shared out between all threads by its kernels.
-    pub(super) fn gather<J: Send>(
+    pub(crate) fn gather<J: Send>(
         &self,
         jobs: Vec<J>,
         check: Check<'_>,
@@ -200,7 +200,7 @@ fn from_environment() -> Option<usize> {
 }
 
 /// Respects affinity and, on Linux, the quota of the control group.
-pub fn available() -> usize {
+pub(crate) fn available() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
