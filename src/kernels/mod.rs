@@ -19,6 +19,7 @@ mod norm;
 mod peaks;
 mod prefetch;
 mod rope;
+mod scan;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -37,3 +38,4 @@ pub use mlp::Mlp;
 pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{Rotations, rope};
+pub use scan::{Bound, CodesOf, Metric, Stored, Unencodable, code_stride, encode, exact};
