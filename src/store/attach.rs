@@ -54,7 +54,10 @@ impl Store {
         if let Some(row) = deleted.iter().find(|&&row| row < self.rows || row >= self.rows + n) {
             return Err(corrupt(format!("deleted rows do not ascend at {row}")));
         }
-        let segment = segment.without(deleted.iter().map(|row| row - self.rows));
+        let segment = match deleted {
+            [] => segment,
+            rows => segment.without(rows.iter().map(|row| row - self.rows)),
+        };
         let twice = |row: usize| corrupt(format!("two rows have the id {}", self.ids.name(&level, row)));
         if let Some(&row) = again.iter().find(|&&row| segment.is_live(row)) {
             return Err(twice(row));
