@@ -77,26 +77,24 @@ def read(metadata: Any) -> Values:
         ValueError: a column is not 1-D, or has a name that is taken.
     """
     if hasattr(metadata, "keys") and hasattr(metadata, "__getitem__"):
-        values = {name: _column(metadata[name], name) for name in metadata.keys()}  # noqa: SIM118: of a DataFrame
-    elif _arrow.speaks_arrow(metadata):
-        parts = [
-            {name: batch.values(name, _called(name)) for name in batch.names}
-            for batch in _arrow.batches(metadata, "metadata")
-        ]
-        values = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
-        values = {name: _column(column, name) for name, column in values.items()}
-    else:
+        return {name: column(metadata[name], name) for name in metadata}
+    if not _arrow.speaks_arrow(metadata):
         raise TypeError(
             f"metadata: expected a dict of arrays, a DataFrame or an Arrow table, found {type(metadata).__name__}"
         )
-    return values
+    parts = [
+        {name: column(batch.values(name, _called(name)), name) for name in batch.names}
+        for batch in _arrow.batches(metadata, "metadata")
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
 def _called(name: object) -> str:
     return f"metadata[{name!r}]"
 
 
-def _column(values: Any, name: Any) -> NDArray[Any]:
+def column(values: Any, name: Any) -> NDArray[Any]:
+    """The values of one column, checked as by `read`."""
     called = _called(name)
     if not isinstance(name, str) or not name:
         raise TypeError(f"metadata: expected names of columns, found {name!r}")

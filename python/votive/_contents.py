@@ -100,8 +100,12 @@ class Contents:
         memory["total"] = sum(memory.values()) - memory["mapped"]
         return memory
 
-    def checked(self, batch: Batch) -> Batch:
-        """Rows as they can be `appended`.
+    def checked(self, batch: Batch, fresh: bool) -> Batch:
+        """Rows as they can be added.
+
+        Args:
+            batch: the rows.
+            fresh: whether they are the first, which say what all have.
 
         Raises:
             ValueError: vectors have another dimension, or texts or metadata are missing, or new.
@@ -111,34 +115,26 @@ class Contents:
         if self.dimension not in (None, width):
             raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
         stored, kind = self.core.id_kind, None if batch.ids is None else _ids.kind(batch.ids)
-        if kind is None and stored == "str":
-            raise ValueError("ids: the store has str ids, which cannot be numbered by themselves; give ids")
+        if batch.ids is None and stored == "str":
+            raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")
         if kind is not None and stored is not None and kind != stored:
             raise TypeError(f"ids: expected {stored}, as the store has, found {kind}")
-        if not self.core.rows:
+        if fresh:
             return batch
         if (batch.texts is None) != (self.texts is None):
             found = "missing" if batch.texts is None else "given, and rows that are in the store have none"
             raise ValueError(f"texts: {found}; all rows of a store have one, or none has")
         return batch._replace(columns=self.columns.checked(batch.columns))
 
-    def appended(self, batch: Batch, expected: int, first: int) -> tuple[Contents, Ids]:
-        """These rows and others after them, and the ids of those. A row whose id is here already replaces that one.
-
-        Args:
-            batch: `checked` rows.
-            expected: how many rows are to come, with these.
-            first: where the first of them stands in what was given, for messages.
-        """
+    def beside(self, batch: Batch, fresh: bool) -> Contents:
+        """With the texts and metadata of `checked` rows at the end, whose vectors are still to be added to the core."""
         columns, texts = self.columns, self.texts
-        if not self.core.rows:
+        if fresh:
             columns = Columns.like(batch.columns)
             texts = None if batch.texts is None else Texts.empty()
         if texts is not None and batch.texts is not None:
             texts = texts.appended(*_texts.encode(batch.texts, "texts"))
-        columns = columns.appended(batch.columns)
-        core, ids = self.core.add(batch.vectors, batch.ids, expected, first)
-        return replace(self, core=core, columns=columns, texts=texts), ids
+        return replace(self, columns=columns.appended(batch.columns), texts=texts)
 
     def without(self, rows: NDArray[np.int64]) -> Contents:
         """All but some rows."""

@@ -80,9 +80,7 @@ def _of_live(chosen: NDArray[np.bool_], contents: Contents) -> NDArray[np.bool_]
     if chosen.dtype != np.bool_:
         raise TypeError(f"filter: expected booleans or ids, found both, or {chosen.dtype}")
     if chosen.shape != (len(contents),):
-        raise ValueError(
-            f"filter: expected a boolean for each of the {len(contents)} rows, found shape {chosen.shape}"
-        )
+        raise ValueError(f"filter: expected a boolean for each of the {len(contents)} rows, found shape {chosen.shape}")
     live = contents.live()
     if live is None:
         return np.ascontiguousarray(chosen)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import os
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,28 +49,45 @@ class Spill:
         ids = kept.id_slice(0, kept.rows)
         replaced = self.core.find(kept.ids(None))
         core = self.core.without(replaced[replaced >= 0])
-        parts = kept.segments()
-        arrays = _mapped([[part[which] for part in parts] for which in (1, 2, 3)], self._folder)
-        self.core = core.attach(*arrays, ids, kept.deleted() + start)
+        vectors, codes, bounds = _mapped(kept, self._folder)
+        self.core = core.attach(vectors, codes, bounds, ids, kept.deleted() + start)
         self._kept = self._empty
 
 
-def _mapped(arrays: list[list[Any]], folder: str) -> list[NDArray[Any] | None]:
-    """For each list, its arrays joined, in one file that goes when they do; None for a list of None."""
-    sizes = [sum(-(-part.nbytes // 64) * 64 for part in parts if part is not None) for parts in arrays]
+def _mapped(core: _core.Store, folder: str) -> list[NDArray[Any] | None]:
+    """Vectors, codes and bounds of all rows, in one file that goes when the arrays do; None for what there is not."""
+    segments = core.segments()
+    parts = list(zip(*segments, strict=True))[1:]
+    shapes = [None if arrays[0] is None else (core.rows, arrays[0].shape[1]) for arrays in parts]
+    sizes = [
+        0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
+        for shape, arrays in zip(shapes, parts, strict=True)
+    ]
     with tempfile.TemporaryFile(prefix="votive-", dir=folder) as file:
-        file.truncate(sum(sizes))
+        # Takes the space at once: where a disk is full, writing to the map would end the process.
+        _reserve(file, sum(sizes))
         memory = mmap.mmap(file.fileno(), sum(sizes))
     found: list[NDArray[Any] | None] = []
     start = 0
-    for parts, size in zip(arrays, sizes, strict=True):
-        if parts[0] is None:
+    for arrays, shape, size in zip(parts, shapes, sizes, strict=True):
+        if shape is None:
             found.append(None)
             continue
-        rows, width = sum(map(len, parts)), parts[0].shape[1]
-        joined = np.frombuffer(memory, parts[0].dtype, rows * width, start).reshape(rows, width)
-        np.concatenate(parts, out=joined)
+        joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], start).reshape(shape)
+        # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
+        for (first, *_), array in zip(segments, arrays, strict=True):
+            joined[first : first + len(array)] = array
         joined.flags.writeable = False
         found.append(joined)
         start += size
     return found
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    zeros = bytes(1 << 20)
+    for start in range(0, size, len(zeros)):
+        file.write(zeros[: size - start])
+    file.flush()

@@ -41,7 +41,7 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
     if _is_stream(vectors):
         return None, _joined(_of_stream(vectors, name))
     table = _table(vectors, name)
-    return len(table), _converted(table, name, 0)
+    return len(table), converted(table, name, 0)
 
 
 def matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
@@ -66,7 +66,7 @@ def _is_stream(vectors: Any) -> bool:
 def _of_column(column: Any, name: str) -> Iterator[Floats]:
     position = 0
     for table in _arrow.vector_blocks(column, name):
-        yield from _converted(table, name, position)
+        yield from converted(table, name, position)
         position += len(table)
 
 
@@ -130,8 +130,8 @@ def _table(vectors: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
-    """`table` as blocks; its first row stands at `position`."""
+def converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
+    """An array `[rows, dimension]` of floats or integers as blocks of `read`; its first row stands at `position`."""
     if table.dtype == np.float32 and table.flags.c_contiguous and table.flags.aligned:
         yield table
         return

@@ -47,7 +47,7 @@ class View:
         """
         start = time.monotonic()
         contents = self._state
-        check_k(k)
+        check_positive("k", k)
         vectors, single = _vectors.matrix(queries, "queries")
         if len(vectors) and contents.dimension not in (None, vectors.shape[1]):
             raise ValueError(f"queries: expected dimension {contents.dimension}, found {vectors.shape[1]}")
@@ -58,8 +58,10 @@ class View:
         if len(vectors) and len(contents):
             scores, rows, report = contents.core.search(vectors, min(k, len(contents)), mask, exact)
         else:
-            columns = min(k, len(contents) if mask is None else int(np.count_nonzero(mask)))
-            scores, rows, report = np.empty((len(vectors), columns), np.float32), np.empty((len(vectors), columns), np.int64), {}
+            # No queries, or no rows.
+            shape = (len(vectors), min(k, len(contents) if mask is None else int(np.count_nonzero(mask))))
+            scores, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
+            report = {"rows_scanned": 0, "rows_rescored": 0, "bytes_read": 0, "closed_early": True}
         self.last_search = SearchReport(**report, seconds=time.monotonic() - start)
         ids = contents.ids(rows.ravel()).reshape(rows.shape)
         return (scores[0], ids[0]) if single else (scores, ids)
@@ -94,6 +96,8 @@ class View:
         """
         contents = self._state
         keys, single = _ids.read(ids)
+        if contents.dimension is None and not len(keys):
+            return np.empty((0, 0), np.float32)
         vectors = contents.core.take(contents.rows_of(keys))
         return vectors[0] if single else vectors
 
@@ -137,7 +141,7 @@ class View:
 
     def __contains__(self, id: object) -> bool:
         # What cannot be an id is none that is here.
-        return isinstance(id, str | int | np.integer) and not isinstance(id, bool) and _is_text(id) and self.contains(id)
+        return isinstance(id, str | int | np.integer) and not isinstance(id, bool)
 
     def __len__(self) -> int:
         return len(self._state)
@@ -154,8 +158,8 @@ class View:
     def vectors(self) -> NDArray[Any] | list[NDArray[Any]]:
         """All vectors `[rows, dimension]` as they are stored, read-only and not copied, in the order of `ids`.
 
-        A list of such arrays where they are in several pieces of memory; `compact` makes one of them. With dtype "int8",
-        the codes: integers from -127 to 127, in proportion to the elements of their row.
+        A list of such arrays where they are in several pieces of memory; `compact` makes one of them. With dtype
+        "int8", the codes: integers from -127 to 127, in proportion to the elements of their row.
         """
         contents = self._state
         views = contents.core.vectors()
@@ -199,17 +203,17 @@ class View:
         """Bytes by what they hold.
 
         Returns:
-            "vectors"; "codes", which searches read first; "ids", with what finds them and which are deleted; "metadata";
-            "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits; and "mapped", bytes of
-            files or of others' arrays that the store reads in place.
+            "vectors"; "codes", which searches read first; "ids", with what finds them and says which are deleted;
+            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits; and
+            "mapped", bytes of files or of others' arrays that the store reads in place.
         """
         return self._state.memory()
 
     def to_arrow(self) -> Any:
-        """The rows as a `pyarrow.Table` with the columns "id", "vector", "text" where there are texts, and the metadata.
+        """The rows as a `pyarrow.Table`: columns "id", "vector", "text" where there are texts, and those of metadata.
 
-        Vectors are a fixed_size_list in the store's own memory, not copied, unless `dtype` is "int8", whose rows come as
-        float32. pandas, polars, DuckDB, LanceDB and others take such a table as it is.
+        Vectors are a fixed_size_list in the store's own memory, not copied, unless `dtype` is "int8", whose rows come
+        as float32. pandas, polars, DuckDB, LanceDB and others take such a table as it is.
 
         Raises:
             ImportError: pyarrow is not installed.

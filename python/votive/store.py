@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from votive import _adding, _core, _exchange, _filters, _ids, _vectors
-from votive._arguments import check_count
+from votive import _adding, _core, _exchange, _ids, _vectors
+from votive._adding import Beside, Room
+from votive._arguments import check_choice, check_count, check_memory_limit, check_store_device
 from votive._columns import Columns
-from votive._contents import Contents
-from votive.report import SearchReport
+from votive._contents import Batch, Contents
+from votive._view import View
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
+METRICS = ("cosine", "dot", "l2")
+DTYPES = ("float32", "float16", "int8")
+
+# Those of this process, for its children.
 _stores: weakref.WeakSet[EmbeddingStore] = weakref.WeakSet()
 
 
-class EmbeddingStore:
+class EmbeddingStore(View):
     """Vectors with ids, texts and metadata, for exact search.
 
-    A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties by
-    the row that was added first. Any number of threads search while one adds, deletes or compacts: each call sees the
-    rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
+    A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties
+    by the row that was added first. Any number of threads search while one adds, deletes or compacts: each call sees
+    the rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
 
     Args:
         backend: None, "auto", "cpu" or "numpy": this version computes on the CPU.
@@ -44,9 +48,13 @@ class EmbeddingStore:
             element.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
+            searches read in place, some 256 MB at a time. The files are nameless and go with the store. None for a
+            StoreError instead.
 
     Raises:
         DeviceError: the backend or device is not there.
+        NotADirectoryError: `spill_to` is no folder.
         ValueError, TypeError: an argument has a value that is not accepted.
     """
 
@@ -59,11 +67,16 @@ class EmbeddingStore:
         dimension: int | None = None,
         dtype: str = "float32",
         num_threads: int | None = None,
+        spill_to: str | PathLike[str] | None = None,
     ) -> None:
         check_count("dimension", dimension)
         check_count("num_threads", num_threads)
-        self._max_bytes = _max_bytes(max_memory_gb)
-        self._options = {
+        check_choice("metric", metric, METRICS)
+        check_choice("dtype", dtype, DTYPES)
+        if spill_to is not None and not os.path.isdir(spill_to):
+            raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
+        self._device = check_store_device(backend, device)
+        self._options: dict[str, Any] = {
             "backend": backend,
             "device": device,
             "max_memory_gb": max_memory_gb,
@@ -71,12 +84,13 @@ class EmbeddingStore:
             "dimension": dimension,
             "dtype": dtype,
             "num_threads": num_threads,
+            "spill_to": None if spill_to is None else fspath(spill_to),
         }
-        self._device = _device(backend, device)
+        self._room = Room(self._new_core, check_memory_limit(max_memory_gb), self._options["spill_to"])
         self._state = self._empty()
         self._writing = threading.RLock()
         self._busy = False
-        self.last_search: SearchReport | None = None
+        self.last_search = None
         _stores.add(self)
 
     def _new_core(self, dimension: int) -> _core.Store:
@@ -139,11 +153,12 @@ class EmbeddingStore:
                 contents = Contents(self._new_core(dimension), contents.columns, None, dimension)
             if dimension not in (None, contents.dimension):
                 raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
-            rows, batches = _adding.batches(vectors, ids, texts, metadata)
-            return self._append(contents, batches, rows)
+            rows, blocks = _vectors.read(vectors, "vectors")
+            beside = Beside.read(rows, ids, texts, metadata)
+            return self._append(contents, _adding.batches(blocks, beside), rows)
 
-    def _append(self, contents: Contents, batches: Iterator[Any], rows: int | None) -> NDArray[Any]:
-        contents, ids = _adding.append(contents, batches, rows, self._new_core, self._max_bytes)
+    def _append(self, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
+        contents, ids = _adding.append(contents, batches, rows, self._room)
         if len(ids):
             self._state = contents
         return ids
@@ -174,8 +189,9 @@ class EmbeddingStore:
             TypeError, ValueError, StoreError: see `add_embeddings`.
         """
         with self._changing() as contents:
-            rows, batches = _adding.embedded(texts, embedder, ids, metadata, batch_size, show_progress_bar)
-            return self._append(contents, batches, rows)
+            beside = Beside.read(None, ids, None, metadata)
+            batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
+            return self._append(contents, batches, None)
 
     def delete(self, ids: Any) -> int:
         """Deletes rows, all of them or, after an error, none. Their memory is given back by `compact`.
@@ -206,7 +222,7 @@ class EmbeddingStore:
         """
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
-                _adding.check_room(contents, len(contents), 0, self._max_bytes)
+                self._room.check(contents, len(contents))
                 self._state = contents.compacted()
 
     def clear(self) -> None:
@@ -217,7 +233,10 @@ class EmbeddingStore:
     def __repr__(self) -> str:
         contents = self._state
         parts = [f"{len(contents)} rows", f"dimension={contents.dimension}", f"metric={self.metric!r}"]
-        parts += [f"dtype={self.dtype!r}", f"{contents.memory()['total'] / 1e6:.1f} MB"]
+        memory = contents.memory()
+        parts += [f"dtype={self.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
+        if memory["mapped"]:
+            parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
         if contents.texts is not None:
             parts.append("texts")
         if contents.columns:
@@ -252,7 +271,7 @@ class EmbeddingStore:
         """
         store = cls(**options)
         with store._changing() as contents:
-            store._append(contents, _exchange.batches_of_table(table, vectors, ids, texts, metadata), None)
+            store._append(contents, _exchange.batches(table, vectors, ids, texts, metadata), None)
         return store
 
     @classmethod
@@ -289,7 +308,8 @@ class EmbeddingStore:
             store.add_embeddings(mapped, ids, texts, metadata)
             return store
         with store._changing() as contents:
-            rows, batches = _adding.batches(mapped, ids, texts, metadata)
+            beside = Beside.read(len(mapped), ids, texts, metadata)
+            store._state = _exchange.attached(contents, mapped, beside, store._room)
         return store
 
 

@@ -44,14 +44,16 @@ def buffer(array: Array, which: int, dtype: str, first: int, last: int) -> NDArr
     size = (last - first) * kind.itemsize
     if size <= 0:
         return np.empty(0, kind)
-    memory = (ctypes.c_char * size).from_address(array.buffers[which] + first * kind.itemsize)
+    memory: Any = (ctypes.c_char * size).from_address(array.buffers[which] + first * kind.itemsize)
     view = np.frombuffer(memory, kind)
     view.flags.writeable = False
     return view
 
 
-def column_values(layout: Layout, array: Array, first: int, last: int, name: str, position: int) -> NDArray[Any]:
-    """Rows `first..last` of an array's buffers, in memory of their own.
+def column_values(
+    layout: Layout, array: Array, first: int, last: int, name: str, position: int
+) -> NDArray[Any] | list[str]:
+    """Rows `first..last` of an array's buffers, in memory of their own; strings as a list.
 
     Args:
         layout: of the column.
@@ -65,7 +67,7 @@ def column_values(layout: Layout, array: Array, first: int, last: int, name: str
         TypeError: the column holds a null, or values that have no fixed width.
     """
     if is_strings(layout):
-        return np.array(strings(layout, array, first, last, name, position), np.str_)
+        return strings(layout, array, first, last, name, position)
     null = first_null(layout, array, first, last)
     if null is not None:
         raise TypeError(f"{name}[{position + null - first}]: expected a value, found null; fill the nulls first")

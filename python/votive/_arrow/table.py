@@ -28,8 +28,8 @@ class Batch:
         """Names of the columns, in their order."""
         return list(self._columns)
 
-    def values(self, column: str, name: str) -> NDArray[Any]:
-        """A column of numbers, booleans, strings or dates, which messages call `name`."""
+    def values(self, column: str, name: str) -> NDArray[Any] | list[str]:
+        """A column of numbers, booleans or dates, or of strings as a list; messages call it `name`."""
         return column_values(*self._rows(column), name, self._position)
 
     def vectors(self, column: str, name: str) -> NDArray[Any]:
