@@ -140,8 +140,12 @@ class View:
         return bool(found[0]) if single else found
 
     def __contains__(self, id: object) -> bool:
-        # What cannot be an id is none that is here.
-        return isinstance(id, str | int | np.integer) and not isinstance(id, bool)
+        if isinstance(id, bool) or not isinstance(id, str | int | np.integer):
+            return False
+        try:
+            return bool(self.contains(id))
+        except ValueError:  # beyond int64, or no text
+            return False
 
     def __len__(self) -> int:
         return len(self._state)
