@@ -125,6 +125,8 @@ class Contents:
         width = batch.vectors.shape[1]
         if self.dimension not in (None, width):
             raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
+        if not len(batch.vectors):
+            return batch
         stored, kind = self.core.id_kind, None if batch.ids is None else _ids.kind(batch.ids)
         if batch.ids is None and stored == "str":
             raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")
