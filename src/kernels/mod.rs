@@ -38,4 +38,4 @@ pub use mlp::Mlp;
 pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{Rotations, rope};
-pub use scan::{Bound, CodesOf, Metric, Stored, Unencodable, code_stride, encode, exact};
+pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
