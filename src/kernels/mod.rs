@@ -22,7 +22,7 @@ mod rope;
 mod scan;
 mod simd;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tile;
 
 pub use activation::Activation;
