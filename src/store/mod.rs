@@ -7,15 +7,18 @@ mod attach;
 mod compact;
 mod fill;
 mod ids;
+mod keys;
 mod level;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use fill::{Given, fill};
 use ids::Ids;
-pub use level::{Keys, Strings};
+pub use keys::{Keys, Strings};
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
 use crate::kernels::{Bound, Isa, Metric, code_stride};
