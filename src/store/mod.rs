@@ -7,19 +7,22 @@ mod attach;
 mod compact;
 mod fill;
 mod ids;
+mod keys;
 mod leaders;
 mod level;
 mod search;
 #[cfg(test)]
 mod search_tests;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use fill::{Given, fill};
 use ids::Ids;
-pub use level::{Keys, Strings};
+pub use keys::{Keys, Strings};
 use search::Search;
 pub use search::{Found, Report};
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
