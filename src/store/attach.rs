@@ -48,12 +48,12 @@ impl Store {
             Some(held) => Segment::new(self.rows, n, held),
             None => Segment::gone(self.rows, n),
         };
+        if !deleted.is_sorted() {
+            return Err(corrupt("deleted rows do not ascend".to_owned()));
+        }
         let start = deleted.partition_point(|&row| row < self.rows);
         let end = deleted.partition_point(|&row| row < self.rows + n);
-        let deleted = deleted.get(start..end).unwrap_or_default();
-        if let Some(row) = deleted.iter().find(|&&row| row < self.rows || row >= self.rows + n) {
-            return Err(corrupt(format!("deleted rows do not ascend at {row}")));
-        }
+        let deleted = &deleted[start..end];
         let segment = match deleted {
             [] => segment,
             rows => segment.without(rows.iter().map(|row| row - self.rows)),
