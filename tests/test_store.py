@@ -110,11 +110,16 @@ def test_last_search_says_what_was_done(store: EmbeddingStore, queries: np.ndarr
     store.search(queries)
     report = store.last_search
     assert isinstance(report, SearchReport)
-    assert report.rows_scanned == len(queries) * ROWS
-    assert 0 <= report.rows_rescored <= report.rows_scanned
+    assert (report.queries, report.rows) == (len(queries), ROWS)
+    assert len(queries) * 100 <= report.rescored <= len(queries) * ROWS
+    assert report.bytes_read > 0
+    assert 0 <= report.closed_early <= len(queries)
     assert report.seconds > 0
     store.search(queries[0], filter=[1, 2, 3])
-    assert store.last_search is not report
+    assert (store.last_search.queries, store.last_search.rows) == (1, 3)
+    assert report.rows == ROWS
+    with pytest.raises(AttributeError):
+        report.rows = 3
 
 
 def test_empty_store() -> None:
