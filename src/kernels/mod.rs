@@ -20,6 +20,7 @@ mod peaks;
 mod prefetch;
 mod rope;
 mod scan;
+mod shelf;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -39,3 +40,4 @@ pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{Rotations, rope};
 pub use scan::{Bound, CodesOf, Metric, Stored, Unencodable, code_stride, encode, exact};
+pub use shelf::{Claim, Shelf};
