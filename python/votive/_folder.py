@@ -12,14 +12,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, StoreError, crc32c
 from votive._disk import LOCK, Disk, Lock, named, open_regular
 from votive._manifest import LONGEST, MANIFEST, ArrayFile, Manifest, damaged, is_ours, npy_header
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _T = TypeVar("_T")
 
@@ -75,84 +75,83 @@ def read_consistently(folder: Path, use: Callable[[Manifest], _T]) -> _T:
 
 
 def map_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
-    """The array of a file as a read-only memory map; a short one is read. Its checksum is not looked at.
+    """The array of a file as a read-only memory map, whose checksum is not looked at; a short file is read.
 
     Raises:
         CorruptStoreError: The file is none such as the manifest says.
     """
-    import numpy as np
-
     if file.bytes < _SHORT:
-        return read_array(folder, name, file, check=False)
-    header = npy_header(file.dtype, file.shape)
-    with _opened(folder, name, file) as stream:
+        return read_array(folder, name, file)
+    path = folder / name
+    with _opened(path, file) as stream:
+        options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name == "posix" else {}
         try:
-            options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name == "posix" else {}
             mapped = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ, **options)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                raise OSError(
-                    error.errno, "too many open files to map all segments: compact() the store", str(folder / name)
-                ) from None
-            raise named(error, folder / name) from None
+                error.strerror = "too many open files to map this one too: compact() the store, or load with mmap=False"
+            raise named(error, path) from None
+    header = npy_header(file.dtype, file.shape)
     if mapped[: len(header)] != header:
-        raise _wrong_header(folder / name, file)
-    return np.ndarray(file.shape, file.dtype, mapped, len(header))
+        raise _wrong_header(path, file)
+    # As `numpy.memmap` makes it, which keeps a descriptor for each.
+    return np.ndarray.__new__(np.memmap, file.shape, file.dtype, mapped, len(header))
 
 
-def read_array(folder: Path, name: str, file: ArrayFile, *, check: bool = True) -> NDArray[Any]:
-    """The array of a file in memory.
+def read_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
+    """The array of a file in memory, read-only.
 
     Raises:
         CorruptStoreError: The file is none such as the manifest says, or has another checksum.
     """
-    import numpy as np
-
-    header = npy_header(file.dtype, file.shape)
-    with _opened(folder, name, file) as stream:
+    path = folder / name
+    with _opened(path, file) as stream:
         # Starts where the kernels like it best.
         memory = np.empty(file.bytes + 64, np.uint8)
-        start = -memory.ctypes.data % 64
-        memory = memory[start : start + file.bytes]
-        view = memory.data
+        memory = memory[-memory.ctypes.data % 64 :][: file.bytes]
         done = checksum = 0
         while done < file.bytes:
-            count = stream.readinto(view[done : done + _CHUNK])
-            if not count:
-                raise damaged(folder / name, f"ends after {done} of {file.bytes} bytes")
-            checksum = crc32c(view[done : done + count], checksum)
+            chunk = memory[done : done + _CHUNK]
+            count = stream.readinto(chunk.data)
+            checksum = crc32c(chunk[:count], checksum)
             done += count
-    if view[: len(header)] != header:
-        raise _wrong_header(folder / name, file)
-    if check and checksum != file.crc32c:
-        raise damaged(folder / name, f"its checksum is {checksum:08x}, but {MANIFEST} says {file.crc32c:08x}")
+            if not count:
+                raise damaged(path, f"ends after {done} of {file.bytes} bytes")
+    _check_checksum(path, file, checksum)
+    header = npy_header(file.dtype, file.shape)
+    if memory[: len(header)].tobytes() != header:
+        raise _wrong_header(path, file)
     memory.flags.writeable = False
-    return np.ndarray(file.shape, file.dtype, memory.data, len(header))
+    return memory[len(header) :].view(file.dtype).reshape(file.shape)
 
 
 def check_array(folder: Path, name: str, file: ArrayFile) -> None:
     """Reads a file in little memory.
 
     Raises:
-        CorruptStoreError: It has another checksum, or is none such as the manifest says.
+        CorruptStoreError: It has another checksum than the manifest says, or another length.
     """
-    buffer = memoryview(bytearray(_CHUNK))
-    with _opened(folder, name, file) as stream:
+    path = folder / name
+    memory = np.empty(_CHUNK, np.uint8)
+    with _opened(path, file) as stream:
         checksum = 0
-        while count := stream.readinto(buffer):
-            checksum = crc32c(buffer[:count], checksum)
-    if checksum != file.crc32c:
-        raise damaged(folder / name, f"its checksum is {checksum:08x}, but {MANIFEST} says {file.crc32c:08x}")
+        while count := stream.readinto(memory.data):
+            checksum = crc32c(memory[:count], checksum)
+    _check_checksum(path, file, checksum)
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, name: str, file: ArrayFile) -> Iterator[Any]:
-    path = folder / name
+def _opened(path: Path, file: ArrayFile) -> Iterator[Any]:
     with open(open_regular(path), "rb", buffering=0) as stream:
         found = os.fstat(stream.fileno()).st_size
         if found != file.bytes:
             raise damaged(path, f"expected {file.bytes} bytes, found {found}")
         yield stream
+
+
+def _check_checksum(path: Path, file: ArrayFile, checksum: int) -> None:
+    if checksum != file.crc32c:
+        raise damaged(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {file.crc32c:08x}")
 
 
 def _wrong_header(path: Path, file: ArrayFile) -> CorruptStoreError:
@@ -250,7 +249,7 @@ class Writer:
             raise StoreError(f"{self.folder}: {len(manifest.segments)} segments are too many: compact() the store")
         self._disk.sync_folder(self.folder)
         temporary = self.folder / f"MANIFEST-{uuid.uuid4().hex}.tmp"
-        self._put(temporary, [memoryview(text)])
+        self._put(temporary, [np.frombuffer(text, np.uint8)])
         # An error or Ctrl-C from here on does not tell which manifest is the folder's.
         self._unsure = True
         self._disk.replace(temporary, self.folder / MANIFEST)
@@ -281,7 +280,7 @@ class Writer:
 
     _unsure = False
 
-    def _put(self, path: Path, chunks: Iterable[memoryview]) -> int:
+    def _put(self, path: Path, chunks: Iterable[NDArray[np.uint8]]) -> int:
         """Writes and syncs a new file, and gives its checksum."""
         file = self._disk.create(path)
         try:
@@ -290,7 +289,7 @@ class Writer:
             checksum = 0
             for chunk in chunks:
                 checksum = crc32c(chunk, checksum)
-                self._disk.write(file, chunk)
+                self._disk.write(file, chunk.data)
             self._disk.sync(file)
         except OSError as error:
             raise named(error, path) from None
@@ -339,12 +338,10 @@ class Writer:
                 self._disk.remove(self.folder / name)
 
 
-def _chunks(dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> Iterator[memoryview]:
-    import numpy as np
-
-    yield memoryview(npy_header(dtype, shape))
+def _chunks(dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.uint8]]:
+    yield np.frombuffer(npy_header(dtype, shape), np.uint8)
     for block in blocks:
         if block.size:
-            data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data
+            data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8)
             for start in range(0, len(data), _CHUNK):
                 yield data[start : start + _CHUNK]

@@ -21,7 +21,7 @@ LONGEST = 1 << 26
 
 # No array has more bytes: sums of sizes stay within 64 bits.
 _MOST = 1 << 60
-_LARGEST_DIMENSION = 1 << 24
+_LARGEST_DIMENSION = 1 << 16
 
 METRICS = ("cosine", "dot", "l2")
 DTYPES = {"float32": "<f4", "float16": "<f2", "int8": None}
@@ -33,7 +33,8 @@ PARTS = ("vectors", "codes", "bounds", "ids", "ids_offsets", "ids_bytes", "texts
 _FILE = re.compile(rf"({'|'.join((*PARTS, 'column', 'deleted'))})-[1-9][0-9]{{0,18}}-[0-9]{{1,18}}\.npy", re.ASCII)
 _TEMPORARY = re.compile(r"MANIFEST-[0-9a-f]{32}\.tmp", re.ASCII)
 _DTYPE = re.compile(
-    r"\|b1|\|[iu]1|<[iu][248]|<f[248]|<c(8|16)|\|S[0-9]{1,9}|<U[0-9]{1,9}|<[mM]8(\[[0-9]{0,9}[a-zA-Z]{1,2}\])?",
+    r"\|b1|\|[iu]1|<[iu][248]|<f[248]|(\|S|<U)[1-9][0-9]{0,8}"
+    r"|<M8(\[([1-9][0-9]{0,8})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?",
     re.ASCII,
 )
 
@@ -73,10 +74,10 @@ class Segment:
     parts: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    def names(self) -> Iterator[str]:
+    @property
+    def names(self) -> list[str]:
         """Of its files."""
-        yield from self.parts.values()
-        yield from self.columns.values()
+        return [*self.parts.values(), *self.columns.values()]
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Manifest:
 
     def _check(self, path: Path) -> None:
         """Accepts rows in order, every file used once, and each array of the shape that its place asks for."""
-        named = [name for segment in self.segments for name in segment.names()]
+        named = [name for segment in self.segments for name in segment.names]
         if self.deleted is not None:
             named.append(self.deleted)
         if sorted(named) != sorted(self.files):
@@ -202,6 +203,8 @@ class Manifest:
         texts = {"texts_offsets": ("<i8", (rows + 1,)), "texts_bytes": ("|u1", (None,))}
         vectors = {} if stored is None else {"vectors": (stored, (rows, dimension))}
         needed = {**vectors, **ids, **({} if vectors else coded)}
+        if not any(part in segment.parts for part in {**vectors, **coded}):
+            needed = {**ids}
         # What comes as a pair or not at all.
         for pair in (coded, texts):
             if any(part in segment.parts for part in pair):
@@ -212,7 +215,7 @@ class Manifest:
             self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
         for column, name in segment.columns.items():
             file = self.files[name]
-            if file.shape[:1] != (rows,) or not name.startswith("column-"):
+            if file.shape != (rows,) or not name.startswith("column-"):
                 raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}")
 
     def _check_array(self, path: Path, where: str, name: str, dtype: str, shape: tuple[int | None, ...]) -> None:
