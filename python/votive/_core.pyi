@@ -321,11 +321,11 @@ def quantize(
 
 @final
 class Store:
-    """Vectors with their ids, as a value: what changes a store gives another, and both share the memory of the rows that they
-    have in common. Shared freely between threads; the interpreter's lock is released for all that takes long.
+    """Vectors with their ids, as a value: what changes a store gives another one.
 
-    Every row that was ever added has a number, from 0 on. Deleted rows keep theirs until `compact`; an id that is added again
-    deletes its row and gets a new one, at the end.
+    Both share the memory of the rows that they have in common. Every row that was ever added has a number, from 0 on.
+    Deleted rows keep theirs until `compact`; an id that is added again deletes its row and gets a new one, at the end.
+    Shared freely between threads; methods release the interpreter's lock while they work.
     """
 
     def __new__(cls, dimension: int, metric: str, dtype: str, device: str, num_threads: int | None) -> Store:
@@ -334,7 +334,7 @@ class Store:
         Args:
             dimension: numbers in a vector, up to 65536.
             metric: "cosine", "dot" or "l2".
-            dtype: how vectors are kept: "float32", "float16" or "int8" (codes of a byte per number and nothing else).
+            dtype: how vectors are kept: "float32", "float16", or "int8", which is codes of a byte per number alone.
             device: "auto" or "cpu".
             num_threads: threads that compute; None for as many as an `Embedder` takes.
 
@@ -349,11 +349,11 @@ class Store:
 
     @property
     def metric(self) -> str:
-        """"cosine", "dot" or "l2"."""
+        """One of "cosine", "dot" and "l2"."""
 
     @property
     def dtype(self) -> str:
-        """"float32", "float16" or "int8"."""
+        """One of "float32", "float16" and "int8"."""
 
     @property
     def num_threads(self) -> int:
@@ -361,7 +361,7 @@ class Store:
 
     @property
     def id_kind(self) -> str | None:
-        """"int64" or "str"; None while there was never a row."""
+        """What ids are, "int64" or "str"; None while there was never a row."""
 
     @property
     def rows(self) -> int:
@@ -371,13 +371,18 @@ class Store:
         """Rows that are not deleted."""
 
     def size_of(self, rows: int) -> int:
-        """Bytes that adding so many rows would allocate: for vectors, codes and bounds, and 8 for each id. Where few rows make a new
-        segment, it has room for more. Nothing is allocated."""
+        """Bytes that adding so many rows would allocate: for vectors, codes and bounds, and 8 for each id.
+
+        Where few rows make a new segment, it has room for more. Nothing is allocated now.
+        """
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes: `vectors`, `codes` (with bounds), `ids` (with what finds them, and what says which rows are deleted), `reserved`
-        (allocated for rows to come), and `mapped` (of attached arrays, which are in none of the others)."""
+        """Bytes that the store takes.
+
+        `vectors`; `codes`, with bounds; `ids`, with what finds them and what says which rows are deleted; `reserved`,
+        which is allocated for rows to come; and `mapped`, of attached arrays, which are in none of the others.
+        """
 
     def add(
         self, vectors: NDArray[np.float32], ids: NDArray[np.int64] | list[str] | None, expected: int, first: int
@@ -386,14 +391,14 @@ class Store:
 
         Args:
             vectors: `[n, dimension]`, C-contiguous. They are copied.
-            ids: one for each row, numbers from 0 or strings, one kind in a store; None for numbers after the largest that was ever
-                an id, from 0 on. Of rows with the same id the last counts, and the others are deleted.
+            ids: one for each row, numbers from 0 or strings, one kind in a store; None for numbers after the largest
+                that was ever an id, from 0 on. Of rows with the same id the last counts, the others are deleted.
             expected: rows to come, these included: a new segment has room for all of them.
             first: what messages call the first row.
 
         Raises:
-            ValueError: a row has NaN or infinity, is longer than 1e18, or does not fit into float16; an id is negative or of
-                the other kind.
+            ValueError: a row has NaN or infinity, is longer than 1e18, or does not fit into float16; an id is negative
+                or of the other kind.
             MemoryError: there is no memory.
         """
 
@@ -413,23 +418,30 @@ class Store:
         """The ids of rows, deleted ones too; None for all that are not deleted."""
 
     def id_slice(self, start: int, stop: int) -> NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """The ids of the rows from `start` to before `stop`, deleted ones too: numbers, or for strings the places where they begin and
-        the last ends, `[n + 1]`, and their bytes in UTF-8."""
+        """The ids of the rows from `start` to before `stop`, deleted ones too.
+
+        For strings the places where they begin and where the last ends, `[n + 1]`, and their bytes in UTF-8.
+        """
 
     def vectors(self) -> list[NDArray[Any]]:
-        """The vectors of rows that are not deleted, in runs as long as can be: read-only views `[n, dimension]` of float32, float16
-        or int8 (codes). They stay as they are, whatever becomes of the store."""
+        """The vectors of rows that are not deleted, in runs as long as can be.
+
+        Read-only views `[n, dimension]` of float32, float16 or int8 (codes), which stay as they are whatever becomes of
+        the store.
+        """
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Copies of vectors of rows that are not deleted, `[n, dimension]`; those kept as int8 are about what they were."""
+        """Copies of vectors of rows that are not deleted, `[n, dimension]`. Of int8 they are about what was added."""
 
     def compact(self) -> Store:
-        """A store of the rows that are not deleted, in one segment. They get new numbers and keep their order and ids."""
+        """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 
     def segments(self) -> list[tuple[int, NDArray[Any] | None, NDArray[np.int8], NDArray[np.float32]]]:
-        """For each segment its first row, and read-only views of its vectors (`[n, dimension]`; None for "int8"), codes
-        (`[n, stride]`, the dimension rounded up to a multiple of 64) and their bounds (`[n, 6]`), all of deleted rows too. Segments of which
-        every row is deleted have no memory and are left out."""
+        """For each segment its first row and read-only views of its vectors, codes and bounds, of deleted rows too.
+
+        Vectors are `[n, dimension]`, or None for "int8"; codes `[n, stride]`, where stride is the dimension rounded up
+        to a multiple of 64; bounds `[n, 6]`. A segment whose rows are all deleted has no memory and is left out.
+        """
 
     def attach(
         self,
@@ -439,23 +451,23 @@ class Store:
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
     ) -> Store:
-        """A store with more rows, as `segments` and `id_slice` gave them. The arrays must be read-only: they are held, not copied
-        (ids are), and nobody may write to what they show.
+        """A store with more rows, as `segments` and `id_slice` gave them.
+
+        The arrays must be read-only: all but ids are held, not copied, and nobody may write to what they show.
 
         Args:
             vectors: `[n, dimension]` in the store's type; None for "int8".
-            codes: `[n, stride]`; None, with bounds: made anew.
+            codes: `[n, stride]`. None, with bounds: made anew.
             bounds: `[n, 6]`.
             ids: `[n]`, or `[n + 1]` and bytes.
-            deleted: rows that are deleted, ascending, by their numbers in the store. Other rows than these `n` are passed over.
-
-        With neither vectors nor codes all `n` rows are deleted ones.
+            deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
+                are passed over. With neither vectors nor codes all `n` rows are deleted ones.
 
         Raises:
             StoreError: an array has not the size or type that it must have.
-            CorruptStoreError: two rows that are not deleted have the same id, bounds are no numbers that bounds can be, or vectors
-                that codes are to be made of have NaN or infinity.
+            CorruptStoreError: two rows that are not deleted have the same id, bounds are not what bounds can be, or
+                vectors that codes are to be made of have NaN or infinity.
         """
 
 def crc32c(data: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
-    """The CRC-32C (Castagnoli) of bytes, or of bytes that come after those with the checksum `crc`."""
+    """The CRC-32C (Castagnoli) of bytes that come after those with the checksum `crc`."""

@@ -45,6 +45,25 @@ class Report:
         )
 
 
+@dataclass(frozen=True)
+class SearchReport:
+    """What the last `search` of a store did, for all of its queries together.
+
+    Attributes:
+        rows_scanned: rows that were compared with a query by their codes.
+        rows_rescored: those of them whose score was then computed from the stored vectors.
+        bytes_read: of codes and vectors.
+        closed_early: whether it was proven before all doubtful rows were rescored that no other can be among the best.
+        seconds: from the call to its result.
+    """
+
+    rows_scanned: int
+    rows_rescored: int
+    bytes_read: int
+    closed_early: bool
+    seconds: float
+
+
 def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) -> None:
     """Says how many `inputs` were cut, and how to avoid and how to silence that."""
     warnings.warn(

@@ -56,7 +56,7 @@ impl Ids {
 
     pub(super) fn check_kind(&self, keys: &Keys) -> Result<()> {
         match self.kind {
-            Some(kind) if kind != keys.kind() && keys.len() > 0 => {
+            Some(kind) if kind != keys.kind() && !keys.is_empty() => {
                 let message = format!("the ids of this store are {kind}, found {}", keys.kind());
                 Err(Error::argument("ids", message))
             }
@@ -66,7 +66,7 @@ impl Ids {
 
     /// Whether none of these can be the id of a row that is there.
     pub(super) fn are_new(&self, keys: &Keys) -> bool {
-        self.rows == 0 || keys.len() == 0 || (self.kind == Some("int64") && keys.smallest() > self.largest)
+        self.rows == 0 || keys.is_empty() || (self.kind == Some("int64") && keys.smallest() > self.largest)
     }
 
     /// With more rows at the end.

@@ -72,6 +72,10 @@ impl Strings {
         self.offsets.len() - 1
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn get(&self, i: usize) -> &str {
         // Only whole strings are ever put in.
         std::str::from_utf8(self.at(i)).unwrap_or_default()
@@ -111,6 +115,10 @@ impl Keys {
             Self::Int64(keys) => keys.len(),
             Self::Str(keys) => keys.len(),
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub fn kind(&self) -> &'static str {

@@ -256,7 +256,7 @@ impl Segment {
     /// Live rows, counted from its first, in runs as long as can be.
     pub fn runs(&self) -> Vec<Range<usize>> {
         if self.is_whole() {
-            return if self.rows > 0 { vec![0..self.rows] } else { vec![] };
+            return (self.rows > 0).then_some(0..self.rows).into_iter().collect();
         }
         let mut runs: Vec<Range<usize>> = Vec::new();
         for word in 0..self.rows.div_ceil(64) {
@@ -297,7 +297,7 @@ mod tests {
     fn deleted_rows_are_known_by_bits_and_by_runs() {
         for rows in [1, 63, 64, 65, 200] {
             let whole = segment(rows);
-            assert_eq!(whole.runs(), [0..rows]);
+            assert_eq!(whole.runs(), Vec::from_iter([0..rows]));
             for keep in [2, 3, 70] {
                 let some = whole.without((0..rows).filter(|row| row % keep == 1));
                 let live: Vec<usize> = some.runs().into_iter().flatten().collect();
