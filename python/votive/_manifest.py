@@ -91,6 +91,8 @@ class Manifest:
     id_kind: str | None
     # Physical: deleted ones count.
     rows: int
+    # That there ever was.
+    largest_id: int | None
     segments: tuple[Segment, ...]
     deleted: str | None
     files: Mapping[str, ArrayFile]
@@ -106,6 +108,7 @@ class Manifest:
             "metric": self.metric,
             "id_kind": self.id_kind,
             "rows": self.rows,
+            "largest_id": self.largest_id,
             "segments": [
                 {
                     "first_row": segment.first_row,
@@ -165,6 +168,7 @@ class Manifest:
             metric=top.choice("metric", METRICS),
             id_kind=None if document.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
             rows=top.integer("rows", 0),
+            largest_id=None if document.get("largest_id") is None else top.integer("largest_id", 0, 2**63 - 1),
             segments=segments,
             deleted=None if document.get("deleted") is None else top.text("deleted"),
             files=files,

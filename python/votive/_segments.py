@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,18 +76,17 @@ def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: in
         parts["codes"] = writer.write("codes", "|i1", (rows, stride), _of_core(core, blocks, 1))
         parts["bounds"] = writer.write("bounds", "<f4", (rows, 6), _of_core(core, blocks, 2))
     if core.id_kind == "str":
-        parts |= _write_strings(writer, "ids", rows, lambda: (core.id_slice(a, b) for a, b, _ in blocks), blocks)
+        parts |= _write_strings(writer, "ids", rows, core.id_slice, blocks)
     else:
-        parts["ids"] = writer.write("ids", "<i8", (rows,), (_kept(core.id_slice(a, b), keep) for a, b, keep in blocks))
-    texts = contents.texts
-    if texts is not None:
-        parts |= _write_strings(writer, "texts", rows, lambda: (texts.slice(a, b) for a, b, _ in blocks), blocks)
+        parts["ids"] = writer.write("ids", "<i8", (rows,), _kept(core.id_slice, blocks))
+    if contents.texts is not None:
+        parts |= _write_strings(writer, "texts", rows, contents.texts.slice, blocks)
     columns = {
         name: writer.write(
             "column",
             column.dtype.newbyteorder("<").str,
             (rows,),
-            (_kept(column.slice(start, stop), keep) for start, stop, keep in blocks),
+            _kept(column.slice, blocks),
         )
         for name, column in contents.columns.items()
     }
@@ -128,7 +127,8 @@ def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
         if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
             raise damaged(folder / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
     columns: dict[str, list[NDArray[Any]]] = {}
-    offsets, utf8 = [], []
+    offsets: list[NDArray[np.int64]] = []
+    utf8: list[NDArray[np.uint8]] = []
     for segment in manifest.segments:
         stop = segment.first_row + segment.rows
         gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
@@ -136,7 +136,7 @@ def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
         vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _OF_VECTORS)
         try:
             core = core.attach(vectors, codes, bounds, ids, gone)
-        except StoreError as error:
+        except (StoreError, ValueError) as error:
             about = str(error).partition(":")[0]
             name = segment.parts.get(about) or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise damaged(folder / name, str(error).removeprefix(f"{about}: ")) from None
@@ -144,10 +144,12 @@ def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
             texts = pair(segment, "texts")
             check_offsets(folder / segment.parts["texts_offsets"], *texts)
             # Texts are counted through all segments.
-            offsets.append(texts[0][1:] + sum(map(len, utf8)) if utf8 else texts[0][1:])
+            offsets.append(texts[0][1:] + sum(len(part) for part in utf8) if utf8 else texts[0][1:])
             utf8.append(texts[1])
         for column, name in segment.columns.items():
             columns.setdefault(column, []).append(of(name))
+    if manifest.largest_id is not None:
+        core = core.numbered_after(manifest.largest_id)
     if len(core) + len(deleted) != core.rows:
         raise damaged(folder, "rows without vectors that are not among the deleted ones")
     return Contents(
@@ -166,7 +168,7 @@ def check_offsets(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8
 
 def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
     """The rows of blocks in the vectors, codes or bounds of segments, as `at` is 0, 1 or 2."""
-    segments = core.segments()
+    segments: list[Any] = core.segments()
     for start, stop, keep in blocks:
         for first, *arrays in segments:
             begin, end = max(start, first), min(stop, first + len(arrays[2]))
@@ -176,18 +178,21 @@ def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]
                 yield part if keep is None else part[keep[inside] + (start - begin)]
 
 
-def _kept(values: NDArray[Any], keep: NDArray[np.int64] | None) -> NDArray[Any]:
-    return values if keep is None else values[keep]
+def _kept(rows: Callable[[int, int], Any], blocks: list[Block]) -> Iterator[NDArray[Any]]:
+    """The values of blocks, where `rows(start, stop)` gives those of a range."""
+    for start, stop, keep in blocks:
+        yield rows(start, stop) if keep is None else rows(start, stop)[keep]
 
 
 def _write_strings(
-    writer: Writer, what: str, rows: int, slices: Callable[[], Iterable[Raw]], blocks: list[Block]
+    writer: Writer, what: str, rows: int, slices: Callable[[int, int], Any], blocks: list[Block]
 ) -> dict[str, str]:
-    """Writes the strings of blocks, of which `slices` gives all rows, twice."""
+    """Writes the strings of blocks, where `slices(start, stop)` gives those of a range."""
 
     def kept() -> Iterator[Raw]:
-        for raw, (_, _, keep) in zip(slices(), blocks, strict=True):
-            yield raw if keep is None else _take(*raw, keep)
+        for start, stop, keep in blocks:
+            offsets, utf8 = slices(start, stop)
+            yield (offsets, utf8) if keep is None else _take(offsets, utf8, keep)
 
     offsets = np.zeros(rows + 1, np.int64)
     at = 0
