@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,12 +46,16 @@ class Contents:
         columns: metadata.
         texts: None where rows have none.
         dimension: of the vectors; None while the first rows are awaited to tell.
+        numbering: the same object for as long as a number stands for the same row.
+        resident: bytes of arrays of others that are in memory, as they were read and not mapped.
     """
 
     core: _core.Store
     columns: Columns
     texts: Texts | None
     dimension: int | None
+    numbering: object = field(default_factory=object)
+    resident: int = 0
 
     def __len__(self) -> int:
         return len(self.core)
@@ -100,6 +104,9 @@ class Contents:
     def memory(self) -> dict[str, int]:
         """Bytes by what they hold; "total" is what counts against a limit."""
         memory = dict(self.core.memory)
+        resident = min(self.resident, memory["mapped"])
+        memory["mapped"] -= resident
+        memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes
         memory["texts"] = 0 if self.texts is None else self.texts.nbytes
         memory["total"] = sum(memory.values()) - memory["mapped"]
@@ -157,10 +164,11 @@ class Contents:
         """The live rows alone, numbered anew."""
         live = self.live()
         core = self.core.compact()
+        new = replace(self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]))
         if live is None:
-            return replace(self, core=core)
+            return new
         texts = None if self.texts is None else self.texts.kept(live)
-        return replace(self, core=core, columns=self.columns.kept(live), texts=texts)
+        return replace(new, columns=self.columns.kept(live), texts=texts)
 
 
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:

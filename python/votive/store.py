@@ -17,6 +17,7 @@ from votive._arguments import check_choice, check_count, check_memory_limit, che
 from votive._columns import Columns
 from votive._contents import Batch, Contents
 from votive._view import View
+from votive.persistence import Saved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,7 @@ DTYPES = ("float32", "float16", "int8")
 _stores: weakref.WeakSet[EmbeddingStore] = weakref.WeakSet()
 
 
-class EmbeddingStore(View):
+class EmbeddingStore(Saved, View):
     """Vectors with ids, texts and metadata, for exact search.
 
     A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties
@@ -95,6 +96,8 @@ class EmbeddingStore(View):
         self._state = self._empty()
         self._writing = threading.RLock()
         self._busy = False
+        self._home = None
+        self._saving = threading.RLock()
         self.last_search = None
         _stores.add(self)
 
@@ -245,7 +248,7 @@ class EmbeddingStore(View):
         return f"EmbeddingStore({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _exchange.pickled(self._options, self._state)
+        return self._pickled_by_path() or _exchange.pickled(self._options, self._state)
 
     @classmethod
     def from_arrow(
@@ -317,7 +320,7 @@ class EmbeddingStore(View):
 def _after_fork() -> None:
     # A thread that was writing is not in this process, and what it wrote was not finished.
     for store in _stores:
-        store._writing, store._busy = threading.RLock(), False
+        store._writing, store._saving, store._busy = threading.RLock(), threading.RLock(), False
 
 
 if hasattr(os, "register_at_fork"):
