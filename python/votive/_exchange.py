@@ -143,11 +143,16 @@ def pickled(options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
     ]
     columns = {name: column.slice(0, column.rows) for name, column in contents.columns.items()}
     raw = None if texts is None else texts.slice(0, texts.rows)
-    return _unpickled, (options, contents.dimension, segments, columns, raw)
+    return _unpickled, (options, contents.dimension, core.largest_id, segments, columns, raw)
 
 
 def _unpickled(
-    options: dict[str, Any], dimension: int | None, segments: list[Any], columns: dict[str, Any], raw: Any
+    options: dict[str, Any],
+    dimension: int | None,
+    largest_id: int | None,
+    segments: list[Any],
+    columns: dict[str, Any],
+    raw: Any,
 ) -> Any:
     from votive.store import EmbeddingStore
 
@@ -160,7 +165,9 @@ def _unpickled(
             if array is not None:
                 array.flags.writeable = False
         core = core.attach(vectors, codes, bounds, ids)
+    if largest_id is not None:
+        core = core.numbered_after(largest_id)
     texts = None if raw is None else Texts.of(*raw)
     shelves = {name: Shelves.of(values) for name, values in columns.items()}
-    store._state = Contents(core, Columns(shelves), texts, dimension)
+    store._state = Contents(core, Columns(shelves), texts, dimension, resident=core.memory["mapped"])
     return store

@@ -133,8 +133,8 @@ class EmbeddingStore(Saved, View):
                 one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
                 iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
                 is stored. Values are stored as they are: not normalized.
-            ids: integers from 0, or str; one kind in a store. None for the integers from the largest that was ever
-                there on. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
+            ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
+                there. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
                 stands last in the order of rows.
             texts: a str for each row, which `texts` gives back.
             metadata: columns with a value for each row: a dict of arrays or lists, a DataFrame, an Arrow table. Values
