@@ -66,7 +66,7 @@ def test_kinds_of_columns(given: Any, dtype: str | None) -> None:
         pd.DataFrame({"year": [1, 2], "name": ["a", "b"]}),
         pa.table({"year": [1, 2], "name": ["a", "b"]}),
         pa.table({"year": pa.chunked_array([[1], [2]]), "name": pa.chunked_array([["a"], ["b"]])}),
-        pa.record_batch({"year": [1, 2], "name": pa.array(["a", "b"]).dictionary_encode()}),
+        pa.RecordBatch.from_pydict({"year": [1, 2], "name": pa.array(["a", "b"]).dictionary_encode()}),
         {"year": [1, 2], "name": ["a", "b"]},
     ],
     ids=lambda table: type(table).__name__,

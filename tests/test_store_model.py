@@ -1,5 +1,7 @@
 """Any sequence of changes and searches, beside a dictionary that is searched by computing every score."""
 
+import tempfile
+
 import brute
 import hypothesis.strategies as st
 import numpy as np
@@ -24,10 +26,13 @@ class StoreMachine(RuleBasedStateMachine):
         metric=st.sampled_from(["cosine", "dot", "l2"]),
         dtype=st.sampled_from(["float32", "float16"]),
         kind=st.sampled_from(["int64", "str"]),
+        spilling=st.booleans(),
     )
-    def start(self, metric: str, dtype: str, kind: str) -> None:
-        self.metric, self.kind = metric, kind
-        self.store = EmbeddingStore(metric=metric, dtype=dtype, num_threads=1)
+    def start(self, metric: str, dtype: str, kind: str, spilling: bool) -> None:
+        self.metric, self.kind, self.spilling = metric, kind, spilling
+        # A limit of one byte: all that is added goes to files.
+        limits = {"max_memory_gb": 1e-9, "spill_to": tempfile.gettempdir()} if spilling else {}
+        self.store = EmbeddingStore(metric=metric, dtype=dtype, num_threads=1, **limits)
         self.rows: dict[int | str, tuple[list[int], str, int]] = {}
         self.next = 0
 
@@ -134,6 +139,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert found_ids.tolist() == [[ids[row] for row in best] for best in rows.tolist()]
 
     @rule()
+    @precondition(lambda self: not self.spilling)
     def compact(self) -> None:
         self.store.compact()
         assert not isinstance(self.store.vectors, list)

@@ -219,7 +219,8 @@ class EmbeddingStore(Saved, View):
     def compact(self) -> None:
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
 
-        Searches go on meanwhile. Takes memory for the rows that are left beside what there is.
+        Searches go on meanwhile. Takes memory for the rows that are left beside what there is, and puts nothing into
+        files: what was spilled is compacted by `save_to_disk`.
 
         Raises:
             StoreError: that would be more than `max_memory_gb`.
