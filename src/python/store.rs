@@ -89,7 +89,10 @@ impl Store {
             let message = format!("expected {} columns, found {}", self.0.dimension(), vectors.shape()[1]);
             return Err(PyValueError::new_err(format!("vectors: {message}")));
         }
-        let values = vectors.as_slice().map_err(|_| PyValueError::new_err("vectors: expected a C-contiguous array"))?;
+        if !vectors.is_c_contiguous() {
+            return Err(PyValueError::new_err("vectors: expected a C-contiguous array"));
+        }
+        let values = vectors.as_slice()?;
         let keys = ids.as_ref().map(keys).transpose()?;
         let watch = Watch::new(None);
         let store = detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??;
