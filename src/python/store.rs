@@ -8,7 +8,6 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::kernels::code_stride;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{self, Attached, AttachedVectors, Dtype, Held, Keys, Strings, Vectors};
@@ -19,6 +18,9 @@ pub(super) struct Store(store::Store);
 
 /// The first row, vectors, codes and bounds of a segment.
 type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2<i8>>, Bound<'py, PyArray2<f32>>);
+
+/// Scores, rows, and what the search did.
+type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
 
 #[pymethods]
 impl Store {
@@ -99,7 +101,10 @@ impl Store {
             let message = format!("expected {} columns, found {}", self.0.dimension(), vectors.shape()[1]);
             return Err(PyValueError::new_err(format!("vectors: {message}")));
         }
-        let values = vectors.as_slice().map_err(|_| PyValueError::new_err("vectors: expected a C-contiguous array"))?;
+        if !vectors.is_c_contiguous() {
+            return Err(PyValueError::new_err("vectors: expected a C-contiguous array"));
+        }
+        let values = vectors.as_slice()?;
         let keys = ids.as_ref().map(keys).transpose()?;
         let watch = Watch::new(None);
         let store = detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??;
@@ -162,7 +167,7 @@ impl Store {
                     Vectors::Float32(vectors) => numpy::view::<f32, f32>(py, vectors, run, d)?.into_any(),
                     Vectors::Float16(vectors) => numpy::view::<f16, f16>(py, vectors, run, d)?.into_any(),
                     Vectors::Int8 => {
-                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, code_stride(d))?;
+                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, self.0.code_stride())?;
                         codes.get_item((
                             pyo3::types::PySlice::full(py),
                             pyo3::types::PySlice::new(py, 0, d as isize, 1),
@@ -184,6 +189,30 @@ impl Store {
         numpy::matrix(py, values, rows.len(), d)
     }
 
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+    ) -> PyResult<Hits<'py>> {
+        if queries.shape()[1] != self.0.dimension() {
+            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
+            return Err(PyValueError::new_err(format!("queries: {message}")));
+        }
+        let n = queries.shape()[0];
+        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
+        let values = queries.as_slice().map_err(|_| contiguous("queries"))?;
+        let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
+        let watch = Watch::new(None);
+        let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
+        let store::Found { scores, rows, columns, report } = detached(py, search)??;
+        let store::Report { rows: scanned, rescored, bytes, closed_early } = report;
+        let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
+        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
+    }
+
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {
         let watch = Watch::new(None);
         Ok(Self(detached(py, || watch.settle(self.0.compact(&|| watch.tell(0))))??))
@@ -198,7 +227,7 @@ impl Store {
                 Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Int8 => None,
             };
-            let codes = numpy::view(py, &held.codes, rows.clone(), code_stride(d))?;
+            let codes = numpy::view(py, &held.codes, rows.clone(), self.0.code_stride())?;
             let bounds = numpy::view(py, &held.bounds, rows, 6)?;
             Ok((segment.first, vectors, codes, bounds))
         };
@@ -246,7 +275,7 @@ impl Store {
         };
         let codes = match (codes, bounds) {
             (Some(codes), Some(bounds)) => Some((
-                numpy::foreign::<i8, i8>("codes", &codes, [n, code_stride(d)])?,
+                numpy::foreign::<i8, i8>("codes", &codes, [n, self.0.code_stride()])?,
                 numpy::foreign::<_, f32>("bounds", &bounds, [n, 6])?,
             )),
             (None, None) => None,

@@ -4,7 +4,8 @@ use std::hash::RandomState;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::level::{Keys, Level, Strings, Wanted};
+use super::keys::{Keys, Strings, Wanted};
+use super::level::Level;
 use crate::{Error, Result};
 
 /// The ids of all rows, one kind a store, in levels of rows that follow each other. Levels never change and are shared between stores;

@@ -1,25 +1,8 @@
 //! Ids of rows that follow each other, and where to look one up.
 
-use std::hash::{BuildHasher, RandomState};
-use std::ops::Range;
+use std::hash::RandomState;
 
-/// Ids of rows, in their order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
-    /// These numbers, one after the other. None is negative.
-    Counted(Range<i64>),
-    /// None is negative.
-    Int64(Vec<i64>),
-    Str(Strings),
-}
-
-/// Strings, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strings {
-    /// Where each begins, and where the last ends.
-    offsets: Vec<u64>,
-    bytes: Vec<u8>,
-}
+use super::keys::{Keys, Wanted};
 
 /// Keys that never change, and how to find one: numbers that ascend are searched in, all others have an index.
 pub(super) struct Level {
@@ -32,216 +15,6 @@ pub(super) struct Level {
 struct Index {
     sort_keys: Vec<u64>,
     rows: Vec<u32>,
-}
-
-/// An id that is looked for.
-#[derive(Clone, Copy)]
-pub(super) enum Wanted<'a> {
-    Int64(i64),
-    /// And its hash.
-    Str(&'a str, u64),
-}
-
-impl Strings {
-    pub fn new() -> Self {
-        Self { offsets: vec![0], bytes: Vec::new() }
-    }
-
-    /// Strings by their parts, unless these fit together to no strings: the message says why.
-    pub fn from_parts(offsets: Vec<u64>, bytes: Vec<u8>) -> Result<Self, String> {
-        if offsets.first() != Some(&0) || offsets.last() != Some(&(bytes.len() as u64)) {
-            let found = (offsets.first(), offsets.last());
-            return Err(format!("offsets go from 0 to the {} bytes; found {found:?}", bytes.len()));
-        }
-        if let Some(i) = offsets.windows(2).position(|pair| pair[0] > pair[1]) {
-            return Err(format!("offset {} is below the one before", i + 1));
-        }
-        let text = std::str::from_utf8(&bytes).map_err(|error| format!("bytes are no UTF-8: {error}"))?;
-        if let Some(i) = offsets.iter().position(|&offset| !text.is_char_boundary(offset as usize)) {
-            return Err(format!("offset {i} is within a character"));
-        }
-        Ok(Self { offsets, bytes })
-    }
-
-    pub fn push(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
-        self.offsets.push(self.bytes.len() as u64);
-    }
-
-    pub fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub fn get(&self, i: usize) -> &str {
-        // Only whole strings are ever put in.
-        std::str::from_utf8(self.at(i)).unwrap_or_default()
-    }
-
-    fn at(&self, i: usize) -> &[u8] {
-        &self.bytes[self.offsets[i] as usize..self.offsets[i + 1] as usize]
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        (0..self.len()).map(|i| self.get(i))
-    }
-
-    /// Where each begins from the first of these, and where the last ends; and the bytes.
-    pub fn parts(self) -> (Vec<u64>, Vec<u8>) {
-        (self.offsets, self.bytes)
-    }
-
-    fn extend(&mut self, from: &Self, range: Range<usize>) {
-        let (start, end) = (from.offsets[range.start], from.offsets[range.end]);
-        let base = self.bytes.len() as u64;
-        self.bytes.extend_from_slice(&from.bytes[start as usize..end as usize]);
-        self.offsets.extend(from.offsets[range.start + 1..=range.end].iter().map(|offset| offset - start + base));
-    }
-}
-
-impl Default for Strings {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Keys {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Counted(range) => (range.end - range.start) as usize,
-            Self::Int64(keys) => keys.len(),
-            Self::Str(keys) => keys.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Counted(_) | Self::Int64(_) => "int64",
-            Self::Str(_) => "str",
-        }
-    }
-
-    /// As short as they can be held.
-    pub(super) fn counted_if_they_count(self) -> Self {
-        match self {
-            Self::Int64(keys) if keys.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1])) => {
-                match (keys.first(), keys.last().and_then(|last| last.checked_add(1))) {
-                    (Some(&first), Some(end)) => Self::Counted(first..end),
-                    _ => Self::Int64(keys),
-                }
-            }
-            keys => keys,
-        }
-    }
-
-    /// The largest number.
-    pub(super) fn largest(&self) -> Option<i64> {
-        match self {
-            Self::Counted(range) => range.clone().next_back(),
-            Self::Int64(keys) => keys.iter().copied().max(),
-            Self::Str(_) => None,
-        }
-    }
-
-    /// The smallest number.
-    pub(super) fn smallest(&self) -> Option<i64> {
-        match self {
-            Self::Counted(range) => range.clone().next(),
-            Self::Int64(keys) => keys.iter().copied().min(),
-            Self::Str(_) => None,
-        }
-    }
-
-    /// The `i`-th, to be looked for.
-    pub(super) fn wanted(&self, i: usize, hasher: &RandomState) -> Wanted<'_> {
-        match self {
-            Self::Counted(range) => Wanted::Int64(range.start + i as i64),
-            Self::Int64(keys) => Wanted::Int64(keys[i]),
-            Self::Str(keys) => Wanted::Str(keys.get(i), hasher.hash_one(keys.at(i))),
-        }
-    }
-
-    /// Adds a range of others, of the same kind, at the end.
-    pub(super) fn extend(&mut self, from: &Self, range: Range<usize>) {
-        if range.is_empty() {
-            return;
-        }
-        if let (Self::Counted(counted), Self::Counted(more)) = (&mut *self, from) {
-            let first = more.start + range.start as i64;
-            if counted.is_empty() {
-                *counted = first..first;
-            }
-            if counted.end == first {
-                counted.end += range.len() as i64;
-                return;
-            }
-        }
-        if let Self::Counted(counted) = self {
-            *self = match from {
-                Self::Str(_) => Self::Str(Strings::new()),
-                _ => Self::Int64(counted.collect()),
-            };
-        }
-        match (self, from) {
-            (Self::Int64(keys), Self::Int64(from)) => keys.extend_from_slice(&from[range]),
-            (Self::Int64(keys), Self::Counted(from)) => {
-                keys.extend(from.start + range.start as i64..from.start + range.end as i64);
-            }
-            (Self::Str(keys), Self::Str(from)) => keys.extend(from, range),
-            _ => unreachable!("ids of a store are of one kind"),
-        }
-    }
-
-    /// Gives back memory that it grew into and does not need.
-    pub(super) fn shrink(&mut self) {
-        match self {
-            Self::Counted(_) => {}
-            Self::Int64(keys) => keys.shrink_to_fit(),
-            Self::Str(keys) => {
-                keys.offsets.shrink_to_fit();
-                keys.bytes.shrink_to_fit();
-            }
-        }
-    }
-
-    fn ascend(&self) -> bool {
-        match self {
-            Self::Counted(_) => true,
-            Self::Int64(keys) => keys.windows(2).all(|pair| pair[0] < pair[1]),
-            Self::Str(_) => false,
-        }
-    }
-
-    fn sort_key(&self, row: usize, hasher: &RandomState) -> u64 {
-        match self {
-            Self::Counted(range) => range.start as u64 + row as u64,
-            Self::Int64(keys) => keys[row] as u64,
-            Self::Str(keys) => hasher.hash_one(keys.at(row)),
-        }
-    }
-
-    /// Whether two rows with the same sort key have the same id.
-    fn same(&self, a: usize, other: &Self, b: usize) -> bool {
-        match (self, other) {
-            (Self::Str(keys), Self::Str(others)) => keys.at(a) == others.at(b),
-            _ => true,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Counted(_) => 0,
-            Self::Int64(keys) => size_of_val(&**keys),
-            Self::Str(keys) => size_of_val(&*keys.offsets) + keys.bytes.len(),
-        }
-    }
 }
 
 impl Level {
@@ -396,4 +169,103 @@ fn around(sort_keys: &[u64], wanted: u64, guess: usize) -> usize {
         step *= 2;
     }
     low + sort_keys[low..high].partition_point(|&other| other < wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::Strings;
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Numbers that look random.
+    fn numbers(n: usize, below: u64) -> Vec<i64> {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % below) as i64
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn strings<T: ToString>(of: impl IntoIterator<Item = T>) -> Keys {
+        let mut strings = Strings::new();
+        of.into_iter().for_each(|text| strings.push(&text.to_string()));
+        Keys::Str(strings)
+    }
+
+    /// The newest row of each id, as a dictionary would have it; and that this finds the same, and nothing else.
+    fn assert_finds(level: &Level, ids: &[i64], as_strings: bool, hasher: &RandomState) {
+        let newest: HashMap<_, _> = ids.iter().zip(0..).map(|(&id, row)| (id, row)).collect();
+        let asked: Vec<i64> = numbers(500, 3_000).into_iter().chain(ids.iter().copied()).chain([i64::MAX]).collect();
+        let keys = if as_strings { strings(&asked) } else { Keys::Int64(asked.clone()) };
+        let mut near = 0;
+        for (i, id) in asked.iter().enumerate() {
+            assert_eq!(level.find(keys.wanted(i, hasher), &mut near), newest.get(id).copied(), "{id}");
+        }
+    }
+
+    #[test]
+    fn ids_are_found_however_they_are_ordered() {
+        let hasher = RandomState::new();
+        let ascending: Vec<i64> =
+            numbers(900, 5).iter().scan(0, |at, step| Some(std::mem::replace(at, *at + step + 1))).collect();
+        let skewed = (0..40).map(|i| 1_i64 << i).collect();
+        let mut descending = ascending.clone();
+        descending.reverse();
+        for ids in [ascending, skewed, descending, numbers(1_000, 100_000), numbers(1_000, 50), vec![3], vec![]] {
+            for keys in [Keys::Int64(ids.clone()), strings(&ids)] {
+                let as_strings = keys.kind() == "str";
+                let (level, again) = Level::new(keys, &hasher);
+                assert_finds(&level, &ids, as_strings, &hasher);
+                let mut again: Vec<_> = again;
+                again.sort_unstable();
+                let later = |&row: &usize| ids[row + 1..].contains(&ids[row]);
+                assert!(again.into_iter().eq((0..ids.len()).filter(later)));
+            }
+        }
+    }
+
+    #[test]
+    fn merged_levels_find_what_came_last() {
+        let hasher = RandomState::new();
+        let counted: Vec<i64> = (100..300).collect();
+        let next: Vec<i64> = (300..350).collect();
+        let parts = [counted, next, numbers(200, 400), numbers(300, 3_000), vec![5], (0..50).rev().collect()];
+        for (first, second) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
+            let both: Vec<i64> = first.iter().chain(second).copied().collect();
+            for as_strings in [false, true] {
+                let level = |ids: &Vec<i64>| {
+                    let keys = if as_strings { strings(ids) } else { Keys::Int64(ids.clone()).counted_if_they_count() };
+                    Level::new(keys, &hasher).0
+                };
+                let merged = level(first).followed_by(&level(second), &hasher);
+                assert_eq!(merged.len(), both.len());
+                assert_finds(&merged, &both, as_strings, &hasher);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_ascend_need_no_index() {
+        let hasher = RandomState::new();
+        let level = |ids: Vec<i64>| Level::new(Keys::Int64(ids).counted_if_they_count(), &hasher).0;
+        assert_eq!(level((5..1_000).collect()).bytes(), 0);
+        assert_eq!(level((5..10).collect()).followed_by(&level((10..20).collect()), &hasher).bytes(), 0);
+        let gap = level((5..10).collect()).followed_by(&level((11..20).collect()), &hasher);
+        assert_eq!((gap.bytes(), gap.index.is_none()), (14 * 8, true));
+        assert_eq!(level(vec![2, 1]).bytes(), 2 * (8 + 12));
+    }
+
+    #[test]
+    fn a_place_is_found_from_any_guess() {
+        let sort_keys = [1, 4, 4, 4, 9, 20, u64::MAX];
+        for wanted in [0, 1, 2, 4, 5, 9, 19, 20, 21, u64::MAX] {
+            let expected = sort_keys.partition_point(|&key| key < wanted);
+            assert!((0..sort_keys.len()).all(|guess| around(&sort_keys, wanted, guess) == expected));
+            for near in [0, 1, 2, 3, 4, 5, 6, 7, usize::MAX] {
+                assert_eq!(lower_bound(&sort_keys, wanted, &mut { near }), expected, "{wanted} near {near}");
+            }
+        }
+        assert_eq!(lower_bound(&[], 3, &mut 0), 0);
+    }
 }

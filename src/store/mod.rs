@@ -7,15 +7,24 @@ mod attach;
 mod compact;
 mod fill;
 mod ids;
+mod keys;
+mod leaders;
 mod level;
+mod search;
+#[cfg(test)]
+mod search_tests;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use fill::{Given, fill};
 use ids::Ids;
-pub use level::{Keys, Strings};
+pub use keys::{Keys, Strings};
+use search::Search;
+pub use search::{Found, Report};
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
 use crate::kernels::{Bound, Isa, Metric, code_stride};
@@ -94,6 +103,11 @@ impl Store {
 
     pub fn dimension(&self) -> usize {
         self.fixed.dimension
+    }
+
+    /// Bytes from one row of codes to the next.
+    pub fn code_stride(&self) -> usize {
+        code_stride(self.fixed.dimension)
     }
 
     pub fn metric(&self) -> Metric {
@@ -309,6 +323,34 @@ impl Store {
         Ok(())
     }
 
+    /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`; fewer where fewer count.
+    ///
+    /// With `exact` these are the rows of the largest scores, as [`crate::kernels::exact`] computes them, and of equals the lower rows. Else rows are chosen
+    /// by their codes.
+    pub fn search(
+        &self,
+        queries: &[f32],
+        k: usize,
+        mask: Option<&[u8]>,
+        exact: bool,
+        check: Check<'_>,
+    ) -> Result<Found> {
+        let Fixed { dimension, metric, isa, .. } = *self.fixed;
+        if !queries.len().is_multiple_of(dimension) {
+            return Err(Error::argument("queries", format!("{} numbers are no rows of {dimension}", queries.len())));
+        }
+        check_queries(metric, queries, dimension)?;
+        if let Some(mask) = mask.filter(|mask| mask.len() != self.rows) {
+            return Err(Error::argument("mask", format!("{} values for {} rows", mask.len(), self.rows)));
+        }
+        if k == 0 {
+            return Err(Error::argument("k", "expected 1 or more, found 0"));
+        }
+        let k = k.min(self.live).max(1);
+        let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact };
+        search.run(queries, &self.fixed.pool, check)
+    }
+
     pub fn memory(&self) -> Usage {
         let mut usage = Usage { ids: self.ids.bytes(), ..Usage::default() };
         for segment in &self.segments {
@@ -327,6 +369,20 @@ impl Store {
         }
         usage
     }
+}
+
+/// Accepts finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as squares beyond float32.
+fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()> {
+    for (i, query) in queries.chunks_exact(dimension).enumerate() {
+        if !query.iter().all(|x| x.is_finite()) {
+            return Err(Error::argument("queries", format!("row {i} has NaN or infinity")));
+        }
+        let square: f64 = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        if metric == Metric::L2 && square > 1e36 {
+            return Err(Error::argument("queries", format!("row {i} is longer than 1e18")));
+        }
+    }
+    Ok(())
 }
 
 /// Where rows go.
