@@ -125,15 +125,15 @@ class Room:
     max_bytes: float
     spill_to: str | None
 
-    def lacks(self, contents: Contents, rows: int, others: int) -> bool:
-        """Whether so many more rows, and so many bytes beside their vectors and ids, are too much."""
-        return contents.memory()["total"] + contents.core.size_of(rows) + others > self.max_bytes
+    def lacks(self, contents: Contents, asked: int) -> bool:
+        """Whether so many more bytes are too much."""
+        return contents.memory()["total"] + asked > self.max_bytes
 
-    def check(self, contents: Contents, rows: int, others: int = 0) -> None:
-        """Raises a StoreError where `lacks`."""
-        if not self.lacks(contents, rows, others):
+    def check(self, contents: Contents, rows: int, asked: int) -> None:
+        """Raises a StoreError where so many bytes for so many rows are too much."""
+        if not self.lacks(contents, asked):
             return
-        used, asked = contents.memory()["total"], contents.core.size_of(rows) + others
+        used = contents.memory()["total"]
         holes = contents.core.rows - len(contents)
         hint = f"; {holes} rows are deleted, and compact() gives their memory back" if holes else ""
         raise _core.StoreError(
@@ -170,10 +170,11 @@ def append(contents: Contents, batches: Iterator[Batch], rows: int | None, room:
             contents = replace(contents, core=room.new_core(width), dimension=width)
         expected = max(count, (rows or 0) - first)
         contents = contents.beside(batch, fresh)
-        if spill is None and room.spill_to is not None and room.lacks(contents, expected, batch.nbytes):
+        asked = contents.core.size_of(expected) + batch.nbytes
+        if spill is None and room.spill_to is not None and room.lacks(contents, asked):
             spill = Spill(contents.core, room.spill_to, room.new_core)
         if spill is None:
-            room.check(contents, expected, batch.nbytes)
+            room.check(contents, expected, asked)
             core, ids = contents.core.add(batch.vectors, batch.ids, expected, first)
             contents = replace(contents, core=core)
         else:

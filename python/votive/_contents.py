@@ -14,6 +14,11 @@ from votive._ids import Ids
 from votive._texts import Texts
 from votive._vectors import Floats
 
+# Of an element, beside its code of one byte; codes of a row are padded to 64.
+BYTES = {"float32": 4, "float16": 2, "int8": 0}
+# Of the bounds of a row.
+BOUNDS_BYTES = 24
+
 
 class Batch(NamedTuple):
     """Rows that are to be added."""
@@ -107,6 +112,12 @@ class Contents:
         memory["total"] = sum(memory.values()) - memory["mapped"]
         return memory
 
+    @property
+    def compact_bytes(self) -> int:
+        """Bytes that the vectors, codes, bounds and ids of the live rows take once they are `compacted`."""
+        width = self.core.dimension
+        return len(self) * (width * BYTES[self.core.dtype] + -(-width // 64) * 64 + BOUNDS_BYTES + 8)
+
     def checked(self, batch: Batch, fresh: bool) -> Batch:
         """Rows as they can be added.
 
@@ -121,6 +132,8 @@ class Contents:
         width = batch.vectors.shape[1]
         if self.dimension not in (None, width):
             raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
+        if not len(batch.vectors):
+            return batch
         stored, kind = self.core.id_kind, None if batch.ids is None else _ids.kind(batch.ids)
         if batch.ids is None and stored == "str":
             raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")

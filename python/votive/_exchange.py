@@ -114,7 +114,7 @@ def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Ro
     rows, width = vectors.shape
     batch = contents.checked(Batch(vectors, *beside), fresh=True)
     contents = replace(contents, core=room.new_core(width), dimension=width)
-    room.check(contents, rows, batch.nbytes - vectors.nbytes)
+    room.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
         ids = _texts.encode(ids, "ids")
@@ -154,7 +154,7 @@ def _unpickled(
     store = EmbeddingStore(**options)
     if dimension is None:
         return store
-    core = store._new_core(dimension)
+    core = store._room.new_core(dimension)
     for vectors, codes, bounds, ids in segments:
         for array in (vectors, codes, bounds):
             if array is not None:

@@ -63,8 +63,8 @@ def _array(ids: Any, name: str) -> Ids:
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one dimension, found shape {array.shape}")
-    if array.dtype.kind in "OUT":
-        # Of a list, NumPy would make str of all that is beside a str.
+    # Of what is in a list, NumPy makes str beside a str, and floats beside an integer beyond int64.
+    if array.dtype.kind in "OUT" or (array.dtype.kind == "f" and isinstance(ids, list) and array.size):
         values = ids if isinstance(ids, list) else array.tolist()
         if _starts_with_str(values):
             return _texts(values, name)

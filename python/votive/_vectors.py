@@ -46,12 +46,14 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
 
 def matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
     """All vectors of `read` as one array `[rows, dimension]`, and whether they are a single 1-D one."""
-    single = False
-    if not _is_column(vectors) and not _is_stream(vectors):
+    if _is_column(vectors) or _is_stream(vectors):
+        single, blocks = False, [block.copy() for block in read(vectors, name)[1]]
+    else:
         vectors = _array(vectors, name)
-        single = vectors.ndim == 1 and vectors.size > 0
-    blocks = [block if len(block) == len(vectors) else block.copy() for block in read(vectors, name)[1]]
-    return (blocks[0] if len(blocks) == 1 else np.concatenate(blocks)), single
+        single, blocks = vectors.ndim == 1 and vectors.size > 0, list(read(vectors, name)[1])
+    if not blocks:
+        return np.empty((0, 0), np.float32), False
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), single
 
 
 def _is_column(vectors: Any) -> bool:
@@ -139,7 +141,7 @@ def converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]
     for start in range(0, max(1, len(table)), rows):
         part = table[start : start + rows]
         with np.errstate(over="ignore"):  # becomes infinity, refused below
-            block = np.ascontiguousarray(part, np.float32)
+            block = part.astype(np.float32, order="C")
         if part.dtype.kind == "f" and part.dtype.itemsize > 4:
             beyond = np.isinf(block) & np.isfinite(part)
             if beyond.any():

@@ -50,17 +50,20 @@ class SearchReport:
     """What the last `search` of a store did, for all of its queries together.
 
     Attributes:
-        rows_scanned: rows that were compared with a query by their codes.
-        rows_rescored: those of them whose score was then computed from the stored vectors.
+        queries: how many there were.
+        rows: how many counted for each of them: those that the filter kept.
+        rescored: scores that were computed from stored vectors; for all others the codes were enough.
         bytes_read: of codes and vectors.
-        closed_early: whether it was proven before all doubtful rows were rescored that no other can be among the best.
+        closed_early: queries of which it was proven, before all rows in question were rescored, that none of those that
+            were left can be among the best.
         seconds: from the call to its result.
     """
 
-    rows_scanned: int
-    rows_rescored: int
+    queries: int
+    rows: int
+    rescored: int
     bytes_read: int
-    closed_early: bool
+    closed_early: int
     seconds: float
 
 

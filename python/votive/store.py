@@ -76,7 +76,7 @@ class EmbeddingStore(Saved, View):
         check_choice("dtype", dtype, DTYPES)
         if spill_to is not None and not os.path.isdir(spill_to):
             raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
-        self._device = check_store_device(backend, device)
+        on = check_store_device(backend, device)
         self._options: dict[str, Any] = {
             "backend": backend,
             "device": device,
@@ -87,7 +87,12 @@ class EmbeddingStore(Saved, View):
             "num_threads": num_threads,
             "spill_to": None if spill_to is None else fspath(spill_to),
         }
-        self._room = Room(self._new_core, check_memory_limit(max_memory_gb), self._options["spill_to"])
+        # Without a reference to the store: in a cycle it would stay in memory after its last use.
+        self._room = Room(
+            lambda dimension: _core.Store(dimension, metric, dtype, on, num_threads),
+            check_memory_limit(max_memory_gb),
+            self._options["spill_to"],
+        )
         self._state = self._empty()
         self._writing = threading.RLock()
         self._busy = False
@@ -96,14 +101,10 @@ class EmbeddingStore(Saved, View):
         self.last_search = None
         _stores.add(self)
 
-    def _new_core(self, dimension: int) -> _core.Store:
-        given = self._options
-        return _core.Store(dimension, given["metric"], given["dtype"], self._device, given["num_threads"])
-
     def _empty(self) -> Contents:
         dimension = self._options["dimension"]
         # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
-        return Contents(self._new_core(dimension or 1), Columns({}), None, dimension)
+        return Contents(self._room.new_core(dimension or 1), Columns({}), None, dimension)
 
     @contextmanager
     def _changing(self) -> Iterator[Contents]:
@@ -153,7 +154,7 @@ class EmbeddingStore(Saved, View):
         check_count("dimension", dimension)
         with self._changing() as contents:
             if contents.dimension is None and dimension is not None:
-                contents = Contents(self._new_core(dimension), contents.columns, None, dimension)
+                contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
             if dimension not in (None, contents.dimension):
                 raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
             rows, blocks = _vectors.read(vectors, "vectors")
@@ -225,7 +226,7 @@ class EmbeddingStore(Saved, View):
         """
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
-                self._room.check(contents, len(contents))
+                self._room.check(contents, len(contents), contents.compact_bytes)
                 self._state = contents.compacted()
 
     def clear(self) -> None:

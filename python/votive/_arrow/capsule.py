@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, c_char_p, c_int, c_int64, c_void_p, py_object
 from typing import Any, NamedTuple
 
@@ -125,8 +125,10 @@ class Layout(NamedTuple):
         return f"'{self.format}' ({_TYPE_NAMES[self.format]})" if self.format in _TYPE_NAMES else f"'{self.format}'"
 
 
-def arrays(column: Any, name: str) -> Iterator[tuple[Layout, Array]]:
-    """Each chunk of a column or table, readable until the next one is asked for. Messages call it `name`.
+def arrays(column: Any, name: str, check: Callable[[Layout, str], None]) -> Iterator[tuple[Layout, Array]]:
+    """Each chunk of a column or table, readable until the next one is asked for.
+
+    Messages call it `name`. `check` is told its layout and that name before anything is read.
 
     A capsule releases what it holds when it dies, so the capsules stay in local variables while their memory is read.
 
@@ -138,11 +140,13 @@ def arrays(column: Any, name: str) -> Iterator[tuple[Layout, Array]]:
     # A column with several chunks gives them one by one as a stream, and at best a joined copy as an array.
     if hasattr(column, "__arrow_c_stream__"):
         capsule = column.__arrow_c_stream__()
-        yield from _streamed(Stream.from_address(_capsule_pointer(capsule, b"arrow_array_stream")))
+        yield from _streamed(Stream.from_address(_capsule_pointer(capsule, b"arrow_array_stream")), name, check)
     elif hasattr(column, "__arrow_c_array__"):
         schema_capsule, array_capsule = column.__arrow_c_array__()
         schema = Schema.from_address(_capsule_pointer(schema_capsule, b"arrow_schema"))
-        yield _layout(schema), Array.from_address(_capsule_pointer(array_capsule, b"arrow_array"))
+        layout = _layout(schema)
+        check(layout, name)
+        yield layout, Array.from_address(_capsule_pointer(array_capsule, b"arrow_array"))
     else:
         raise TypeError(f"{name}: expected __arrow_c_stream__ or __arrow_c_array__, found {type(column).__name__}")
 
@@ -159,11 +163,12 @@ def first_null(layout: Layout, array: Array, first: int, last: int) -> int | Non
     return first + (absent & -absent).bit_length() - 1 if absent else None
 
 
-def _streamed(stream: Stream) -> Iterator[tuple[Layout, Array]]:
+def _streamed(stream: Stream, name: str, check: Callable[[Layout, str], None]) -> Iterator[tuple[Layout, Array]]:
     schema = Schema()
     try:
         _receive(stream, stream.get_schema, schema)
         layout = _layout(schema)
+        check(layout, name)
     finally:
         _release(schema)
     while True:

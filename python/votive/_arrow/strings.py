@@ -47,8 +47,7 @@ def string_chunks(column: object, name: str = "sentences") -> Iterator[list[str]
         OSError: The stream cannot be read further.
     """
     position = 0
-    for layout, array in arrays(column, name):
-        check_strings(layout, name)
+    for layout, array in arrays(column, name, _check_strings):
         for start in range(0, array.length, MOST_STRINGS):
             first = array.offset + start
             last = array.offset + min(start + MOST_STRINGS, array.length)
@@ -61,7 +60,7 @@ def is_strings(layout: Layout) -> bool:
     return (layout.dictionary or layout).format in (*_OFFSET_TYPES, _VIEW, NULL)
 
 
-def check_strings(layout: Layout, name: str) -> None:
+def _check_strings(layout: Layout, name: str) -> None:
     """Accepts a column of strings."""
     found = layout.dictionary or layout
     if found.format == STRUCT:

@@ -53,13 +53,17 @@ def batches(table: object, name: str) -> Iterator[Batch]:
         OSError: The stream cannot be read further.
     """
     position = 0
-    for layout, array in arrays(table, name):
-        if layout.format != STRUCT:
-            raise TypeError(f"{name}: expected an Arrow table, record batch or struct, found a column of {layout}")
+    for layout, array in arrays(table, name, _check_table):
         if first_null(layout, array, array.offset, array.offset + array.length) is not None:
             raise TypeError(f"{name}: holds a null row")
-        names = [child.name for child in layout.children]
-        for twice in {column for column in names if names.count(column) > 1}:
-            raise ValueError(f"{name}: has two columns {twice!r}")
         yield Batch(layout, array, position)
         position += array.length
+
+
+def _check_table(layout: Layout, name: str) -> None:
+    if layout.format != STRUCT:
+        raise TypeError(f"{name}: expected an Arrow table, record batch or struct, found a column of {layout}")
+    names = [child.name for child in layout.children]
+    for column in names:
+        if names.count(column) > 1:
+            raise ValueError(f"{name}: has two columns {column!r}")

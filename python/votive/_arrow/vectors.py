@@ -33,26 +33,20 @@ def vector_blocks(column: object, name: str) -> Iterator[NDArray[Any]]:
         OSError: The stream cannot be read further.
     """
     position = 0
-    for layout, array in arrays(column, name):
+    for layout, array in arrays(column, name, _check_vectors):
         yield vectors(layout, array, array.offset, array.offset + array.length, name, position)
         position += array.length
 
 
 def vectors(layout: Layout, array: Array, first: int, last: int, name: str, position: int) -> NDArray[Any]:
     """Rows `first..last` of an array's buffers; `position` is where the first of them stands in the column."""
-    if layout.format == STRUCT:
-        raise TypeError(f"{name}: expected one column of vectors, found an Arrow table, record batch or struct")
-    fixed = layout.format.startswith(_FIXED)
-    if not fixed and layout.format not in _OFFSETS:
-        raise TypeError(f"{name}: expected an Arrow fixed_size_list, list or large_list of numbers, found {layout}")
+    _check_vectors(layout, name)
     [values] = layout.children
-    if values.format not in NUMBERS:
-        raise TypeError(f"{name}: expected lists of numbers, found lists of {values}")
     null = first_null(layout, array, first, last)
     if null is not None:
         raise TypeError(f"{name}: row {position + null - first} is null; drop the nulls first")
     child = array.children[0].contents
-    if fixed:
+    if layout.format.startswith(_FIXED):
         length = int(layout.format.removeprefix(_FIXED))
         begin = first * length
     else:
@@ -69,3 +63,12 @@ def vectors(layout: Layout, array: Array, first: int, last: int, name: str, posi
     if null is not None:
         raise TypeError(f"{name}: row {position + (null - begin) // length} holds a null")
     return buffer(child, 1, NUMBERS[values.format], begin, end).reshape(last - first, length)
+
+
+def _check_vectors(layout: Layout, name: str) -> None:
+    if layout.format == STRUCT:
+        raise TypeError(f"{name}: expected one column of vectors, found an Arrow table, record batch or struct")
+    if not layout.format.startswith(_FIXED) and layout.format not in _OFFSETS:
+        raise TypeError(f"{name}: expected an Arrow fixed_size_list, list or large_list of numbers, found {layout}")
+    if layout.children[0].format not in NUMBERS:
+        raise TypeError(f"{name}: expected lists of numbers, found lists of {layout.children[0]}")
