@@ -129,7 +129,7 @@ def fails(action: Callable[[Path], None], folder: Path) -> bool:
     try:
         action(folder)
     except OSError as error:
-        if error.errno != errno.ENOSPC or not str(error.filename).startswith(str(folder.parent)):
+        if error.errno != errno.ENOSPC or not str(error.filename).startswith(str(folder.parent.parent)):
             raise
         return True
     return False
