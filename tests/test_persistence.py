@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError, _disk, _folder
+from power import QuickDisk
+from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError, _folder
 
 ROWS, DIMENSION = 200, 20
 
@@ -177,12 +178,12 @@ def test_a_commit_writes_new_rows_and_what_is_deleted_and_nothing_else(vectors: 
 def test_rows_that_came_and_went_between_commits_have_no_vectors(vectors: np.ndarray, folder: Path) -> None:
     EmbeddingStore(dimension=DIMENSION).save_to_disk(folder)
     with EmbeddingStore.open(folder, "a") as store:
-        first = store.add_embeddings(vectors)
-        store.add_embeddings(vectors[:3])
+        first = store.add_embeddings(np.tile(vectors, (50, 1)))
+        store.add_embeddings(np.tile(-vectors, (50, 1)))
         store.delete(first)
     assert_same(EmbeddingStore.open(folder, mmap=False), store)
     names = [name for name in files(folder) if name.startswith("vectors")]
-    assert [len(np.load(folder / name)) for name in names] == [3]
+    assert [len(np.load(folder / name)) for name in names] == [50 * ROWS]
 
 
 def test_a_commit_without_changes_writes_nothing(vectors: np.ndarray, folder: Path) -> None:
@@ -293,7 +294,7 @@ def test_commit_needs_a_store_that_is_open_for_writing(vectors: np.ndarray, fold
     store = EmbeddingStore()
     store.add_embeddings(vectors)
     for _ in range(2):
-        with pytest.raises(StoreError, match="commit: not open for writing; EmbeddingStore.open"):
+        with pytest.raises(StoreError, match="commit: not open for writing; EmbeddingStore"):
             store.commit()
         store.save_to_disk(folder)
     with pytest.raises(StoreError, match="commit: not open"):
@@ -349,7 +350,7 @@ def test_a_lock_that_is_there_already_does_no_harm(vectors: np.ndarray, folder: 
 
 @pytest.mark.parametrize("mmap", [True, False])
 def test_readers_are_not_disturbed_by_a_writer(folder: Path, mmap: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_folder, "DISK", type("Quick", (_disk.Disk,), {"sync": lambda *_: None})())
+    monkeypatch.setattr(_folder, "DISK", QuickDisk())
     EmbeddingStore().save_to_disk(folder)
     done = threading.Event()
     commits = 0
@@ -369,7 +370,7 @@ def test_readers_are_not_disturbed_by_a_writer(folder: Path, mmap: bool, monkeyp
     writer.start()
     try:
         last = 0
-        for _ in range(100):
+        while last < 40 and writer.is_alive():
             store = EmbeddingStore.open(folder, mmap=mmap, num_threads=1)
             assert len(store) >= last
             last = len(store)
@@ -380,7 +381,7 @@ def test_readers_are_not_disturbed_by_a_writer(folder: Path, mmap: bool, monkeyp
     finally:
         done.set()
         writer.join()
-    assert last > 5
+    assert last >= 40
     assert len(EmbeddingStore.open(folder)) == commits
 
 
@@ -597,17 +598,17 @@ def test_a_spilled_store_can_be_saved(vectors: np.ndarray, folder: Path, tmp_pat
 @posix
 def test_opening_leaves_no_descriptors(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_folder, "DISK", type("Quick", (_disk.Disk,), {"sync": lambda *_: None})())
+        patch.setattr(_folder, "DISK", QuickDisk())
         EmbeddingStore().save_to_disk(folder)
         with EmbeddingStore.open(folder, "a") as store:
-            for _ in range(300):
+            for _ in range(60):
                 store.add_embeddings(vectors[:2])
                 store.commit()
     code = """
 import os, resource, sys
 from votive import EmbeddingStore
-resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = EmbeddingStore.open(sys.argv[1])
 print(len(store))
 """
-    assert run_python(code, str(folder)) == "600\n"
+    assert run_python(code, str(folder)) == "120\n"
