@@ -40,6 +40,8 @@ class Shelves:
 
     def appended(self, values: NDArray[Any]) -> Shelves:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
+        if not len(values):
+            return self
         *before, (memory, rows) = self._shelves
         end = rows + len(values)
         if end > len(memory) or values.dtype.itemsize > memory.dtype.itemsize:

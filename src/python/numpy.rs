@@ -89,7 +89,10 @@ pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
     if array.getattr("flags")?.getattr("writeable")?.is_truthy()? {
         return Err(refuse("one that can be written".to_owned()));
     }
-    let numbers = guard.as_slice().map_err(|_| refuse("one that is not contiguous".to_owned()))?;
+    if !array.is_c_contiguous() {
+        return Err(refuse("one that is not contiguous".to_owned()));
+    }
+    let numbers = guard.as_slice()?;
     let numbers = bytemuck::try_cast_slice::<E, T>(numbers).map_err(|error| refuse(error.to_string()))?;
     Ok(Arc::new(Lent { _array: array.clone().into_any().unbind(), numbers: numbers.as_ptr(), len: numbers.len() }))
 }

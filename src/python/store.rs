@@ -8,7 +8,6 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::kernels::code_stride;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{self, Attached, AttachedVectors, Dtype, Held, Keys, Strings, Vectors};
@@ -102,7 +101,10 @@ impl Store {
             let message = format!("expected {} columns, found {}", self.0.dimension(), vectors.shape()[1]);
             return Err(PyValueError::new_err(format!("vectors: {message}")));
         }
-        let values = vectors.as_slice().map_err(|_| PyValueError::new_err("vectors: expected a C-contiguous array"))?;
+        if !vectors.is_c_contiguous() {
+            return Err(PyValueError::new_err("vectors: expected a C-contiguous array"));
+        }
+        let values = vectors.as_slice()?;
         let keys = ids.as_ref().map(keys).transpose()?;
         let watch = Watch::new(None);
         let store = detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??;
@@ -165,7 +167,7 @@ impl Store {
                     Vectors::Float32(vectors) => numpy::view::<f32, f32>(py, vectors, run, d)?.into_any(),
                     Vectors::Float16(vectors) => numpy::view::<f16, f16>(py, vectors, run, d)?.into_any(),
                     Vectors::Int8 => {
-                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, code_stride(d))?;
+                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, self.0.code_stride())?;
                         codes.get_item((
                             pyo3::types::PySlice::full(py),
                             pyo3::types::PySlice::new(py, 0, d as isize, 1),
@@ -225,7 +227,7 @@ impl Store {
                 Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Int8 => None,
             };
-            let codes = numpy::view(py, &held.codes, rows.clone(), code_stride(d))?;
+            let codes = numpy::view(py, &held.codes, rows.clone(), self.0.code_stride())?;
             let bounds = numpy::view(py, &held.bounds, rows, 6)?;
             Ok((segment.first, vectors, codes, bounds))
         };
@@ -273,7 +275,7 @@ impl Store {
         };
         let codes = match (codes, bounds) {
             (Some(codes), Some(bounds)) => Some((
-                numpy::foreign::<i8, i8>("codes", &codes, [n, code_stride(d)])?,
+                numpy::foreign::<i8, i8>("codes", &codes, [n, self.0.code_stride()])?,
                 numpy::foreign::<_, f32>("bounds", &bounds, [n, 6])?,
             )),
             (None, None) => None,

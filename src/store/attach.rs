@@ -150,3 +150,91 @@ fn is_sane(bound: &Bound) -> bool {
     let finite = [scale, error, norm, half_square, sum, step].iter().all(|x| x.is_finite());
     finite && [scale, error, norm, half_square, step].iter().all(|&x| x >= 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{add, encoded, found, patient, rows, store, taken};
+    use super::*;
+    use std::sync::Arc;
+
+    fn attached(store: &Store, ids: Keys) -> Attached {
+        let held = store.segments()[0].held().unwrap();
+        let vectors = match &held.vectors {
+            Vectors::Float32(vectors) => Some(AttachedVectors::Float32(Arc::new(vectors.to_vec()))),
+            Vectors::Float16(vectors) => Some(AttachedVectors::Float16(Arc::new(vectors.to_vec()))),
+            Vectors::Int8 => None,
+        };
+        Attached { vectors, codes: Some((Arc::new(held.codes.to_vec()), Arc::new(held.bounds.to_vec()))), ids }
+    }
+
+    #[test]
+    fn foreign_memory_is_as_good_as_its_own() {
+        for dtype in ["float32", "float16", "int8"] {
+            let own = add(&store(40, dtype), &rows(0, 500, 40), None);
+            let keys = own.live_ids();
+            let foreign = store(40, dtype).attach(attached(&own, keys.clone()), &[], &patient).unwrap();
+            assert_eq!((encoded(&foreign), foreign.live_ids(), foreign.live()), (encoded(&own), keys.clone(), 500));
+            assert_eq!((foreign.memory().vectors, foreign.memory().codes, foreign.memory().reserved), (0, 0, 0));
+            assert_eq!(foreign.memory().mapped, own.memory().vectors + own.memory().codes);
+            let more = add(&foreign, &rows(500, 3, 40), None);
+            assert_eq!((taken(&more, &[499, 500]), more.segments().len()), (rows(499, 2, 40), 2));
+            if dtype != "int8" {
+                let without_codes = Attached { codes: None, ..attached(&own, keys) };
+                let anew = store(40, dtype).attach(without_codes, &[], &patient).unwrap();
+                assert_eq!(encoded(&anew), encoded(&own));
+            }
+        }
+    }
+
+    #[test]
+    fn attached_rows_may_be_deleted_ones() {
+        let own = add(&store(4, "float32"), &rows(0, 4, 4), None);
+        let ids = |ids: [i64; 4]| Keys::Int64(ids.to_vec());
+        let one = store(4, "float32").attach(attached(&own, ids([1, 2, 1, 3])), &[0, 3, 7], &patient).unwrap();
+        let gone =
+            one.attach(Attached { vectors: None, codes: None, ids: ids([4, 5, 6, 3]) }, &[0, 3], &patient).unwrap();
+        let two = gone.attach(attached(&own, ids([9, 3, 5, 4])), &[0, 3, 8], &patient).unwrap();
+        assert_eq!((two.rows(), two.live(), two.deleted()), (12, 5, vec![0, 3, 4, 5, 6, 7, 8]));
+        assert_eq!(found(&two, [1, 2, 3, 4, 5, 6, 9]), [Some(2), Some(1), Some(9), Some(11), Some(10), None, None]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_attached() {
+        let own = add(&store(4, "float32"), &rows(0, 4, 4), None);
+        let base = store(4, "float32").attach(attached(&own, own.live_ids()), &[1], &patient).unwrap();
+        let refused = |to: &Store, attached: Attached, deleted: &[usize], why: &str| {
+            let error = to.attach(attached, deleted, &patient).err().unwrap();
+            assert!(error.to_string().contains(why), "{error}");
+            matches!(error, Error::CorruptStore { .. })
+        };
+        let keys = || Keys::Counted(10..14);
+        let twice = "two rows have the id";
+        assert!(refused(&base, attached(&own, Keys::Int64(vec![7, 8, 7, 9])), &[], twice));
+        assert!(refused(&base, attached(&own, Keys::Int64(vec![7, 8, 7, 9])), &[6], twice));
+        assert!(refused(&base, attached(&own, Keys::Int64(vec![9, 8, 7, 0])), &[], "two rows have the id 0"));
+        assert!(base.attach(attached(&own, Keys::Int64(vec![9, 8, 7, 1])), &[], &patient).is_ok());
+        assert!(refused(&base, attached(&own, Keys::Int64(vec![-9, 8, 7, 6])), &[], "-9"));
+        assert!(refused(&base, attached(&own, keys()), &[6, 9, 5], "do not ascend"));
+        assert!(!refused(&base, attached(&own, Keys::Counted(10..15)), &[], "vectors: found 16 numbers"));
+        let float16 = add(&store(4, "float16"), &rows(0, 4, 4), None);
+        assert!(!refused(&base, attached(&float16, keys()), &[], "found float16"));
+        let int8 = add(&store(4, "int8"), &rows(0, 4, 4), None);
+        assert!(!refused(&base, attached(&int8, keys()), &[], "found none"));
+        assert!(!refused(&int8, attached(&own, keys()), &[], "store of int8 has none"));
+        for (codes, bounds, corrupt) in [(255, 4, false), (256, 3, false)] {
+            let codes = Some((
+                Arc::new(vec![0_i8; codes]) as Foreign<i8>,
+                Arc::new(vec![Bound::default(); bounds]) as Foreign<Bound>,
+            ));
+            assert_eq!(refused(&base, Attached { codes, ..attached(&own, keys()) }, &[], "found"), corrupt);
+        }
+        for bad in [f32::NAN, f32::INFINITY, -1.0] {
+            let mut bounds = own.segments()[0].held().unwrap().bounds.to_vec();
+            bounds[2].error = bad;
+            let codes = Some((Arc::new(vec![0_i8; 256]) as Foreign<i8>, Arc::new(bounds) as Foreign<Bound>));
+            assert!(refused(&base, Attached { codes, ..attached(&own, keys()) }, &[], "bounds: row 2"));
+        }
+        let vectors = Some(AttachedVectors::Float32(Arc::new(vec![f32::NAN; 16])));
+        assert!(refused(&base, Attached { vectors, codes: None, ids: keys() }, &[], "row 0 has NaN"));
+    }
+}

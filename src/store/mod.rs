@@ -105,6 +105,11 @@ impl Store {
         self.fixed.dimension
     }
 
+    /// Bytes from one row of codes to the next.
+    pub fn code_stride(&self) -> usize {
+        code_stride(self.fixed.dimension)
+    }
+
     pub fn metric(&self) -> Metric {
         self.fixed.metric
     }

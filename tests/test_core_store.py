@@ -1,0 +1,464 @@
+"""`_core.Store`: a value whose memory NumPy sees, and which takes memory of NumPy's."""
+
+import gc
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from votive import CorruptStoreError, DeviceError, StoreError
+from votive._core import Store, crc32c
+
+DTYPES = ["float32", "float16", "int8"]
+HANG = 60.0  # seconds after which a process counts as hanging, on the most loaded machine
+
+Floats = NDArray[np.float32]
+
+
+def rows(n: int, dimension: int = 20, seed: int = 0) -> Floats:
+    """Vectors that every type keeps as they are: integers up to 127, which each row has."""
+    vectors = np.random.default_rng(seed).integers(-127, 128, (n, dimension)).astype(np.float32)
+    vectors[:, 0] = 127
+    return vectors
+
+
+def empty(dimension: int = 20, dtype: str = "float32", metric: str = "dot", num_threads: int | None = 2) -> Store:
+    return Store(dimension, metric, dtype, "auto", num_threads)
+
+
+def filled(n: int, dimension: int = 20, dtype: str = "float32", ids: Any = None) -> Store:
+    return empty(dimension, dtype).add(rows(n, dimension), ids, n, 0)[0]
+
+
+def ints(*numbers: int) -> NDArray[np.int64]:
+    return np.array(numbers, dtype=np.int64)
+
+
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def parts(store: Store) -> list[Any]:
+    """What `attach` takes, of a store of one segment."""
+    [(_, vectors, codes, bounds)] = store.segments()
+    return [vectors, codes, bounds, store.id_slice(0, store.rows)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_was_added_is_there(dtype: str) -> None:
+    vectors = rows(3000, 100)
+    store, ids = empty(100, dtype, "cosine").add(vectors, None, 3000, 0)
+    assert (store.dimension, store.metric, store.dtype, store.num_threads) == (100, "cosine", dtype, 2)
+    assert (store.rows, len(store), store.id_kind) == (3000, 3000, "int64")
+    np.testing.assert_array_equal(ids, np.arange(3000))
+    np.testing.assert_array_equal(store.take(ints(2999, 0, 7)), vectors[[2999, 0, 7]])
+    [view] = store.vectors()
+    assert view.dtype == dtype
+    np.testing.assert_array_equal(view, vectors)
+    np.testing.assert_array_equal(store.live(), np.arange(3000))
+    assert store.deleted().size == 0
+    np.testing.assert_array_equal(store.ids(ints(5, 3)), [5, 3])
+
+
+def test_an_empty_store() -> None:
+    store = empty()
+    assert (store.rows, len(store), store.id_kind, store.vectors(), store.segments()) == (0, 0, None, [], [])
+    assert store.ids().tolist() == store.live().tolist() == store.find(ints(3, -1))[:0].tolist() == []
+    np.testing.assert_array_equal(store.find(ints(3, -1)), [-1, -1])
+    assert store.take(ints()).shape == (0, 20)
+    same, ids = store.add(rows(0), [], 0, 0)
+    assert (len(same), ids, same.id_kind, len(same.compact())) == (0, [], None, 0)
+
+
+def test_strings_are_ids() -> None:
+    names = ["a", "", "ä", "雪" * 100, "a\0b", "c"]
+    store, ids = empty().add(rows(6), names, 6, 0)
+    assert ids == names
+    assert store.id_kind == "str"
+    np.testing.assert_array_equal(store.find(["c", "d", "", "a\0b", "a"]), [5, -1, 1, 4, 0])
+    assert store.without(ints(1, 5)).ids() == ["a", "ä", "雪" * 100, "a\0b"]
+    assert store.ids(ints(2, 0)) == ["ä", "a"]
+    offsets, data = store.id_slice(1, 4)
+    np.testing.assert_array_equal(offsets, [0, 0, 2, 302])
+    assert data.tobytes().decode() == "ä" + "雪" * 100
+    more, _ = store.add(rows(2, seed=1), ["c", "c"], 2, 0)
+    np.testing.assert_array_equal(more.deleted(), [5, 6])
+    np.testing.assert_array_equal(more.find(["c"]), [7])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_views_are_read_only_and_share_memory(dtype: str) -> None:
+    store = filled(500, dtype=dtype)
+    more, _ = store.add(rows(1), None, 1, 0)
+    [whole], [first, last] = store.vectors(), more.vectors()
+    assert np.shares_memory(whole, first)
+    assert np.shares_memory(whole, store.without(ints(3)).vectors()[1])
+    assert not np.shares_memory(whole, last)
+    for view in [whole, first, last, *(part for part in store.segments()[0][1:] if part is not None)]:
+        assert not view.flags.writeable
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            view.flags.writeable = True
+        with pytest.raises(ValueError, match="read-only"):
+            view[0, 0] = 0
+
+
+def test_views_stay_when_the_store_changes_or_goes() -> None:
+    vectors = rows(1000)
+    store = filled(1000)
+    view, codes = store.vectors()[0], store.segments()[0][2]
+    expected = codes.copy()
+    for i in range(50):
+        store = store.add(rows(1000, seed=i), ints(*range(1000)), 1000, 0)[0].without(ints(*range(50))).compact()
+    del store
+    gc.collect()
+    np.testing.assert_array_equal(view, vectors)
+    np.testing.assert_array_equal(codes, expected)
+
+
+def test_segments_show_codes_and_bounds() -> None:
+    vectors = rows(300, 70)
+    [(first, view, codes, bounds)] = filled(300, 70).without(ints(4)).segments()
+    assert (first, codes.shape, codes.dtype, bounds.shape, bounds.dtype) == (0, (300, 128), np.int8, (300, 6), "f4")
+    np.testing.assert_array_equal(view, vectors)
+    np.testing.assert_array_equal(codes[:, :70], vectors)
+    assert not codes[:, 70:].any()
+    assert codes.ctypes.data % 64 == view.ctypes.data % 64 == 0
+
+
+def test_branches_do_not_see_each_other() -> None:
+    stem = filled(10)
+    left, right = (stem.add(rows(5, seed=seed), None, 5, 0)[0] for seed in (1, 2))
+    shorter = stem.without(ints(0))
+    np.testing.assert_array_equal(left.take(ints(*range(10, 15))), rows(5, seed=1))
+    np.testing.assert_array_equal(right.take(ints(*range(10, 15))), rows(5, seed=2))
+    assert [len(stem), len(left), len(right), len(shorter)] == [10, 15, 15, 9]
+
+
+def test_a_row_of_an_id_that_is_there_takes_its_place() -> None:
+    store, _ = filled(10).add(rows(4, seed=1), ints(3, 12, 3, 9), 4, 0)
+    assert (store.rows, len(store)) == (14, 11)
+    np.testing.assert_array_equal(store.deleted(), [3, 9, 10])
+    np.testing.assert_array_equal(store.find(ints(3, 9, 12, 0, 10)), [12, 13, 11, 0, -1])
+    np.testing.assert_array_equal(store.ids(), [0, 1, 2, 4, 5, 6, 7, 8, 12, 3, 9])
+    compact = store.compact()
+    assert (compact.rows, len(compact.segments())) == (11, 1)
+    np.testing.assert_array_equal(compact.ids(), store.ids())
+    np.testing.assert_array_equal(compact.vectors()[0], np.concatenate(store.vectors()))
+    _, [added] = compact.add(rows(1), None, 1, 0)
+    assert added == 13
+
+
+@pytest.mark.parametrize("n", [3, 3000])
+@pytest.mark.parametrize(
+    ("dtype", "number", "why"),
+    [
+        ("float32", np.nan, "row 102 has NaN or infinity"),
+        ("int8", -np.inf, "row 102 has NaN or infinity"),
+        ("float16", np.inf, "row 102 has NaN or infinity"),
+        ("float16", 65536.0, "row 102 has a number beyond 65504"),
+        ("float32", 3e38, "row 102 is longer than 1e18"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_changes(dtype: str, number: float, why: str, n: int) -> None:
+    store = filled(10, 70, dtype)
+    before = store.memory
+    vectors = rows(n, 70)
+    vectors[2, 69] = number
+    with pytest.raises(ValueError, match=f"^vectors: {why}"):
+        store.add(vectors, None, n, 100)
+    assert (len(store), store.rows, store.memory) == (10, 10, before)
+    assert store.size_of(1) == store.without(ints()).size_of(1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda store: store.add(rows(2), ints(1), 2, 0), "ids: 1 ids for 2 vectors"),
+        (lambda store: store.add(rows(2), ints(1, -5), 2, 0), r"ids: ids\[1\] is -5"),
+        (lambda store: store.add(rows(2), ["a", "b"], 2, 0), "ids: the ids of this store are int64, found str"),
+        (lambda store: store.add(rows(1), ["\ud800"], 1, 0), r"ids\[0\] holds a lone surrogate"),
+        (lambda store: store.add(rows(2, 30), None, 2, 0), "vectors: expected 20 columns, found 30"),
+        (lambda store: store.add(np.asfortranarray(rows(2)), None, 2, 0), "vectors: expected a C-contiguous array"),
+        (lambda store: store.find(["a"]), "ids: the ids of this store are int64, found str"),
+        (lambda store: store.without(ints(-1)), "rows: -1 is negative"),
+        (lambda store: store.without(ints(10)), "rows: there is no row 10 among 10"),
+        (lambda store: store.take(ints(10)), "rows: there is no row 10 among 10"),
+        (lambda store: store.without(ints(4)).take(ints(4)), "rows: row 4 is deleted"),
+        (lambda store: store.ids(ints(10)), "rows: there is no row 10 among 10"),
+        (lambda store: store.id_slice(5, 11), r"5\.\.11 is no part of 10 rows"),
+        (lambda _: empty(0), "dimension: 0; accepted: 1 to 65536"),
+        (lambda _: empty(dtype="int4"), "accepted: float32, float16, int8"),
+        (lambda _: empty(metric="manhattan"), "accepted: cosine, dot, l2"),
+        (lambda _: empty(num_threads=0), "num_threads: 0 threads"),
+        (lambda _: Store(3, "dot", "int8", "gpu", None), "'gpu'|\"gpu\" is not a device"),
+    ],
+)
+def test_wrong_arguments_are_refused(change: Callable[[Store], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        change(filled(10))
+
+
+def test_wrong_types_are_refused() -> None:
+    store: Any = filled(10)
+    for ids in [[1, 2], ("a", "b"), np.array([1.0, 2.0]), np.array(["a", "b"]), ["a", None]]:
+        with pytest.raises(TypeError, match=r"^ids"):
+            store.add(rows(2), ids, 2, 0)
+    for vectors in [rows(2).astype(np.float64), rows(2)[0], rows(2).tolist()]:
+        with pytest.raises(TypeError):
+            store.add(vectors, None, 2, 0)
+    with pytest.raises(DeviceError, match="available: cpu"):
+        Store(3, "dot", "int8", "cuda", None)
+
+
+def test_more_memory_than_there_is_is_an_error() -> None:
+    with pytest.raises(MemoryError, match="bytes"):
+        empty().add(rows(1), None, 2**50, 0)
+    assert empty().size_of(2**62) > 2**62
+
+
+def test_memory_is_counted() -> None:
+    store = empty(100)
+    assert store.memory == dict.fromkeys(["codes", "ids", "mapped", "reserved", "vectors"], 0)
+    row = 100 * 4 + 128 + 24
+    assert store.size_of(1000) == 1000 * (row + 8)
+    store, _ = store.add(rows(1000, 100), np.arange(1000)[::-1].copy(), 1000, 0)
+    memory = store.memory
+    assert (memory["vectors"], memory["codes"], memory["reserved"]) == (400_000, 152_000, 0)
+    assert memory["ids"] == 1000 * (8 + 12)
+    assert store.without(ints(3)).memory["ids"] == 1000 * (8 + 12) + 128
+    assert store.without(np.arange(1000)).memory["vectors"] == 0
+
+
+# Memory of NumPy's
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("names", [False, True])
+def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool) -> None:
+    store = filled(500, 70, dtype, [f"name {i}" for i in range(500)] if names else None).without(ints(5, 499))
+    [(_, vectors, codes, bounds)] = store.segments()
+    mapped = []
+    for name, array in [("vectors", vectors), ("codes", codes), ("bounds", bounds)]:
+        if array is not None:
+            np.save(tmp_path / f"{name}.npy", array)
+        mapped.append(None if array is None else np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    opened = empty(70, dtype).attach(*mapped, store.id_slice(0, 500), store.deleted())
+    assert (len(opened), opened.rows, list(opened.ids())) == (498, 500, list(store.ids()))
+    assert opened.memory["mapped"] == sum(array.nbytes for array in mapped if array is not None)
+    assert opened.memory["vectors"] == opened.memory["codes"] == 0
+    np.testing.assert_array_equal(opened.take(opened.live()), store.take(store.live()))
+    if dtype != "int8":
+        assert np.shares_memory(opened.vectors()[0], mapped[0])
+        anew = empty(70, dtype).attach(mapped[0], None, None, store.id_slice(0, 500))
+        np.testing.assert_array_equal(anew.segments()[0][2], codes)
+        np.testing.assert_array_equal(anew.segments()[0][3], bounds)
+    view, expected = opened.vectors()[-1], store.vectors()[-1].copy()
+    more, _ = opened.add(rows(3, 70), ["a", "b", "c"] if names else None, 3, 0)
+    assert len(more) == 501
+    del opened, more, mapped
+    gc.collect()
+    np.testing.assert_array_equal(view, expected)
+
+
+def test_deleted_rows_are_attached() -> None:
+    own = parts(filled(4))
+    store = empty().attach(*own[:3], ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, ints(4, 5))
+    store = store.attach(*own[:3], ints(3, 4, 6, 7), ints(0, 3, 9))
+    assert (store.rows, len(store)) == (10, 5)
+    np.testing.assert_array_equal(store.deleted(), [0, 3, 4, 5, 9])
+    np.testing.assert_array_equal(store.find(ints(1, 2, 3, 4, 5, 6, 7)), [2, 1, 6, 7, -1, 8, -1])
+    assert [first for first, *_ in store.segments()] == [0, 6]
+
+
+@pytest.mark.parametrize(
+    ("part", "replaced", "message"),
+    [
+        (0, lambda vectors: read_only(vectors[:9].copy()), r"vectors: expected .*\(10, 20\) of float32"),
+        (0, lambda vectors: read_only(vectors.astype(np.float16)), "vectors: expected .*float16"),
+        (0, lambda vectors: read_only(vectors.astype(">f4")), "vectors: expected .*>f4"),
+        (0, lambda vectors: vectors.copy(), "one that can be written"),
+        (0, lambda vectors: read_only(np.asfortranarray(vectors)), "one that is not contiguous"),
+        (0, lambda vectors: vectors[0], "vectors: expected"),
+        (0, lambda vectors: vectors.tolist(), "found <class 'list'>"),
+        (0, lambda _: None, "vectors: found none"),
+        (1, lambda codes: read_only(codes[:, :20].copy()), r"codes: expected .*\(10, 64\)"),
+        (1, lambda codes: read_only(codes.astype(np.uint8)), "codes: expected"),
+        (1, lambda _: None, "one of them is missing"),
+        (2, lambda bounds: read_only(bounds[:, :5].copy()), r"bounds: expected .*\(10, 6\)"),
+        (3, lambda ids: ids[:9], r"vectors: expected .*\(9, 20\)"),
+        (3, lambda ids: ids.astype(np.float64), "ids: expected an int64 array, or offsets and bytes"),
+        (3, lambda _: (ints(0, 2), np.zeros(1, np.uint8)), "ids: offsets go from 0 to the 1 bytes"),
+        (3, lambda _: (ints(0, -2, 1), np.zeros(1, np.uint8)), "-2"),
+        (3, lambda _: (ints(0, 1), np.full(1, 255, np.uint8)), "ids: bytes are no UTF-8"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[Any], object], message: str) -> None:
+    arrays = parts(filled(10))
+    arrays[part] = replaced(arrays[part])
+    with pytest.raises(StoreError, match=message) as error:
+        empty().attach(*arrays)
+    assert error.type is StoreError
+
+
+@pytest.mark.parametrize(
+    ("ids", "deleted", "message"),
+    [
+        (ints(*range(9), 3), None, "two rows have the id 3"),
+        (ints(*range(9), 3), ints(19), "two rows have the id 3"),
+        (ints(*range(100, 109), 7), None, "two rows have the id 7"),
+        (ints(*range(-1, 9)), None, "-1"),
+        (ints(*range(100, 110)), ints(13, 12), "deleted rows do not ascend"),
+    ],
+)
+def test_ids_that_contradict_each_other_are_corrupt(
+    ids: NDArray[np.int64], deleted: NDArray[np.int64] | None, message: str
+) -> None:
+    with pytest.raises(CorruptStoreError, match=message):
+        filled(10).attach(*parts(filled(10))[:3], ids, deleted)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
+@pytest.mark.parametrize("column", [0, 1, 2, 3, 5])
+def test_bounds_that_cannot_be_are_corrupt(column: int, bad: float) -> None:
+    vectors, codes, bounds, ids = parts(filled(10))
+    bounds = bounds.copy()
+    bounds[7, column] = bad
+    with pytest.raises(CorruptStoreError, match="bounds: row 7"):
+        empty().attach(vectors, codes, read_only(bounds), ids)
+
+
+def test_vectors_that_cannot_be_encoded_are_corrupt() -> None:
+    vectors = rows(10)
+    vectors[4, 3] = np.nan
+    with pytest.raises(CorruptStoreError, match="vectors: row 4 has NaN"):
+        empty().attach(read_only(vectors), None, None, np.arange(10))
+
+
+# Threads and processes
+
+
+def test_readers_are_not_disturbed_by_a_writer() -> None:
+    vectors = rows(400)
+    shared = [empty().add(vectors[:1], None, 1, 0)[0]]
+    failures: list[BaseException] = []
+    done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not done.is_set():
+                store = shared[0]
+                n = store.rows
+                np.testing.assert_array_equal(np.concatenate(store.vectors()), vectors[:n])
+                np.testing.assert_array_equal(store.find(np.arange(n + 1)), [*range(n), -1])
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(1, 400):
+        shared[0] = shared[0].add(vectors[i : i + 1], None, 1, 0)[0]
+    done.set()
+    for thread in threads:
+        thread.join(HANG)
+        assert not thread.is_alive()
+    assert failures == []
+
+
+def test_threads_that_append_to_one_store_do_not_meet() -> None:
+    stem = filled(100)
+    found: list[Any] = [None] * 6
+
+    def branch(i: int) -> None:
+        store = stem
+        for j in range(50):
+            store = store.add(rows(3, seed=100 * i + j), None, 3, 0)[0]
+        found[i] = store
+
+    threads = [threading.Thread(target=branch, args=(i,), daemon=True) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(HANG)
+    for i, store in enumerate(found):
+        expected = [rows(100), *(rows(3, seed=100 * i + j) for j in range(50))]
+        np.testing.assert_array_equal(np.concatenate(store.vectors()), np.concatenate(expected))
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="timers of POSIX")
+def test_ctrl_c_is_served_and_nothing_changes() -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    store = empty(512, "float16").add(np.ones((1, 512), np.float32), None, 1, 0)[0]
+    vectors = np.ones((200_000, 512), np.float32)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            store.add(vectors, None, len(vectors), 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(store) == 1
+    assert len(store.add(vectors[:1000], None, 1000, 0)[0]) == 1001
+
+
+def test_other_threads_run_while_one_adds() -> None:
+    ticks: list[float] = []
+    stop = threading.Event()
+
+    def tick() -> None:
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+
+    vectors = np.ones((100_000, 256), np.float32)
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    start = time.perf_counter()
+    empty(256, num_threads=1).add(vectors, None, len(vectors), 0)
+    end = time.perf_counter()
+    stop.set()
+    thread.join(HANG)
+    assert sum(start < at < end for at in ticks) > 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_store_works_in_a_forked_child() -> None:
+    vectors = rows(20_000)
+    store = empty().add(vectors, None, len(vectors), 0)[0]
+
+    def work() -> None:
+        more = store.add(vectors, None, len(vectors), 0)[0]
+        same = np.array_equal(more.take(ints(20_007)), vectors[7:8]) and len(more.compact()) == 40_000
+        os._exit(0 if same else 1)
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(HANG)
+    assert child.exitcode == 0
+
+
+# Checksums
+
+
+def test_crc32c_is_castagnolis() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(b"") == 0
+    data = np.arange(100_000).view(np.uint8)
+    assert crc32c(data[5000:], crc32c(data[:5000])) == crc32c(data) == crc32c(data.tobytes())
+    for wrong in ["123", np.arange(4), np.zeros((2, 2), np.uint8)]:
+        with pytest.raises(TypeError, match=r"^data: "):
+            crc32c(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^data: "):
+        crc32c(data[::2])
