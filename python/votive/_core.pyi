@@ -364,6 +364,13 @@ class Store:
         """What ids are, "int64" or "str"; None while there was never a row."""
 
     @property
+    def largest_id(self) -> int | None:
+        """The largest number that was ever an id; None while there was none."""
+
+    def numbered_after(self, id: int) -> Store:
+        """A store with the same rows, which numbers new ones as if `id` had been an id that was deleted."""
+
+    @property
     def rows(self) -> int:
         """Rows that have a number, deleted ones included."""
 

@@ -62,6 +62,15 @@ impl Store {
     }
 
     #[getter]
+    fn largest_id(&self) -> Option<i64> {
+        self.0.largest_id()
+    }
+
+    fn numbered_after(&self, id: i64) -> Self {
+        Self(self.0.numbered_after(id))
+    }
+
+    #[getter]
     fn rows(&self) -> usize {
         self.0.rows()
     }

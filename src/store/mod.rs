@@ -127,6 +127,16 @@ impl Store {
         self.ids.kind()
     }
 
+    /// The largest number that was ever an id: rows without are numbered from the next one on.
+    pub fn largest_id(&self) -> Option<i64> {
+        self.ids.largest()
+    }
+
+    /// As if `id` had been an id and were deleted.
+    pub fn numbered_after(&self, id: i64) -> Self {
+        Self { ids: self.ids.after(id), ..self.clone() }
+    }
+
     /// Rows with a number, deleted ones included.
     pub fn rows(&self) -> usize {
         self.rows
