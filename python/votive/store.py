@@ -249,7 +249,7 @@ class EmbeddingStore(Saved, View):
         return f"EmbeddingStore({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._pickled_by_path() or _exchange.pickled(self._options, self._state)
+        return self._pickled_by_path() or _exchange.pickled(type(self), self._options, self._state)
 
     @classmethod
     def from_arrow(
