@@ -81,23 +81,23 @@ impl Int8Operation for Encode<'_> {
 /// Vectors that hold SIDE_BY_SIDE numbers on the set with the fewest lanes.
 const MOST_VECTORS: usize = 4;
 
-/// Calls `add` with each SIDE_BY_SIDE numbers of a row in as many vectors as it takes, zeros after the last one.
+/// SIDE_BY_SIDE numbers in as many vectors as it takes; the others are zero.
 #[inline(always)]
-fn for_each<S: Simd>(s: S, x: &[f32], mut add: impl FnMut(usize, [S::F; MOST_VECTORS])) {
-    let vectors = SIDE_BY_SIDE / S::LANES;
-    let load = |x: &[f32; SIDE_BY_SIDE]| {
-        // SAFETY: `vectors` times LANES are SIDE_BY_SIDE numbers; beyond them the first ones are loaded again.
-        std::array::from_fn(|i| unsafe { s.load(x.as_ptr().add(i % vectors * S::LANES)) })
-    };
-    let (whole, rest) = x.as_chunks::<SIDE_BY_SIDE>();
-    for (i, x) in whole.iter().enumerate() {
-        add(i, load(x));
+fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MOST_VECTORS] {
+    let mut vectors = [s.splat(0.0); MOST_VECTORS];
+    for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
+        // SAFETY: a chunk has LANES numbers.
+        *vector = unsafe { s.load(x.as_ptr()) };
     }
-    if !rest.is_empty() {
-        let mut last = [0.0; SIDE_BY_SIDE];
-        last[..rest.len()].copy_from_slice(rest);
-        add(whole.len(), load(&last));
-    }
+    vectors
+}
+
+/// What is left of a row after whole SIDE_BY_SIDE numbers, and zeros.
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; SIDE_BY_SIDE] {
+    let mut padded = [0.0; SIDE_BY_SIDE];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
 }
 
 /// The largest absolute value; None where one is NaN or infinite.
@@ -107,14 +107,20 @@ fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
     let mut most = [zero; MOST_VECTORS];
     // Stays zero for finite numbers alone.
     let mut taint = [zero; MOST_VECTORS];
-    for_each(s, vector, |_, x| {
+    let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
+    for x in whole.iter().chain([&padded(rest)]) {
+        let x = load(s, x);
         for i in 0..SIDE_BY_SIDE / S::LANES {
             most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
             taint[i] = s.add(taint[i], s.mul(x[i], zero));
         }
-    });
-    let most = most.into_iter().map(|most| s.largest(most)).fold(0.0, f32::max);
-    taint.into_iter().all(|taint| s.sum(taint) == 0.0).then_some(most)
+    }
+    let (mut largest, mut finite) = (0.0_f32, true);
+    for i in 0..SIDE_BY_SIDE / S::LANES {
+        largest = largest.max(s.largest(most[i]));
+        finite &= s.sum(taint[i]) == 0.0;
+    }
+    finite.then_some(largest)
 }
 
 /// Sums over a vector in units of its step.
@@ -137,30 +143,39 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums 
     assert!(codes.len() >= vector.len().next_multiple_of(SIDE_BY_SIDE), "a row of codes is whole lines");
     let (inverse, middle) = (s.splat(inverse), s.splat(128.0));
     let mut sums = [[s.splat(0.0); MOST_VECTORS]; 4];
-    for_each(s, vector, |at, x| {
+    let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
+    let mut to = codes.as_mut_ptr();
+    for x in whole.iter().chain((!rest.is_empty()).then_some(&padded(rest))) {
+        let x = load(s, x);
         for i in 0..SIDE_BY_SIDE / lanes {
             let y = s.mul(x[i], inverse);
             let code = s.round(y);
             let residual = s.sub(y, code);
-            // SAFETY: `codes` has a byte for each number, in SIDE_BY_SIDE at a time.
-            unsafe { d.store_bytes(codes.as_mut_ptr().add(at * SIDE_BY_SIDE + i * lanes).cast(), s.add(code, middle)) };
             // Not fused, as not all sets can.
-            for (sum, x) in sums.iter_mut().zip([s.mul(y, y), s.mul(residual, residual), s.mul(code, code), code]) {
-                sum[i] = s.add(sum[i], x);
+            let terms = [s.mul(y, y), s.mul(residual, residual), s.mul(code, code), code];
+            for j in 0..terms.len() {
+                sums[j][i] = s.add(sums[j][i], terms[j]);
+            }
+            // SAFETY: `codes` has a byte for each number, in SIDE_BY_SIDE at a time.
+            unsafe {
+                d.store_bytes(to.cast(), s.add(code, middle));
+                to = to.add(lanes);
             }
         }
-    });
+    }
     if D::FLIP == 0 {
         codes[..vector.len().next_multiple_of(SIDE_BY_SIDE)].iter_mut().for_each(|code| *code ^= i8::MIN);
     }
-    let [square, residual, code_square, codes] = sums.map(|sums| {
+    let mut totals = [0.0_f32; 4];
+    for (total, sums) in totals.iter_mut().zip(&sums) {
         let mut all = [0.0; SIDE_BY_SIDE];
-        for (sum, to) in sums.into_iter().zip(all.chunks_exact_mut(lanes)) {
+        for (to, &sum) in all.chunks_exact_mut(lanes).zip(sums) {
             // SAFETY: a chunk has the lanes of a vector.
             unsafe { s.store(to.as_mut_ptr(), sum) };
         }
-        all.iter().sum()
-    });
+        *total = all.iter().sum();
+    }
+    let [square, residual, code_square, codes] = totals;
     Sums { square, residual, code_square, codes }
 }
 
