@@ -72,7 +72,7 @@ def test_what_was_added_is_there(dtype: str) -> None:
 def test_an_empty_store() -> None:
     store = empty()
     assert (store.rows, len(store), store.id_kind, store.vectors(), store.segments()) == (0, 0, None, [], [])
-    assert store.ids().tolist() == store.live().tolist() == store.find(ints(3, -1))[:0].tolist() == []
+    assert (list(store.ids()), store.live().size) == ([], 0)
     np.testing.assert_array_equal(store.find(ints(3, -1)), [-1, -1])
     assert store.take(ints()).shape == (0, 20)
     same, ids = store.add(rows(0), [], 0, 0)
@@ -126,8 +126,10 @@ def test_views_stay_when_the_store_changes_or_goes() -> None:
 
 def test_segments_show_codes_and_bounds() -> None:
     vectors = rows(300, 70)
+    view: Any
     [(first, view, codes, bounds)] = filled(300, 70).without(ints(4)).segments()
-    assert (first, codes.shape, codes.dtype, bounds.shape, bounds.dtype) == (0, (300, 128), np.int8, (300, 6), "f4")
+    assert (first, codes.shape, bounds.shape) == (0, (300, 128), (300, 6))
+    assert (codes.dtype.name, bounds.dtype.name) == ("int8", "float32")
     np.testing.assert_array_equal(view, vectors)
     np.testing.assert_array_equal(codes[:, :70], vectors)
     assert not codes[:, 70:].any()
@@ -246,12 +248,12 @@ def test_memory_is_counted() -> None:
 def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool) -> None:
     store = filled(500, 70, dtype, [f"name {i}" for i in range(500)] if names else None).without(ints(5, 499))
     [(_, vectors, codes, bounds)] = store.segments()
-    mapped = []
+    mapped: Any = []
     for name, array in [("vectors", vectors), ("codes", codes), ("bounds", bounds)]:
         if array is not None:
             np.save(tmp_path / f"{name}.npy", array)
         mapped.append(None if array is None else np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
-    opened = empty(70, dtype).attach(*mapped, store.id_slice(0, 500), store.deleted())
+    opened = empty(70, dtype).attach(mapped[0], mapped[1], mapped[2], store.id_slice(0, 500), store.deleted())
     assert (len(opened), opened.rows, list(opened.ids())) == (498, 500, list(store.ids()))
     assert opened.memory["mapped"] == sum(array.nbytes for array in mapped if array is not None)
     assert opened.memory["vectors"] == opened.memory["codes"] == 0
@@ -270,9 +272,9 @@ def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool
 
 
 def test_deleted_rows_are_attached() -> None:
-    own = parts(filled(4))
-    store = empty().attach(*own[:3], ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, ints(4, 5))
-    store = store.attach(*own[:3], ints(3, 4, 6, 7), ints(0, 3, 9))
+    vectors, codes, bounds, _ = parts(filled(4))
+    store = empty().attach(vectors, codes, bounds, ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, ints(4, 5))
+    store = store.attach(vectors, codes, bounds, ints(3, 4, 6, 7), ints(0, 3, 9))
     assert (store.rows, len(store)) == (10, 5)
     np.testing.assert_array_equal(store.deleted(), [0, 3, 4, 5, 9])
     np.testing.assert_array_equal(store.find(ints(1, 2, 3, 4, 5, 6, 7)), [2, 1, 6, 7, -1, 8, -1])
@@ -322,8 +324,9 @@ def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[
 def test_ids_that_contradict_each_other_are_corrupt(
     ids: NDArray[np.int64], deleted: NDArray[np.int64] | None, message: str
 ) -> None:
+    vectors, codes, bounds, _ = parts(filled(10))
     with pytest.raises(CorruptStoreError, match=message):
-        filled(10).attach(*parts(filled(10))[:3], ids, deleted)
+        filled(10).attach(vectors, codes, bounds, ids, deleted)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
@@ -400,8 +403,8 @@ def test_ctrl_c_is_served_and_nothing_changes() -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    store = empty(512, "float16").add(np.ones((1, 512), np.float32), None, 1, 0)[0]
-    vectors = np.ones((200_000, 512), np.float32)
+    store = empty(512, "float16", num_threads=1).add(np.ones((1, 512), np.float32), None, 1, 0)[0]
+    vectors = np.ones((100_000, 512), np.float32)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt):

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use fill::{Given, fill};
 use ids::Ids;
-pub use keys::{Keys, Strings};
+pub use keys::{IdKind, Keys, Strings};
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
 use crate::kernels::{Bound, Isa, Metric, code_stride};
@@ -116,8 +116,8 @@ impl Store {
         self.fixed.pool.threads()
     }
 
-    /// "int64" or "str"; None while there was never a row.
-    pub fn id_kind(&self) -> Option<&'static str> {
+    /// None while there was never a row.
+    pub fn id_kind(&self) -> Option<IdKind> {
         self.ids.kind()
     }
 
