@@ -6,8 +6,7 @@ import errno
 import pandas as pd
 import pyarrow as pa
 import pytest
-from votive import _arrow
-from votive._arrow import string_chunks
+from votive._arrow import capsule, string_chunks
 
 # Of 0, 1, 12 and 13 bytes, up to 12 of which a view holds itself; of one to four bytes per character.
 TEXTS = ["", "a", "twelve bytes", "thirteen byte", "Grüße", "東京", "🕯️" * 40, "", "the last"]
@@ -228,8 +227,8 @@ class Stream:
         self.failing, self.code, self.reason = failing, code, reason
         self.released = []
         give_address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)  # a callback cannot return a char*
-        types = dict(_arrow._Stream._fields_)
-        self.stream = _arrow._Stream(
+        types = dict(capsule.Stream._fields_)
+        self.stream = capsule.Stream(
             types["get_schema"](self.get_schema),
             types["get_next"](self.get_next),
             ctypes.cast(give_address(self.get_last_error), types["get_last_error"]),
@@ -246,7 +245,7 @@ class Stream:
     def get_schema(self, stream, address):
         if self.failing == "get_schema":
             return self.code
-        schema = _arrow._Schema.from_address(address)
+        schema = capsule.Schema.from_address(address)
         schema.format, schema.release = self.arrow_format, self.release_schema
         return 0
 
@@ -259,7 +258,7 @@ class Stream:
         self.data = ctypes.create_string_buffer("".join(texts).encode())
         data_address = ctypes.addressof(self.data) if ends[-1] else None
         self.buffers = (ctypes.c_void_p * 3)(None, ctypes.addressof(self.offsets), data_address)
-        array = _arrow._Array.from_address(address)
+        array = capsule.Array.from_address(address)
         array.length, array.null_count, array.n_buffers = len(texts), -1, 3  # -1: not counted
         array.buffers = ctypes.cast(self.buffers, ctypes.POINTER(ctypes.c_void_p))
         array.release = self.release_array

@@ -6,6 +6,8 @@
 (2, 384)
 """
 
+from typing import TYPE_CHECKING, Any
+
 # NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
 from votive._core import CorruptStoreError, DeviceError, ModelError, StoreError, VotiveError, __version__
 from votive.embedder import Embedder
@@ -13,10 +15,14 @@ from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
 
+if TYPE_CHECKING:
+    from votive.store import EmbeddingStore
+
 __all__ = [
     "CorruptStoreError",
     "DeviceError",
     "Embedder",
+    "EmbeddingStore",
     "ModelError",
     "Reranker",
     "StoreError",
@@ -25,3 +31,16 @@ __all__ = [
     "__version__",
     "quantize_embeddings",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The store's modules compute with NumPy, and import it.
+    if name == "EmbeddingStore":
+        from votive.store import EmbeddingStore
+
+        return EmbeddingStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

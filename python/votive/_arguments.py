@@ -107,3 +107,34 @@ def refuse(method: str, unsupported: dict[str, Any]) -> None:
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
         if value is not None:
             raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Accepts integers from 1, however large."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name}: expected an int, found {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"{name}: expected 1 or more, found {value}")
+
+
+def check_store_device(backend: Any, device: Any) -> str:
+    """Accepts what a store can compute on, and gives the device's name as the core takes it."""
+    for name, value in (("backend", backend), ("device", device)):
+        if not isinstance(value, (str, NoneType)):
+            raise TypeError(f"{name}: expected str or None, found {type(value).__name__}")
+    if backend not in (None, "auto", "cpu", "numpy"):
+        from votive._core import DeviceError
+
+        raise DeviceError(f"backend: {backend!r} is not supported by this version; available: auto, cpu, numpy")
+    return device or "auto"
+
+
+def check_memory_limit(gigabytes: Any) -> float:
+    """Accepts a number above 0, or None for no limit, and gives it in bytes."""
+    if gigabytes is None:
+        return float("inf")
+    if isinstance(gigabytes, (bool, str)) or not hasattr(gigabytes, "__float__"):
+        raise TypeError(f"max_memory_gb: expected a number or None, found {type(gigabytes).__name__}")
+    if not float(gigabytes) > 0:
+        raise ValueError(f"max_memory_gb: expected more than 0, found {gigabytes}")
+    return float(gigabytes) * 10**9

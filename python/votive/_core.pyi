@@ -364,6 +364,13 @@ class Store:
         """What ids are, "int64" or "str"; None while there was never a row."""
 
     @property
+    def largest_id(self) -> int | None:
+        """The largest number that was ever an id; None while there was none."""
+
+    def numbered_after(self, id: int) -> Store:
+        """A store with the same rows, which numbers new ones as if `id` had been an id that was deleted."""
+
+    @property
     def rows(self) -> int:
         """Rows that have a number, deleted ones included."""
 
@@ -432,6 +439,32 @@ class Store:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Copies of vectors of rows that are not deleted, `[n, dimension]`. Of int8 they are about what was added."""
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.uint8] | None,
+        exact: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+        """The best rows for each query, best first; of rows with equal scores the lower one.
+
+        Args:
+            queries: C-contiguous `[n, dimension]`.
+            k: rows wanted, from 1.
+            mask: `[rows]`: 0 where a row does not count; None where all live ones do.
+            exact: rank by scores, each summed in float64 from the stored vector: number i into partial sum i mod 16,
+                then the partial sums in order, on every CPU. Otherwise rows are chosen by their codes alone.
+
+        Returns:
+            Scores and row numbers, both `[n, c]`, where c is k or the rows that count where they are fewer; and what
+            was done: "rows" that counted, scores "rescored" of all queries, "bytes" that were read, and the queries that
+            "closed_early" with rows in question left, since the k-th score was above their bounds. A larger score is
+            better; under "l2" it is the Euclidean distance, negative.
+
+        Raises:
+            ValueError: a query has NaN or infinity, or is longer than 1e18 under "l2"; k is 0; the mask has another length.
+        """
 
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""

@@ -24,7 +24,7 @@ def column(sentences: Any, name: str = "sentences") -> list[str] | Iterator[list
     if _speaks_arrow(sentences) and type(sentences).__module__.partition(".")[0] != "pandas":
         from votive._arrow import string_chunks
 
-        return string_chunks(sentences)
+        return string_chunks(sentences, name)
     if isinstance(sentences, (bytes, bytearray, Mapping, set, frozenset)) or not isinstance(sentences, Iterable):
         raise TypeError(
             f"{name}: expected a str, a list or another column or iterable of str, found {type(sentences).__name__}"

@@ -45,6 +45,28 @@ class Report:
         )
 
 
+@dataclass(frozen=True)
+class SearchReport:
+    """What the last `search` of a store did, for all of its queries together.
+
+    Attributes:
+        queries: how many there were.
+        rows: how many counted for each of them: those that the filter kept.
+        rescored: scores that were computed from stored vectors; for all others the codes were enough.
+        bytes_read: of codes and vectors.
+        closed_early: queries of which it was proven, before all rows in question were rescored, that none of those that
+            were left can be among the best.
+        seconds: from the call to its result.
+    """
+
+    queries: int
+    rows: int
+    rescored: int
+    bytes_read: int
+    closed_early: int
+    seconds: float
+
+
 def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) -> None:
     """Says how many `inputs` were cut, and how to avoid and how to silence that."""
     warnings.warn(

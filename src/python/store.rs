@@ -19,6 +19,9 @@ pub(super) struct Store(store::Store);
 /// The first row, vectors, codes and bounds of a segment.
 type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2<i8>>, Bound<'py, PyArray2<f32>>);
 
+/// Scores, rows, and what the search did.
+type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
+
 #[pymethods]
 impl Store {
     #[new]
@@ -56,6 +59,15 @@ impl Store {
     #[getter]
     fn id_kind(&self) -> Option<&'static str> {
         self.0.id_kind().map(IdKind::name)
+    }
+
+    #[getter]
+    fn largest_id(&self) -> Option<i64> {
+        self.0.largest_id()
+    }
+
+    fn numbered_after(&self, id: i64) -> Self {
+        Self(self.0.numbered_after(id))
     }
 
     #[getter]
@@ -175,6 +187,30 @@ impl Store {
             self.0.take(&rows, &mut values).map(|()| values)
         })??;
         numpy::matrix(py, values, rows.len(), d)
+    }
+
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+    ) -> PyResult<Hits<'py>> {
+        if queries.shape()[1] != self.0.dimension() {
+            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
+            return Err(PyValueError::new_err(format!("queries: {message}")));
+        }
+        let n = queries.shape()[0];
+        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
+        let values = queries.as_slice().map_err(|_| contiguous("queries"))?;
+        let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
+        let watch = Watch::new(None);
+        let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
+        let store::Found { scores, rows, columns, report } = detached(py, search)??;
+        let store::Report { rows: scanned, rescored, bytes, closed_early } = report;
+        let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
+        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {

@@ -26,6 +26,16 @@ impl Ids {
         self.kind
     }
 
+    /// The largest number that was ever an id.
+    pub(super) fn largest(&self) -> Option<i64> {
+        self.largest
+    }
+
+    /// As if `id` had been one.
+    pub(super) fn after(&self, id: i64) -> Self {
+        Self { largest: self.largest.max(Some(id)), ..self.clone() }
+    }
+
     /// Ids for `n` rows that come without.
     pub(super) fn count(&self, n: usize) -> Result<Keys> {
         if self.kind == Some(IdKind::Str) {

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::kernels::Bound;
 
 pub(super) fn patient() -> Result<()> {
     Ok(())

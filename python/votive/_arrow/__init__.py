@@ -1,0 +1,14 @@
+"""Arrow data, whoever holds it, through the PyCapsule interface and ctypes: pyarrow is not needed."""
+
+from __future__ import annotations
+
+from votive._arrow.strings import string_chunks
+from votive._arrow.table import batches
+from votive._arrow.vectors import vector_blocks
+
+__all__ = ["batches", "speaks_arrow", "string_chunks", "vector_blocks"]
+
+
+def speaks_arrow(value: object) -> bool:
+    """Whether the functions of this package can read `value`."""
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")

@@ -1,0 +1,176 @@
+"""All that a store holds, as one immutable value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive import _core, _ids, _texts
+from votive._columns import Columns, Values
+from votive._ids import Ids
+from votive._texts import Texts
+from votive._vectors import Floats
+
+# Of an element, beside its code of one byte; codes of a row are padded to 64.
+BYTES = {"float32": 4, "float16": 2, "int8": 0}
+# Of the bounds of a row.
+BOUNDS_BYTES = 24
+
+
+class Batch(NamedTuple):
+    """Rows that are to be added."""
+
+    vectors: Floats  # [rows, dimension]
+    ids: Ids | None
+    texts: list[str] | None
+    columns: Values
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the texts and columns will take, about: a character may take more than one."""
+        texts = sum(map(len, self.texts)) + 8 * len(self.texts) if self.texts is not None else 0
+        return texts + sum(values.nbytes for values in self.columns.values())
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Vectors, ids, texts and metadata by physical row: a row's number is its place among all that were ever added.
+
+    Rows that were deleted or replaced keep their numbers until `compacted`. Live rows come in the order of numbers.
+
+    Attributes:
+        core: vectors and ids.
+        columns: metadata.
+        texts: None where rows have none.
+        dimension: of the vectors; None while the first rows are awaited to tell.
+        numbering: the same object for as long as a number stands for the same row.
+        resident: bytes of arrays of others that are in memory, as they were read and not mapped.
+    """
+
+    core: _core.Store
+    columns: Columns
+    texts: Texts | None
+    dimension: int | None
+    numbering: object = field(default_factory=object)
+    resident: int = 0
+
+    def __len__(self) -> int:
+        return len(self.core)
+
+    def live(self) -> NDArray[np.int64] | None:
+        """The numbers of the live rows, ascending; None where all are."""
+        return None if len(self.core) == self.core.rows else self.core.live()
+
+    def find(self, ids: Ids) -> NDArray[np.int64]:
+        """The numbers of the live rows with these ids, -1 where there is none."""
+        if self.core.id_kind != _ids.kind(ids):
+            return np.full(len(ids), -1, np.int64)
+        return self.core.find(ids)
+
+    def rows_of(self, ids: Ids) -> NDArray[np.int64]:
+        """As `find`.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+        """
+        rows = self.find(ids)
+        if (rows < 0).any():
+            place = int(np.argmax(rows < 0))
+            missing = ids[place] if isinstance(ids, list) else int(ids[place])
+            kind, stored = _ids.kind(ids), self.core.id_kind
+            hint = f", whose ids are {stored}" if stored not in (kind, None) else ""
+            raise KeyError(f"ids[{place}]: {missing!r} is not in the store{hint}")
+        return rows
+
+    def ids(self, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """The ids of some rows, or of all live ones, as users get them."""
+        return _ids.public(self.core.ids(rows))
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column's values of the live rows, read-only."""
+        column, live = self.columns[name], self.live()
+        return column.slice(0, column.rows) if live is None else _read_only(column.take(live))
+
+    def live_texts(self) -> list[str] | None:
+        """The texts of the live rows; None where there are none."""
+        if self.texts is None:
+            return None
+        live = self.live()
+        return self.texts.take(np.arange(self.texts.rows) if live is None else live)
+
+    def memory(self) -> dict[str, int]:
+        """Bytes by what they hold; "total" is what counts against a limit."""
+        memory = dict(self.core.memory)
+        resident = min(self.resident, memory["mapped"])
+        memory["mapped"] -= resident
+        memory["vectors"] += resident
+        memory["metadata"] = self.columns.nbytes
+        memory["texts"] = 0 if self.texts is None else self.texts.nbytes
+        memory["total"] = sum(memory.values()) - memory["mapped"]
+        return memory
+
+    @property
+    def compact_bytes(self) -> int:
+        """Bytes that the vectors, codes, bounds and ids of the live rows take once they are `compacted`."""
+        width = self.core.dimension
+        return len(self) * (width * BYTES[self.core.dtype] + -(-width // 64) * 64 + BOUNDS_BYTES + 8)
+
+    def checked(self, batch: Batch, fresh: bool) -> Batch:
+        """Rows as they can be added.
+
+        Args:
+            batch: the rows.
+            fresh: whether they are the first, which say what all have.
+
+        Raises:
+            ValueError: vectors have another dimension, or texts or metadata are missing, or new.
+            TypeError: ids or metadata are of another kind than those of the store.
+        """
+        width = batch.vectors.shape[1]
+        if self.dimension not in (None, width):
+            raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
+        if not len(batch.vectors):
+            return batch
+        stored, kind = self.core.id_kind, None if batch.ids is None else _ids.kind(batch.ids)
+        if batch.ids is None and stored == "str":
+            raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")
+        if kind is not None and stored is not None and kind != stored:
+            raise TypeError(f"ids: expected {stored}, as the store has, found {kind}")
+        if fresh:
+            return batch
+        if (batch.texts is None) != (self.texts is None):
+            found = "missing" if batch.texts is None else "given, and rows that are in the store have none"
+            raise ValueError(f"texts: {found}; all rows of a store have one, or none has")
+        return batch._replace(columns=self.columns.checked(batch.columns))
+
+    def beside(self, batch: Batch, fresh: bool) -> Contents:
+        """With the texts and metadata of `checked` rows at the end, whose vectors are still to be added to the core."""
+        columns, texts = self.columns, self.texts
+        if fresh:
+            columns = Columns.like(batch.columns)
+            texts = None if batch.texts is None else Texts.empty()
+        if texts is not None and batch.texts is not None:
+            texts = texts.appended(*_texts.encode(batch.texts, "texts"))
+        return replace(self, columns=columns.appended(batch.columns), texts=texts)
+
+    def without(self, rows: NDArray[np.int64]) -> Contents:
+        """All but some rows."""
+        return replace(self, core=self.core.without(rows))
+
+    def compacted(self) -> Contents:
+        """The live rows alone, numbered anew."""
+        live = self.live()
+        core = self.core.compact()
+        new = replace(self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]))
+        if live is None:
+            return new
+        texts = None if self.texts is None else self.texts.kept(live)
+        return replace(new, columns=self.columns.kept(live), texts=texts)
+
+
+def _read_only(values: NDArray[Any]) -> NDArray[Any]:
+    values.flags.writeable = False
+    return values

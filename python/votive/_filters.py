@@ -1,0 +1,99 @@
+"""Which rows a search looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive import _ids
+from votive._contents import Contents
+
+
+class Rows(Mapping[str, NDArray[Any]]):
+    """What is known of the live rows, by name: each column of metadata, "id", and "text" where rows have one.
+
+    Values are read-only arrays in the order of `EmbeddingStore.ids`, made when they are first asked for.
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._made: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._made:
+            if name not in list(self):
+                raise KeyError(f"filter: no column {name!r}; there are {list(self)}")
+            if name == "id":
+                values = self._contents.ids()
+            elif name == "text":
+                values = np.array(self._contents.live_texts(), object)
+            else:
+                values = self._contents.column(name)
+            values.flags.writeable = False
+            self._made[name] = values
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield "id"
+        if self._contents.texts is not None:
+            yield "text"
+        yield from self._contents.columns
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
+    """The rows that a filter keeps, by number `[rows]`; None for all.
+
+    Args:
+        given: None; a boolean array over the live rows; ids, of which those that are not in the store are passed over;
+            or what is called once with `Rows` and gives a boolean array.
+        contents: of the store.
+
+    Raises:
+        TypeError: it is none of these, or ids are of another kind than those of the store.
+        ValueError: a boolean array has another length.
+    """
+    if given is None:
+        return None
+    if callable(given):
+        given = given(Rows(contents))
+        if not _is_boolean(given):
+            raise TypeError(f"filter: expected a boolean array from the function, found {_described(given)}")
+    if _is_boolean(given):
+        return _of_live(np.asarray(given), contents)
+    ids, _ = _ids.read(given, "filter")
+    kind, stored = _ids.kind(ids), contents.core.id_kind
+    if kind is not None and stored is not None and kind != stored:
+        raise TypeError(f"filter: expected a boolean array, or {stored} ids as the store has, found {kind} ids")
+    rows = contents.find(ids)
+    kept = np.zeros(contents.core.rows, np.bool_)
+    kept[rows[rows >= 0]] = True
+    return kept
+
+
+def _of_live(chosen: NDArray[np.bool_], contents: Contents) -> NDArray[np.bool_]:
+    if chosen.dtype != np.bool_:
+        raise TypeError(f"filter: expected booleans or ids, found both, or {chosen.dtype}")
+    if chosen.shape != (len(contents),):
+        raise ValueError(f"filter: expected a boolean for each of the {len(contents)} rows, found shape {chosen.shape}")
+    live = contents.live()
+    if live is None:
+        return np.ascontiguousarray(chosen)
+    kept = np.zeros(contents.core.rows, np.bool_)
+    kept[live] = chosen
+    return kept
+
+
+def _is_boolean(given: Any) -> bool:
+    if isinstance(given, list | tuple):
+        return len(given) > 0 and isinstance(given[0], bool | np.bool_)
+    return hasattr(given, "__array__") and np.ndim(given) > 0 and np.asarray(given).dtype == np.bool_
+
+
+def _described(value: Any) -> str:
+    return f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__

@@ -1,0 +1,129 @@
+"""What a store holds as a generation of a folder, and back: see `votive.persistence`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive import _segments
+from votive._contents import Contents
+from votive._core import Store
+from votive._folder import Writer, check_array, map_array, read_consistently
+from votive._manifest import Manifest, Segment, damaged
+
+# Rows of which codes are computed again at once, to compare them.
+_COMPARED = 1 << 14
+
+
+def save(contents: Contents, folder: Path) -> Manifest:
+    """Writes the live rows as the next generation of a folder, which may be new."""
+    with Writer(folder, make=True) as writer:
+        blocks = _segments.live_blocks(contents)
+        segments = [_segments.write(writer, contents, blocks, 0)] if blocks else []
+        return _publish(writer, contents, segments, None)
+
+
+def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
+    """Writes what a folder lacks: new rows, and which are deleted.
+
+    Args:
+        contents: What the folder is to hold.
+        writer: Of the folder.
+        anew: Whether rows that the folder holds have other numbers now, so that all are written.
+    """
+    core, old = contents.core, writer.manifest
+    assert old is not None, "a folder that is open holds a store"
+    deleted = core.deleted()
+    before = 0 if old.deleted is None else old.files[old.deleted].shape[0]
+    if not anew and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
+        return old
+    segments = [] if anew else [_segments.without_dead(segment, deleted) for segment in old.segments]
+    try:
+        for blocks in _segments.runs(core, 0 if anew else old.rows):
+            segments.append(_segments.write(writer, contents, blocks, blocks[0][0]))
+        name = writer.write("deleted", "<i8", deleted.shape, [deleted]) if len(deleted) else None
+        return _publish(writer, contents, segments, name)
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _publish(writer: Writer, contents: Contents, segments: list[Segment], deleted: str | None) -> Manifest:
+    core = contents.core
+    known = {**(writer.manifest.files if writer.manifest else {}), **writer.new}
+    names = [name for segment in segments for name in segment.names]
+    if deleted is not None:
+        names.append(deleted)
+    manifest = Manifest(
+        generation=writer.generation,
+        dimension=contents.dimension,
+        dtype=core.dtype,
+        metric=core.metric,
+        id_kind=core.id_kind,
+        rows=sum(segment.rows for segment in segments),
+        largest_id=core.largest_id,
+        segments=tuple(segments),
+        deleted=deleted,
+        files={name: known[name] for name in names},
+    )
+    writer.publish(manifest)
+    return manifest
+
+
+def verify(folder: Path) -> Manifest:
+    """Reads a folder all through, in little memory.
+
+    Raises:
+        CorruptStoreError: A file is not what was written, or what was written contradicts itself.
+    """
+
+    def use(manifest: Manifest) -> Manifest:
+        for name, file in manifest.files.items():
+            check_array(folder, name, file)
+        core = Store(manifest.dimension or 1, manifest.metric, manifest.dtype, "cpu", None)
+        _segments.read(folder, manifest, core, map_array)
+        for segment in manifest.segments:
+            arrays = {name: map_array(folder, name, manifest.files[name]) for name in segment.names}
+            _check_codes(folder, segment, arrays, core)
+            _check_strings(folder, segment, arrays)
+        return manifest
+
+    return read_consistently(folder, use)
+
+
+def _check_codes(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
+    """Accepts codes that are those of the vectors: by others, a search would miss rows."""
+    parts = segment.parts
+    if "vectors" not in parts or "codes" not in parts:
+        return
+    vectors = arrays[parts["vectors"]]
+    for start in range(0, segment.rows, _COMPARED):
+        rows = slice(start, start + _COMPARED)
+        try:
+            made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
+        except ValueError as error:
+            raise damaged(folder / parts["vectors"], str(error)) from None
+        ((_, _, codes, bounds),) = made.segments()
+        for part, made_anew in (("codes", codes), ("bounds", bounds)):
+            if not np.array_equal(arrays[parts[part]][rows], made_anew):
+                raise damaged(folder / parts[part], f"rows {start} to {start + len(codes) - 1} are not of the vectors")
+
+
+def _check_strings(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
+    """Accepts texts and columns that can be decoded; ids are checked whenever they are read."""
+    if "texts_bytes" in segment.parts:
+        name = segment.parts["texts_bytes"]
+        offsets, utf8 = arrays[segment.parts["texts_offsets"]], arrays[name]
+        for row, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+            try:
+                utf8[start:stop].tobytes().decode()
+            except UnicodeDecodeError as error:
+                raise damaged(folder / name, f"text {row} is no UTF-8 ({error})") from None
+    for name in segment.columns.values():
+        if arrays[name].dtype.kind == "U":
+            letters = np.ascontiguousarray(arrays[name]).view(np.uint32)
+            if ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters <= 0xDFFF))).any():
+                raise damaged(folder / name, "holds numbers that are no characters")

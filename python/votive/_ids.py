@@ -1,0 +1,96 @@
+"""Ids of rows: int64 or str, one kind in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64] | list[str]
+
+_MOST = np.iinfo(np.int64).max
+
+
+def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
+    """Ids as the core takes them, and whether a single one was given.
+
+    Args:
+        ids: an integer or a str, or an array, list or other iterable of one of these kinds.
+        name: what messages call them.
+
+    Raises:
+        TypeError: they are of another kind, or of both; the message says where.
+        ValueError: one is beyond int64 or no text, or the array is not 1-D.
+    """
+    if isinstance(ids, str):
+        return _texts([ids], name), True
+    if isinstance(ids, Mapping | bytes | bytearray) or not isinstance(ids, Iterable | np.generic | int):
+        raise TypeError(f"{name}: expected integers or str, found {type(ids).__name__}")
+    if isinstance(ids, np.generic | int):
+        return _array(np.asarray(ids)[None], name), True
+    if not isinstance(ids, list) and not hasattr(ids, "__array__"):
+        ids = list(ids)
+    return (_texts(ids, name) if _starts_with_str(ids) else _array(ids, name)), False
+
+
+def refuse_negative(ids: Ids) -> None:
+    """Accepts what may be the id of a row: -1 is what `search` gives for no row."""
+    if isinstance(ids, np.ndarray) and len(ids) and ids.min() < 0:
+        row = int(np.argmax(ids < 0))
+        raise ValueError(f"ids[{row}]: expected 0 or more, found {ids[row]}")
+
+
+def kind(ids: Ids) -> str | None:
+    """The kind of some ids as the core calls it; None if there are none."""
+    if not len(ids):
+        return None
+    return "str" if isinstance(ids, list) else "int64"
+
+
+def public(ids: Ids) -> NDArray[Any]:
+    """Ids as users get them: int64, or an object array of str."""
+    return np.array(ids, object) if isinstance(ids, list) else ids
+
+
+def _starts_with_str(ids: Any) -> bool:
+    return isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], str)
+
+
+def _array(ids: Any, name: str) -> Ids:
+    """Ids of an array or of a list that does not start with a str."""
+    array = np.asarray(ids)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected one dimension, found shape {array.shape}")
+    # Of what is in a list, NumPy makes str beside a str, and floats beside an integer beyond int64.
+    if array.dtype.kind in "OUT" or (array.dtype.kind == "f" and isinstance(ids, list) and array.size):
+        values = ids if isinstance(ids, list) else array.tolist()
+        if _starts_with_str(values):
+            return _texts(values, name)
+        for row, value in enumerate(values):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name}[{row}]: expected an int, found {type(value).__name__}")
+            if not -_MOST <= value <= _MOST:
+                raise ValueError(f"{name}[{row}]: expected an int64, found {value}")
+        return np.array(values, np.int64)
+    if not array.size:
+        return np.empty(0, np.int64)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers or str, found {array.dtype}")
+    if array.dtype.kind == "u" and array.max() > _MOST:
+        row = int(np.argmax(array > _MOST))
+        raise ValueError(f"{name}[{row}]: expected an int64, found {array[row]}")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _texts(ids: list[Any], name: str) -> list[str]:
+    try:
+        "".join(ids).encode()
+    except TypeError:
+        row = next(row for row, value in enumerate(ids) if not isinstance(value, str))
+        raise TypeError(f"{name}[{row}]: expected a str as before it, found {type(ids[row]).__name__}") from None
+    except UnicodeEncodeError:
+        row = next(row for row, value in enumerate(ids) if any("\ud800" <= letter <= "\udfff" for letter in value))
+        raise ValueError(f"{name}[{row}]: holds a lone surrogate, which is no text") from None
+    return ids

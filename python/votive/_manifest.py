@@ -1,0 +1,346 @@
+"""MANIFEST.json, the one file of a store's folder that says what the others are: see `votive.persistence`."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from votive._core import CorruptStoreError, StoreError, __version__, crc32c
+
+MANIFEST = "MANIFEST.json"
+FORMAT_VERSION = 1
+
+# One more would be some hundred thousand segments.
+LONGEST = 1 << 26
+
+# No array has more bytes: sums of sizes stay within 64 bits.
+_MOST = 1 << 60
+_LARGEST_DIMENSION = 1 << 16
+
+METRICS = ("cosine", "dot", "l2")
+DTYPES = {"float32": "<f4", "float16": "<f2", "int8": None}
+ID_KINDS = ("int64", "str")
+
+# Arrays of a segment besides its columns.
+PARTS = ("vectors", "codes", "bounds", "ids", "ids_offsets", "ids_bytes", "texts_offsets", "texts_bytes")
+
+_FILE = re.compile(rf"({'|'.join((*PARTS, 'column', 'deleted'))})-[1-9][0-9]{{0,18}}-[0-9]{{1,18}}\.npy", re.ASCII)
+_TEMPORARY = re.compile(r"MANIFEST-[0-9a-f]{32}\.tmp", re.ASCII)
+_DTYPE = re.compile(
+    r"\|b1|\|[iu]1|<[iu][248]|<f[248]|(\|S|<U)[1-9][0-9]{0,8}"
+    r"|<M8(\[([1-9][0-9]{0,8})?(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?",
+    re.ASCII,
+)
+
+
+def is_ours(name: str) -> bool:
+    """Whether a writer may have made a file of this name, and a later one may remove it if nothing needs it."""
+    return bool(_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
+
+
+def damaged(path: Path, what: str) -> CorruptStoreError:
+    """An error about a file, with what to do."""
+    return CorruptStoreError(f"{path}: {what}; restore the folder from a copy, or remove it and save the store anew")
+
+
+@dataclass(frozen=True)
+class ArrayFile:
+    """A file with one array: as `numpy.save` writes it, in the order of C."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    # Of the whole file.
+    crc32c: int
+
+    @property
+    def bytes(self) -> int:
+        """How long it is."""
+        return len(npy_header(self.dtype, self.shape)) + math.prod(self.shape) * itemsize(self.dtype)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows that were written together."""
+
+    first_row: int
+    rows: int
+    # By what they are, the names of the files; no columns.
+    parts: Mapping[str, str]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Of its files."""
+        return [*self.parts.values(), *self.columns.values()]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A state of a store on disk."""
+
+    generation: int
+    dimension: int | None
+    dtype: str
+    metric: str
+    id_kind: str | None
+    # Physical: deleted ones count.
+    rows: int
+    # That there ever was.
+    largest_id: int | None
+    segments: tuple[Segment, ...]
+    deleted: str | None
+    files: Mapping[str, ArrayFile]
+
+    def dump(self) -> bytes:
+        """As text; its own checksum is that of the rest without spaces, names in order."""
+        document: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "created_by": f"votive {__version__}",
+            "generation": self.generation,
+            "dimension": self.dimension,
+            "dtype": self.dtype,
+            "metric": self.metric,
+            "id_kind": self.id_kind,
+            "rows": self.rows,
+            "largest_id": self.largest_id,
+            "segments": [
+                {
+                    "first_row": segment.first_row,
+                    "rows": segment.rows,
+                    **segment.parts,
+                    "columns": dict(segment.columns),
+                }
+                for segment in self.segments
+            ],
+            "deleted": self.deleted,
+            "files": {
+                name: {
+                    "bytes": file.bytes,
+                    "crc32c": f"{file.crc32c:08x}",
+                    "dtype": file.dtype,
+                    "shape": list(file.shape),
+                }
+                for name, file in self.files.items()
+            },
+        }
+        document["crc32c"] = _checksum(document)
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    @classmethod
+    def parse(cls, path: Path, text: bytes) -> Manifest:
+        """What `dump` wrote, each thing that it says checked against the others.
+
+        Raises:
+            CorruptStoreError: It is damaged, or contradicts itself.
+            StoreError: A newer votive wrote it.
+        """
+        try:
+            document = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise damaged(path, f"no JSON ({error})") from None
+        top = _Entry(path, "", document)
+        version = top.integer("format_version", 1)
+        if version > FORMAT_VERSION:
+            raise StoreError(
+                f"{path}: format_version {version}, written by {document.get('created_by')!r}; "
+                f"votive {__version__} reads up to {FORMAT_VERSION}: use a newer votive"
+            )
+        try:
+            checksum = _checksum({key: value for key, value in document.items() if key != "crc32c"})
+        except (ValueError, RecursionError) as error:
+            raise damaged(path, f"no manifest ({error})") from None
+        if document.get("crc32c") != checksum:
+            raise damaged(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
+        entries = top.entry("files")
+        files = {name: _parse_file(entries, name) for name in entries.value}
+        segments = tuple(_parse_segment(entry) for entry in top.entries("segments"))
+        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, _LARGEST_DIMENSION)
+        manifest = cls(
+            generation=top.integer("generation", 1),
+            dimension=dimension,
+            dtype=top.choice("dtype", DTYPES),
+            metric=top.choice("metric", METRICS),
+            id_kind=None if document.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
+            rows=top.integer("rows", 0),
+            largest_id=None if document.get("largest_id") is None else top.integer("largest_id", 0, 2**63 - 1),
+            segments=segments,
+            deleted=None if document.get("deleted") is None else top.text("deleted"),
+            files=files,
+        )
+        manifest._check(path)
+        return manifest
+
+    def _check(self, path: Path) -> None:
+        """Accepts rows in order, every file used once, and each array of the shape that its place asks for."""
+        named = [name for segment in self.segments for name in segment.names]
+        if self.deleted is not None:
+            named.append(self.deleted)
+        if sorted(named) != sorted(self.files):
+            odd = next(iter(set(named) ^ set(self.files)), "one")
+            raise damaged(path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise")
+        rows = 0
+        for i, segment in enumerate(self.segments):
+            if segment.first_row != rows:
+                raise damaged(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
+            rows += segment.rows
+            self._check_segment(path, i, segment)
+        if rows != self.rows:
+            raise damaged(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
+        if rows and (self.dimension is None or self.id_kind is None):
+            raise damaged(path, "dimension and id_kind: expected some where there are rows, found null")
+        if self.deleted is not None:
+            self._check_array(path, "deleted", self.deleted, "<i8", (None,))
+
+    def _check_segment(self, path: Path, i: int, segment: Segment) -> None:
+        dimension, rows = self.dimension or 0, segment.rows
+        stored = DTYPES[self.dtype]
+        coded = {"codes": ("|i1", (rows, code_stride(dimension))), "bounds": ("<f4", (rows, 6))}
+        ids: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("<i8", (rows,))}
+        if self.id_kind == "str":
+            ids = {"ids_offsets": ("<i8", (rows + 1,)), "ids_bytes": ("|u1", (None,))}
+        texts = {"texts_offsets": ("<i8", (rows + 1,)), "texts_bytes": ("|u1", (None,))}
+        vectors = {} if stored is None else {"vectors": (stored, (rows, dimension))}
+        needed = {**vectors, **ids, **({} if vectors else coded)}
+        if not any(part in segment.parts for part in {**vectors, **coded}):
+            needed = {**ids}
+        # What comes as a pair or not at all.
+        for pair in (coded, texts):
+            if any(part in segment.parts for part in pair):
+                needed |= pair
+        if set(segment.parts) != set(needed):
+            raise damaged(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
+        for part, (dtype, shape) in needed.items():
+            self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
+        for column, name in segment.columns.items():
+            file = self.files[name]
+            if file.shape != (rows,) or not name.startswith("column-"):
+                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}")
+
+    def _check_array(self, path: Path, where: str, name: str, dtype: str, shape: tuple[int | None, ...]) -> None:
+        file = self.files[name]
+        fits = len(file.shape) == len(shape) and all(
+            size is None or size == found for size, found in zip(shape, file.shape, strict=True)
+        )
+        if file.dtype != dtype or not fits or not name.startswith(f"{where.rpartition('.')[2]}-"):
+            sizes = ", ".join("any" if size is None else str(size) for size in shape)
+            raise damaged(
+                path, f"{where}: expected {dtype} [{sizes}], found {name!r:.99} {file.dtype} {list(file.shape)}"
+            )
+
+
+def code_stride(dimension: int) -> int:
+    """Bytes of codes a row: whole lines of 64."""
+    return -(-dimension // 64) * 64
+
+
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What stands before an array in a `.npy` file of version 1.0; a multiple of 64 bytes.
+
+    <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Written here and not by NumPy, whose
+    versions pad it differently: a reader compares it with the one it expects, and so parses none.
+    """
+    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1).encode() + b"\n"
+
+
+def itemsize(dtype: str) -> int:
+    """Bytes of a number of this type."""
+    size = int((re.search(r"[0-9]+", dtype) or ["0"])[0])
+    return 4 * size if dtype[1] == "U" else size
+
+
+def _checksum(document: dict[str, Any]) -> str:
+    return f"{crc32c(json.dumps(document, sort_keys=True, separators=(',', ':')).encode()):08x}"
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"it has {constant}")
+
+
+def _parse_file(files: _Entry, name: str) -> ArrayFile:
+    entry = files.entry(name)
+    # Plain names of our own: none leads out of the folder.
+    if not _FILE.fullmatch(name):
+        raise damaged(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
+    dtype = entry.text("dtype")
+    if not _DTYPE.fullmatch(dtype):
+        raise entry.unexpected("dtype", "a type of numbers or texts such as '<f4'")
+    shape = entry.value.get("shape")
+    if not isinstance(shape, list) or not 1 <= len(shape) <= 16 or not all(_is_count(size) for size in shape):
+        raise entry.unexpected("shape", "a list of 1 to 16 sizes")
+    checksum = entry.text("crc32c")
+    if not re.fullmatch("[0-9a-f]{8}", checksum, re.ASCII):
+        raise entry.unexpected("crc32c", "eight digits of 0-9a-f")
+    file = ArrayFile(dtype, tuple(shape), int(checksum, 16))
+    if file.bytes > _MOST or entry.integer("bytes", 0) != file.bytes:
+        raise entry.unexpected("bytes", f"{file.bytes}, as dtype and shape have it,")
+    return file
+
+
+def _parse_segment(entry: _Entry) -> Segment:
+    columns = entry.entry("columns")
+    return Segment(
+        first_row=entry.integer("first_row", 0),
+        rows=entry.integer("rows", 1),
+        parts={part: entry.text(part) for part in PARTS if part in entry.value},
+        columns={name: columns.text(name) for name in columns.value},
+    )
+
+
+def _shown(value: object) -> str:
+    """A value of JSON, but not what is in it: that may be deep."""
+    return {list: "a list", dict: "an object", type(None): "none"}.get(type(value)) or f"{value!r:.99}"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _MOST
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An object of JSON, and where it stands."""
+
+    path: Path
+    where: str
+    value: Any
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, dict):
+            raise damaged(self.path, f"{self.where or 'all of it'}: expected an object, found {_shown(self.value)}")
+
+    def unexpected(self, key: str, expected: str) -> CorruptStoreError:
+        return damaged(self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}")
+
+    def entry(self, key: str) -> _Entry:
+        return _Entry(self.path, f"{self.where}{key:.99}.", self.value.get(key))
+
+    def entries(self, key: str) -> Iterator[_Entry]:
+        found = self.value.get(key)
+        if not isinstance(found, list):
+            raise self.unexpected(key, "a list")
+        return (_Entry(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
+
+    def integer(self, key: str, least: int, most: int = _MOST) -> int:
+        found = self.value.get(key)
+        if type(found) is not int or not least <= found <= most:
+            raise self.unexpected(key, f"an integer from {least} to {most}")
+        return found
+
+    def text(self, key: str) -> str:
+        found = self.value.get(key)
+        if not isinstance(found, str):
+            raise self.unexpected(key, "a text")
+        return found
+
+    def choice(self, key: str, accepted: Any) -> str:
+        found = self.text(key)
+        if found not in accepted:
+            raise self.unexpected(key, " or ".join(accepted))
+        return found

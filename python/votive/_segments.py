@@ -1,0 +1,217 @@
+"""Rows of a store as files, and back: see `votive.persistence`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive._columns import Columns
+from votive._contents import Contents
+from votive._core import Store, StoreError
+from votive._folder import Writer
+from votive._manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, damaged
+from votive._shelf import Shelves
+from votive._texts import Raw, Texts
+
+# Rows `start..stop`, and which of them, counted from `start`; None for all.
+Block = tuple[int, int, NDArray[np.int64] | None]
+
+# Gives the array of a file in a folder, by its name.
+Read = Callable[[Path, str, ArrayFile], NDArray[Any]]
+
+# Bytes of vectors that are gathered at once where rows between are deleted.
+_GATHERED = 16 << 20
+
+_OF_VECTORS = ("vectors", "codes", "bounds")
+
+
+def live_blocks(contents: Contents) -> list[Block]:
+    """The live rows."""
+    live, rows = contents.live(), contents.core.rows
+    if live is None:
+        return [(0, rows, None)] if rows else []
+    size = max(1, _GATHERED // (4 * contents.core.dimension))
+    blocks: list[Block] = []
+    for start in range(0, rows, size):
+        stop = min(start + size, rows)
+        these = live[slice(*np.searchsorted(live, (start, stop)))]
+        if len(these):
+            blocks.append((start, stop, None if len(these) == stop - start else these - start))
+    return blocks
+
+
+def runs(core: Store, start: int) -> list[list[Block]]:
+    """The rows from `start` on, in runs of those that have vectors and those of which only the ids are left."""
+    found: list[tuple[int, int]] = []
+    at, held = start, False
+    for first, _, _, bounds in core.segments():
+        begin, end = max(first, start), first + len(bounds)
+        if begin < end:
+            if begin > at:
+                found.append((at, begin))
+            elif held:
+                begin = found.pop()[0]
+            found.append((begin, end))
+            at, held = end, True
+    if at < core.rows:
+        found.append((at, core.rows))
+    return [[(begin, end, None)] for begin, end in found]
+
+
+def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: int) -> Segment:
+    """Writes rows as a segment whose first row has the number `first_row`."""
+    core = contents.core
+    rows = sum(stop - start if keep is None else len(keep) for start, stop, keep in blocks)
+    parts: dict[str, str] = {}
+    if next(_of_core(core, blocks, 2), None) is not None:
+        dtype = DTYPES[core.dtype]
+        if dtype is not None:
+            parts["vectors"] = writer.write("vectors", dtype, (rows, core.dimension), _of_core(core, blocks, 0))
+        stride = code_stride(core.dimension)
+        parts["codes"] = writer.write("codes", "|i1", (rows, stride), _of_core(core, blocks, 1))
+        parts["bounds"] = writer.write("bounds", "<f4", (rows, 6), _of_core(core, blocks, 2))
+    if core.id_kind == "str":
+        parts |= _write_strings(writer, "ids", rows, core.id_slice, blocks)
+    else:
+        parts["ids"] = writer.write("ids", "<i8", (rows,), _kept(core.id_slice, blocks))
+    if contents.texts is not None:
+        parts |= _write_strings(writer, "texts", rows, contents.texts.slice, blocks)
+    columns = {
+        name: writer.write(
+            "column",
+            column.dtype.newbyteorder("<").str,
+            (rows,),
+            _kept(column.slice, blocks),
+        )
+        for name, column in contents.columns.items()
+    }
+    return Segment(first_row, rows, parts, columns)
+
+
+def without_dead(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
+    """A segment; without vectors if all of its rows are deleted."""
+    start, stop = np.searchsorted(deleted, (segment.first_row, segment.first_row + segment.rows))
+    if stop - start < segment.rows:
+        return segment
+    return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _OF_VECTORS})
+
+
+def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
+    """The rows of a folder.
+
+    Args:
+        folder: Where they are.
+        manifest: That of the folder.
+        core: An empty store to put them in.
+        get: Gives the array of a file.
+
+    Raises:
+        CorruptStoreError: What is in a file is none of what can be written there.
+    """
+
+    def of(name: str) -> NDArray[Any]:
+        return get(folder, name, manifest.files[name])
+
+    def pair(segment: Segment, what: str) -> Raw:
+        return of(segment.parts[f"{what}_offsets"]), of(segment.parts[f"{what}_bytes"])
+
+    deleted = np.empty(0, np.int64)
+    if manifest.deleted is not None:
+        deleted = of(manifest.deleted)
+        ends = deleted[[0, -1]] if len(deleted) else [0, 0]
+        if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
+            raise damaged(folder / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
+    columns: dict[str, list[NDArray[Any]]] = {}
+    offsets: list[NDArray[np.int64]] = []
+    utf8: list[NDArray[np.uint8]] = []
+    for segment in manifest.segments:
+        stop = segment.first_row + segment.rows
+        gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
+        ids = pair(segment, "ids") if manifest.id_kind == "str" else of(segment.parts["ids"])
+        vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _OF_VECTORS)
+        try:
+            core = core.attach(vectors, codes, bounds, ids, gone)
+        except (StoreError, ValueError) as error:
+            about = str(error).partition(":")[0]
+            name = segment.parts.get(about) or segment.parts.get("ids") or segment.parts["ids_bytes"]
+            raise damaged(folder / name, str(error).removeprefix(f"{about}: ")) from None
+        if "texts_bytes" in segment.parts:
+            texts = pair(segment, "texts")
+            check_offsets(folder / segment.parts["texts_offsets"], *texts)
+            # Texts are counted through all segments.
+            offsets.append(texts[0][1:] + sum(len(part) for part in utf8) if utf8 else texts[0][1:])
+            utf8.append(texts[1])
+        for column, name in segment.columns.items():
+            columns.setdefault(column, []).append(of(name))
+    if manifest.largest_id is not None:
+        core = core.numbered_after(manifest.largest_id)
+    if len(core) + len(deleted) != core.rows:
+        raise damaged(folder, "rows without vectors that are not among the deleted ones")
+    return Contents(
+        core,
+        Columns({name: _shelves(arrays) for name, arrays in columns.items()}),
+        Texts(_shelves(offsets), _shelves(utf8)) if utf8 else None,
+        manifest.dimension,
+    )
+
+
+def check_offsets(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
+    """Accepts offsets that cut these bytes into strings."""
+    if offsets[0] != 0 or offsets[-1] != len(utf8) or (np.diff(offsets) < 0).any():
+        raise damaged(path, f"expected ascending offsets from 0 to {len(utf8)}")
+
+
+def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
+    """The rows of blocks in the vectors, codes or bounds of segments, as `at` is 0, 1 or 2."""
+    segments: list[Any] = core.segments()
+    for start, stop, keep in blocks:
+        for first, *arrays in segments:
+            begin, end = max(start, first), min(stop, first + len(arrays[2]))
+            if begin < end:
+                part = arrays[at][begin - first : end - first]
+                inside = slice(None) if keep is None else slice(*np.searchsorted(keep, (begin - start, end - start)))
+                yield part if keep is None else part[keep[inside] + (start - begin)]
+
+
+def _kept(rows: Callable[[int, int], Any], blocks: list[Block]) -> Iterator[NDArray[Any]]:
+    """The values of blocks, where `rows(start, stop)` gives those of a range."""
+    for start, stop, keep in blocks:
+        yield rows(start, stop) if keep is None else rows(start, stop)[keep]
+
+
+def _write_strings(
+    writer: Writer, what: str, rows: int, slices: Callable[[int, int], Any], blocks: list[Block]
+) -> dict[str, str]:
+    """Writes the strings of blocks, where `slices(start, stop)` gives those of a range."""
+
+    def kept() -> Iterator[Raw]:
+        for start, stop, keep in blocks:
+            offsets, utf8 = slices(start, stop)
+            yield (offsets, utf8) if keep is None else _take(offsets, utf8, keep)
+
+    offsets = np.zeros(rows + 1, np.int64)
+    at = 0
+    for these, _ in kept():
+        offsets[at : at + len(these)] = these + offsets[at]
+        at += len(these) - 1
+    return {
+        f"{what}_offsets": writer.write(f"{what}_offsets", "<i8", offsets.shape, [offsets]),
+        f"{what}_bytes": writer.write(f"{what}_bytes", "|u1", (int(offsets[-1]),), (utf8 for _, utf8 in kept())),
+    }
+
+
+def _take(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.int64]) -> Raw:
+    """Some of the strings."""
+    lengths = np.diff(offsets)[keep]
+    kept = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.arange(kept[-1]) + np.repeat(offsets[keep] - kept[:-1], lengths)
+    return kept, utf8[places]
+
+
+def _shelves(arrays: list[NDArray[Any]]) -> Shelves:
+    return Shelves(tuple((array, len(array)) for array in arrays))

@@ -1,0 +1,81 @@
+"""Values in memory that grows at its end and never moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Shelves:
+    """One value for each row, immutable: `appended` gives another, which shares the memory of this one.
+
+    Each shelf is an array of which the first elements are written. Only the newest `Shelves` of a store is appended to,
+    by one thread at a time, and what it writes behind its own rows is in no other. A full shelf is followed by another,
+    larger the more there is: no row is copied, and single rows are cheap.
+    """
+
+    __slots__ = ("_shelves", "rows")
+
+    def __init__(self, shelves: tuple[tuple[NDArray[Any], int], ...]) -> None:
+        # Each with the number of rows that are written to it.
+        self._shelves = shelves
+        self.rows = sum(rows for _, rows in shelves)
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Shelves:
+        """Shelves that hold `values` itself, which nobody writes to: a memory map, or an array of the store's own."""
+        return cls(((values, len(values)),))
+
+    @classmethod
+    def empty(cls, dtype: np.dtype[Any]) -> Shelves:
+        """No rows, of values of a type."""
+        return cls.of(np.empty(0, dtype))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """That of all values: of str the longest."""
+        return np.result_type(*(memory.dtype for memory, _ in self._shelves))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values in memory; memory maps count as none."""
+        return sum(rows * memory.itemsize for memory, rows in self._shelves if not isinstance(memory, np.memmap))
+
+    def appended(self, values: NDArray[Any]) -> Shelves:
+        """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
+        *before, (memory, rows) = self._shelves
+        end = rows + len(values)
+        if end > len(memory) or values.dtype.itemsize > memory.dtype.itemsize:
+            before = list(self._shelves) if self.rows else []
+            dtype = np.promote_types(values.dtype, self.dtype)
+            rows, end = 0, len(values)
+            memory = np.empty(max(end, self.rows // 2), dtype)
+        memory[rows:end] = values
+        return Shelves((*before, (memory, end)))
+
+    def slice(self, start: int, stop: int) -> NDArray[Any]:
+        """Values of the rows `start..stop`, read-only; a view where they are on one shelf."""
+        parts = [values[max(0, start - first) : stop - first] for first, values in self._runs(start, stop)]
+        found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, self.dtype)
+        found = found.view(np.ndarray)
+        found.flags.writeable = False
+        return found
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Values of some rows, in the order asked for."""
+        values = np.empty(len(rows), self.dtype)
+        for first, part in self._runs(0, self.rows):
+            inside = (rows >= first) & (rows < first + len(part))
+            values[inside] = part[rows[inside] - first]
+        return values
+
+    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
+        """The written part of each shelf that has some of the rows `start..stop`, and its first row."""
+        first = 0
+        for memory, rows in self._shelves:
+            if start < first + rows and first < stop:
+                yield first, memory[:rows]
+            first += rows

@@ -1,0 +1,93 @@
+"""Rows that memory has no room for, in files."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Callable
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive import _core
+
+# Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
+SPILL_BYTES = 256 << 20
+
+
+class Spill:
+    """Rows on their way to files in a folder: `add` keeps them until there are enough to write."""
+
+    def __init__(self, core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> None:
+        self.core = core  # with all rows but those that are kept
+        self._folder = folder
+        self._empty = new_core(core.dimension)
+        self._kept = self._empty
+        self._next = 0 if core.largest_id is None else core.largest_id + 1
+
+    def add(self, vectors: NDArray[np.float32], ids: Any, first: int) -> Any:
+        """As `_core.Store.add`, and gives the ids."""
+        rows = max(1, SPILL_BYTES // (4 * vectors.shape[1]))
+        if ids is None:
+            ids = np.arange(self._next, self._next + len(vectors))
+        for start in range(0, len(vectors), rows):
+            part = slice(start, start + rows)
+            self._kept, _ = self._kept.add(vectors[part], ids[part], len(vectors[part]), first + start)
+            if self._kept.rows >= rows:
+                self.flush()
+        if isinstance(ids, np.ndarray):
+            self._next = max(self._next, int(ids.max()) + 1)
+        return ids
+
+    def flush(self) -> None:
+        """Writes what is kept to a file, and takes it from there from now on."""
+        kept, start = self._kept, self.core.rows
+        if not kept.rows:
+            return
+        ids = kept.id_slice(0, kept.rows)
+        replaced = self.core.find(kept.ids(None))
+        core = self.core.without(replaced[replaced >= 0])
+        vectors, codes, bounds = _mapped(kept, self._folder)
+        self.core = core.attach(vectors, codes, bounds, ids, kept.deleted() + start)
+        self._kept = self._empty
+
+
+def _mapped(core: _core.Store, folder: str) -> list[NDArray[Any] | None]:
+    """Vectors, codes and bounds of all rows, in one file that goes when the arrays do; None for what there is not."""
+    segments = core.segments()
+    parts = list(zip(*segments, strict=True))[1:]
+    shapes = [None if arrays[0] is None else (core.rows, arrays[0].shape[1]) for arrays in parts]
+    sizes = [
+        0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
+        for shape, arrays in zip(shapes, parts, strict=True)
+    ]
+    with tempfile.TemporaryFile(prefix="votive-", dir=folder) as file:
+        # Takes the space at once: where a disk is full, writing to the map would end the process.
+        _reserve(file, sum(sizes))
+        memory = mmap.mmap(file.fileno(), sum(sizes))
+    found: list[NDArray[Any] | None] = []
+    start = 0
+    for arrays, shape, size in zip(parts, shapes, sizes, strict=True):
+        if shape is None:
+            found.append(None)
+            continue
+        joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], start).reshape(shape)
+        # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
+        for (first, *_), array in zip(segments, arrays, strict=True):
+            joined[first : first + len(array)] = array
+        joined.flags.writeable = False
+        found.append(joined)
+        start += size
+    return found
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    zeros = bytes(1 << 20)
+    for start in range(0, size, len(zeros)):
+        file.write(zeros[: size - start])
+    file.flush()

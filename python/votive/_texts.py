@@ -1,0 +1,101 @@
+"""The texts of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive._shelf import Shelves
+
+Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
+
+
+class Texts:
+    """One text for each row, immutable: `appended` gives another, which shares the memory of this one.
+
+    Text `row` is the bytes from `starts[row]` to `ends[row]`, in UTF-8.
+    """
+
+    __slots__ = ("_ends", "_utf8")
+
+    def __init__(self, ends: Shelves, utf8: Shelves) -> None:
+        self._ends = ends
+        self._utf8 = utf8
+
+    @classmethod
+    def of(cls, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> Texts:
+        """Texts that are stored: text `row` is `utf8[offsets[row]:offsets[row + 1]]`, and the first starts at 0."""
+        return cls(Shelves.of(offsets[1:]), Shelves.of(utf8))
+
+    @classmethod
+    def empty(cls) -> Texts:
+        """No texts."""
+        return cls.of(np.zeros(1, np.int64), np.empty(0, np.uint8))
+
+    @property
+    def rows(self) -> int:
+        """How many texts there are."""
+        return self._ends.rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        return self._ends.nbytes + self._utf8.nbytes
+
+    def appended(self, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> Texts:
+        """These texts and others after them, as of `encode`."""
+        return Texts(self._ends.appended(offsets[1:] + self._utf8.rows), self._utf8.appended(utf8))
+
+    def slice(self, start: int, stop: int) -> Raw:
+        """The rows `start..stop` as offsets `[rows + 1]` from 0 on, and bytes."""
+        offsets = self._offsets(start, stop)
+        utf8: NDArray[np.uint8] = self._utf8.slice(int(offsets[0]), int(offsets[-1]))
+        return offsets - offsets[0], utf8
+
+    def take(self, rows: NDArray[np.int64]) -> list[str]:
+        """The texts of some rows, in the order asked for."""
+        if not len(rows):
+            return []
+        ends = self._ends.take(rows)
+        starts = np.zeros(len(rows), np.int64)
+        starts[rows > 0] = self._ends.take(rows[rows > 0] - 1)
+        begin = int(starts.min())
+        # One piece of memory from the first to the last where they are near each other, else one for each.
+        if ends.max() - begin <= 4 * (ends - starts).sum() + 4096:
+            held = self._utf8.slice(begin, int(ends.max())).tobytes()
+            spans = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
+            return [held[start:end].decode() for start, end in spans]
+        spans = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self._utf8.slice(start, end).tobytes().decode() for start, end in spans]
+
+    def kept(self, rows: NDArray[np.int64]) -> Texts:
+        """The texts of some rows alone, ascending."""
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []
+        parts = [self.slice(int(run[0]), int(run[-1]) + 1) for run in runs]
+        lengths = [np.zeros(1, np.int64), *(np.diff(offsets) for offsets, _ in parts)]
+        utf8 = np.concatenate([part for _, part in parts]) if parts else np.empty(0, np.uint8)
+        return Texts.of(np.cumsum(np.concatenate(lengths)), utf8)
+
+    def _offsets(self, start: int, stop: int) -> NDArray[np.int64]:
+        before = self._ends.slice(start - 1, start) if start else np.zeros(1, np.int64)
+        return np.concatenate([before, self._ends.slice(start, stop)])
+
+
+def encode(texts: list[str], name: str) -> Raw:
+    """Texts as offsets `[texts + 1]` and UTF-8 bytes; messages call them `name`.
+
+    Raises:
+        TypeError: one is no str; the message says which.
+        ValueError: one holds a lone surrogate.
+    """
+    encoded = []
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{row}]: expected a str, found {type(text).__name__}")
+        try:
+            encoded.append(text.encode())
+        except UnicodeEncodeError:
+            raise ValueError(f"{name}[{row}]: holds a lone surrogate, which is no text") from None
+    offsets = np.zeros(len(texts) + 1, np.int64)
+    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+    return offsets, np.frombuffer(b"".join(encoded), np.uint8)

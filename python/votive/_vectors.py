@@ -1,0 +1,152 @@
+"""Vectors that may be added or searched with, as blocks that the core can read in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive import _arrow
+
+Floats = NDArray[np.float32]
+
+# What is made at a time of vectors that have to be converted: little beside a store, and enough to hide a call's cost.
+BLOCK_BYTES = 16 << 20
+# Blocks of a stream below this are copied together.
+_SMALL_BYTES = 1 << 20
+
+
+def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
+    """Vectors of any kind as C-contiguous float32 blocks `[rows, dimension]`, in order.
+
+    Args:
+        vectors: an array of floats or integers, whatever its strides and byte order, or what NumPy makes one of: 2-D,
+            or 1-D for one vector; a column of lists that speaks Arrow; or an iterator over such blocks.
+        name: what messages call them.
+
+    Returns:
+        How many rows there are, None where only reading tells; and the blocks. An array that is C-contiguous float32
+        already is one block and not copied; others are converted piece by piece. A block is valid until the next one
+        is asked for. No rows at all may have 0 columns.
+
+    Raises:
+        TypeError: they are no vectors of floats or integers, or hold nulls.
+        ValueError: they are not 1-D or 2-D, differ in length, or hold a number beyond float32.
+    """
+    if _is_column(vectors):
+        rows = len(vectors) if hasattr(vectors, "__len__") else None
+        return rows, _of_column(vectors, name)
+    if _is_stream(vectors):
+        return None, _joined(_of_stream(vectors, name))
+    table = _table(vectors, name)
+    return len(table), converted(table, name, 0)
+
+
+def matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
+    """All vectors of `read` as one array `[rows, dimension]`, and whether they are a single 1-D one."""
+    if _is_column(vectors) or _is_stream(vectors):
+        single, blocks = False, [block.copy() for block in read(vectors, name)[1]]
+    else:
+        vectors = _array(vectors, name)
+        single, blocks = vectors.ndim == 1 and vectors.size > 0, list(read(vectors, name)[1])
+    if not blocks:
+        return np.empty((0, 0), np.float32), False
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), single
+
+
+def _is_column(vectors: Any) -> bool:
+    # pandas would convert its columns through pyarrow, which may not be installed.
+    return _arrow.speaks_arrow(vectors) and type(vectors).__module__.partition(".")[0] != "pandas"
+
+
+def _is_stream(vectors: Any) -> bool:
+    return isinstance(vectors, Iterator) and not hasattr(vectors, "__array__")
+
+
+def _of_column(column: Any, name: str) -> Iterator[Floats]:
+    position = 0
+    for table in _arrow.vector_blocks(column, name):
+        yield from converted(table, name, position)
+        position += len(table)
+
+
+def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
+    position, width = 0, None
+    for block in blocks:
+        # So that an error says where in the stream it is.
+        for rows in read(block, f"{name} (from row {position} on)")[1]:
+            if not len(rows):
+                continue
+            width = width or rows.shape[1]
+            if rows.shape[1] != width:
+                raise ValueError(
+                    f"{name}: expected {width} columns, as in row 0, found {rows.shape[1]} in row {position}"
+                )
+            yield rows
+            position += len(rows)
+
+
+def _joined(blocks: Iterator[Floats]) -> Iterator[Floats]:
+    """Small blocks copied together, so that a stream of single vectors does not cost a call for each."""
+    held: list[Floats] = []
+    size = 0
+    for block in blocks:
+        small = block.nbytes < _SMALL_BYTES
+        if held and (not small or size + block.nbytes > BLOCK_BYTES):
+            yield np.concatenate(held)
+            held, size = [], 0
+        if small:
+            held.append(block.copy())  # the producer may write the next one to the same memory
+            size += block.nbytes
+        else:
+            yield block
+    if held:
+        yield np.concatenate(held)
+
+
+def _array(vectors: Any, name: str) -> NDArray[Any]:
+    if isinstance(vectors, (str, bytes, bytearray, Mapping, Set)):
+        raise TypeError(f"{name}: expected an array of floats or integers, found {type(vectors).__name__}")
+    if np.ma.is_masked(vectors):
+        raise ValueError(f"{name}: holds masked elements; fill them first")
+    try:
+        return np.asarray(vectors)
+    except ValueError as error:
+        raise ValueError(f"{name}: expected vectors of equal length; {error}") from error
+
+
+def _table(vectors: Any, name: str) -> NDArray[Any]:
+    """Vectors that are at hand, as an array `[rows, dimension]` of floats or integers."""
+    array = _array(vectors, name)
+    if array.dtype.kind not in "fiu":
+        hint = "; np.stack makes a matrix of a column of arrays" if array.dtype.kind == "O" else ""
+        raise TypeError(f"{name}: expected floats or integers, found {array.dtype}{hint}")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected 2-D [rows, dimension] or 1-D (one vector), found shape {array.shape}")
+    if array.ndim == 1:
+        array = array[None] if array.size else array.reshape(0, 0)
+    if len(array) and not array.shape[1]:
+        raise ValueError(f"{name}: expected a dimension of 1 or more, found shape {array.shape}")
+    return array
+
+
+def converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
+    """An array `[rows, dimension]` of floats or integers as blocks of `read`; its first row stands at `position`."""
+    if table.dtype == np.float32 and table.flags.c_contiguous and table.flags.aligned:
+        yield table
+        return
+    rows = max(1, BLOCK_BYTES // (4 * max(1, table.shape[1])))
+    for start in range(0, max(1, len(table)), rows):
+        part = table[start : start + rows]
+        with np.errstate(over="ignore"):  # becomes infinity, refused below
+            block = part.astype(np.float32, order="C")
+        if part.dtype.kind == "f" and part.dtype.itemsize > 4:
+            beyond = np.isinf(block) & np.isfinite(part)
+            if beyond.any():
+                row, column = np.argwhere(beyond)[0]
+                raise ValueError(
+                    f"{name}: row {position + start + row} holds {part[row, column]}, which is beyond float32"
+                )
+        yield block

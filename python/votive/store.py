@@ -1,0 +1,327 @@
+"""Vectors that are searched exactly, in memory that is bounded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any
+
+from votive import _adding, _core, _exchange, _ids, _vectors
+from votive._adding import Beside, Room
+from votive._arguments import check_choice, check_count, check_memory_limit, check_store_device
+from votive._columns import Columns
+from votive._contents import Batch, Contents
+from votive._view import View
+from votive.persistence import Saved
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METRICS = ("cosine", "dot", "l2")
+DTYPES = ("float32", "float16", "int8")
+
+# Those of this process, for its children.
+_stores: weakref.WeakSet[EmbeddingStore] = weakref.WeakSet()
+
+
+class EmbeddingStore(Saved, View):
+    """Vectors with ids, texts and metadata, for exact search.
+
+    A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties
+    by the row that was added first. Any number of threads search while one adds, deletes or compacts: each call sees
+    the rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
+
+    Args:
+        backend: None, "auto", "cpu" or "numpy": this version computes on the CPU.
+        device: None, "auto" or "cpu".
+        max_memory_gb: most memory for vectors, codes, ids, texts and metadata, in 10^9 bytes; checked before any is
+            taken. None for no limit.
+        metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" for the Euclidean distance, negated,
+            so that more is always nearer. A vector of zeros has a cosine of 0 with all others.
+        dimension: of the vectors; None to let the first ones tell.
+        dtype: how they are stored: "float32"; "float16" takes half the memory, and answers are exact for the rounded
+            vectors; "int8" takes a quarter, and answers are exact for vectors rounded to 127 steps of their largest
+            element.
+        num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
+            may use.
+        spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
+            searches read in place, some 256 MB at a time. The files are nameless and go with the store. None for a
+            StoreError instead.
+
+    Raises:
+        DeviceError: the backend or device is not there.
+        NotADirectoryError: `spill_to` is no folder.
+        ValueError, TypeError: an argument has a value that is not accepted.
+    """
+
+    def __init__(
+        self,
+        backend: str | None = None,
+        device: str | None = None,
+        max_memory_gb: float | None = 20.0,
+        metric: str = "cosine",
+        dimension: int | None = None,
+        dtype: str = "float32",
+        num_threads: int | None = None,
+        spill_to: str | PathLike[str] | None = None,
+    ) -> None:
+        check_count("dimension", dimension)
+        check_count("num_threads", num_threads)
+        check_choice("metric", metric, METRICS)
+        check_choice("dtype", dtype, DTYPES)
+        if spill_to is not None and not os.path.isdir(spill_to):
+            raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
+        on = check_store_device(backend, device)
+        self._options: dict[str, Any] = {
+            "backend": backend,
+            "device": device,
+            "max_memory_gb": max_memory_gb,
+            "metric": metric,
+            "dimension": dimension,
+            "dtype": dtype,
+            "num_threads": num_threads,
+            "spill_to": None if spill_to is None else fspath(spill_to),
+        }
+        # Without a reference to the store: in a cycle it would stay in memory after its last use.
+        self._room = Room(
+            lambda dimension: _core.Store(dimension, metric, dtype, on, num_threads),
+            check_memory_limit(max_memory_gb),
+            self._options["spill_to"],
+        )
+        self._state = self._empty()
+        self._writing = threading.RLock()
+        self._busy = False
+        self._home = None
+        self._saving = threading.RLock()
+        self.last_search = None
+        _stores.add(self)
+
+    def _empty(self) -> Contents:
+        dimension = self._options["dimension"]
+        # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
+        return Contents(self._room.new_core(dimension or 1), Columns({}), None, dimension)
+
+    @contextmanager
+    def _changing(self) -> Iterator[Contents]:
+        """One writer at a time. What it makes of the contents replaces them in one assignment, as its last step."""
+        with self._writing:
+            if self._busy:
+                raise _core.StoreError("the store is being added to; what it reads for that may not change it")
+            self._busy = True
+            try:
+                yield self._state
+            finally:
+                self._busy = False
+
+    def add_embeddings(
+        self,
+        vectors: Any,
+        ids: Any = None,
+        texts: Any = None,
+        metadata: Any = None,
+        dimension: int | None = None,
+    ) -> NDArray[Any]:
+        """Adds rows, all of them or, after an error, none.
+
+        Args:
+            vectors: `[rows, dimension]` of any type of floats or integers, strides and byte order; `[dimension]` for
+                one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
+                iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
+                is stored. Values are stored as they are: not normalized.
+            ids: integers from 0, or str; one kind in a store. None for the integers from the largest that was ever
+                there on. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
+                stands last in the order of rows.
+            texts: a str for each row, which `texts` gives back.
+            metadata: columns with a value for each row: a dict of arrays or lists, a DataFrame, an Arrow table. Values
+                are booleans, integers, floats, str, bytes or points in time. The first rows of a store say which
+                columns there are and of which type, and whether rows have texts.
+            dimension: what the vectors must have; None for whatever the store has.
+
+        Returns:
+            The ids of the rows, in their order: int64, or an object array of str.
+
+        Raises:
+            TypeError: an argument is of a type that is not accepted.
+            ValueError: vectors have another dimension, or a row holds NaN, infinity or a number beyond the range of
+                float32 (or of `dtype`), or there are not as many ids, texts or values of metadata as vectors.
+            StoreError: the rows would take more memory than `max_memory_gb`.
+        """
+        check_count("dimension", dimension)
+        with self._changing() as contents:
+            if contents.dimension is None and dimension is not None:
+                contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
+            if dimension not in (None, contents.dimension):
+                raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
+            rows, blocks = _vectors.read(vectors, "vectors")
+            beside = Beside.read(rows, ids, texts, metadata)
+            return self._append(contents, _adding.batches(blocks, beside), rows)
+
+    def _append(self, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
+        contents, ids = _adding.append(contents, batches, rows, self._room)
+        if len(ids):
+            self._state = contents
+        return ids
+
+    def add_texts(
+        self,
+        texts: Any,
+        embedder: Any,
+        ids: Any = None,
+        metadata: Any = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[Any]:
+        """Adds the embeddings of texts, and the texts, all of them or, after an error, none.
+
+        Args:
+            texts: one str, or any column or iterable of str, which is read piece by piece.
+            embedder: a `votive.Embedder`, or anything with its `encode`; `encode_document` is used where it has that.
+            ids: as for `add_embeddings`.
+            metadata: as for `add_embeddings`.
+            batch_size: of the embedder.
+            show_progress_bar: None to show one on a terminal or in a notebook when it takes longer than 2 s.
+
+        Returns:
+            The ids of the rows.
+
+        Raises:
+            TypeError, ValueError, StoreError: see `add_embeddings`.
+        """
+        with self._changing() as contents:
+            beside = Beside.read(None, ids, None, metadata)
+            batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
+            return self._append(contents, batches, None)
+
+    def delete(self, ids: Any) -> int:
+        """Deletes rows, all of them or, after an error, none. Their memory is given back by `compact`.
+
+        Args:
+            ids: one, or an array or other iterable of them; twice the same counts once.
+
+        Returns:
+            How many rows were deleted.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+            TypeError: they are no ids.
+        """
+        keys, _ = _ids.read(ids)
+        with self._changing() as contents:
+            left = contents.without(contents.rows_of(keys))
+            self._state = left
+            return len(contents) - len(left)
+
+    def compact(self) -> None:
+        """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
+
+        Searches go on meanwhile. Takes memory for the rows that are left beside what there is.
+
+        Raises:
+            StoreError: that would be more than `max_memory_gb`.
+        """
+        with self._changing() as contents:
+            if contents.live() is not None or len(contents.core.vectors()) > 1:
+                self._room.check(contents, len(contents), contents.compact_bytes)
+                self._state = contents.compacted()
+
+    def clear(self) -> None:
+        """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
+        with self._changing():
+            self._state = self._empty()
+
+    def __repr__(self) -> str:
+        contents = self._state
+        parts = [f"{len(contents)} rows", f"dimension={contents.dimension}", f"metric={self.metric!r}"]
+        memory = contents.memory()
+        parts += [f"dtype={self.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
+        if memory["mapped"]:
+            parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
+        if contents.texts is not None:
+            parts.append("texts")
+        if contents.columns:
+            parts.append(f"metadata={list(contents.columns)}")
+        return f"EmbeddingStore({', '.join(parts)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._pickled_by_path() or _exchange.pickled(self._options, self._state)
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: Any,
+        vectors: str = "vector",
+        ids: str | None = None,
+        texts: str | None = None,
+        metadata: list[str] | None = None,
+        **options: Any,
+    ) -> EmbeddingStore:
+        """A new store with the rows of a table, which is read piece by piece. pyarrow is not needed.
+
+        Args:
+            table: of anything that speaks Arrow: pyarrow, polars, DuckDB, a reader of record batches, and so on.
+            vectors: the column of vectors: lists of numbers of the same length.
+            ids: that of ids, integers or strings; None for "id" where there is one, else rows are numbered.
+            texts: that of texts; None for "text" where there is one.
+            metadata: those of metadata; None for all others.
+            **options: of the store, as for `EmbeddingStore`.
+
+        Raises:
+            TypeError, ValueError, StoreError: see `add_embeddings`; or the table has no such column.
+        """
+        store = cls(**options)
+        with store._changing() as contents:
+            store._append(contents, _exchange.batches(table, vectors, ids, texts, metadata), None)
+        return store
+
+    @classmethod
+    def from_numpy(
+        cls,
+        vectors: Any,
+        ids: Any = None,
+        texts: Any = None,
+        metadata: Any = None,
+        mmap: bool = True,
+        **options: Any,
+    ) -> EmbeddingStore:
+        """A new store with vectors of an array, or of a file that `numpy.save` wrote.
+
+        Args:
+            vectors: an array as for `add_embeddings`, or the path of a `.npy` file.
+            ids: as for `add_embeddings`, but no id may come twice.
+            texts: as for `add_embeddings`.
+            metadata: as for `add_embeddings`.
+            mmap: of a file of C-contiguous vectors in the store's dtype, keep none in memory: they are read where they
+                are when a search needs them. The file must stay as it is for as long as the store is used.
+            **options: of the store, as for `EmbeddingStore`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            TypeError, ValueError, StoreError: see `add_embeddings`; or the file holds no array.
+        """
+        store = cls(**options)
+        if not isinstance(vectors, str | os.PathLike):
+            store.add_embeddings(vectors, ids, texts, metadata)
+            return store
+        mapped = _exchange.load(vectors, mmap)
+        if not mmap or not _exchange.is_stored_form(mapped, store.dtype):
+            store.add_embeddings(mapped, ids, texts, metadata)
+            return store
+        with store._changing() as contents:
+            beside = Beside.read(len(mapped), ids, texts, metadata)
+            store._state = _exchange.attached(contents, mapped, beside, store._room)
+        return store
+
+
+def _after_fork() -> None:
+    # A thread that was writing is not in this process, and what it wrote was not finished.
+    for store in _stores:
+        store._writing, store._saving, store._busy = threading.RLock(), threading.RLock(), False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

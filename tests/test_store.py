@@ -1,0 +1,521 @@
+"""What an EmbeddingStore does: adding, searching, deleting, and what it says of its rows."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import brute
+import numpy as np
+import pytest
+from votive import DeviceError, Embedder, EmbeddingStore, StoreError, VotiveError
+from votive.report import SearchReport
+
+METRICS = ("cosine", "dot", "l2")
+ROWS, DIMENSION = 300, 40
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture
+def queries() -> np.ndarray:
+    return np.random.default_rng(2).standard_normal((7, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture
+def store(vectors: np.ndarray) -> EmbeddingStore:
+    """Rows numbered from 0, with texts and metadata."""
+    store = EmbeddingStore()
+    metadata = {"year": np.arange(1900, 1900 + ROWS), "even": np.arange(ROWS) % 2 == 0}
+    store.add_embeddings(vectors, texts=[f"text {row}" for row in range(ROWS)], metadata=metadata)
+    return store
+
+
+def snapshot(store: EmbeddingStore) -> dict:
+    """All that can be seen of a store."""
+    vectors = store.vectors
+    return {
+        "repr": repr(store),
+        "ids": store.ids.tolist(),
+        "vectors": np.concatenate(vectors if isinstance(vectors, list) else [vectors]).tolist(),
+        "texts": store.texts,
+        "metadata": {name: values.tolist() for name, values in store.metadata.items()},
+    }
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("k", [1, 10, ROWS, 10**9, 10**30])
+def test_search_gives_what_comparing_with_every_row_gives(
+    metric: str, k: int, vectors: np.ndarray, queries: np.ndarray
+) -> None:
+    store = EmbeddingStore(metric=metric)
+    ids = store.add_embeddings(vectors)
+    expected_scores, expected_rows = brute.search(vectors, queries, min(k, ROWS), metric)
+    scores, found = store.search(queries, k)
+    assert (scores.dtype, found.dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(found, ids[expected_rows])
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-6, atol=1e-6)
+    one_scores, one = store.search(queries[3], k)
+    np.testing.assert_array_equal(one, found[3])
+    np.testing.assert_array_equal(one_scores, scores[3])
+
+
+def test_defaults_are_a_hundred_rows_by_cosine(store: EmbeddingStore, queries: np.ndarray) -> None:
+    assert store.search(queries[0])[1].shape == (100,)
+    assert (store.metric, store.dtype) == ("cosine", "float32")
+
+
+def test_ties_go_to_the_row_that_was_added_first() -> None:
+    store = EmbeddingStore(metric="dot")
+    store.add_embeddings(np.ones((5, 3)), ids=[9, 3, 7, 1, 5])
+    assert store.search(np.ones(3), 3)[1].tolist() == [9, 3, 7]
+
+
+def test_vector_of_zeros_has_a_cosine_of_zero() -> None:
+    store = EmbeddingStore()
+    store.add_embeddings([[1, 0], [0, 0], [-1, 0]])
+    assert [values.tolist() for values in store.search([2.0, 0.0])] == [[1, 0, -1], [0, 1, 2]]
+    assert [values.tolist() for values in store.search([0.0, 0.0])] == [[0, 0, 0], [0, 1, 2]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+def test_smaller_types_answer_for_what_they_store(dtype: str, vectors: np.ndarray, queries: np.ndarray) -> None:
+    store = EmbeddingStore(dtype=dtype)
+    store.add_embeddings(vectors)
+    stored = store.get(store.ids)
+    np.testing.assert_allclose(stored, vectors, atol=0.03)
+    assert not np.array_equal(stored, vectors)
+    scores, ids = store.search(queries, 10)
+    expected, _ = brute.search(stored, queries, 10, "cosine")
+    np.testing.assert_allclose(scores, expected, atol=1e-2 if dtype == "int8" else 1e-6)
+    assert store.vectors.dtype == dtype
+    assert store.vectors.shape == vectors.shape
+    assert ids.shape == (7, 10)
+
+
+def test_without_proof_answers_are_about_the_same(
+    store: EmbeddingStore, vectors: np.ndarray, queries: np.ndarray
+) -> None:
+    _, exact = store.search(queries, 20)
+    _, found = store.search(queries, 20, exact=False)
+    shared = [len({*a} & {*b}) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
+    assert min(shared) >= 18
+
+
+def test_last_search_says_what_was_done(store: EmbeddingStore, queries: np.ndarray) -> None:
+    assert EmbeddingStore().last_search is None
+    store.search(queries)
+    report = store.last_search
+    assert isinstance(report, SearchReport)
+    assert (report.queries, report.rows) == (len(queries), ROWS)
+    assert len(queries) * 100 <= report.rescored <= len(queries) * ROWS
+    assert report.bytes_read > 0
+    assert 0 <= report.closed_early <= len(queries)
+    assert report.seconds > 0
+    store.search(queries[0], filter=[1, 2, 3])
+    assert (store.last_search.queries, store.last_search.rows) == (1, 3)
+    assert report.rows == ROWS
+    with pytest.raises(AttributeError):
+        report.rows = 3
+
+
+def test_empty_store() -> None:
+    store = EmbeddingStore()
+    assert (len(store), store.dimension, store.texts, store.metadata) == (0, None, None, {})
+    assert store.ids.shape == (0,)
+    assert store.vectors.shape == (0, 0)
+    assert [values.shape for values in store.search(np.zeros(5))] == [(0,), (0,)]
+    assert [values.shape for values in store.search(np.zeros((3, 5)))] == [(3, 0), (3, 0)]
+    assert [values.shape for values in store.search(np.zeros((3, 5)), filter=[])] == [(3, 0), (3, 0)]
+    assert list(store) == []
+    assert store.get([]).shape == (0, 0)
+    assert store.delete([]) == 0
+    assert 3 not in store
+    store.compact()
+    store.clear()
+    assert store.add_embeddings([]).shape == (0,)
+    assert EmbeddingStore(dimension=8).vectors.shape == (0, 8)
+    assert EmbeddingStore(dimension=8).search(np.zeros((0, 8)))[0].shape == (0, 0)
+
+
+def test_no_queries(store: EmbeddingStore) -> None:
+    scores, ids = store.search(np.zeros((0, DIMENSION)), 10)
+    assert scores.shape == ids.shape == (0, 10)
+    assert store.search([], 10)[0].shape == (0, 10)
+
+
+def test_rows_are_numbered_from_the_largest_id_on() -> None:
+    store = EmbeddingStore()
+    assert store.add_embeddings(np.ones((3, 2))).tolist() == [0, 1, 2]
+    assert store.add_embeddings(np.ones((2, 2)), ids=[10, 5]).tolist() == [10, 5]
+    assert store.add_embeddings(np.ones(2)).tolist() == [11]
+    store.delete(11)
+    store.compact()
+    assert store.add_embeddings(np.ones(2)).tolist() == [12]
+    store.clear()
+    assert store.add_embeddings(np.ones(2)).tolist() == [0]
+
+
+def test_rows_with_a_known_id_are_replaced_and_come_last(store: EmbeddingStore) -> None:
+    new = np.full((3, DIMENSION), 2.0)
+    new[2] = 3.0
+    given = store.add_embeddings(new, [7, 500, 7], ["a", "b", "c"], {"year": [1, 2, 3], "even": [True, False, True]})
+    assert given.tolist() == [7, 500, 7]
+    assert len(store) == ROWS + 1
+    assert store.ids.tolist() == [*range(7), *range(8, ROWS), 500, 7]
+    assert store.get(7).tolist() == new[2].tolist()
+    assert store.get_texts(7) == "c"
+    assert store.get_metadata(7) == {"year": 3, "even": True}
+    assert store.texts[-2:] == ["b", "c"]
+    assert {*store.search(np.ones(DIMENSION), 2)[1].tolist()} == {500, 7}
+
+
+def test_str_ids(vectors: np.ndarray) -> None:
+    names = [f"row {row} 東京" for row in range(ROWS)]
+    store = EmbeddingStore()
+    ids = store.add_embeddings(vectors, names)
+    assert ids.dtype == object
+    assert ids.tolist() == store.ids.tolist() == list(store) == names
+    assert store.search(vectors[5], 1)[1].tolist() == [names[5]]
+    assert store.search(vectors[:4], 1)[1].tolist() == [[name] for name in names[:4]]
+    assert names[3] in store
+    assert "row 3" not in store
+    assert 3 not in store
+    assert store.delete(names[3]) == 1
+    assert store.contains([names[3], names[4]]).tolist() == [False, True]
+
+
+def test_delete(store: EmbeddingStore, vectors: np.ndarray) -> None:
+    assert store.delete([5, 7, 5]) == 2
+    assert store.delete(9) == 1
+    assert store.delete(np.array([11, 12], np.uint8)) == 2
+    assert store.delete({20, 21}) == 2
+    assert len(store) == ROWS - 7
+    assert 5 not in store
+    assert store.search(vectors[5], 1)[1] != 5
+    left = np.delete(np.arange(ROWS), [5, 7, 9, 11, 12, 20, 21])
+    assert store.ids.tolist() == left.tolist()
+    assert store.texts == [f"text {row}" for row in left]
+    assert store.metadata["year"].tolist() == (1900 + left).tolist()
+    assert len(store.vectors) > 1
+    np.testing.assert_array_equal(np.concatenate(store.vectors), vectors[left])
+    before = snapshot(store) | {"repr": None}
+    store.compact()
+    assert snapshot(store) | {"repr": None} == before
+    assert isinstance(store.vectors, np.ndarray)
+    np.testing.assert_array_equal(store.search(vectors[left], 1)[1][:, 0], left)
+
+
+def test_all_rows_deleted(store: EmbeddingStore, queries: np.ndarray) -> None:
+    store.delete(store.ids)
+    assert len(store) == 0
+    assert [values.shape for values in store.search(queries)] == [(7, 0), (7, 0)]
+    assert store.vectors.shape == (0, DIMENSION)
+    assert store.texts == []
+    store.compact()
+    # Nothing is left that says what rows have.
+    store.add_embeddings(np.ones((2, DIMENSION)))
+    assert store.texts is None
+    assert store.metadata == {}
+
+
+@pytest.mark.parametrize("ids", [1000, [3, 1000], ["3"], "x"])
+def test_ids_that_are_not_there_are_named(store: EmbeddingStore, ids: object) -> None:
+    before = snapshot(store)
+    missing = "'3'" if ids == ["3"] else "'x'" if ids == "x" else "1000"
+    for method in (store.delete, store.get, store.get_texts, store.get_metadata):
+        with pytest.raises(KeyError, match=rf"ids\[\d\]: {missing} is not in the store"):
+            method(ids)
+    assert snapshot(store) == before
+    assert not np.all(store.contains(ids))
+
+
+def test_get_gives_copies_in_the_order_asked_for(store: EmbeddingStore, vectors: np.ndarray) -> None:
+    rows = [7, 3, 7, 0, ROWS - 1]
+    found = store.get(rows)
+    np.testing.assert_array_equal(found, vectors[rows])
+    found[:] = 0
+    np.testing.assert_array_equal(store.get(np.int32(7)), vectors[7])
+    assert store.get([7]).shape == (1, DIMENSION)
+    assert store.get_texts(rows) == [f"text {row}" for row in rows]
+    assert store.get_metadata(rows)["year"].tolist() == [1900 + row for row in rows]
+
+
+def test_contains(store: EmbeddingStore) -> None:
+    assert store.contains(3) is True
+    assert store.contains(ROWS) is False
+    assert store.contains([0, ROWS, -1]).tolist() == [True, False, False]
+    assert 3 in store
+    assert np.int16(3) in store
+    for other in (-1, ROWS, "3", 3.0, None, True, "\ud800", (3,), 10**30):
+        assert other not in store
+
+
+def test_views_are_read_only_and_stay_as_they_are(store: EmbeddingStore, vectors: np.ndarray) -> None:
+    views = [store.vectors, store.metadata["year"]]
+    for view in views:
+        assert not view.flags.writeable
+        assert not view.flags.owndata
+    copies = [view.copy() for view in views]
+    store.add_embeddings(vectors, texts=["t"] * ROWS, metadata={"year": [0] * ROWS, "even": [True] * ROWS})
+    store.delete(range(0, ROWS, 2))
+    store.compact()
+    store.clear()
+    del store
+    gc.collect()
+    for view, expected in zip(views, copies, strict=True):
+        np.testing.assert_array_equal(view, expected)
+
+
+def test_adding_moves_nothing(vectors: np.ndarray) -> None:
+    store = EmbeddingStore()
+    store.add_embeddings(vectors)
+    view = store.vectors
+    for _ in range(100):
+        store.add_embeddings(vectors[:3])
+    pieces = store.vectors
+    assert len(pieces) < 8
+    assert np.shares_memory(view, pieces[0])
+    assert sum(map(len, pieces)) == len(store) == ROWS + 300
+
+
+def test_memory_is_given_back_at_once(vectors: np.ndarray) -> None:
+    store = EmbeddingStore()
+    store.add_embeddings(vectors)
+    gone = weakref.ref(store)
+    gc.disable()
+    try:
+        del store
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_memory_usage_adds_up(store: EmbeddingStore) -> None:
+    memory = store.memory_usage()
+    assert set(memory) == {"vectors", "codes", "ids", "metadata", "texts", "reserved", "mapped", "total"}
+    assert memory["vectors"] == ROWS * DIMENSION * 4
+    assert memory["metadata"] == ROWS * 9
+    assert memory["texts"] == ROWS * 8 + sum(len(text) for text in store.texts)
+    assert memory["total"] == sum(memory.values()) - memory["total"] - memory["mapped"]
+    store.delete(range(100))
+    store.compact()
+    assert store.memory_usage()["vectors"] == (ROWS - 100) * DIMENSION * 4
+
+
+def test_compact_of_a_compact_store_is_nothing(store: EmbeddingStore) -> None:
+    view = store.vectors
+    store.compact()
+    assert np.shares_memory(view, store.vectors)
+
+
+def test_clear_forgets_everything(store: EmbeddingStore) -> None:
+    store.clear()
+    assert (len(store), store.dimension, store.texts, store.metadata) == (0, None, None, {})
+    store.add_embeddings(np.ones((2, 5)), ids=["a", "b"])
+    assert store.dimension == 5
+    declared = EmbeddingStore(dimension=3)
+    declared.add_embeddings(np.ones((2, 3)))
+    declared.clear()
+    assert declared.dimension == 3
+
+
+def test_repr(store: EmbeddingStore) -> None:
+    assert repr(EmbeddingStore()) == (
+        "EmbeddingStore(0 rows, dimension=None, metric='cosine', dtype='float32', 0.0 MB)"
+    )
+    assert repr(store).startswith("EmbeddingStore(300 rows, dimension=40, metric='cosine', dtype='float32', 0.")
+    assert repr(store).endswith("MB, texts, metadata=['year', 'even'])")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("kind", ["int64", "str"])
+def test_pickle(dtype: str, kind: str, vectors: np.ndarray, queries: np.ndarray) -> None:
+    store = EmbeddingStore(dtype=dtype, metric="dot", num_threads=1)
+    ids = np.arange(ROWS) if kind == "int64" else [f"é{row}" for row in range(ROWS)]
+    store.add_embeddings(vectors, ids, texts=[f"ü{row}" for row in range(ROWS)], metadata={"x": np.arange(ROWS) / 7})
+    store.delete(ids[5:50])
+    store.add_embeddings(vectors[:3], ids[:3], texts=["new"] * 3, metadata={"x": np.zeros(3)})
+    for again in (pickle.loads(pickle.dumps(store)), copy.deepcopy(store)):
+        assert snapshot(again) | {"repr": ""} == snapshot(store) | {"repr": ""} | {
+            "vectors": snapshot(again)["vectors"]
+        }
+        for found, expected in zip(again.search(queries, 20), store.search(queries, 20), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(again.get(ids[60:70]), store.get(ids[60:70]))
+        assert (again.metric, again.dtype, again.num_threads) == ("dot", dtype, 1)
+        again.delete(ids[60:70])
+        again.add_embeddings(vectors[:2], ids[:2], texts=["x", "y"], metadata={"x": [1.0, 2.0]})
+        assert len(again) == len(store) - 10
+
+
+def test_pickle_of_an_empty_store() -> None:
+    again = pickle.loads(pickle.dumps(EmbeddingStore(metric="l2", max_memory_gb=3)))
+    assert repr(again) == repr(EmbeddingStore(metric="l2"))
+    assert pickle.loads(pickle.dumps(EmbeddingStore(dimension=7))).dimension == 7
+
+
+def test_pickle_of_much_is_refused(monkeypatch: pytest.MonkeyPatch, store: EmbeddingStore) -> None:
+    monkeypatch.setattr("votive._exchange.MOST_PICKLED", 10_000)
+    with pytest.raises(StoreError, match=r"more than 0 MB; use save_to_disk\(folder\)"):
+        pickle.dumps(store)
+
+
+def test_limit_of_memory_is_kept(vectors: np.ndarray) -> None:
+    store = EmbeddingStore(max_memory_gb=0.0003)
+    store.add_embeddings(vectors)
+    before, used = snapshot(store), store.memory_usage()["total"]
+    pattern = r"1000 rows of dimension 40 need \S+ GB beside the \S+ GB in use, more than the limit of 0\.0003 GB"
+    many = np.ones((1000, DIMENSION), np.float32)
+    for given in (many, many.astype(np.float64), np.broadcast_to(np.float32(1), many.shape)):
+        with pytest.raises(StoreError, match=pattern):
+            store.add_embeddings(given)
+    with pytest.raises(StoreError, match="max_memory_gb"):
+        store.add_embeddings(iter([many[:200]] * 200))
+    assert snapshot(store) == before
+    assert store.memory_usage()["total"] == used
+    unlimited = EmbeddingStore(max_memory_gb=None)
+    unlimited.add_embeddings(many)
+    assert len(unlimited) == 1000
+
+
+def test_limit_counts_texts_and_metadata() -> None:
+    store = EmbeddingStore(max_memory_gb=0.002)
+    with pytest.raises(StoreError, match="max_memory_gb"):
+        store.add_embeddings(np.ones((100, 2)), texts=["x" * 30_000] * 100)
+    with pytest.raises(StoreError, match="max_memory_gb"):
+        store.add_embeddings(np.ones((100, 2)), metadata={"long": np.full(100, "x" * 9_000)})
+    assert len(store) == 0
+
+
+def test_limit_holds_for_compact_and_says_what_it_would_free(vectors: np.ndarray) -> None:
+    store = EmbeddingStore(max_memory_gb=0.00014)
+    store.add_embeddings(vectors)
+    store.delete(range(10))
+    with pytest.raises(StoreError, match=r"10 rows are deleted, and compact\(\) gives their memory back"):
+        store.add_embeddings(vectors)
+    with pytest.raises(StoreError, match="290 rows"):
+        store.compact()
+    store.delete(range(10, 200))
+    store.compact()
+    assert len(store) == 100
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+def test_what_exceeds_the_limit_goes_to_files(
+    dtype: str, tmp_path, monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray, queries: np.ndarray
+) -> None:
+    monkeypatch.setattr("votive._spill.SPILL_BYTES", 100 * DIMENSION * 4)
+    spilling = EmbeddingStore(max_memory_gb=0.00001, spill_to=tmp_path, dtype=dtype)
+    plain = EmbeddingStore(dtype=dtype)
+    for store in (spilling, plain):
+        assert store.add_embeddings(vectors, texts=[f"{row}" for row in range(ROWS)]).tolist() == list(range(ROWS))
+        blocks = iter([vectors[:130], vectors[:7], vectors[:30]])
+        store.add_embeddings(blocks, ids=[*range(5, 172)], texts=[f"new {row}" for row in range(167)])
+        # Within what is written at once, and over several of them.
+        store.add_embeddings(vectors[:250], ids=[7] * 120 + [*range(400, 530)], texts=["seven"] * 250)
+        store.delete(range(20, 40))
+        store.add_embeddings(vectors[:2], texts=["a", "b"])
+    assert spilling.memory_usage()["mapped"] > spilling.memory_usage()["total"]
+    assert snapshot(spilling) | {"repr": ""} == snapshot(plain) | {"repr": ""}
+    for found, expected in zip(spilling.search(queries, 50), plain.search(queries, 50), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failed_spill_changes_nothing(tmp_path, vectors: np.ndarray) -> None:
+    store = EmbeddingStore(max_memory_gb=0.00001, spill_to=tmp_path)
+    store.add_embeddings(vectors)
+    before = snapshot(store)
+    with pytest.raises(ValueError, match="row 301"):
+        store.add_embeddings(iter([vectors, [[1.0] * DIMENSION, [np.nan] * DIMENSION]]))
+    assert snapshot(store) == before
+    with pytest.raises(NotADirectoryError, match="spill_to"):
+        EmbeddingStore(spill_to=tmp_path / "missing")
+
+
+def test_texts_through_an_embedder(model: Embedder) -> None:
+    texts = [f"a text about {word}" for word in ("ice", "fire", "sand", "rain", "ash")]
+    store = EmbeddingStore()
+    ids = store.add_texts(iter(texts), model, metadata={"length": [len(text) for text in texts]})
+    assert ids.tolist() == [0, 1, 2, 3, 4]
+    assert store.texts == texts
+    np.testing.assert_allclose(store.get(ids), model.encode_document(texts), atol=1e-6)
+    store.add_texts("one more", model, ids=[77], metadata={"length": [8]})
+    assert store.get_texts(77) == "one more"
+    scores, found = store.search_text(texts[2], model, 3)
+    assert found.shape == (3,)
+    expected, _ = store.search(model.encode_query(texts[2]), 3)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    assert store.search_text(texts[:2], model, 2, filter=lambda row: row["length"] == 8)[1].tolist() == [[77], [77]]
+
+
+def test_texts_are_added_all_or_none(model: Embedder) -> None:
+    store = EmbeddingStore()
+    store.add_texts(["a", "b"], model)
+    before = snapshot(store)
+
+    def failing():
+        yield from ["word"] * 5000
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        store.add_texts(failing(), model)
+    with pytest.raises(TypeError, match="str"):
+        store.add_texts(["a", 5], model)
+    with pytest.raises(ValueError, match="ids: expected 2, as many as vectors, found 3"):
+        store.add_texts(["a", "b"], model, ids=[1, 2, 3])
+    with pytest.raises(ValueError, match="ids: expected as many as vectors, found 1"):
+        store.add_texts(["a", "b"], model, ids=[1])
+    assert snapshot(store) == before
+
+
+def test_any_encoder_will_do() -> None:
+    class Encoder:
+        def encode(self, sentences, batch_size=32, show_progress_bar=None):
+            return np.array([[len(text), batch_size] for text in sentences], np.float64)
+
+    store = EmbeddingStore()
+    store.add_texts(["a", "bc"], Encoder(), batch_size=5)
+    assert store.get([0, 1]).tolist() == [[1, 5], [2, 5]]
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"backend": "mlx"}, {"backend": "cuda"}, {"device": "mps"}, {"device": "cuda:1"}]
+)
+def test_devices_that_are_not_there_are_refused(arguments: dict) -> None:
+    with pytest.raises(DeviceError, match=f"{next(iter(arguments.values()))!r}".replace("'", "['\"]")):
+        EmbeddingStore(**arguments)
+
+
+def test_accepted_devices() -> None:
+    for backend in (None, "auto", "cpu", "numpy"):
+        for device in (None, "auto", "cpu"):
+            assert len(EmbeddingStore(backend=backend, device=device)) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ({"backend": 3}, TypeError, "backend: expected str or None, found int"),
+        ({"device": "gpu"}, ValueError, "gpu"),
+        ({"metric": "euclidean"}, ValueError, "metric: expected one of .*'euclidean'"),
+        ({"dtype": "bfloat16"}, ValueError, "dtype: expected one of .*'bfloat16'"),
+        ({"dimension": 0}, ValueError, "dimension: expected 1 or more"),
+        ({"dimension": 3.0}, TypeError, "dimension: expected an int"),
+        ({"num_threads": 0}, ValueError, "num_threads: expected 1 or more"),
+        ({"max_memory_gb": 0}, ValueError, "max_memory_gb: expected more than 0, found 0"),
+        ({"max_memory_gb": float("nan")}, ValueError, "max_memory_gb: expected more than 0, found nan"),
+        ({"max_memory_gb": "20"}, TypeError, "max_memory_gb: expected a number or None, found str"),
+    ],
+)
+def test_constructor_arguments_are_checked(arguments: dict, kind: type, message: str) -> None:
+    with pytest.raises(kind, match=message):
+        EmbeddingStore(**arguments)
+
+
+def test_errors_are_votives() -> None:
+    assert issubclass(StoreError, VotiveError)
