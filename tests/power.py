@@ -15,8 +15,18 @@ from votive._disk import LOCK, Disk, Lock
 SECTOR = 16
 
 
-class RecordingDisk(Disk):
-    """Does what it is asked for, and keeps a log of it; the real disk is not waited for."""
+class QuickDisk(Disk):
+    """A disk that is not waited for: nothing but a power failure tells the difference."""
+
+    def sync(self, file: int) -> None:
+        """Nothing."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Nothing."""
+
+
+class RecordingDisk(QuickDisk):
+    """Does what it is asked for, and keeps a log of it."""
 
     def __init__(self) -> None:
         self.log: list[tuple[Any, ...]] = []
@@ -161,7 +171,7 @@ class Power:
                     path.write_bytes(data)
 
 
-class FailingDisk(Disk):
+class FailingDisk(QuickDisk):
     """Fails at one operation, and with `on` at all that follow; of a write half is done."""
 
     def __init__(self, at: int, number: int = errno.ENOSPC, *, on: bool = False) -> None:
@@ -169,17 +179,18 @@ class FailingDisk(Disk):
         self._number = number
         self._on = on
 
-    def _step(self) -> None:
+    def _step(self, path: Path | None = None) -> None:
         self.left -= 1
         if self.left == -1 or (self.left < 0 and self._on):
-            raise OSError(self._number, os.strerror(self._number))
+            # What is given a path names it in its error.
+            raise OSError(self._number, os.strerror(self._number), path and str(path))
 
     def make_folder(self, folder: Path) -> None:
-        self._step()
+        self._step(folder)
         super().make_folder(folder)
 
     def create(self, path: Path) -> int:
-        self._step()
+        self._step(path)
         return super().create(path)
 
     def write(self, file: int, data: memoryview) -> None:
@@ -192,12 +203,12 @@ class FailingDisk(Disk):
         self._step()
 
     def sync_folder(self, folder: Path) -> None:
-        self._step()
+        self._step(folder)
 
     def replace(self, source: Path, target: Path) -> None:
-        self._step()
+        self._step(target)
         super().replace(source, target)
 
     def remove(self, path: Path) -> None:
-        self._step()
+        self._step(path)
         super().remove(path)

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -130,14 +131,16 @@ class Lock:
         """
         # Never removed: whoever waits to lock a removed file locks nothing.
         path = folder / LOCK
-        self._file: int | None = os.open(path, os.O_RDWR | os.O_CREAT | _ITSELF | _BINARY, 0o666)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | _ITSELF | _BINARY, 0o666)
+        # Lets others write; at the latest when nobody has this object any more.
+        self.release = weakref.finalize(self, os.close, file)
         # A child after fork shares the lock, but is another writer.
         self._process = os.getpid()
         try:
             if sys.platform == "win32":
-                msvcrt.locking(self._file, msvcrt.LK_NBLCK, 1)
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
             else:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self.release()
             if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
@@ -149,10 +152,4 @@ class Lock:
     @property
     def held(self) -> bool:
         """Whether this process holds it."""
-        return self._file is not None and self._process == os.getpid()
-
-    def release(self) -> None:
-        """Lets others write."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        return self.release.alive and self._process == os.getpid()

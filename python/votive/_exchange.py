@@ -122,7 +122,7 @@ def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Ro
     return replace(contents, core=contents.core.attach(vectors, None, None, ids))
 
 
-def pickled(options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
+def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
     """What `pickle` makes the store of again: its live rows.
 
     Raises:
@@ -143,15 +143,19 @@ def pickled(options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
     ]
     columns = {name: column.slice(0, column.rows) for name, column in contents.columns.items()}
     raw = None if texts is None else texts.slice(0, texts.rows)
-    return _unpickled, (options, contents.dimension, segments, columns, raw)
+    return _unpickled, (kind, options, contents.dimension, core.largest_id, segments, columns, raw)
 
 
 def _unpickled(
-    options: dict[str, Any], dimension: int | None, segments: list[Any], columns: dict[str, Any], raw: Any
+    kind: type[Any],
+    options: dict[str, Any],
+    dimension: int | None,
+    largest_id: int | None,
+    segments: list[Any],
+    columns: dict[str, Any],
+    raw: Any,
 ) -> Any:
-    from votive.store import EmbeddingStore
-
-    store = EmbeddingStore(**options)
+    store = kind(**options)
     if dimension is None:
         return store
     core = store._room.new_core(dimension)
@@ -160,7 +164,9 @@ def _unpickled(
             if array is not None:
                 array.flags.writeable = False
         core = core.attach(vectors, codes, bounds, ids)
+    if largest_id is not None:
+        core = core.numbered_after(largest_id)
     texts = None if raw is None else Texts.of(*raw)
     shelves = {name: Shelves.of(values) for name, values in columns.items()}
-    store._state = Contents(core, Columns(shelves), texts, dimension)
+    store._state = Contents(core, Columns(shelves), texts, dimension, resident=core.memory["mapped"])
     return store

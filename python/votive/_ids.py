@@ -78,8 +78,9 @@ def _array(ids: Any, name: str) -> Ids:
         return np.empty(0, np.int64)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers or str, found {array.dtype}")
-    if array.dtype.kind == "u" and array.max() > _MOST:
-        row = int(np.argmax(array > _MOST))
+    # As uint64, since NumPy 1 compares with an int in floats.
+    if array.dtype.kind == "u" and (array > np.uint64(_MOST)).any():
+        row = int(np.argmax(array > np.uint64(_MOST)))
         raise ValueError(f"{name}[{row}]: expected an int64, found {array[row]}")
     return np.ascontiguousarray(array, np.int64)
 

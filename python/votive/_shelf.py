@@ -17,12 +17,16 @@ class Shelves:
     larger the more there is: no row is copied, and single rows are cheap.
     """
 
-    __slots__ = ("_shelves", "rows")
+    __slots__ = ("_shelves", "dtype", "nbytes", "rows")
 
     def __init__(self, shelves: tuple[tuple[NDArray[Any], int], ...]) -> None:
         # Each with the number of rows that are written to it.
         self._shelves = shelves
         self.rows = sum(rows for _, rows in shelves)
+        # That of all values: of str the longest.
+        self.dtype: np.dtype[Any] = np.result_type(*{memory.dtype for memory, _ in shelves})
+        # Of the values in memory; memory maps count as none.
+        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if not isinstance(memory, np.memmap))
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Shelves:
@@ -34,18 +38,10 @@ class Shelves:
         """No rows, of values of a type."""
         return cls.of(np.empty(0, dtype))
 
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """That of all values: of str the longest."""
-        return np.result_type(*(memory.dtype for memory, _ in self._shelves))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the values in memory; memory maps count as none."""
-        return sum(rows * memory.itemsize for memory, rows in self._shelves if not isinstance(memory, np.memmap))
-
     def appended(self, values: NDArray[Any]) -> Shelves:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
+        if not len(values):
+            return self
         *before, (memory, rows) = self._shelves
         end = rows + len(values)
         if end > len(memory) or values.dtype.itemsize > memory.dtype.itemsize:

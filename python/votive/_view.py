@@ -39,8 +39,9 @@ class View:
                 of the answer, may be others.
 
         Returns:
-            Scores and ids, `[queries, columns]`, or `[columns]` for a 1-D query. `columns` is the lesser of `k` and the
-            number of rows that the filter keeps, the same for all queries: nothing is padded.
+            Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
+            query. `columns` is the lesser of `k` and the number of rows that the filter keeps, the same for all
+            queries: nothing is padded.
 
         Raises:
             TypeError: an argument is of a type that is not accepted.

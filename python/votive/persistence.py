@@ -177,13 +177,11 @@ class Saved:
             OSError: the folder cannot be written to, or the disk is full. The last commit is still there, and this can
                 be called again.
         """
-        home = self._home
-        if home is None or home.writer is None:
-            raise StoreError(
-                'commit: the store is not open for writing; EmbeddingStore.open(folder, mode="a") opens it so'
-            )
-        home.writer.begin()
         with self._saving:
+            home = self._home
+            if home is None or home.writer is None:
+                raise StoreError('commit: not open for writing; EmbeddingStore.open(folder, mode="a") opens a store so')
+            home.writer.begin()
             contents = self._state
             anew = contents.numbering is not home.numbering or home.writer.manifest != home.manifest
             manifest = _generations.commit(contents, home.writer, anew=anew)

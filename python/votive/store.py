@@ -133,8 +133,8 @@ class EmbeddingStore(Saved, View):
                 one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
                 iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
                 is stored. Values are stored as they are: not normalized.
-            ids: integers from 0, or str; one kind in a store. None for the integers from the largest that was ever
-                there on. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
+            ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
+                there. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
                 stands last in the order of rows.
             texts: a str for each row, which `texts` gives back.
             metadata: columns with a value for each row: a dict of arrays or lists, a DataFrame, an Arrow table. Values
@@ -219,7 +219,8 @@ class EmbeddingStore(Saved, View):
     def compact(self) -> None:
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
 
-        Searches go on meanwhile. Takes memory for the rows that are left beside what there is.
+        Searches go on meanwhile. Takes memory for the rows that are left beside what there is, and puts nothing into
+        files: what was spilled is compacted by `save_to_disk`.
 
         Raises:
             StoreError: that would be more than `max_memory_gb`.
@@ -248,7 +249,7 @@ class EmbeddingStore(Saved, View):
         return f"EmbeddingStore({', '.join(parts)})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return self._pickled_by_path() or _exchange.pickled(self._options, self._state)
+        return self._pickled_by_path() or _exchange.pickled(type(self), self._options, self._state)
 
     @classmethod
     def from_arrow(

@@ -76,6 +76,8 @@ def _check_strings(layout: Layout, name: str) -> None:
 
 def strings(layout: Layout, array: Array, first: int, last: int, name: str, position: int) -> list[str]:
     """Rows `first..last` of an array's buffers; `position` is where the first of them stands in the column."""
+    if first == last:
+        return []  # where there may be no buffers at all
     if layout.dictionary is None:
         return _plain_strings(layout, array, first, last, name, position)
     _refuse_null(layout, array, first, last, name, position)

@@ -49,14 +49,18 @@ def vectors(layout: Layout, array: Array, first: int, last: int, name: str, posi
     if layout.format.startswith(_FIXED):
         length = int(layout.format.removeprefix(_FIXED))
         begin = first * length
+    elif first == last:
+        return np.empty((0, 0), NUMBERS[values.format])  # where there may be no buffers at all
     else:
         offsets = buffer(array, 1, _OFFSETS[layout.format], first, last + 1)
         lengths = np.diff(offsets)
-        length = int(lengths[0]) if len(lengths) else 0
+        length = int(lengths[0])
+        if lengths.min() < 0:
+            raise ValueError(f"{name}: a list of negative length, the Arrow array is damaged")
         if (lengths != length).any():
             row = int(np.argmax(lengths != length))
             raise ValueError(f"{name}: row {position + row} has {lengths[row]} elements, the rows before it {length}")
-        begin = int(offsets[0]) if len(offsets) else 0
+        begin = int(offsets[0])
     begin += child.offset
     end = begin + (last - first) * length
     null = first_null(values, child, begin, end)
