@@ -27,6 +27,17 @@ pub enum Error {
     #[error("{message}")]
     Device { message: String },
 
+    /// A store that cannot do what it is asked for.
+    #[error("{message}")]
+    Store { message: String },
+
+    /// What a store was kept as is damaged, or contradicts itself.
+    #[error("{message}")]
+    CorruptStore { message: String },
+
+    #[error("no memory for {bytes} bytes")]
+    Memory { bytes: usize },
+
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
 

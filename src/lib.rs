@@ -17,6 +17,7 @@ mod pool;
 pub mod profile;
 #[cfg(feature = "python")]
 mod python;
+pub mod store;
 pub mod text;
 
 pub use error::{Error, Result};

@@ -7,17 +7,19 @@
 """
 
 # NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
-from votive._core import DeviceError, ModelError, VotiveError, __version__
+from votive._core import CorruptStoreError, DeviceError, ModelError, StoreError, VotiveError, __version__
 from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
 
 __all__ = [
+    "CorruptStoreError",
     "DeviceError",
     "Embedder",
     "ModelError",
     "Reranker",
+    "StoreError",
     "TruncationWarning",
     "VotiveError",
     "__version__",

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "CorruptStoreError",
     "DeviceError",
     "Embedder",
     "Model",
@@ -16,9 +17,12 @@ __all__ = [
     "Peaks",
     "Profile",
     "Reranker",
+    "Store",
+    "StoreError",
     "VotiveError",
     "__version__",
     "cpu",
+    "crc32c",
     "quantize",
 ]
 
@@ -32,6 +36,12 @@ class ModelError(VotiveError):
 
 class DeviceError(VotiveError):
     """A device is not there, not built in, or failed."""
+
+class StoreError(VotiveError):
+    """A store, or its folder, cannot do what it is asked for."""
+
+class CorruptStoreError(StoreError):
+    """A store's folder is damaged, or contradicts itself."""
 
 @disjoint_base
 class Model:
@@ -308,3 +318,182 @@ def quantize(
 
     See `votive.quantize_embeddings`. int8 values come as the bytes of the same bits.
     """
+
+@final
+class Store:
+    """Vectors with their ids, as a value: what changes a store gives another one.
+
+    Both share the memory of the rows that they have in common. Every row that was ever added has a number, from 0 on.
+    Deleted rows keep theirs until `compact`; an id that is added again deletes its row and gets a new one, at the end.
+    Shared freely between threads; methods release the interpreter's lock while they work.
+    """
+
+    def __new__(cls, dimension: int, metric: str, dtype: str, device: str, num_threads: int | None) -> Store:
+        """An empty store.
+
+        Args:
+            dimension: numbers in a vector, up to 65536.
+            metric: "cosine", "dot" or "l2".
+            dtype: how vectors are kept: "float32", "float16", or "int8", which is codes of a byte per number alone.
+            device: "auto" or "cpu".
+            num_threads: threads that compute; None for as many as an `Embedder` takes.
+
+        Raises:
+            DeviceError: the device is not there.
+            ValueError: an argument has a value that is not accepted.
+        """
+
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def metric(self) -> str:
+        """One of "cosine", "dot" and "l2"."""
+
+    @property
+    def dtype(self) -> str:
+        """One of "float32", "float16" and "int8"."""
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+
+    @property
+    def id_kind(self) -> str | None:
+        """What ids are, "int64" or "str"; None while there was never a row."""
+
+    @property
+    def rows(self) -> int:
+        """Rows that have a number, deleted ones included."""
+
+    def __len__(self) -> int:
+        """Rows that are not deleted."""
+
+    def size_of(self, rows: int) -> int:
+        """Bytes that adding so many rows would allocate: for vectors, codes and bounds, and 8 for each id.
+
+        Where few rows make a new segment, it has room for more. Nothing is allocated now.
+        """
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes that the store takes.
+
+        `vectors`; `codes`, with bounds; `ids`, with what finds them and what says which rows are deleted; `reserved`,
+        which is allocated for rows to come; and `mapped`, of attached arrays, which are in none of the others.
+        """
+
+    def add(
+        self, vectors: NDArray[np.float32], ids: NDArray[np.int64] | list[str] | None, expected: int, first: int
+    ) -> tuple[Store, NDArray[np.int64] | list[str]]:
+        """A store with more rows, and their ids.
+
+        Args:
+            vectors: `[n, dimension]`, C-contiguous. They are copied.
+            ids: one for each row, numbers from 0 or strings, one kind in a store; None for numbers after the largest
+                that was ever an id, from 0 on. Of rows with the same id the last counts, the others are deleted.
+            expected: rows to come, these included: a new segment has room for all of them.
+            first: what messages call the first row.
+
+        Raises:
+            ValueError: a row has NaN or infinity, is longer than 1e18, or does not fit into float16; an id is negative
+                or of the other kind.
+            MemoryError: there is no memory.
+        """
+
+    def find(self, ids: NDArray[np.int64] | list[str]) -> NDArray[np.int64]:
+        """The row of each id, -1 where there is none."""
+
+    def without(self, rows: NDArray[np.int64]) -> Store:
+        """A store in which these rows are deleted. Those that are deleted already are passed over."""
+
+    def live(self) -> NDArray[np.int64]:
+        """Rows that are not deleted, ascending."""
+
+    def deleted(self) -> NDArray[np.int64]:
+        """Rows that are deleted, ascending."""
+
+    def ids(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64] | list[str]:
+        """The ids of rows, deleted ones too; None for all that are not deleted."""
+
+    def id_slice(self, start: int, stop: int) -> NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """The ids of the rows from `start` to before `stop`, deleted ones too.
+
+        For strings the places where they begin and where the last ends, `[n + 1]`, and their bytes in UTF-8.
+        """
+
+    def vectors(self) -> list[NDArray[Any]]:
+        """The vectors of rows that are not deleted, in runs as long as can be.
+
+        Read-only views `[n, dimension]` of float32, float16 or int8 (codes), which stay as they are whatever becomes of
+        the store.
+        """
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Copies of vectors of rows that are not deleted, `[n, dimension]`. Of int8 they are about what was added."""
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        mask: NDArray[np.uint8] | None,
+        exact: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+        """The best rows for each query, best first; of rows with equal scores the lower one.
+
+        Args:
+            queries: C-contiguous `[n, dimension]`.
+            k: rows wanted, from 1.
+            mask: `[rows]`: 0 where a row does not count; None where all live ones do.
+            exact: rank by scores, each summed in float64 from the stored vector: number i into partial sum i mod 16,
+                then the partial sums in order, on every CPU. Otherwise rows are chosen by their codes alone.
+
+        Returns:
+            Scores and row numbers, both `[n, c]`, where c is k or the rows that count where they are fewer; and what
+            was done: "rows" that counted, scores "rescored" of all queries, "bytes" that were read, and the queries that
+            "closed_early" with rows in question left, since the k-th score was above their bounds. A larger score is
+            better; under "l2" it is the Euclidean distance, negative.
+
+        Raises:
+            ValueError: a query has NaN or infinity, or is longer than 1e18 under "l2"; k is 0; the mask has another length.
+        """
+
+    def compact(self) -> Store:
+        """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
+
+    def segments(self) -> list[tuple[int, NDArray[Any] | None, NDArray[np.int8], NDArray[np.float32]]]:
+        """For each segment its first row and read-only views of its vectors, codes and bounds, of deleted rows too.
+
+        Vectors are `[n, dimension]`, or None for "int8"; codes `[n, stride]`, where stride is the dimension rounded up
+        to a multiple of 64; bounds `[n, 6]`. A segment whose rows are all deleted has no memory and is left out.
+        """
+
+    def attach(
+        self,
+        vectors: NDArray[Any] | None,
+        codes: NDArray[np.int8] | None,
+        bounds: NDArray[np.float32] | None,
+        ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
+        deleted: NDArray[np.int64] | None = None,
+    ) -> Store:
+        """A store with more rows, as `segments` and `id_slice` gave them.
+
+        The arrays must be read-only: all but ids are held, not copied, and nobody may write to what they show.
+
+        Args:
+            vectors: `[n, dimension]` in the store's type; None for "int8".
+            codes: `[n, stride]`. None, with bounds: made anew.
+            bounds: `[n, 6]`.
+            ids: `[n]`, or `[n + 1]` and bytes.
+            deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
+                are passed over. With neither vectors nor codes all `n` rows are deleted ones.
+
+        Raises:
+            StoreError: an array has not the size or type that it must have.
+            CorruptStoreError: two rows that are not deleted have the same id, bounds are not what bounds can be, or
+                vectors that codes are to be made of have NaN or infinity.
+        """
+
+def crc32c(data: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
+    """The CRC-32C (Castagnoli) of bytes that come after those with the checksum `crc`."""

@@ -20,9 +20,10 @@ mod peaks;
 mod prefetch;
 mod rope;
 mod scan;
+mod shelf;
 mod simd;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tile;
 
 pub use activation::Activation;
@@ -38,4 +39,5 @@ pub use mlp::Mlp;
 pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{Rotations, rope};
-pub use scan::{Bound, CodesOf, Metric, Stored, Unencodable, code_stride, encode, exact};
+pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
+pub use shelf::{Claim, Shelf};

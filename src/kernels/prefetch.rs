@@ -33,7 +33,7 @@ impl Ahead {
 
 /// Does nothing for an address that is not there.
 #[inline(always)]
-fn prefetch(address: *const u8) {
+pub(super) fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint, which never faults.
     unsafe {

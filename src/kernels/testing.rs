@@ -1,7 +1,7 @@
 //! Numbers for the kernels' tests.
 
 /// `count` numbers in [-1, 1], the same for the same seed.
-pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
+pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -13,13 +13,13 @@ pub(super) fn numbers(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The largest absolute difference.
-pub(super) fn worst(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn worst(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 /// `count` numbers of 0 to `most`, small ones as often as large ones, the same for the same seed.
-pub(super) fn sizes(count: usize, most: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn sizes(count: usize, most: usize, seed: u64) -> Vec<usize> {
     let scale = |x: f32| ((most as f32 + 1.0).powf((x + 1.0) / 2.0) - 1.0) as usize;
     numbers(count, seed).into_iter().map(scale).collect()
 }

@@ -2,7 +2,7 @@
 
 use pyo3::create_exception;
 use pyo3::exceptions::{
-    PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError,
+    PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError, PyRuntimeError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -17,6 +17,9 @@ create_exception!(
 );
 create_exception!(votive, DeviceError, VotiveError, "A device is not there, not built in, or failed.");
 
+create_exception!(votive, StoreError, VotiveError, "A store, or its folder, cannot do what it is asked for.");
+create_exception!(votive, CorruptStoreError, StoreError, "A store's folder is damaged, or contradicts itself.");
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let message = error.to_string();
@@ -25,6 +28,9 @@ impl From<Error> for PyErr {
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
             Error::Model { .. } | Error::Hub { .. } => ModelError::new_err(message),
             Error::Device { .. } => DeviceError::new_err(message),
+            Error::Store { .. } => StoreError::new_err(message),
+            Error::CorruptStore { .. } => CorruptStoreError::new_err(message),
+            Error::Memory { .. } => PyMemoryError::new_err(message),
             Error::Io { path, source } => match source.raw_os_error() {
                 // With a number and a file, OSError becomes the right one of its subclasses by itself.
                 Some(number) => {

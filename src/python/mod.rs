@@ -8,6 +8,7 @@ mod profile;
 mod quantize;
 mod reranker;
 mod rows;
+mod store;
 mod text;
 mod watch;
 
@@ -21,7 +22,7 @@ mod _core {
     #[pymodule_export]
     use super::embedder::Embedder;
     #[pymodule_export]
-    use super::error::{DeviceError, ModelError, VotiveError};
+    use super::error::{CorruptStoreError, DeviceError, ModelError, StoreError, VotiveError};
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]
@@ -30,6 +31,8 @@ mod _core {
     use super::quantize::quantize;
     #[pymodule_export]
     use super::reranker::Reranker;
+    #[pymodule_export]
+    use super::store::{Store, crc32c};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,7 +1,16 @@
 //! Arrays in and out.
 
-use ::numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
+use std::any::Any;
+use std::ops::Range;
+use std::sync::Arc;
+
+use ::numpy::ndarray::ArrayView2;
+use ::numpy::{Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use bytemuck::Pod;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::store::{Foreign, Memory};
 
 /// `values` as an array `[rows, width]` that owns their memory: nothing is copied.
 pub(super) fn matrix<'py, T: ::numpy::Element>(
@@ -16,4 +25,71 @@ pub(super) fn matrix<'py, T: ::numpy::Element>(
 /// `values` as an array that owns their memory.
 pub(super) fn vector<T: ::numpy::Element>(py: Python<'_>, values: Vec<T>) -> Bound<'_, PyArray1<T>> {
     values.into_pyarray(py)
+}
+
+/// Keeps memory for as long as an array shows it.
+#[pyclass(frozen)]
+struct Keeper(#[expect(dead_code, reason = "held, not used")] Box<dyn Any + Send + Sync>);
+
+/// Rows of `memory`, `width` numbers of `E` each, as a read-only array that keeps the memory: nothing is copied.
+pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
+    py: Python<'py>,
+    memory: &Memory<T>,
+    rows: Range<usize>,
+    width: usize,
+) -> PyResult<Bound<'py, PyArray2<E>>> {
+    let numbers = &bytemuck::cast_slice::<T, E>(memory)[rows.start * width..rows.end * width];
+    let numbers = ArrayView2::from_shape((rows.len(), width), numbers)
+        .map_err(|error| PyValueError::new_err(format!("no array of {} rows: {error}", rows.len())))?;
+    let keeper = Bound::new(py, Keeper(Box::new(memory.clone())))?.into_any();
+    // SAFETY: the keeper has the memory until the array, whose base it is, is gone. Numbers of a `Memory` never change, so nobody
+    // may write to them through the array either: the next statement forbids it, before anyone sees the array.
+    let array = unsafe { PyArray2::borrow_from_array(&numbers, keeper) };
+    array.call_method1("setflags", (false,))?;
+    Ok(array)
+}
+
+/// Numbers of an array of Python's.
+struct Lent<T> {
+    _array: Py<PyAny>,
+    numbers: *const T,
+    len: usize,
+}
+
+// SAFETY: numbers are only read, and the array that has them is held, and released under the interpreter's lock.
+unsafe impl<T: Pod> Send for Lent<T> {}
+// SAFETY: as above.
+unsafe impl<T: Pod> Sync for Lent<T> {}
+
+impl<T: Pod> AsRef<[T]> for Lent<T> {
+    fn as_ref(&self) -> &[T] {
+        // SAFETY: `foreign` took address and length from a slice of the array, which is held and read-only.
+        unsafe { std::slice::from_raw_parts(self.numbers, self.len) }
+    }
+}
+
+/// The memory of a read-only, contiguous array `[rows, width]` of `E`, as numbers `T`: nothing is copied.
+pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
+    name: &str,
+    array: &Bound<'_, PyAny>,
+    [rows, width]: [usize; 2],
+) -> PyResult<Foreign<T>> {
+    let refuse = |found: String| {
+        let expected = format!("a read-only C-contiguous array ({rows}, {width}) of {}", E::get_dtype(array.py()));
+        PyValueError::new_err(format!("{name}: expected {expected}, found {found}"))
+    };
+    let array = array.cast::<PyArray2<E>>().map_err(|_| match array.cast::<::numpy::PyUntypedArray>() {
+        Ok(array) => refuse(format!("{:?} of {}", array.shape(), array.dtype())),
+        Err(_) => refuse(array.get_type().to_string()),
+    })?;
+    if array.shape() != [rows, width] {
+        return Err(refuse(format!("shape {:?}", array.shape())));
+    }
+    let guard = array.try_readonly()?;
+    if array.getattr("flags")?.getattr("writeable")?.is_truthy()? {
+        return Err(refuse("one that can be written".to_owned()));
+    }
+    let numbers = guard.as_slice().map_err(|_| refuse("one that is not contiguous".to_owned()))?;
+    let numbers = bytemuck::try_cast_slice::<E, T>(numbers).map_err(|error| refuse(error.to_string()))?;
+    Ok(Arc::new(Lent { _array: array.clone().into_any().unbind(), numbers: numbers.as_ptr(), len: numbers.len() }))
 }

@@ -3,9 +3,16 @@
 
 mod encode;
 mod exact;
+mod panel;
+mod queries;
+
+#[cfg(test)]
+mod tests;
 
 pub use encode::{CodesOf, Unencodable, encode};
 pub use exact::{Stored, exact};
+pub use panel::{Collect, Rows, scan};
+pub use queries::Queries;
 
 /// How alike two vectors are; larger is more alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,15 @@ pub(crate) trait Int8: Copy {
     /// The sums, each rounded once.
     fn floats(self, sum: Self::Sum) -> <Self::Simd as Simd>::F;
 
+    /// `sum` plus the products of bytes with as many bytes, which end up in any of the lanes.
+    ///
+    /// # Safety
+    /// `x` and `w` are valid for reads of four bytes for each lane.
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: Self::Sum) -> Self::Sum;
+
+    /// The sum of all lanes.
+    fn total(self, sum: Self::Sum) -> i32;
+
     /// Sums of products of 16-bit integers.
     type WordSum: Copy;
     /// Two 16-bit integers, in every lane.
@@ -129,6 +138,20 @@ impl Int8 for Scalar {
     #[inline(always)]
     fn floats(self, sum: [i32; 4]) -> [f32; 4] {
         sum.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, mut sum: [i32; 4]) -> [i32; 4] {
+        for i in 0..16 {
+            // SAFETY: the caller vouches for sixteen bytes.
+            sum[i % 4] += unsafe { i32::from(*x.add(i)) * i32::from(*w.add(i)) };
+        }
+        sum
+    }
+
+    #[inline(always)]
+    fn total(self, sum: [i32; 4]) -> i32 {
+        sum.iter().sum()
     }
 
     #[inline(always)]

@@ -158,6 +158,16 @@ impl Int8 for Neon {
     }
 
     #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: [int32x4_t; 2]) -> [int32x4_t; 2] {
+        intrinsic!(self.dot(vld1q_s8(x.cast()), vld1q_s8(w), sum))
+    }
+
+    #[inline(always)]
+    fn total(self, sum: [int32x4_t; 2]) -> i32 {
+        intrinsic!(vaddvq_s32(vaddq_s32(sum[0], sum[1])))
+    }
+
+    #[inline(always)]
     fn floats(self, sum: [int32x4_t; 2]) -> float32x4_t {
         intrinsic!(vcvtq_f32_s32(vpaddq_s32(sum[0], sum[1])))
     }
@@ -168,7 +178,7 @@ impl Int8 for Neon {
 /// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet; this
 /// compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
 macro_rules! dot_product {
-    ($set:ident, $flip:literal, $instruction:literal) => {
+    ($set:ident, $flip:literal, $instruction:literal, $along:literal) => {
         impl Int8 for $set {
             type Simd = Neon;
             /// The four bytes are the lowest: the instruction takes them from there for all columns.
@@ -212,6 +222,23 @@ macro_rules! dot_product {
             }
 
             #[inline(always)]
+            unsafe fn dot_along(self, x: *const u8, w: *const i8, mut sum: int32x4_t) -> int32x4_t {
+                intrinsic!(asm!(
+                    $along,
+                    sum = inout(vreg) sum,
+                    x = in(vreg) vld1q_u8(x),
+                    w = in(vreg) vld1q_s8(w),
+                    options(pure, nomem, nostack, preserves_flags)
+                ));
+                sum
+            }
+
+            #[inline(always)]
+            fn total(self, sum: int32x4_t) -> i32 {
+                intrinsic!(vaddvq_s32(sum))
+            }
+
+            #[inline(always)]
             fn floats(self, sum: int32x4_t) -> float32x4_t {
                 intrinsic!(vcvtq_f32_s32(sum))
             }
@@ -221,5 +248,5 @@ macro_rules! dot_product {
     };
 }
 
-dot_product!(Dotprod, 0x80, "sdot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]");
-dot_product!(I8mm, 0, "sudot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]");
+dot_product!(Dotprod, 0x80, "sdot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]", "sdot {sum:v}.4s, {x:v}.16b, {w:v}.16b");
+dot_product!(I8mm, 0, "sudot {sum:v}.4s, {columns:v}.16b, {row:v}.4b[0]", "usdot {sum:v}.4s, {x:v}.16b, {w:v}.16b");

@@ -145,6 +145,16 @@ unsafe fn dpwssd_256(mut sum: __m256i, row: __m256i, columns: __m256i) -> __m256
     sum
 }
 
+/// The sum of eight lanes.
+#[inline(always)]
+unsafe fn total_8(sum: __m256i) -> i32 {
+    intrinsic!({
+        let sum = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+        let sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+        _mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32::<1>(sum)))
+    })
+}
+
 #[inline(always)]
 unsafe fn two(from: *const i16) -> i32 {
     // SAFETY: the caller vouches for two integers.
@@ -303,6 +313,22 @@ impl Int8 for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: [__m256i; 2]) -> [__m256i; 2] {
+        intrinsic!({
+            let half = |i: usize| {
+                let x = _mm256_cvtepu8_epi16(_mm_loadu_si128(x.add(i).cast()));
+                _mm256_madd_epi16(x, _mm256_cvtepi8_epi16(_mm_loadu_si128(w.add(i).cast())))
+            };
+            [_mm256_add_epi32(sum[0], half(0)), _mm256_add_epi32(sum[1], half(16))]
+        })
+    }
+
+    #[inline(always)]
+    fn total(self, sum: [__m256i; 2]) -> i32 {
+        intrinsic!(total_8(_mm256_add_epi32(sum[0], sum[1])))
+    }
+
+    #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, x: __m256) {
         intrinsic!(store_8(to, x))
     }
@@ -347,6 +373,16 @@ impl Int8 for AvxVnni {
     #[inline(always)]
     fn floats(self, sum: __m256i) -> __m256 {
         intrinsic!(_mm256_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: __m256i) -> __m256i {
+        intrinsic!(_mm256_dpbusd_avx_epi32(sum, _mm256_loadu_si256(x.cast()), _mm256_loadu_si256(w.cast())))
+    }
+
+    #[inline(always)]
+    fn total(self, sum: __m256i) -> i32 {
+        intrinsic!(total_8(sum))
     }
 
     #[inline(always)]
@@ -413,6 +449,22 @@ impl Int8 for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: [__m512i; 2]) -> [__m512i; 2] {
+        intrinsic!({
+            let half = |i: usize| {
+                let x = _mm512_cvtepu8_epi16(_mm256_loadu_si256(x.add(i).cast()));
+                _mm512_madd_epi16(x, _mm512_cvtepi8_epi16(_mm256_loadu_si256(w.add(i).cast())))
+            };
+            [_mm512_add_epi32(sum[0], half(0)), _mm512_add_epi32(sum[1], half(32))]
+        })
+    }
+
+    #[inline(always)]
+    fn total(self, sum: [__m512i; 2]) -> i32 {
+        intrinsic!(_mm512_reduce_add_epi32(_mm512_add_epi32(sum[0], sum[1])))
+    }
+
+    #[inline(always)]
     unsafe fn store_bytes(self, to: *mut u8, x: __m512) {
         intrinsic!(store_16(to, x))
     }
@@ -457,6 +509,16 @@ impl Int8 for Vnni {
     #[inline(always)]
     fn floats(self, sum: __m512i) -> __m512 {
         intrinsic!(_mm512_cvtepi32_ps(sum))
+    }
+
+    #[inline(always)]
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: __m512i) -> __m512i {
+        intrinsic!(_mm512_dpbusd_epi32(sum, _mm512_loadu_si512(x.cast()), _mm512_loadu_si512(w.cast())))
+    }
+
+    #[inline(always)]
+    fn total(self, sum: __m512i) -> i32 {
+        intrinsic!(_mm512_reduce_add_epi32(sum))
     }
 
     #[inline(always)]

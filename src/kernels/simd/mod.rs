@@ -90,6 +90,22 @@ pub(crate) trait Simd: Copy {
     /// The largest lane.
     fn largest(self, x: Self::F) -> f32;
 
+    /// Writes `LANES` vectors, `apart` bytes from one to the next: the n-th has of each row the n-th four bytes.
+    ///
+    /// # Safety
+    /// The first `LANES` rows are valid for reads of four bytes for each lane, and `to` for writes of the vectors.
+    #[inline(always)]
+    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+        for n in 0..Self::LANES {
+            for (lane, row) in rows[..Self::LANES].iter().enumerate() {
+                // SAFETY: n and lane are below LANES.
+                unsafe {
+                    to.add(n * apart + 4 * lane).cast::<[i8; 4]>().write(row.add(4 * n).cast::<[i8; 4]>().read())
+                };
+            }
+        }
+    }
+
     /// The first `count <= LANES` numbers; the other lanes are `fill`.
     ///
     /// # Safety

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Operation, Simd};
+use super::{MOST_LANES, Operation, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
@@ -130,5 +130,20 @@ impl Simd for Neon {
     #[inline(always)]
     fn largest(self, x: float32x4_t) -> f32 {
         intrinsic!(vmaxvq_f32(x))
+    }
+
+    #[inline(always)]
+    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+        // SAFETY: the caller vouches for 16 bytes of each row and for 4 vectors at `to`.
+        unsafe {
+            let load = |i: usize| vreinterpretq_s32_s8(vld1q_s8(rows[i]));
+            let (first, second) = (vtrnq_s32(load(0), load(1)), vtrnq_s32(load(2), load(3)));
+            let low = |a, b| vreinterpretq_s8_s32(vcombine_s32(vget_low_s32(a), vget_low_s32(b)));
+            let high = |a, b| vreinterpretq_s8_s32(vcombine_s32(vget_high_s32(a), vget_high_s32(b)));
+            vst1q_s8(to, low(first.0, second.0));
+            vst1q_s8(to.add(apart), low(first.1, second.1));
+            vst1q_s8(to.add(2 * apart), high(first.0, second.0));
+            vst1q_s8(to.add(3 * apart), high(first.1, second.1));
+        }
     }
 }

@@ -1,0 +1,273 @@
+//! Products of queries with codes, and the rows that they leave in question.
+
+use std::ops::Range;
+
+use super::encode::rounding;
+use super::queries::{Queries, QueryRange};
+use super::{Bound, code_stride};
+use crate::kernels::Isa;
+use crate::kernels::aligned::scratch;
+use crate::kernels::prefetch::{Ahead, prefetch};
+use crate::kernels::simd::{Int8, Int8Operation, Simd};
+use crate::kernels::tile::{Bytes, Terms, tile, with_tile};
+
+/// Rows whose products are judged together: a panel's on any instruction set, 4 vectors of 16 at most.
+const MOST_ROWS: usize = 64;
+
+/// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
+const PANELS_FROM: usize = 4;
+
+/// Rows side by side that one query is multiplied with.
+const ALONG: usize = 4;
+
+/// Some rows of a block.
+#[derive(Debug, Clone)]
+pub enum Rows<'a> {
+    Range(Range<usize>),
+    /// Ascending.
+    List(&'a [u32]),
+}
+
+impl Rows<'_> {
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+    pub fn len(&self) -> usize {
+        match self {
+            Rows::Range(range) => range.len(),
+            Rows::List(list) => list.len(),
+        }
+    }
+
+    #[inline(always)]
+    fn get(&self, i: usize) -> usize {
+        match self {
+            Rows::Range(range) => range.start + i,
+            Rows::List(list) => list[i] as usize,
+        }
+    }
+}
+
+/// Who is told of rows.
+pub trait Collect {
+    /// Rows whose score cannot be as much are of no interest for the query.
+    fn threshold(&self, query: usize) -> f32;
+
+    /// The score of a row is from `lower` to `upper`. Scores are here ⟨q, x⟩, with `q` as [`Queries`] and `x` as
+    /// [`Bound`] see them, less half the square of the length of `x` under [`super::Metric::L2`].
+    fn add(&mut self, query: usize, row: usize, lower: f32, upper: f32);
+}
+
+/// Tells `collect` of all `rows` of `codes [n, code_stride(dimension)]`, `bounds [n]`, that may reach a query's threshold.
+pub fn scan(isa: Isa, queries: &Queries, codes: &[i8], bounds: &[Bound], rows: &Rows<'_>, collect: &mut impl Collect) {
+    let stride = code_stride(queries.dimension);
+    assert_eq!(codes.len(), bounds.len() * stride, "a bound for each row of codes");
+    if rows.len() == 0 || queries.is_empty() {
+        return;
+    }
+    assert!(rows.get(rows.len() - 1) < bounds.len(), "rows of the block");
+    // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
+    scratch(MOST_ROWS * stride, |panel: &mut [i8]| {
+        isa.run_int8(Scan { queries, codes, bounds, stride, rows, panel, collect });
+    });
+}
+
+struct Scan<'a, C> {
+    queries: &'a Queries,
+    codes: &'a [i8],
+    bounds: &'a [Bound],
+    stride: usize,
+    rows: &'a Rows<'a>,
+    panel: &'a mut [i8],
+    collect: &'a mut C,
+}
+
+/// Rows that are multiplied together, and their bounds, column by column.
+struct Group {
+    scale: [f32; MOST_ROWS],
+    error: [f32; MOST_ROWS],
+    norm: [f32; MOST_ROWS],
+    half_square: [f32; MOST_ROWS],
+    /// What the offset of a query's bytes adds to the sums.
+    excess: [f32; MOST_ROWS],
+    row: [usize; MOST_ROWS],
+    codes: [*const i8; MOST_ROWS],
+    count: usize,
+}
+
+impl<C: Collect> Int8Operation for Scan<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<D: Int8>(mut self, d: D) {
+        let width = Bytes::<D>::WIDTH;
+        let zeros = [0.0; MOST_ROWS];
+        let mut group = Group {
+            scale: zeros,
+            error: zeros,
+            norm: zeros,
+            half_square: zeros,
+            excess: zeros,
+            row: [0; MOST_ROWS],
+            codes: [self.codes.as_ptr(); MOST_ROWS],
+            count: 0,
+        };
+        for start in (0..self.rows.len()).step_by(width) {
+            self.gather(start, width, &mut group);
+            if self.queries.len() < PANELS_FROM {
+                self.multiply_along(d, start + width, &group);
+            } else {
+                self.pack(d, &group);
+                self.multiply_panel(d, start + width, &group);
+            }
+        }
+    }
+}
+
+impl<C: Collect> Scan<'_, C> {
+    /// Up to `width` rows from `start` on; the last one again and again where there are fewer.
+    #[inline(always)]
+    fn gather(&self, start: usize, width: usize, group: &mut Group) {
+        group.count = width.min(self.rows.len() - start);
+        for i in 0..width {
+            let row = self.rows.get(start + i.min(group.count - 1));
+            let Bound { scale, error, norm, half_square, sum, .. } = self.bounds[row];
+            group.scale[i] = scale;
+            group.error[i] = error;
+            group.norm[i] = norm;
+            group.half_square[i] = half_square;
+            group.excess[i] = sum * self.queries.offset;
+            group.row[i] = row;
+            group.codes[i] = self.codes[row * self.stride..][..self.stride].as_ptr();
+        }
+    }
+
+    /// Multiplies few queries, while the memory is asked for the rows from `next` on.
+    #[inline(always)]
+    fn multiply_along<D: Int8>(&mut self, d: D, next: usize, group: &Group) {
+        let bytes = 4 * <D::Simd as Simd>::LANES;
+        let queries = self.queries;
+        for query in 0..queries.len() {
+            let x = queries.bytes.as_slice()[query * self.stride..][..self.stride].as_ptr();
+            let mut sums = [0.0; MOST_ROWS];
+            for i in (0..group.count).step_by(ALONG) {
+                if query == 0 {
+                    self.ask_for(next + i);
+                }
+                let mut along = [d.zero(); ALONG];
+                for at in (0..self.stride).step_by(bytes) {
+                    for (j, sum) in along.iter_mut().enumerate() {
+                        // SAFETY: the query and each row have `stride` bytes, a multiple of 64 and so of `bytes`.
+                        *sum = unsafe { d.dot_along(x.add(at), group.codes[i + j].add(at), *sum) };
+                    }
+                }
+                for (j, sum) in along.into_iter().enumerate() {
+                    sums[i + j] = d.total(sum) as f32;
+                }
+            }
+            self.judge(d, query, &sums, group);
+        }
+    }
+
+    /// Fetches some rows.
+    #[inline(always)]
+    fn ask_for(&self, start: usize) {
+        for i in start..self.rows.len().min(start + ALONG) {
+            let row = self.codes.as_ptr().wrapping_add(self.rows.get(i) * self.stride);
+            for line in (0..self.stride).step_by(64) {
+                prefetch(row.wrapping_add(line).cast());
+            }
+        }
+    }
+
+    /// Lays the codes of a group out as a panel `[stride / 4, width, 4]`.
+    #[inline(always)]
+    fn pack<D: Int8>(&mut self, d: D, group: &Group) {
+        let (lanes, width) = (<D::Simd as Simd>::LANES, Bytes::<D>::WIDTH);
+        assert!(self.panel.len() >= width * self.stride);
+        let bytes = 4 * lanes;
+        for vector in 0..width / lanes {
+            for at in (0..self.stride).step_by(bytes) {
+                // SAFETY: each row has `stride` bytes, a multiple of 64 and so of `bytes`; the panel holds `width` rows.
+                unsafe {
+                    let rows = std::array::from_fn(|i| group.codes[(vector * lanes + i) % MOST_ROWS].wrapping_add(at));
+                    d.simd().interleave(&rows, self.panel.as_mut_ptr().add(at * width + vector * bytes), 4 * width);
+                }
+            }
+        }
+    }
+
+    /// Multiplies all queries with the panel, while the memory is asked for the rows from `next` on.
+    #[inline(always)]
+    fn multiply_panel<D: Int8>(&mut self, d: D, next: usize, group: &Group) {
+        let (lanes, width) = (<D::Simd as Simd>::LANES, Bytes::<D>::WIDTH);
+        let (groups, queries) = (self.stride / 4, self.queries.len());
+        let tiles = queries.div_ceil(Bytes::<D>::ROWS);
+        // Where they lie one after the other.
+        let next = match self.rows {
+            Rows::Range(range) if next < range.len() => {
+                Some(self.codes.as_ptr().wrapping_add((range.start + next) * self.stride))
+            }
+            _ => None,
+        };
+        for i in 0..tiles {
+            // Of about the same size, since a tile of one row computes no faster than one of two.
+            let tile_queries = queries * i / tiles..queries * (i + 1) / tiles;
+            let ahead = next.map_or(Ahead::NOTHING, |from| {
+                Ahead::part(from.cast(), (groups, (4 * width).div_ceil(64)), (i, tiles))
+            });
+            let a = self.queries.bytes.as_slice()[tile_queries.start * self.stride..].as_ptr();
+            // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for the
+            // lanes of as many vectors as a panel has.
+            unsafe {
+                with_tile!(Bytes<D>, tile_queries.len(), Bytes::<D>::VECTORS, MR, NV => {
+                    let (a, b) = ((a, self.stride), (self.panel.as_ptr(), 4 * width));
+                    let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, a, b, ahead);
+                    for (i, sums) in sums.iter().enumerate() {
+                        let mut numbers = [0.0; MOST_ROWS];
+                        for (j, &sum) in sums.iter().enumerate() {
+                            d.simd().store(numbers.as_mut_ptr().add(j * lanes), d.floats(sum));
+                        }
+                        self.judge(d, tile_queries.start + i, &numbers, group);
+                    }
+                });
+            }
+        }
+    }
+
+    /// Tells of rows that may reach the query's threshold.
+    #[inline(always)]
+    fn judge<D: Int8>(&mut self, d: D, query: usize, sums: &[f32; MOST_ROWS], group: &Group) {
+        let (s, lanes) = (d.simd(), <D::Simd as Simd>::LANES);
+        let QueryRange { scale, length, error } = self.queries.ranges[query];
+        let [scale, length, error] = [scale, length, error].map(|x| s.splat(x));
+        let mut uppers = [0.0; MOST_ROWS];
+        let mut most = s.splat(f32::NEG_INFINITY);
+        for at in (0..group.count).step_by(lanes) {
+            // SAFETY: each has MOST_ROWS numbers, a multiple of `lanes`.
+            unsafe {
+                let at_row = |numbers: &[f32; MOST_ROWS]| s.load(numbers.as_ptr().add(at));
+                let product = s.mul(s.sub(at_row(sums), at_row(&group.excess)), s.mul(scale, at_row(&group.scale)));
+                let product = s.sub(product, at_row(&group.half_square));
+                let upper = s.mul_add(length, at_row(&group.error), s.mul_add(error, at_row(&group.norm), product));
+                s.store(uppers.as_mut_ptr().add(at), upper);
+                most = s.max(most, upper);
+            }
+        }
+        if s.largest(most) >= self.collect.threshold(query) {
+            self.tell(query, &uppers[..group.count], group);
+        }
+    }
+
+    /// Not compiled for each set and size of a tile.
+    #[inline(never)]
+    fn tell(&mut self, query: usize, uppers: &[f32], group: &Group) {
+        let range = self.queries.ranges[query];
+        let loose = 16.0 * rounding(self.queries.dimension);
+        for (i, &upper) in uppers.iter().enumerate() {
+            if upper >= self.collect.threshold(query) {
+                let slack = range.length * group.error[i] + range.error * group.norm[i];
+                let lower = upper - 2.0 * slack - loose * group.half_square[i];
+                self.collect.add(query, group.row[i], lower, upper);
+            }
+        }
+    }
+}

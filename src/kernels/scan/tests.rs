@@ -1,0 +1,214 @@
+use super::*;
+use crate::kernels::Isa;
+use crate::kernels::testing::numbers;
+
+const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
+const DIMENSIONS: [usize; 10] = [1, 3, 15, 16, 17, 63, 64, 65, 312, 1027];
+
+/// Keeps what it is told, of rows that reach a threshold.
+struct Told {
+    threshold: f32,
+    /// Query, row, lower and upper bound.
+    rows: Vec<(usize, usize, f32, f32)>,
+}
+
+impl Told {
+    fn new(threshold: f32) -> Self {
+        Self { threshold, rows: Vec::new() }
+    }
+}
+
+impl Collect for Told {
+    fn threshold(&self, _: usize) -> f32 {
+        self.threshold
+    }
+
+    fn add(&mut self, query: usize, row: usize, lower: f32, upper: f32) {
+        self.rows.push((query, row, lower, upper));
+    }
+}
+
+struct Encoded {
+    codes: Vec<i8>,
+    bounds: Vec<Bound>,
+}
+
+fn encoded(isa: Isa, metric: Metric, of: CodesOf, vectors: &[f32], dimension: usize) -> Encoded {
+    let n = vectors.len() / dimension;
+    let mut encoded = Encoded { codes: vec![0; n * code_stride(dimension)], bounds: vec![Bound::default(); n] };
+    encode(isa, metric, of, vectors, dimension, &mut encoded.codes, &mut encoded.bounds).unwrap();
+    encoded
+}
+
+/// The score as [`Collect::add`] has it.
+fn score(metric: Metric, query: &[f32], x: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let (query_length, length) = (dot(query, query).sqrt(), dot(x, x).sqrt());
+    let over = |x: f64, by: f64| if by == 0.0 { 0.0 } else { x / by };
+    match metric {
+        Metric::Cosine => over(over(dot(query, x), query_length), length),
+        Metric::Dot => over(dot(query, x), query_length),
+        Metric::L2 => dot(query, x) - length * length / 2.0,
+    }
+}
+
+/// Rows of very different lengths, some of them zero or with one large number.
+fn vectors(n: usize, dimension: usize, seed: u64) -> Vec<f32> {
+    let mut vectors = numbers(n * dimension, seed);
+    for (i, row) in vectors.chunks_exact_mut(dimension).enumerate() {
+        match i % 7 {
+            1 => row.iter_mut().for_each(|x| *x *= 1e6),
+            2 => row.iter_mut().for_each(|x| *x *= 1e-9),
+            3 => row[i % dimension] = 30.0,
+            4 => row.fill(0.0),
+            5 => row.iter_mut().for_each(|x| *x *= 1e-31),
+            _ => {}
+        }
+    }
+    vectors
+}
+
+#[test]
+fn bounds_hold_on_every_set() {
+    for isa in Isa::available() {
+        for metric in METRICS {
+            for dimension in DIMENSIONS {
+                for n in [1, 15, 16, 17, 64, 65, 131] {
+                    let rows = vectors(n, dimension, n as u64);
+                    let encoded = encoded(isa, metric, CodesOf::Kept, &rows, dimension);
+                    for queries in [1, 2, 5, 7] {
+                        let q = vectors(queries, dimension, 99);
+                        let prepared = Queries::new(isa, metric, &q, dimension);
+                        let mut told = Told::new(f32::NEG_INFINITY);
+                        scan(isa, &prepared, &encoded.codes, &encoded.bounds, &Rows::Range(0..n), &mut told);
+                        assert_eq!(told.rows.len(), n * queries);
+                        for (query, row, lower, upper) in told.rows {
+                            let of = |all: &[f32], i: usize| all[i * dimension..][..dimension].to_vec();
+                            let score = score(metric, &of(&q, query), &of(&rows, row));
+                            // Smaller numbers than float32 has are zero on both sides of a comparison.
+                            let least = f64::from(f32::MIN_POSITIVE);
+                            let held = f64::from(lower) - least <= score && score <= f64::from(upper) + least;
+                            assert!(held, "{} {metric:?} {dimension} row {row}: {lower} {score} {upper}", isa.name());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn bounds_are_close() {
+    for isa in Isa::available() {
+        let dimension = 312;
+        let rows = numbers(100 * dimension, 1);
+        let encoded = encoded(isa, Metric::Cosine, CodesOf::Kept, &rows, dimension);
+        let queries = Queries::new(isa, Metric::Cosine, &numbers(dimension, 2), dimension);
+        let mut told = Told::new(f32::NEG_INFINITY);
+        scan(isa, &queries, &encoded.codes, &encoded.bounds, &Rows::Range(0..100), &mut told);
+        assert!(told.rows.iter().all(|&(.., lower, upper)| upper - lower < 0.025), "{}", isa.name());
+    }
+}
+
+#[test]
+fn codes_and_scores_have_the_same_bits_on_every_set() {
+    for dimension in DIMENSIONS {
+        let rows = vectors(20, dimension, 3);
+        let halves: Vec<_> = rows.iter().map(|&x| half::f16::from_f32(x)).collect();
+        let query = numbers(dimension, 4);
+        for metric in METRICS {
+            let on = |isa| {
+                let Encoded { codes, bounds } = encoded(isa, metric, CodesOf::Themselves, &rows, dimension);
+                let of =
+                    |stored| (0..20).map(|row| exact(isa, metric, &query, stored, row).to_bits()).collect::<Vec<_>>();
+                let scores = [Stored::Float32(&rows), Stored::Float16(&halves), Stored::Int8(&codes, &bounds)].map(of);
+                (scores, codes, bounds)
+            };
+            let first = on(Isa::named("scalar").unwrap());
+            assert!(Isa::available().into_iter().all(|isa| on(isa) == first), "{metric:?} {dimension}");
+        }
+    }
+}
+
+#[test]
+fn exact_scores_are_exact() {
+    let isa = Isa::active().unwrap();
+    for dimension in DIMENSIONS {
+        let (rows, query) = (numbers(10 * dimension, 5), numbers(dimension, 6));
+        let length = query.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        for row in 0..10 {
+            let x = &rows[row * dimension..][..dimension];
+            let near = |metric, expected: f64| {
+                let found = exact(isa, metric, &query, Stored::Float32(&rows), row);
+                assert!((found - expected).abs() <= 1e-13 * dimension as f64, "{metric:?} {found} {expected}");
+            };
+            near(Metric::Dot, score(Metric::Dot, &query, x) * length);
+            near(Metric::Cosine, score(Metric::Cosine, &query, x) * length);
+            near(Metric::L2, -query.iter().zip(x).map(|(&q, &x)| (f64::from(q) - f64::from(x)).powi(2)).sum::<f64>());
+        }
+    }
+}
+
+#[test]
+fn codes_alone_are_what_they_stand_for() {
+    for isa in Isa::available() {
+        for metric in METRICS {
+            let dimension = 65;
+            let rows = numbers(50 * dimension, 7);
+            let Encoded { codes, bounds } = encoded(isa, metric, CodesOf::Themselves, &rows, dimension);
+            let query = numbers(dimension, 8);
+            let queries = Queries::new(isa, metric, &query, dimension);
+            let mut told = Told::new(f32::NEG_INFINITY);
+            scan(isa, &queries, &codes, &bounds, &Rows::Range(0..50), &mut told);
+            for (_, row, lower, upper) in told.rows {
+                let row_codes = &codes[row * code_stride(dimension)..][..dimension];
+                let x: Vec<f32> = row_codes.iter().map(|&code| f32::from(code) * bounds[row].step).collect();
+                let score = score(metric, &query, &x);
+                assert!(f64::from(lower) <= score && score <= f64::from(upper), "{metric:?} {lower} {score} {upper}");
+                let worst = x.iter().zip(&rows[row * dimension..]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(worst <= bounds[row].step * 0.5001);
+            }
+        }
+    }
+}
+
+#[test]
+fn only_rows_that_are_asked_for_and_reach_the_threshold_are_told() {
+    for isa in Isa::available() {
+        let dimension = 40;
+        let rows = numbers(200 * dimension, 9);
+        let Encoded { codes, bounds } = encoded(isa, Metric::Dot, CodesOf::Kept, &rows, dimension);
+        let queries = Queries::new(isa, Metric::Dot, &numbers(3 * dimension, 10), dimension);
+        let told = |rows: Rows, threshold| {
+            let mut told = Told::new(threshold);
+            scan(isa, &queries, &codes, &bounds, &rows, &mut told);
+            told.rows.sort_by_key(|&(query, row, ..)| (query, row));
+            told.rows
+        };
+        let all = told(Rows::Range(0..200), f32::NEG_INFINITY);
+        let list: Vec<u32> = (0..200).filter(|i| i % 3 == 1).collect();
+        let listed: Vec<_> = all.iter().copied().filter(|&(_, row, ..)| row % 3 == 1).collect();
+        assert_eq!(told(Rows::List(&list), f32::NEG_INFINITY), listed);
+        let ranged: Vec<_> = all.iter().copied().filter(|&(_, row, ..)| (50..117).contains(&row)).collect();
+        assert_eq!(told(Rows::Range(50..117), f32::NEG_INFINITY), ranged);
+        let high: Vec<_> = all.iter().copied().filter(|&(.., upper)| upper >= 0.5).collect();
+        assert!(!high.is_empty() && high.len() < all.len());
+        assert_eq!(told(Rows::Range(0..200), 0.5), high);
+        assert!(told(Rows::List(&[]), f32::NEG_INFINITY).is_empty() && told(Rows::Range(5..5), 0.0).is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_encoded_is_named() {
+    let isa = Isa::active().unwrap();
+    for dimension in DIMENSIONS {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.1e18, f32::MAX] {
+            let mut rows = numbers(5 * dimension, 11);
+            rows[3 * dimension + dimension / 2] = bad;
+            let (mut codes, mut bounds) = (vec![0; 5 * code_stride(dimension)], [Bound::default(); 5]);
+            let found = encode(isa, Metric::Dot, CodesOf::Kept, &rows, dimension, &mut codes, &mut bounds);
+            let expected = if bad.is_finite() { Unencodable::TooLong(3) } else { Unencodable::NotFinite(3) };
+            assert_eq!(found, Err(expected), "{bad}");
+        }
+    }
+}

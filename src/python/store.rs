@@ -1,0 +1,339 @@
+//! `_core.Store`.
+
+use std::collections::BTreeMap;
+
+use ::numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use half::f16;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use crate::kernels::code_stride;
+use crate::python::watch::Watch;
+use crate::python::{detached, numpy};
+use crate::store::{self, Attached, AttachedVectors, Dtype, Held, Keys, Strings, Vectors};
+
+/// See `_core.pyi`.
+#[pyclass(frozen, module = "votive._core")]
+pub(super) struct Store(store::Store);
+
+/// The first row, vectors, codes and bounds of a segment.
+type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2<i8>>, Bound<'py, PyArray2<f32>>);
+
+/// Scores, rows, and what the search did.
+type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
+
+#[pymethods]
+impl Store {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        dimension: usize,
+        metric: &str,
+        dtype: &str,
+        device: &str,
+        num_threads: Option<usize>,
+    ) -> PyResult<Self> {
+        Ok(Self(detached(py, || store::Store::new(dimension, metric, dtype, device, num_threads))??))
+    }
+
+    #[getter]
+    fn dimension(&self) -> usize {
+        self.0.dimension()
+    }
+
+    #[getter]
+    fn metric(&self) -> &'static str {
+        store::metric_name(self.0.metric())
+    }
+
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        self.0.dtype().name()
+    }
+
+    #[getter]
+    fn num_threads(&self) -> usize {
+        self.0.threads()
+    }
+
+    #[getter]
+    fn id_kind(&self) -> Option<&'static str> {
+        self.0.id_kind()
+    }
+
+    #[getter]
+    fn rows(&self) -> usize {
+        self.0.rows()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.live()
+    }
+
+    fn size_of(&self, rows: usize) -> usize {
+        self.0.size_of(rows)
+    }
+
+    #[getter]
+    fn memory(&self) -> BTreeMap<&'static str, usize> {
+        let store::Usage { vectors, codes, ids, mapped, reserved } = self.0.memory();
+        [("vectors", vectors), ("codes", codes), ("ids", ids), ("mapped", mapped), ("reserved", reserved)].into()
+    }
+
+    fn add<'py>(
+        &self,
+        py: Python<'py>,
+        vectors: PyReadonlyArray2<'py, f32>,
+        ids: Option<Bound<'py, PyAny>>,
+        expected: usize,
+        first: usize,
+    ) -> PyResult<(Self, Bound<'py, PyAny>)> {
+        if vectors.shape()[1] != self.0.dimension() {
+            let message = format!("expected {} columns, found {}", self.0.dimension(), vectors.shape()[1]);
+            return Err(PyValueError::new_err(format!("vectors: {message}")));
+        }
+        let values = vectors.as_slice().map_err(|_| PyValueError::new_err("vectors: expected a C-contiguous array"))?;
+        let keys = ids.as_ref().map(keys).transpose()?;
+        let watch = Watch::new(None);
+        let store = detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??;
+        let ids = match ids {
+            Some(ids) => ids,
+            None => id_array(py, store.id_slice(self.0.rows()..store.rows())?)?,
+        };
+        Ok((Self(store), ids))
+    }
+
+    fn find<'py>(&self, py: Python<'py>, ids: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let keys = keys(ids)?;
+        let rows = detached(py, || self.0.find(&keys))??;
+        Ok(numpy::vector(py, rows.into_iter().map(|row| row.map_or(-1, |row| row as i64)).collect()))
+    }
+
+    fn without(&self, py: Python<'_>, rows: PyReadonlyArray1<'_, i64>) -> PyResult<Self> {
+        let rows = row_numbers(&rows)?;
+        Ok(Self(detached(py, || self.0.without(&rows))??))
+    }
+
+    fn live<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let rows = detached(py, || self.0.runs().flatten().map(|row| row as i64).collect())?;
+        Ok(numpy::vector(py, rows))
+    }
+
+    fn deleted<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+        let rows = detached(py, || self.0.deleted().into_iter().map(|row| row as i64).collect())?;
+        Ok(numpy::vector(py, rows))
+    }
+
+    #[pyo3(signature = (rows=None))]
+    fn ids<'py>(&self, py: Python<'py>, rows: Option<PyReadonlyArray1<'py, i64>>) -> PyResult<Bound<'py, PyAny>> {
+        let rows = rows.map(|rows| row_numbers(&rows)).transpose()?;
+        let keys = detached(py, || match &rows {
+            Some(rows) => self.0.ids_of(rows),
+            None => Ok(self.0.live_ids()),
+        })??;
+        id_array(py, keys)
+    }
+
+    fn id_slice<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Bound<'py, PyAny>> {
+        match detached(py, || self.0.id_slice(start..stop))?? {
+            Keys::Str(strings) => {
+                let (offsets, bytes) = strings.parts();
+                let offsets = offsets.into_iter().map(|offset| offset as i64).collect();
+                Ok((numpy::vector(py, offsets), numpy::vector(py, bytes)).into_pyobject(py)?.into_any())
+            }
+            numbers => id_array(py, numbers),
+        }
+    }
+
+    fn vectors<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let d = self.0.dimension();
+        let mut views = Vec::new();
+        for segment in self.0.segments() {
+            let Some(held) = segment.held() else { continue };
+            for run in segment.runs() {
+                views.push(match &held.vectors {
+                    Vectors::Float32(vectors) => numpy::view::<f32, f32>(py, vectors, run, d)?.into_any(),
+                    Vectors::Float16(vectors) => numpy::view::<f16, f16>(py, vectors, run, d)?.into_any(),
+                    Vectors::Int8 => {
+                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, code_stride(d))?;
+                        codes.get_item((
+                            pyo3::types::PySlice::full(py),
+                            pyo3::types::PySlice::new(py, 0, d as isize, 1),
+                        ))?
+                    }
+                });
+            }
+        }
+        Ok(views)
+    }
+
+    fn take<'py>(&self, py: Python<'py>, rows: PyReadonlyArray1<'py, i64>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let rows = row_numbers(&rows)?;
+        let d = self.0.dimension();
+        let values = detached(py, || {
+            let mut values = vec![0.0; rows.len() * d];
+            self.0.take(&rows, &mut values).map(|()| values)
+        })??;
+        numpy::matrix(py, values, rows.len(), d)
+    }
+
+    fn search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        k: usize,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+    ) -> PyResult<Hits<'py>> {
+        if queries.shape()[1] != self.0.dimension() {
+            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
+            return Err(PyValueError::new_err(format!("queries: {message}")));
+        }
+        let n = queries.shape()[0];
+        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
+        let values = queries.as_slice().map_err(|_| contiguous("queries"))?;
+        let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
+        let watch = Watch::new(None);
+        let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
+        let store::Found { scores, rows, columns, report } = detached(py, search)??;
+        let store::Report { rows: scanned, rescored, bytes, closed_early } = report;
+        let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
+        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<Self> {
+        let watch = Watch::new(None);
+        Ok(Self(detached(py, || watch.settle(self.0.compact(&|| watch.tell(0))))??))
+    }
+
+    fn segments<'py>(&self, py: Python<'py>) -> PyResult<Vec<SegmentArrays<'py>>> {
+        let d = self.0.dimension();
+        let arrays = |segment: &store::Segment, held: &Held| -> PyResult<SegmentArrays<'py>> {
+            let rows = 0..segment.rows;
+            let vectors = match &held.vectors {
+                Vectors::Float32(vectors) => Some(numpy::view::<_, f32>(py, vectors, rows.clone(), d)?.into_any()),
+                Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
+                Vectors::Int8 => None,
+            };
+            let codes = numpy::view(py, &held.codes, rows.clone(), code_stride(d))?;
+            let bounds = numpy::view(py, &held.bounds, rows, 6)?;
+            Ok((segment.first, vectors, codes, bounds))
+        };
+        let segments = self.0.segments().iter();
+        segments.filter_map(|segment| Some(arrays(segment, segment.held()?))).collect()
+    }
+
+    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
+    fn attach(
+        &self,
+        py: Python<'_>,
+        vectors: Option<Bound<'_, PyAny>>,
+        codes: Option<Bound<'_, PyAny>>,
+        bounds: Option<Bound<'_, PyAny>>,
+        ids: Bound<'_, PyAny>,
+        deleted: Option<PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<Self> {
+        let refused = |error: PyErr| super::error::StoreError::new_err(error.value(py).to_string());
+        let attached = self.attached(vectors, codes, bounds, &ids).map_err(refused)?;
+        let deleted = deleted.map(|rows| row_numbers(&rows)).transpose().map_err(refused)?.unwrap_or_default();
+        let watch = Watch::new(None);
+        let store = detached(py, || watch.settle(self.0.attach(attached, &deleted, &|| watch.tell(0))))??;
+        Ok(Self(store))
+    }
+}
+
+impl Store {
+    fn attached(
+        &self,
+        vectors: Option<Bound<'_, PyAny>>,
+        codes: Option<Bound<'_, PyAny>>,
+        bounds: Option<Bound<'_, PyAny>>,
+        ids: &Bound<'_, PyAny>,
+    ) -> PyResult<Attached> {
+        let ids = kept_keys(ids)?;
+        let (n, d) = (ids.len(), self.0.dimension());
+        let vectors = match (vectors, self.0.dtype()) {
+            (None, _) => None,
+            (Some(vectors), Dtype::Float16) => {
+                Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>("vectors", &vectors, [n, d])?))
+            }
+            (Some(vectors), _) => {
+                Some(AttachedVectors::Float32(numpy::foreign::<f32, f32>("vectors", &vectors, [n, d])?))
+            }
+        };
+        let codes = match (codes, bounds) {
+            (Some(codes), Some(bounds)) => Some((
+                numpy::foreign::<i8, i8>("codes", &codes, [n, code_stride(d)])?,
+                numpy::foreign::<_, f32>("bounds", &bounds, [n, 6])?,
+            )),
+            (None, None) => None,
+            _ => return Err(PyValueError::new_err("codes and bounds: one of them is missing")),
+        };
+        Ok(Attached { vectors, codes, ids })
+    }
+}
+
+/// Ids as callers give them.
+fn keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
+    if let Ok(numbers) = ids.cast::<PyArray1<i64>>() {
+        return Ok(Keys::Int64(numbers.try_readonly()?.as_array().to_vec()));
+    }
+    let Ok(list) = ids.cast::<PyList>() else {
+        let message = format!("ids: expected an int64 array of one axis or a list of str, found {}", ids.get_type());
+        return Err(PyTypeError::new_err(message));
+    };
+    let mut strings = Strings::new();
+    for (i, id) in list.iter().enumerate() {
+        let id = id.cast_into::<PyString>().map_err(|error| {
+            PyTypeError::new_err(format!("ids[{i}]: expected a str, found {}", error.into_inner().get_type()))
+        })?;
+        let text = id
+            .to_cow()
+            .map_err(|_| PyValueError::new_err(format!("ids[{i}] holds a lone surrogate, which is no text")))?;
+        strings.push(&text);
+    }
+    Ok(Keys::Str(strings))
+}
+
+/// Ids as `id_slice` gives them.
+fn kept_keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
+    if let Ok(numbers) = ids.cast::<PyArray1<i64>>() {
+        return Ok(Keys::Int64(numbers.try_readonly()?.as_array().to_vec()));
+    }
+    let (offsets, bytes): (PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, u8>) =
+        ids.extract().map_err(|_| PyTypeError::new_err("ids: expected an int64 array, or offsets and bytes"))?;
+    let offsets = row_numbers(&offsets)?.into_iter().map(|offset| offset as u64).collect();
+    let strings = Strings::from_parts(offsets, bytes.as_array().to_vec());
+    strings.map(Keys::Str).map_err(|message| PyValueError::new_err(format!("ids: {message}")))
+}
+
+/// An int64 array or a list of str.
+fn id_array<'py>(py: Python<'py>, keys: Keys) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match keys {
+        Keys::Counted(numbers) => numpy::vector(py, numbers.collect::<Vec<i64>>()).into_any(),
+        Keys::Int64(numbers) => numpy::vector(py, numbers).into_any(),
+        Keys::Str(strings) => PyList::new(py, strings.iter().collect::<Vec<_>>())?.into_any(),
+    })
+}
+
+/// Row numbers, none of which is negative.
+fn row_numbers(rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+    let number =
+        |&row: &i64| usize::try_from(row).map_err(|_| PyValueError::new_err(format!("rows: {row} is negative")));
+    rows.as_array().iter().map(number).collect()
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+#[pyo3(signature = (data, crc=0))]
+pub(super) fn crc32c(py: Python<'_>, data: &Bound<'_, PyAny>, crc: u32) -> PyResult<u32> {
+    if let Ok(bytes) = data.cast::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        return detached(py, || ::crc32c::crc32c_append(crc, bytes));
+    }
+    let array: PyReadonlyArray1<'_, u8> =
+        data.extract().map_err(|_| PyTypeError::new_err("data: expected bytes or a uint8 array of one axis"))?;
+    let bytes = array.as_slice().map_err(|_| PyValueError::new_err("data: expected a contiguous array"))?;
+    detached(py, || ::crc32c::crc32c_append(crc, bytes))
+}

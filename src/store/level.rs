@@ -1,0 +1,271 @@
+//! Ids of rows that follow each other, and where to look one up.
+
+use std::hash::RandomState;
+
+use super::keys::{Keys, Wanted};
+
+/// Keys that never change, and how to find one: numbers that ascend are searched in, all others have an index.
+pub(super) struct Level {
+    keys: Keys,
+    index: Option<Index>,
+}
+
+/// The newest row of each id, in the order of their sort keys: the numbers themselves, or hashes of the strings.
+#[derive(Default)]
+struct Index {
+    sort_keys: Vec<u64>,
+    rows: Vec<u32>,
+}
+
+impl Level {
+    /// The most rows: an index numbers them by 32 bits.
+    pub(super) const MOST_ROWS: usize = u32::MAX as usize;
+
+    /// And the rows whose id comes again in a later one.
+    pub(super) fn new(keys: Keys, hasher: &RandomState) -> (Self, Vec<usize>) {
+        if keys.ascend() {
+            return (Self { keys, index: None }, Vec::new());
+        }
+        let mut pairs: Vec<_> = (0..keys.len()).map(|row| (keys.sort_key(row, hasher), row as u32)).collect();
+        pairs.sort_unstable();
+        let mut index = Index::default();
+        let mut superseded = Vec::new();
+        for &(sort_key, row) in &pairs {
+            match index.find(sort_key, |other| keys.same(row as usize, &keys, other as usize)) {
+                Some(at) => superseded.push(std::mem::replace(&mut index.rows[at], row) as usize),
+                None => index.push(sort_key, row),
+            }
+        }
+        (Self { keys, index: Some(index) }, superseded)
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Of both, this one's rows first. Of an id that both have, the newer row counts.
+    pub(super) fn followed_by(&self, newer: &Self, hasher: &RandomState) -> Self {
+        let mut keys = self.keys.clone();
+        keys.extend(&newer.keys, 0..newer.len());
+        keys.shrink();
+        let (smallest, largest) = (newer.keys.smallest(), self.keys.largest());
+        if self.index.is_none() && newer.index.is_none() && smallest > largest {
+            return Self { keys, index: None };
+        }
+        let olds: Vec<_> = self.entries(hasher).collect();
+        let mut olds = &olds[..];
+        let mut index = Index::default();
+        let mut news = newer.entries(hasher).peekable();
+        let mut same_key = Vec::new();
+        while let Some(&(sort_key, _)) = news.peek() {
+            let below = olds.partition_point(|&(old, _)| old < sort_key);
+            olds[..below].iter().for_each(|&(old, row)| index.push(old, row));
+            olds = &olds[below..];
+            same_key.clear();
+            while let Some((_, row)) = news.next_if(|&(next, _)| next == sort_key) {
+                same_key.push(row);
+            }
+            let equal = olds.iter().take_while(|&&(old, _)| old == sort_key).count();
+            for &(_, row) in &olds[..equal] {
+                let superseded = same_key.iter().any(|&new| self.keys.same(row as usize, &newer.keys, new as usize));
+                if !superseded {
+                    index.push(sort_key, row);
+                }
+            }
+            olds = &olds[equal..];
+            same_key.iter().for_each(|&row| index.push(sort_key, row + self.len() as u32));
+        }
+        olds.iter().for_each(|&(old, row)| index.push(old, row));
+        Self { keys, index: Some(index) }
+    }
+
+    /// Sort keys, in order, and rows.
+    fn entries(&self, hasher: &RandomState) -> impl Iterator<Item = (u64, u32)> {
+        let entries = self.index.as_ref().map_or(self.len(), |index| index.rows.len());
+        (0..entries).map(|i| match &self.index {
+            Some(index) => (index.sort_keys[i], index.rows[i]),
+            None => (self.keys.sort_key(i, hasher), i as u32),
+        })
+    }
+
+    /// The newest row of an id. `near` is where the last was found, and then this one: ids that are looked for often follow each other.
+    pub(super) fn find(&self, wanted: Wanted<'_>, near: &mut usize) -> Option<usize> {
+        match (&self.keys, &self.index, wanted) {
+            (Keys::Counted(range), None, Wanted::Int64(id)) => range.contains(&id).then(|| (id - range.start) as usize),
+            (Keys::Int64(keys), None, Wanted::Int64(id)) => {
+                let keys = bytemuck::cast_slice(keys);
+                let at = lower_bound(keys, u64::try_from(id).ok()?, near);
+                (keys.get(at) == Some(&(id as u64))).then_some(at)
+            }
+            (_, Some(index), Wanted::Int64(id)) => {
+                let at = lower_bound(&index.sort_keys, u64::try_from(id).ok()?, near);
+                (index.sort_keys.get(at) == Some(&(id as u64))).then(|| index.rows[at] as usize)
+            }
+            (Keys::Str(keys), Some(index), Wanted::Str(id, hash)) => {
+                let from = lower_bound(&index.sort_keys, hash, near);
+                let equal = index.sort_keys[from..].iter().take_while(|&&other| other == hash).count();
+                let mut rows = index.rows[from..from + equal].iter().map(|&row| row as usize);
+                rows.find(|&row| keys.at(row) == id.as_bytes())
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.keys.bytes() + self.index.as_ref().map_or(0, |index| index.rows.len() * (8 + 4))
+    }
+}
+
+impl Index {
+    fn push(&mut self, sort_key: u64, row: u32) {
+        self.sort_keys.push(sort_key);
+        self.rows.push(row);
+    }
+
+    /// Among the last entries, which have this sort key, the one that `same` holds for.
+    fn find(&self, sort_key: u64, same: impl Fn(u32) -> bool) -> Option<usize> {
+        let last = self.sort_keys.iter().rev().take_while(|&&other| other == sort_key).count();
+        (self.rows.len() - last..self.rows.len()).find(|&at| same(self.rows[at]))
+    }
+}
+
+/// Where in the ascending `sort_keys` the first that is not below this one is. Looks after `near` first, then where it would be if all were
+/// equally far apart.
+fn lower_bound(sort_keys: &[u64], wanted: u64, near: &mut usize) -> usize {
+    let next = near.saturating_add(1);
+    let at = if sort_keys.get(next) == Some(&wanted) && sort_keys[next - 1] < wanted {
+        next
+    } else {
+        let guess = match sort_keys {
+            [first, .., last] if *first < wanted && wanted < *last => {
+                ((wanted - first) as f64 / (last - first) as f64 * (sort_keys.len() - 1) as f64) as usize
+            }
+            [.., last] if wanted >= *last => sort_keys.len() - 1,
+            _ => 0,
+        };
+        around(sort_keys, wanted, guess)
+    };
+    *near = at;
+    at
+}
+
+/// As [`lower_bound`], in time that grows with the logarithm of how far off the guess is.
+fn around(sort_keys: &[u64], wanted: u64, guess: usize) -> usize {
+    let (mut low, mut high) = (guess, guess);
+    let mut step = 1;
+    // All before `low` are below; those from `high` on are not.
+    while low > 0 && sort_keys[low - 1] >= wanted {
+        high = low - 1;
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    while high < sort_keys.len() && sort_keys[high] < wanted {
+        low = high + 1;
+        high = (high + step).min(sort_keys.len());
+        step *= 2;
+    }
+    low + sort_keys[low..high].partition_point(|&other| other < wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::keys::Strings;
+    use super::*;
+    use std::collections::HashMap;
+
+    /// Numbers that look random.
+    fn numbers(n: usize, below: u64) -> Vec<i64> {
+        let mut state = 7_u64;
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) % below) as i64
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    fn strings<T: ToString>(of: impl IntoIterator<Item = T>) -> Keys {
+        let mut strings = Strings::new();
+        of.into_iter().for_each(|text| strings.push(&text.to_string()));
+        Keys::Str(strings)
+    }
+
+    /// The newest row of each id, as a dictionary would have it; and that this finds the same, and nothing else.
+    fn assert_finds(level: &Level, ids: &[i64], as_strings: bool, hasher: &RandomState) {
+        let newest: HashMap<_, _> = ids.iter().zip(0..).map(|(&id, row)| (id, row)).collect();
+        let asked: Vec<i64> = numbers(500, 3_000).into_iter().chain(ids.iter().copied()).chain([i64::MAX]).collect();
+        let keys = if as_strings { strings(&asked) } else { Keys::Int64(asked.clone()) };
+        let mut near = 0;
+        for (i, id) in asked.iter().enumerate() {
+            assert_eq!(level.find(keys.wanted(i, hasher), &mut near), newest.get(id).copied(), "{id}");
+        }
+    }
+
+    #[test]
+    fn ids_are_found_however_they_are_ordered() {
+        let hasher = RandomState::new();
+        let ascending: Vec<i64> =
+            numbers(900, 5).iter().scan(0, |at, step| Some(std::mem::replace(at, *at + step + 1))).collect();
+        let skewed = (0..40).map(|i| 1_i64 << i).collect();
+        let mut descending = ascending.clone();
+        descending.reverse();
+        for ids in [ascending, skewed, descending, numbers(1_000, 100_000), numbers(1_000, 50), vec![3], vec![]] {
+            for keys in [Keys::Int64(ids.clone()), strings(&ids)] {
+                let as_strings = keys.kind() == "str";
+                let (level, again) = Level::new(keys, &hasher);
+                assert_finds(&level, &ids, as_strings, &hasher);
+                let mut again: Vec<_> = again;
+                again.sort_unstable();
+                let later = |&row: &usize| ids[row + 1..].contains(&ids[row]);
+                assert!(again.into_iter().eq((0..ids.len()).filter(later)));
+            }
+        }
+    }
+
+    #[test]
+    fn merged_levels_find_what_came_last() {
+        let hasher = RandomState::new();
+        let counted: Vec<i64> = (100..300).collect();
+        let next: Vec<i64> = (300..350).collect();
+        let parts = [counted, next, numbers(200, 400), numbers(300, 3_000), vec![5], (0..50).rev().collect()];
+        for (first, second) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
+            let both: Vec<i64> = first.iter().chain(second).copied().collect();
+            for as_strings in [false, true] {
+                let level = |ids: &Vec<i64>| {
+                    let keys = if as_strings { strings(ids) } else { Keys::Int64(ids.clone()).counted_if_they_count() };
+                    Level::new(keys, &hasher).0
+                };
+                let merged = level(first).followed_by(&level(second), &hasher);
+                assert_eq!(merged.len(), both.len());
+                assert_finds(&merged, &both, as_strings, &hasher);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_ascend_need_no_index() {
+        let hasher = RandomState::new();
+        let level = |ids: Vec<i64>| Level::new(Keys::Int64(ids).counted_if_they_count(), &hasher).0;
+        assert_eq!(level((5..1_000).collect()).bytes(), 0);
+        assert_eq!(level((5..10).collect()).followed_by(&level((10..20).collect()), &hasher).bytes(), 0);
+        let gap = level((5..10).collect()).followed_by(&level((11..20).collect()), &hasher);
+        assert_eq!((gap.bytes(), gap.index.is_none()), (14 * 8, true));
+        assert_eq!(level(vec![2, 1]).bytes(), 2 * (8 + 12));
+    }
+
+    #[test]
+    fn a_place_is_found_from_any_guess() {
+        let sort_keys = [1, 4, 4, 4, 9, 20, u64::MAX];
+        for wanted in [0, 1, 2, 4, 5, 9, 19, 20, 21, u64::MAX] {
+            let expected = sort_keys.partition_point(|&key| key < wanted);
+            assert!((0..sort_keys.len()).all(|guess| around(&sort_keys, wanted, guess) == expected));
+            for near in [0, 1, 2, 3, 4, 5, 6, 7, usize::MAX] {
+                assert_eq!(lower_bound(&sort_keys, wanted, &mut { near }), expected, "{wanted} near {near}");
+            }
+        }
+        assert_eq!(lower_bound(&[], 3, &mut 0), 0);
+    }
+}

@@ -1,0 +1,423 @@
+//! Vectors, their ids, and the search among them.
+//!
+//! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in common. So
+//! whoever searches is not disturbed by whoever adds, and a change that fails has changed nothing.
+
+mod attach;
+mod compact;
+mod fill;
+mod ids;
+mod keys;
+mod leaders;
+mod level;
+mod search;
+#[cfg(test)]
+mod search_tests;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use fill::{Given, fill};
+use ids::Ids;
+pub use keys::{Keys, Strings};
+use search::Search;
+pub use search::{Found, Report};
+pub use segment::{Foreign, Held, Memory, Segment, Vectors};
+
+use crate::kernels::{Bound, Isa, Metric, code_stride};
+use crate::nn::active_isa;
+use crate::pool::{Check, Pool};
+use crate::{Error, Result, device};
+
+pub use attach::{Attached, AttachedVectors};
+
+/// The largest dimension: sums of products of codes stay within 32 bits.
+const MOST_DIMENSIONS: usize = 1 << 16;
+
+/// A segment for rows that come a few at a time has room for as many as the store has, and for at least so many,
+const LEAST_ROOM: usize = 1024;
+/// or rows of so many bytes if these are fewer,
+const LEAST_ROOM_BYTES: usize = 1 << 20;
+/// and at most rows of so many bytes.
+const MOST_ROOM_BYTES: usize = 256 << 20;
+
+/// How a store keeps vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    Float32,
+    Float16,
+    /// By their codes alone.
+    Int8,
+}
+
+/// What all stores that come from one have in common.
+struct Fixed {
+    dimension: usize,
+    metric: Metric,
+    dtype: Dtype,
+    isa: Isa,
+    pool: Pool,
+}
+
+/// Rows of vectors with their ids. Every row that was ever added has a number, from 0 on; deleted rows keep theirs until the store is
+/// compacted.
+#[derive(Clone)]
+pub struct Store {
+    fixed: Arc<Fixed>,
+    segments: Vec<Segment>,
+    ids: Ids,
+    rows: usize,
+    live: usize,
+}
+
+/// Bytes that a store takes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub vectors: usize,
+    /// And bounds.
+    pub codes: usize,
+    /// With the index to look them up, and the bits of deleted rows.
+    pub ids: usize,
+    /// Of memory that is another's, in none of the others.
+    pub mapped: usize,
+    /// Allocated for rows to come.
+    pub reserved: usize,
+}
+
+impl Store {
+    /// An empty store. `dtype` and `metric` by their names; `device`: "auto" or "cpu".
+    pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
+        device::choose(device, "auto")?;
+        if !(1..=MOST_DIMENSIONS).contains(&dimension) {
+            let message = format!("{dimension}; accepted: 1 to {MOST_DIMENSIONS}");
+            return Err(Error::argument("dimension", message));
+        }
+        let metric = metric_named(metric)?;
+        let dtype = Dtype::named(dtype)?;
+        let fixed = Fixed { dimension, metric, dtype, isa: active_isa()?, pool: Pool::new(num_threads)? };
+        Ok(Self { fixed: Arc::new(fixed), segments: Vec::new(), ids: Ids::default(), rows: 0, live: 0 })
+    }
+
+    pub fn dimension(&self) -> usize {
+        self.fixed.dimension
+    }
+
+    pub fn metric(&self) -> Metric {
+        self.fixed.metric
+    }
+
+    pub fn dtype(&self) -> Dtype {
+        self.fixed.dtype
+    }
+
+    pub fn threads(&self) -> usize {
+        self.fixed.pool.threads()
+    }
+
+    /// "int64" or "str"; None while there was never a row.
+    pub fn id_kind(&self) -> Option<&'static str> {
+        self.ids.kind()
+    }
+
+    /// Rows with a number, deleted ones included.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Rows that are not deleted.
+    pub fn live(&self) -> usize {
+        self.live
+    }
+
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// Adds `vectors [n, dimension]`, of which the first is called `first` in messages. Without ids they get numbers after the largest that
+    /// was ever an id. A row with the same id as an earlier one takes its place. `expected`: rows that will come with these, themselves included;
+    /// one segment gets room for all.
+    pub fn add(
+        &self,
+        vectors: &[f32],
+        ids: Option<Keys>,
+        expected: usize,
+        first: usize,
+        check: Check<'_>,
+    ) -> Result<Self> {
+        let d = self.fixed.dimension;
+        if !vectors.len().is_multiple_of(d) {
+            return Err(Error::argument("vectors", format!("{} numbers are no rows of {d}", vectors.len())));
+        }
+        let n = vectors.len() / d;
+        let ids = ids.map_or_else(|| self.ids.count(n), Ok)?;
+        if ids.len() != n {
+            return Err(Error::argument("ids", format!("{} ids for {n} vectors", ids.len())));
+        }
+        let (level, again) = self.ids.level(ids)?;
+        if n == 0 {
+            return Ok(self.clone());
+        }
+        let mut superseded: Vec<usize> = again.into_iter().map(|row| self.rows + row).collect();
+        if !self.ids.are_new(level.keys()) {
+            superseded.extend(self.ids.find(level.keys()).flatten().filter(|&row| self.is_live(row)));
+        }
+        let (place, mut space) = self.space(n, expected.max(n))?;
+        let refuse = |i: usize, why: &str| Error::argument("vectors", format!("row {} {why}", first + i));
+        fill(&self.fixed, &mut space, Given::Float32(vectors), &refuse, check)?;
+        let held = space.publish();
+        let mut store = self.clone();
+        match place {
+            Place::Tail => {
+                let tail = store.segments.pop().expect("the tail that gave the space");
+                store.segments.push(tail.appended(n, held));
+            }
+            Place::New => store.segments.push(Segment::new(self.rows, n, held)),
+        }
+        store.ids = self.ids.with(level);
+        store.rows += n;
+        store.live += n;
+        store.delete(superseded);
+        Ok(store)
+    }
+
+    /// Places for `n` rows: at the end of the last segment where it has room for all that are expected, or in a new one.
+    fn space(&self, n: usize, expected: usize) -> Result<(Place, segment::Space)> {
+        let d = self.fixed.dimension;
+        let tail = self.segments.last().and_then(Segment::held);
+        if let Some(space) = tail.filter(|tail| tail.room() >= expected).and_then(|tail| tail.claim(n, d)) {
+            return Ok((Place::Tail, space));
+        }
+        let held = Held::with_capacity(self.capacity(expected), d, self.fixed.dtype)?;
+        let space = held.claim(n, d).expect("a new segment has room for what it is made for");
+        Ok((Place::New, space))
+    }
+
+    /// Rows that a new segment has room for when so many are to be added: just these where they are many, else some more.
+    fn capacity(&self, expected: usize) -> usize {
+        let row = self.row_bytes();
+        let room = self.live.max(LEAST_ROOM.min(LEAST_ROOM_BYTES / row)).min(MOST_ROOM_BYTES / row);
+        if expected > room / 4 { expected } else { room }
+    }
+
+    /// Bytes of a row without its id.
+    fn row_bytes(&self) -> usize {
+        let d = self.fixed.dimension;
+        d * self.fixed.dtype.size() + code_stride(d) + size_of::<Bound>()
+    }
+
+    /// Bytes that adding so many rows would allocate, with 8 for each id.
+    pub fn size_of(&self, rows: usize) -> usize {
+        let tail = self.segments.last().and_then(Segment::held);
+        let has_room = rows == 0 || tail.is_some_and(|tail| tail.room() >= rows);
+        let capacity = if has_room { 0 } else { self.capacity(rows) };
+        capacity.saturating_mul(self.row_bytes()).saturating_add(rows.saturating_mul(8))
+    }
+
+    /// Without some rows, in any order. Those that are deleted already stay so.
+    pub fn without(&self, rows: &[usize]) -> Result<Self> {
+        self.check_rows(rows)?;
+        let mut store = self.clone();
+        store.delete(rows.to_vec());
+        Ok(store)
+    }
+
+    fn delete(&mut self, mut rows: Vec<usize>) {
+        rows.sort_unstable();
+        let mut rows = &rows[..];
+        while let Some(&row) = rows.first() {
+            let at = self.segment_of(row);
+            let segment = &mut self.segments[at];
+            let (these, rest) = rows.split_at(rows.partition_point(|&row| row < segment.first + segment.rows));
+            let before = segment.live();
+            *segment = segment.without(these.iter().map(|row| row - segment.first));
+            self.live -= before - segment.live();
+            rows = rest;
+        }
+    }
+
+    fn check_rows(&self, rows: &[usize]) -> Result<()> {
+        match rows.iter().find(|&&row| row >= self.rows) {
+            Some(row) => Err(Error::argument("rows", format!("there is no row {row} among {}", self.rows))),
+            None => Ok(()),
+        }
+    }
+
+    /// The segment that a row is in.
+    fn segment_of(&self, row: usize) -> usize {
+        self.segments.partition_point(|segment| segment.first + segment.rows <= row)
+    }
+
+    fn is_live(&self, row: usize) -> bool {
+        let segment = &self.segments[self.segment_of(row)];
+        segment.is_live(row - segment.first)
+    }
+
+    /// The live row of each id; None where there is none.
+    pub fn find(&self, ids: &Keys) -> Result<Vec<Option<usize>>> {
+        self.ids.check_kind(ids)?;
+        Ok(self.ids.find(ids).map(|row| row.filter(|&row| self.is_live(row))).collect())
+    }
+
+    /// Live rows in runs as long as can be within a segment.
+    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+        self.segments.iter().flat_map(|segment| {
+            segment.runs().into_iter().map(|run| segment.first + run.start..segment.first + run.end)
+        })
+    }
+
+    /// Deleted rows, ascending.
+    pub fn deleted(&self) -> Vec<usize> {
+        let segments = self.segments.iter().filter(|segment| !segment.is_whole());
+        segments
+            .flat_map(|segment| (0..segment.rows).filter(|&row| !segment.is_live(row)).map(|row| segment.first + row))
+            .collect()
+    }
+
+    /// The ids of rows, deleted ones too.
+    pub fn ids_of(&self, rows: &[usize]) -> Result<Keys> {
+        self.check_rows(rows)?;
+        Ok(self.ids.take(rows.iter().map(|&row| row..row + 1)))
+    }
+
+    /// The ids of all live rows.
+    pub fn live_ids(&self) -> Keys {
+        self.ids.take(self.runs())
+    }
+
+    /// The ids of a range of rows, deleted ones too.
+    pub fn id_slice(&self, rows: Range<usize>) -> Result<Keys> {
+        if rows.start > rows.end || rows.end > self.rows {
+            let message = format!("{}..{} is no part of {} rows", rows.start, rows.end, self.rows);
+            return Err(Error::argument("start, stop", message));
+        }
+        Ok(self.ids.take([rows]))
+    }
+
+    /// Writes live rows to `out [rows, dimension]`; those kept as int8 are about what they were.
+    pub fn take(&self, rows: &[usize], out: &mut [f32]) -> Result<()> {
+        self.check_rows(rows)?;
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(self.fixed.dimension)) {
+            let segment = &self.segments[self.segment_of(row)];
+            let held = segment.held().filter(|_| segment.is_live(row - segment.first));
+            let deleted = || Error::argument("rows", format!("row {row} is deleted"));
+            held.ok_or_else(deleted)?.take(row - segment.first, out);
+        }
+        Ok(())
+    }
+
+    /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`; fewer where fewer count.
+    ///
+    /// With `exact` these are the rows of the largest scores, as [`crate::kernels::exact`] computes them, and of equals the lower rows. Else rows are chosen
+    /// by their codes.
+    pub fn search(
+        &self,
+        queries: &[f32],
+        k: usize,
+        mask: Option<&[u8]>,
+        exact: bool,
+        check: Check<'_>,
+    ) -> Result<Found> {
+        let Fixed { dimension, metric, isa, .. } = *self.fixed;
+        if !queries.len().is_multiple_of(dimension) {
+            return Err(Error::argument("queries", format!("{} numbers are no rows of {dimension}", queries.len())));
+        }
+        check_queries(metric, queries, dimension)?;
+        if let Some(mask) = mask.filter(|mask| mask.len() != self.rows) {
+            return Err(Error::argument("mask", format!("{} values for {} rows", mask.len(), self.rows)));
+        }
+        if k == 0 {
+            return Err(Error::argument("k", "expected 1 or more, found 0"));
+        }
+        let k = k.min(self.live).max(1);
+        let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact };
+        search.run(queries, &self.fixed.pool, check)
+    }
+
+    pub fn memory(&self) -> Usage {
+        let mut usage = Usage { ids: self.ids.bytes(), ..Usage::default() };
+        for segment in &self.segments {
+            usage.ids += segment.deleted_bytes();
+            let Some(held) = segment.held() else { continue };
+            let vectors = match &held.vectors {
+                Vectors::Float32(vectors) => vectors.bytes(),
+                Vectors::Float16(vectors) => vectors.bytes(),
+                Vectors::Int8 => [0; 3],
+            };
+            usage.vectors += vectors[0];
+            let (codes, bounds) = (held.codes.bytes(), held.bounds.bytes());
+            usage.codes += codes[0] + bounds[0];
+            usage.mapped += vectors[1] + codes[1] + bounds[1];
+            usage.reserved += vectors[2] + codes[2] + bounds[2];
+        }
+        usage
+    }
+}
+
+/// Accepts finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as squares beyond float32.
+fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()> {
+    for (i, query) in queries.chunks_exact(dimension).enumerate() {
+        if !query.iter().all(|x| x.is_finite()) {
+            return Err(Error::argument("queries", format!("row {i} has NaN or infinity")));
+        }
+        let square: f64 = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        if metric == Metric::L2 && square > 1e36 {
+            return Err(Error::argument("queries", format!("row {i} is longer than 1e18")));
+        }
+    }
+    Ok(())
+}
+
+/// Where rows go.
+enum Place {
+    Tail,
+    New,
+}
+
+impl Dtype {
+    fn named(name: &str) -> Result<Self> {
+        match name {
+            "float32" => Ok(Self::Float32),
+            "float16" => Ok(Self::Float16),
+            "int8" => Ok(Self::Int8),
+            _ => Err(Error::argument("dtype", format!("{name:?} is not a type; accepted: float32, float16, int8"))),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Float16 => "float16",
+            Self::Int8 => "int8",
+        }
+    }
+
+    /// Bytes of a number beside the codes.
+    fn size(self) -> usize {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 => 2,
+            Self::Int8 => 0,
+        }
+    }
+}
+
+fn metric_named(name: &str) -> Result<Metric> {
+    match name {
+        "cosine" => Ok(Metric::Cosine),
+        "dot" => Ok(Metric::Dot),
+        "l2" => Ok(Metric::L2),
+        _ => Err(Error::argument("metric", format!("{name:?} is not a metric; accepted: cosine, dot, l2"))),
+    }
+}
+
+/// The name of a metric.
+pub fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::Dot => "dot",
+        Metric::L2 => "l2",
+    }
+}

@@ -1,0 +1,311 @@
+//! Exact search: a scan of codes leaves few rows in question, and their scores decide.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use super::leaders::{Candidate, Floor, Leaders, best};
+use super::segment::Segment;
+use crate::Result;
+use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
+use crate::pool::{Check, Pool};
+
+/// Rows that all threads scan before they are asked whether to go on.
+const ROUND: usize = 1 << 16;
+
+/// Rows whose bits are one word of a segment's.
+const WORD: usize = 64;
+
+/// Queries that are scanned for together: their bytes stay in the cache of a core.
+const MOST_QUERIES: usize = 256;
+
+/// Rows in question that each thread keeps at most, of all queries.
+const MOST_CANDIDATES: usize = 1 << 21;
+
+/// What is searched, and how.
+pub(super) struct Search<'a> {
+    pub(super) isa: Isa,
+    pub(super) metric: Metric,
+    pub(super) dimension: usize,
+    pub(super) segments: &'a [Segment],
+    /// `[rows]`: 0 where a row does not count; None where all live ones do.
+    pub(super) mask: Option<&'a [u8]>,
+    /// From 1.
+    pub(super) k: usize,
+    /// Whether a row is in question until its bound says otherwise. Else its code alone says how good it is.
+    pub(super) exact: bool,
+}
+
+/// The best rows of each query, best first.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// `[queries, columns]`
+    pub scores: Vec<f32>,
+    /// `[queries, columns]`
+    pub rows: Vec<i64>,
+    /// k, or the rows that count where they are fewer.
+    pub columns: usize,
+    pub report: Report,
+}
+
+/// What a search did.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Report {
+    /// Rows that each query was compared with.
+    pub rows: usize,
+    /// Scores that were computed from vectors, of all queries.
+    pub rescored: usize,
+    /// Bytes of codes, bounds and vectors that were read.
+    pub bytes: usize,
+    /// Queries of which rows in question were left, as k scores were above their bounds.
+    pub closed_early: usize,
+}
+
+impl Search<'_> {
+    /// Searches for `queries [n, dimension]`.
+    pub(super) fn run(&self, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Found> {
+        let mut found = Found::default();
+        let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
+        for queries in queries.chunks(batch * self.dimension) {
+            let mut part = Found::default();
+            pool.gather(vec![&mut part], check, |part, pulse| {
+                *part = self.batch(queries, pulse)?;
+                Ok(())
+            })?;
+            found.scores.append(&mut part.scores);
+            found.rows.append(&mut part.rows);
+            found.columns = part.columns;
+            found.report.rows = part.report.rows;
+            found.report.rescored += part.report.rescored;
+            found.report.bytes += part.report.bytes;
+            found.report.closed_early += part.report.closed_early;
+        }
+        Ok(found)
+    }
+
+    /// Shares its work with the threads that the caller leads.
+    fn batch(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
+        let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
+        let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
+        let n = scorers.len();
+        let floors: Vec<Floor> = (0..n).map(|_| Floor::new()).collect();
+        // Of the threads that took part, each with what it found.
+        let scouts: Mutex<Vec<Scout>> = Mutex::default();
+        let take = || scouts.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        for segment in self.segments.iter().filter(|segment| segment.live() > 0) {
+            for round in (0..segment.rows).step_by(ROUND) {
+                pulse()?;
+                let words = ROUND.min(segment.rows - round).div_ceil(WORD);
+                split(words, WORD * self.dimension * n, |range| {
+                    let mut scout = take().unwrap_or_else(|| Scout::new(n, self.k));
+                    let rows = round + range.start * WORD..segment.rows.min(round + range.end * WORD);
+                    scout.explore(&prepared, &scorers, &floors, segment, rows);
+                    scouts.lock().unwrap_or_else(PoisonError::into_inner).push(scout);
+                });
+            }
+        }
+        let scouts = scouts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        pulse()?;
+        Ok(self.decide(&scorers, &floors, scouts))
+    }
+
+    /// Chooses among what the scouts found.
+    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>) -> Found {
+        let seen: usize = scouts.iter().map(|scout| scout.seen).sum();
+        let verdicts: Vec<Mutex<Verdict>> = (0..scorers.len())
+            .map(|query| {
+                let found = scouts.iter_mut().map(|scout| std::mem::take(&mut scout.leaders[query])).collect();
+                Mutex::new(Verdict { found, ..Verdict::default() })
+            })
+            .collect();
+        split(verdicts.len(), self.dimension * Leaders::most(self.k) / 8, |range| {
+            for query in range {
+                let mut verdict = verdicts[query].lock().unwrap_or_else(PoisonError::into_inner);
+                verdict.reach(self, &scorers[query], &floors[query]);
+            }
+        });
+        let rescored = scouts.iter().map(|scout| scout.scored).sum();
+        let mut found = Found { columns: self.k.min(seen), ..Found::default() };
+        found.report = Report { rows: seen, rescored, ..Report::default() };
+        for (scorer, verdict) in scorers.iter().zip(verdicts) {
+            let Verdict { best, left, scored, .. } = verdict.into_inner().unwrap_or_else(PoisonError::into_inner);
+            found.scores.extend(best.iter().map(|candidate| scorer.shown(candidate.score)));
+            found.rows.extend(best.iter().map(|candidate| candidate.row as i64));
+            found.report.rescored += scored;
+            found.report.closed_early += usize::from(left > 0);
+        }
+        let scan = seen * (code_stride(self.dimension) + size_of::<Bound>());
+        found.report.bytes = scan + found.report.rescored * self.row_bytes();
+        found
+    }
+
+    fn row_bytes(&self) -> usize {
+        match self.segments.iter().find_map(|segment| Some(segment.held()?.stored())) {
+            Some(Stored::Float32(_)) => 4 * self.dimension,
+            Some(Stored::Float16(_)) => 2 * self.dimension,
+            Some(Stored::Int8(..)) | None => self.dimension,
+        }
+    }
+}
+
+/// What is decided about one query.
+#[derive(Default)]
+struct Verdict {
+    /// What each scout found.
+    found: Vec<Leaders>,
+    best: Vec<Candidate>,
+    /// Rows in question that were left.
+    left: usize,
+    /// Scores that were computed.
+    scored: usize,
+}
+
+impl Verdict {
+    fn reach(&mut self, search: &Search<'_>, scorer: &Scorer<'_>, floor: &Floor) {
+        let mut candidates = Leaders::join(std::mem::take(&mut self.found), search.k, floor);
+        if !search.exact {
+            candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper).then(a.row.cmp(&b.row)));
+            candidates.truncate(search.k);
+        }
+        let key = |score| scorer.key(score);
+        (self.best, self.left) = best(candidates, search.k, key, |candidate| {
+            self.scored += 1;
+            scorer.score(candidate);
+        });
+    }
+}
+
+/// Scores of one query.
+struct Scorer<'a> {
+    search: &'a Search<'a>,
+    query: &'a [f32],
+    /// Its length.
+    length: f64,
+}
+
+impl<'a> Scorer<'a> {
+    fn new(search: &'a Search<'a>, query: &'a [f32]) -> Self {
+        let length = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+        Self { search, query, length }
+    }
+
+    /// Computes a candidate's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
+    fn score(&self, candidate: &mut Candidate) {
+        let segments = self.search.segments;
+        let i = segments.partition_point(|segment| segment.first <= candidate.row) - 1;
+        // A row that was scanned is in memory.
+        let Some(held) = segments[i].held() else { return };
+        let row = candidate.row - segments[i].first;
+        candidate.score = exact(self.search.isa, self.search.metric, self.query, held.stored(), row);
+        let key = self.key(candidate.score) as f32;
+        (candidate.lower, candidate.upper) = (key.next_down(), key.next_up());
+    }
+
+    /// The score on the scale of the bounds.
+    fn key(&self, score: f64) -> f64 {
+        match self.search.metric {
+            Metric::L2 => (score + self.length * self.length) / 2.0,
+            Metric::Cosine | Metric::Dot => self.over_length(score),
+        }
+    }
+
+    /// The score as a caller gets it.
+    fn shown(&self, score: f64) -> f32 {
+        match self.search.metric {
+            Metric::Cosine => self.over_length(score) as f32,
+            Metric::Dot => score as f32,
+            Metric::L2 => -(-score).sqrt() as f32,
+        }
+    }
+
+    fn over_length(&self, score: f64) -> f64 {
+        if self.length == 0.0 { score } else { score / self.length }
+    }
+}
+
+/// What one thread found of every query.
+struct Scout {
+    leaders: Vec<Leaders>,
+    /// Rows that counted.
+    seen: usize,
+    /// Scores that were computed on the way.
+    scored: usize,
+    /// Rows that count, where not all do.
+    list: Vec<u32>,
+}
+
+impl Scout {
+    fn new(queries: usize, k: usize) -> Self {
+        Self { leaders: (0..queries).map(|_| Leaders::new(k)).collect(), seen: 0, scored: 0, list: Vec::new() }
+    }
+
+    /// Looks at some rows of a segment, from a multiple of 64 on.
+    fn explore(
+        &mut self,
+        prepared: &Queries,
+        scorers: &[Scorer<'_>],
+        floors: &[Floor],
+        segment: &Segment,
+        rows: Range<usize>,
+    ) {
+        let (Some(held), Some(Scorer { search, .. })) = (segment.held(), scorers.first()) else { return };
+        let whole = segment.is_whole() && search.mask.is_none();
+        if !whole {
+            self.select(search.mask, segment, rows.clone());
+        }
+        let list = std::mem::take(&mut self.list);
+        let rows = if whole { Rows::Range(rows) } else { Rows::List(&list) };
+        self.seen += rows.len();
+        for (leaders, floor) in self.leaders.iter_mut().zip(floors) {
+            leaders.catch_up(floor);
+        }
+        let mut gather = Gather { scout: self, scorers, floors, first: segment.first };
+        scan(search.isa, prepared, &held.codes, &held.bounds, &rows, &mut gather);
+        self.list = list;
+    }
+
+    /// Lists the rows that count.
+    fn select(&mut self, mask: Option<&[u8]>, segment: &Segment, rows: Range<usize>) {
+        self.list.clear();
+        for start in rows.clone().step_by(WORD) {
+            let mut bits = segment.live_bits(start / WORD);
+            if let Some(mask) = mask {
+                let mask = &mask[segment.first + start..segment.first + rows.end.min(start + WORD)];
+                bits &= mask.iter().rev().fold(0, |bits, &counts| bits << 1 | u64::from(counts != 0));
+            }
+            while bits != 0 {
+                self.list.push((start + bits.trailing_zeros() as usize) as u32);
+                bits &= bits - 1;
+            }
+        }
+    }
+}
+
+/// A scout at work on a segment.
+struct Gather<'a> {
+    scout: &'a mut Scout,
+    scorers: &'a [Scorer<'a>],
+    floors: &'a [Floor],
+    /// The number of the segment's first row.
+    first: usize,
+}
+
+impl Collect for Gather<'_> {
+    #[inline(always)]
+    fn threshold(&self, query: usize) -> f32 {
+        self.scout.leaders[query].threshold()
+    }
+
+    fn add(&mut self, query: usize, row: usize, lower: f32, upper: f32) {
+        let scorer = &self.scorers[query];
+        let Scout { leaders, scored, .. } = &mut *self.scout;
+        let middle = (lower + upper) / 2.0;
+        let (lower, upper) = if scorer.search.exact { (lower, upper) } else { (middle, middle) };
+        if upper >= leaders[query].threshold() {
+            let candidate = Candidate { row: self.first + row, lower, upper, score: f64::NAN };
+            leaders[query].add(candidate, &self.floors[query], |candidate| {
+                *scored += 1;
+                scorer.score(candidate);
+            });
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Searches against scores of all rows in float64.
+
+use super::Store;
+use crate::kernels::testing::numbers;
+use crate::{Error, Result};
+
+const METRICS: [&str; 3] = ["cosine", "dot", "l2"];
+
+fn go_on() -> Result<()> {
+    Ok(())
+}
+
+fn store(metric: &str, dtype: &str, dimension: usize, threads: usize) -> Store {
+    Store::new(dimension, metric, dtype, "cpu", Some(threads)).unwrap()
+}
+
+fn added(store: &Store, vectors: &[f32]) -> Store {
+    store.add(vectors, None, 0, 0, &go_on).unwrap()
+}
+
+fn stored(store: &Store, row: usize) -> Vec<f32> {
+    let mut vector = vec![0.0; store.dimension()];
+    store.take(&[row], &mut vector).unwrap();
+    vector
+}
+
+/// Scores of rows, summed in another order than the store does.
+fn scores(store: &Store, metric: &str, query: &[f32], rows: &[usize]) -> Vec<f64> {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let over = |x: f64, by: f64| if by == 0.0 { 0.0 } else { x / by };
+    let score = |&row: &usize| {
+        let x = stored(store, row);
+        match metric {
+            "cosine" => over(over(dot(query, &x), dot(&x, &x).sqrt()), dot(query, query).sqrt()),
+            "dot" => dot(query, &x),
+            _ => -query.iter().zip(&x).map(|(&q, &x)| (f64::from(q) - f64::from(x)).powi(2)).sum::<f64>().sqrt(),
+        }
+    };
+    rows.iter().map(score).collect()
+}
+
+/// The rows found have the largest scores, in order, but for what summing in another order changes.
+fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Option<&[u8]>) {
+    let found = store.search(queries, k, mask, true, &go_on).unwrap();
+    let counts = |row: &usize| mask.is_none_or(|mask| mask[*row] != 0);
+    let rows: Vec<usize> = store.runs().flatten().filter(counts).collect();
+    assert_eq!(found.columns, k.min(rows.len()));
+    assert_eq!(found.report.rows, rows.len());
+    for (i, query) in queries.chunks_exact(store.dimension()).enumerate() {
+        let scores = scores(store, metric, query, &rows);
+        let mut best = scores.clone();
+        best.sort_by(|a, b| b.total_cmp(a));
+        let at = i * found.columns..(i + 1) * found.columns;
+        let mut seen = std::collections::HashSet::new();
+        for ((&row, &score), best) in found.rows[at.clone()].iter().zip(&found.scores[at]).zip(best) {
+            assert!(seen.insert(row));
+            let own = scores[rows.binary_search(&(row as usize)).expect("a row that counts")];
+            // Of vectors as float32 has them: those of int8 are rounded to it when they are taken.
+            let slack = if store.dtype() == super::Dtype::Int8 { 1e-6 } else { 1e-13 };
+            assert!((own - best).abs() <= slack * best.abs().max(slack), "{metric} query {i} k {k}: {own} {best}");
+            assert!((f64::from(score) - own).abs() <= 1e-6 * own.abs().max(1.0), "{metric}: {score} {own}");
+        }
+    }
+}
+
+#[test]
+fn the_best_rows_are_found() {
+    for metric in METRICS {
+        for dtype in ["float32", "float16", "int8"] {
+            for (dimension, rows) in [(1, 100), (3, 17), (48, 1000), (65, 5000)] {
+                let mut store = store(metric, dtype, dimension, 2);
+                for (i, part) in numbers(rows * dimension, 1).chunks(dimension * 700).enumerate() {
+                    store =
+                        if i % 2 == 0 { added(&store, part) } else { store.add(part, None, 2000, 0, &go_on).unwrap() };
+                }
+                for queries in [1, 2, 5, 33] {
+                    let queries = numbers(queries * dimension, 2);
+                    assert_found(&store, metric, &queries, 1, None);
+                    assert_found(&store, metric, &queries[..dimension], 2 * rows, None);
+                    assert_found(&store, metric, &queries, 10, None);
+                }
+                let deleted: Vec<usize> = (0..rows).filter(|row| row % 3 == 0).collect();
+                let store = store.without(&deleted).unwrap();
+                let queries = numbers(3 * dimension, 3);
+                assert_found(&store, metric, &queries, 10, None);
+                for every in [2, 50, 1000] {
+                    let mask: Vec<u8> = (0..rows).map(|row| if row % every == 1 { 7 } else { 0 }).collect();
+                    assert_found(&store, metric, &queries, 10, Some(&mask));
+                }
+                assert_found(&store, metric, &queries, 10, Some(&vec![0; rows]));
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_rows_come_in_their_order() {
+    for metric in METRICS {
+        let row = numbers(20, 4);
+        // More of them than are ever kept in question.
+        let store = added(&store(metric, "float32", 20, 2), &row.repeat(20_000));
+        let found = store.search(&row, 300, None, true, &go_on).unwrap();
+        assert_eq!(found.rows, (0..300).collect::<Vec<i64>>());
+    }
+}
+
+#[test]
+fn close_scores_are_told_apart() {
+    // Rows that differ in the last bits of one number.
+    let dimension = 96;
+    let base = numbers(dimension, 5);
+    let mut vectors = base.repeat(3000);
+    for (row, vector) in vectors.chunks_exact_mut(dimension).enumerate() {
+        vector[row % dimension] = f32::from_bits(vector[row % dimension].to_bits() + (row % 7) as u32);
+    }
+    for metric in METRICS {
+        let store = added(&store(metric, "float32", dimension, 2), &vectors);
+        assert_found(&store, metric, &numbers(2 * dimension, 6), 50, None);
+        assert_found(&store, metric, &base, 50, None);
+    }
+}
+
+#[test]
+fn rows_of_all_sizes_and_zeros_have_their_place() {
+    for metric in METRICS {
+        let dimension = 33;
+        let mut vectors = numbers(500 * dimension, 7);
+        for (row, vector) in vectors.chunks_exact_mut(dimension).enumerate() {
+            let times = [1.0, 1e-12, 1e9, 0.0, 1e-25, 1e15, 1e-3][row % 7];
+            vector.iter_mut().for_each(|x| *x *= times);
+        }
+        let store = added(&store(metric, "float32", dimension, 1), &vectors);
+        let mut queries = numbers(4 * dimension, 8);
+        queries[..dimension].fill(0.0);
+        queries[dimension..2 * dimension].iter_mut().for_each(|x| *x *= 1e-20);
+        queries[2 * dimension..3 * dimension].iter_mut().for_each(|x| *x *= 1e14);
+        assert_found(&store, metric, &queries, 60, None);
+    }
+}
+
+#[test]
+fn few_scores_are_computed_and_fewer_are_left() {
+    let dimension = 128;
+    let store = added(&store("cosine", "float32", dimension, 2), &numbers(20_000 * dimension, 9));
+    let queries = numbers(4 * dimension, 10);
+    let exact = store.search(&queries, 10, None, true, &go_on).unwrap();
+    assert!(exact.report.rescored < 4 * 1000 && exact.report.closed_early > 0, "{:?}", exact.report);
+    let near = store.search(&queries, 10, None, false, &go_on).unwrap();
+    assert_eq!((near.report.rescored, near.rows.len()), (40, 40));
+    let same = near.rows.iter().filter(|row| exact.rows.contains(row)).count();
+    assert!(same >= 36, "{same} of 40");
+}
+
+#[test]
+fn what_cannot_be_searched_for_is_named() {
+    let empty = store("l2", "float32", 2, 1);
+    let found = empty.search(&[1.0, 2.0], 5, None, true, &go_on).unwrap();
+    assert_eq!((found.columns, found.rows.len()), (0, 0));
+    let some = added(&empty, &[1.0, 2.0]);
+    let message = |queries: &[f32], k, mask: Option<&[u8]>| match some.search(queries, k, mask, true, &go_on) {
+        Err(Error::Argument { name, message }) => format!("{name}: {message}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(message(&[1.0, 0.0, f32::NAN, 0.0], 1, None), "queries: row 1 has NaN or infinity");
+    assert_eq!(message(&[1e18, 1e18], 1, None), "queries: row 0 is longer than 1e18");
+    assert_eq!(message(&[1.0, 0.0], 0, None), "k: expected 1 or more, found 0");
+    assert_eq!(message(&[1.0, 0.0], 1, Some(&[1, 1])), "mask: 2 values for 1 rows");
+}
+
+#[test]
+fn a_search_can_be_interrupted() {
+    let store = added(&store("dot", "float32", 4, 1), &numbers(4 * 200_000, 11));
+    let asked = std::cell::Cell::new(0);
+    let give_up = || {
+        asked.set(asked.get() + 1);
+        Err(Error::Interrupted)
+    };
+    let queries = numbers(4 * 2000, 12);
+    assert!(matches!(store.search(&queries, 100, None, true, &give_up), Err(Error::Interrupted)));
+    assert_eq!(asked.get(), 1);
+}
