@@ -72,7 +72,7 @@ class Votive(Store):
         self.store.save_to_disk(path)
 
     def open(self, path: Path) -> None:
-        self.store = self.kind.load_from_disk(path)
+        self.store = self.kind.open(path, num_threads=self.threads)
 
 
 class Gathered(NamedTuple):
