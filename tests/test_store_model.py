@@ -1,6 +1,10 @@
 """Any sequence of changes and searches, beside a dictionary that is searched by computing every score."""
 
+import pickle
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import brute
 import hypothesis.strategies as st
@@ -8,7 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from votive import EmbeddingStore
+from power import QuickDisk
+from votive import EmbeddingStore, _folder
 
 DIMENSION = 4
 
@@ -17,6 +22,14 @@ VECTOR = st.lists(st.integers(-3, 3), min_size=DIMENSION, max_size=DIMENSION)
 VECTORS = st.lists(VECTOR, max_size=12)
 NUMBERS = st.integers(0, 30)
 COUNT = st.integers(1, 12)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """No sequence has a power failure in it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_folder, "DISK", QuickDisk())
+        yield
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -31,10 +44,23 @@ class StoreMachine(RuleBasedStateMachine):
     def start(self, metric: str, dtype: str, kind: str, spilling: bool) -> None:
         self.metric, self.kind = metric, kind
         # A limit of one byte: all that is added goes to files.
-        limits = {"max_memory_gb": 1e-9, "spill_to": tempfile.gettempdir()} if spilling else {}
-        self.store = EmbeddingStore(metric=metric, dtype=dtype, num_threads=1, **limits)
+        self.options: dict[str, Any] = {"num_threads": 1}
+        if spilling:
+            self.options |= {"max_memory_gb": 1e-9, "spill_to": tempfile.gettempdir()}
+        self.store = EmbeddingStore(metric=metric, dtype=dtype, **self.options)
         self.rows: dict[int | str, tuple[list[int], str, int]] = {}
         self.next = 0
+        self.place = tempfile.TemporaryDirectory()
+        self.folder = Path(self.place.name) / "store"
+        # What the folder holds, and whether the store may commit to it.
+        self.saved: tuple[dict[int | str, tuple[list[int], str, int]], int] | None = None
+        self.writing = False
+
+    def teardown(self) -> None:
+        if hasattr(self, "place"):
+            self.store.close()
+            del self.store
+            self.place.cleanup()
 
     def named(self, numbers: list[int]) -> list:
         return numbers if self.kind == "int64" else [f"id {number}" for number in numbers]
@@ -145,6 +171,52 @@ class StoreMachine(RuleBasedStateMachine):
     def clear(self) -> None:
         self.store.clear()
         self.rows, self.next = {}, 0
+
+    @rule()
+    def save(self) -> None:
+        self.store.save_to_disk(self.folder)
+        self.saved = dict(self.rows), self.next
+
+    @rule(mode=st.sampled_from(["r", "a"]), mmap=st.booleans())
+    @precondition(lambda self: self.saved is not None)
+    def open(self, mode: str, mmap: bool) -> None:
+        """What was not committed is gone."""
+        self.store.close()
+        self.store = EmbeddingStore.open(self.folder, mode, mmap or self.spilling, **self.options)
+        self.writing = mode == "a"
+        self.back()
+
+    @rule(mmap=st.booleans())
+    @precondition(lambda self: self.saved is not None and not self.writing)
+    def load(self, mmap: bool) -> None:
+        self.store.load_from_disk(self.folder, mmap or self.spilling)
+        self.back()
+
+    def back(self) -> None:
+        """Rows are those of the folder."""
+        assert self.saved is not None
+        self.rows, self.next = dict(self.saved[0]), self.saved[1]
+
+    @rule()
+    @precondition(lambda self: self.writing)
+    def commit(self) -> None:
+        self.store.commit()
+        self.saved = dict(self.rows), self.next
+
+    @rule(mmap=st.booleans())
+    @precondition(lambda self: self.saved is not None)
+    def read_beside(self, mmap: bool) -> None:
+        assert self.saved is not None
+        other = EmbeddingStore.open(self.folder, mmap=mmap, num_threads=1)
+        other.verify()
+        assert other.ids.tolist() == list(self.saved[0])
+        assert other.get(other.ids).tolist() == [vector for vector, _, _ in self.saved[0].values()]
+
+    @rule()
+    def copy(self) -> None:
+        other = pickle.loads(pickle.dumps(self.store))
+        assert other.ids.tolist() == list(self.rows)
+        assert other.get(other.ids).tolist() == [vector for vector, _, _ in self.rows.values()]
 
     @invariant()
     def holds_the_rows(self) -> None:

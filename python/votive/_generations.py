@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from votive import _segments
 from votive._contents import Contents
-from votive._core import Store
+from votive._core import Store, StoreError
 from votive._folder import Writer, check_array, map_array, read_consistently
 from votive._manifest import Manifest, Segment, damaged
 
@@ -104,8 +104,8 @@ def _check_codes(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]]
         rows = slice(start, start + _COMPARED)
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
-        except ValueError as error:
-            raise damaged(folder / parts["vectors"], str(error)) from None
+        except (StoreError, ValueError) as error:
+            raise damaged(folder / parts["vectors"], f"from row {start} on, {error}") from None
         ((_, _, codes, bounds),) = made.segments()
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):

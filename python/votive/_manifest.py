@@ -313,7 +313,9 @@ class _Entry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, dict):
-            raise damaged(self.path, f"{self.where or 'all of it'}: expected an object, found {_shown(self.value)}")
+            raise damaged(
+                self.path, f"{self.where.rstrip('.') or 'all of it'}: expected an object, found {_shown(self.value)}"
+            )
 
     def unexpected(self, key: str, expected: str) -> CorruptStoreError:
         return damaged(self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}")
