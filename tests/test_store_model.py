@@ -42,7 +42,7 @@ class StoreMachine(RuleBasedStateMachine):
         spilling=st.booleans(),
     )
     def start(self, metric: str, dtype: str, kind: str, spilling: bool) -> None:
-        self.metric, self.kind = metric, kind
+        self.metric, self.kind, self.spilling = metric, kind, spilling
         # A limit of one byte: all that is added goes to files.
         self.options: dict[str, Any] = {"num_threads": 1}
         if spilling:
