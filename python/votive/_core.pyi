@@ -458,7 +458,7 @@ class Store:
 
         Returns:
             Scores and row numbers, both `[n, c]`, where c is k or the rows that count where they are fewer; and what
-            was done: "rows" that counted, scores "rescored" of all queries, "bytes" that were read, and queries that
+            was done: "rows" that counted, scores "rescored" of all queries, "bytes" read, and the queries that
             "closed_early" with rows in question left, since the k-th score was above their bounds. A larger score is
             better; under "l2" it is the Euclidean distance, negative.
 
