@@ -202,9 +202,10 @@ class Saved:
 
     def close(self) -> None:
         """Lets other writers have the folder. What was not committed stays in memory; twice is once."""
-        if self._home is not None and self._home.writer is not None:
-            self._home.writer.close()
-            self._home.writer = None
+        with self._saving:
+            if self._home is not None and self._home.writer is not None:
+                self._home.writer.close()
+                self._home.writer = None
 
     def __enter__(self: _S) -> _S:
         return self
