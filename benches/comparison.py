@@ -7,17 +7,18 @@ on all of them, and ratios are taken within a round.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import machine
+import report
 from engines import Peer
 from model import Setup
-from worker import Worker, WorkerError
+from worker import Measurements, Worker, WorkerError, environment
 
 if TYPE_CHECKING:
     from corpus import Corpus  # imports votive, of which the workers must import nothing: they import the script again
@@ -104,10 +105,11 @@ class Comparison:
     def load(self, peer: str) -> Worker | None:
         """The peer's process, which has the items; None, with the reason in the results, where it cannot be."""
         say(f"loading {peer}")
+        make = partial(Measurements, self.peers[peer], self.setup)
         try:
-            with Worker(self.peers[peer], self.setup) as first:  # exports what is missing, brings files into memory
+            with Worker(make, environment(self.setup)) as first:  # exports what is missing, brings files into memory
                 first.call("compute", next(iter(self.sets.values()))[:1])
-            worker = Worker(self.peers[peer], self.setup)
+            worker = Worker(make, environment(self.setup))
             worker.call("take", self.sets)
         except WorkerError as reason:
             say(f"skipped: {reason}")
@@ -161,8 +163,7 @@ class Comparison:
 
     def write(self, name: str, markdown: str) -> None:
         """Results and tables, `name.json` and `name.md`; after every round, so that nothing measured is lost."""
-        (self.out / f"{name}.json").write_text(json.dumps(self.results))
-        (self.out / f"{name}.md").write_text(markdown)
+        report.write(self.out, name, self.results, markdown)
 
     def close(self) -> None:
         """End all processes."""

@@ -21,6 +21,8 @@ PACKAGES = (
     "nncf",
     "tokenizers",
     "numpy",
+    "faiss-cpu",
+    "usearch",
 )
 
 

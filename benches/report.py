@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -61,6 +62,12 @@ def plot(results: dict[str, Any], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
+
+
+def write(folder: Path, name: str, results: Any, markdown: str) -> None:
+    """Results and tables, `name.json` and `name.md`."""
+    (folder / f"{name}.json").write_text(json.dumps(results))
+    (folder / f"{name}.md").write_text(markdown)
 
 
 def machine_line(results: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
@@ -23,12 +24,12 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """The parent's end. Methods of `Measurements` are called through it by name."""
+    """The parent's end. Methods of what `make` gives there, on the first call, are called through it by name."""
 
-    def __init__(self, make: Callable[[Setup], Peer], setup: Setup) -> None:
-        context = multiprocessing.get_context("spawn")
+    def __init__(self, make: Callable[[], Any], environment: dict[str, str], start: str = "spawn") -> None:
+        context = multiprocessing.get_context(start)
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(make, setup, theirs), daemon=True)
+        self._process = context.Process(target=_serve, args=(make, environment, theirs), daemon=True)
         self._process.start()
         theirs.close()
 
@@ -52,6 +53,8 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
+        with contextlib.suppress(OSError):  # it has ended
+            self._connection.send(None)
         self._connection.close()
         self._process.join()
 
@@ -156,16 +159,19 @@ def environment(setup: Setup) -> dict[str, str]:
     return {"RAYON_NUM_THREADS": threads, "OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
 
 
-def _serve(make: Callable[[Setup], Peer], setup: Setup, connection: Connection) -> None:
-    os.environ.update(environment(setup))
-    measurements: Measurements | None = None
+def _serve(make: Callable[[], Any], environment: dict[str, str], connection: Connection) -> None:
+    os.environ.update(environment)
+    measurements: Any = None
     while True:
         try:
-            method, arguments = connection.recv()
+            call = connection.recv()
         except EOFError:
             return
+        if call is None:  # a closed connection is not enough: a forked process holds the ends of those before it
+            return
+        method, arguments = call
         try:
-            measurements = measurements or Measurements(make, setup)
+            measurements = measurements or make()
             connection.send(getattr(measurements, method)(*arguments))
         except (ImportError, Unavailable) as error:
             connection.send(WorkerError(str(error)))

@@ -1,4 +1,4 @@
-"""`_core.Store`: a value whose memory NumPy sees, and which takes memory of NumPy's."""
+"""`_core.Store`: a value whose memory NumPy sees."""
 
 import gc
 import multiprocessing
@@ -8,49 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from votive import CorruptStoreError, DeviceError, StoreError
+from core_stores import DTYPES, empty, filled, ints, rows
+from votive import DeviceError
 from votive._core import Store, crc32c
 
-DTYPES = ["float32", "float16", "int8"]
 HANG = 60.0  # seconds after which a process counts as hanging, on the most loaded machine
-
-Floats = NDArray[np.float32]
-
-
-def rows(n: int, dimension: int = 20, seed: int = 0) -> Floats:
-    """Vectors that every type keeps as they are: integers up to 127, which each row has."""
-    vectors = np.random.default_rng(seed).integers(-127, 128, (n, dimension)).astype(np.float32)
-    vectors[:, 0] = 127
-    return vectors
-
-
-def empty(dimension: int = 20, dtype: str = "float32", metric: str = "dot", num_threads: int | None = 2) -> Store:
-    return Store(dimension, metric, dtype, "auto", num_threads)
-
-
-def filled(n: int, dimension: int = 20, dtype: str = "float32", ids: Any = None) -> Store:
-    return empty(dimension, dtype).add(rows(n, dimension), ids, n, 0)[0]
-
-
-def ints(*numbers: int) -> NDArray[np.int64]:
-    return np.array(numbers, dtype=np.int64)
-
-
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
-    return array
-
-
-def parts(store: Store) -> list[Any]:
-    """What `attach` takes, of a store of one segment."""
-    [(_, vectors, codes, bounds)] = store.segments()
-    return [vectors, codes, bounds, store.id_slice(0, store.rows)]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -72,7 +38,7 @@ def test_what_was_added_is_there(dtype: str) -> None:
 def test_an_empty_store() -> None:
     store = empty()
     assert (store.rows, len(store), store.id_kind, store.vectors(), store.segments()) == (0, 0, None, [], [])
-    assert store.ids().tolist() == store.live().tolist() == store.find(ints(3, -1))[:0].tolist() == []
+    assert (list(store.ids()), store.live().size) == ([], 0)
     np.testing.assert_array_equal(store.find(ints(3, -1)), [-1, -1])
     assert store.take(ints()).shape == (0, 20)
     same, ids = store.add(rows(0), [], 0, 0)
@@ -126,8 +92,10 @@ def test_views_stay_when_the_store_changes_or_goes() -> None:
 
 def test_segments_show_codes_and_bounds() -> None:
     vectors = rows(300, 70)
+    view: Any
     [(first, view, codes, bounds)] = filled(300, 70).without(ints(4)).segments()
-    assert (first, codes.shape, codes.dtype, bounds.shape, bounds.dtype) == (0, (300, 128), np.int8, (300, 6), "f4")
+    assert (first, codes.shape, bounds.shape) == (0, (300, 128), (300, 6))
+    assert (codes.dtype.name, bounds.dtype.name) == ("int8", "float32")
     np.testing.assert_array_equal(view, vectors)
     np.testing.assert_array_equal(codes[:, :70], vectors)
     assert not codes[:, 70:].any()
@@ -238,111 +206,6 @@ def test_memory_is_counted() -> None:
     assert store.without(np.arange(1000)).memory["vectors"] == 0
 
 
-# Memory of NumPy's
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("names", [False, True])
-def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool) -> None:
-    store = filled(500, 70, dtype, [f"name {i}" for i in range(500)] if names else None).without(ints(5, 499))
-    [(_, vectors, codes, bounds)] = store.segments()
-    mapped = []
-    for name, array in [("vectors", vectors), ("codes", codes), ("bounds", bounds)]:
-        if array is not None:
-            np.save(tmp_path / f"{name}.npy", array)
-        mapped.append(None if array is None else np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
-    opened = empty(70, dtype).attach(*mapped, store.id_slice(0, 500), store.deleted())
-    assert (len(opened), opened.rows, list(opened.ids())) == (498, 500, list(store.ids()))
-    assert opened.memory["mapped"] == sum(array.nbytes for array in mapped if array is not None)
-    assert opened.memory["vectors"] == opened.memory["codes"] == 0
-    np.testing.assert_array_equal(opened.take(opened.live()), store.take(store.live()))
-    if dtype != "int8":
-        assert np.shares_memory(opened.vectors()[0], mapped[0])
-        anew = empty(70, dtype).attach(mapped[0], None, None, store.id_slice(0, 500))
-        np.testing.assert_array_equal(anew.segments()[0][2], codes)
-        np.testing.assert_array_equal(anew.segments()[0][3], bounds)
-    view, expected = opened.vectors()[-1], store.vectors()[-1].copy()
-    more, _ = opened.add(rows(3, 70), ["a", "b", "c"] if names else None, 3, 0)
-    assert len(more) == 501
-    del opened, more, mapped
-    gc.collect()
-    np.testing.assert_array_equal(view, expected)
-
-
-def test_deleted_rows_are_attached() -> None:
-    own = parts(filled(4))
-    store = empty().attach(*own[:3], ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, ints(4, 5))
-    store = store.attach(*own[:3], ints(3, 4, 6, 7), ints(0, 3, 9))
-    assert (store.rows, len(store)) == (10, 5)
-    np.testing.assert_array_equal(store.deleted(), [0, 3, 4, 5, 9])
-    np.testing.assert_array_equal(store.find(ints(1, 2, 3, 4, 5, 6, 7)), [2, 1, 6, 7, -1, 8, -1])
-    assert [first for first, *_ in store.segments()] == [0, 6]
-
-
-@pytest.mark.parametrize(
-    ("part", "replaced", "message"),
-    [
-        (0, lambda vectors: read_only(vectors[:9].copy()), r"vectors: expected .*\(10, 20\) of float32"),
-        (0, lambda vectors: read_only(vectors.astype(np.float16)), "vectors: expected .*float16"),
-        (0, lambda vectors: read_only(vectors.astype(">f4")), "vectors: expected .*>f4"),
-        (0, lambda vectors: vectors.copy(), "one that can be written"),
-        (0, lambda vectors: read_only(np.asfortranarray(vectors)), "one that is not contiguous"),
-        (0, lambda vectors: vectors[0], "vectors: expected"),
-        (0, lambda vectors: vectors.tolist(), "found <class 'list'>"),
-        (0, lambda _: None, "vectors: found none"),
-        (1, lambda codes: read_only(codes[:, :20].copy()), r"codes: expected .*\(10, 64\)"),
-        (1, lambda codes: read_only(codes.astype(np.uint8)), "codes: expected"),
-        (1, lambda _: None, "one of them is missing"),
-        (2, lambda bounds: read_only(bounds[:, :5].copy()), r"bounds: expected .*\(10, 6\)"),
-        (3, lambda ids: ids[:9], r"vectors: expected .*\(9, 20\)"),
-        (3, lambda ids: ids.astype(np.float64), "ids: expected an int64 array, or offsets and bytes"),
-        (3, lambda _: (ints(0, 2), np.zeros(1, np.uint8)), "ids: offsets go from 0 to the 1 bytes"),
-        (3, lambda _: (ints(0, -2, 1), np.zeros(1, np.uint8)), "-2"),
-        (3, lambda _: (ints(0, 1), np.full(1, 255, np.uint8)), "ids: bytes are no UTF-8"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[Any], object], message: str) -> None:
-    arrays = parts(filled(10))
-    arrays[part] = replaced(arrays[part])
-    with pytest.raises(StoreError, match=message) as error:
-        empty().attach(*arrays)
-    assert error.type is StoreError
-
-
-@pytest.mark.parametrize(
-    ("ids", "deleted", "message"),
-    [
-        (ints(*range(9), 3), None, "two rows have the id 3"),
-        (ints(*range(9), 3), ints(19), "two rows have the id 3"),
-        (ints(*range(100, 109), 7), None, "two rows have the id 7"),
-        (ints(*range(-1, 9)), None, "-1"),
-        (ints(*range(100, 110)), ints(13, 12), "deleted rows do not ascend"),
-    ],
-)
-def test_ids_that_contradict_each_other_are_corrupt(
-    ids: NDArray[np.int64], deleted: NDArray[np.int64] | None, message: str
-) -> None:
-    with pytest.raises(CorruptStoreError, match=message):
-        filled(10).attach(*parts(filled(10))[:3], ids, deleted)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
-@pytest.mark.parametrize("column", [0, 1, 2, 3, 5])
-def test_bounds_that_cannot_be_are_corrupt(column: int, bad: float) -> None:
-    vectors, codes, bounds, ids = parts(filled(10))
-    bounds = bounds.copy()
-    bounds[7, column] = bad
-    with pytest.raises(CorruptStoreError, match="bounds: row 7"):
-        empty().attach(vectors, codes, read_only(bounds), ids)
-
-
-def test_vectors_that_cannot_be_encoded_are_corrupt() -> None:
-    vectors = rows(10)
-    vectors[4, 3] = np.nan
-    with pytest.raises(CorruptStoreError, match="vectors: row 4 has NaN"):
-        empty().attach(read_only(vectors), None, None, np.arange(10))
-
-
 # Threads and processes
 
 
@@ -400,8 +263,8 @@ def test_ctrl_c_is_served_and_nothing_changes() -> None:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
-    store = empty(512, "float16").add(np.ones((1, 512), np.float32), None, 1, 0)[0]
-    vectors = np.ones((200_000, 512), np.float32)
+    store = empty(512, "float16", num_threads=1).add(np.ones((1, 512), np.float32), None, 1, 0)[0]
+    vectors = np.ones((100_000, 512), np.float32)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.02)
         with pytest.raises(KeyboardInterrupt):

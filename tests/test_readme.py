@@ -1,29 +1,11 @@
 """README.md keeps its promises: its Python blocks run in order, and its two commands are marked for `.ci/run`."""
 
-import re
 import shutil
-from pathlib import Path
 
 import pytest
+from readme import README, fenced_blocks, recipe, run
 
-README = Path(__file__).parents[1] / "README.md"
 COMMIT = "0" * 40
-
-
-def fenced_blocks(language):
-    """Yield the line of the first line of code, the line above the fence, and the code."""
-    pattern = rf"^(?P<above>.*)\n```{language}\n(?P<code>(?s:.*?))^```$"
-    text = README.read_text(encoding="utf-8")
-    for match in re.finditer(pattern, text, re.MULTILINE):
-        yield text.count("\n", 0, match.start("code")) + 1, match["above"], match["code"]
-
-
-def run(blocks):
-    namespace = {"__name__": "__main__"}
-    assert blocks
-    for line, _, code in blocks:
-        # Blank lines in front make tracebacks point into README.md.
-        exec(compile("\n" * (line - 1) + code, str(README), "exec"), namespace)
 
 
 @pytest.fixture
@@ -36,7 +18,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def test_python_blocks_run(cache):
-    run(list(fenced_blocks("python")))
+    run([block for block in fenced_blocks("python") if recipe(block) is None])
 
 
 # Of the blocks that download models.

@@ -90,7 +90,7 @@ def test_smaller_types_answer_for_what_they_store(dtype: str, vectors: np.ndarra
     assert not np.array_equal(stored, vectors)
     scores, ids = store.search(queries, 10)
     expected, _ = brute.search(stored, queries, 10, "cosine")
-    np.testing.assert_allclose(scores, expected, atol=1e-2 if dtype == "int8" else 1e-6)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
     assert store.vectors.dtype == dtype
     assert store.vectors.shape == vectors.shape
     assert ids.shape == (7, 10)

@@ -10,7 +10,7 @@ import pytest
 from test_store import snapshot
 from votive import EmbeddingStore
 from votive._shelf import Shelves
-from votive._texts import Texts, encode
+from votive._texts import Lines, Texts
 
 TEXTS = ["", "a", "Grüße", "東京", "🕯️" * 40, "x" * 5000, "a\0b\0", "last"]
 
@@ -235,12 +235,23 @@ def test_strings_of_shelves_may_grow() -> None:
     assert shelves.slice(0, 2).tolist() == words[:2]
 
 
+def test_texts_of_a_stream_are_named_by_their_place_in_it() -> None:
+    store = EmbeddingStore()
+    for bad, kind in (("\ud800", ValueError), (7, TypeError)):
+        with pytest.raises(kind, match=r"texts\[4\]: "):
+            store.add_embeddings(iter([np.ones((3, 2)), np.ones((2, 600_000))[:, :2]]), texts=["a"] * 4 + [bad])
+    assert len(store) == 0
+
+
 def test_slices_and_parts_of_texts() -> None:
     texts = Texts.empty()
     for text in TEXTS:
-        texts = texts.appended(*encode([text], "texts"))
+        texts = texts.appended(Lines.read([text], "texts"))
     for start in range(len(TEXTS) + 1):
         for stop in range(start, len(TEXTS) + 1):
+            # What was stored, such as a memory map, is not written to, also if nothing is appended.
+            stored = Texts.of(*texts.slice(start, stop)).appended(Lines.read(["", ""], "texts"))
+            assert stored.take(np.arange(stored.rows)) == [*TEXTS[start:stop], "", ""]
             rows = np.arange(start, stop)
             assert Texts.of(*texts.slice(start, stop)).take(np.arange(stop - start)) == TEXTS[start:stop]
             assert texts.kept(rows).take(np.arange(stop - start)) == TEXTS[start:stop]

@@ -13,6 +13,7 @@ from votive import _columns, _core, _ids, _inputs, _vectors
 from votive._contents import Batch, Contents
 from votive._progress import Progress
 from votive._spill import Spill
+from votive._texts import Lines
 
 GB = 10**9
 
@@ -95,17 +96,20 @@ def _pieces(texts: list[str]) -> Iterator[list[str]]:
 def _cut(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], beside: Beside) -> Iterator[Batch]:
     first = 0
     for vectors, texts in blocks:
-        part = slice(first, first + len(vectors))
-        first += len(vectors)
+        last = first + len(vectors)
+        part = slice(first, last)
         for name, size in beside.sizes():
-            if size < first:
-                raise ValueError(f"{name}: expected as many as vectors, found {size}, and at least {first} vectors")
+            if size < last:
+                raise ValueError(f"{name}: expected as many as vectors, found {size}, and at least {last} vectors")
+        if beside.texts is not None:
+            texts = beside.texts[part]
         yield Batch(
             vectors,
             None if beside.ids is None else beside.ids[part],
-            beside.texts[part] if beside.texts is not None else texts,
+            None if texts is None else Lines.read(texts, "texts", first),
             {name: values[part] for name, values in beside.columns.items()},
         )
+        first = last
     for name, size in beside.sizes():
         if size != first:
             raise ValueError(f"{name}: expected {first}, as many as vectors, found {size}")
@@ -169,7 +173,6 @@ def append(contents: Contents, batches: Iterator[Batch], rows: int | None, room:
         if contents.dimension is None:
             contents = replace(contents, core=room.new_core(width), dimension=width)
         expected = max(count, (rows or 0) - first)
-        contents = contents.beside(batch, fresh)
         asked = contents.core.size_of(expected) + batch.nbytes
         if spill is None and room.spill_to is not None and room.lacks(contents, asked):
             spill = Spill(contents.core, room.spill_to, room.new_core)
@@ -179,6 +182,7 @@ def append(contents: Contents, batches: Iterator[Batch], rows: int | None, room:
             contents = replace(contents, core=core)
         else:
             ids = spill.add(batch.vectors, batch.ids, first)
+        contents = contents.beside(batch, fresh)
         found.append(ids)
         first += count
     if spill is not None:

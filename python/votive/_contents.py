@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _core, _ids, _texts
+from votive import _core, _ids
 from votive._columns import Columns, Values
 from votive._ids import Ids
-from votive._texts import Texts
+from votive._texts import Lines, Texts
 from votive._vectors import Floats
 
 # Of an element, beside its code of one byte; codes of a row are padded to 64.
@@ -25,13 +25,13 @@ class Batch(NamedTuple):
 
     vectors: Floats  # [rows, dimension]
     ids: Ids | None
-    texts: list[str] | None
+    texts: Lines | None
     columns: Values
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the texts and columns will take, about: a character may take more than one."""
-        texts = sum(map(len, self.texts)) + 8 * len(self.texts) if self.texts is not None else 0
+        """Bytes that the texts and columns will take."""
+        texts = 0 if self.texts is None else self.texts.nbytes
         return texts + sum(values.nbytes for values in self.columns.values())
 
 
@@ -153,7 +153,7 @@ class Contents:
             columns = Columns.like(batch.columns)
             texts = None if batch.texts is None else Texts.empty()
         if texts is not None and batch.texts is not None:
-            texts = texts.appended(*_texts.encode(batch.texts, "texts"))
+            texts = texts.appended(batch.texts)
         return replace(self, columns=columns.appended(batch.columns), texts=texts)
 
     def without(self, rows: NDArray[np.int64]) -> Contents:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _adding, _arrow, _core, _texts
+from votive import _adding, _arrow, _core
 from votive._adding import Beside, Room
 from votive._columns import Columns
 from votive._contents import Batch, Contents
 from votive._shelf import Shelves
-from votive._texts import Texts
+from votive._texts import Lines, Texts
 from votive._vectors import converted
 
 # Vectors and codes that are pickled.
@@ -112,12 +112,13 @@ def is_stored_form(array: NDArray[Any], dtype: str) -> bool:
 def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Room) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
     rows, width = vectors.shape
-    batch = contents.checked(Batch(vectors, *beside), fresh=True)
+    lines = None if beside.texts is None else Lines.read(beside.texts, "texts")
+    batch = contents.checked(Batch(vectors, beside.ids, lines, beside.columns), fresh=True)
     contents = replace(contents, core=room.new_core(width), dimension=width)
     room.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        ids = _texts.encode(ids, "ids")
+        ids = Lines.read(ids, "ids").raw
     contents = contents.beside(batch, fresh=True)
     return replace(contents, core=contents.core.attach(vectors, None, None, ids))
 

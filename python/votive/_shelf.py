@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,15 +42,20 @@ class Shelves:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
         if not len(values):
             return self
+        return self.extended(len(values), values.dtype, [values])
+
+    def extended(self, count: int, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> Shelves:
+        """As `appended`, of `count` values that come in pieces."""
+        if not count:
+            return self
         *before, (memory, rows) = self._shelves
-        end = rows + len(values)
-        if end > len(memory) or values.dtype.itemsize > memory.dtype.itemsize:
+        if rows + count > len(memory) or dtype.itemsize > memory.dtype.itemsize:
             before = list(self._shelves) if self.rows else []
-            dtype = np.promote_types(values.dtype, self.dtype)
-            rows, end = 0, len(values)
-            memory = np.empty(max(end, self.rows // 2), dtype)
-        memory[rows:end] = values
-        return Shelves((*before, (memory, end)))
+            rows, memory = 0, np.empty(max(count, self.rows // 2), np.promote_types(dtype, self.dtype))
+        for values in pieces:
+            memory[rows : rows + len(values)] = values
+            rows += len(values)
+        return Shelves((*before, (memory, rows)))
 
     def slice(self, start: int, stop: int) -> NDArray[Any]:
         """Values of the rows `start..stop`, read-only; a view where they are on one shelf."""

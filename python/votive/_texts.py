@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from votive._shelf import Shelves
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
+
+# Texts that are encoded at a time.
+PIECE = 4096
 
 
 class Texts:
@@ -42,9 +49,11 @@ class Texts:
         """Bytes in memory."""
         return self._ends.nbytes + self._utf8.nbytes
 
-    def appended(self, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> Texts:
-        """These texts and others after them, as of `encode`."""
-        return Texts(self._ends.appended(offsets[1:] + self._utf8.rows), self._utf8.appended(utf8))
+    def appended(self, lines: Lines) -> Texts:
+        """These texts and others after them."""
+        ends = np.cumsum(lines.lengths) + self._utf8.rows
+        count = int(lines.lengths.sum())
+        return Texts(self._ends.appended(ends), self._utf8.extended(count, np.dtype(np.uint8), lines.pieces))
 
     def slice(self, start: int, stop: int) -> Raw:
         """The rows `start..stop` as offsets `[rows + 1]` from 0 on, and bytes."""
@@ -81,21 +90,48 @@ class Texts:
         return np.concatenate([before, self._ends.slice(start, stop)])
 
 
-def encode(texts: list[str], name: str) -> Raw:
-    """Texts as offsets `[texts + 1]` and UTF-8 bytes; messages call them `name`.
+@dataclass(frozen=True)
+class Lines:
+    """Texts that are to be stored.
 
-    Raises:
-        TypeError: one is no str; the message says which.
-        ValueError: one holds a lone surrogate.
+    Attributes:
+        texts: each is a str without lone surrogates.
+        lengths: of each in bytes of UTF-8, `[texts]`.
     """
-    encoded = []
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"{name}[{row}]: expected a str, found {type(text).__name__}")
-        try:
-            encoded.append(text.encode())
-        except UnicodeEncodeError:
-            raise ValueError(f"{name}[{row}]: holds a lone surrogate, which is no text") from None
-    offsets = np.zeros(len(texts) + 1, np.int64)
-    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
-    return offsets, np.frombuffer(b"".join(encoded), np.uint8)
+
+    texts: list[str]
+    lengths: NDArray[np.int64]
+
+    @classmethod
+    def read(cls, texts: list[Any], name: str, position: int = 0) -> Lines:
+        """Checks texts, the first of which messages call `name[position]`.
+
+        Raises:
+            TypeError: one is no str; the message says which.
+            ValueError: one holds a lone surrogate.
+        """
+        lengths = np.empty(len(texts), np.int64)
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}[{position + row}]: expected a str, found {type(text).__name__}")
+            try:
+                lengths[row] = len(text) if text.isascii() else len(text.encode())
+            except UnicodeEncodeError:
+                raise ValueError(f"{name}[{position + row}]: holds a lone surrogate, which is no text") from None
+        return cls(texts, lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that `Texts` of them take."""
+        return int(self.lengths.sum()) + self.lengths.nbytes
+
+    @property
+    def pieces(self) -> Iterator[NDArray[np.uint8]]:
+        """Their bytes, those of some at a time."""
+        for start in range(0, len(self.texts), PIECE):
+            yield np.frombuffer("".join(self.texts[start : start + PIECE]).encode(), np.uint8)
+
+    @property
+    def raw(self) -> Raw:
+        """As `Texts.slice` gives them."""
+        return Texts.empty().appended(self).slice(0, len(self.texts))

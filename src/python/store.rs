@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
-use crate::store::{self, Attached, AttachedVectors, Dtype, Held, Keys, Strings, Vectors};
+use crate::store::{self, Attached, AttachedVectors, Dtype, Held, IdKind, Keys, Strings, Vectors};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core")]
@@ -58,7 +58,7 @@ impl Store {
 
     #[getter]
     fn id_kind(&self) -> Option<&'static str> {
-        self.0.id_kind()
+        self.0.id_kind().map(IdKind::name)
     }
 
     #[getter]

@@ -39,7 +39,7 @@ impl Store {
     pub fn attach(&self, attached: Attached, deleted: &[usize], check: Check<'_>) -> Result<Self> {
         let Attached { vectors, codes, ids } = attached;
         let n = ids.len();
-        self.ids.check_kind(&ids)?;
+        self.ids.check_kind(&ids).map_err(|error| store_error(error.to_string()))?;
         let (level, again) = self.ids.level(ids).map_err(|error| corrupt(error.to_string()))?;
         if n == 0 {
             return Ok(self.clone());

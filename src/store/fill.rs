@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::segment::{Space, SpaceForVectors};
 use super::{Dtype, Fixed};
-use crate::kernels::{Bound, CodesOf, Unencodable, code_stride, encode};
+use crate::kernels::{Bound, CodesOf, FlushDenormals, Unencodable, code_stride, encode};
 use crate::pool::Check;
 use crate::{Error, Result};
 
@@ -65,6 +65,8 @@ pub(super) fn fill(
     };
     let whole = Job { row: 0, given, vectors, codes, bounds };
     if rows * d <= ALONE {
+        // As on the pool's threads: the same bits wherever it is done.
+        let _flush = FlushDenormals::new();
         return whole.run(fixed, refuse);
     }
     fixed.pool.spread(whole.cut(JOB.div_ceil(d), d), check, |job, _| job.run(fixed, refuse))
@@ -142,10 +144,6 @@ impl<'a> Job<'a> {
                 copies.convert_from_f32_slice(given);
                 widened.resize(given.len(), 0.0);
                 copies.convert_to_f32_slice(widened);
-                let lost = (0..given.len()).find(|&i| widened[i].is_infinite() && given[i].is_finite());
-                if let Some(i) = lost {
-                    return Err(refuse(self.row + i / d, NO_FLOAT16));
-                }
                 widened
             }
             (Given::Float32(given), Copies::None) => given,
@@ -155,8 +153,12 @@ impl<'a> Job<'a> {
                 widened
             }
         };
+        let was_so = |i: usize| match self.given {
+            Given::Float32(given) => !given[i * d..][..d].iter().all(|x| x.is_finite()),
+            Given::Float16(_) => true,
+        };
         encode(fixed.isa, fixed.metric, of, values, d, self.codes, self.bounds).map_err(|error| match error {
-            Unencodable::NotFinite(i) => refuse(self.row + i, NOT_FINITE),
+            Unencodable::NotFinite(i) => refuse(self.row + i, if was_so(i) { NOT_FINITE } else { NO_FLOAT16 }),
             Unencodable::TooLong(i) => refuse(self.row + i, TOO_LONG),
         })
     }

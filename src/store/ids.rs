@@ -4,7 +4,7 @@ use std::hash::RandomState;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::keys::{Keys, Strings, Wanted};
+use super::keys::{IdKind, Keys, Strings, Wanted};
 use super::level::Level;
 use crate::{Error, Result};
 
@@ -14,15 +14,15 @@ use crate::{Error, Result};
 pub(super) struct Ids {
     levels: Vec<(usize, Arc<Level>)>,
     rows: usize,
-    kind: Option<&'static str>,
+    kind: Option<IdKind>,
     /// The largest number that was ever an id.
     largest: Option<i64>,
     hasher: RandomState,
 }
 
 impl Ids {
-    /// "int64" or "str"; None while there was never a row.
-    pub(super) fn kind(&self) -> Option<&'static str> {
+    /// None while there was never a row.
+    pub(super) fn kind(&self) -> Option<IdKind> {
         self.kind
     }
 
@@ -38,7 +38,7 @@ impl Ids {
 
     /// Ids for `n` rows that come without.
     pub(super) fn count(&self, n: usize) -> Result<Keys> {
-        if self.kind == Some("str") {
+        if self.kind == Some(IdKind::Str) {
             return Err(Error::argument("ids", "the ids of this store are str: give one for each row"));
         }
         let start = self.largest.map_or(Some(0), |largest| largest.checked_add(1));
@@ -68,7 +68,7 @@ impl Ids {
     pub(super) fn check_kind(&self, keys: &Keys) -> Result<()> {
         match self.kind {
             Some(kind) if kind != keys.kind() && !keys.is_empty() => {
-                let message = format!("the ids of this store are {kind}, found {}", keys.kind());
+                let message = format!("the ids of this store are {}, found {}", kind.name(), keys.kind().name());
                 Err(Error::argument("ids", message))
             }
             _ => Ok(()),
@@ -77,7 +77,7 @@ impl Ids {
 
     /// Whether none of these can be the id of a row that is there.
     pub(super) fn are_new(&self, keys: &Keys) -> bool {
-        self.rows == 0 || keys.is_empty() || (self.kind == Some("int64") && keys.smallest() > self.largest)
+        self.rows == 0 || keys.is_empty() || (self.kind == Some(IdKind::Int64) && keys.smallest() > self.largest)
     }
 
     /// With more rows at the end.
@@ -120,7 +120,7 @@ impl Ids {
 
     /// The ids of some rows.
     pub(super) fn take(&self, runs: impl IntoIterator<Item = Range<usize>>) -> Keys {
-        let mut keys = if self.kind == Some("str") { Keys::Str(Strings::new()) } else { Keys::Counted(0..0) };
+        let mut keys = if self.kind == Some(IdKind::Str) { Keys::Str(Strings::new()) } else { Keys::Counted(0..0) };
         for run in runs {
             let mut at = run.start;
             while at < run.end {

@@ -13,6 +13,13 @@ pub enum Keys {
     Str(Strings),
 }
 
+/// What the ids of a store are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdKind {
+    Int64,
+    Str,
+}
+
 /// Strings, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strings {
@@ -27,6 +34,15 @@ pub(super) enum Wanted<'a> {
     Int64(i64),
     /// And its hash.
     Str(&'a str, u64),
+}
+
+impl IdKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int64 => "int64",
+            Self::Str => "str",
+        }
+    }
 }
 
 impl Strings {
@@ -108,10 +124,10 @@ impl Keys {
         self.len() == 0
     }
 
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> IdKind {
         match self {
-            Self::Counted(_) | Self::Int64(_) => "int64",
-            Self::Str(_) => "str",
+            Self::Counted(_) | Self::Int64(_) => IdKind::Int64,
+            Self::Str(_) => IdKind::Str,
         }
     }
 

@@ -173,7 +173,7 @@ fn around(sort_keys: &[u64], wanted: u64, guess: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::Strings;
+    use super::super::keys::{IdKind, Strings};
     use super::*;
     use std::collections::HashMap;
 
@@ -214,7 +214,7 @@ mod tests {
         descending.reverse();
         for ids in [ascending, skewed, descending, numbers(1_000, 100_000), numbers(1_000, 50), vec![3], vec![]] {
             for keys in [Keys::Int64(ids.clone()), strings(&ids)] {
-                let as_strings = keys.kind() == "str";
+                let as_strings = keys.kind() == IdKind::Str;
                 let (level, again) = Level::new(keys, &hasher);
                 assert_finds(&level, &ids, as_strings, &hasher);
                 let mut again: Vec<_> = again;

@@ -3,6 +3,7 @@
 //! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in common. So
 //! whoever searches is not disturbed by whoever adds, and a change that fails has changed nothing.
 
+mod add;
 mod attach;
 mod compact;
 mod fill;
@@ -20,14 +21,13 @@ mod tests;
 use std::ops::Range;
 use std::sync::Arc;
 
-use fill::{Given, fill};
 use ids::Ids;
-pub use keys::{Keys, Strings};
+pub use keys::{IdKind, Keys, Strings};
 use search::Search;
 pub use search::{Found, Report};
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
-use crate::kernels::{Bound, Isa, Metric, code_stride};
+use crate::kernels::{Isa, Metric, code_stride};
 use crate::nn::active_isa;
 use crate::pool::{Check, Pool};
 use crate::{Error, Result, device};
@@ -36,13 +36,6 @@ pub use attach::{Attached, AttachedVectors};
 
 /// The largest dimension: sums of products of codes stay within 32 bits.
 const MOST_DIMENSIONS: usize = 1 << 16;
-
-/// A segment for rows that come a few at a time has room for as many as the store has, and for at least so many,
-const LEAST_ROOM: usize = 1024;
-/// or rows of so many bytes if these are fewer,
-const LEAST_ROOM_BYTES: usize = 1 << 20;
-/// and at most rows of so many bytes.
-const MOST_ROOM_BYTES: usize = 256 << 20;
 
 /// How a store keeps vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,8 +115,8 @@ impl Store {
         self.fixed.pool.threads()
     }
 
-    /// "int64" or "str"; None while there was never a row.
-    pub fn id_kind(&self) -> Option<&'static str> {
+    /// None while there was never a row.
+    pub fn id_kind(&self) -> Option<IdKind> {
         self.ids.kind()
     }
 
@@ -149,86 +142,6 @@ impl Store {
 
     pub fn segments(&self) -> &[Segment] {
         &self.segments
-    }
-
-    /// Adds `vectors [n, dimension]`, of which the first is called `first` in messages. Without ids they get numbers after the largest that
-    /// was ever an id. A row with the same id as an earlier one takes its place. `expected`: rows that will come with these, themselves included;
-    /// one segment gets room for all.
-    pub fn add(
-        &self,
-        vectors: &[f32],
-        ids: Option<Keys>,
-        expected: usize,
-        first: usize,
-        check: Check<'_>,
-    ) -> Result<Self> {
-        let d = self.fixed.dimension;
-        if !vectors.len().is_multiple_of(d) {
-            return Err(Error::argument("vectors", format!("{} numbers are no rows of {d}", vectors.len())));
-        }
-        let n = vectors.len() / d;
-        let ids = ids.map_or_else(|| self.ids.count(n), Ok)?;
-        if ids.len() != n {
-            return Err(Error::argument("ids", format!("{} ids for {n} vectors", ids.len())));
-        }
-        let (level, again) = self.ids.level(ids)?;
-        if n == 0 {
-            return Ok(self.clone());
-        }
-        let mut superseded: Vec<usize> = again.into_iter().map(|row| self.rows + row).collect();
-        if !self.ids.are_new(level.keys()) {
-            superseded.extend(self.ids.find(level.keys()).flatten().filter(|&row| self.is_live(row)));
-        }
-        let (place, mut space) = self.space(n, expected.max(n))?;
-        let refuse = |i: usize, why: &str| Error::argument("vectors", format!("row {} {why}", first + i));
-        fill(&self.fixed, &mut space, Given::Float32(vectors), &refuse, check)?;
-        let held = space.publish();
-        let mut store = self.clone();
-        match place {
-            Place::Tail => {
-                let tail = store.segments.pop().expect("the tail that gave the space");
-                store.segments.push(tail.appended(n, held));
-            }
-            Place::New => store.segments.push(Segment::new(self.rows, n, held)),
-        }
-        store.ids = self.ids.with(level);
-        store.rows += n;
-        store.live += n;
-        store.delete(superseded);
-        Ok(store)
-    }
-
-    /// Places for `n` rows: at the end of the last segment where it has room for all that are expected, or in a new one.
-    fn space(&self, n: usize, expected: usize) -> Result<(Place, segment::Space)> {
-        let d = self.fixed.dimension;
-        let tail = self.segments.last().and_then(Segment::held);
-        if let Some(space) = tail.filter(|tail| tail.room() >= expected).and_then(|tail| tail.claim(n, d)) {
-            return Ok((Place::Tail, space));
-        }
-        let held = Held::with_capacity(self.capacity(expected), d, self.fixed.dtype)?;
-        let space = held.claim(n, d).expect("a new segment has room for what it is made for");
-        Ok((Place::New, space))
-    }
-
-    /// Rows that a new segment has room for when so many are to be added: just these where they are many, else some more.
-    fn capacity(&self, expected: usize) -> usize {
-        let row = self.row_bytes();
-        let room = self.live.max(LEAST_ROOM.min(LEAST_ROOM_BYTES / row)).min(MOST_ROOM_BYTES / row);
-        if expected > room / 4 { expected } else { room }
-    }
-
-    /// Bytes of a row without its id.
-    fn row_bytes(&self) -> usize {
-        let d = self.fixed.dimension;
-        d * self.fixed.dtype.size() + code_stride(d) + size_of::<Bound>()
-    }
-
-    /// Bytes that adding so many rows would allocate, with 8 for each id.
-    pub fn size_of(&self, rows: usize) -> usize {
-        let tail = self.segments.last().and_then(Segment::held);
-        let has_room = rows == 0 || tail.is_some_and(|tail| tail.room() >= rows);
-        let capacity = if has_room { 0 } else { self.capacity(rows) };
-        capacity.saturating_mul(self.row_bytes()).saturating_add(rows.saturating_mul(8))
     }
 
     /// Without some rows, in any order. Those that are deleted already stay so.
@@ -383,12 +296,6 @@ fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()
         }
     }
     Ok(())
-}
-
-/// Where rows go.
-enum Place {
-    Tail,
-    New,
 }
 
 impl Dtype {

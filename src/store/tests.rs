@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::kernels::Bound;
 
 pub(super) fn patient() -> Result<()> {
     Ok(())
@@ -142,7 +143,7 @@ fn numbers_go_on_after_the_largest_that_ever_was() {
     let more = add(&some.without(&[2]).unwrap().compact(&patient).unwrap(), &rows(0, 2, 2), None);
     assert_eq!(more.live_ids(), Keys::Int64(vec![0, 1, 7, 41, 42]));
     let none = more.without(&[0, 1, 2, 3, 4]).unwrap().compact(&patient).unwrap();
-    assert_eq!((none.rows(), none.live(), none.id_kind()), (0, 0, Some("int64")));
+    assert_eq!((none.rows(), none.live(), none.id_kind()), (0, 0, Some(IdKind::Int64)));
     assert_eq!(add(&none, &rows(0, 1, 2), None).live_ids(), Keys::Counted(43..44));
 }
 
@@ -351,5 +352,19 @@ fn small_changes_are_cheap() {
         let message = format!("{name}: added in {each:?}, found in {find:?}, {} segments", full.segments().len());
         std::io::Write::write_all(&mut std::io::stderr(), format!("{message}\n").as_bytes()).unwrap();
         assert!(each.as_micros() < 100 && find.as_micros() < 10);
+    }
+}
+
+#[test]
+fn a_row_is_encoded_alike_alone_and_among_many() {
+    let d = 1_000;
+    let mut vectors = rows(0, 200, d);
+    // Numbers that threads of the pool take for zero.
+    vectors[5 * d..6 * d].fill(1e-40);
+    vectors[7 * d + 3] = 1e-42;
+    for dtype in ["float32", "float16", "int8"] {
+        let many = add(&store(d, dtype), &vectors, None);
+        let single = vectors.chunks(d).fold(store(d, dtype), |store, row| add(&store, row, None));
+        assert_eq!(encoded(&many), encoded(&single), "{dtype}");
     }
 }

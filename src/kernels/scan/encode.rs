@@ -2,7 +2,7 @@
 
 use super::{Bound, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
-use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
 /// Longer vectors have squares beyond float32.
 const LONGEST: f32 = 1e18;
@@ -40,7 +40,7 @@ pub fn encode(
 ) -> Result<(), Unencodable> {
     let stride = code_stride(dimension);
     assert_eq!((vectors.len(), codes.len()), (bounds.len() * dimension, bounds.len() * stride), "one row each");
-    isa.run(Encode { metric, of, vectors, dimension, codes, bounds })
+    isa.run_int8(Encode { metric, of, vectors, dimension, codes, bounds })
 }
 
 struct Encode<'a> {
@@ -52,52 +52,75 @@ struct Encode<'a> {
     bounds: &'a mut [Bound],
 }
 
-impl Operation for Encode<'_> {
+impl Int8Operation for Encode<'_> {
     type Output = Result<(), Unencodable>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> Self::Output {
+    fn run<D: Int8>(self, d: D) -> Self::Output {
         let vectors = self.vectors.chunks_exact(self.dimension);
         let codes = self.codes.chunks_exact_mut(code_stride(self.dimension));
         for (i, ((vector, codes), bound)) in vectors.zip(codes).zip(self.bounds).enumerate() {
-            let largest = largest(vector).ok_or(Unencodable::NotFinite(i))?;
+            let largest = largest(d.simd(), vector).ok_or(Unencodable::NotFinite(i))?;
             let step = if largest < SMALLEST { 0.0 } else { largest / 127.0 };
-            let sums = round(vector, if step == 0.0 { 0.0 } else { 127.0 / largest }, codes);
+            let sums = round(d, vector, if step == 0.0 { 0.0 } else { 127.0 / largest }, codes);
             if step * sums.square.sqrt() > LONGEST {
                 return Err(Unencodable::TooLong(i));
             }
             *bound = match self.of {
                 CodesOf::Kept => sums.bound(self.metric, self.dimension, step, largest > 0.0),
-                CodesOf::Themselves => Sums { square: sums.code_square, residual: 0.0, ..sums }.bound(
-                    self.metric,
-                    self.dimension,
-                    step,
-                    false,
-                ),
+                CodesOf::Themselves => {
+                    let sums = Sums { square: sums.code_square, residual: 0.0, ..sums };
+                    sums.bound(self.metric, self.dimension, step, false)
+                }
             };
         }
         Ok(())
     }
 }
 
+/// Vectors that hold SIDE_BY_SIDE numbers on the set with the fewest lanes.
+const MOST_VECTORS: usize = 4;
+
+/// SIDE_BY_SIDE numbers in as many vectors as it takes; the others are zero.
+#[inline(always)]
+fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MOST_VECTORS] {
+    let mut vectors = [s.splat(0.0); MOST_VECTORS];
+    for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
+        // SAFETY: a chunk has LANES numbers.
+        *vector = unsafe { s.load(x.as_ptr()) };
+    }
+    vectors
+}
+
+/// What is left of a row after whole SIDE_BY_SIDE numbers, and zeros.
+#[inline(always)]
+fn padded(rest: &[f32]) -> [f32; SIDE_BY_SIDE] {
+    let mut padded = [0.0; SIDE_BY_SIDE];
+    padded[..rest.len()].copy_from_slice(rest);
+    padded
+}
+
 /// The largest absolute value; None where one is NaN or infinite.
 #[inline(always)]
-fn largest(vector: &[f32]) -> Option<f32> {
-    let mut most = [0.0_f32; SIDE_BY_SIDE];
+fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
+    let zero = s.splat(0.0);
+    let mut most = [zero; MOST_VECTORS];
     // Stays zero for finite numbers alone.
-    let mut taint = [0.0_f32; SIDE_BY_SIDE];
+    let mut taint = [zero; MOST_VECTORS];
     let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
-    for x in whole {
-        for i in 0..SIDE_BY_SIDE {
-            most[i] = if x[i].abs() > most[i] { x[i].abs() } else { most[i] };
-            taint[i] += x[i] * 0.0;
+    for x in whole.iter().chain([&padded(rest)]) {
+        let x = load(s, x);
+        for i in 0..SIDE_BY_SIDE / S::LANES {
+            most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
+            taint[i] = s.add(taint[i], s.mul(x[i], zero));
         }
     }
-    for (i, x) in rest.iter().enumerate() {
-        most[i] = if x.abs() > most[i] { x.abs() } else { most[i] };
-        taint[i] += x * 0.0;
+    let (mut largest, mut finite) = (0.0_f32, true);
+    for i in 0..SIDE_BY_SIDE / S::LANES {
+        largest = largest.max(s.largest(most[i]));
+        finite &= s.sum(taint[i]) == 0.0;
     }
-    taint.iter().all(|&x| x == 0.0).then(|| most.into_iter().fold(0.0, f32::max))
+    finite.then_some(largest)
 }
 
 /// Sums over a vector in units of its step.
@@ -114,38 +137,47 @@ struct Sums {
 
 /// Writes the codes of a vector, each the nearest integer to a number times `inverse`.
 #[inline(always)]
-fn round(vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums {
-    let mut sums = [[0.0_f32; SIDE_BY_SIDE]; 4];
+fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums {
+    let s = d.simd();
+    let lanes = <D::Simd as Simd>::LANES;
+    assert!(codes.len() >= vector.len().next_multiple_of(SIDE_BY_SIDE), "a row of codes is whole lines");
+    let (inverse, middle) = (s.splat(inverse), s.splat(128.0));
+    let mut sums = [[s.splat(0.0); MOST_VECTORS]; 4];
     let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
-    let (vectors_codes, rest_codes) = codes.as_chunks_mut::<SIDE_BY_SIDE>();
-    let mut add = |x: &[f32; SIDE_BY_SIDE], codes: &mut [i8; SIDE_BY_SIDE]| {
-        for i in 0..SIDE_BY_SIDE {
-            let y = x[i] * inverse;
-            // The integer is in the lowest bits.
-            let shifted = y + MAGIC;
-            codes[i] = shifted.to_bits() as i8;
-            let code = shifted - MAGIC;
-            sums[0][i] += y * y;
-            sums[1][i] += (y - code) * (y - code);
-            sums[2][i] += code * code;
-            sums[3][i] += code;
+    let mut to = codes.as_mut_ptr();
+    for x in whole.iter().chain((!rest.is_empty()).then_some(&padded(rest))) {
+        let x = load(s, x);
+        for i in 0..SIDE_BY_SIDE / lanes {
+            let y = s.mul(x[i], inverse);
+            let code = s.round(y);
+            let residual = s.sub(y, code);
+            // Not fused, as not all sets can.
+            let terms = [s.mul(y, y), s.mul(residual, residual), s.mul(code, code), code];
+            for j in 0..terms.len() {
+                sums[j][i] = s.add(sums[j][i], terms[j]);
+            }
+            // SAFETY: `codes` has a byte for each number, in SIDE_BY_SIDE at a time.
+            unsafe {
+                d.store_bytes(to.cast(), s.add(code, middle));
+                to = to.add(lanes);
+            }
         }
-    };
-    for (x, codes) in whole.iter().zip(&mut *vectors_codes) {
-        add(x, codes);
     }
-    if !rest.is_empty() {
-        let mut last = [0.0; SIDE_BY_SIDE];
-        last[..rest.len()].copy_from_slice(rest);
-        add(&last, &mut vectors_codes[whole.len()]);
+    if D::FLIP == 0 {
+        codes[..vector.len().next_multiple_of(SIDE_BY_SIDE)].iter_mut().for_each(|code| *code ^= i8::MIN);
     }
-    debug_assert!(rest_codes.is_empty(), "a row of codes is whole lines");
-    let [square, residual, code_square, codes] = sums.map(|sums| sums.iter().sum());
+    let mut totals = [0.0_f32; 4];
+    for (total, sums) in totals.iter_mut().zip(&sums) {
+        let mut all = [0.0; SIDE_BY_SIDE];
+        for (to, &sum) in all.chunks_exact_mut(lanes).zip(sums) {
+            // SAFETY: a chunk has the lanes of a vector.
+            unsafe { s.store(to.as_mut_ptr(), sum) };
+        }
+        *total = all.iter().sum();
+    }
+    let [square, residual, code_square, codes] = totals;
     Sums { square, residual, code_square, codes }
 }
-
-/// Added to a number below 2^22 it leaves the nearest integer in the lowest bits.
-const MAGIC: f32 = 1.5 * (1 << 23) as f32;
 
 impl Sums {
     /// `small`: whether the vector may be other than zero where its step is 0.
