@@ -222,6 +222,12 @@ class Saved:
         finally:
             self.close()
 
+    @property
+    def _in_pieces(self) -> bool:
+        """Whether the folder that this is open to write to has rows of several commits."""
+        home = self._home
+        return home is not None and home.writer is not None and len(home.manifest.segments) > 1
+
     def _pickled_by_path(self) -> tuple[Any, ...] | None:
         """What `pickle` opens the folder again by; None where it does not hold what the store does."""
         home = self._home
