@@ -50,7 +50,7 @@ def main() -> None:
         truth = {"float64": _best(data, np.float64), "float32": _best(data, np.float32)}
         for k in KS:
             say(f"store, k = {k}")
-            found.append({"data": data.described, "k": k, **_check(data, k, truth, arguments.metric)})
+            found.append({"data": data.described, "k": k, **_check(data, k, truth)})
             report.write(arguments.out, "store_proof", found, markdown(found))
     print(markdown(found))
 
@@ -61,7 +61,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1_000_000, help="of clustered and uniform vectors; %(default)s")
     parser.add_argument("--texts", type=int, default=100_000, help="%(default)s")
     parser.add_argument("--queries", type=int, default=1000, help="%(default)s")
-    parser.add_argument("--metric", choices=("cosine", "dot", "l2"), default="cosine", help="of unit vectors: same ids")
     parser.add_argument("--cache", type=Path, help="for the texts' vectors; $VOTIVE_BENCH_CACHE, else the user's")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
     parser.add_argument("--quick", action="store_true", help="20,000 rows, 2,000 texts, 100 queries: a trial run")
@@ -115,8 +114,8 @@ def _best(data: Data, dtype: type[np.floating]) -> np.ndarray:
     return np.take_along_axis(numbers, order, axis=1)[:, : max(KS)]
 
 
-def _check(data: Data, k: int, truth: dict[str, np.ndarray], metric: str) -> dict[str, Any]:
-    store = EmbeddingStore(metric=metric)
+def _check(data: Data, k: int, truth: dict[str, np.ndarray]) -> dict[str, Any]:
+    store = EmbeddingStore(metric="dot")
     store.add_embeddings(data.rows)
     rescored, read, closed = [], [], []
     answers = np.empty((len(data.queries), k), np.int64)

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -228,6 +229,9 @@ class EmbeddingStore(Saved, View):
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
                 self._state = contents.compacted(self._room.compacted(contents))
+            elif self._in_pieces:
+                # For the next commit to write as one, though nothing is to be done in memory.
+                self._state = replace(contents, numbering=object())
 
     def clear(self) -> None:
         """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
