@@ -1,6 +1,6 @@
 //! Vectors to codes.
 
-use super::{Bound, Metric, SIDE_BY_SIDE, code_stride};
+use super::{Bound, MOST_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
@@ -77,9 +77,6 @@ impl Int8Operation for Encode<'_> {
         Ok(())
     }
 }
-
-/// Vectors that hold SIDE_BY_SIDE numbers on the set with the fewest lanes.
-const MOST_VECTORS: usize = 4;
 
 /// SIDE_BY_SIDE numbers in as many vectors as it takes; the others are zero.
 #[inline(always)]

@@ -1,8 +1,8 @@
 //! Scores that decide.
 
-use super::{Bound, Metric, SIDE_BY_SIDE, code_stride};
+use super::{Bound, MOST_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
-use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 
 /// Rows of vectors as a store keeps them.
 #[derive(Debug, Clone, Copy)]
@@ -36,53 +36,108 @@ impl Operation for Exact<'_> {
     type Output = f64;
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> f64 {
-        let d = self.query.len();
+    fn run<S: Simd>(self, s: S) -> f64 {
+        let (d, row) = (self.query.len(), self.row);
         match self.stored {
-            Stored::Float32(vectors) => score(self.metric, self.query, &vectors[self.row * d..][..d], 1.0, f64::from),
-            Stored::Float16(vectors) => {
-                score(self.metric, self.query, &vectors[self.row * d..][..d], 1.0, |x| f64::from(x.to_f32()))
-            }
+            Stored::Float32(vectors) => score(s, self.metric, self.query, &vectors[row * d..][..d], 1.0),
+            Stored::Float16(vectors) => score(s, self.metric, self.query, &vectors[row * d..][..d], 1.0),
             Stored::Int8(codes, bounds) => {
-                let step = f64::from(bounds[self.row].step);
-                score(self.metric, self.query, &codes[self.row * code_stride(d)..][..d], step, f64::from)
+                let codes = &codes[row * code_stride(d)..][..d];
+                score(s, self.metric, self.query, codes, f64::from(bounds[row].step))
             }
         }
     }
 }
 
-/// `widen`: a stored number as float64, which times `step` is one of x.
-#[inline(always)]
-fn score<T: Copy>(metric: Metric, query: &[f64], x: &[T], step: f64, widen: impl Fn(T) -> f64 + Copy) -> f64 {
-    match metric {
-        Metric::Dot => sums(query, x, |q, x| [q * widen(x)])[0] * step,
-        Metric::Cosine => {
-            let [dot, square] = sums(query, x, |q, x| [q * widen(x), widen(x) * widen(x)]);
-            if square == 0.0 { 0.0 } else { dot / square.sqrt() }
-        }
-        Metric::L2 => -sums(query, x, |q, x| [(q - widen(x) * step) * (q - widen(x) * step)])[0],
+/// How numbers of a vector are kept.
+trait Number: Copy + Default {
+    /// # Safety
+    /// `from` is valid for reads of `LANES` numbers.
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::D;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::D {
+        // SAFETY: the caller vouches for the numbers.
+        unsafe { s.load_widened(from) }
     }
 }
 
-/// Sums of `terms` over pairs of numbers.
+impl Number for half::f16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const half::f16) -> S::D {
+        let mut numbers = [0.0; MOST_LANES];
+        // SAFETY: the caller vouches for LANES numbers, and no set has more than MOST_LANES.
+        unsafe {
+            s.store(numbers.as_mut_ptr(), s.load_float16(from.cast()));
+            s.load_widened(numbers.as_ptr())
+        }
+    }
+}
+
+impl Number for i8 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const i8) -> S::D {
+        let mut numbers = [0.0; MOST_LANES];
+        // SAFETY: the caller vouches for LANES numbers, and no set has more than MOST_LANES.
+        unsafe {
+            for (i, number) in numbers[..S::LANES].iter_mut().enumerate() {
+                *number = f32::from(*from.add(i));
+            }
+            s.load_widened(numbers.as_ptr())
+        }
+    }
+}
+
+/// The numbers of `x` times `step` are the vector's.
 #[inline(always)]
-fn sums<T: Copy, const N: usize>(query: &[f64], x: &[T], terms: impl Fn(f64, T) -> [f64; N]) -> [f64; N] {
-    let mut sums = [[0.0_f64; SIDE_BY_SIDE]; N];
+fn score<S: Simd, T: Number>(s: S, metric: Metric, query: &[f64], x: &[T], step: f64) -> f64 {
+    let [mut first, mut second] = [[s.zeros(); MOST_VECTORS]; 2];
+    let step_vector = s.splat_double(step);
     let (whole, rest) = query.as_chunks::<SIDE_BY_SIDE>();
     let (whole_x, rest_x) = x.as_chunks::<SIDE_BY_SIDE>();
-    for (q, x) in whole.iter().zip(whole_x) {
-        for i in 0..SIDE_BY_SIDE {
-            let terms = terms(q[i], x[i]);
-            for n in 0..N {
-                sums[n][i] += terms[n];
+    let (mut last, mut last_x) = ([0.0; SIDE_BY_SIDE], [T::default(); SIDE_BY_SIDE]);
+    last[..rest.len()].copy_from_slice(rest);
+    last_x[..rest.len()].copy_from_slice(rest_x);
+    for (q, x) in whole.iter().zip(whole_x).chain([(&last, &last_x)]) {
+        for i in 0..SIDE_BY_SIDE / S::LANES {
+            // SAFETY: LANES numbers start at each multiple of LANES below SIDE_BY_SIDE.
+            let (q, x) = unsafe {
+                let at = i * S::LANES;
+                (s.load_double(q.as_ptr().add(at)), T::load(s, x.as_ptr().add(at)))
+            };
+            match metric {
+                Metric::Dot => first[i] = s.add_double(first[i], s.mul_double(q, x)),
+                Metric::Cosine => {
+                    first[i] = s.add_double(first[i], s.mul_double(q, x));
+                    second[i] = s.add_double(second[i], s.mul_double(x, x));
+                }
+                Metric::L2 => {
+                    let apart = s.sub_double(q, s.mul_double(x, step_vector));
+                    first[i] = s.add_double(first[i], s.mul_double(apart, apart));
+                }
             }
         }
     }
-    for (i, (&q, &x)) in rest.iter().zip(rest_x).enumerate() {
-        let terms = terms(q, x);
-        for n in 0..N {
-            sums[n][i] += terms[n];
+    let first = total(s, &first);
+    match metric {
+        Metric::Dot => first * step,
+        Metric::Cosine => {
+            let square = total(s, &second);
+            if square == 0.0 { 0.0 } else { first / square.sqrt() }
         }
+        Metric::L2 => -first,
     }
-    sums.map(|sums| sums.iter().sum())
+}
+
+/// The sum of SIDE_BY_SIDE numbers, in order.
+#[inline(always)]
+fn total<S: Simd>(s: S, sums: &[S::D; MOST_VECTORS]) -> f64 {
+    let mut all = [0.0; SIDE_BY_SIDE];
+    for (to, &sum) in all.chunks_exact_mut(S::LANES).zip(sums) {
+        // SAFETY: a chunk has LANES numbers.
+        unsafe { s.store_double(to.as_mut_ptr(), sum) };
+    }
+    all.iter().sum()
 }

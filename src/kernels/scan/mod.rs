@@ -51,3 +51,6 @@ pub fn code_stride(dimension: usize) -> usize {
 
 /// Numbers that are computed with side by side, on every instruction set, so that sums have the same bits on all.
 const SIDE_BY_SIDE: usize = 16;
+
+/// Vectors that these take on the set with the fewest lanes.
+const MOST_VECTORS: usize = 4;

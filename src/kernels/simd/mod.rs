@@ -10,6 +10,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod bf16_x86;
+pub(super) mod double;
 pub(super) mod int8;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod int8_neon;
@@ -19,6 +20,7 @@ pub(super) mod int8_x86;
 pub(super) mod neon;
 mod scalar;
 
+use double::Double;
 pub(super) use int8::{Int8, Int8Operation};
 pub(super) use scalar::Scalar;
 
@@ -32,7 +34,7 @@ pub(crate) trait Operation {
 /// No set has more numbers in a vector.
 pub(super) const MOST_LANES: usize = 16;
 
-pub(crate) trait Simd: Copy {
+pub(crate) trait Simd: Double {
     /// Numbers in a vector.
     const LANES: usize;
     /// Vector registers: a tile of accumulators has to fit.
