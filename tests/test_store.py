@@ -1,17 +1,18 @@
 """What an EmbeddingStore does: adding, searching, deleting, and what it says of its rows."""
 
-import copy
 import gc
-import pickle
 import weakref
 
 import brute
 import numpy as np
 import pytest
-from votive import DeviceError, Embedder, EmbeddingStore, StoreError, VotiveError
+from stores import snapshot
+from votive import DeviceError, EmbeddingStore, StoreError, VotiveError
 from votive.report import SearchReport
 
 METRICS = ("cosine", "dot", "l2")
+
+
 ROWS, DIMENSION = 300, 40
 
 
@@ -32,18 +33,6 @@ def store(vectors: np.ndarray) -> EmbeddingStore:
     metadata = {"year": np.arange(1900, 1900 + ROWS), "even": np.arange(ROWS) % 2 == 0}
     store.add_embeddings(vectors, texts=[f"text {row}" for row in range(ROWS)], metadata=metadata)
     return store
-
-
-def snapshot(store: EmbeddingStore) -> dict:
-    """All that can be seen of a store."""
-    vectors = store.vectors
-    return {
-        "repr": repr(store),
-        "ids": store.ids.tolist(),
-        "vectors": np.concatenate(vectors if isinstance(vectors, list) else [vectors]).tolist(),
-        "texts": store.texts,
-        "metadata": {name: values.tolist() for name, values in store.metadata.items()},
-    }
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -329,165 +318,6 @@ def test_repr(store: EmbeddingStore) -> None:
     )
     assert repr(store).startswith("EmbeddingStore(300 rows, dimension=40, metric='cosine', dtype='float32', 0.")
     assert repr(store).endswith("MB, texts, metadata=['year', 'even'])")
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-@pytest.mark.parametrize("kind", ["int64", "str"])
-def test_pickle(dtype: str, kind: str, vectors: np.ndarray, queries: np.ndarray) -> None:
-    store = EmbeddingStore(dtype=dtype, metric="dot", num_threads=1)
-    ids = np.arange(ROWS) if kind == "int64" else [f"é{row}" for row in range(ROWS)]
-    store.add_embeddings(vectors, ids, texts=[f"ü{row}" for row in range(ROWS)], metadata={"x": np.arange(ROWS) / 7})
-    store.delete(ids[5:50])
-    store.add_embeddings(vectors[:3], ids[:3], texts=["new"] * 3, metadata={"x": np.zeros(3)})
-    for again in (pickle.loads(pickle.dumps(store)), copy.deepcopy(store)):
-        assert snapshot(again) | {"repr": ""} == snapshot(store) | {"repr": ""} | {
-            "vectors": snapshot(again)["vectors"]
-        }
-        for found, expected in zip(again.search(queries, 20), store.search(queries, 20), strict=True):
-            np.testing.assert_array_equal(found, expected)
-        np.testing.assert_array_equal(again.get(ids[60:70]), store.get(ids[60:70]))
-        assert (again.metric, again.dtype, again.num_threads) == ("dot", dtype, 1)
-        again.delete(ids[60:70])
-        again.add_embeddings(vectors[:2], ids[:2], texts=["x", "y"], metadata={"x": [1.0, 2.0]})
-        assert len(again) == len(store) - 10
-
-
-def test_pickle_of_an_empty_store() -> None:
-    again = pickle.loads(pickle.dumps(EmbeddingStore(metric="l2", max_memory_gb=3)))
-    assert repr(again) == repr(EmbeddingStore(metric="l2"))
-    assert pickle.loads(pickle.dumps(EmbeddingStore(dimension=7))).dimension == 7
-
-
-def test_pickle_of_much_is_refused(monkeypatch: pytest.MonkeyPatch, store: EmbeddingStore) -> None:
-    monkeypatch.setattr("votive._exchange.MOST_PICKLED", 10_000)
-    with pytest.raises(StoreError, match=r"more than 0 MB; use save_to_disk\(folder\)"):
-        pickle.dumps(store)
-
-
-def test_limit_of_memory_is_kept(vectors: np.ndarray) -> None:
-    store = EmbeddingStore(max_memory_gb=0.0003)
-    store.add_embeddings(vectors)
-    before, used = snapshot(store), store.memory_usage()["total"]
-    pattern = r"1000 rows of dimension 40 need \S+ GB beside the \S+ GB in use, more than the limit of 0\.0003 GB"
-    many = np.ones((1000, DIMENSION), np.float32)
-    for given in (many, many.astype(np.float64), np.broadcast_to(np.float32(1), many.shape)):
-        with pytest.raises(StoreError, match=pattern):
-            store.add_embeddings(given)
-    with pytest.raises(StoreError, match="max_memory_gb"):
-        store.add_embeddings(iter([many[:200]] * 200))
-    assert snapshot(store) == before
-    assert store.memory_usage()["total"] == used
-    unlimited = EmbeddingStore(max_memory_gb=None)
-    unlimited.add_embeddings(many)
-    assert len(unlimited) == 1000
-
-
-def test_limit_counts_texts_and_metadata() -> None:
-    store = EmbeddingStore(max_memory_gb=0.002)
-    with pytest.raises(StoreError, match="max_memory_gb"):
-        store.add_embeddings(np.ones((100, 2)), texts=["x" * 30_000] * 100)
-    with pytest.raises(StoreError, match="max_memory_gb"):
-        store.add_embeddings(np.ones((100, 2)), metadata={"long": np.full(100, "x" * 9_000)})
-    assert len(store) == 0
-
-
-def test_limit_holds_for_compact_and_says_what_it_would_free(vectors: np.ndarray) -> None:
-    store = EmbeddingStore(max_memory_gb=0.00014)
-    store.add_embeddings(vectors)
-    store.delete(range(10))
-    with pytest.raises(StoreError, match=r"10 rows are deleted, and compact\(\) gives their memory back"):
-        store.add_embeddings(vectors)
-    with pytest.raises(StoreError, match="290 rows"):
-        store.compact()
-    store.delete(range(10, 200))
-    store.compact()
-    assert len(store) == 100
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
-def test_what_exceeds_the_limit_goes_to_files(
-    dtype: str, tmp_path, monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray, queries: np.ndarray
-) -> None:
-    monkeypatch.setattr("votive._spill.SPILL_BYTES", 100 * DIMENSION * 4)
-    spilling = EmbeddingStore(max_memory_gb=0.00001, spill_to=tmp_path, dtype=dtype)
-    plain = EmbeddingStore(dtype=dtype)
-    for store in (spilling, plain):
-        assert store.add_embeddings(vectors, texts=[f"{row}" for row in range(ROWS)]).tolist() == list(range(ROWS))
-        blocks = iter([vectors[:130], vectors[:7], vectors[:30]])
-        store.add_embeddings(blocks, ids=[*range(5, 172)], texts=[f"new {row}" for row in range(167)])
-        # Within what is written at once, and over several of them.
-        store.add_embeddings(vectors[:250], ids=[7] * 120 + [*range(400, 530)], texts=["seven"] * 250)
-        store.delete(range(20, 40))
-        store.add_embeddings(vectors[:2], texts=["a", "b"])
-    for _ in range(2):
-        assert spilling.memory_usage()["mapped"] > spilling.memory_usage()["total"]
-        assert snapshot(spilling) | {"repr": ""} == snapshot(plain) | {"repr": ""}
-        for found, expected in zip(spilling.search(queries, 50), plain.search(queries, 50), strict=True):
-            np.testing.assert_array_equal(found, expected)
-        assert list(tmp_path.iterdir()) == []
-        spilling.compact()
-        assert isinstance(spilling.vectors, np.ndarray)
-    for store in (spilling, plain):
-        store.delete(store.ids)
-        store.compact()
-        assert store.add_embeddings(vectors).tolist() == list(range(532, 532 + ROWS))
-
-
-def test_failed_spill_changes_nothing(tmp_path, vectors: np.ndarray) -> None:
-    store = EmbeddingStore(max_memory_gb=0.00001, spill_to=tmp_path)
-    store.add_embeddings(vectors)
-    before = snapshot(store)
-    with pytest.raises(ValueError, match="row 301"):
-        store.add_embeddings(iter([vectors, [[1.0] * DIMENSION, [np.nan] * DIMENSION]]))
-    assert snapshot(store) == before
-    with pytest.raises(NotADirectoryError, match="spill_to"):
-        EmbeddingStore(spill_to=tmp_path / "missing")
-
-
-def test_texts_through_an_embedder(model: Embedder) -> None:
-    texts = [f"a text about {word}" for word in ("ice", "fire", "sand", "rain", "ash")]
-    store = EmbeddingStore()
-    ids = store.add_texts(iter(texts), model, metadata={"length": [len(text) for text in texts]})
-    assert ids.tolist() == [0, 1, 2, 3, 4]
-    assert store.texts == texts
-    np.testing.assert_allclose(store.get(ids), model.encode_document(texts), atol=1e-6)
-    store.add_texts("one more", model, ids=[77], metadata={"length": [8]})
-    assert store.get_texts(77) == "one more"
-    scores, found = store.search_text(texts[2], model, 3)
-    assert found.shape == (3,)
-    expected, _ = store.search(model.encode_query(texts[2]), 3)
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-    assert store.search_text(texts[:2], model, 2, filter=lambda row: row["length"] == 8)[1].tolist() == [[77], [77]]
-
-
-def test_texts_are_added_all_or_none(model: Embedder) -> None:
-    store = EmbeddingStore()
-    store.add_texts(["a", "b"], model)
-    before = snapshot(store)
-
-    def failing():
-        yield from ["word"] * 5000
-        raise OSError("the disk is gone")
-
-    with pytest.raises(OSError, match="the disk is gone"):
-        store.add_texts(failing(), model)
-    with pytest.raises(TypeError, match="str"):
-        store.add_texts(["a", 5], model)
-    with pytest.raises(ValueError, match="ids: expected 2, as many as vectors, found 3"):
-        store.add_texts(["a", "b"], model, ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="ids: expected as many as vectors, found 1"):
-        store.add_texts(["a", "b"], model, ids=[1])
-    assert snapshot(store) == before
-
-
-def test_any_encoder_will_do() -> None:
-    class Encoder:
-        def encode(self, sentences, batch_size=32, show_progress_bar=None):
-            return np.array([[len(text), batch_size] for text in sentences], np.float64)
-
-    store = EmbeddingStore()
-    store.add_texts(["a", "bc"], Encoder(), batch_size=5)
-    assert store.get([0, 1]).tolist() == [[1, 5], [2, 5]]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from test_store import snapshot
+from stores import snapshot
 from votive import EmbeddingStore
 from votive._shelf import Shelves
 from votive._texts import Lines, Texts

@@ -177,14 +177,15 @@ impl Verdict {
 /// Scores of one query.
 struct Scorer<'a> {
     search: &'a Search<'a>,
-    query: &'a [f32],
+    query: Vec<f64>,
     /// Its length.
     length: f64,
 }
 
 impl<'a> Scorer<'a> {
-    fn new(search: &'a Search<'a>, query: &'a [f32]) -> Self {
-        let length = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    fn new(search: &'a Search<'a>, query: &[f32]) -> Self {
+        let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
+        let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
         Self { search, query, length }
     }
 
@@ -195,7 +196,7 @@ impl<'a> Scorer<'a> {
         // A row that was scanned is in memory.
         let Some(held) = segments[i].held() else { return };
         let row = candidate.row - segments[i].first;
-        candidate.score = exact(self.search.isa, self.search.metric, self.query, held.stored(), row);
+        candidate.score = exact(self.search.isa, self.search.metric, &self.query, held.stored(), row);
         let key = self.key(candidate.score) as f32;
         (candidate.lower, candidate.upper) = (key.next_down(), key.next_up());
     }
@@ -270,7 +271,7 @@ impl Scout {
             let mut bits = segment.live_bits(start / WORD);
             if let Some(mask) = mask {
                 let mask = &mask[segment.first + start..segment.first + rows.end.min(start + WORD)];
-                bits &= mask.iter().rev().fold(0, |bits, &counts| bits << 1 | u64::from(counts != 0));
+                bits &= bits_of(mask);
             }
             while bits != 0 {
                 self.list.push((start + bits.trailing_zeros() as usize) as u32);
@@ -278,6 +279,26 @@ impl Scout {
             }
         }
     }
+}
+
+/// A bit for each of up to 64 bytes: whether it is other than 0.
+fn bits_of(mask: &[u8]) -> u64 {
+    let (eights, rest) = mask.as_chunks::<8>();
+    let mut bits = 0;
+    for (i, &eight) in eights.iter().enumerate() {
+        let any = u64::from_le_bytes(eight);
+        if any != 0 {
+            let any = any | any >> 4 & 0x0F0F_0F0F_0F0F_0F0F;
+            let any = any | any >> 2 & 0x3333_3333_3333_3333;
+            let lowest = (any | any >> 1) & 0x0101_0101_0101_0101;
+            // Each byte's bit ends up in the highest byte, in its place.
+            bits |= (lowest.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * i);
+        }
+    }
+    for (i, &byte) in rest.iter().enumerate() {
+        bits |= u64::from(byte != 0) << (8 * eights.len() + i);
+    }
+    bits
 }
 
 /// A scout at work on a segment.
@@ -306,6 +327,27 @@ impl Collect for Gather<'_> {
                 *scored += 1;
                 scorer.score(candidate);
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bits_of;
+
+    #[test]
+    fn every_byte_but_zero_is_a_bit() {
+        for len in [0, 1, 7, 8, 9, 63, 64] {
+            for value in [1, 2, 0x80, 0xFF, 0x10] {
+                for at in 0..len {
+                    let mut mask = vec![0; len];
+                    mask[at] = value;
+                    assert_eq!(bits_of(&mask), 1 << at, "{value} at {at} of {len}");
+                }
+                let all = if len == 64 { u64::MAX } else { (1 << len) - 1 };
+                assert_eq!(bits_of(&vec![value; len]), all);
+            }
+            assert_eq!(bits_of(&vec![0; len]), 0);
         }
     }
 }

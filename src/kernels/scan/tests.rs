@@ -115,7 +115,7 @@ fn codes_and_scores_have_the_same_bits_on_every_set() {
     for dimension in DIMENSIONS {
         let rows = vectors(20, dimension, 3);
         let halves: Vec<_> = rows.iter().map(|&x| half::f16::from_f32(x)).collect();
-        let query = numbers(dimension, 4);
+        let query: Vec<f64> = numbers(dimension, 4).into_iter().map(f64::from).collect();
         for metric in METRICS {
             let on = |isa| {
                 let Encoded { codes, bounds } = encoded(isa, metric, CodesOf::Themselves, &rows, dimension);
@@ -135,11 +135,12 @@ fn exact_scores_are_exact() {
     let isa = Isa::active().unwrap();
     for dimension in DIMENSIONS {
         let (rows, query) = (numbers(10 * dimension, 5), numbers(dimension, 6));
+        let wide: Vec<f64> = query.iter().copied().map(f64::from).collect();
         let length = query.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         for row in 0..10 {
             let x = &rows[row * dimension..][..dimension];
             let near = |metric, expected: f64| {
-                let found = exact(isa, metric, &query, Stored::Float32(&rows), row);
+                let found = exact(isa, metric, &wide, Stored::Float32(&rows), row);
                 assert!((found - expected).abs() <= 1e-13 * dimension as f64, "{metric:?} {found} {expected}");
             };
             near(Metric::Dot, score(Metric::Dot, &query, x) * length);
