@@ -175,6 +175,22 @@ def test_a_commit_writes_new_rows_and_what_is_deleted_and_nothing_else(vectors: 
     assert_same(EmbeddingStore.open(folder, mmap=False), store)
 
 
+def test_compact_joins_the_rows_of_many_commits(vectors: np.ndarray, folder: Path) -> None:
+    EmbeddingStore().save_to_disk(folder)
+    with EmbeddingStore.open(folder, "a") as store:
+        for row in range(5):
+            store.add_embeddings(vectors[row])
+            store.commit()
+        assert len([name for name in files(folder) if name.startswith("vectors")]) == 5
+        # In memory they are in one piece already.
+        assert not isinstance(store.vectors, list)
+        for _ in range(2):
+            store.compact()
+            store.commit()
+            assert [name for name in files(folder) if name.startswith("vectors")] == ["vectors-7-0.npy"]
+    assert_same(EmbeddingStore.open(folder), store)
+
+
 def test_rows_that_came_and_went_between_commits_have_no_vectors(vectors: np.ndarray, folder: Path) -> None:
     EmbeddingStore(dimension=DIMENSION).save_to_disk(folder)
     with EmbeddingStore.open(folder, "a") as store:

@@ -248,6 +248,25 @@ def _twice(document: dict[str, Any]) -> None:
     document["segments"][1]["codes"] = document["segments"][0]["codes"]
 
 
+def _without(*keys: str) -> Callable[[dict[str, Any]], None]:
+    """The second segment without some of its files."""
+
+    def change(document: dict[str, Any]) -> None:
+        segment = document["segments"][1]
+        for key in keys:
+            if key not in segment and key not in segment["columns"]:
+                continue
+            place = segment["columns"] if key in segment["columns"] else segment
+            del document["files"][place.pop(key)]
+
+    return change
+
+
+def _retyped(document: dict[str, Any]) -> None:
+    name = document["segments"][1]["columns"]["number"]
+    document["files"][name]["dtype"] = "<f8"
+
+
 def _huge(document: dict[str, Any]) -> None:
     """A claim that holds together, but for the files."""
     (first, second), files = document["segments"], document["files"]
@@ -307,6 +326,11 @@ FORGED = {
     "half of the codes": (_set("segments", 0, "bounds", "bounds-9-9.npy"), "files: expected"),
     "no columns": (_set("segments", 0, "columns", []), "segments[0].columns: expected an object"),
     "an id for a column": (_set("segments", 0, "columns", "name", "ids-1-0.npy"), "files: expected"),
+    "texts of some": (_without("texts_offsets", "texts_bytes"), "segments[1]: expected texts and columns as of"),
+    "half of the texts": (_without("texts_offsets"), "segments[1]: expected"),
+    "a column of some": (_without("name"), "segments[1]: expected texts and columns as of"),
+    "a column of two types": (_retyped, "segments[1].columns['number']: expected <i8, found <f8"),
+    "a segment without vectors": (_without("vectors", "codes", "bounds"), "rows without vectors that are not among"),
     "no deleted": (_set("deleted", None), "files: expected"),
     "another's deleted": (_set("deleted", "deleted-9-9.npy"), "files: expected"),
     "files as a list": (_set("files", []), "files: expected an object"),

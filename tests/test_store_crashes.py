@@ -17,6 +17,9 @@ posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POS
 
 State = dict[str, Any] | None
 
+# Forking beside threads is warned of: NumPy shall have none.
+ALONE = {"OPENBLAS_NUM_THREADS": "1"}
+
 
 def vector(id: int) -> np.ndarray:
     """That of a row, told by its id alone."""
@@ -388,7 +391,7 @@ print(kill + 1, done, least)
 @posix
 def test_a_killed_writer_loses_nothing_that_it_committed(folder: Path, run_python: Callable[..., str]) -> None:
     folder.parent.mkdir()
-    kills, commits, busy = map(int, run_python(KILLED, str(folder), str(Path(__file__).parent), "200").split())
+    kills, commits, busy = map(int, run_python(KILLED, str(folder), str(Path(__file__).parent), "200", **ALONE).split())
     assert kills == 200
     assert commits > busy > 50
     # The lock of the last one is gone with it.
@@ -416,7 +419,7 @@ os.waitpid(child, 0)
 store.delete(2)
 store.commit()
 """
-    printed = run_python(code, str(folder))
+    printed = run_python(code, str(folder), **ALONE)
     assert str(folder) in printed
     assert "fork" in printed
     assert state(folder)["ids"] == [0, 3, 4, 5]

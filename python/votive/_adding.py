@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from votive import _columns, _core, _ids, _inputs, _vectors
 from votive._contents import Batch, Contents
 from votive._progress import Progress
-from votive._spill import Spill
+from votive._spill import Spill, compacted
 from votive._texts import Lines
 
 GB = 10**9
@@ -132,6 +132,18 @@ class Room:
     def lacks(self, contents: Contents, asked: int) -> bool:
         """Whether so many more bytes are too much."""
         return contents.memory()["total"] + asked > self.max_bytes
+
+    def compacted(self, contents: Contents) -> _core.Store:
+        """The live rows in one piece of memory, or of a file.
+
+        Raises:
+            StoreError: there is not enough room.
+        """
+        asked = contents.compact_bytes
+        if self.spill_to is not None and self.lacks(contents, asked):
+            return compacted(contents.core, self.spill_to, self.new_core)
+        self.check(contents, len(contents), asked)
+        return contents.core.compact()
 
     def check(self, contents: Contents, rows: int, asked: int) -> None:
         """Raises a StoreError where so many bytes for so many rows are too much."""

@@ -160,10 +160,9 @@ class Contents:
         """All but some rows."""
         return replace(self, core=self.core.without(rows))
 
-    def compacted(self) -> Contents:
-        """The live rows alone, numbered anew."""
+    def compacted(self, core: _core.Store) -> Contents:
+        """The live rows alone, numbered anew, as they are in `core`."""
         live = self.live()
-        core = self.core.compact()
         new = replace(self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]))
         if live is None:
             return new

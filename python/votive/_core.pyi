@@ -458,12 +458,13 @@ class Store:
 
         Returns:
             Scores and row numbers, both `[n, c]`, where c is k or the rows that count where they are fewer; and what
-            was done: "rows" that counted, scores "rescored" of all queries, "bytes" that were read, and the queries that
+            was done: "rows" that counted, scores "rescored" of all queries, "bytes" read, and the queries that
             "closed_early" with rows in question left, since the k-th score was above their bounds. A larger score is
             better; under "l2" it is the Euclidean distance, negative.
 
         Raises:
-            ValueError: a query has NaN or infinity, or is longer than 1e18 under "l2"; k is 0; the mask has another length.
+            ValueError: a query has NaN or infinity, or is longer than 1e18 under "l2"; k is 0; the mask has another
+                length.
         """
 
     def compact(self) -> Store:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import time
 import weakref
@@ -111,11 +112,11 @@ def open_regular(path: Path) -> int:
         FileNotFoundError: There is none.
         StoreError: It is a link, a pipe, a folder or a device: whoever wrote it, it was no store.
     """
-    status = path.lstat()
-    if path.is_symlink():
+    mode = path.lstat().st_mode  # asked once: a writer may remove the file
+    if stat.S_ISLNK(mode):
         raise StoreError(f"{path}: a symbolic link, which a store never has; copy the folder with its links followed")
-    if not path.is_file():
-        raise StoreError(f"{path}: not a regular file but one of mode {status.st_mode:o}")
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path}: not a regular file but one of mode {mode:o}")
     return patiently(lambda: os.open(path, os.O_RDONLY | _ITSELF | _AT_ONCE | _BINARY))
 
 

@@ -120,7 +120,10 @@ def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Ro
     if isinstance(ids, list):
         ids = Lines.read(ids, "ids").raw
     contents = contents.beside(batch, fresh=True)
-    return replace(contents, core=contents.core.attach(vectors, None, None, ids))
+    try:
+        return replace(contents, core=contents.core.attach(vectors, None, None, ids))
+    except _core.CorruptStoreError as error:  # here they are no store's, but somebody's arguments
+        raise ValueError(str(error)) from error
 
 
 def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
@@ -136,7 +139,7 @@ def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tup
             f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MOST_PICKLED // 10**6} MB; use "
             "save_to_disk(folder), and open the folder where the store is needed"
         )
-    contents = contents.compacted()
+    contents = contents.compacted(contents.core.compact())
     core, texts = contents.core, contents.texts
     segments = [
         (vectors, codes, bounds, core.id_slice(first, first + len(codes)))

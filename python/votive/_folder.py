@@ -180,9 +180,14 @@ class Writer:
         self._created: list[str] = []
         # What nothing needs once the last manifest is durable.
         self._old: set[str] = set()
+        # Whether which manifest is the folder's has to be looked up.
+        self._unsure = False
         if make:
             self._make(folder)
-            self._refuse_others()
+            if MANIFEST not in self._refuse_others():
+                # Whoever made the folder may have failed before this.
+                with contextlib.suppress(PermissionError):
+                    self._disk.sync_folder(folder.parent)
         else:
             read_manifest(folder)
         self._lock: Lock = self._disk.lock(folder)
@@ -235,7 +240,7 @@ class Writer:
         """
         number = sum(name.startswith(f"{what}-") for name in self.new)
         # Windows may hold one that was to be removed.
-        while (path := self.folder / f"{what}-{self.generation}-{number}.npy").exists():
+        while os.path.lexists(path := self.folder / f"{what}-{self.generation}-{number}.npy"):
             number += 1
         self.new[path.name] = file = ArrayFile(dtype, shape, self._put(path, _chunks(dtype, shape, blocks)))
         if path.stat().st_size != file.bytes:
@@ -278,8 +283,6 @@ class Writer:
         self.new.clear()
         self._created.clear()
 
-    _unsure = False
-
     def _put(self, path: Path, chunks: Iterable[NDArray[np.uint8]]) -> int:
         """Writes and syncs a new file, and gives its checksum."""
         file = self._disk.create(path)
@@ -299,7 +302,7 @@ class Writer:
 
     def _make(self, folder: Path) -> None:
         """Makes the folder, and those that it is in, if they are not there."""
-        if folder.is_dir():
+        if folder.is_dir() or folder.parent == folder:
             return
         self._make(folder.parent)
         with contextlib.suppress(FileExistsError):

@@ -217,8 +217,17 @@ class Manifest:
             raise damaged(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
         for part, (dtype, shape) in needed.items():
             self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
+        first = self.segments[0]
+        if ("texts_bytes" in segment.parts, segment.columns.keys()) != (
+            "texts_bytes" in first.parts,
+            first.columns.keys(),
+        ):
+            raise damaged(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
         for column, name in segment.columns.items():
             file = self.files[name]
+            like = self.files[first.columns[column]].dtype
+            if file.dtype != like and (file.dtype[1] != like[1] or like[1] not in "US"):
+                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
             if file.shape != (rows,) or not name.startswith("column-"):
                 raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}")
 
@@ -252,7 +261,7 @@ def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 def itemsize(dtype: str) -> int:
     """Bytes of a number of this type."""
-    size = int((re.search(r"[0-9]+", dtype) or ["0"])[0])
+    size = int("".join(filter(str.isdigit, dtype.partition("[")[0])))
     return 4 * size if dtype[1] == "U" else size
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
+from votive._texts import Lines
 
 # Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
 SPILL_BYTES = 256 << 20
@@ -49,16 +50,29 @@ class Spill:
         ids = kept.id_slice(0, kept.rows)
         replaced = self.core.find(kept.ids(None))
         core = self.core.without(replaced[replaced >= 0])
-        vectors, codes, bounds = _mapped(kept, self._folder)
+        vectors, codes, bounds = _mapped(kept, np.arange(kept.rows), self._folder)
         self.core = core.attach(vectors, codes, bounds, ids, kept.deleted() + start)
         self._kept = self._empty
 
 
-def _mapped(core: _core.Store, folder: str) -> list[NDArray[Any] | None]:
-    """Vectors, codes and bounds of all rows, in one file that goes when the arrays do; None for what there is not."""
+def compacted(core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> _core.Store:
+    """As `_core.Store.compact`, with the rows in a file."""
+    empty = new_core(core.dimension)
+    if core.largest_id is not None:
+        empty = empty.numbered_after(core.largest_id)
+    if not len(core):
+        return empty
+    live = core.live()
+    ids = core.ids(live)
+    vectors, codes, bounds = _mapped(core, live, folder)
+    return empty.attach(vectors, codes, bounds, Lines.read(ids, "ids").raw if isinstance(ids, list) else ids)
+
+
+def _mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
+    """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for no vectors."""
     segments = core.segments()
     parts = list(zip(*segments, strict=True))[1:]
-    shapes = [None if arrays[0] is None else (core.rows, arrays[0].shape[1]) for arrays in parts]
+    shapes = [None if arrays[0] is None else (len(rows), arrays[0].shape[1]) for arrays in parts]
     sizes = [
         0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
         for shape, arrays in zip(shapes, parts, strict=True)
@@ -68,18 +82,19 @@ def _mapped(core: _core.Store, folder: str) -> list[NDArray[Any] | None]:
         _reserve(file, sum(sizes))
         memory = mmap.mmap(file.fileno(), sum(sizes))
     found: list[NDArray[Any] | None] = []
-    start = 0
+    place = 0
     for arrays, shape, size in zip(parts, shapes, sizes, strict=True):
         if shape is None:
             found.append(None)
             continue
-        joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], start).reshape(shape)
+        joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], place).reshape(shape)
         # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
         for (first, *_), array in zip(segments, arrays, strict=True):
-            joined[first : first + len(array)] = array
+            start, stop = np.searchsorted(rows, [first, first + len(array)])
+            np.take(array, rows[start:stop] - first, axis=0, out=joined[start:stop], mode="clip")
         joined.flags.writeable = False
         found.append(joined)
-        start += size
+        place += size
     return found
 
 

@@ -10,7 +10,8 @@ called `<what>-<generation>-<number>.npy`, and is never written to again once a 
 - ids `[rows]` int64, or ids_offsets `[rows + 1]` int64 and ids_bytes: id `i` is the UTF-8 text
   `ids_bytes[ids_offsets[i]:ids_offsets[i + 1]]`;
 - texts_offsets and texts_bytes, as with ids, and a column `[rows]` for each column of metadata: where there are any;
-- deleted, int64: the numbers of deleted rows, ascending. Rows are counted through all segments, in order.
+- deleted, int64: the numbers of deleted rows, ascending. Rows are counted through all segments, in order; deleted ones
+  stay in the other files until the store is compacted, or saved anew.
 
 The manifest has `format_version` (1), `generation` (one more with each commit), `dimension`, `dtype`, `metric`,
 `id_kind` ("int64", "str", or null without rows), `rows` (deleted ones count), `largest_id` (that there ever was: no id
@@ -127,7 +128,7 @@ class Saved:
         Args:
             folder: where `save_to_disk` wrote it.
             mode: "r" to read; what is changed then is changed in memory alone. "a" to write changes to the folder with
-                `commit`; one process at a time may.
+                `commit`, or at the end of a `with` block that had no error; one store at a time may.
             mmap: as for `load_from_disk`.
             **options: `backend`, `device`, `max_memory_gb`, `num_threads` and `spill_to`, as for `EmbeddingStore`.
 
@@ -170,7 +171,8 @@ class Saved:
 
         All of it is there when this returns, also after a power failure; after an error or a crash, none is. Rows that
         the folder has are not written again, except after `compact` and `clear`. Searches, and calls that change the
-        store, go on meanwhile; what they change is in the next commit.
+        store, go on meanwhile; what they change is in the next commit. Each commit of new rows adds files: after very
+        many small ones, `compact` makes one of them all.
 
         Raises:
             StoreError: the store is not open for writing: see `open`.
@@ -202,9 +204,10 @@ class Saved:
 
     def close(self) -> None:
         """Lets other writers have the folder. What was not committed stays in memory; twice is once."""
-        if self._home is not None and self._home.writer is not None:
-            self._home.writer.close()
-            self._home.writer = None
+        with self._saving:
+            if self._home is not None and self._home.writer is not None:
+                self._home.writer.close()
+                self._home.writer = None
 
     def __enter__(self: _S) -> _S:
         return self
@@ -218,6 +221,12 @@ class Saved:
                 self.commit()
         finally:
             self.close()
+
+    @property
+    def _in_pieces(self) -> bool:
+        """Whether the folder that this is open to write to has rows of several commits."""
+        home = self._home
+        return home is not None and home.writer is not None and len(home.manifest.segments) > 1
 
     def _pickled_by_path(self) -> tuple[Any, ...] | None:
         """What `pickle` opens the folder again by; None where it does not hold what the store does."""

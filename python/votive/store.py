@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
@@ -219,16 +220,18 @@ class EmbeddingStore(Saved, View):
     def compact(self) -> None:
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
 
-        Searches go on meanwhile. Takes memory for the rows that are left beside what there is, and puts nothing into
-        files: what was spilled is compacted by `save_to_disk`.
+        Searches go on meanwhile. Takes memory for the rows that are left beside what there is; where that would be
+        more than `max_memory_gb`, they go to a file in `spill_to`.
 
         Raises:
-            StoreError: that would be more than `max_memory_gb`.
+            StoreError: that would be more than `max_memory_gb`, and there is no `spill_to`.
         """
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
-                self._room.check(contents, len(contents), contents.compact_bytes)
-                self._state = contents.compacted()
+                self._state = contents.compacted(self._room.compacted(contents))
+            elif self._in_pieces:
+                # For the next commit to write as one, though nothing is to be done in memory.
+                self._state = replace(contents, numbering=object())
 
     def clear(self) -> None:
         """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
