@@ -62,7 +62,8 @@ def times(results: dict[str, Any]) -> str:
 def facts(results: dict[str, Any]) -> str:
     """A row for each store: what it found of the nearest, its memory while adding, its ways to filter."""
     rows = []
-    for name, each in results["stores"].items():
+    for name in filter(results["stores"].__contains__, stores.PEERS):
+        each = results["stores"][name]
         recall = f"{each['recall']:.4f}" if "recall" in each else ""
         memory = each.get("memory", {})
         shown = [f"{memory[blocks]:.2f}" if blocks in memory else "" for blocks in ("1", "100")]
@@ -91,13 +92,14 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     calls = list(results[0]["times"])
-    names = list(results[0]["stores"])
+    names = [name for name in stores.PEERS if name in results[0]["stores"]]
     figure, panels = pyplot.subplots(
         len(results),
         len(calls),
         figsize=(2.8 * len(calls) + 1.6, len(results) * (0.34 * len(names) + 1.1)),
         squeeze=False,
         sharey=True,
+        layout="constrained",
     )
     for row, each in zip(panels, results, strict=True):
         for panel, call in zip(row, calls, strict=True):
@@ -116,6 +118,5 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
         row[0].set_ylabel(f"{each['vectors']}\nk = {each['k']}")
     panels[0][0].invert_yaxis()
     figure.suptitle(f"{results[0]['machine']['processor']}, {results[0]['threads']} threads", fontsize=10)
-    figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
