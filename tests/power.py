@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from votive._disk import LOCK, Disk, Lock
+from votive._store.disk import LOCK, Disk, Lock
 
 # Unsynced data is lost, or kept, in pieces of so many bytes: less than any real disk, as the files of tests are small.
 SECTOR = 16

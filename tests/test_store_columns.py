@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from stores import snapshot
 from votive import EmbeddingStore
-from votive._shelf import Shelves
-from votive._texts import Lines, Texts
+from votive._store.shelf import Shelves
+from votive._store.texts import Lines, Texts
 
 TEXTS = ["", "a", "Grüße", "東京", "🕯️" * 40, "x" * 5000, "a\0b\0", "last"]
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from stored import MANIFEST, forge, make, refused, setting, use
-from votive import CorruptStoreError, EmbeddingStore, StoreError, _core, _folder
+from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
+from votive._store import folder as _folder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 

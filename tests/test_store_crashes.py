@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from power import FailingDisk, Power, QuickDisk, RecordingDisk
-from votive import EmbeddingStore, StoreError, _folder
+from votive import EmbeddingStore, StoreError
+from votive._store import folder as _folder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
@@ -325,7 +326,8 @@ KILLED = '''
 """Forks writers, one after the other, and kills each at some moment; the next one looks at what is left."""
 import os, random, select, signal, sys, time
 import numpy as np
-from votive import EmbeddingStore, _folder
+from votive import EmbeddingStore
+from votive._store import folder as _folder
 sys.path.insert(0, sys.argv[2])
 from power import QuickDisk
 _folder.DISK = QuickDisk()

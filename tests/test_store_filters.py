@@ -130,7 +130,7 @@ def test_functions_may_use_pandas(store: EmbeddingStore, vectors: np.ndarray, id
 def test_texts_are_not_read_unless_asked_for(
     store: EmbeddingStore, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("votive._contents.Contents.live_texts", None)
+    monkeypatch.setattr("votive._store.contents.Contents.live_texts", None)
     assert len(store.search(vectors[0], 5, lambda rows: rows["year"] == 3)[1]) == 5
 
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from power import QuickDisk
 from stored import assert_same, generation
-from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError, _folder
+from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError
+from votive._store import folder as _folder
 
 ROWS, DIMENSION = 200, 20
 

@@ -62,7 +62,7 @@ def test_limit_holds_for_compact_and_says_what_it_would_free(vectors: np.ndarray
 def test_what_exceeds_the_limit_goes_to_files(
     dtype: str, tmp_path, monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray, queries: np.ndarray
 ) -> None:
-    monkeypatch.setattr("votive._spill.SPILL_BYTES", 100 * DIMENSION * 4)
+    monkeypatch.setattr("votive._store.spill.SPILL_BYTES", 100 * DIMENSION * 4)
     spilling = EmbeddingStore(max_memory_gb=0.00001, spill_to=tmp_path, dtype=dtype)
     plain = EmbeddingStore(dtype=dtype)
     for store in (spilling, plain):

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from power import QuickDisk
-from votive import EmbeddingStore, _folder
+from votive import EmbeddingStore
+from votive._store import folder as _folder
 
 DIMENSION = 4
 

@@ -39,13 +39,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from votive import _generations, _segments
-from votive._adding import GB, Room
 from votive._arguments import check_choice
-from votive._contents import Contents
 from votive._core import StoreError
-from votive._folder import Writer, map_array, read_array, read_consistently
-from votive._manifest import Manifest
+from votive._store import generations as _generations
+from votive._store import segments as _segments
+from votive._store.adding import GB, Room
+from votive._store.contents import Contents
+from votive._store.folder import Writer, map_array, read_array, read_consistently
+from votive._store.manifest import Manifest
 
 _S = TypeVar("_S", bound="Saved")
 

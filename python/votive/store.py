@@ -12,12 +12,16 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
-from votive import _adding, _core, _exchange, _ids, _vectors
-from votive._adding import Beside, Room
+from votive import _core
 from votive._arguments import check_choice, check_count, check_memory_limit, check_store_device
-from votive._columns import Columns
-from votive._contents import Batch, Contents
-from votive._view import View
+from votive._store import adding as _adding
+from votive._store import exchange as _exchange
+from votive._store import ids as _ids
+from votive._store import vectors as _vectors
+from votive._store.adding import Beside, Room
+from votive._store.columns import Columns
+from votive._store.contents import Batch, Contents
+from votive._store.view import View
 from votive.persistence import Saved
 
 if TYPE_CHECKING:

@@ -9,11 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _columns, _core, _ids, _inputs, _vectors
-from votive._contents import Batch, Contents
+from votive import _core, _inputs
 from votive._progress import Progress
-from votive._spill import Spill, compacted
-from votive._texts import Lines
+from votive._store import columns as _columns
+from votive._store import ids as _ids
+from votive._store import vectors as _vectors
+from votive._store.contents import Batch, Contents
+from votive._store.spill import Spill, compacted
+from votive._store.texts import Lines
 
 GB = 10**9
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _arrow
-from votive._shelf import Shelves
+from votive._store.shelf import Shelves
 
 Values = dict[str, NDArray[Any]]
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _segments
-from votive._contents import Contents
 from votive._core import Store, StoreError
-from votive._folder import Writer, check_array, map_array, read_consistently
-from votive._manifest import Manifest, Segment, damaged
+from votive._store import segments as _segments
+from votive._store.contents import Contents
+from votive._store.folder import Writer, check_array, map_array, read_consistently
+from votive._store.manifest import Manifest, Segment, damaged
 
 # Rows of which codes are computed again at once, to compare them.
 _COMPARED = 1 << 14

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, StoreError, crc32c
-from votive._disk import LOCK, Disk, Lock, named, open_regular
-from votive._manifest import LONGEST, MANIFEST, ArrayFile, Manifest, damaged, is_ours, npy_header
+from votive._store.disk import LOCK, Disk, Lock, named, open_regular
+from votive._store.manifest import LONGEST, MANIFEST, ArrayFile, Manifest, damaged, is_ours, npy_header
 
 _T = TypeVar("_T")
 

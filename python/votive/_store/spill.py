@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._texts import Lines
+from votive._store.texts import Lines
 
 # Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
 SPILL_BYTES = 256 << 20

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _adding, _arrow, _core
-from votive._adding import Beside, Room
-from votive._columns import Columns
-from votive._contents import Batch, Contents
-from votive._shelf import Shelves
-from votive._texts import Lines, Texts
-from votive._vectors import converted
+from votive import _arrow, _core
+from votive._store import adding as _adding
+from votive._store.adding import Beside, Room
+from votive._store.columns import Columns
+from votive._store.contents import Batch, Contents
+from votive._store.shelf import Shelves
+from votive._store.texts import Lines, Texts
+from votive._store.vectors import converted
 
 # Vectors and codes that are pickled.
 MOST_PICKLED = 256 * 10**6

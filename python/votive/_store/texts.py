@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._shelf import Shelves
+from votive._store.shelf import Shelves
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
 

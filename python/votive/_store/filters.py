@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _ids
-from votive._contents import Contents
+from votive._store import ids as _ids
+from votive._store.contents import Contents
 
 
 class Rows(Mapping[str, NDArray[Any]]):

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._columns import Columns
-from votive._contents import Contents
 from votive._core import Store, StoreError
-from votive._folder import Writer
-from votive._manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, damaged
-from votive._shelf import Shelves
-from votive._texts import Raw, Texts
+from votive._store.columns import Columns
+from votive._store.contents import Contents
+from votive._store.folder import Writer
+from votive._store.manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, damaged
+from votive._store.shelf import Shelves
+from votive._store.texts import Raw, Texts
 
 # Rows `start..stop`, and which of them, counted from `start`; None for all.
 Block = tuple[int, int, NDArray[np.int64] | None]

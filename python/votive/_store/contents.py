@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from votive import _core, _ids
-from votive._columns import Columns, Values
-from votive._ids import Ids
-from votive._texts import Lines, Texts
-from votive._vectors import Floats
+from votive import _core
+from votive._store import ids as _ids
+from votive._store.columns import Columns, Values
+from votive._store.ids import Ids
+from votive._store.texts import Lines, Texts
+from votive._store.vectors import Floats
 
 # Of an element, beside its code of one byte; codes of a row are padded to 64.
 BYTES = {"float32": 4, "float16": 2, "int8": 0}

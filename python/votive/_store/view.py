@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from votive import _exchange, _filters, _ids, _vectors
 from votive._arguments import check_positive
-from votive._contents import Contents
+from votive._store import exchange as _exchange
+from votive._store import filters as _filters
+from votive._store import ids as _ids
+from votive._store import vectors as _vectors
+from votive._store.contents import Contents
 from votive.report import SearchReport
 
 if TYPE_CHECKING:
