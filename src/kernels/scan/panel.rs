@@ -65,7 +65,7 @@ pub fn scan(isa: Isa, queries: &Queries, codes: &[i8], bounds: &[Bound], rows: &
     }
     assert!(rows.get(rows.len() - 1) < bounds.len(), "rows of the block");
     // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
-    scratch(MOST_ROWS * stride, |panel: &mut [i8]| {
+    scratch(2 * MOST_ROWS * stride, |panel: &mut [i8]| {
         isa.run_int8(Scan { queries, codes, bounds, stride, rows, panel, collect });
     });
 }
@@ -76,6 +76,7 @@ struct Scan<'a, C> {
     bounds: &'a [Bound],
     stride: usize,
     rows: &'a Rows<'a>,
+    /// For a panel, and for its rows where they are not side by side.
     panel: &'a mut [i8],
     collect: &'a mut C,
 }
@@ -182,14 +183,24 @@ impl<C: Collect> Scan<'_, C> {
     #[inline(always)]
     fn pack<D: Int8>(&mut self, d: D, group: &Group) {
         let (lanes, width) = (<D::Simd as Simd>::LANES, Bytes::<D>::WIDTH);
-        assert!(self.panel.len() >= width * self.stride);
+        let (panel, side_by_side) = self.panel.split_at_mut(width * self.stride);
+        let rows = match self.rows {
+            Rows::Range(_) if group.count == width => &self.codes[group.row[0] * self.stride..][..width * self.stride],
+            _ => {
+                for (to, &row) in side_by_side.chunks_exact_mut(self.stride).zip(&group.row[..width]) {
+                    to.copy_from_slice(&self.codes[row * self.stride..][..self.stride]);
+                }
+                &side_by_side[..width * self.stride]
+            }
+        };
         let bytes = 4 * lanes;
         for vector in 0..width / lanes {
+            let rows = &rows[vector * lanes * self.stride..][..lanes * self.stride];
             for at in (0..self.stride).step_by(bytes) {
                 // SAFETY: each row has `stride` bytes, a multiple of 64 and so of `bytes`; the panel holds `width` rows.
                 unsafe {
-                    let rows = std::array::from_fn(|i| group.codes[(vector * lanes + i) % MOST_ROWS].wrapping_add(at));
-                    d.simd().interleave(&rows, self.panel.as_mut_ptr().add(at * width + vector * bytes), 4 * width);
+                    let to = panel.as_mut_ptr().add(at * width + vector * bytes);
+                    d.simd().interleave(rows.as_ptr().add(at), self.stride, to, 4 * width);
                 }
             }
         }

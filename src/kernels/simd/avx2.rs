@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{MOST_LANES, Operation, Simd};
+use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2(());
@@ -135,12 +135,12 @@ impl Simd for Avx2 {
     /// A square of 8 by 8, in two strips of four numbers: loads put rows 0 and 4 side by side, and so on, and shuffles within 128
     /// bits do the rest.
     #[inline(always)]
-    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+    unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..2 {
             // SAFETY: the caller vouches for 32 bytes of each row and for 8 vectors at `to`.
             unsafe {
                 let two = |i: usize| {
-                    let part = |row: usize| _mm_loadu_si128(rows[row].add(16 * strip).cast());
+                    let part = |row: usize| _mm_loadu_si128(rows.add(row * stride + 16 * strip).cast());
                     _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(part(i)), part(i + 4))
                 };
                 let [a, b, c, d] = [two(0), two(1), two(2), two(3)];

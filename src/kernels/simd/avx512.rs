@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{MOST_LANES, Operation, Simd};
+use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -149,12 +149,12 @@ impl Simd for Avx512 {
     /// A square of 16 by 16, in four strips of four numbers: loads put rows 0, 4, 8 and 12 side by side, and so on, and shuffles
     /// within 128 bits do the rest.
     #[inline(always)]
-    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+    unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..4 {
             // SAFETY: the caller vouches for 64 bytes of each row and for 16 vectors at `to`.
             unsafe {
                 let four = |i: usize| {
-                    let part = |row: usize| _mm_loadu_si128(rows[row].add(16 * strip).cast());
+                    let part = |row: usize| _mm_loadu_si128(rows.add(row * stride + 16 * strip).cast());
                     let x = _mm512_castsi128_si512(part(i));
                     let x = _mm512_inserti32x4::<1>(x, part(i + 4));
                     let x = _mm512_inserti32x4::<2>(x, part(i + 8));

@@ -95,15 +95,16 @@ pub(crate) trait Simd: Double {
     /// Writes `LANES` vectors, `apart` bytes from one to the next: the n-th has of each row the n-th four bytes.
     ///
     /// # Safety
-    /// The first `LANES` rows are valid for reads of four bytes for each lane, and `to` for writes of the vectors.
+    /// `LANES` rows, `stride` bytes from one to the next, are valid for reads of four bytes for each lane, and `to` for writes of the vectors.
     #[inline(always)]
-    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+    unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for n in 0..Self::LANES {
-            for (lane, row) in rows[..Self::LANES].iter().enumerate() {
+            for lane in 0..Self::LANES {
                 // SAFETY: n and lane are below LANES.
                 unsafe {
-                    to.add(n * apart + 4 * lane).cast::<[i8; 4]>().write(row.add(4 * n).cast::<[i8; 4]>().read())
-                };
+                    let four = rows.add(lane * stride + 4 * n).cast::<[i8; 4]>().read();
+                    to.add(n * apart + 4 * lane).cast::<[i8; 4]>().write(four);
+                }
             }
         }
     }

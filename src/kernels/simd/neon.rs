@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{MOST_LANES, Operation, Simd};
+use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
 pub(crate) struct Neon(());
@@ -133,10 +133,10 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
-    unsafe fn interleave(self, rows: &[*const i8; MOST_LANES], to: *mut i8, apart: usize) {
+    unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         // SAFETY: the caller vouches for 16 bytes of each row and for 4 vectors at `to`.
         unsafe {
-            let load = |i: usize| vreinterpretq_s32_s8(vld1q_s8(rows[i]));
+            let load = |i: usize| vreinterpretq_s32_s8(vld1q_s8(rows.add(i * stride)));
             let (first, second) = (vtrnq_s32(load(0), load(1)), vtrnq_s32(load(2), load(3)));
             let low = |a, b| vreinterpretq_s8_s32(vcombine_s32(vget_low_s32(a), vget_low_s32(b)));
             let high = |a, b| vreinterpretq_s8_s32(vcombine_s32(vget_high_s32(a), vget_high_s32(b)));
