@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use super::leaders::{Candidate, Floor, Leaders, best};
-use super::segment::Segment;
+use super::segment::{Held, Segment};
 use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
 use crate::pool::{Check, Pool};
 
-/// Rows that all threads scan before they are asked whether to go on.
-const ROUND: usize = 1 << 16;
+/// Multiply-adds that all threads do before they are asked whether to go on: some tens of milliseconds of one.
+const ROUND_WORK: usize = 1 << 33;
 
 /// Rows whose bits are one word of a segment's.
 const WORD: usize = 64;
@@ -91,10 +91,11 @@ impl Search<'_> {
         // Of the threads that took part, each with what it found.
         let scouts: Mutex<Vec<Scout>> = Mutex::default();
         let take = || scouts.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let rows_a_round = (ROUND_WORK / (WORD * self.dimension * n)).max(1) * WORD;
         for segment in self.segments.iter().filter(|segment| segment.live() > 0) {
-            for round in (0..segment.rows).step_by(ROUND) {
+            for round in (0..segment.rows).step_by(rows_a_round) {
                 pulse()?;
-                let words = ROUND.min(segment.rows - round).div_ceil(WORD);
+                let words = rows_a_round.min(segment.rows - round).div_ceil(WORD);
                 split(words, WORD * self.dimension * n, |range| {
                     let mut scout = take().unwrap_or_else(|| Scout::new(n, self.k));
                     let rows = round + range.start * WORD..segment.rows.min(round + range.end * WORD);
@@ -138,6 +139,12 @@ impl Search<'_> {
         found
     }
 
+    /// Where a row is.
+    fn place(&self, row: usize) -> Option<(&Held, usize)> {
+        let i = self.segments.partition_point(|segment| segment.first <= row) - 1;
+        Some((self.segments[i].held()?, row - self.segments[i].first))
+    }
+
     fn row_bytes(&self) -> usize {
         match self.segments.iter().find_map(|segment| Some(segment.held()?.stored())) {
             Some(Stored::Float32(_)) => 4 * self.dimension,
@@ -167,8 +174,11 @@ impl Verdict {
             candidates.truncate(search.k);
         }
         let key = |score| scorer.key(score);
-        (self.best, self.left) = best(candidates, search.k, key, |candidate| {
+        (self.best, self.left) = best(candidates, search.k, key, |candidate, next| {
             self.scored += 1;
+            if let Some((held, row)) = next.and_then(|next| search.place(next.row)) {
+                held.stored().ask_for(row, search.dimension);
+            }
             scorer.score(candidate);
         });
     }
@@ -191,11 +201,8 @@ impl<'a> Scorer<'a> {
 
     /// Computes a candidate's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
     fn score(&self, candidate: &mut Candidate) {
-        let segments = self.search.segments;
-        let i = segments.partition_point(|segment| segment.first <= candidate.row) - 1;
         // A row that was scanned is in memory.
-        let Some(held) = segments[i].held() else { return };
-        let row = candidate.row - segments[i].first;
+        let Some((held, row)) = self.search.place(candidate.row) else { return };
         candidate.score = exact(self.search.isa, self.search.metric, &self.query, held.stored(), row);
         let key = self.key(candidate.score) as f32;
         (candidate.lower, candidate.upper) = (key.next_down(), key.next_up());

@@ -2,6 +2,7 @@
 
 use super::{Bound, MOST_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
+use crate::kernels::prefetch::prefetch;
 use crate::kernels::simd::{MOST_LANES, Operation, Simd};
 
 /// Rows of vectors as a store keeps them.
@@ -13,6 +14,20 @@ pub enum Stored<'a> {
     Float16(&'a [half::f16]),
     /// `[rows, code_stride(dimension)]`, `[rows]`
     Int8(&'a [i8], &'a [Bound]),
+}
+
+impl Stored<'_> {
+    /// Asks the memory for a row that will be wanted next.
+    pub fn ask_for(self, row: usize, dimension: usize) {
+        let (start, bytes): (*const u8, usize) = match self {
+            Stored::Float32(vectors) => (vectors[row * dimension..].as_ptr().cast(), 4 * dimension),
+            Stored::Float16(vectors) => (vectors[row * dimension..].as_ptr().cast(), 2 * dimension),
+            Stored::Int8(codes, _) => (codes[row * code_stride(dimension)..].as_ptr().cast(), dimension),
+        };
+        for line in (0..bytes).step_by(64) {
+            prefetch(start.wrapping_add(line));
+        }
+    }
 }
 
 /// How alike `query [dimension]`, which are float32 numbers, and a stored row are, before the cosine's division by the query's length and the root of the
