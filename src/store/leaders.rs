@@ -5,8 +5,11 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// More rows than these, and than four times k, are not kept in question.
-const MOST_IN_QUESTION: usize = 1024;
+/// Rows in question, and four times k, that are kept at most.
+const MOST_IN_QUESTION: usize = 4096;
+
+/// Rows in question that there are before the first are dropped, and k.
+const FIRST_IN_QUESTION: usize = 512;
 
 /// More than what a bound lost with numbers too small for float32.
 const FLUSHED: f64 = 1e-36;
@@ -73,11 +76,13 @@ pub(super) struct Leaders {
     k: usize,
     threshold: f32,
     candidates: Vec<Candidate>,
+    /// Candidates from which on it pays to drop some.
+    many: usize,
 }
 
 impl Leaders {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, threshold: f32::NEG_INFINITY, candidates: Vec::new() }
+        Self { k, threshold: f32::NEG_INFINITY, candidates: Vec::new(), many: k.saturating_add(FIRST_IN_QUESTION) }
     }
 
     /// Rows in question that are kept at most.
@@ -98,7 +103,7 @@ impl Leaders {
     /// `score` computes a candidate's score; it is asked where the bounds leave too many rows in question.
     pub(super) fn add(&mut self, candidate: Candidate, floor: &Floor, score: impl FnMut(&mut Candidate)) {
         self.candidates.push(candidate);
-        if self.candidates.len() >= Self::most(self.k) {
+        if self.candidates.len() >= self.many {
             self.prune(floor);
             if self.candidates.len() > Self::most(self.k) / 2 {
                 self.candidates.iter_mut().filter(|candidate| candidate.score.is_nan()).for_each(score);
@@ -106,6 +111,8 @@ impl Leaders {
                 self.candidates.truncate(self.k);
                 self.prune(floor);
             }
+            // So that dropping takes a share of the time, however many stay.
+            self.many = (2 * self.candidates.len()).clamp(self.k + FIRST_IN_QUESTION, Self::most(self.k));
         }
     }
 
