@@ -137,26 +137,24 @@ impl Leaders {
 }
 
 /// The best k of `candidates`, best first, and how many scores were left uncomputed because k scores are above their bounds.
-/// `key` puts a score on the scale of the bounds; `score` computes one, and is told whose comes next.
+/// `key` puts a score on the scale of the bounds.
 pub(super) fn best(
     mut candidates: Vec<Candidate>,
     k: usize,
     key: impl Fn(f64) -> f64,
-    mut score: impl FnMut(&mut Candidate, Option<&Candidate>),
+    mut score: impl FnMut(&mut Candidate),
 ) -> (Vec<Candidate>, usize) {
     candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
     // The worst on top.
     let mut best = BinaryHeap::with_capacity(k + 1);
-    for i in 0..candidates.len() {
-        let (these, rest) = candidates.split_at_mut(i + 1);
-        let candidate = &mut these[i];
+    for (i, candidate) in candidates.iter_mut().enumerate() {
         let upper = f64::from(candidate.upper) + FLUSHED;
         if best.len() == k && best.peek().is_some_and(|kth: &Candidate| upper < key(kth.score)) {
             let left = candidates[i..].iter().filter(|candidate| candidate.score.is_nan()).count();
             return (best.into_sorted_vec(), left);
         }
         if candidate.score.is_nan() {
-            score(candidate, rest.first());
+            score(candidate);
         }
         best.push(*candidate);
         if best.len() > k {
@@ -206,7 +204,7 @@ mod tests {
                     }
                 }
                 let joined = Leaders::join(threads, k, &floor);
-                let (found, _) = best(joined, k, |score| score, |candidate, _| score(candidate));
+                let (found, _) = best(joined, k, |score| score, score);
                 let mut expected: Vec<usize> = (0..n).collect();
                 expected.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
                 expected.truncate(k);
@@ -227,7 +225,7 @@ mod tests {
             });
             assert!(leaders.candidates.len() < MOST_IN_QUESTION);
         }
-        let (found, _) = best(Leaders::join([leaders], 10, &floor), 10, |score| score, |c, _| c.score = 1.0);
+        let (found, _) = best(Leaders::join([leaders], 10, &floor), 10, |score| score, |c| c.score = 1.0);
         assert_eq!(found.iter().map(|found| found.row).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
     }
 

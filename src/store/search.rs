@@ -1,6 +1,8 @@
 //! Exact search: a scan of codes leaves few rows in question, and their scores decide.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use super::leaders::{Candidate, Floor, Leaders, best};
@@ -11,6 +13,9 @@ use crate::pool::{Check, Pool};
 
 /// Multiply-adds that all threads do before they are asked whether to go on: some tens of milliseconds of one.
 const ROUND_WORK: usize = 1 << 33;
+
+/// Multiply-adds that computing a score costs as much as, for each number: most of it is waiting for the memory.
+const SCORE_WORK: usize = 16;
 
 /// Rows whose bits are one word of a segment's.
 const WORD: usize = 64;
@@ -118,12 +123,15 @@ impl Search<'_> {
                 Mutex::new(Verdict { found, ..Verdict::default() })
             })
             .collect();
-        split(verdicts.len(), self.dimension * Leaders::most(self.k) / 8, |range| {
-            for query in range {
-                let mut verdict = verdicts[query].lock().unwrap_or_else(PoisonError::into_inner);
-                verdict.reach(self, &scorers[query], &floors[query]);
-            }
-        });
+        let reach = |query: usize| {
+            let mut verdict = verdicts[query].lock().unwrap_or_else(PoisonError::into_inner);
+            verdict.reach(self, &scorers[query], &floors[query]);
+        };
+        match verdicts.len() {
+            // The threads share its scores.
+            1 => reach(0),
+            n => split(n, SCORE_WORK * self.dimension * self.k, |range| range.for_each(reach)),
+        }
         let rescored = scouts.iter().map(|scout| scout.scored).sum();
         let mut found = Found { columns: self.k.min(seen), ..Found::default() };
         found.report = Report { rows: seen, rescored, ..Report::default() };
@@ -173,12 +181,10 @@ impl Verdict {
             candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper).then(a.row.cmp(&b.row)));
             candidates.truncate(search.k);
         }
+        self.scored += scorer.score_likely(&mut candidates);
         let key = |score| scorer.key(score);
-        (self.best, self.left) = best(candidates, search.k, key, |candidate, next| {
+        (self.best, self.left) = best(candidates, search.k, key, |candidate| {
             self.scored += 1;
-            if let Some((held, row)) = next.and_then(|next| search.place(next.row)) {
-                held.stored().ask_for(row, search.dimension);
-            }
             scorer.score(candidate);
         });
     }
@@ -199,13 +205,46 @@ impl<'a> Scorer<'a> {
         Self { search, query, length }
     }
 
-    /// Computes a candidate's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
-    fn score(&self, candidate: &mut Candidate) {
+    /// A row's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
+    fn exact(&self, row: usize) -> f64 {
         // A row that was scanned is in memory.
-        let Some((held, row)) = self.search.place(candidate.row) else { return };
-        candidate.score = exact(self.search.isa, self.search.metric, &self.query, held.stored(), row);
-        let key = self.key(candidate.score) as f32;
-        (candidate.lower, candidate.upper) = (key.next_down(), key.next_up());
+        let Some((held, row)) = self.search.place(row) else { return f64::NEG_INFINITY };
+        exact(self.search.isa, self.search.metric, &self.query, held.stored(), row)
+    }
+
+    fn settle(&self, candidate: &mut Candidate, score: f64) {
+        let key = self.key(score) as f32;
+        *candidate = Candidate { row: candidate.row, lower: key.next_down(), upper: key.next_up(), score };
+    }
+
+    fn score(&self, candidate: &mut Candidate) {
+        self.settle(candidate, self.exact(candidate.row));
+    }
+
+    /// Computes the scores of candidates that others' will hardly rule out, with whatever threads there are; gives how many.
+    fn score_likely(&self, candidates: &mut [Candidate]) -> usize {
+        let Search { k, dimension, .. } = *self.search;
+        let mut middles: Vec<f32> = candidates.iter().map(|known| (known.lower + known.upper) / 2.0).collect();
+        let kth = match middles.len() > k {
+            true => *middles.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1,
+            false => f32::NEG_INFINITY,
+        };
+        let is_likely = |&i: &usize| candidates[i].score.is_nan() && candidates[i].upper >= kth;
+        let likely: Vec<usize> = (0..candidates.len()).filter(is_likely).collect();
+        let scores: Vec<AtomicU64> = likely.iter().map(|_| AtomicU64::default()).collect();
+        split(likely.len(), SCORE_WORK * dimension, |range| {
+            for at in range {
+                if let Some((held, row)) = likely.get(at + 1).and_then(|&next| self.search.place(candidates[next].row))
+                {
+                    held.stored().ask_for(row, dimension);
+                }
+                scores[at].store(self.exact(candidates[likely[at]].row).to_bits(), Relaxed);
+            }
+        });
+        for (&i, score) in likely.iter().zip(&scores) {
+            self.settle(&mut candidates[i], f64::from_bits(score.load(Relaxed)));
+        }
+        likely.len()
     }
 
     /// The score on the scale of the bounds.

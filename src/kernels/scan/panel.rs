@@ -172,9 +172,11 @@ impl<C: Collect> Scan<'_, C> {
     #[inline(always)]
     fn ask_for(&self, start: usize) {
         for i in start..self.rows.len().min(start + ALONG) {
-            let row = self.codes.as_ptr().wrapping_add(self.rows.get(i) * self.stride);
+            let row = self.rows.get(i);
+            prefetch(self.bounds.as_ptr().wrapping_add(row).cast());
+            let codes = self.codes.as_ptr().wrapping_add(row * self.stride);
             for line in (0..self.stride).step_by(64) {
-                prefetch(row.wrapping_add(line).cast());
+                prefetch(codes.wrapping_add(line).cast());
             }
         }
     }
