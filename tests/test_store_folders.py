@@ -1,6 +1,5 @@
 """Folders of stores: what may be one, and who may write to it when."""
 
-import multiprocessing
 import os
 import pickle
 import subprocess
@@ -247,16 +246,17 @@ def test_a_store_on_disk_is_pickled_by_its_path(
         pickle.loads(data)
 
 
-def test_processes_share_a_folder(vectors: np.ndarray, folder: Path) -> None:
+def test_processes_share_a_folder(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     store = EmbeddingStore()
     store.add_embeddings(vectors)
     store.save_to_disk(folder)
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        np.testing.assert_array_equal(pool.apply(_search, (store, vectors[:3])), store.search(vectors[:3], 5)[1])
-
-
-def _search(store: EmbeddingStore, queries: np.ndarray) -> np.ndarray:
-    return store.search(queries, 5)[1]
+    code = """
+import pickle, sys
+store, queries = pickle.loads(bytes.fromhex(sys.argv[1]))
+print(store.search(queries, 5)[1].tolist())
+"""
+    found = run_python(code, pickle.dumps((store, vectors[:3])).hex())
+    assert found.strip() == str(store.search(vectors[:3], 5)[1].tolist())
 
 
 def test_two_processes_save_to_one_folder(folder: Path) -> None:
