@@ -11,8 +11,10 @@ use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
 use crate::pool::{Check, Pool};
 
-/// Multiply-adds that all threads do before they are asked whether to go on: some tens of milliseconds of one.
-const ROUND_WORK: usize = 1 << 33;
+/// Multiply-adds that all threads do before they are asked whether to go on,
+const ROUND_WORK: usize = 1 << 32;
+/// and bytes of codes that they read: some tens of milliseconds of one thread.
+const ROUND_BYTES: usize = 1 << 29;
 
 /// Multiply-adds that computing a score costs as much as, for each number: most of it is waiting for the memory.
 const SCORE_WORK: usize = 16;
@@ -96,7 +98,8 @@ impl Search<'_> {
         // Of the threads that took part, each with what it found.
         let scouts: Mutex<Vec<Scout>> = Mutex::default();
         let take = || scouts.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let rows_a_round = (ROUND_WORK / (WORD * self.dimension * n)).max(1) * WORD;
+        let rows_a_round = (ROUND_WORK / (self.dimension * n)).min(ROUND_BYTES / code_stride(self.dimension));
+        let rows_a_round = rows_a_round.max(WORD) / WORD * WORD;
         for segment in self.segments.iter().filter(|segment| segment.live() > 0) {
             for round in (0..segment.rows).step_by(rows_a_round) {
                 pulse()?;
