@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import stored
 import votive.cli
-from votive import Embedder, Reranker
+from stores import DIMENSION, ROWS
+from votive import Embedder, EmbeddingStore, Reranker
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -149,3 +151,32 @@ def tiny_model(tiny: Tiny) -> Any:
 def tiny_rows(tiny: Tiny, tiny_model: Any) -> np.ndarray:
     """What it gives for its inputs."""
     return tiny.of(tiny_model)(tiny.inputs)
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    """Those of `store`."""
+    return np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture
+def queries() -> np.ndarray:
+    """To ask it with."""
+    return np.random.default_rng(2).standard_normal((7, DIMENSION)).astype(np.float32)
+
+
+@pytest.fixture
+def store(vectors: np.ndarray) -> EmbeddingStore:
+    """Rows numbered from 0, with texts and metadata."""
+    store = EmbeddingStore()
+    metadata = {"year": np.arange(1900, 1900 + ROWS), "even": np.arange(ROWS) % 2 == 0}
+    store.add_embeddings(vectors, texts=[f"text {row}" for row in range(ROWS)], metadata=metadata)
+    return store
+
+
+@pytest.fixture(scope="module", params=["int64", "str", "int8"])
+def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store, one for all tests of a module, not to be touched."""
+    folder = tmp_path_factory.mktemp("intact") / "store"
+    stored.make(folder, request.param)
+    return folder

@@ -3,6 +3,9 @@
 import numpy as np
 from votive import EmbeddingStore
 
+# Of the fixtures `vectors` and `store`.
+ROWS, DIMENSION = 300, 40
+
 
 def snapshot(store: EmbeddingStore) -> dict:
     """All that can be seen of a store."""
@@ -14,3 +17,10 @@ def snapshot(store: EmbeddingStore) -> dict:
         "texts": store.texts,
         "metadata": {name: values.tolist() for name, values in store.metadata.items()},
     }
+
+
+def few_rows(dimension: int) -> EmbeddingStore:
+    """A store with ids, texts and a column."""
+    store = EmbeddingStore()
+    store.add_embeddings(np.ones((4, dimension)), [3, 5, 7, 9], ["a", "b", "c", "d"], {"year": [1, 2, 3, 4]})
+    return store

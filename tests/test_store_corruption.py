@@ -20,14 +20,6 @@ from votive._store import folder as _folder
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 
 
-@pytest.fixture(scope="module", params=["int64", "str", "int8"])
-def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests, not to be touched."""
-    folder = tmp_path_factory.mktemp("intact") / "store"
-    make(folder, request.param)
-    return folder
-
-
 @pytest.fixture
 def folder(intact: Path, tmp_path: Path) -> Path:
     """A copy."""

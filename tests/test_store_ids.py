@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from stores import snapshot
+from stores import few_rows, snapshot
 from votive import EmbeddingStore
 
 DIMENSION = 6
@@ -15,10 +15,7 @@ GOOD = np.ones((2, DIMENSION))
 
 @pytest.fixture
 def store() -> EmbeddingStore:
-    """With ids, texts and a column."""
-    store = EmbeddingStore()
-    store.add_embeddings(np.ones((4, DIMENSION)), [3, 5, 7, 9], ["a", "b", "c", "d"], {"year": [1, 2, 3, 4]})
-    return store
+    return few_rows(DIMENSION)
 
 
 BAD_IDS = [

@@ -2,20 +2,8 @@
 
 import numpy as np
 import pytest
-from stores import snapshot
+from stores import DIMENSION, ROWS, snapshot
 from votive import EmbeddingStore, StoreError
-
-ROWS, DIMENSION = 300, 40
-
-
-@pytest.fixture
-def vectors() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
-
-
-@pytest.fixture
-def queries() -> np.ndarray:
-    return np.random.default_rng(2).standard_normal((7, DIMENSION)).astype(np.float32)
 
 
 def test_limit_of_memory_is_kept(vectors: np.ndarray) -> None:

@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import MANIFEST, forge, make, refused, setting, use
+from stored import MANIFEST, forge, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError
-
-
-@pytest.fixture(scope="module", params=["int64", "str", "int8"])
-def intact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One for all tests, not to be touched."""
-    folder = tmp_path_factory.mktemp("intact") / "store"
-    make(folder, request.param)
-    return folder
 
 
 @pytest.fixture

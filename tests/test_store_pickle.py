@@ -5,29 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from stores import snapshot
+from stores import ROWS, snapshot
 from votive import EmbeddingStore, StoreError
-
-ROWS, DIMENSION = 300, 40
-
-
-@pytest.fixture
-def vectors() -> np.ndarray:
-    return np.random.default_rng(1).standard_normal((ROWS, DIMENSION)).astype(np.float32)
-
-
-@pytest.fixture
-def queries() -> np.ndarray:
-    return np.random.default_rng(2).standard_normal((7, DIMENSION)).astype(np.float32)
-
-
-@pytest.fixture
-def store(vectors: np.ndarray) -> EmbeddingStore:
-    """Rows numbered from 0, with texts and metadata."""
-    store = EmbeddingStore()
-    metadata = {"year": np.arange(1900, 1900 + ROWS), "even": np.arange(ROWS) % 2 == 0}
-    store.add_embeddings(vectors, texts=[f"text {row}" for row in range(ROWS)], metadata=metadata)
-    return store
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
