@@ -25,6 +25,7 @@ use ids::Ids;
 pub use keys::{IdKind, Keys, Strings};
 use search::Search;
 pub use search::{Found, Report};
+use segment::position;
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
 use crate::kernels::{Isa, Metric, code_stride};
@@ -156,7 +157,7 @@ impl Store {
         rows.sort_unstable();
         let mut rows = &rows[..];
         while let Some(&row) = rows.first() {
-            let at = self.segment_of(row);
+            let at = position(&self.segments, row);
             let segment = &mut self.segments[at];
             let (these, rest) = rows.split_at(rows.partition_point(|&row| row < segment.first + segment.rows));
             let before = segment.live();
@@ -173,13 +174,8 @@ impl Store {
         }
     }
 
-    /// The segment that a row is in.
-    fn segment_of(&self, row: usize) -> usize {
-        self.segments.partition_point(|segment| segment.first + segment.rows <= row)
-    }
-
     fn is_live(&self, row: usize) -> bool {
-        let segment = &self.segments[self.segment_of(row)];
+        let segment = &self.segments[position(&self.segments, row)];
         segment.is_live(row - segment.first)
     }
 
@@ -228,7 +224,7 @@ impl Store {
     pub fn take(&self, rows: &[usize], out: &mut [f32]) -> Result<()> {
         self.check_rows(rows)?;
         for (&row, out) in rows.iter().zip(out.chunks_exact_mut(self.fixed.dimension)) {
-            let segment = &self.segments[self.segment_of(row)];
+            let segment = &self.segments[position(&self.segments, row)];
             let held = segment.held().filter(|_| segment.is_live(row - segment.first));
             let deleted = || Error::argument("rows", format!("row {row} is deleted"));
             held.ok_or_else(deleted)?.take(row - segment.first, out);
@@ -290,8 +286,8 @@ fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()
         if !query.iter().all(|x| x.is_finite()) {
             return Err(Error::argument("queries", format!("row {i} has NaN or infinity")));
         }
-        let square: f64 = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-        if metric == Metric::L2 && square > 1e36 {
+        let square = || query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        if metric == Metric::L2 && square() > 1e36 {
             return Err(Error::argument("queries", format!("row {i} is longer than 1e18")));
         }
     }

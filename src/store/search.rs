@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use super::leaders::{Candidate, Floor, Leaders, best};
-use super::segment::{Held, Segment};
+use super::segment::{Held, Segment, position};
 use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
 use crate::pool::{Check, Pool};
@@ -152,8 +152,8 @@ impl Search<'_> {
 
     /// Where a row is.
     fn place(&self, row: usize) -> Option<(&Held, usize)> {
-        let i = self.segments.partition_point(|segment| segment.first <= row) - 1;
-        Some((self.segments[i].held()?, row - self.segments[i].first))
+        let segment = &self.segments[position(self.segments, row)];
+        Some((segment.held()?, row - segment.first))
     }
 
     fn row_bytes(&self) -> usize {

@@ -283,6 +283,11 @@ impl Segment {
     }
 }
 
+/// Which of `segments`, one after the other, has the row with that number.
+pub(super) fn position(segments: &[Segment], row: usize) -> usize {
+    segments.partition_point(|segment| segment.first + segment.rows <= row)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
