@@ -27,6 +27,14 @@ pub enum Error {
     #[error("{message}")]
     Device { message: String },
 
+    /// A device had no memory for so much work at a time.
+    #[error("{message}")]
+    DeviceMemory { message: String },
+
+    /// More waits to be computed than the caller allowed.
+    #[error("{message}")]
+    QueueFull { message: String },
+
     /// A store that cannot do what it is asked for.
     #[error("{message}")]
     Store { message: String },

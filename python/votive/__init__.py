@@ -9,7 +9,7 @@
 from typing import TYPE_CHECKING, Any
 
 # NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
-from votive._core import CorruptStoreError, DeviceError, ModelError, StoreError, VotiveError, __version__
+from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError, __version__
 from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
@@ -24,6 +24,7 @@ __all__ = [
     "Embedder",
     "EmbeddingStore",
     "ModelError",
+    "QueueFull",
     "Reranker",
     "StoreError",
     "TruncationWarning",

@@ -16,6 +16,7 @@ __all__ = [
     "ModelError",
     "Peaks",
     "Profile",
+    "QueueFull",
     "Reranker",
     "Store",
     "StoreError",
@@ -36,6 +37,9 @@ class ModelError(VotiveError):
 
 class DeviceError(VotiveError):
     """A device is not there, not built in, or failed."""
+
+class QueueFull(VotiveError):
+    """More texts wait than `max_queue` allows."""
 
 class StoreError(VotiveError):
     """A store, or its folder, cannot do what it is asked for."""
@@ -68,6 +72,10 @@ class Model:
     @property
     def dtype(self) -> str:
         """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
+
+    @property
+    def device(self) -> str:
+        """What computes: "cpu", "metal" or "cuda:N"."""
 
     @property
     def kernels(self) -> str:

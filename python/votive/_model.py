@@ -125,8 +125,8 @@ class Model(Generic[Core]):
 
     @property
     def device(self) -> str:
-        """The device that computes: "cpu"."""
-        return "cpu"
+        """The device that computes: "cpu", "metal" or "cuda:N"."""
+        return self._model.device
 
     @property
     def dtype(self) -> str:

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::config::TransformerConfig;
+use crate::device::Device;
 use crate::engine::beginnings::{Group, alike, apart};
 use crate::engine::finish::{Finish, States, read};
 use crate::engine::pass::{Pass, Results, Shelf};
@@ -21,7 +22,7 @@ use crate::profile::{Profile, Stage, Work, record, stage};
 use crate::text::{
     Input, InputKind, Limits, PackedBatch, Template, Tokenizer, Tokens, Wanted, cost, plan, shared_tail,
 };
-use crate::{Error, Result, device};
+use crate::{Error, Result};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
 const PASS_TOKENS: usize = 256;
@@ -72,6 +73,7 @@ pub struct Report {
 /// A network with what lies before and behind it. Shared freely between threads; no call waits for another.
 pub struct Network {
     folder: ModelFolder,
+    device: Device,
     body: Body,
     tokenizer: Tokenizer,
     /// What makes one text of a pair, for language models.
@@ -98,7 +100,8 @@ impl Network {
         inputs: InputKind,
         finish: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<Finish>,
     ) -> Result<Self> {
-        let body = device::choose(&options.device, &options.dtype)?;
+        let device = Device::choose(&options.device)?;
+        let body = device.body(&options.dtype)?;
         let pool = Pool::new(options.num_threads)?;
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = match inputs {
@@ -122,7 +125,8 @@ impl Network {
         let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
         let pass_tokens = (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
         let position_limit = config.architecture.position_limit();
-        let network = Self { folder, body, tokenizer, template, position_limit, encoder, finish, pool, pass_tokens };
+        let network =
+            Self { folder, device, body, tokenizer, template, position_limit, encoder, finish, pool, pass_tokens };
         if let Some(length) = options.max_seq_length {
             network.set_max_seq_length(length)?;
         }
@@ -132,6 +136,11 @@ impl Network {
     /// Where the model's files are.
     pub fn folder(&self) -> &ModelFolder {
         &self.folder
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     /// What computes.
@@ -405,7 +414,7 @@ impl Network {
         };
         let hidden = match (past, self.encoder.decoder()) {
             (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
-            _ if batch.tokens() == 0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &Device::Cpu)?,
+            _ if batch.tokens() == 0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &candle_core::Device::Cpu)?,
             _ => self.encoder.forward(&batch, wanted, pulse)?,
         };
         let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens };

@@ -17,6 +17,7 @@ create_exception!(
 );
 create_exception!(votive, DeviceError, VotiveError, "A device is not there, not built in, or failed.");
 
+create_exception!(votive, QueueFull, VotiveError, "More texts wait than `max_queue` allows.");
 create_exception!(votive, StoreError, VotiveError, "A store, or its folder, cannot do what it is asked for.");
 create_exception!(votive, CorruptStoreError, StoreError, "A store's folder is damaged, or contradicts itself.");
 
@@ -27,7 +28,8 @@ impl From<Error> for PyErr {
             Error::Argument { .. } => PyValueError::new_err(message),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
             Error::Model { .. } | Error::Hub { .. } => ModelError::new_err(message),
-            Error::Device { .. } => DeviceError::new_err(message),
+            Error::Device { .. } | Error::DeviceMemory { .. } => DeviceError::new_err(message),
+            Error::QueueFull { .. } => QueueFull::new_err(message),
             Error::Store { .. } => StoreError::new_err(message),
             Error::CorruptStore { .. } => CorruptStoreError::new_err(message),
             Error::Memory { .. } => PyMemoryError::new_err(message),

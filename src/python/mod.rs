@@ -22,7 +22,7 @@ mod _core {
     #[pymodule_export]
     use super::embedder::Embedder;
     #[pymodule_export]
-    use super::error::{CorruptStoreError, DeviceError, ModelError, StoreError, VotiveError};
+    use super::error::{CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError};
     #[pymodule_export]
     use super::model::Model;
     #[pymodule_export]

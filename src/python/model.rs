@@ -105,6 +105,11 @@ impl Model {
     }
 
     #[getter]
+    fn device(&self) -> &str {
+        self.0.device().name()
+    }
+
+    #[getter]
     fn kernels(&self) -> &'static str {
         match self.0.body() {
             Body::Cpu { isa, .. } => isa.name(),

@@ -28,10 +28,11 @@ pub use search::{Found, Report};
 use segment::position;
 pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 
+use crate::device::Device;
 use crate::kernels::{Isa, Metric, code_stride};
 use crate::nn::active_isa;
 use crate::pool::{Check, Pool};
-use crate::{Error, Result, device};
+use crate::{Error, Result};
 
 pub use attach::{Attached, AttachedVectors};
 
@@ -84,7 +85,7 @@ pub struct Usage {
 impl Store {
     /// An empty store. `dtype` and `metric` by their names; `device`: "auto" or "cpu".
     pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
-        device::choose(device, "auto")?;
+        Device::choose(device)?;
         if !(1..=MOST_DIMENSIONS).contains(&dimension) {
             let message = format!("{dimension}; accepted: 1 to {MOST_DIMENSIONS}");
             return Err(Error::argument("dimension", message));
