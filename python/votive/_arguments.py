@@ -109,6 +109,15 @@ def refuse(method: str, unsupported: dict[str, Any]) -> None:
             raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
 
 
+def check_priority(priority: Any) -> float:
+    """Accepts finite numbers above 0."""
+    if isinstance(priority, (bool, str)) or not hasattr(priority, "__float__"):
+        raise TypeError(f"priority: expected a number, found {type(priority).__name__}")
+    if not 0 < float(priority) < float("inf"):
+        raise ValueError(f"priority: expected more than 0, found {priority}")
+    return float(priority)
+
+
 def check_positive(name: str, value: Any) -> None:
     """Accepts integers from 1, however large."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -34,6 +34,11 @@ _OPTIONS = (
     "local_files_only",
     "token",
     "num_threads",
+    "max_batch_tokens",
+    "max_batch_size",
+    "max_wait_ms",
+    "max_queue",
+    "max_concurrency",
 )
 
 
@@ -64,6 +69,7 @@ class Model(Generic[Core]):
         given = self._arguments
         options = {name: given[name] for name in _OPTIONS}
         options |= {"max_seq_length": given["max_seq_length"], "packaged": packaged, "download": DownloadBar()}
+        options["refuse_when_full"] = given["when_full"] == "raise"
         core = self._new(options)
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         prompts = core.prompts | (given["prompts"] or {})

@@ -9,16 +9,18 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from votive import _core, _inputs, _pairs
-from votive._arguments import check_count, check_numpy, check_out, check_text, refuse
+from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, refuse
 from votive._model import Model
 from votive._progress import Progress
 from votive._stream import fill
 from votive.activation import activate, activation_named, resolve_activation, softmax
 from votive.report import Report, warn_of_truncation
+from votive.sharing import Sharing, sharing_options
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
 
     Activation = str | Callable[[Any], Any]
 
@@ -51,6 +53,8 @@ class Reranker(Model[_core.Reranker]):
         default_prompt_name: which of them is used when none is given.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
+            `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
@@ -75,6 +79,7 @@ class Reranker(Model[_core.Reranker]):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         num_threads: int | None = None,
+        **sharing: Unpack[Sharing],
     ) -> None:
         if activation_fn is not None:
             resolve_activation(activation_fn)
@@ -94,7 +99,7 @@ class Reranker(Model[_core.Reranker]):
             "default_prompt_name": default_prompt_name,
             "num_threads": num_threads,
         }
-        super().__init__(arguments)
+        super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
     def _new(self, options: dict[str, Any]) -> _core.Reranker:
         return _core.Reranker(options, num_labels=self._arguments["num_labels"])
@@ -148,6 +153,7 @@ class Reranker(Model[_core.Reranker]):
         device: str | None = None,
         *,
         out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
         **unsupported: Any,
     ) -> Any:
         """The scores of some pairs. Positions and defaults are those of sentence-transformers 6.
@@ -168,6 +174,8 @@ class Reranker(Model[_core.Reranker]):
             out: a C-contiguous, writable float32 array (or memmap) `[pairs]`, or `[pairs, num_labels]` for more labels
                 than one, that is filled and returned. For an iterable of unknown length it may have more rows; those
                 that were filled are returned.
+            priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
+                of priority 1.
             **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
                 what to do instead.
 
@@ -200,6 +208,7 @@ class Reranker(Model[_core.Reranker]):
             activation_fn,
             apply_softmax,
             out,
+            priority,
         )
         return scores[0] if single else scores
 
@@ -213,6 +222,7 @@ class Reranker(Model[_core.Reranker]):
         activation_fn: Activation | None,
         apply_softmax: bool | None,
         out: NDArray[np.float32] | None,
+        priority: float,
     ) -> NDArray[np.float32]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
@@ -221,17 +231,18 @@ class Reranker(Model[_core.Reranker]):
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)
         options: dict[str, Any] = {"prompt": prompt, "batch_size": batch_size, "profile": self._recorder()}
+        options["priority"] = check_priority(priority)
 
         start = time.monotonic()
         with Progress(show_progress_bar, total) as progress:
             if isinstance(pairs, tuple):
-                logits, tokens, cut = core.predict(*pairs, out=columns, start=0, progress=progress, **options)
+                logits, tokens, cut, halved = core.predict(*pairs, out=columns, start=0, progress=progress, **options)
             else:
-                logits, tokens, cut = fill(core.predict, pairs, columns, labels, progress, options)
+                logits, tokens, cut, halved = fill(core.predict, pairs, columns, labels, progress, options)
         scores = activate(function, logits)
         if apply_softmax and labels > 1:
             scores = softmax(scores)
-        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start)
+        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved)
         if cut:
             warn_of_truncation("pairs", self.last_report, core.max_seq_length)
         if columns is not None and scores is not logits:
@@ -251,6 +262,8 @@ class Reranker(Model[_core.Reranker]):
         show_progress_bar: bool | None = None,
         activation_fn: Activation | None = None,
         device: str | None = None,
+        *,
+        priority: float = 1.0,
         **unsupported: Any,
     ) -> list[dict[str, Any]]:
         """Documents by how well they answer a query, best first; those of one score in their own order.
@@ -266,6 +279,7 @@ class Reranker(Model[_core.Reranker]):
             show_progress_bar: see there.
             activation_fn: see there.
             device: see there.
+            priority: see there.
             **unsupported: see there.
 
         Returns:
@@ -297,6 +311,7 @@ class Reranker(Model[_core.Reranker]):
             activation_fn,
             False,
             None,
+            priority,
         )
         hits = [{"corpus_id": i, "score": float(scores[i])} for i in (-scores).argsort(kind="stable").tolist()[:top_k]]
         if return_documents:
