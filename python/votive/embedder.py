@@ -22,12 +22,14 @@ from votive._arguments import (
 from votive._model import Model, recorder
 from votive._progress import Progress
 from votive._stream import fill
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
+    from votive.backend import Backend
     from votive.profile import Profile
     from votive.quantization import Precision
 
@@ -41,7 +43,8 @@ class Embedder(Model[_core.Embedder]):
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32". "int8": matrices
             take a quarter of the memory, embedding tables stay float32, and products are the fastest where the CPU has
             VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and "float16":
@@ -59,11 +62,13 @@ class Embedder(Model[_core.Embedder]):
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None for what the model's files say.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or hold a number that is beyond the range of `dtype`.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -71,7 +76,7 @@ class Embedder(Model[_core.Embedder]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -83,10 +88,11 @@ class Embedder(Model[_core.Embedder]):
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
     ) -> None:
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -98,6 +104,7 @@ class Embedder(Model[_core.Embedder]):
             "default_prompt_name": default_prompt_name,
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
         super().__init__(arguments)
 
@@ -228,21 +235,23 @@ class Embedder(Model[_core.Embedder]):
                 raise ValueError("precision: only float32 for token embeddings")
             texts = _inputs.whole(texts)
             with Progress(show_progress_bar, len(texts)) as progress:
-                found = core.encode_tokens(texts, progress=progress, **options)
+                found = self._run(lambda core: core.encode_tokens(texts, progress=progress, **options))
             self._finish(core, Report(len(texts), len(found[1]), found[-1], time.monotonic() - start))
             results = _token_embeddings(*found[:-1], output_value is None)
             return results[0] if single else results
 
         if out is not None:
             check_out(out, width, precision)
+
+        def encode(texts: list[str], **arguments: Any) -> Any:
+            return self._run(lambda core: core.encode(texts, **arguments))
+
         total = operator.length_hint(texts if isinstance(texts, list) else sentences) or None
         with Progress(show_progress_bar, total) as progress:
             if isinstance(texts, list):
-                vectors, tokens, truncated = core.encode(texts, out=out, start=0, progress=progress, **options)
+                vectors, tokens, truncated = encode(texts, out=out, start=0, progress=progress, **options)
             else:
-                vectors, tokens, truncated = fill(
-                    core.encode, ((texts,) for texts in texts), out, width, progress, options
-                )
+                vectors, tokens, truncated = fill(encode, ((texts,) for texts in texts), out, width, progress, options)
         self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start))
         if precision != "float32":
             from votive.quantization import quantize_embeddings

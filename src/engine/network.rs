@@ -110,7 +110,7 @@ impl Network {
         };
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
-        let encoder = models::load(&source)?;
+        let encoder = device.attempt(0, || models::load(&source))?;
         if let Some((id, token)) = tokenizer.largest_id()
             && id as usize >= encoder.vocab_size()
         {
@@ -325,7 +325,9 @@ impl Network {
                 match job {
                     Job::Compute(pass) => {
                         let texts = pass.texts.len();
-                        self.pass(pass, prompt_tokens, request.normalize, pulse)?;
+                        let tokens = pass.texts.iter().map(|text| text.len()).sum();
+                        let pulse: Check<'_> = &|| pulse().and_then(|()| self.device.operation());
+                        self.device.attempt(tokens, || self.pass(pass, prompt_tokens, request.normalize, pulse))?;
                         done.fetch_add(texts, Ordering::Relaxed);
                     }
                     Job::Tokenize(piece) => self.tokenize_piece(piece, request.prompt, pulse)?,
