@@ -56,23 +56,26 @@ class Backend:
         """The backends that are not there, and why."""
         return dict(_core.devices()[1])
 
-    def _properties(self) -> dict[str, str]:
-        return {
-            "name": self.name,
-            "device": self.device,
-            "device_name": self.device_name or "unknown",
-            "memory": "unknown" if self.memory is None else f"{self.memory / 2**30:.1f} GiB",
-            "dtypes": ", ".join(self.dtypes),
-            "built_with": ", ".join(self.built_with) or "nothing beyond the CPU's kernels",
-            **{f"no {name}": reason for name, reason in self.unavailable.items()},
-        }
-
     def __repr__(self) -> str:
-        return f"Backend({'; '.join(f'{name}: {value}' for name, value in self._properties().items())})"
+        memory = None if self.memory is None else f"{self.memory / 2**30:.1f} GiB"
+        return (
+            f"Backend({self.name!r}, device={self.device!r}, device_name={self.device_name!r}, memory={memory!r}, "
+            f"dtypes={self.dtypes}, built_with={self.built_with}, unavailable={self.unavailable})"
+        )
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in self._properties().items())
-        return f"<table>{''.join(rows)}</table>"
+        unknown = "not known before it is used"
+        rows = {
+            "backend": self.name,
+            "device": self.device,
+            "name": self.device_name or unknown,
+            "memory": unknown if self.memory is None else f"{self.memory / 2**30:.1f} GiB",
+            "types of weights": ", ".join(self.dtypes),
+            "built with": ", ".join(self.built_with) or "nothing beyond the kernels of the CPU",
+            **{f"no {name}": reason for name, reason in self.unavailable.items()},
+        }
+        cells = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
+        return f"<table>{''.join(cells)}</table>"
 
 
 def get_backend(
@@ -113,18 +116,18 @@ def _backend(device: str, device_name: str | None, memory: int | None, dtypes: l
 
 
 def device_of(backend: Any, device: Any, argument: str) -> str:
-    """The device that two arguments ask for together, by a name that the core knows.
+    """The device that two arguments ask for together, by the name that was given, if the core knows it.
 
     Raises:
         ValueError: one is no device's name, or they are two devices.
         TypeError: one is no str, no `Backend` and not None.
     """
     wanted, on = _known(argument, backend), _known("device", device)
-    if "auto" in (wanted, on) or wanted == on:
-        return on if wanted == "auto" else wanted
-    if "cuda" in (wanted, on) and {wanted.partition(":")[0], on.partition(":")[0]} == {"cuda"}:
-        return on if wanted == "cuda" else wanted
-    raise ValueError(f"{argument}, device: {backend!r} and {device!r} are two devices; give one of them")
+    numbered = on.startswith(f"{wanted}:")
+    if "auto" not in (wanted, on) and wanted != on and not numbered and not wanted.startswith(f"{on}:"):
+        raise ValueError(f"{argument}, device: {backend!r} and {device!r} are two devices; give one of them")
+    given = device_name(device if wanted == "auto" or numbered else backend)
+    return {None: "auto", "numpy": "cpu", "torch": "auto"}.get(given, given)
 
 
 def device_name(device: Any) -> Any:
