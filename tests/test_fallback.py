@@ -41,6 +41,13 @@ def loaded_and_called(tiny: Tiny, **options: Any) -> tuple[Any, np.ndarray]:
     return model, rows[-1]
 
 
+def encoding_once(folder: str) -> Embedder:
+    """A model that was loaded, used, and put away."""
+    with Embedder(folder, device="fake", fallback=True) as model:
+        model.encode(["a candle"])
+    return model
+
+
 def fallbacks(warned: pytest.WarningsRecorder) -> list[warnings.WarningMessage]:
     """The warnings of fallback among those that were recorded."""
     return [warning for warning in warned if warning.category is FallbackWarning]
@@ -189,11 +196,11 @@ class TestWithFallback:
         fake()
         assert pickle.loads(pickle.dumps(model)).device == "fake"
 
-    def test_a_reload_does_not(self, fake: Callable, folder: str) -> None:
-        fake("operation:2")
-        model = Embedder(folder, device="fake", fallback=True)
-        with pytest.warns(FallbackWarning), model:
-            model.encode(["a candle"])
+    @pytest.mark.parametrize("faults", ["create", "operation:2"])
+    def test_a_reload_does_not(self, fake: Callable, folder: str, faults: str) -> None:
+        fake(faults)
+        with pytest.warns(FallbackWarning):
+            model = encoding_once(folder)
         assert model.encode(["a candle"]).shape == (1, 48)
         assert model.device == "cpu"
 

@@ -53,8 +53,8 @@ class Model(Generic[Core]):
         self._loading = threading.Lock()
         self._process = os.getpid()
         self._loaded: Core | None = None
-        # The one that is used instead of the one that failed.
-        self._fallen_to: str | None = None
+        # The one that was asked for, until it fails.
+        self._device: str = self._arguments["device"]
         self.last_report: Report | None = None
 
     def _new(self, options: dict[str, Any]) -> Core:
@@ -70,11 +70,16 @@ class Model(Generic[Core]):
         given = self._arguments
         options = {name: given[name] for name in _OPTIONS}
         options |= {"max_seq_length": given["max_seq_length"], "packaged": packaged, "download": DownloadBar()}
-        return on_device(device, given["fallback"], lambda device: self._new(options | {"device": device}))
+
+        def new(device: str) -> Core:
+            core, self._device = self._new(options | {"device": device}), device
+            return core
+
+        return on_device(device, given["fallback"], new)
 
     def _load(self) -> Core:
         given = self._arguments
-        core = self._open(self._fallen_to or given["device"])
+        core = self._open(self._device)
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
@@ -119,8 +124,7 @@ class Model(Generic[Core]):
                 with self._lock():
                     # Of several calls that fail, the first one sees to it.
                     if self._loaded is core:
-                        device = device_after(core.device, error)
-                        self._loaded, self._fallen_to = self._open(device), device
+                        self._loaded = self._open(device_after(core.device, error))
 
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments

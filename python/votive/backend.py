@@ -138,7 +138,10 @@ def device_name(device: Any) -> Any:
 def is_device(device: Any, name: str) -> bool:
     """Whether `device` is one of the names of the device `name`."""
     device = device_name(device)
-    return isinstance(device, str) and {"cuda": "cuda:0"}.get(known := _NAMES.get(device, device), known) == name
+    if not isinstance(device, str):
+        return False
+    known = _NAMES.get(device, device)
+    return name == ("cuda:0" if known == "cuda" else known)
 
 
 def _known(argument: str, value: Any) -> str:

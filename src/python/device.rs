@@ -8,6 +8,9 @@ use crate::python::detached;
 /// Name, maker's name, bytes, types of weights.
 type Device = (String, Option<String>, Option<u64>, Vec<&'static str>);
 
+/// A backend, and why it is not there.
+type Absent = (&'static str, String);
+
 fn described(found: &device::Found) -> Device {
     (found.name(), found.model().map(str::to_owned), found.memory(), found.dtypes().to_vec())
 }
@@ -26,7 +29,7 @@ pub(super) fn next_device(py: Python<'_>, name: &str) -> PyResult<Option<String>
 
 /// See `_core.pyi`.
 #[pyfunction]
-pub(super) fn devices(py: Python<'_>) -> PyResult<(Vec<Device>, Vec<(&'static str, String)>)> {
+pub(super) fn devices(py: Python<'_>) -> PyResult<(Vec<Device>, Vec<Absent>)> {
     let (present, absent) = detached(py, device::survey)?;
     Ok((present.iter().map(described).collect(), absent))
 }
