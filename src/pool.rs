@@ -158,8 +158,8 @@ impl Pool {
 }
 
 impl<T> PerProcess<T> {
-    pub(crate) fn none() -> Self {
-        Self(ArcSwapOption::empty())
+    pub(crate) const fn none() -> Self {
+        Self(ArcSwapOption::const_empty())
     }
 
     /// This process's own, made on first use.

@@ -4,14 +4,15 @@ import copy
 import json
 import logging
 import pickle
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from votive import DeviceError, Embedder, TruncationWarning
+from votive import DeviceError, Embedder, TruncationWarning, VotiveError
 
 TEXTS = ["one", "a second text", "and a third one, which is longer than the others", ""]
 TOLERANCE = 1e-5  # greatest difference of an element between kernels
@@ -140,12 +141,31 @@ class TestCopies:
 
 
 class TestContextManager:
-    def test_it_frees_the_weights(self, folder: str, expected: np.ndarray) -> None:
+    def test_it_closes_the_model(self, folder: str, expected: np.ndarray) -> None:
         with Embedder(folder) as model:
             assert np.array_equal(model.encode(TEXTS), expected)
-        assert repr(model) == f"Embedder({folder!r}, not loaded)"
-        # Who still wants them gets them again.
-        assert np.array_equal(model.encode(TEXTS), expected)
+        assert repr(model) == f"Embedder({folder!r}, closed)"
+        message = f"^the Embedder of {re.escape(repr(folder))} was closed; load another one$"
+        with pytest.raises(VotiveError, match=message):
+            model.encode(TEXTS)
+
+    @pytest.mark.parametrize("attribute", ["device", "dtype", "max_seq_length", "num_threads", "prompts"])
+    def test_nothing_is_known_of_a_closed_model(self, folder: str, attribute: str) -> None:
+        model = Embedder(folder)
+        model.close()
+        model.close()
+        with pytest.raises(VotiveError, match="was closed"):
+            getattr(model, attribute)
+
+    def test_a_call_that_is_at_work_ends(self, folder: str, expected: np.ndarray) -> None:
+        model = Embedder(folder)
+
+        def texts() -> Iterator[str]:
+            for text in TEXTS:
+                yield text
+                model.close()
+
+        assert np.array_equal(model.encode(texts()), expected)
 
     def test_an_error_goes_through(self, folder: str) -> None:
         with pytest.raises(KeyError), Embedder(folder):

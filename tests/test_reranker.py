@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from votive import Embedder, Reranker, TruncationWarning, _core
+from votive import Embedder, Reranker, TruncationWarning, VotiveError, _core
 from votive._model import recorder
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -366,11 +366,13 @@ class TestAsAnObject:
     def test_a_pickle_holds_arguments_and_no_weights(self, ranker: Reranker) -> None:
         assert len(pickle.dumps(ranker)) < 2_000
 
-    def test_the_weights_can_be_freed(self, scores: np.ndarray) -> None:
+    def test_it_can_be_closed(self, scores: np.ndarray) -> None:
         with Reranker(ONE_LABEL) as model:
             assert np.array_equal(model.predict(PAIRS), scores)
-        assert repr(model) == f"Reranker({ONE_LABEL!r}, not loaded)"
-        assert np.array_equal(model.predict(PAIRS), scores)
+        assert repr(model) == f"Reranker({ONE_LABEL!r}, closed)"
+        for call in (model.predict, lambda pairs: model.rank("query", ["document"]), model.tokenize):
+            with pytest.raises(VotiveError, match="was closed; load another one"):
+                call(PAIRS)
 
     @pytest.mark.parametrize(("folder", "labels"), [(ONE_LABEL, 3), (THREE_LABELS, 1), (CAUSAL, 2)])
     def test_another_number_of_labels_is_refused(self, folder: str, labels: int) -> None:

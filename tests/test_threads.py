@@ -7,6 +7,7 @@ import json
 import logging
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -137,8 +138,7 @@ def test_a_child_that_is_forked_while_a_thread_loads_loads_too(tiny: "Tiny", tin
                 go_on.wait(HANG)
 
     logger, handler = logging.getLogger("votive"), Pause()
-    with tiny.load() as model:
-        pass
+    model = pickle.loads(pickle.dumps(tiny.load()))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:

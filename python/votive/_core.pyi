@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
+from votive._steps import Found, Step
+
 __all__ = [
     "CorruptStoreError",
     "DeviceError",
@@ -20,10 +22,15 @@ __all__ = [
     "Reranker",
     "Store",
     "StoreError",
+    "Ticket",
     "VotiveError",
     "__version__",
     "cpu",
     "crc32c",
+    "devices",
+    "features",
+    "find_device",
+    "next_device",
     "quantize",
 ]
 
@@ -46,6 +53,13 @@ class StoreError(VotiveError):
 
 class CorruptStoreError(StoreError):
     """A store's folder is damaged, or contradicts itself."""
+
+@final
+class Ticket:
+    """A step that was submitted."""
+
+    def cancel(self) -> None:
+        """Texts that are not computed yet will not be."""
 
 @disjoint_base
 class Model:
@@ -80,6 +94,30 @@ class Model:
     @property
     def kernels(self) -> str:
         """The instruction set of the kernels, or "portable" for candle's operations."""
+
+    def compute(self, step: Step) -> Found:
+        """The rows of `step.texts`, embeddings or scores before any activation, in `step.out` or a new array.
+
+        Returns:
+            Rows `[texts, width]`, the number of tokens, the rows of texts that were cut (from 0), and how often texts
+            that were to be computed together were cut in two because the device had no memory for all of them. With
+            `every_token` also hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, and the number of
+            tokens of each text, else None.
+
+        Raises:
+            TypeError: an element is no str.
+            ValueError: a text holds a lone surrogate, or `out` does not fit.
+        """
+
+    def submit(self, step: Step, future: Any, deliver: Callable[[list[Any]], Any]) -> Ticket:
+        """As `compute`, into a new array, with nobody waiting.
+
+        Args:
+            step: what is computed.
+            future: stands for the step in what `deliver` gets.
+            deliver: called by another thread with a list of futures that ended, what was found or None, and what failed
+                or None.
+        """
 
     def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[dict[str, Any]]:
         """For each text, or for each pair of a text and a second one, `input_ids` and `tokens`."""
@@ -125,65 +163,6 @@ class Embedder(Model):
     def truncate_dim(self) -> int | None:
         """Width that the model's files truncate embeddings to."""
 
-    def encode(
-        self,
-        sentences: list[str],
-        *,
-        prompt: str,
-        batch_size: int | None,
-        normalize: bool,
-        width: int,
-        out: NDArray[np.float32] | None,
-        progress: Callable[[int], Any] | None,
-        start: int,
-        priority: float,
-        profile: Profile | None,
-    ) -> tuple[NDArray[np.float32], int, list[int], int]:
-        """The embeddings of some texts.
-
-        Args:
-            sentences: texts; `prompt` is put before each.
-            prompt: may be "".
-            batch_size: most texts of one pass; None for no bound but the number of tokens.
-            normalize: scale each row to length 1.
-            width: elements of an embedding that are kept, at most `dimension`.
-            out: C-contiguous `[texts, width]` to fill, else a new array is made, which owns the memory that was
-                computed into.
-            progress: called now and then with the number of texts that are done; what it raises ends the call.
-            start: position of the first text, for messages.
-            priority: above 0: the share of the machine while other calls wait.
-            profile: is told where the time goes.
-
-        Returns:
-            `[texts, width]`, the number of tokens, the rows of texts that were cut (from 0), and how often texts that
-            were to be computed together were cut in two because the device had no memory for all of them.
-
-        Raises:
-            TypeError: an element is no str.
-            ValueError: a text holds a lone surrogate, or `out` does not fit.
-        """
-
-    def encode_tokens(
-        self,
-        sentences: list[str],
-        *,
-        prompt: str,
-        batch_size: int | None,
-        normalize: bool,
-        width: int,
-        progress: Callable[[int], Any] | None,
-        priority: float,
-        profile: Profile | None,
-    ) -> tuple[
-        NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[int], NDArray[np.float32], list[int], int
-    ]:
-        """As `encode`, with what is known of each token.
-
-        Returns:
-            Hidden states `[all tokens, hidden]`; ids and token type ids `[all tokens]`; the number of tokens of each
-            text; embeddings `[texts, width]`; the rows of texts that were cut; how often a pass was cut in two.
-        """
-
 @final
 class Reranker(Model):
     """A model that says of two texts how well they belong together."""
@@ -215,42 +194,6 @@ class Reranker(Model):
     @property
     def activation_fn(self) -> str | None:
         """The dotted path in PyTorch of the model's activation; None where its files name none."""
-
-    def predict(
-        self,
-        queries: list[str],
-        documents: list[str],
-        *,
-        prompt: str,
-        batch_size: int | None,
-        out: NDArray[np.float32] | None,
-        progress: Callable[[int], None] | None,
-        start: int,
-        priority: float,
-        profile: Profile | None,
-    ) -> tuple[NDArray[np.float32], int, list[int], int]:
-        """Scores of pairs of a query and a document, before any activation.
-
-        Args:
-            queries: the first text of each pair.
-            documents: the second one.
-            prompt: comes before every query; to a causal language model, its instruction.
-            batch_size: most pairs in one pass.
-            out: `[pairs, num_labels]`, filled and returned.
-            progress: called now and then with the number of pairs that are done.
-            start: the position of the first pair, for messages.
-            priority: above 0: the share of the machine while other calls wait.
-            profile: is told where the time goes.
-
-        Returns:
-            `[pairs, num_labels]`, the number of tokens, the rows of pairs that were longer than the model takes, and
-            how often pairs that were to be computed together were cut in two because the device had no memory for all
-            of them.
-
-        Raises:
-            TypeError: a text is not a str.
-            ValueError: a text holds a lone surrogate.
-        """
 
 @final
 class Profile:
@@ -326,6 +269,34 @@ def cpu() -> tuple[str, str, int, list[tuple[int, int]]]:
     Raises:
         ValueError: `VOTIVE_ISA` is no instruction set of this CPU.
     """
+
+def find_device(name: str) -> tuple[str, str | None, int | None, list[str]]:
+    """A device that is there. It is not initialised.
+
+    Args:
+        name: "auto", "cpu", "metal" ("mps", "mlx"), "cuda" or "cuda:N".
+
+    Returns:
+        Its name, "cpu", "metal" or "cuda:N"; what its maker calls it; bytes of its own memory; and the types in which
+        weights are held there. None for what is not known before it is used.
+
+    Raises:
+        DeviceError: it is not there; the message says why, and what is.
+        ValueError: `name`, or the value of `VOTIVE_DEVICE`, names no device.
+    """
+
+def next_device(name: str) -> str | None:
+    """The device to go on with when the one of that name fails; None after the last.
+
+    Raises:
+        ValueError: see `find_device`.
+    """
+
+def devices() -> tuple[list[tuple[str, str | None, int | None, list[str]]], list[tuple[str, str]]]:
+    """What "auto" chooses from: the devices that are there, as `find_device` gives them, and why others are not."""
+
+def features() -> list[str]:
+    """What the core is built with beyond the CPU's kernels: "metal", "cuda", "accelerate"."""
 
 def quantize(
     embeddings: NDArray[np.float32],

@@ -12,6 +12,7 @@ from votive import _core
 from votive._arguments import check_constructor, check_count
 from votive._packages import packaged
 from votive._progress import DownloadBar
+from votive.backend import device_after, is_device, on_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -55,6 +56,7 @@ class Model(Generic[Core]):
         self._loading = threading.Lock()
         self._process = os.getpid()
         self._loaded: Core | None = None
+        self._closed = False
         self.last_report: Report | None = None
 
     def _new(self, options: dict[str, Any]) -> Core:
@@ -65,12 +67,18 @@ class Model(Generic[Core]):
         """Checks the arguments against what the files say, and keeps what holds."""
         raise NotImplementedError
 
-    def _load(self) -> Core:
+    def _open(self, device: str) -> Core:
+        """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
         options = {name: given[name] for name in _OPTIONS}
         options |= {"max_seq_length": given["max_seq_length"], "packaged": packaged, "download": DownloadBar()}
         options["refuse_when_full"] = given["when_full"] == "raise"
-        core = self._new(options)
+
+        return on_device(device, given["fallback"], lambda device: self._new(options | {"device": device}))
+
+    def _load(self) -> Core:
+        given = self._arguments
+        core = self._open(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
@@ -93,12 +101,34 @@ class Model(Generic[Core]):
     def _model(self) -> Core:
         core = self._loaded
         if core is None:
-            if self._process != os.getpid():
-                # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
-                self._loading, self._process = threading.Lock(), os.getpid()
-            with self._loading:
+            with self._lock():
+                if self._closed:
+                    kind, name = type(self).__name__, self._arguments["model_name_or_path"]
+                    raise _core.VotiveError(f"the {kind} of {name!r} was closed; load another one")
                 core = self._loaded or self._load()
         return core
+
+    def _lock(self) -> threading.Lock:
+        if self._process != os.getpid():
+            # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
+            self._loading, self._process = threading.Lock(), os.getpid()
+        return self._loading
+
+    def _after(self, core: Core, error: _core.DeviceError) -> Core:
+        """The core to go on with where the device of `core` failed.
+
+        Raises:
+            DeviceError: `error`, without `fallback` or after the last device.
+        """
+        if not self._arguments["fallback"]:
+            raise error
+        with self._lock():
+            # Of several calls that fail, the first one sees to it.
+            if self._loaded is core:
+                self._loaded = self._open(device_after(core.device, error))
+            if self._loaded is None:
+                raise error
+            return self._loaded
 
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments
@@ -107,12 +137,17 @@ class Model(Generic[Core]):
         self._arguments = dict(arguments)
         self._start()
 
+    def close(self) -> None:
+        """Frees the weights, as soon as the calls that are at work end. Calls after it raise a `VotiveError`."""
+        with self._lock():
+            self._closed = True
+            self._loaded = None
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        # As after unpickling: the weights are freed, and loaded again if somebody still wants them.
-        self._loaded = None
+        self.close()
 
     def _describe(self, core: Core) -> str:
         """What `repr` says beside what all models have."""
@@ -122,7 +157,7 @@ class Model(Generic[Core]):
         kind, name = type(self).__name__, self._arguments["model_name_or_path"]
         core = self._loaded
         if core is None:
-            return f"{kind}({name!r}, not loaded)"
+            return f"{kind}({name!r}, {'closed' if self._closed else 'not loaded'})"
         return (
             f"{kind}({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
             f"dtype={core.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
@@ -181,7 +216,7 @@ class Model(Generic[Core]):
         return prompt
 
     def _check_device(self, device: str | None) -> None:
-        if device not in (None, "auto", self.device):
+        if device not in (None, "auto", self._arguments["device"]) and not is_device(device, self.device):
             kind = type(self).__name__
             raise ValueError(f"device: the model was loaded for {self.device!r}; load another {kind} for {device!r}")
 

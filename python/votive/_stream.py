@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from votive._progress import Progress
+    from votive._steps import Step, Steps
 
 
 def fill(
-    compute: Callable[..., tuple[NDArray[np.float32], int, list[int], int]],
-    chunks: Iterable[tuple[list[str], ...]],
+    step: Step,
+    chunks: Iterable[tuple[list[str], list[str] | None]],
     out: NDArray[np.float32] | None,
-    width: int,
     progress: Progress,
-    options: dict[str, Any],
-) -> tuple[NDArray[np.float32], int, list[int], int]:
-    """The rows of `chunks`, one after the other, as `compute` gives those of one.
+) -> Steps[tuple[NDArray[np.float32], int, list[int], int]]:
+    """The rows of `chunks`, one after the other: a step for each.
 
     Args:
-        compute: a method of the core: takes a chunk's lists and `options`, gives rows, tokens, rows that were cut, and
-            how often a pass was halved.
-        chunks: pieces of the inputs: a list of texts, or two of as many.
+        step: what they have in common.
+        chunks: pieces of the inputs: texts, and second texts of pairs.
         out: `[rows, width]` to fill from the first row on; None for a new array.
-        width: of a row.
         progress: is told of each chunk.
-        options: the rest of the arguments of `compute`.
+
+    Returns:
+        Rows, tokens, rows that were cut, and how often a pass was halved.
 
     Raises:
         ValueError: `out` is full, and there are more inputs.
@@ -37,19 +37,20 @@ def fill(
     rows = tokens = halved = 0
     truncated: list[int] = []
     parts: list[NDArray[np.float32]] = []
-    for chunk in chunks:
-        end = rows + len(chunk[0])
+    for texts, seconds in chunks:
+        end = rows + len(texts)
         if out is not None and end > len(out):
             raise ValueError(f"out: has {len(out)} rows, and there are more inputs; the first {rows} were filled")
         target = None if out is None else out[rows:end]
-        part, more, cut, halvings = compute(*chunk, out=target, start=rows, progress=progress, **options)
+        found = yield replace(step, texts=texts, seconds=seconds, out=target, start=rows)
+        part, more, cut, halvings, _ = found
         parts.append(part)
         tokens += more
         halved += halvings
         truncated += [rows + row for row in cut]
-        progress.next_call(len(chunk[0]))
+        progress.next_call(len(texts))
         rows = end
-    values = _joined(parts, rows, width) if out is None else out[:rows]
+    values = _joined(parts, rows, step.width) if out is None else out[:rows]
     return values, tokens, truncated, halved
 
 

@@ -22,7 +22,9 @@ from votive._arguments import (
 )
 from votive._model import Model, recorder
 from votive._progress import Progress
+from votive._steps import Step, Steps, attend, blocking
 from votive._stream import fill
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
 from votive.sharing import Sharing, sharing_options
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
 
+    from votive.backend import Backend
     from votive.profile import Profile
     from votive.quantization import Precision
 
@@ -44,7 +47,8 @@ class Embedder(Model[_core.Embedder]):
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32". "int8": matrices
             take a quarter of the memory, embedding tables stay float32, and products are the fastest where the CPU has
             VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and "float16":
@@ -62,13 +66,15 @@ class Embedder(Model[_core.Embedder]):
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None for what the model's files say.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
         **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
             `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or hold a number that is beyond the range of `dtype`.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -76,7 +82,7 @@ class Embedder(Model[_core.Embedder]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -88,11 +94,12 @@ class Embedder(Model[_core.Embedder]):
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
         **sharing: Unpack[Sharing],
     ) -> None:
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -104,6 +111,7 @@ class Embedder(Model[_core.Embedder]):
             "default_prompt_name": default_prompt_name,
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
         super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
@@ -148,6 +156,7 @@ class Embedder(Model[_core.Embedder]):
         """Same as `max_seq_length`."""
         return self.max_seq_length
 
+    @blocking
     def encode(
         self,
         sentences: str | Iterable[str],
@@ -168,7 +177,7 @@ class Embedder(Model[_core.Embedder]):
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
         **unsupported: Any,
-    ) -> Any:
+    ) -> Steps[Any]:
         """The embeddings of some texts. Positions and defaults are those of sentence-transformers 6.
 
         Args:
@@ -220,51 +229,79 @@ class Embedder(Model[_core.Embedder]):
         core = self._model
         check_truncate_dim(truncate_dim, core.dimension)
         width = truncate_dim or self.get_embedding_dimension()
-        options: dict[str, Any] = {
-            "prompt": prompt,
-            "batch_size": batch_size,
-            "normalize": normalize_embeddings,
-            "width": width,
-            "priority": check_priority(priority),
-            "profile": self._recorder(),
-        }
         texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
-
-        start = time.monotonic()
-        if output_value != "sentence_embedding":
-            if out is not None:
+        every_token = output_value != "sentence_embedding"
+        if out is not None:
+            if every_token:
                 raise ValueError("out: only for output_value='sentence_embedding'")
+            check_out(out, width, precision)
+        if every_token:
             if precision != "float32":
                 raise ValueError("precision: only float32 for token embeddings")
             texts = _inputs.whole(texts)
-            with Progress(show_progress_bar, len(texts)) as progress:
-                found = core.encode_tokens(texts, progress=progress, **options)
-            truncated, halved = found[-2:]
-            self._finish(core, Report(len(texts), len(found[1]), truncated, time.monotonic() - start, halved))
-            results = _token_embeddings(*found[:-2], output_value is None)
-            return results[0] if single else results
 
-        if out is not None:
-            check_out(out, width, precision)
+        start = time.monotonic()
         total = operator.length_hint(texts if isinstance(texts, list) else sentences) or None
         with Progress(show_progress_bar, total) as progress:
+            step = Step(
+                texts if isinstance(texts, list) else [],
+                None,
+                prompt,
+                batch_size,
+                width,
+                check_priority(priority),
+                self._recorder(),
+                normalize=normalize_embeddings,
+                every_token=every_token,
+                out=out,
+                progress=progress,
+            )
+            states = None
             if isinstance(texts, list):
-                vectors, tokens, truncated, halved = core.encode(texts, out=out, start=0, progress=progress, **options)
+                vectors, tokens, truncated, halved, states = yield step
             else:
-                vectors, tokens, truncated, halved = fill(
-                    core.encode, ((texts,) for texts in texts), out, width, progress, options
-                )
-        self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start, halved))
+                chunks = ((texts, None) for texts in texts)
+                vectors, tokens, truncated, halved = yield from fill(step, chunks, out, progress)
+        self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved)
+        if truncated:
+            warn_of_truncation("texts", self.last_report, core.max_seq_length)
+        if states is not None:
+            results = _token_embeddings(*states, vectors, output_value is None)
+            return results[0] if single else results
         if precision != "float32":
             from votive.quantization import quantize_embeddings
 
             vectors = quantize_embeddings(vectors, precision, ranges, calibration_embeddings)
         return vectors[0] if single else vectors
 
-    def _finish(self, core: _core.Embedder, report: Report) -> None:
-        self.last_report = report
-        if report.truncated:
-            warn_of_truncation("texts", report, core.max_seq_length)
+    async def aencode(
+        self,
+        sentences: str | Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """`encode` for asyncio: other tasks go on meanwhile, and no thread waits.
+
+        Calls of many tasks are computed together. Where the task is cancelled, texts that are not computed yet will not
+        be. An iterable is read in pieces, on the event loop's thread, each when the one before is computed.
+
+        Args:
+            sentences: as for `encode`, and so are those below.
+            prompt_name: see there.
+            prompt: see there.
+            batch_size: see there.
+            **options: the others of `encode`, but for `out` and `show_progress_bar`.
+
+        Returns:
+            What `encode` returns.
+
+        Raises:
+            RuntimeError: no event loop of asyncio is running.
+            TypeError, ValueError: as `encode` raises them, when awaited.
+        """
+        return await attend(self, Embedder.encode, sentences, prompt_name, prompt, batch_size, **options)
 
     def encode_query(
         self, sentences: str | Iterable[str], prompt_name: str | None = None, prompt: str | None = None, **options: Any

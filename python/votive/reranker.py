@@ -12,8 +12,10 @@ from votive import _core, _inputs, _pairs
 from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, refuse
 from votive._model import Model
 from votive._progress import Progress
+from votive._steps import Step, Steps, attend, blocking
 from votive._stream import fill
 from votive.activation import activate, activation_named, resolve_activation, softmax
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
 from votive.sharing import Sharing, sharing_options
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
+
+    from votive.backend import Backend
 
     Activation = str | Callable[[Any], Any]
 
@@ -35,7 +39,8 @@ class Reranker(Model[_core.Reranker]):
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier
             (`...ForSequenceClassification`), or of a causal language model that was trained to rerank (Qwen3-Reranker,
             mxbai-rerank-v2), whose template is built in.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
@@ -53,13 +58,15 @@ class Reranker(Model[_core.Reranker]):
         default_prompt_name: which of them is used when none is given.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
         **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
             `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or it has no classification head.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -67,7 +74,7 @@ class Reranker(Model[_core.Reranker]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -79,6 +86,7 @@ class Reranker(Model[_core.Reranker]):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
         **sharing: Unpack[Sharing],
     ) -> None:
         if activation_fn is not None:
@@ -86,7 +94,7 @@ class Reranker(Model[_core.Reranker]):
         check_count("max_length", max_length)
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -98,6 +106,7 @@ class Reranker(Model[_core.Reranker]):
             "prompts": prompts,
             "default_prompt_name": default_prompt_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
         super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
@@ -139,6 +148,7 @@ class Reranker(Model[_core.Reranker]):
         _ = self._model
         return self._activation_fn
 
+    @blocking
     def predict(
         self,
         inputs: Sequence[str] | Iterable[Sequence[str]],
@@ -155,7 +165,7 @@ class Reranker(Model[_core.Reranker]):
         out: NDArray[np.float32] | None = None,
         priority: float = 1.0,
         **unsupported: Any,
-    ) -> Any:
+    ) -> Steps[Any]:
         """The scores of some pairs. Positions and defaults are those of sentence-transformers 6.
 
         Args:
@@ -199,7 +209,7 @@ class Reranker(Model[_core.Reranker]):
         refuse("predict", unsupported)
         self._check_device(device)
         total = len(pairs[0]) if isinstance(pairs, tuple) else operator.length_hint(inputs) or None
-        scores = self._score(
+        scores = yield from self._score(
             pairs,
             total,
             self._resolve(prompt_name, prompt),
@@ -223,22 +233,31 @@ class Reranker(Model[_core.Reranker]):
         apply_softmax: bool | None,
         out: NDArray[np.float32] | None,
         priority: float,
-    ) -> NDArray[np.float32]:
+    ) -> Steps[NDArray[np.float32]]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
         function = self.activation_fn if activation_fn is None else resolve_activation(activation_fn)
         core = self._model
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)
-        options: dict[str, Any] = {"prompt": prompt, "batch_size": batch_size, "profile": self._recorder()}
-        options["priority"] = check_priority(priority)
-
         start = time.monotonic()
         with Progress(show_progress_bar, total) as progress:
+            texts, seconds = pairs if isinstance(pairs, tuple) else ([], [])
+            step = Step(
+                texts,
+                seconds,
+                prompt,
+                batch_size,
+                labels,
+                check_priority(priority),
+                self._recorder(),
+                out=columns,
+                progress=progress,
+            )
             if isinstance(pairs, tuple):
-                logits, tokens, cut, halved = core.predict(*pairs, out=columns, start=0, progress=progress, **options)
+                logits, tokens, cut, halved, _ = yield step
             else:
-                logits, tokens, cut, halved = fill(core.predict, pairs, columns, labels, progress, options)
+                logits, tokens, cut, halved = yield from fill(step, pairs, columns, progress)
         scores = activate(function, logits)
         if apply_softmax and labels > 1:
             scores = softmax(scores)
@@ -250,6 +269,7 @@ class Reranker(Model[_core.Reranker]):
             scores = logits
         return scores[:, 0] if labels == 1 else scores
 
+    @blocking
     def rank(
         self,
         query: str,
@@ -265,7 +285,7 @@ class Reranker(Model[_core.Reranker]):
         *,
         priority: float = 1.0,
         **unsupported: Any,
-    ) -> list[dict[str, Any]]:
+    ) -> Steps[list[dict[str, Any]]]:
         """Documents by how well they answer a query, best first; those of one score in their own order.
 
         Args:
@@ -302,7 +322,7 @@ class Reranker(Model[_core.Reranker]):
             check_text(f"documents[{i}]", text)
         if self.num_labels != 1:
             raise ValueError(f"rank: needs a model with one label, and this one has {self.num_labels}; use predict")
-        scores = self._score(
+        scores = yield from self._score(
             ([query] * len(texts), texts),
             len(texts),
             self._resolve(prompt_name, prompt),
@@ -318,6 +338,61 @@ class Reranker(Model[_core.Reranker]):
             for hit in hits:
                 hit["text"] = texts[hit["corpus_id"]]
         return hits
+
+    async def apredict(
+        self,
+        inputs: Sequence[str] | Iterable[Sequence[str]],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:
+        """`predict` for asyncio: other tasks go on meanwhile, and no thread waits.
+
+        Calls of many tasks are computed together. Where the task is cancelled, pairs that are not computed yet will not
+        be. An iterable is read in pieces, on the event loop's thread, each when the one before is computed.
+
+        Args:
+            inputs: as for `predict`, and so are those below.
+            prompt_name: see there.
+            prompt: see there.
+            batch_size: see there.
+            **options: the others of `predict`, but for `out` and `show_progress_bar`.
+
+        Returns:
+            What `predict` returns.
+
+        Raises:
+            RuntimeError: no event loop of asyncio is running.
+            TypeError, ValueError: as `predict` raises them, when awaited.
+        """
+        return await attend(self, Reranker.predict, inputs, prompt_name, prompt, batch_size, **options)
+
+    async def arank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        **options: Any,
+    ) -> list[dict[str, Any]]:
+        """`rank` for asyncio, as `apredict` is `predict`.
+
+        Args:
+            query: as for `rank`, and so are those below.
+            documents: see there.
+            top_k: see there.
+            return_documents: see there.
+            **options: the others of `rank`, but for `show_progress_bar`.
+
+        Returns:
+            What `rank` returns.
+
+        Raises:
+            RuntimeError: no event loop of asyncio is running.
+            TypeError, ValueError: as `rank` raises them, when awaited.
+        """
+        return await attend(self, Reranker.rank, query, documents, top_k, return_documents, **options)
 
     def tokenize(
         self, inputs: Sequence[str] | Iterable[Sequence[str]], prompt_name: str | None = None, prompt: str | None = None

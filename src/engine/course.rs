@@ -69,13 +69,16 @@ pub(super) struct Stage {
     pub(super) shared: VecDeque<Unit>,
 }
 
+/// The tokens of each piece, as soon as they are there.
+type Pieces = Vec<Option<Vec<Tokens>>>;
+
 #[derive(Default)]
 pub(super) struct Course {
     report: Report,
     /// Kinds that are not tokenized yet.
     ahead: Range<usize>,
     /// What is being tokenized.
-    tokenizing: Option<(Range<usize>, Vec<Option<Vec<Tokens>>>)>,
+    tokenizing: Option<(Range<usize>, Pieces)>,
     window: Option<Arc<Window>>,
     /// Of the window, those that no batch has taken yet.
     groups: VecDeque<Group>,

@@ -1,13 +1,15 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
+mod call;
+mod device;
 mod embedder;
 mod error;
+mod messenger;
 mod model;
 mod numpy;
 mod profile;
 mod quantize;
 mod reranker;
-mod rows;
 mod store;
 mod text;
 mod watch;
@@ -19,6 +21,10 @@ use pyo3::prelude::*;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::call::Ticket;
+    #[pymodule_export]
+    use super::device::{devices, features, find_device, next_device};
     #[pymodule_export]
     use super::embedder::Embedder;
     #[pymodule_export]

@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use std::time::Duration;
-
 use crate::engine::{LoadOptions, Network, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
 use crate::nn::Body;
+use crate::python::call::{Found, Step, Ticket};
 use crate::python::watch::{DownloadBar, Watch};
 use crate::python::{detached, text};
 
@@ -137,6 +137,16 @@ impl Model {
     #[getter]
     fn dtype(&self) -> &'static str {
         self.0.body().dtype().name()
+    }
+
+    /// What the step is about, into its array or a new one: see [`Found`].
+    fn compute<'py>(&self, py: Python<'py>, step: Step<'py>) -> PyResult<Found<'py>> {
+        step.compute(py, &self.0)
+    }
+
+    /// As `compute`, into a new array, with nobody waiting; `deliver` is told of the end, by another thread.
+    fn submit(&self, py: Python<'_>, step: Step<'_>, future: Py<PyAny>, deliver: Py<PyAny>) -> PyResult<Ticket> {
+        step.submit(py, &self.0, future, deliver)
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.

@@ -2,15 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ::numpy::PyArray2;
 use pyo3::prelude::*;
-use pyo3::types::PyList;
 
-use crate::engine::{self, Request};
+use crate::engine;
 use crate::python::model::{Model, Options};
-use crate::python::profile::Profile;
-use crate::python::rows::{self, Filled};
-use crate::python::text::Lent;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, extends = Model, module = "votive._core")]
@@ -44,28 +39,5 @@ impl Reranker {
     #[getter]
     fn activation_fn(&self) -> Option<&str> {
         self.0.config().activation_fn.as_deref()
-    }
-
-    /// Rows of `out`, or of a new array, are the scores of pairs of a query and a document, before any activation; `start` is the
-    /// position of the first in messages.
-    #[pyo3(signature = (queries, documents, *, prompt, batch_size, out, progress, start, priority, profile))]
-    #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
-    fn predict<'py>(
-        &self,
-        py: Python<'py>,
-        queries: &Bound<'py, PyList>,
-        documents: &Bound<'py, PyList>,
-        prompt: String,
-        batch_size: Option<usize>,
-        out: Option<Bound<'py, PyArray2<f32>>>,
-        progress: Option<Py<PyAny>>,
-        start: usize,
-        priority: f32,
-        profile: Option<&Profile>,
-    ) -> PyResult<Filled<'py>> {
-        let pairs = Lent::pairs(queries, documents, start)?;
-        let profile = profile.map(|profile| profile.0.clone());
-        let request = Request { prompt, batch_size, normalize: false, priority, profile };
-        rows::fill(py, self.0.network(), pairs, request, self.num_labels(), out, progress.as_ref())
     }
 }

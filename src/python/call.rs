@@ -1,0 +1,152 @@
+//! Calls to a model: computed while the caller waits, or submitted for asyncio.
+
+use std::sync::Arc;
+
+use ::numpy::{PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+
+use crate::engine::{self, Finished, Network, Request, Rows};
+use crate::python::detached;
+use crate::python::messenger::{self, Message};
+use crate::python::numpy::{self, Target};
+use crate::python::profile::Profile;
+use crate::python::text::Lent;
+use crate::python::watch::Watch;
+
+/// What is computed of a call at a time: the attributes of a `votive._steps.Step`.
+#[derive(FromPyObject)]
+pub(super) struct Step<'py> {
+    texts: Bound<'py, PyList>,
+    /// Of pairs.
+    seconds: Option<Bound<'py, PyList>>,
+    start: usize,
+    prompt: Bound<'py, PyString>,
+    batch_size: Option<usize>,
+    normalize: bool,
+    width: usize,
+    every_token: bool,
+    priority: f32,
+    profile: Option<Py<Profile>>,
+    out: Option<Bound<'py, PyArray2<f32>>>,
+    progress: Option<Py<PyAny>>,
+}
+
+/// What is found.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    texts: usize,
+    /// Of a row.
+    width: usize,
+    every_token: bool,
+}
+
+/// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`.
+type States<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Vec<usize>);
+
+/// Rows `[texts, width]`, tokens, rows of texts that were cut, halvings, and the tokens' states where they are wanted.
+pub(super) type Found<'py> = (Bound<'py, PyArray2<f32>>, usize, Vec<usize>, usize, Option<States<'py>>);
+
+impl<'py> Step<'py> {
+    /// Computes without the interpreter's lock, and serves signals.
+    pub(super) fn compute(self, py: Python<'py>, network: &Arc<Network>) -> PyResult<Found<'py>> {
+        let (inputs, request) = (self.inputs()?, self.request()?);
+        let shape = self.shape();
+        let watch = Watch::new(self.progress.as_ref());
+        let run = |rows| {
+            detached(py, || {
+                let result = network.run(Box::new(inputs), request, rows, shape.every_token, &|done| watch.tell(done));
+                watch.settle(result)
+            })?
+        };
+        let Some(out) = self.out else {
+            return found(py, network, run(shape.rows())?, shape);
+        };
+        let mut guard = out.try_readwrite()?;
+        if guard.shape() != [shape.texts, shape.width] {
+            let message = format!("out: expected shape ({}, {}), found {:?}", shape.texts, shape.width, guard.shape());
+            return Err(PyValueError::new_err(message));
+        }
+        let Finished { report, .. } = run(Rows::Lent(Box::new(Target::new(&out, &mut guard)?)))?;
+        drop(guard);
+        Ok((out, report.tokens, report.truncated, report.halved, None))
+    }
+
+    /// Computes with nobody waiting: `deliver` is told of the end of `future`, in one list with others that end meanwhile.
+    pub(super) fn submit(
+        self,
+        py: Python<'py>,
+        network: &Arc<Network>,
+        future: Py<PyAny>,
+        deliver: Py<PyAny>,
+    ) -> PyResult<Ticket> {
+        let (inputs, request) = (self.inputs()?, self.request()?);
+        let shape = self.shape();
+        let outlet = messenger::outlet()?;
+        let network = network.clone();
+        let ticket = detached(py, move || {
+            let listener = network.clone();
+            let end = Box::new(move |result| {
+                let message = Message { network: listener, shape, future, deliver, result };
+                // The messenger lives as long as the process.
+                let _ = outlet.send(message);
+            });
+            network.submit(Box::new(inputs), request, shape.rows(), shape.every_token, end)
+        })??;
+        Ok(Ticket(ticket))
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { texts: self.texts.len(), width: self.width, every_token: self.every_token }
+    }
+
+    fn inputs(&self) -> PyResult<Lent> {
+        match &self.seconds {
+            None => Lent::texts(&self.texts, self.start),
+            Some(seconds) => Lent::pairs(&self.texts, seconds, self.start),
+        }
+    }
+
+    fn request(&self) -> PyResult<Request> {
+        let &Self { batch_size, normalize, priority, .. } = self;
+        let profile = self.profile.as_ref().map(|profile| profile.get().0.clone());
+        Ok(Request { prompt: self.prompt.extract()?, batch_size, normalize, priority, profile })
+    }
+}
+
+/// A step that was submitted.
+#[pyclass(frozen, module = "votive._core")]
+pub(super) struct Ticket(engine::Ticket);
+
+#[pymethods]
+impl Ticket {
+    /// Texts that are not computed yet will not be.
+    fn cancel(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || self.0.cancel())
+    }
+}
+
+impl Shape {
+    fn rows(&self) -> Rows {
+        Rows::New(vec![0.0; self.texts * self.width])
+    }
+}
+
+/// The end of a call, with rows of its own, of this shape, as Python's objects.
+pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished, shape: Shape) -> PyResult<Found<'py>> {
+    let Finished { output, report, tokens } = finished;
+    let Rows::New(rows) = output.rows else { unreachable!("new rows stay new") };
+    let rows = numpy::matrix(py, rows, shape.texts, shape.width)?;
+    let states = || {
+        let ids = tokens.iter().flat_map(|tokens| &tokens.ids).map(|&id| i64::from(id)).collect();
+        let type_id = |i: usize, t: usize| tokens[i].type_ids.as_ref().map_or(0, |ids| i64::from(ids[t]));
+        let type_ids = (0..tokens.len()).flat_map(|i| (0..tokens[i].len()).map(move |t| (i, t)));
+        let type_ids = type_ids.map(|(i, t)| type_id(i, t)).collect();
+        let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
+        let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.hidden_size())?;
+        PyResult::Ok((hidden, numpy::vector(py, ids), numpy::vector(py, type_ids), lengths))
+    };
+    let states = shape.every_token.then(states).transpose()?;
+    Ok((rows, report.tokens, report.truncated, report.halved, states))
+}
