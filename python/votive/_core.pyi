@@ -24,6 +24,10 @@ __all__ = [
     "__version__",
     "cpu",
     "crc32c",
+    "devices",
+    "features",
+    "find_device",
+    "next_device",
     "quantize",
 ]
 
@@ -326,6 +330,34 @@ def cpu() -> tuple[str, str, int, list[tuple[int, int]]]:
     Raises:
         ValueError: `VOTIVE_ISA` is no instruction set of this CPU.
     """
+
+def find_device(name: str) -> tuple[str, str | None, int | None, list[str]]:
+    """A device that is there. It is not initialised.
+
+    Args:
+        name: "auto", "cpu", "metal" ("mps", "mlx"), "cuda" or "cuda:N".
+
+    Returns:
+        Its name, "cpu", "metal" or "cuda:N"; what its maker calls it; bytes of its own memory; and the types in which
+        weights are held there. None for what is not known before it is used.
+
+    Raises:
+        DeviceError: it is not there; the message says why, and what is.
+        ValueError: `name`, or the value of `VOTIVE_DEVICE`, names no device.
+    """
+
+def next_device(name: str) -> str | None:
+    """The device to go on with when the one of that name fails; None after the last.
+
+    Raises:
+        ValueError: see `find_device`.
+    """
+
+def devices() -> tuple[list[tuple[str, str | None, int | None, list[str]]], list[tuple[str, str]]]:
+    """What "auto" chooses from: the devices that are there, as `find_device` gives them, and why others are not."""
+
+def features() -> list[str]:
+    """What the core is built with beyond the CPU's kernels: "metal", "cuda", "accelerate"."""
 
 def quantize(
     embeddings: NDArray[np.float32],

@@ -14,6 +14,7 @@ from votive._model import Model
 from votive._progress import Progress
 from votive._stream import fill
 from votive.activation import activate, activation_named, resolve_activation, softmax
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
 from votive.sharing import Sharing, sharing_options
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
+
+    from votive.backend import Backend
 
     Activation = str | Callable[[Any], Any]
 
@@ -35,7 +38,8 @@ class Reranker(Model[_core.Reranker]):
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier
             (`...ForSequenceClassification`), or of a causal language model that was trained to rerank (Qwen3-Reranker,
             mxbai-rerank-v2), whose template is built in.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
@@ -53,13 +57,15 @@ class Reranker(Model[_core.Reranker]):
         default_prompt_name: which of them is used when none is given.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
         **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
             `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or it has no classification head.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -67,7 +73,7 @@ class Reranker(Model[_core.Reranker]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -79,6 +85,7 @@ class Reranker(Model[_core.Reranker]):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
         **sharing: Unpack[Sharing],
     ) -> None:
         if activation_fn is not None:
@@ -86,7 +93,7 @@ class Reranker(Model[_core.Reranker]):
         check_count("max_length", max_length)
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -98,6 +105,7 @@ class Reranker(Model[_core.Reranker]):
             "prompts": prompts,
             "default_prompt_name": default_prompt_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
         super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
@@ -233,12 +241,15 @@ class Reranker(Model[_core.Reranker]):
         options: dict[str, Any] = {"prompt": prompt, "batch_size": batch_size, "profile": self._recorder()}
         options["priority"] = check_priority(priority)
 
+        def predict(queries: list[str], documents: list[str], **arguments: Any) -> Any:
+            return self._run(lambda core: core.predict(queries, documents, **arguments))
+
         start = time.monotonic()
         with Progress(show_progress_bar, total) as progress:
             if isinstance(pairs, tuple):
-                logits, tokens, cut, halved = core.predict(*pairs, out=columns, start=0, progress=progress, **options)
+                logits, tokens, cut, halved = predict(*pairs, out=columns, start=0, progress=progress, **options)
             else:
-                logits, tokens, cut, halved = fill(core.predict, pairs, columns, labels, progress, options)
+                logits, tokens, cut, halved = fill(predict, pairs, columns, labels, progress, options)
         scores = activate(function, logits)
         if apply_softmax and labels > 1:
             scores = softmax(scores)

@@ -90,7 +90,7 @@ impl Network {
         };
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
-        let encoder = models::load(&source)?;
+        let encoder = device.attempt(0, || models::load(&source))?;
         if let Some((id, token)) = tokenizer.largest_id()
             && id as usize >= encoder.vocab_size()
         {
