@@ -88,8 +88,8 @@ impl Network {
 
     fn pass(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
         let (job, tokens) = (&parts[0].job, parts.iter().map(|part| part.pass.tokens).sum());
-        let pulse: Check<'_> = &|| pulse().and_then(|()| self.device.operation());
-        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, pulse)))
+        let pulse = || pulse().and_then(|()| self.device.operation());
+        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &pulse)))
     }
 
     /// What all parts have in common is that of the first.
