@@ -273,17 +273,17 @@ def test_without_an_event_loop(model: Embedder, ranker: Reranker, method: str) -
 @ignoring_truncation
 def test_a_loop_that_closes_first_is_not_told(model: Embedder) -> None:
     loop = asyncio.new_event_loop()
-    coroutine = model.aencode([f"{i} {LONG}" for i in range(50)])
+    calls = [model.aencode([f"{i} {LONG}" for i in range(50)])]
 
     async def start() -> None:
         # Not a task: nobody cancels it when the loop ends.
-        coroutine.send(None)
+        calls[0].send(None)
 
     loop.run_until_complete(start())
     loop.close()
     expected = model.encode(TEXTS)
     # As garbage it is cancelled.
-    del coroutine
+    calls.clear()
     gc.collect()
     assert same(awaited(model.aencode(TEXTS)), expected)
 
