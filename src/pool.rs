@@ -177,6 +177,11 @@ impl<T> PerProcess<T> {
         }
         value
     }
+
+    /// The next use makes another one.
+    pub(crate) fn renew(&self) {
+        self.0.store(None);
+    }
 }
 
 impl Running {

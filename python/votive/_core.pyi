@@ -20,6 +20,7 @@ __all__ = [
     "Profile",
     "QueueFull",
     "Reranker",
+    "Stats",
     "Store",
     "StoreError",
     "Ticket",
@@ -61,6 +62,27 @@ class Ticket:
     def cancel(self) -> None:
         """Texts that are not computed yet will not be."""
 
+@final
+class Stats:
+    """Counts calls, in this process, without locks."""
+
+    def __new__(cls) -> Stats: ...
+    def reset(self) -> None:
+        """Begins at zero."""
+
+    def add_error(self, kind: str) -> None:
+        """A call failed."""
+
+    def add_search(self, queries: int, seconds: float) -> None:
+        """A store was searched."""
+
+    def numbers(self) -> dict[str, Any]:
+        """All of them, by the names of the attributes of `votive.stats.Stats`.
+
+        In place of the throughput of the last minute: `recent_seconds`, `recent_texts` and `recent_tokens`. Spreads are
+        tuples: count, mean, and percentiles 50, 95 and 99.
+        """
+
 @disjoint_base
 class Model:
     """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""
@@ -86,6 +108,10 @@ class Model:
     @property
     def dtype(self) -> str:
         """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes of the weights, and of what the CPU's kernels keep between calls for all models of the process."""
 
     @property
     def device(self) -> str:
@@ -132,9 +158,10 @@ class Embedder(Model):
         Args:
             options: `model_name_or_path`, `device`, `dtype`, `revision`, `cache_folder`, `local_files_only`, `token`,
                 `max_seq_length`, `num_threads`, `max_batch_tokens`, `max_batch_size`, `max_wait_ms`, `max_queue` and
-                `max_concurrency` as for `votive.Embedder`; `refuse_when_full`; `packaged`, which gives the installed
-                package that carries a hub name's model, and the model's folder; and `download`, which is told of
-                downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in bytes.
+                `max_concurrency` as for `votive.Embedder`; `refuse_when_full`; `stats`, which is told of calls;
+                `packaged`, which gives the installed package that carries a hub name's model, and the model's folder;
+                and `download`, which is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and
+                `finish()`, all in bytes.
 
         Raises:
             FileNotFoundError: the model, or a file that it must have, is missing.

@@ -13,6 +13,7 @@ from votive._arguments import check_constructor, check_count
 from votive._packages import packaged
 from votive._progress import DownloadBar
 from votive.backend import device_after, is_device, on_device
+from votive.stats import Memory, Stats, read
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -57,6 +58,7 @@ class Model(Generic[Core]):
         self._process = os.getpid()
         self._loaded: Core | None = None
         self._closed = False
+        self._stats = _core.Stats()
         self.last_report: Report | None = None
 
     def _new(self, options: dict[str, Any]) -> Core:
@@ -71,7 +73,8 @@ class Model(Generic[Core]):
         """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
         options = {name: given[name] for name in _OPTIONS}
-        options |= {"max_seq_length": given["max_seq_length"], "packaged": packaged, "download": DownloadBar()}
+        options |= {"max_seq_length": given["max_seq_length"], "stats": self._stats}
+        options |= {"packaged": packaged, "download": DownloadBar()}
         options["refuse_when_full"] = given["when_full"] == "raise"
 
         return on_device(device, given["fallback"], lambda device: self._new(options | {"device": device}))
@@ -136,6 +139,19 @@ class Model(Generic[Core]):
     def __setstate__(self, arguments: dict[str, Any]) -> None:
         self._arguments = dict(arguments)
         self._start()
+
+    def stats(self) -> Stats:
+        """What became of all calls of this object: how many, how long, how fast, what failed, what is held.
+
+        See `votive.stats.Stats`. An object that was unpickled, or is used after a fork, begins at zero.
+        """
+        weights, scratch = self._model.memory
+        return read(self._stats, Memory(weights, 0, scratch))
+
+    def reset_stats(self) -> None:
+        """Has `stats` begin at zero."""
+        _ = self._model
+        self._stats.reset()
 
     def close(self) -> None:
         """Frees the weights, as soon as the calls that are at work end. Calls after it raise a `VotiveError`."""

@@ -9,10 +9,11 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive import _core
+from votive.stats import counting_errors
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from typing import Concatenate, ParamSpec
+    from typing import ParamSpec
 
     import numpy as np
     from numpy.typing import NDArray
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
 
 R = TypeVar("R")
-M = TypeVar("M", bound="Model[Any]")
 
 
 @dataclass(frozen=True)
@@ -69,14 +69,15 @@ Found = tuple["NDArray[np.float32]", int, list[int], int, "States | None"]
 Steps = Generator[Step, Found, R]
 
 
-def blocking(method: Callable[Concatenate[M, P], Steps[R]]) -> Callable[Concatenate[M, P], R]:
-    """The method whose caller waits while its steps are computed."""
+def blocking(method: Callable[P, Steps[R]]) -> Callable[P, R]:
+    """The method of a model whose caller waits while its steps are computed."""
 
     @wraps(method)
-    def call(model: M, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        core: Any = model._model
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        model: Any = args[0]
+        core = model._model
         found: Any = None
-        with closing(method(model, *args, **kwargs)) as steps:
+        with counting_errors(model._stats), closing(method(*args, **kwargs)) as steps:
             while True:
                 try:
                     step = steps.send(found)
@@ -105,7 +106,7 @@ async def attend(model: Model[Any], method: Callable[..., R], *args: Any, **opti
     core: Any = model._loaded or await asyncio.to_thread(lambda: model._model)
     found: Any = None
     steps: Callable[..., Steps[R]] = method.__wrapped__  # type: ignore[attr-defined]
-    with closing(steps(model, *args, **options)) as call:
+    with counting_errors(model._stats), closing(steps(model, *args, **options)) as call:
         while True:
             try:
                 step = call.send(found)

@@ -115,6 +115,7 @@ class EmbeddingStore(Saved, View):
         self._busy = False
         self._home = None
         self._saving = threading.RLock()
+        self._stats = _core.Stats()
         self.last_search = None
         _stores.add(self)
 

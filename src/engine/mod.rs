@@ -11,6 +11,7 @@ mod queue;
 mod repeats;
 mod reranker;
 mod scheduler;
+mod stats;
 mod window;
 
 pub use embedder::Embedder;
@@ -18,3 +19,4 @@ pub use job::{Finished, Output, Report, Request, Rows};
 pub use network::{LoadOptions, Network};
 pub use reranker::Reranker;
 pub use scheduler::{Sharing, Ticket};
+pub use stats::{Snapshot, Stats, Summary};

@@ -11,6 +11,7 @@ use crate::engine::finish::Finish;
 use crate::engine::job::{Finished, Job, Report, Request, Rows};
 use crate::engine::queue::{Done, Work};
 use crate::engine::scheduler::{End, Lane, Scheduler, Sharing, Ticket};
+use crate::engine::stats::Stats;
 use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
@@ -43,6 +44,8 @@ pub struct LoadOptions {
     pub max_seq_length: Option<usize>,
     pub num_threads: Option<usize>,
     pub sharing: Sharing,
+    /// Is told of the calls.
+    pub stats: Arc<Stats>,
 }
 
 /// Shared freely between threads.
@@ -62,6 +65,9 @@ pub struct Network {
     /// Tokens that one thread computes at a time: fewer than at first where the device had no memory for those.
     pass_tokens: AtomicUsize,
     sharing: Sharing,
+    pub(super) stats: Arc<Stats>,
+    /// Of the weights, in the types that they are held in.
+    weight_bytes: usize,
     scheduler: PerProcess<Scheduler>,
 }
 
@@ -100,6 +106,7 @@ impl Network {
         }
         let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
         weights.release();
+        let weight_bytes = weights.held();
         // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
         // takes, 4 * hidden numbers for each token, stay there too.
         let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
@@ -124,6 +131,8 @@ impl Network {
             owner,
             pass_tokens,
             sharing,
+            stats: options.stats.clone(),
+            weight_bytes,
             scheduler: PerProcess::none(),
         };
         if let Some(length) = options.max_seq_length {
@@ -154,6 +163,11 @@ impl Network {
 
     pub fn threads(&self) -> usize {
         self.pool.threads()
+    }
+
+    /// Bytes of the weights, without padding.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
     }
 
     pub(super) fn finish(&self) -> &Finish {
@@ -254,6 +268,7 @@ impl Network {
     }
 
     pub(super) fn count_call(&self, job: &Job, report: &Report) {
+        self.stats.add_call(job.start.elapsed(), report.truncated.len(), report.halved);
         if let Some(profile) = &job.request.profile {
             profile.add_call(job.start.elapsed(), self.pool.threads(), job.len(), report.tokens);
         }

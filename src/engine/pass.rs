@@ -89,7 +89,16 @@ impl Network {
     fn pass(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
         let (job, tokens) = (&parts[0].job, parts.iter().map(|part| part.pass.tokens).sum());
         let pulse = || pulse().and_then(|()| self.device.operation());
-        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &pulse)))
+        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &pulse)))?;
+        let mut standing = [0, 0];
+        for part in parts {
+            for (kind, text) in part.pass.kinds().zip(part.pass.texts()) {
+                let times = part.job.repeats.times(kind);
+                standing = [standing[0] + times, standing[1] + times * text.len()];
+            }
+        }
+        self.stats.add_pass([parts.iter().map(|part| part.pass.members.len()).sum(), tokens], standing);
+        Ok(())
     }
 
     /// What all parts have in common is that of the first.

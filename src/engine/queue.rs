@@ -1,5 +1,6 @@
 //! Who waits, and who is next.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,10 @@ pub(super) struct Entry {
     /// Tokens that were computed for it, by its priority.
     served: u64,
     pub(super) end: End,
+    /// While nothing of its stage was taken.
+    waiting_since: Option<Instant>,
+    /// How long nothing was done for it.
+    pub(super) waited: Duration,
 }
 
 /// What a worker does next.
@@ -100,6 +105,8 @@ impl Entry {
             failure: None,
             served: 0,
             end,
+            waiting_since: Some(Instant::now()),
+            waited: Duration::ZERO,
         };
         entry.set(stage);
         entry
@@ -188,6 +195,7 @@ impl Queue {
             return Some(entry);
         }
         entry.set(stage);
+        entry.waiting_since = Some(Instant::now());
         self.put(entry);
         None
     }
@@ -295,15 +303,25 @@ impl Queue {
         if lane != Lane::Text && self.busy >= self.slots {
             return Found::Nothing;
         }
-        match (compute, text) {
-            (Some(compute), text) if text.is_none_or(|text| compute <= text) => {
-                match self.take_pass(compute.1, pass_tokens, now) {
-                    Found::Nothing => text.map_or(Found::Nothing, |text| self.take_text(text.1, lane)),
-                    found => found,
-                }
-            }
-            (_, Some(text)) => self.take_text(text.1, lane),
-            _ => Found::Nothing,
+        let mut found = Found::Nothing;
+        if let Some(compute) = compute
+            && !text.is_some_and(|text| self.is_text_first(text, compute))
+        {
+            found = self.take_pass(compute.1, pass_tokens, now);
+        }
+        match (&found, text) {
+            (Found::Nothing | Found::Later(_), Some(text)) => self.take_text(text.1, lane),
+            _ => found,
+        }
+    }
+
+    /// Whether to tokenize, for one call, before computing for another. Small calls that came together are all tokenized before the
+    /// first of them is computed, so that they are computed together.
+    fn is_text_first(&self, text: (u64, u64), compute: (u64, u64)) -> bool {
+        match text.0.cmp(&compute.0) {
+            Ordering::Less => true,
+            Ordering::Equal => text.1 != compute.1 && self.entries[&text.1].text.len() == 1,
+            Ordering::Greater => false,
         }
     }
 
@@ -387,6 +405,7 @@ impl Queue {
         let unit = take(&mut entry);
         if let Some(unit) = &unit {
             entry.outstanding += 1;
+            entry.waited += entry.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
             let tokens = match unit {
                 Unit::Compute(pass) => pass.tokens,
                 Unit::Tokenize { .. } | Unit::Remember { .. } => 0,

@@ -136,6 +136,7 @@ impl Scheduler {
                 })?;
             }
         }
+        network.stats.add_wait(Duration::ZERO);
         finish(network, &job, course)
     }
 
@@ -254,6 +255,7 @@ impl Scheduler {
                 Err(error) => (entry, Some(error)),
             };
             self.leave(network, &entry);
+            network.stats.add_wait(entry.waited);
             let Entry { job, course, end, .. } = entry;
             end(failure.map_or_else(|| finish(network, &job, course), Err));
         }

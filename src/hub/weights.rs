@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
@@ -33,6 +34,7 @@ pub struct Weights {
     files: Vec<TensorFile>,
     /// For each tensor, its file's place in `files`.
     file_of: BTreeMap<String, usize>,
+    held: AtomicUsize,
 }
 
 /// `model.safetensors.index.json`.
@@ -92,7 +94,7 @@ impl Weights {
                 }
             }
         }
-        Ok(Self { source, files, file_of })
+        Ok(Self { source, files, file_of, held: AtomicUsize::new(0) })
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -128,6 +130,16 @@ impl Weights {
             return Err(Error::model(&file.name, message));
         }
         Ok(Weight { file: &file.name, name, dtype: *dtype, shape, bytes: file.bytes(&file.tensors[name]) })
+    }
+
+    /// Counts bytes that somebody holds weights in from now on.
+    pub fn hold(&self, bytes: usize) {
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that weights are held in outside of the files.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// Takes the files' pages out of this process's memory, for after the weights have been packed elsewhere. Reading

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::Pod;
 
@@ -47,20 +48,39 @@ pub fn unset(len: usize) -> Vec<f32> {
     numbers
 }
 
+/// Bytes of all threads' scratch memory.
+static KEPT: AtomicUsize = AtomicUsize::new(0);
+
+/// Scratch memory of a thread: a buffer for each depth of nested calls.
+struct Scratch(RefCell<Vec<Vec<Line>>>);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let lines: usize = self.0.get_mut().iter().map(Vec::len).sum();
+        KEPT.fetch_sub(lines * size_of::<Line>(), Ordering::Relaxed);
+    }
+}
+
 thread_local! {
-    /// One for each depth of nested calls.
-    static SCRATCH: RefCell<Vec<Vec<Line>>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: Scratch = const { Scratch(RefCell::new(Vec::new())) };
+}
+
+/// Bytes that all threads of the process keep as scratch memory.
+pub fn scratch_bytes() -> usize {
+    KEPT.load(Ordering::Relaxed)
 }
 
 /// Lends `work` this thread's scratch memory, `len` numbers of whatever was there. It is kept for the next call, so
 /// that its pages are faulted in once.
 pub(super) fn scratch<T: Pod, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -> R {
-    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
+    let mut buffer = SCRATCH.with(|free| free.0.borrow_mut().pop()).unwrap_or_default();
     if buffer.len() * 64 < len * size_of::<T>() {
         // What was there means nothing: a new buffer saves copying it.
+        let before = buffer.len();
         buffer = lines::<T>(len);
+        KEPT.fetch_add((buffer.len() - before) * size_of::<Line>(), Ordering::Relaxed);
     }
     let result = work(&mut bytemuck::cast_slice_mut(&mut buffer)[..len]);
-    SCRATCH.with_borrow_mut(|free| free.push(buffer));
+    SCRATCH.with(|free| free.0.borrow_mut().push(buffer));
     result
 }

@@ -27,7 +27,7 @@ pub(crate) mod testing;
 mod tile;
 
 pub use activation::Activation;
-pub use aligned::unset;
+pub use aligned::{scratch_bytes, unset};
 pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
 pub use crew::{Crew, split};

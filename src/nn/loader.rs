@@ -92,12 +92,16 @@ impl<'a> Loader<'a> {
 
     /// The tensor `name`, row-major.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
-        self.tensor(name, shape)?.to_f32()
+        let values = self.tensor(name, shape)?.to_f32()?;
+        self.weights.hold(size_of_val(&*values));
+        Ok(values)
     }
 
     /// As [`Self::values`], of a tensor that is going to be held in the body's type: what it cannot hold is an error.
     pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
-        in_range(&self.tensor(name, shape)?, self.body.dtype())
+        let values = in_range(&self.tensor(name, shape)?, self.body.dtype())?;
+        self.weights.hold(values.len() * self.body.dtype().bytes());
+        Ok(values)
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
@@ -129,6 +133,7 @@ impl<'a> Loader<'a> {
         let mut matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
         for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
+            part.weights.hold(n * k * dtype.bytes());
             matrix.set_rows(i * n, &in_range(&weight, dtype)?, bias.as_deref());
         }
         Ok(matrix)
@@ -137,14 +142,17 @@ impl<'a> Loader<'a> {
     /// `weight [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
     pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<Table> {
         let weight = self.tensor("weight", &[rows, hidden])?;
-        Ok(match dtype {
+        let table = match dtype {
             Dtype::Bfloat16 => Table::Bfloat16(weight.to_half()?.into_owned()),
             Dtype::Float16 => Table::Float16(weight.to_half()?.into_owned()),
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
             _ if weight.holds::<bf16>() => Table::Bfloat16(weight.to_half()?.into_owned()),
             _ if weight.holds::<f16>() => Table::Float16(weight.to_half()?.into_owned()),
             Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.to_f32()?.into_owned()),
-        })
+        };
+        let bytes = if matches!(table, Table::Float32(_)) { 4 } else { 2 };
+        self.weights.hold(rows * hidden * bytes);
+        Ok(table)
     }
 }
 

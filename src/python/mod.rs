@@ -10,6 +10,7 @@ mod numpy;
 mod profile;
 mod quantize;
 mod reranker;
+mod stats;
 mod store;
 mod text;
 mod watch;
@@ -37,6 +38,8 @@ mod _core {
     use super::quantize::quantize;
     #[pymodule_export]
     use super::reranker::Reranker;
+    #[pymodule_export]
+    use super::stats::Stats;
     #[pymodule_export]
     use super::store::{Store, crc32c};
 

@@ -9,8 +9,10 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::engine::{LoadOptions, Network, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
+use crate::kernels;
 use crate::nn::Body;
 use crate::python::call::{Found, Step, Ticket};
+use crate::python::stats::Stats;
 use crate::python::watch::{DownloadBar, Watch};
 use crate::python::{detached, text};
 
@@ -38,6 +40,7 @@ pub(super) struct Options {
     max_queue: Option<usize>,
     refuse_when_full: bool,
     max_concurrency: Option<usize>,
+    stats: Py<Stats>,
     packaged: Py<PyAny>,
     download: Py<PyAny>,
 }
@@ -65,7 +68,8 @@ impl Options {
             refuse_when_full: self.refuse_when_full,
             max_concurrency: self.max_concurrency,
         };
-        let options = LoadOptions { device, dtype, max_seq_length, num_threads, sharing };
+        let options =
+            LoadOptions { device, dtype, max_seq_length, num_threads, sharing, stats: self.stats.get().0.clone() };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -119,6 +123,12 @@ impl Model {
             Origin::Hub { commit } => ("hub", Some(commit)),
             Origin::Package { name } => ("package", Some(name)),
         }
+    }
+
+    /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
+    #[getter]
+    fn memory(&self) -> (usize, usize) {
+        (self.0.weight_bytes(), kernels::scratch_bytes())
     }
 
     #[getter]

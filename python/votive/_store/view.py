@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from votive import _core
 from votive._arguments import check_positive
 from votive._store import exchange as _exchange
 from votive._store import filters as _filters
@@ -15,6 +16,7 @@ from votive._store import ids as _ids
 from votive._store import vectors as _vectors
 from votive._store.contents import Contents
 from votive.report import SearchReport
+from votive.stats import Memory, Stats, counting_errors, read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,6 +26,7 @@ class View:
     """The part of `votive.EmbeddingStore` that reads. Each call sees the rows as they were when it began."""
 
     _state: Contents
+    _stats: _core.Stats
     last_search: SearchReport | None
 
     def search(
@@ -51,6 +54,10 @@ class View:
             TypeError: an argument is of a type that is not accepted.
             ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length.
         """
+        with counting_errors(self._stats):
+            return self._search(queries, k, filter, exact)
+
+    def _search(self, queries: Any, k: int, filter: Any, exact: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
         start = time.monotonic()
         contents = self._state
         check_positive("k", k)
@@ -72,6 +79,7 @@ class View:
         self.last_search = SearchReport(
             len(vectors), found["rows"], found["rescored"], found["bytes"], found["closed_early"], seconds
         )
+        self._stats.add_search(len(vectors), seconds)
         ids = contents.ids(rows.ravel()).reshape(rows.shape)
         return (scores[0], ids[0]) if single else (scores, ids)
 
@@ -92,6 +100,17 @@ class View:
         """
         encode = getattr(embedder, "encode_query", None) or embedder.encode
         return self.search(encode(texts), k, filter, exact)
+
+    def stats(self) -> Stats:
+        """What became of the searches of this object: how many, how long, how fast, what failed, what is held.
+
+        See `votive.stats.Stats`. A store that is loaded, unpickled or used after a fork begins at zero.
+        """
+        return read(self._stats, Memory(0, self._state.memory()["total"], 0))
+
+    def reset_stats(self) -> None:
+        """Has `stats` begin at zero."""
+        self._stats.reset()
 
     def get(self, ids: Any) -> NDArray[np.float32]:
         """The vectors of some rows, copied, in the order asked for.

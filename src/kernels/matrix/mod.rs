@@ -43,6 +43,15 @@ impl Dtype {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, dtype)| dtype)
     }
 
+    /// Of a number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::Float32 => 4,
+            Self::Bfloat16 | Self::Float16 => 2,
+            Self::Int8 => 1,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| name)
     }

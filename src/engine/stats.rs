@@ -1,0 +1,303 @@
+//! What became of an object's calls: counters and histograms that many threads write at once, without a lock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use histogram::{AtomicHistogram, Config};
+
+use crate::pool::PerProcess;
+
+/// A bucket of a histogram is this power of 2 narrower than its numbers are large: percentiles, which are given as the ends of
+/// their buckets, are at most 1/64 too large.
+const GROUPING: u8 = 6;
+
+/// Of 2: nanoseconds of more than an hour. What takes longer counts as that.
+const LARGEST: u8 = 42;
+
+/// Seconds of which the recent throughput is told.
+const RECENT: u64 = 60;
+
+/// Of an object's calls, in this process, since it was made or they were reset.
+pub struct Stats(PerProcess<Counts>);
+
+/// Numbers that calls add to.
+struct Counts {
+    since: Instant,
+    texts: AtomicU64,
+    tokens: AtomicU64,
+    truncated: AtomicU64,
+    halved: AtomicU64,
+    waits: Spread,
+    totals: Spread,
+    pass_texts: Spread,
+    pass_tokens: Spread,
+    /// The last second that has a mark.
+    marked: AtomicU64,
+    /// How much was done before some seconds, each in the place of its number.
+    marks: [Mark; 2 * RECENT as usize],
+    /// By their kinds. Errors are rare enough for a lock.
+    errors: Mutex<BTreeMap<String, u64>>,
+}
+
+#[derive(Default)]
+struct Mark {
+    second: AtomicU64,
+    texts: AtomicU64,
+    tokens: AtomicU64,
+}
+
+/// A histogram, and the exact sum of what is in it.
+struct Spread {
+    histogram: AtomicHistogram,
+    sum: AtomicU64,
+}
+
+/// How numbers are spread. Percentiles are at most 1/64 too large, and never too small.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Summary {
+    pub count: u64,
+    pub mean: f64,
+    pub p50: u64,
+    pub p95: u64,
+    pub p99: u64,
+}
+
+/// All counts at a time.
+#[derive(Debug, Default, Clone)]
+pub struct Snapshot {
+    /// Since the first of what is counted.
+    pub seconds: f64,
+    pub texts: u64,
+    pub tokens: u64,
+    pub truncated: u64,
+    pub halved: u64,
+    /// Of calls, in nanoseconds.
+    pub waits: Summary,
+    pub totals: Summary,
+    pub pass_texts: Summary,
+    pub pass_tokens: Summary,
+    /// Seconds of the last minute, and what was done in them.
+    pub recent: (f64, u64, u64),
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let stats = Self(PerProcess::none());
+        stats.counts();
+        stats
+    }
+}
+
+impl Stats {
+    pub fn reset(&self) {
+        self.0.renew();
+        self.counts();
+    }
+
+    fn counts(&self) -> Arc<Counts> {
+        self.0.get(Counts::new)
+    }
+
+    /// A call's first work began so long after the call.
+    pub(super) fn add_wait(&self, wait: Duration) {
+        self.counts().waits.add(nanoseconds(wait));
+    }
+
+    /// A pass computed so many texts; `standing` are these and those of their calls that are equal to them.
+    pub fn add_pass(&self, computed: [usize; 2], standing: [usize; 2]) {
+        let counts = self.counts();
+        counts.mark(counts.since.elapsed().as_secs());
+        counts.texts.fetch_add(standing[0] as u64, Ordering::Relaxed);
+        counts.tokens.fetch_add(standing[1] as u64, Ordering::Relaxed);
+        counts.pass_texts.add(computed[0] as u64);
+        counts.pass_tokens.add(computed[1] as u64);
+    }
+
+    /// A call ended well.
+    pub fn add_call(&self, total: Duration, truncated: usize, halved: usize) {
+        let counts = self.counts();
+        counts.totals.add(nanoseconds(total));
+        counts.truncated.fetch_add(truncated as u64, Ordering::Relaxed);
+        counts.halved.fetch_add(halved as u64, Ordering::Relaxed);
+    }
+
+    pub fn add_error(&self, kind: &str) {
+        let counts = self.counts();
+        let mut errors = counts.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        *errors.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let counts = self.counts();
+        let number = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Snapshot {
+            seconds: counts.since.elapsed().as_secs_f64(),
+            texts: number(&counts.texts),
+            tokens: number(&counts.tokens),
+            truncated: number(&counts.truncated),
+            halved: number(&counts.halved),
+            waits: counts.waits.summary(),
+            totals: counts.totals.summary(),
+            pass_texts: counts.pass_texts.summary(),
+            pass_tokens: counts.pass_tokens.summary(),
+            recent: counts.recent(counts.since.elapsed()),
+            errors: counts.errors.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+impl Counts {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            texts: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+            truncated: AtomicU64::new(0),
+            halved: AtomicU64::new(0),
+            waits: Spread::new(),
+            totals: Spread::new(),
+            pass_texts: Spread::new(),
+            pass_tokens: Spread::new(),
+            marked: AtomicU64::new(0),
+            marks: std::array::from_fn(|_| Mark::default()),
+            errors: Mutex::default(),
+        }
+    }
+
+    /// The first who does something in a second keeps what was done before it.
+    fn mark(&self, second: u64) {
+        let last = self.marked.load(Ordering::Relaxed);
+        if last >= second || self.marked.compare_exchange(last, second, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        let mark = &self.marks[second as usize % self.marks.len()];
+        mark.texts.store(self.texts.load(Ordering::Relaxed), Ordering::Relaxed);
+        mark.tokens.store(self.tokens.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Last: who sees it sees the others.
+        mark.second.store(second, Ordering::Release);
+    }
+
+    /// Seconds, texts and tokens since the earliest second of the last minute.
+    fn recent(&self, now: Duration) -> (f64, u64, u64) {
+        let start = now.as_secs().saturating_sub(RECENT - 1);
+        let (texts, tokens) = (self.texts.load(Ordering::Relaxed), self.tokens.load(Ordering::Relaxed));
+        if start == 0 {
+            return (now.as_secs_f64(), texts, tokens);
+        }
+        // Before the first mark within the minute nothing was done in it.
+        let within = self.marks.iter().filter(|mark| mark.second.load(Ordering::Acquire) >= start);
+        let (before_texts, before_tokens) = within
+            .min_by_key(|mark| mark.second.load(Ordering::Relaxed))
+            .map_or((texts, tokens), |mark| (mark.texts.load(Ordering::Relaxed), mark.tokens.load(Ordering::Relaxed)));
+        let seconds = now.as_secs_f64() - start as f64;
+        (seconds, texts.saturating_sub(before_texts), tokens.saturating_sub(before_tokens))
+    }
+}
+
+impl Spread {
+    fn new() -> Self {
+        let config = Config::new(GROUPING, LARGEST).expect("powers that are far apart");
+        Self { histogram: AtomicHistogram::with_config(&config), sum: AtomicU64::new(0) }
+    }
+
+    fn add(&self, number: u64) {
+        // What is too large was made smaller before.
+        let _ = self.histogram.increment(number.min((1 << LARGEST) - 1));
+        self.sum.fetch_add(number, Ordering::Relaxed);
+    }
+
+    fn summary(&self) -> Summary {
+        let histogram = self.histogram.load();
+        let count = histogram.as_slice().iter().sum();
+        let quantile = |quantile| match histogram.quantile_bucket(quantile) {
+            Ok(Some(bucket)) => bucket.end(),
+            _ => 0,
+        };
+        let mean = self.sum.load(Ordering::Relaxed) as f64 / u64::max(count, 1) as f64;
+        Summary { count, mean, p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_at_most_a_64th_too_large() {
+        for scale in [1, 1_000, 1_234_567_890] {
+            let spread = Spread::new();
+            (1..=1000).for_each(|n| spread.add(n * scale));
+            let Summary { count, mean, p50, p95, p99 } = spread.summary();
+            assert_eq!((count, mean), (1000, 500.5 * scale as f64));
+            for (found, exact) in [(p50, 500 * scale), (p95, 950 * scale), (p99, 990 * scale)] {
+                assert!(found >= exact && found - exact <= exact / 64, "{found} for {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_the_largest_count_as_that() {
+        let spread = Spread::new();
+        spread.add(u64::MAX);
+        assert_eq!((spread.summary().count, spread.summary().p50), (1, (1 << LARGEST) - 1));
+        assert_eq!(Spread::new().summary(), Summary::default());
+    }
+
+    #[test]
+    fn the_last_minute_is_told_apart() {
+        let counts = Counts::new();
+        let add = |second, texts| {
+            counts.mark(second);
+            counts.texts.fetch_add(texts, Ordering::Relaxed);
+        };
+        let recent = |second| counts.recent(Duration::from_secs(second));
+        add(0, 5);
+        add(3, 7);
+        assert_eq!(recent(4), (4.0, 12, 0));
+        add(70, 100);
+        add(75, 1);
+        // From second 16 on.
+        assert_eq!(recent(75), (59.0, 101, 0));
+        assert_eq!(recent(62), (59.0, 108, 0));
+        // From second 71 on, and from second 441 on.
+        assert_eq!(recent(130), (59.0, 1, 0));
+        assert_eq!(recent(500), (59.0, 0, 0));
+    }
+
+    #[test]
+    fn threads_lose_no_count() {
+        let stats = Stats::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        stats.add_pass([2, 5], [3, 7]);
+                        stats.add_wait(Duration::from_nanos(8));
+                        stats.add_call(Duration::from_nanos(9), 1, 0);
+                        stats.add_error("ValueError");
+                    }
+                });
+            }
+        });
+        let found = stats.snapshot();
+        assert_eq!((found.texts, found.tokens, found.truncated), (12_000, 28_000, 4000));
+        assert_eq!((found.pass_texts.count, found.pass_texts.mean, found.pass_tokens.p99), (4000, 2.0, 5));
+        assert_eq!((found.waits.p50, found.totals.p50, found.errors["ValueError"]), (8, 9, 4000));
+        stats.reset();
+        assert_eq!(stats.snapshot().totals, Summary::default());
+    }
+}
