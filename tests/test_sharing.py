@@ -110,8 +110,8 @@ def test_calls_that_wait_for_company_are_one_pass(folder: str, expected: np.ndar
 
 
 def test_nobody_waits_for_company_where_there_is_enough(folder: str) -> None:
-    model = Embedder(folder, num_threads=1, max_wait_ms=60_000, max_batch_tokens=16)
-    # Would last a minute.
+    model = Embedder(folder, num_threads=1, max_wait_ms=60_000, max_batch_tokens=4)
+    # Each of them is more than goes into a pass: waiting would last a minute.
     assert model.encode(TEXTS).shape == (len(TEXTS), 48)
 
 
