@@ -249,6 +249,8 @@ class EmbeddingStore(Saved, View):
         parts += [f"dtype={self.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
         if memory["mapped"]:
             parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
+        if memory["device"]:
+            parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
         if contents.texts is not None:
             parts.append("texts")
         if contents.columns:

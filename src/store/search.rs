@@ -1,11 +1,13 @@
 //! Exact search: a scan of codes leaves few rows in question, and their scores decide.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
-use super::leaders::{Candidate, Floor, Leaders, best};
+use super::first_pass::FirstPass;
+use super::leaders::{Candidate, FLUSHED, Floor, Leaders, best};
+use super::place::Place;
 use super::segment::{Held, Segment, position};
 use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
@@ -40,6 +42,8 @@ pub(super) struct Search<'a> {
     pub(super) k: usize,
     /// Whether a row is in question until its bound says otherwise. Else its code alone says how good it is.
     pub(super) exact: bool,
+    /// Where scores of all rows are computed first. None: codes are scanned.
+    pub(super) place: Option<&'a Place>,
 }
 
 /// The best rows of each query, best first.
@@ -61,7 +65,7 @@ pub struct Report {
     pub rows: usize,
     /// Scores that were computed from vectors, of all queries.
     pub rescored: usize,
-    /// Bytes of codes, bounds and vectors that were read.
+    /// Bytes of codes, bounds and vectors that were read, also by a device.
     pub bytes: usize,
     /// Queries of which rows in question were left, as k scores were above their bounds.
     pub closed_early: usize,
@@ -73,9 +77,25 @@ impl Search<'_> {
         let mut found = Found::default();
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
+            let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
+            let floors: Vec<Floor> = scorers.iter().map(|_| Floor::new()).collect();
+            let mut scouts = Vec::new();
+            if let Some(place) = self.place {
+                // The threads have nothing to do meanwhile.
+                pool.spread(vec![&mut scouts], check, |scouts, pulse| {
+                    let mut scout = Scout::new(scorers.len(), self.k);
+                    let _turn = place.turn(pulse)?;
+                    FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
+                    scouts.push(scout);
+                    Ok(())
+                })?;
+            }
             let mut part = Found::default();
-            pool.gather(vec![&mut part], check, |part, pulse| {
-                *part = self.batch(queries, pulse)?;
+            pool.gather(vec![(&mut part, scouts)], check, |(part, mut scouts), pulse| {
+                if self.place.is_none() {
+                    scouts = self.scan(queries, &scorers, &floors, pulse)?;
+                }
+                *part = self.decide(&scorers, &floors, scouts)?;
                 Ok(())
             })?;
             found.scores.append(&mut part.scores);
@@ -89,12 +109,16 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Shares its work with the threads that the caller leads.
-    fn batch(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
+    /// Scans the codes; shares its work with the threads that the caller leads.
+    fn scan(
+        &self,
+        queries: &[f32],
+        scorers: &[Scorer<'_>],
+        floors: &[Floor],
+        pulse: Check<'_>,
+    ) -> Result<Vec<Scout>> {
         let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
-        let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
         let n = scorers.len();
-        let floors: Vec<Floor> = (0..n).map(|_| Floor::new()).collect();
         // Of the threads that took part, each with what it found.
         let scouts: Mutex<Vec<Scout>> = Mutex::default();
         let take = || scouts.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -107,18 +131,17 @@ impl Search<'_> {
                 split(words, WORD * self.dimension * n, |range| {
                     let mut scout = take().unwrap_or_else(|| Scout::new(n, self.k));
                     let rows = round + range.start * WORD..segment.rows.min(round + range.end * WORD);
-                    scout.explore(&prepared, &scorers, &floors, segment, rows);
+                    scout.explore(&prepared, scorers, floors, segment, rows);
                     scouts.lock().unwrap_or_else(PoisonError::into_inner).push(scout);
                 });
             }
         }
-        let scouts = scouts.into_inner().unwrap_or_else(PoisonError::into_inner);
         pulse()?;
-        Ok(self.decide(&scorers, &floors, scouts))
+        Ok(scouts.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Chooses among what the scouts found.
-    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>) -> Found {
+    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>) -> Result<Found> {
         let seen: usize = scouts.iter().map(|scout| scout.seen).sum();
         let verdicts: Vec<Mutex<Verdict>> = (0..scorers.len())
             .map(|query| {
@@ -145,9 +168,15 @@ impl Search<'_> {
             found.report.rescored += scored;
             found.report.closed_early += usize::from(left > 0);
         }
-        let scan = seen * (code_stride(self.dimension) + size_of::<Bound>());
-        found.report.bytes = scan + found.report.rescored * self.row_bytes();
-        found
+        if let Some(place) = self.place.filter(|_| scorers.iter().any(|scorer| scorer.is_astray.load(Relaxed))) {
+            return Err(place.failed("computes scores that are further off than float32 sums can be"));
+        }
+        let row = match (self.place, self.row_bytes()) {
+            (None, _) => code_stride(self.dimension) + size_of::<Bound>(),
+            (Some(_), bytes) => bytes.max(2 * self.dimension),
+        };
+        found.report.bytes = seen * row + found.report.rescored * self.row_bytes();
+        Ok(found)
     }
 
     /// Where a row is.
@@ -194,18 +223,20 @@ impl Verdict {
 }
 
 /// Scores of one query.
-struct Scorer<'a> {
+pub(super) struct Scorer<'a> {
     search: &'a Search<'a>,
-    query: Vec<f64>,
+    pub(super) query: Vec<f64>,
     /// Its length.
-    length: f64,
+    pub(super) length: f64,
+    /// Whether a score was outside the bounds that it was found by.
+    is_astray: AtomicBool,
 }
 
 impl<'a> Scorer<'a> {
     fn new(search: &'a Search<'a>, query: &[f32]) -> Self {
         let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
         let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
-        Self { search, query, length }
+        Self { search, query, length, is_astray: AtomicBool::new(false) }
     }
 
     /// A row's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
@@ -217,6 +248,9 @@ impl<'a> Scorer<'a> {
 
     fn settle(&self, candidate: &mut Candidate, score: f64) {
         let key = self.key(score) as f32;
+        if self.search.exact && !(candidate.lower - FLUSHED <= key && key <= candidate.upper + FLUSHED) {
+            self.is_astray.store(true, Relaxed);
+        }
         *candidate = Candidate { row: candidate.row, lower: key.next_down(), upper: key.next_up(), score };
     }
 
@@ -273,10 +307,10 @@ impl<'a> Scorer<'a> {
 }
 
 /// What one thread found of every query.
-struct Scout {
+pub(super) struct Scout {
     leaders: Vec<Leaders>,
     /// Rows that counted.
-    seen: usize,
+    pub(super) seen: usize,
     /// Scores that were computed on the way.
     scored: usize,
     /// Rows that count, where not all do.
@@ -284,7 +318,7 @@ struct Scout {
 }
 
 impl Scout {
-    fn new(queries: usize, k: usize) -> Self {
+    pub(super) fn new(queries: usize, k: usize) -> Self {
         Self { leaders: (0..queries).map(|_| Leaders::new(k)).collect(), seen: 0, scored: 0, list: Vec::new() }
     }
 
@@ -350,13 +384,25 @@ fn bits_of(mask: &[u8]) -> u64 {
     bits
 }
 
-/// A scout at work on a segment.
-struct Gather<'a> {
-    scout: &'a mut Scout,
-    scorers: &'a [Scorer<'a>],
-    floors: &'a [Floor],
-    /// The number of the segment's first row.
-    first: usize,
+/// A scout at work on rows that follow each other.
+pub(super) struct Gather<'a> {
+    pub(super) scout: &'a mut Scout,
+    pub(super) scorers: &'a [Scorer<'a>],
+    pub(super) floors: &'a [Floor],
+    /// The number of the first one.
+    pub(super) first: usize,
+}
+
+impl Gather<'_> {
+    /// Takes over what is known of a query's best rows elsewhere,
+    pub(super) fn catch_up(&mut self, query: usize) {
+        self.scout.leaders[query].catch_up(&self.floors[query]);
+    }
+
+    /// and tells what is known here.
+    pub(super) fn settle(&mut self, query: usize) {
+        self.scout.leaders[query].prune(&self.floors[query]);
+    }
 }
 
 impl Collect for Gather<'_> {

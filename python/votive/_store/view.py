@@ -217,8 +217,9 @@ class View:
 
         Returns:
             "vectors"; "codes", which searches read first; "ids", with what finds them and says which are deleted;
-            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits; and
-            "mapped", bytes of files or of others' arrays that the store reads in place.
+            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits;
+            "mapped", bytes of files or of others' arrays that the store reads in place; and "device", copies of vectors
+            in the memory of a GPU, which the first search after they were added makes.
         """
         return self._state.memory()
 
