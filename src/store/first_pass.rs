@@ -59,7 +59,7 @@ impl<'a> FirstPass<'a> {
         };
         let numbers: Vec<f32> = scorers.iter().flat_map(query).collect();
         let lengths = scorers.iter().map(|scorer| if unit(scorer) { 1.0 } else { scorer.length }).collect();
-        let queries = Tensor::from_vec(numbers, (scorers.len(), search.dimension), place.tensors()?)?;
+        let queries = place.tensor(numbers, (scorers.len(), search.dimension))?;
         let tiles: usize = search.segments.iter().map(|segment| segment.rows.div_ceil(TILE)).sum();
         let keep = 2 * (search.k / tiles.max(1)) + BESIDE;
         Ok(Self { search, place, scorers, floors, queries, lengths, keep })
@@ -88,14 +88,15 @@ impl<'a> FirstPass<'a> {
             *seen += rows;
             return Ok(Some(Part { block, first, rows, handicaps: None }));
         }
-        let counts = |row: usize| segment.is_live(block.rows.start + row) && mask.is_none_or(|mask| mask[first + row] != 0);
+        let counts =
+            |row: usize| segment.is_live(block.rows.start + row) && mask.is_none_or(|mask| mask[first + row] != 0);
         let handicaps: Vec<f32> = (0..rows).map(|row| if counts(row) { 0.0 } else { NEVER }).collect();
         let counting = handicaps.iter().filter(|&&handicap| handicap == 0.0).count();
         *seen += counting;
         if counting == 0 {
             return Ok(None);
         }
-        let handicaps = Tensor::from_vec(handicaps, (1, rows), self.place.tensors()?)?;
+        let handicaps = self.place.tensor(handicaps, (1, rows))?;
         Ok(Some(Part { block, first, rows, handicaps: Some(handicaps) }))
     }
 
@@ -145,7 +146,13 @@ impl<'a> FirstPass<'a> {
     }
 
     /// Looks at the best rows of tiles, and at all rows of those that others may be in question in. False where there was no memory.
-    fn look(&self, part: &Part<'_>, queries: Range<usize>, rows: Range<usize>, gather: &mut Gather<'_>) -> Result<bool> {
+    fn look(
+        &self,
+        part: &Part<'_>,
+        queries: Range<usize>,
+        rows: Range<usize>,
+        gather: &mut Gather<'_>,
+    ) -> Result<bool> {
         let width = rows.len().min(TILE);
         // More than this is copied for each row that is looked at than for each row that is read.
         let lists = match self.keep < width / 4 {
@@ -164,7 +171,7 @@ impl<'a> FirstPass<'a> {
             for (tile, list) in lists.iter().enumerate() {
                 let slack = self.slack(part, rows.start + tile * width, query);
                 for &(score, column) in *list {
-                    if !self.add(gather, query, rows.start + tile * width + column as usize, score, slack)? {
+                    if !self.add(gather, query, rows.start + tile * width + column as usize, score, slack) {
                         break;
                     }
                 }
@@ -215,7 +222,7 @@ impl<'a> FirstPass<'a> {
         let numbers = queries.len() * rows.len();
         let scores = self.place.attempt(numbers, || {
             let places: Vec<u32> = queries.iter().map(|&(query, _)| query as u32).collect();
-            let places = Tensor::from_vec(places, queries.len(), self.place.tensors()?)?;
+            let places = Tensor::from_vec(places, queries.len(), self.place.tensors())?;
             let scores = self.scores(part, &self.queries.index_select(&places, 0)?, &rows)?;
             Ok(scores.flatten_all()?.to_vec1::<f32>()?)
         })?;
@@ -233,22 +240,22 @@ impl<'a> FirstPass<'a> {
             let mut is_new = [true; TILE];
             list.iter().for_each(|&(_, column)| is_new[column as usize] = false);
             for (column, &score) in scores.iter().enumerate().filter(|&(column, _)| is_new[column]) {
-                self.add(gather, query, rows.start + column, score, slack)?;
+                self.add(gather, query, rows.start + column, score, slack);
             }
         }
         Ok(())
     }
 
     /// False where the score is too low to count.
-    fn add(&self, gather: &mut Gather<'_>, query: usize, row: usize, score: f32, slack: f32) -> Result<bool> {
+    fn add(&self, gather: &mut Gather<'_>, query: usize, row: usize, score: f32, slack: f32) -> bool {
         if !score.is_finite() {
-            return Err(self.place.failed("computes scores that are no numbers"));
+            self.scorers[query].go_astray();
         }
         let counts = score > NEVER / 2.0 && score + slack >= gather.threshold(query);
         if counts {
             gather.add(query, row, score - slack, score + slack);
         }
-        Ok(counts)
+        counts
     }
 
     /// What scores of the rows of a tile can be off by.

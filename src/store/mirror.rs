@@ -18,6 +18,10 @@ use crate::pool::Check;
 /// up to 8,192.
 pub(super) const TILE: usize = 1024;
 
+/// More than the length of any row that can be stored. A damaged file may have larger numbers, and NaN, with which nothing can be sorted:
+/// they are taken for 0, until the exact score of their row tells.
+const LONGEST: f32 = 1.1e18;
+
 /// The rows of one segment that are on a device. All stores that have the segment share it; it goes with the last of them.
 #[derive(Clone, Default)]
 pub(super) struct Mirror(Arc<ArcSwap<Vec<Block>>>);
@@ -72,6 +76,12 @@ impl Mirror {
         }
     }
 
+    /// How many rows each block has.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> Vec<usize> {
+        self.0.load().iter().map(|block| block.rows.len()).collect()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.0.load().iter().map(Block::bytes).sum()
     }
@@ -80,12 +90,18 @@ impl Mirror {
 impl Block {
     fn new(held: &Held, rows: Range<usize>, place: &Place) -> Result<Self> {
         let Place { metric, dimension: d, .. } = *place;
-        let device = place.tensors()?;
+        let device = place.tensors();
         let shape = (rows.len(), d);
         let numbers = rows.start * d..rows.end * d;
         let vectors = match held.stored() {
-            Stored::Float32(vectors) => Tensor::from_slice(&vectors[numbers], shape, device)?,
-            Stored::Float16(vectors) => Tensor::from_slice(&vectors[numbers], shape, device)?,
+            Stored::Float32(vectors) => {
+                let numbers = vectors[numbers].iter().map(|&x| if x.abs() <= LONGEST { x } else { 0.0 });
+                Tensor::from_vec(numbers.collect::<Vec<_>>(), shape, device)?
+            }
+            Stored::Float16(vectors) => {
+                let numbers = vectors[numbers].iter().map(|&x| if x.is_finite() { x } else { f16::ZERO });
+                Tensor::from_vec(numbers.collect::<Vec<_>>(), shape, device)?
+            }
             Stored::Int8(codes, _) => {
                 let codes = codes.chunks_exact(code_stride(d)).skip(rows.start).take(rows.len());
                 let numbers = codes.flat_map(|codes| codes[..d].iter().map(|&code| f16::from_f32(f32::from(code))));
@@ -138,7 +154,10 @@ impl Block {
 fn weight(stored: Stored<'_>, metric: Metric) -> Option<fn(&Bound) -> f32> {
     match (stored, metric) {
         (Stored::Int8(..), _) => Some(|bound| bound.scale),
-        (_, Metric::Cosine) => Some(|bound| if bound.step == 0.0 { 0.0 } else { bound.scale / bound.step }),
+        (_, Metric::Cosine) => Some(|bound| match bound.scale / bound.step {
+            weight if weight.is_finite() => weight,
+            _ => 0.0,
+        }),
         (_, Metric::Dot | Metric::L2) => None,
     }
 }

@@ -8,6 +8,8 @@ mod attach;
 mod compact;
 mod fill;
 mod first_pass;
+#[cfg(test)]
+mod first_pass_tests;
 mod ids;
 mod keys;
 mod leaders;

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use candle_core::Tensor;
+
 use crate::device::Device;
 use crate::kernels::Metric;
 use crate::pool::Check;
@@ -39,12 +41,9 @@ impl Place {
         device.has_owner().then(|| Self { device, metric, dimension, most: AtomicUsize::new(MOST_NUMBERS) })
     }
 
-    pub(super) fn name(&self) -> &str {
-        self.device.name()
-    }
-
-    pub(super) fn tensors(&self) -> Result<&candle_core::Device> {
-        self.device.tensors().ok_or_else(|| self.failed("has no tensors"))
+    /// Where tensors are made.
+    pub(super) fn tensors(&self) -> &candle_core::Device {
+        self.device.tensors().unwrap_or(&candle_core::Device::Cpu)
     }
 
     /// Waits until no other search uses the device.
@@ -83,12 +82,19 @@ impl Place {
         }
     }
 
-    pub(super) fn failed(&self, what: &str) -> Error {
-        Error::Device { message: format!("device {:?} {what}", self.name()) }
+    /// `numbers` on the device.
+    pub(super) fn tensor(&self, numbers: Vec<f32>, shape: (usize, usize)) -> Result<Tensor> {
+        let count = numbers.len();
+        let tensor = self.attempt(count, || Ok(Tensor::from_vec(numbers, shape, self.tensors())?))?;
+        tensor.ok_or_else(|| self.no_memory(count))
     }
 
     pub(super) fn no_memory(&self, numbers: usize) -> Error {
-        self.failed(&format!("has no memory for {numbers} more numbers of a search; the CPU takes any store"))
+        let message = format!(
+            "device {:?} has no memory for {numbers} more numbers of a search; the CPU needs none beside the store's",
+            self.device.name()
+        );
+        Error::Device { message }
     }
 }
 

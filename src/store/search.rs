@@ -1,8 +1,8 @@
 //! Exact search: a scan of codes leaves few rows in question, and their scores decide.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, PoisonError};
 
 use super::first_pass::FirstPass;
@@ -77,27 +77,17 @@ impl Search<'_> {
         let mut found = Found::default();
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
-            let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
-            let floors: Vec<Floor> = scorers.iter().map(|_| Floor::new()).collect();
-            let mut scouts = Vec::new();
-            if let Some(place) = self.place {
-                // The threads have nothing to do meanwhile.
-                pool.spread(vec![&mut scouts], check, |scouts, pulse| {
-                    let mut scout = Scout::new(scorers.len(), self.k);
-                    let _turn = place.turn(pulse)?;
-                    FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
-                    scouts.push(scout);
+            let mut part = match self.place {
+                Some(place) => self.by_scores(place, queries, pool, check)?,
+                None => None,
+            };
+            if part.is_none() {
+                pool.gather(vec![&mut part], check, |part, pulse| {
+                    *part = Some(self.by_codes(queries, pulse)?);
                     Ok(())
                 })?;
             }
-            let mut part = Found::default();
-            pool.gather(vec![(&mut part, scouts)], check, |(part, mut scouts), pulse| {
-                if self.place.is_none() {
-                    scouts = self.scan(queries, &scorers, &floors, pulse)?;
-                }
-                *part = self.decide(&scorers, &floors, scouts)?;
-                Ok(())
-            })?;
+            let mut part = part.unwrap_or_default();
             found.scores.append(&mut part.scores);
             found.rows.append(&mut part.rows);
             found.columns = part.columns;
@@ -109,14 +99,39 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Scans the codes; shares its work with the threads that the caller leads.
-    fn scan(
-        &self,
-        queries: &[f32],
-        scorers: &[Scorer<'_>],
-        floors: &[Floor],
-        pulse: Check<'_>,
-    ) -> Result<Vec<Scout>> {
+    /// Has a device compute all scores first. None where one of them was further off than it may be, as the device does not compute in
+    /// float32, or a mapped file is damaged: nothing is proven then.
+    fn by_scores(&self, place: &Place, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Option<Found>> {
+        let mut begun = None;
+        // The threads have nothing to do meanwhile.
+        pool.spread(vec![&mut begun], check, |begun, pulse| {
+            let (scorers, floors) = self.begin(queries);
+            let mut scout = Scout::new(scorers.len(), self.k);
+            let _turn = place.turn(pulse)?;
+            FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
+            *begun = Some((scorers, floors, scout));
+            Ok(())
+        })?;
+        let Some((scorers, floors, scout)) = begun else { return Ok(None) };
+        let mut found = Found::default();
+        // Codes are float16 there.
+        let row = self.row_bytes().max(2 * self.dimension);
+        pool.gather(vec![(&mut found, scout)], check, |(found, scout), _| {
+            *found = self.decide(&scorers, &floors, vec![scout], row);
+            Ok(())
+        })?;
+        Ok(Some(found).filter(|_| !scorers.iter().any(Scorer::is_astray)))
+    }
+
+    fn begin(&self, queries: &[f32]) -> (Vec<Scorer<'_>>, Vec<Floor>) {
+        let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
+        let floors = scorers.iter().map(|_| Floor::new()).collect();
+        (scorers, floors)
+    }
+
+    /// Scans the codes first; shares its work with the threads that the caller leads.
+    fn by_codes(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
+        let (scorers, floors) = self.begin(queries);
         let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
         let n = scorers.len();
         // Of the threads that took part, each with what it found.
@@ -131,17 +146,18 @@ impl Search<'_> {
                 split(words, WORD * self.dimension * n, |range| {
                     let mut scout = take().unwrap_or_else(|| Scout::new(n, self.k));
                     let rows = round + range.start * WORD..segment.rows.min(round + range.end * WORD);
-                    scout.explore(&prepared, scorers, floors, segment, rows);
+                    scout.explore(&prepared, &scorers, &floors, segment, rows);
                     scouts.lock().unwrap_or_else(PoisonError::into_inner).push(scout);
                 });
             }
         }
+        let scouts = scouts.into_inner().unwrap_or_else(PoisonError::into_inner);
         pulse()?;
-        Ok(scouts.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(self.decide(&scorers, &floors, scouts, code_stride(self.dimension) + size_of::<Bound>()))
     }
 
-    /// Chooses among what the scouts found.
-    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>) -> Result<Found> {
+    /// Chooses among what the scouts found, who read so many bytes of each row.
+    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>, row: usize) -> Found {
         let seen: usize = scouts.iter().map(|scout| scout.seen).sum();
         let verdicts: Vec<Mutex<Verdict>> = (0..scorers.len())
             .map(|query| {
@@ -168,15 +184,8 @@ impl Search<'_> {
             found.report.rescored += scored;
             found.report.closed_early += usize::from(left > 0);
         }
-        if let Some(place) = self.place.filter(|_| scorers.iter().any(|scorer| scorer.is_astray.load(Relaxed))) {
-            return Err(place.failed("computes scores that are further off than float32 sums can be"));
-        }
-        let row = match (self.place, self.row_bytes()) {
-            (None, _) => code_stride(self.dimension) + size_of::<Bound>(),
-            (Some(_), bytes) => bytes.max(2 * self.dimension),
-        };
         found.report.bytes = seen * row + found.report.rescored * self.row_bytes();
-        Ok(found)
+        found
     }
 
     /// Where a row is.
@@ -228,7 +237,7 @@ pub(super) struct Scorer<'a> {
     pub(super) query: Vec<f64>,
     /// Its length.
     pub(super) length: f64,
-    /// Whether a score was outside the bounds that it was found by.
+    /// Whether a score was outside the bounds that its row was found by.
     is_astray: AtomicBool,
 }
 
@@ -249,9 +258,18 @@ impl<'a> Scorer<'a> {
     fn settle(&self, candidate: &mut Candidate, score: f64) {
         let key = self.key(score) as f32;
         if self.search.exact && !(candidate.lower - FLUSHED <= key && key <= candidate.upper + FLUSHED) {
-            self.is_astray.store(true, Relaxed);
+            self.go_astray();
         }
         *candidate = Candidate { row: candidate.row, lower: key.next_down(), upper: key.next_up(), score };
+    }
+
+    /// Says that bounds do not hold.
+    pub(super) fn go_astray(&self) {
+        self.is_astray.store(true, Relaxed);
+    }
+
+    fn is_astray(&self) -> bool {
+        self.is_astray.load(Relaxed)
     }
 
     fn score(&self, candidate: &mut Candidate) {

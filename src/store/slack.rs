@@ -34,8 +34,7 @@ impl Slack {
     /// Of the row with that bound, whose product is multiplied by `weight`.
     pub(super) fn of(bound: &Bound, weight: f32, metric: Metric, dimension: usize) -> Self {
         let (rounding, flushed) = (rounding(dimension), flushed(dimension));
-        let [norm, error, half_square, weight] =
-            [bound.norm, bound.error, bound.half_square, weight].map(f64::from);
+        let [norm, error, half_square, weight] = [bound.norm, bound.error, bound.half_square, weight].map(f64::from);
         // At least the length of the row as its metric sees it.
         let length = norm + error;
         // The direction of a row so small is not known.
@@ -58,5 +57,64 @@ impl Slack {
     /// For a query of that length.
     pub(super) fn at(self, length: f64) -> f32 {
         ((self.by_length + self.by_square * length) * length + self.still) as f32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::testing::numbers;
+    use crate::kernels::{CodesOf, Isa, code_stride, encode};
+
+    #[test]
+    fn it_covers_sums_in_float32_and_little_more() {
+        for metric in [Metric::Cosine, Metric::Dot, Metric::L2] {
+            for (dimension, times) in [(1, 1.0), (48, 1e9), (768, 1.0), (768, 1e-12), (4096, 1e-3)] {
+                let rows = 50;
+                // Numbers of all sizes, of one sign in every other row: there errors add up.
+                let mut vectors = numbers(rows * dimension, 1);
+                for (row, vector) in vectors.chunks_exact_mut(dimension).enumerate() {
+                    vector.iter_mut().for_each(|x| *x *= times * if row % 2 == 0 { x.signum() } else { x.powi(4) });
+                }
+                let mut codes = vec![0; rows * code_stride(dimension)];
+                let mut bounds = vec![Bound::default(); rows];
+                let isa = Isa::available()[0];
+                encode(isa, metric, CodesOf::Kept, &vectors, dimension, &mut codes, &mut bounds).unwrap();
+                let query: Vec<f32> = numbers(dimension, 2).into_iter().map(f32::abs).collect();
+                let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+                let q = length(&query);
+                let unit = if metric == Metric::L2 { 1.0 } else { q };
+                for (x, bound) in vectors.chunks_exact(dimension).zip(&bounds) {
+                    let weight = if metric == Metric::Cosine { bound.scale / bound.step } else { 1.0 };
+                    // One after the other, which is the worst order.
+                    let product: f32 = query.iter().zip(x).map(|(q, x)| (f64::from(*q) / unit) as f32 * x).sum();
+                    let found = product * weight - bound.half_square;
+                    let exact: f64 = query.iter().zip(x).map(|(&q, &x)| f64::from(q) / unit * f64::from(x)).sum();
+                    let exact = match metric {
+                        Metric::Cosine => exact / length(x),
+                        Metric::Dot => exact,
+                        Metric::L2 => exact - length(x).powi(2) / 2.0,
+                    };
+                    let slack = f64::from(Slack::of(bound, weight, metric, dimension).at(q / unit));
+                    assert!(
+                        (f64::from(found) - exact).abs() <= slack,
+                        "{metric:?} {dimension}: {found} {exact} {slack}"
+                    );
+                    let scale = match metric {
+                        Metric::Cosine => 1.0,
+                        Metric::Dot => length(x),
+                        Metric::L2 => q * length(x) + length(x).powi(2) + q * q * 1e-8,
+                    };
+                    assert!(slack <= 3.0 * rounding(dimension) * scale, "{metric:?} {dimension}: {slack} of {scale}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_direction_of_a_row_that_is_too_small_is_not_known() {
+        let small = Bound { error: 1.1, ..Bound::default() };
+        assert!(Slack::of(&small, 0.0, Metric::Cosine, 8).at(1.0) >= 1.1);
+        assert!(Slack::of(&Bound::default(), 0.0, Metric::Cosine, 8).at(1.0) < 1e-30);
     }
 }
