@@ -368,7 +368,7 @@ class Store:
         """Where searches begin: "cpu", "metal" or "cuda:N"."""
 
     def on(self, device: str) -> Store:
-        """The same rows in the same memory, for searches on another device, which nothing is copied to before the first.
+        """The same rows in the same memory, for searches on another device. The first of these copies vectors there.
 
         Copies that this store has on its device stay with it and go with it.
 

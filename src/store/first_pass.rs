@@ -169,6 +169,10 @@ impl<'a> FirstPass<'a> {
             gather.catch_up(query);
             let lists: Vec<_> = lists.by_ref().take(open.len()).collect();
             for (tile, list) in lists.iter().enumerate() {
+                if !is_order(list, width) {
+                    self.scorers[query].go_astray();
+                    continue;
+                }
                 let slack = self.slack(part, rows.start + tile * width, query);
                 for &(score, column) in *list {
                     if !self.add(gather, query, rows.start + tile * width + column as usize, score, slack) {
@@ -221,9 +225,9 @@ impl<'a> FirstPass<'a> {
     ) -> Result<()> {
         let numbers = queries.len() * rows.len();
         let scores = self.place.attempt(numbers, || {
-            let places: Vec<u32> = queries.iter().map(|&(query, _)| query as u32).collect();
-            let places = Tensor::from_vec(places, queries.len(), self.place.tensors())?;
-            let scores = self.scores(part, &self.queries.index_select(&places, 0)?, &rows)?;
+            let these: Vec<u32> = queries.iter().map(|&(query, _)| query as u32).collect();
+            let these = Tensor::from_vec(these, queries.len(), self.place.tensors())?;
+            let scores = self.scores(part, &self.queries.index_select(&these, 0)?, &rows)?;
             Ok(scores.flatten_all()?.to_vec1::<f32>()?)
         })?;
         let Some(scores) = scores else {
@@ -238,7 +242,9 @@ impl<'a> FirstPass<'a> {
             gather.catch_up(query);
             let slack = self.slack(part, rows.start, query);
             let mut is_new = [true; TILE];
-            list.iter().for_each(|&(_, column)| is_new[column as usize] = false);
+            for &(_, column) in list.iter().filter(|&&(_, column)| (column as usize) < TILE) {
+                is_new[column as usize] = false;
+            }
             for (column, &score) in scores.iter().enumerate().filter(|&(column, _)| is_new[column]) {
                 self.add(gather, query, rows.start + column, score, slack);
             }
@@ -264,6 +270,13 @@ impl<'a> FirstPass<'a> {
     }
 }
 
+/// Whether scores fall, each of another of `width` columns: what a sort gives that did anything.
+fn is_order(list: &[(f32, u32)], width: usize) -> bool {
+    let mut is_there = [false; TILE];
+    let is_new = |column: u32| (column as usize) < width && !std::mem::replace(&mut is_there[column as usize], true);
+    list.is_sorted_by(|a, b| a.0 >= b.0) && list.iter().map(|&(_, column)| column).all(is_new)
+}
+
 /// Of rows if there are several tiles of them, else of queries; the first half last.
 fn halves(queries: Range<usize>, rows: Range<usize>) -> [(Range<usize>, Range<usize>); 2] {
     if rows.len() > TILE {
@@ -272,4 +285,23 @@ fn halves(queries: Range<usize>, rows: Range<usize>) -> [(Range<usize>, Range<us
     }
     let middle = queries.start + queries.len().div_ceil(2);
     [(middle..queries.end, rows.clone()), (queries.start..middle, rows)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_sort_gives_is_no_order() {
+        assert!(is_order(&[(2.0, 3), (1.0, 0), (1.0, 1), (NEVER, 2)], 4));
+        for list in [[(1.0, 0), (1.0, 0)], [(1.0, 0), (2.0, 1)], [(1.0, 4), (0.0, 1)], [(f32::NAN, 0), (0.0, 1)]] {
+            assert!(!is_order(&list, 4), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn halves_are_whole_tiles_or_queries() {
+        assert_eq!(halves(0..3, 0..3 * TILE), [(0..3, 2 * TILE..3 * TILE), (0..3, 0..2 * TILE)]);
+        assert_eq!(halves(2..5, 7..9), [(4..5, 7..9), (2..4, 7..9)]);
+    }
 }

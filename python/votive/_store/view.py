@@ -37,10 +37,10 @@ class View:
             filter: None; a boolean array over the rows in the order of `ids`; ids, of which those that are not in the
                 store are passed over; or a function, called once with a mapping of names to arrays ("id", "text" and
                 the columns of metadata), which gives a boolean array. Integers are ids, also if they are 0 and 1.
-            exact: False to choose rows by their codes of a byte for each element alone, without the proof that no other
-                row is better. Scores are computed from the vectors all the same. Some rows, mostly near the end of the
-                answer, may be others: 97 to 99 of 100 were the same for embeddings of texts and for clustered and
-                uniform random vectors.
+            exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
+                without the proof that no other row is better. Scores are computed from the vectors all the same. Some
+                rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
+                texts and for clustered and uniform random vectors on the CPU.
 
         Returns:
             Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
