@@ -20,6 +20,9 @@ const BESIDE: usize = 32;
 /// What is added to the score of a row that does not count. No score is half as low: vectors are no longer than 1e18.
 const NEVER: f32 = -1e38;
 
+/// Rows of a tile that were looked at: scores, falling, and columns.
+type List<'a> = &'a [(f32, u32)];
+
 /// One search's, for all its queries.
 pub(super) struct FirstPass<'a> {
     search: &'a Search<'a>,
@@ -157,14 +160,14 @@ impl<'a> FirstPass<'a> {
         // More than this is copied for each row that is looked at than for each row that is read.
         let lists = match self.keep < width / 4 {
             true => match self.best(part, &queries, &rows, width)? {
-                Some((scores, order)) => scores.into_iter().zip(order).collect(),
+                Some(lists) => lists,
                 None => return Ok(false),
             },
             false => Vec::new(),
         };
         let mut lists = lists.chunks_exact(self.keep);
         // Of each tile the queries that rows of it may be in question for, with those that were looked at.
-        let mut open: Vec<Vec<(usize, &[(f32, u32)])>> = vec![Vec::new(); rows.len() / width];
+        let mut open: Vec<Vec<(usize, List<'_>)>> = vec![Vec::new(); rows.len() / width];
         for query in queries {
             gather.catch_up(query);
             let lists: Vec<_> = lists.by_ref().take(open.len()).collect();
@@ -197,21 +200,22 @@ impl<'a> FirstPass<'a> {
         Ok(true)
     }
 
-    /// The best of each tile, `[queries, tiles, keep]`: scores, falling, and columns. None where there was no memory.
+    /// The best of each tile, `[queries, tiles, keep]`. None where there was no memory.
     fn best(
         &self,
         part: &Part<'_>,
         queries: &Range<usize>,
         rows: &Range<usize>,
         width: usize,
-    ) -> Result<Option<(Vec<f32>, Vec<u32>)>> {
+    ) -> Result<Option<Vec<(f32, u32)>>> {
         let numbers = queries.len() * rows.len();
         self.place.attempt(numbers, || {
             let scores = self.scores(part, &self.queries.narrow(0, queries.start, queries.len())?, rows)?;
             let scores = scores.reshape((numbers / width, width))?;
             let order = scores.arg_sort_last_dim(false)?.narrow(1, 0, self.keep)?.contiguous()?;
             let scores = scores.gather(&order, 1)?;
-            Ok((scores.flatten_all()?.to_vec1()?, order.flatten_all()?.to_vec1()?))
+            let (scores, order) = (scores.flatten_all()?.to_vec1()?, order.flatten_all()?.to_vec1()?);
+            Ok(scores.into_iter().zip(order).collect())
         })
     }
 
@@ -220,7 +224,7 @@ impl<'a> FirstPass<'a> {
         &self,
         part: &Part<'_>,
         rows: Range<usize>,
-        queries: &[(usize, &[(f32, u32)])],
+        queries: &[(usize, List<'_>)],
         gather: &mut Gather<'_>,
     ) -> Result<()> {
         let numbers = queries.len() * rows.len();
@@ -271,7 +275,7 @@ impl<'a> FirstPass<'a> {
 }
 
 /// Whether scores fall, each of another of `width` columns: what a sort gives that did anything.
-fn is_order(list: &[(f32, u32)], width: usize) -> bool {
+fn is_order(list: List<'_>, width: usize) -> bool {
     let mut is_there = [false; TILE];
     let is_new = |column: u32| (column as usize) < width && !std::mem::replace(&mut is_there[column as usize], true);
     list.is_sorted_by(|a, b| a.0 >= b.0) && list.iter().map(|&(_, column)| column).all(is_new)

@@ -16,6 +16,7 @@ mod leaders;
 mod level;
 mod mirror;
 mod place;
+mod scorer;
 mod search;
 #[cfg(test)]
 mod search_tests;
