@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from stores import DIMENSION
-from votive import EmbeddingStore, _core
+from votive import DeviceError, EmbeddingStore, FallbackWarning, _core
 
 METRICS = ("cosine", "dot", "l2")
 DTYPES = ("float32", "float16", "int8")
@@ -172,3 +172,36 @@ def test_a_core_store_moves_between_devices(monkeypatch: pytest.MonkeyPatch) -> 
     assert np.shares_memory(view, moved_view)
     with pytest.raises(ValueError, match="gpu"):
         store.on("gpu")
+
+
+def test_less_memory_takes_smaller_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, queries = random_rows(6000, 1), random_rows(40, 2)
+    here = EmbeddingStore(backend="cpu")
+    here.add_embeddings(rows)
+    expected = here.search(queries, 20)
+    monkeypatch.setenv("VOTIVE_FAKE_DEVICE", f"memory:{1500 * DIMENSION}")
+    there = EmbeddingStore(backend="fake", dimension=DIMENSION)
+    there.add_embeddings(rows)
+    for found, same in zip(there.search(queries, 20), expected, strict=True):
+        np.testing.assert_array_equal(found, same)
+    assert there.memory_usage()["device"] >= rows.nbytes
+
+
+@pytest.mark.parametrize("fault", ["memory:1000", "operation:1", "operation:4"])
+def test_a_device_that_fails_is_told_of_or_left(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, queries = random_rows(3000, 1), random_rows(3, 2)
+    monkeypatch.setenv("VOTIVE_FAKE_DEVICE", fault)
+    store = EmbeddingStore(backend="fake", dimension=DIMENSION)
+    store.add_embeddings(rows)
+    with pytest.raises(DeviceError, match="memory" if "memory" in fault else "lost"):
+        store.search(queries, 5)
+    assert store.last_search is None
+    other = EmbeddingStore(backend="fake", dimension=DIMENSION, fallback=True)
+    other.add_embeddings(rows)
+    with pytest.warns(FallbackWarning, match="going on with 'cpu'"):
+        found = other.search(queries, 5)
+    expected = EmbeddingStore(backend="cpu")
+    expected.add_embeddings(rows)
+    for again in (found, other.search(queries, 5)):
+        for scores, same in zip(again, expected.search(queries, 5), strict=True):
+            np.testing.assert_array_equal(scores, same)

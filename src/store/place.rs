@@ -3,17 +3,13 @@
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use candle_core::Tensor;
 
 use crate::device::Device;
 use crate::kernels::Metric;
-use crate::pool::Check;
+use crate::pool::{Check, PULSE};
 use crate::{Error, Result};
-
-/// How often who waits for a device is asked whether to go on.
-const PULSE: Duration = Duration::from_millis(50);
 
 /// Numbers of a tensor at most: a block of vectors, or the scores of some queries and rows. Each takes 128 MB in float32, and scores
 /// are computed through three or four.

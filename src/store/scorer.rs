@@ -9,7 +9,7 @@ use crate::kernels::{Metric, exact, split};
 
 /// Computes them.
 pub(super) struct Scorer<'a> {
-    search: &'a Search<'a>,
+    pub(super) search: &'a Search<'a>,
     pub(super) query: Vec<f64>,
     /// Its length.
     pub(super) length: f64,

@@ -76,17 +76,11 @@ impl Search<'_> {
         let mut found = Found::default();
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
-            let mut part = match self.place {
-                Some(place) => self.by_scores(place, queries, pool, check)?,
-                None => None,
+            let part = self.place.map(|place| self.by_scores(place, queries, pool, check)).transpose()?.flatten();
+            let mut part = match part {
+                Some(part) => part,
+                None => pool.together(check, |pulse| self.by_codes(queries, pulse))?,
             };
-            if part.is_none() {
-                pool.gather(vec![&mut part], check, |part, pulse| {
-                    *part = Some(self.by_codes(queries, pulse)?);
-                    Ok(())
-                })?;
-            }
-            let mut part = part.unwrap_or_default();
             found.scores.append(&mut part.scores);
             found.rows.append(&mut part.rows);
             found.columns = part.columns;
@@ -101,24 +95,17 @@ impl Search<'_> {
     /// Has a device compute all scores first. None where one of them was further off than it may be, as the device does not compute in
     /// float32, or a mapped file is damaged: nothing is proven then.
     fn by_scores(&self, place: &Place, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Option<Found>> {
-        let mut begun = None;
         // The threads have nothing to do meanwhile.
-        pool.spread(vec![&mut begun], check, |begun, pulse| {
+        let (scorers, floors, scout) = pool.alone(check, |pulse| {
             let (scorers, floors) = self.begin(queries);
             let mut scout = Scout::new(scorers.len(), self.k);
             let _turn = place.turn(pulse)?;
             FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
-            *begun = Some((scorers, floors, scout));
-            Ok(())
+            Ok((scorers, floors, scout))
         })?;
-        let Some((scorers, floors, scout)) = begun else { return Ok(None) };
-        let mut found = Found::default();
         // Codes are float16 there.
         let row = self.row_bytes().max(2 * self.dimension);
-        pool.gather(vec![(&mut found, scout)], check, |(found, scout), _| {
-            *found = self.decide(&scorers, &floors, vec![scout], row);
-            Ok(())
-        })?;
+        let found = pool.together(check, |_| Ok(self.decide(&scorers, &floors, vec![scout], row)))?;
         Ok(Some(found).filter(|_| !scorers.iter().any(Scorer::is_astray)))
     }
 

@@ -26,6 +26,10 @@ class View:
     _state: Contents
     last_search: SearchReport | None
 
+    def _found(self, contents: Contents, *arguments: Any) -> Any:
+        """What the core finds."""
+        raise NotImplementedError
+
     def search(
         self, queries: Any, k: int = 100, filter: Any = None, exact: bool = True
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -64,7 +68,7 @@ class View:
         found = {"rows": 0, "rescored": 0, "bytes": 0, "closed_early": 0}
         if len(vectors) and len(contents):
             counted = None if mask is None else mask.view(np.uint8)
-            scores, rows, found = contents.core.search(vectors, min(k, len(contents)), counted, exact)
+            scores, rows, found = self._found(contents, vectors, min(k, len(contents)), counted, exact)
         else:
             shape = (len(vectors), min(k, len(contents) if mask is None else int(np.count_nonzero(mask))))
             scores, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
