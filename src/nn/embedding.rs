@@ -60,10 +60,8 @@ impl Embedding {
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }
             Tables::Portable(tables) => {
-                let mut rows = tables
-                    .iter()
-                    .zip(ids)
-                    .map(|(table, ids)| table.index_select(&Tensor::from_slice(ids, tokens, table.device())?, 0));
+                let ids = Tensor::from_vec(ids.concat(), (ids.len(), tokens), tables[0].device())?;
+                let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
                 self.norm.as_ref().map_or(Ok(sum.clone()), |norm| norm.0.apply(&sum))?

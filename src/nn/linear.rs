@@ -6,6 +6,7 @@ use crate::Result;
 use crate::kernels::{Activation, Matrix};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
+use crate::nn::product::product;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
@@ -76,7 +77,7 @@ impl Product {
         Ok(match self {
             Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, activation, out))?,
             Self::Portable { weight, bias } => {
-                let y = x.matmul(&weight.t()?)?;
+                let y = product(x, &weight.t()?)?;
                 let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,

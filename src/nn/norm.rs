@@ -1,6 +1,6 @@
 //! Normalizations of hidden states, alone and of a sum with a residual.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Isa};
@@ -18,10 +18,9 @@ pub(super) enum Bodies {
     },
     Portable {
         weight: Tensor,
+        /// Of layer normalization: zeros where the layer has none.
         bias: Option<Tensor>,
         eps: f32,
-        /// Whether the mean is subtracted.
-        centred: bool,
     },
 }
 
@@ -54,10 +53,11 @@ impl Norm {
                 };
                 Bodies::Cpu { isa: *isa, norm }
             }
-            // Norms stay in float32: half precision loses the variance.
             Body::Portable { device, .. } => {
                 let vector = |values: &[f32]| tensor(values, &[values.len()], device, DType::F32);
-                Bodies::Portable { weight: vector(weight)?, bias: bias.map(vector).transpose()?, eps, centred }
+                let none = vec![0.0; weight.len()];
+                let bias = if centred { Some(vector(bias.unwrap_or(&none))?) } else { None };
+                Bodies::Portable { weight: vector(weight)?, bias, eps }
             }
         }))
     }
@@ -96,18 +96,15 @@ impl Norm {
 }
 
 impl Bodies {
-    /// The portable body, `x [tokens, hidden]`.
+    /// The portable body, `x [.., hidden]`, in float32: half precision loses the variance.
     pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let Self::Portable { weight, bias, eps, centred } = self else { unreachable!("kernels have their own") };
-        let wide = x.to_dtype(DType::F32)?;
-        let centred = if *centred { wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)? } else { wide };
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(*eps))?.sqrt()?;
-        let scaled = centred.broadcast_div(&deviation)?.broadcast_mul(weight)?;
-        let shifted = match bias {
-            Some(bias) => scaled.broadcast_add(bias)?,
-            None => scaled,
+        let Self::Portable { weight, bias, eps } = self else { unreachable!("kernels have their own") };
+        let wide = x.to_dtype(DType::F32)?.contiguous()?;
+        let normed = match bias {
+            Some(bias) => candle_nn::ops::layer_norm(&wide, weight, bias, *eps)?,
+            None => candle_nn::ops::rms_norm(&wide, weight, *eps)?,
         };
-        shifted.to_dtype(x.dtype())
+        normed.to_dtype(x.dtype())
     }
 }
 

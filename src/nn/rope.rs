@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Isa};
-use crate::nn::{Body, Norm, cpu};
+use crate::nn::{Body, Layout, Norm, cpu};
 use crate::profile::{Stage, Work, stage};
 
 /// The angles of every position, for all layers that turn by the same ones.
@@ -99,14 +99,15 @@ impl Rope {
     }
 
     /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) with its queries
-    /// and keys turned; `positions [tokens]`.
-    pub fn forward(&self, qkv: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    /// and keys turned by their tokens' positions.
+    pub fn forward(&self, qkv: &Tensor, layout: &Layout) -> Result<Tensor> {
         // One is read, one is written.
         let work = || Work::bytes(2 * qkv.elem_count() * qkv.dtype().size_in_bytes());
-        Ok(stage(Stage::Attention, work, || self.turn(qkv, positions))?)
+        Ok(stage(Stage::Attention, work, || self.turn(qkv, layout))?)
     }
 
-    fn turn(&self, qkv: &Tensor, positions: &[u32]) -> candle_core::Result<Tensor> {
+    fn turn(&self, qkv: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
+        let positions = layout.positions();
         match &self.rotations.of(positions)?.values {
             Values::Cpu(isa, table) => {
                 let norms = self.norms.as_ref().map(|norms| norms.each_ref().map(Norm::kernel));
@@ -115,33 +116,27 @@ impl Rope {
                     kernels::rope(*isa, &self.shape, norms, rotations, qkv, out);
                 })
             }
-            Values::Portable { cos, sin } => self.portable(qkv, positions, [cos, sin]),
+            Values::Portable { cos, sin } => self.portable(qkv, layout.angles(&self.rotations, [cos, sin])?),
         }
     }
 
-    /// `table [positions, head_dim / 2]` each.
-    fn portable(&self, qkv: &Tensor, positions: &[u32], table: [&Tensor; 2]) -> candle_core::Result<Tensor> {
+    /// `cos` and `sin [tokens, head_dim / 2]`.
+    fn portable(&self, qkv: &Tensor, [cos, sin]: [Tensor; 2]) -> candle_core::Result<Tensor> {
         let kernels::Attention { heads, kv_heads, head_dim, .. } = self.shape;
-        let (tokens, pairs) = (positions.len(), head_dim / 2);
+        let tokens = qkv.dims()[0];
         let part = |first: usize, count: usize| {
             qkv.narrow(1, first * head_dim, count * head_dim)?.contiguous()?.reshape((tokens, count, head_dim))
         };
-        let (queries, keys) = (part(0, heads)?, part(heads, kv_heads)?);
-        let normed = match &self.norms {
-            Some([of_queries, of_keys]) => [of_queries.0.apply(&queries)?, of_keys.0.apply(&keys)?],
-            None => [queries, keys],
+        let both = match &self.norms {
+            Some([of_queries, of_keys]) => {
+                let normed = [of_queries.0.apply(&part(0, heads)?)?, of_keys.0.apply(&part(heads, kv_heads)?)?];
+                Tensor::cat(&normed, 1)?
+            }
+            None => part(0, heads + kv_heads)?,
         };
-        let x = Tensor::cat(&normed, 1)?.to_dtype(DType::F32)?;
-        let positions = Tensor::from_slice(positions, tokens, qkv.device())?;
-        let [cos, sin] = table.map(|table| table.index_select(&positions, 0)?.unsqueeze(1));
-        let (cos, sin) = (cos?, sin?);
-        let (first, second) = (x.narrow(2, 0, pairs)?, x.narrow(2, pairs, pairs)?);
-        let turned = [
-            (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?,
-            (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?,
-        ];
-        let turned =
-            Tensor::cat(&turned, 2)?.to_dtype(qkv.dtype())?.reshape((tokens, (heads + kv_heads) * head_dim))?;
+        // Turned in float32: positions in the thousands are whole turns away in less.
+        let turned = candle_nn::rotary_emb::rope_thd(&both.to_dtype(DType::F32)?.unsqueeze(0)?, &cos, &sin)?;
+        let turned = turned.to_dtype(qkv.dtype())?.reshape((tokens, (heads + kv_heads) * head_dim))?;
         let values = qkv.narrow(1, (heads + kv_heads) * head_dim, kv_heads * head_dim)?;
         Tensor::cat(&[turned, values], 1)
     }
@@ -170,7 +165,7 @@ mod tests {
                     let mut turned = Vec::new();
                     for positions in [vec![0, 1, 2], vec![700, 3], vec![8191, 0]] {
                         let qkv = x.tensor(&[positions.len(), rope.shape.width()])?;
-                        turned.push(rope.forward(&qkv, &positions)?);
+                        turned.push(rope.forward(&qkv, &Layout::new(&[0, positions.len() as u32], &positions))?);
                     }
                     Ok(Tensor::cat(&turned, 0)?)
                 });
