@@ -101,7 +101,7 @@ impl Network {
         finish: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<Finish>,
     ) -> Result<Self> {
         let device = Device::choose(&options.device)?;
-        let body = device.body(&options.dtype)?;
+        let body = device.body(&options.dtype, models::narrow(&config.architecture.model_type))?;
         let pool = Pool::new(options.num_threads)?;
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = match inputs {

@@ -143,7 +143,8 @@ impl Attention {
             let q = part(0, heads, queries)?;
             let k = part(of_queries, kv_heads, keys)?;
             let v = part(of_queries + of_keys, kv_heads, keys)?;
-            let attended = if fused { self.fused(rectangle, &q, &k, &v)? } else { self.explicit(rectangle, &q, &k, &v)? };
+            let attended =
+                if fused { self.fused(rectangle, &q, &k, &v)? } else { self.explicit(rectangle, &q, &k, &v)? };
             outputs.push(by_head(&attended)?);
         }
         let queries = plan.back.elem_count() / heads;

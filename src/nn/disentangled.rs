@@ -63,9 +63,7 @@ impl AttentionBias for Disentangled {
     }
 
     fn column(&self, distance: isize) -> u32 {
-        let Bodies::Portable { buckets, .. } = &self.0 else {
-            unreachable!("attention and its bias are of one body")
-        };
+        let Bodies::Portable { buckets, .. } = &self.0 else { unreachable!("attention and its bias are of one body") };
         buckets.of(-distance) as u32
     }
 
@@ -82,8 +80,7 @@ impl AttentionBias for Disentangled {
             by_place(&by_distance)?.reshape((heads, texts, rows, others))?.transpose(0, 1)
         };
         let (queries, keys) = (q.dims()[2], k.dims()[2]);
-        let from_queries =
-            of_keys.as_ref().map(|places| products(q, keys, places, &columns.get(0)?)).transpose()?;
+        let from_queries = of_keys.as_ref().map(|places| products(q, keys, places, &columns.get(0)?)).transpose()?;
         let from_keys = of_queries
             .as_ref()
             .map(|places| products(k, queries, places, &columns.get(1)?)?.transpose(2, 3))
@@ -102,8 +99,8 @@ mod tests {
 
     use super::*;
     use crate::kernels::Mask;
-    use crate::nn::{Attention, Layout};
     use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::{Attention, Layout};
 
     #[test]
     fn bodies_agree() {

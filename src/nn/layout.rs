@@ -7,6 +7,8 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use crate::kernels::Mask;
+#[cfg(feature = "flash-attn")]
+use crate::nn::flash::Sequences;
 use crate::nn::plan::{Plan, Request};
 use crate::nn::rope::Rotations;
 
@@ -23,6 +25,8 @@ struct Sent {
     /// Cosines and sines of the positions, `[tokens, head_dim / 2]` each.
     angles: Vec<(Arc<Rotations>, [Tensor; 2])>,
     plans: Vec<(Mask, Rc<Plan>)>,
+    #[cfg(feature = "flash-attn")]
+    sequences: Option<Rc<Sequences>>,
 }
 
 impl<'a> Layout<'a> {
@@ -57,16 +61,27 @@ impl<'a> Layout<'a> {
 
     /// The batch as attention of this kind takes it. Layers of a network differ in their masks alone, and its last one in rows.
     pub(super) fn plan(&self, request: &Request) -> Result<Rc<Plan>> {
-        let mask = request.shape.mask;
-        let known = |plans: &[(Mask, Rc<Plan>)]| plans.iter().find(|plan| plan.0 == mask).map(|plan| plan.1.clone());
-        if request.rows.is_some() {
-            return Ok(Rc::new(Plan::new(self.offsets, request)?));
-        }
-        if let Some(plan) = known(&self.sent.borrow().plans) {
-            return Ok(plan);
+        let (mask, mut sent) = (request.shape.mask, self.sent.borrow_mut());
+        let known = sent.plans.iter().find(|(other, _)| *other == mask && request.rows.is_none());
+        if let Some((_, plan)) = known {
+            return Ok(plan.clone());
         }
         let plan = Rc::new(Plan::new(self.offsets, request)?);
-        self.sent.borrow_mut().plans.push((mask, plan.clone()));
+        if request.rows.is_none() {
+            sent.plans.push((mask, plan.clone()));
+        }
         Ok(plan)
+    }
+
+    /// The batch as the flash-attention kernel takes it. Layers of a network do not differ in it.
+    #[cfg(feature = "flash-attn")]
+    pub(super) fn sequences(&self, past: usize, device: &candle_core::Device) -> Result<Rc<Sequences>> {
+        let mut sent = self.sent.borrow_mut();
+        if let Some(sequences) = &sent.sequences {
+            return Ok(sequences.clone());
+        }
+        let sequences = Rc::new(Sequences::new(self.offsets, past, device)?);
+        sent.sequences = Some(sequences.clone());
+        Ok(sequences)
     }
 }

@@ -90,8 +90,8 @@ mod tests {
 
     use super::*;
     use crate::kernels::{self, Dtype, Isa, Mask};
-    use crate::nn::{Attention, Layout};
     use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::{Attention, Layout};
 
     fn bias(body: &Body, far: usize) -> PositionBias {
         PositionBias::new(body, 3, far, |head, offset| (head as f32 - 1.0) * 0.1 + offset as f32 * 0.3).unwrap()

@@ -154,7 +154,9 @@ mod tests {
 
     #[test]
     fn sizes_are_few_and_close() {
-        for (len, rounded) in [(1, 16), (16, 16), (17, 32), (113, 128), (128, 128), (129, 160), (257, 320), (8192, 8192)] {
+        for (len, rounded) in
+            [(1, 16), (16, 16), (17, 32), (113, 128), (128, 128), (129, 160), (257, 320), (8192, 8192)]
+        {
             assert_eq!(round(len), rounded);
         }
         let sizes: BTreeSet<_> = (1..=8192).map(round).collect();
