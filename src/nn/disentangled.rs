@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
     use crate::kernels::Mask;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
     use crate::nn::{Attention, Layout};
 
     #[test]
@@ -126,5 +126,18 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let buckets = Buckets::Logarithmic { span: 6, most: 14 };
+        assert_halves_agree(&Checkpoint::random(&[]), |at, x| {
+            let shape = kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
+            let mut places = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);
+            let bias = Disentangled::new(at.body(), &shape, buckets, Some(places()?), Some(places()?))?;
+            let qkv = x(&[60, shape.width()])?;
+            let layout = Layout::new(&[0, 1, 8, 8, 60], &[]);
+            Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(&qkv, &layout, None, None)
+        });
     }
 }

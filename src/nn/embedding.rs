@@ -73,7 +73,7 @@ impl Embedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree() {
@@ -90,6 +90,15 @@ mod tests {
         });
         assert_bodies_agree(&checkpoint, |at, _| {
             Embedding::load(&[(at.at("words"), 11)], None, 20)?.forward(&[&[10, 0]])
+        });
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("words.weight", &[11, 20]), ("places.weight", &[5, 20])]);
+        assert_halves_agree(&checkpoint, |at, _| {
+            let tables = [(at.at("words"), 11), (at.at("places"), 5)];
+            Embedding::load(&tables, None, 20)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
         });
     }
 }

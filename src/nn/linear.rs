@@ -91,7 +91,7 @@ impl Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree() {
@@ -112,5 +112,13 @@ mod tests {
                 Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.tensor(&[7, 40])?)
             });
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("weight", &[13, 40]), ("bias", &[13])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            Linear::load(Stage::Qkv, &[at.clone()], 13, 40, true)?.then(Activation::Gelu).forward(&x(&[7, 40])?)
+        });
     }
 }

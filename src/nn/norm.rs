@@ -111,7 +111,7 @@ impl Bodies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree_under_either_name() {
@@ -133,5 +133,22 @@ mod tests {
                 load(at, 40, 1e-6)?.add(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
             });
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("weight", &[40]), ("bias", &[40])]);
+        for load in [Norm::layer, Norm::layer_without_bias, Norm::root_mean_square] {
+            assert_halves_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.add(&x(&[9, 40])?, &x(&[9, 40])?));
+        }
+    }
+
+    /// Squares of such numbers are beyond float16's range.
+    #[test]
+    fn large_states_are_normalized_in_float16() {
+        let checkpoint = Checkpoint::random(&[("weight", &[40])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            Norm::root_mean_square(at, 40, 1e-6)?.forward(&(x(&[9, 40])? * 32_768.0)?)
+        });
     }
 }

@@ -146,7 +146,7 @@ impl Rope {
 mod tests {
     use super::*;
     use crate::kernels::Mask;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::Attention {
         kernels::Attention { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full }
@@ -225,5 +225,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("q.weight", &[12]), ("k.weight", &[12])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            let norm = |name: &str| Norm::root_mean_square(&at.at(name), 12, 1e-6);
+            let rotations = Rotations::new(at.body(), 12, 10_000.0)?;
+            let rope = Rope::new(shape(6, 2, 12), rotations, Some([norm("q")?, norm("k")?]));
+            rope.forward(&x(&[4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
+        });
+    }
+
+    /// What is computed of positions is computed once for each table of angles.
+    #[test]
+    fn layers_share_a_batchs_angles() {
+        let checkpoint = Checkpoint::random(&[]);
+        assert_bodies_agree(&checkpoint, |at, x| {
+            let layout = Layout::new(&[0, 3], &[0, 1, 2]);
+            let [near, far] = [10_000.0, 160_000.0].map(|theta| Rotations::new(at.body(), 8, theta));
+            let (near, far) = (near?, far?);
+            let mut qkv = x.tensor(&[3, shape(2, 2, 8).width()])?;
+            for rotations in [&near, &far, &near] {
+                qkv = Rope::new(shape(2, 2, 8), rotations.clone(), None).forward(&qkv, &layout)?;
+            }
+            Ok(qkv)
+        });
     }
 }
