@@ -53,6 +53,10 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
 
+    /// A bug of votive's.
+    #[error("internal error of votive: {message}")]
+    Internal { message: String },
+
     /// A candle operation failed: a bug in votive, or a device that gave up.
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),

@@ -13,7 +13,7 @@ use crate::kernels::{Crew, FlushDenormals};
 use crate::{Error, Result};
 
 /// How often a caller is asked whether to go on.
-const PULSE: Duration = Duration::from_millis(50);
+pub(crate) const PULSE: Duration = Duration::from_millis(50);
 
 /// Asks a caller whether its job should go on; an error ends the job and is given back.
 pub(crate) type Check<'a> = &'a dyn Fn() -> Result<()>;
@@ -24,12 +24,19 @@ pub(crate) struct Pool {
     /// Those that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
     /// holds up the others.
     crew: usize,
-    running: ArcSwapOption<Running>,
+    running: PerProcess<Running>,
 }
 
-/// Threads of this process. Those of a process that it was forked from are not in it.
-struct Running {
+/// What each process has its own of: a child of `fork()` has none of its parent's threads, and inherits locks that they hold.
+pub(crate) struct PerProcess<T>(ArcSwapOption<Owned<T>>);
+
+struct Owned<T> {
     process: u32,
+    value: Arc<T>,
+}
+
+#[derive(Default)]
+struct Running {
     /// For jobs that each take one thread.
     workers: OnceLock<ThreadPool>,
     /// For a job that takes all threads.
@@ -46,7 +53,7 @@ impl Pool {
             None => from_environment().unwrap_or_else(available),
         };
         let crew = threads.min(available()).min(Crew::MOST_THREADS);
-        Ok(Self { threads, crew, running: ArcSwapOption::empty() })
+        Ok(Self { threads, crew, running: PerProcess::none() })
     }
 
     pub(crate) fn threads(&self) -> usize {
@@ -58,19 +65,28 @@ impl Pool {
     }
 
     fn running(&self) -> Arc<Running> {
-        let process = std::process::id();
-        if let Some(running) = self.running.load().as_ref().filter(|running| running.process == process) {
-            return running.clone();
+        self.running.get(Running::default)
+    }
+
+    /// Has a worker do a job, whenever one is free.
+    pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.running().workers(self.threads)?.spawn(job);
+        Ok(())
+    }
+
+    /// Does a job on the caller's thread, alone.
+    pub(crate) fn alone<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
+        let pulse = pulse(check);
+        let _flush = FlushDenormals::new();
+        work(&pulse)
+    }
+
+    /// Does a job that its kernels share out between all threads.
+    pub(crate) fn together<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
+        if self.crew == 1 {
+            return self.alone(check, work);
         }
-        // No lock, since a child could inherit it taken: two callers at once start two sets of threads, and one of them is
-        // dropped when its caller is done.
-        let running = Arc::new(Running { process, workers: OnceLock::new(), crew: OnceLock::new() });
-        let before = self.running.swap(Some(running.clone()));
-        if let Some(before) = before.filter(|before| before.process != process) {
-            // Its threads are not in this process: dropping it would wait for them.
-            std::mem::forget(before);
-        }
-        running
+        self.running().crew(self.crew)?.lead(|| self.alone(check, work))
     }
 
     /// Does every job, several at a time, each on one thread; `work` gets a pulse that it calls now and then. The first error ends
@@ -85,19 +101,6 @@ impl Pool {
             return self.stay(jobs, check, work);
         }
         self.hand_over(jobs, check, work)
-    }
-
-    /// Does the jobs one after the other, each shared out between all threads by its kernels.
-    pub(crate) fn gather<J: Send>(
-        &self,
-        jobs: Vec<J>,
-        check: Check<'_>,
-        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
-    ) -> Result<()> {
-        if self.crew == 1 || jobs.is_empty() {
-            return self.stay(jobs, check, work);
-        }
-        self.running().crew(self.crew)?.lead(|| self.stay(jobs, check, work))
     }
 
     /// On the caller's thread.
@@ -151,6 +154,28 @@ impl Pool {
             }
         });
         failure.into_inner().map_or(Ok(()), Err)
+    }
+}
+
+impl<T> PerProcess<T> {
+    pub(crate) fn none() -> Self {
+        Self(ArcSwapOption::empty())
+    }
+
+    /// This process's own, made on first use.
+    pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
+        let process = std::process::id();
+        if let Some(owned) = self.0.load().as_ref().filter(|owned| owned.process == process) {
+            return owned.value.clone();
+        }
+        // No lock, since a child could inherit it taken: of two that are made at once, one goes when its caller is done with it.
+        let value = Arc::new(make());
+        let before = self.0.swap(Some(Arc::new(Owned { process, value: value.clone() })));
+        if let Some(before) = before.filter(|before| before.process != process) {
+            // Its threads are not in this process: dropping it would wait for them.
+            std::mem::forget(before);
+        }
+        value
     }
 }
 
@@ -227,8 +252,7 @@ mod tests {
                 Ok(())
             };
             pool.spread((0..100).collect(), &patient, work).unwrap();
-            pool.gather((0..100).collect(), &patient, work).unwrap();
-            assert!(done.iter().all(|n| n.load(Ordering::Relaxed) == 2));
+            assert!(done.iter().all(|n| n.load(Ordering::Relaxed) == 1));
         }
     }
 
@@ -257,7 +281,7 @@ mod tests {
             };
             let pool = Pool::new(Some(threads)).unwrap();
             assert!(matches!(pool.spread(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
-            assert!(matches!(pool.gather(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
+            assert!(matches!(pool.together(&impatient, |pulse| endless(0, pulse)), Err(Error::Interrupted)));
             // And the pool works as before.
             pool.spread(vec![0, 1], &patient, |_, _| Ok(())).unwrap();
         }

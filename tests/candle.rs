@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use votive::engine::{Embedder, LoadOptions, Request};
+use votive::engine::{Embedder, LoadOptions, Request, Rows};
 use votive::hub::{ModelFolder, Origin};
-use votive::text::Input;
 
 /// Largest difference of a hidden state, for states of about 1.
 const DIFFERENCE: f32 = 2e-5;
@@ -39,9 +38,11 @@ fn hidden_states_are_candles() {
         let options = LoadOptions { device: "cpu".into(), dtype: "auto".into(), ..LoadOptions::default() };
         let votive = Embedder::load(ModelFolder::new(folder, Origin::Folder), &options).unwrap();
         let width = votive.dimension();
-        let (found, _) =
-            votive.encode_tokens(&TEXTS.map(Input::Text), &Request::default(), width, &|_| Ok(())).unwrap();
-        let mut rest = found.hidden.as_slice();
+        let texts = Box::new(TEXTS.map(str::to_owned).to_vec());
+        let rows = Rows::New(vec![0.0; TEXTS.len() * width]);
+        let found = votive.network().run(texts, Request::default(), rows, true, &|_| Ok(())).unwrap();
+        let hidden = found.output.hidden.unwrap();
+        let mut rest = hidden.as_slice();
         for (text, tokens) in TEXTS.iter().zip(&found.tokens) {
             let ids = Tensor::new(&tokens.ids[..], &Device::Cpu).unwrap().unsqueeze(0).unwrap();
             let expected = candle.forward(&ids, &ids.zeros_like().unwrap(), None).unwrap();

@@ -19,9 +19,13 @@ from votive import Embedder, EmbeddingStore, Reranker
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
-# Everything that changes how an Embedder computes: a new interpreter starts without.
+# What tests do not say otherwise is about the CPU. To run them on another device, name it in the environment.
+os.environ.setdefault("VOTIVE_DEVICE", "cpu")
+
+# Everything else that changes how an Embedder computes: a new interpreter starts without.
 VARIABLES = (
     "VOTIVE_ISA",
+    "VOTIVE_FAKE_DEVICE",
     "VOTIVE_PORTABLE",
     "VOTIVE_PROFILE",
     "VOTIVE_NUM_THREADS",

@@ -315,7 +315,7 @@ def test_accepted_devices() -> None:
 @pytest.mark.parametrize(
     ("arguments", "kind", "message"),
     [
-        ({"backend": 3}, TypeError, "backend: expected str or None, found int"),
+        ({"backend": 3}, TypeError, "backend: expected str, Backend or None, found int"),
         ({"device": "gpu"}, ValueError, "gpu"),
         ({"metric": "euclidean"}, ValueError, "metric: expected one of .*'euclidean'"),
         ({"dtype": "bfloat16"}, ValueError, "dtype: expected one of .*'bfloat16'"),

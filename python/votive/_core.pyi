@@ -24,6 +24,10 @@ __all__ = [
     "__version__",
     "cpu",
     "crc32c",
+    "devices",
+    "features",
+    "find_device",
+    "next_device",
     "quantize",
 ]
 
@@ -93,7 +97,8 @@ class Embedder(Model):
 
         Args:
             options: `model_name_or_path`, `device`, `dtype`, `revision`, `cache_folder`, `local_files_only`, `token`,
-                `max_seq_length` and `num_threads` as for `votive.Embedder`; `packaged`, which gives the installed
+                `max_seq_length`, `num_threads`, `max_batch_tokens`, `max_batch_size`, `max_wait_ms`, `max_queue` and
+                `max_concurrency` as for `votive.Embedder`; `refuse_when_full`; `packaged`, which gives the installed
                 package that carries a hub name's model, and the model's folder; and `download`, which is told of
                 downloads by `start(file, size, resumed_at)`, `advance(size)` and `finish()`, all in bytes.
 
@@ -135,8 +140,9 @@ class Embedder(Model):
         out: NDArray[np.float32] | None,
         progress: Callable[[int], Any] | None,
         start: int,
+        priority: float,
         profile: Profile | None,
-    ) -> tuple[NDArray[np.float32], int, list[int]]:
+    ) -> tuple[NDArray[np.float32], int, list[int], int]:
         """The embeddings of some texts.
 
         Args:
@@ -149,10 +155,12 @@ class Embedder(Model):
                 computed into.
             progress: called now and then with the number of texts that are done; what it raises ends the call.
             start: position of the first text, for messages.
+            priority: above 0: the share of the machine while other calls wait.
             profile: is told where the time goes.
 
         Returns:
-            `[texts, width]`, the number of tokens, and the rows of texts that were cut (from 0).
+            `[texts, width]`, the number of tokens, the rows of texts that were cut (from 0), and how often texts that
+            were to be computed together were cut in two because the device had no memory for all of them.
 
         Raises:
             TypeError: an element is no str.
@@ -168,13 +176,16 @@ class Embedder(Model):
         normalize: bool,
         width: int,
         progress: Callable[[int], Any] | None,
+        priority: float,
         profile: Profile | None,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[int], NDArray[np.float32], list[int]]:
+    ) -> tuple[
+        NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[int], NDArray[np.float32], list[int], int
+    ]:
         """As `encode`, with what is known of each token.
 
         Returns:
             Hidden states `[all tokens, hidden]`; ids and token type ids `[all tokens]`; the number of tokens of each
-            text; embeddings `[texts, width]`; the rows of texts that were cut.
+            text; embeddings `[texts, width]`; the rows of texts that were cut; how often a pass was cut in two.
         """
 
 @final
@@ -219,8 +230,9 @@ class Reranker(Model):
         out: NDArray[np.float32] | None,
         progress: Callable[[int], None] | None,
         start: int,
+        priority: float,
         profile: Profile | None,
-    ) -> tuple[NDArray[np.float32], int, list[int]]:
+    ) -> tuple[NDArray[np.float32], int, list[int], int]:
         """Scores of pairs of a query and a document, before any activation.
 
         Args:
@@ -231,10 +243,13 @@ class Reranker(Model):
             out: `[pairs, num_labels]`, filled and returned.
             progress: called now and then with the number of pairs that are done.
             start: the position of the first pair, for messages.
+            priority: above 0: the share of the machine while other calls wait.
             profile: is told where the time goes.
 
         Returns:
-            `[pairs, num_labels]`, the number of tokens, and the rows of pairs that were longer than the model takes.
+            `[pairs, num_labels]`, the number of tokens, the rows of pairs that were longer than the model takes, and
+            how often pairs that were to be computed together were cut in two because the device had no memory for all
+            of them.
 
         Raises:
             TypeError: a text is not a str.
@@ -315,6 +330,34 @@ def cpu() -> tuple[str, str, int, list[tuple[int, int]]]:
     Raises:
         ValueError: `VOTIVE_ISA` is no instruction set of this CPU.
     """
+
+def find_device(name: str) -> tuple[str, str | None, int | None, list[str]]:
+    """A device that is there. It is not initialised.
+
+    Args:
+        name: "auto", "cpu", "metal" ("mps", "mlx"), "cuda" or "cuda:N".
+
+    Returns:
+        Its name, "cpu", "metal" or "cuda:N"; what its maker calls it; bytes of its own memory; and the types in which
+        weights are held there. None for what is not known before it is used.
+
+    Raises:
+        DeviceError: it is not there; the message says why, and what is.
+        ValueError: `name`, or the value of `VOTIVE_DEVICE`, names no device.
+    """
+
+def next_device(name: str) -> str | None:
+    """The device to go on with when the one of that name fails; None after the last.
+
+    Raises:
+        ValueError: see `find_device`.
+    """
+
+def devices() -> tuple[list[tuple[str, str | None, int | None, list[str]]], list[tuple[str, str]]]:
+    """What "auto" chooses from: the devices that are there, as `find_device` gives them, and why others are not."""
+
+def features() -> list[str]:
+    """What the core is built with beyond the CPU's kernels: "metal", "cuda", "accelerate"."""
 
 def quantize(
     embeddings: NDArray[np.float32],

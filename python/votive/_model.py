@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from votive import _core
 from votive._arguments import check_constructor, check_count
 from votive._packages import packaged
 from votive._progress import DownloadBar
+from votive.backend import device_after, is_device, on_device
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,6 +26,7 @@ _logger = logging.getLogger("votive")
 recorder: ContextVar[_core.Profile | None] = ContextVar("recorder", default=None)
 
 Core = TypeVar("Core", _core.Embedder, _core.Reranker)
+R = TypeVar("R")
 
 _OPTIONS = (
     "model_name_or_path",
@@ -34,6 +37,11 @@ _OPTIONS = (
     "local_files_only",
     "token",
     "num_threads",
+    "max_batch_tokens",
+    "max_batch_size",
+    "max_wait_ms",
+    "max_queue",
+    "max_concurrency",
 )
 
 
@@ -50,6 +58,8 @@ class Model(Generic[Core]):
         self._loading = threading.Lock()
         self._process = os.getpid()
         self._loaded: Core | None = None
+        # The one that was asked for, until it fails.
+        self._device: str = self._arguments["device"]
         self.last_report: Report | None = None
 
     def _new(self, options: dict[str, Any]) -> Core:
@@ -60,11 +70,22 @@ class Model(Generic[Core]):
         """Checks the arguments against what the files say, and keeps what holds."""
         raise NotImplementedError
 
-    def _load(self) -> Core:
+    def _open(self, device: str) -> Core:
+        """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
         options = {name: given[name] for name in _OPTIONS}
         options |= {"max_seq_length": given["max_seq_length"], "packaged": packaged, "download": DownloadBar()}
-        core = self._new(options)
+        options["refuse_when_full"] = given["when_full"] == "raise"
+
+        def new(device: str) -> Core:
+            core, self._device = self._new(options | {"device": device}), device
+            return core
+
+        return on_device(device, given["fallback"], new)
+
+    def _load(self) -> Core:
+        given = self._arguments
+        core = self._open(self._device)
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
@@ -87,12 +108,29 @@ class Model(Generic[Core]):
     def _model(self) -> Core:
         core = self._loaded
         if core is None:
-            if self._process != os.getpid():
-                # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
-                self._loading, self._process = threading.Lock(), os.getpid()
-            with self._loading:
+            with self._lock():
                 core = self._loaded or self._load()
         return core
+
+    def _lock(self) -> threading.Lock:
+        if self._process != os.getpid():
+            # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
+            self._loading, self._process = threading.Lock(), os.getpid()
+        return self._loading
+
+    def _run(self, call: Callable[[Core], R]) -> R:
+        """What a call of the core gives; with `fallback`, where its device fails, that of a core on the next device."""
+        while True:
+            core = self._model
+            try:
+                return call(core)
+            except _core.DeviceError as error:
+                if not self._arguments["fallback"]:
+                    raise
+                with self._lock():
+                    # Of several calls that fail, the first one sees to it.
+                    if self._loaded is core:
+                        self._loaded = self._open(device_after(core.device, error))
 
     def __getstate__(self) -> dict[str, Any]:
         return self._arguments
@@ -175,7 +213,7 @@ class Model(Generic[Core]):
         return prompt
 
     def _check_device(self, device: str | None) -> None:
-        if device not in (None, "auto", self.device):
+        if device not in (None, "auto", self._arguments["device"]) and not is_device(device, self.device):
             kind = type(self).__name__
             raise ValueError(f"device: the model was loaded for {self.device!r}; load another {kind} for {device!r}")
 

@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 
 def fill(
-    compute: Callable[..., tuple[NDArray[np.float32], int, list[int]]],
+    compute: Callable[..., tuple[NDArray[np.float32], int, list[int], int]],
     chunks: Iterable[tuple[list[str], ...]],
     out: NDArray[np.float32] | None,
     width: int,
     progress: Progress,
     options: dict[str, Any],
-) -> tuple[NDArray[np.float32], int, list[int]]:
+) -> tuple[NDArray[np.float32], int, list[int], int]:
     """The rows of `chunks`, one after the other, as `compute` gives those of one.
 
     Args:
-        compute: a method of the core: takes a chunk's lists and `options`, gives rows, tokens and rows that were cut.
+        compute: a method of the core: takes a chunk's lists and `options`, gives rows, tokens, rows that were cut, and
+            how often a pass was halved.
         chunks: pieces of the inputs: a list of texts, or two of as many.
         out: `[rows, width]` to fill from the first row on; None for a new array.
         width: of a row.
@@ -33,7 +34,7 @@ def fill(
     Raises:
         ValueError: `out` is full, and there are more inputs.
     """
-    rows = tokens = 0
+    rows = tokens = halved = 0
     truncated: list[int] = []
     parts: list[NDArray[np.float32]] = []
     for chunk in chunks:
@@ -41,14 +42,15 @@ def fill(
         if out is not None and end > len(out):
             raise ValueError(f"out: has {len(out)} rows, and there are more inputs; the first {rows} were filled")
         target = None if out is None else out[rows:end]
-        part, more, cut = compute(*chunk, out=target, start=rows, progress=progress, **options)
+        part, more, cut, halvings = compute(*chunk, out=target, start=rows, progress=progress, **options)
         parts.append(part)
         tokens += more
+        halved += halvings
         truncated += [rows + row for row in cut]
         progress.next_call(len(chunk[0]))
         rows = end
     values = _joined(parts, rows, width) if out is None else out[:rows]
-    return values, tokens, truncated
+    return values, tokens, truncated, halved
 
 
 def _joined(parts: list[NDArray[np.float32]], rows: int, width: int) -> NDArray[np.float32]:

@@ -16,18 +16,23 @@ from votive._arguments import (
     check_count,
     check_numpy,
     check_out,
+    check_priority,
     check_truncate_dim,
     refuse,
 )
 from votive._model import Model, recorder
 from votive._progress import Progress
 from votive._stream import fill
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
+from votive.sharing import Sharing, sharing_options
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Unpack
 
+    from votive.backend import Backend
     from votive.profile import Profile
     from votive.quantization import Precision
 
@@ -41,7 +46,8 @@ class Embedder(Model[_core.Embedder]):
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32". "int8": matrices
             take a quarter of the memory, embedding tables stay float32, and products are the fastest where the CPU has
             VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and "float16":
@@ -59,11 +65,15 @@ class Embedder(Model[_core.Embedder]):
         similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None for what the model's files say.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
+        **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
+            `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or hold a number that is beyond the range of `dtype`.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -71,7 +81,7 @@ class Embedder(Model[_core.Embedder]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -83,10 +93,12 @@ class Embedder(Model[_core.Embedder]):
         default_prompt_name: str | None = None,
         similarity_fn_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
+        **sharing: Unpack[Sharing],
     ) -> None:
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -98,8 +110,9 @@ class Embedder(Model[_core.Embedder]):
             "default_prompt_name": default_prompt_name,
             "similarity_fn_name": similarity_fn_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
-        super().__init__(arguments)
+        super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
     def _new(self, options: dict[str, Any]) -> _core.Embedder:
         return _core.Embedder(options)
@@ -160,6 +173,7 @@ class Embedder(Model[_core.Embedder]):
         out: NDArray[np.float32] | None = None,
         ranges: ArrayLike | None = None,
         calibration_embeddings: ArrayLike | None = None,
+        priority: float = 1.0,
         **unsupported: Any,
     ) -> Any:
         """The embeddings of some texts. Positions and defaults are those of sentence-transformers 6.
@@ -183,6 +197,8 @@ class Embedder(Model[_core.Embedder]):
                 For an iterable of unknown length it may have more rows; those that were filled are returned.
             ranges: `[2, dimension]`, smallest and largest value of each dimension, for int8 and uint8.
             calibration_embeddings: `[rows, dimension]` to take the ranges from.
+            priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
+                of priority 1.
             **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
                 what to do instead.
 
@@ -216,6 +232,7 @@ class Embedder(Model[_core.Embedder]):
             "batch_size": batch_size,
             "normalize": normalize_embeddings,
             "width": width,
+            "priority": check_priority(priority),
             "profile": self._recorder(),
         }
         texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
@@ -228,22 +245,26 @@ class Embedder(Model[_core.Embedder]):
                 raise ValueError("precision: only float32 for token embeddings")
             texts = _inputs.whole(texts)
             with Progress(show_progress_bar, len(texts)) as progress:
-                found = core.encode_tokens(texts, progress=progress, **options)
-            self._finish(core, Report(len(texts), len(found[1]), found[-1], time.monotonic() - start))
-            results = _token_embeddings(*found[:-1], output_value is None)
+                found = self._run(lambda core: core.encode_tokens(texts, progress=progress, **options))
+            truncated, halved = found[-2:]
+            self._finish(core, Report(len(texts), len(found[1]), truncated, time.monotonic() - start, halved))
+            results = _token_embeddings(*found[:-2], output_value is None)
             return results[0] if single else results
 
         if out is not None:
             check_out(out, width, precision)
+
+        def encode(texts: list[str], **arguments: Any) -> Any:
+            return self._run(lambda core: core.encode(texts, **arguments))
+
         total = operator.length_hint(texts if isinstance(texts, list) else sentences) or None
         with Progress(show_progress_bar, total) as progress:
             if isinstance(texts, list):
-                vectors, tokens, truncated = core.encode(texts, out=out, start=0, progress=progress, **options)
+                vectors, tokens, truncated, halved = encode(texts, out=out, start=0, progress=progress, **options)
             else:
-                vectors, tokens, truncated = fill(
-                    core.encode, ((texts,) for texts in texts), out, width, progress, options
-                )
-        self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start))
+                pieces = ((texts,) for texts in texts)
+                vectors, tokens, truncated, halved = fill(encode, pieces, out, width, progress, options)
+        self._finish(core, Report(len(vectors), tokens, truncated, time.monotonic() - start, halved))
         if precision != "float32":
             from votive.quantization import quantize_embeddings
 

@@ -131,7 +131,8 @@ class Saved:
             mode: "r" to read; what is changed then is changed in memory alone. "a" to write changes to the folder with
                 `commit`, or at the end of a `with` block that had no error; one store at a time may.
             mmap: as for `load_from_disk`.
-            **options: `backend`, `device`, `max_memory_gb`, `num_threads` and `spill_to`, as for `EmbeddingStore`.
+            **options: `backend`, `device`, `fallback`, `max_memory_gb`, `num_threads` and `spill_to`, as for
+                `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no store; `save_to_disk` makes one.
@@ -239,7 +240,7 @@ class Saved:
 
 
 # Options of a store that a folder does not decide.
-_OWN = ("backend", "device", "max_memory_gb", "num_threads", "spill_to")
+_OWN = ("backend", "device", "fallback", "max_memory_gb", "num_threads", "spill_to")
 
 
 def _path(folder: str | PathLike[str]) -> Path:

@@ -21,12 +21,15 @@ class Report:
         tokens: how many they had together, special ones included, after cutting.
         truncated: the rows whose text or pair was longer than the model takes, and was cut.
         seconds: from the call to its result.
+        halved: how often inputs that were to be computed together were cut in two because the device had no memory for
+            all of them.
     """
 
     texts: int
     tokens: int
     truncated: list[int]
     seconds: float
+    halved: int = 0
 
     @property
     def texts_per_second(self) -> float:

@@ -9,16 +9,21 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from votive import _core, _inputs, _pairs
-from votive._arguments import check_count, check_numpy, check_out, check_text, refuse
+from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, refuse
 from votive._model import Model
 from votive._progress import Progress
 from votive._stream import fill
 from votive.activation import activate, activation_named, resolve_activation, softmax
+from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
+from votive.sharing import Sharing, sharing_options
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+    from votive.backend import Backend
 
     Activation = str | Callable[[Any], Any]
 
@@ -33,7 +38,8 @@ class Reranker(Model[_core.Reranker]):
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier
             (`...ForSequenceClassification`), or of a causal language model that was trained to rerank (Qwen3-Reranker,
             mxbai-rerank-v2), whose template is built in.
-        device: "auto" or "cpu".
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
@@ -51,11 +57,15 @@ class Reranker(Model[_core.Reranker]):
         default_prompt_name: which of them is used when none is given.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
+        fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
+            and go on with the next one in the order Metal, CUDA, CPU.
+        **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
+            `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
         ModelError: its files are damaged or not supported, or it has no classification head.
-        DeviceError: the device is not there.
+        DeviceError: the device is not there, or failed; calls raise it too.
         ValueError: an argument has a value that is not accepted.
     """
 
@@ -63,7 +73,7 @@ class Reranker(Model[_core.Reranker]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str = "auto",
+        device: str | Backend = "auto",
         dtype: str = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -75,13 +85,15 @@ class Reranker(Model[_core.Reranker]):
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
         num_threads: int | None = None,
+        fallback: bool = False,
+        **sharing: Unpack[Sharing],
     ) -> None:
         if activation_fn is not None:
             resolve_activation(activation_fn)
         check_count("max_length", max_length)
         arguments = {
             "model_name_or_path": fspath(model_name_or_path),
-            "device": device,
+            "device": device_name(device),
             "dtype": dtype,
             "revision": revision,
             "cache_folder": None if cache_folder is None else fspath(cache_folder),
@@ -93,8 +105,9 @@ class Reranker(Model[_core.Reranker]):
             "prompts": prompts,
             "default_prompt_name": default_prompt_name,
             "num_threads": num_threads,
+            "fallback": fallback,
         }
-        super().__init__(arguments)
+        super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
 
     def _new(self, options: dict[str, Any]) -> _core.Reranker:
         return _core.Reranker(options, num_labels=self._arguments["num_labels"])
@@ -148,6 +161,7 @@ class Reranker(Model[_core.Reranker]):
         device: str | None = None,
         *,
         out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
         **unsupported: Any,
     ) -> Any:
         """The scores of some pairs. Positions and defaults are those of sentence-transformers 6.
@@ -168,6 +182,8 @@ class Reranker(Model[_core.Reranker]):
             out: a C-contiguous, writable float32 array (or memmap) `[pairs]`, or `[pairs, num_labels]` for more labels
                 than one, that is filled and returned. For an iterable of unknown length it may have more rows; those
                 that were filled are returned.
+            priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
+                of priority 1.
             **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
                 what to do instead.
 
@@ -200,6 +216,7 @@ class Reranker(Model[_core.Reranker]):
             activation_fn,
             apply_softmax,
             out,
+            priority,
         )
         return scores[0] if single else scores
 
@@ -213,6 +230,7 @@ class Reranker(Model[_core.Reranker]):
         activation_fn: Activation | None,
         apply_softmax: bool | None,
         out: NDArray[np.float32] | None,
+        priority: float,
     ) -> NDArray[np.float32]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
@@ -221,17 +239,21 @@ class Reranker(Model[_core.Reranker]):
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)
         options: dict[str, Any] = {"prompt": prompt, "batch_size": batch_size, "profile": self._recorder()}
+        options["priority"] = check_priority(priority)
+
+        def predict(queries: list[str], documents: list[str], **arguments: Any) -> Any:
+            return self._run(lambda core: core.predict(queries, documents, **arguments))
 
         start = time.monotonic()
         with Progress(show_progress_bar, total) as progress:
             if isinstance(pairs, tuple):
-                logits, tokens, cut = core.predict(*pairs, out=columns, start=0, progress=progress, **options)
+                logits, tokens, cut, halved = predict(*pairs, out=columns, start=0, progress=progress, **options)
             else:
-                logits, tokens, cut = fill(core.predict, pairs, columns, labels, progress, options)
+                logits, tokens, cut, halved = fill(predict, pairs, columns, labels, progress, options)
         scores = activate(function, logits)
         if apply_softmax and labels > 1:
             scores = softmax(scores)
-        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start)
+        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved)
         if cut:
             warn_of_truncation("pairs", self.last_report, core.max_seq_length)
         if columns is not None and scores is not logits:
@@ -251,6 +273,8 @@ class Reranker(Model[_core.Reranker]):
         show_progress_bar: bool | None = None,
         activation_fn: Activation | None = None,
         device: str | None = None,
+        *,
+        priority: float = 1.0,
         **unsupported: Any,
     ) -> list[dict[str, Any]]:
         """Documents by how well they answer a query, best first; those of one score in their own order.
@@ -266,6 +290,7 @@ class Reranker(Model[_core.Reranker]):
             show_progress_bar: see there.
             activation_fn: see there.
             device: see there.
+            priority: see there.
             **unsupported: see there.
 
         Returns:
@@ -297,6 +322,7 @@ class Reranker(Model[_core.Reranker]):
             activation_fn,
             False,
             None,
+            priority,
         )
         hits = [{"corpus_id": i, "score": float(scores[i])} for i in (-scores).argsort(kind="stable").tolist()[:top_k]]
         if return_documents:

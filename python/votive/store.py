@@ -13,7 +13,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from votive import _core
-from votive._arguments import check_choice, check_count, check_memory_limit, check_store_device
+from votive._arguments import check_choice, check_count, check_memory_limit
 from votive._store import adding as _adding
 from votive._store import exchange as _exchange
 from votive._store import ids as _ids
@@ -22,10 +22,13 @@ from votive._store.adding import Beside, Room
 from votive._store.columns import Columns
 from votive._store.contents import Batch, Contents
 from votive._store.view import View
+from votive.backend import device_name, device_of, on_device
 from votive.persistence import Saved
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from votive.backend import Backend
 
 METRICS = ("cosine", "dot", "l2")
 DTYPES = ("float32", "float16", "int8")
@@ -42,8 +45,8 @@ class EmbeddingStore(Saved, View):
     the rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
 
     Args:
-        backend: None, "auto", "cpu" or "numpy": this version computes on the CPU.
-        device: None, "auto" or "cpu".
+        backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".
+        device: which device, where `backend` does not say.
         max_memory_gb: most memory for vectors, codes, ids, texts and metadata, in 10^9 bytes; checked before any is
             taken. None for no limit.
         metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" for the Euclidean distance, negated,
@@ -57,6 +60,7 @@ class EmbeddingStore(Saved, View):
         spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
             searches read in place, some 256 MB at a time. The files are nameless and go with the store. None for a
             StoreError instead.
+        fallback: where the device is not there, warn with a `FallbackWarning` and take the next one that is.
 
     Raises:
         DeviceError: the backend or device is not there.
@@ -66,14 +70,15 @@ class EmbeddingStore(Saved, View):
 
     def __init__(
         self,
-        backend: str | None = None,
-        device: str | None = None,
+        backend: str | Backend | None = None,
+        device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
         metric: str = "cosine",
         dimension: int | None = None,
         dtype: str = "float32",
         num_threads: int | None = None,
         spill_to: str | PathLike[str] | None = None,
+        fallback: bool = False,
     ) -> None:
         check_count("dimension", dimension)
         check_count("num_threads", num_threads)
@@ -81,20 +86,27 @@ class EmbeddingStore(Saved, View):
         check_choice("dtype", dtype, DTYPES)
         if spill_to is not None and not os.path.isdir(spill_to):
             raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
-        on = check_store_device(backend, device)
+        if not isinstance(fallback, bool):
+            raise TypeError(f"fallback: expected a bool, found {type(fallback).__name__}")
+
+        def on(device: str) -> tuple[str, _core.Store]:
+            return device, _core.Store(1, metric, dtype, device, num_threads)
+
+        found, _ = on_device(device_of(backend, device, "backend"), fallback, on)
         self._options: dict[str, Any] = {
-            "backend": backend,
-            "device": device,
+            "backend": device_name(backend),
+            "device": device_name(device),
             "max_memory_gb": max_memory_gb,
             "metric": metric,
             "dimension": dimension,
             "dtype": dtype,
             "num_threads": num_threads,
             "spill_to": None if spill_to is None else fspath(spill_to),
+            "fallback": fallback,
         }
         # Without a reference to the store: in a cycle it would stay in memory after its last use.
         self._room = Room(
-            lambda dimension: _core.Store(dimension, metric, dtype, on, num_threads),
+            lambda dimension: _core.Store(dimension, metric, dtype, found, num_threads),
             check_memory_limit(max_memory_gb),
             self._options["spill_to"],
         )

@@ -1,17 +1,37 @@
 //! Which device computes, in which type.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+mod failure;
+mod faults;
+#[cfg(feature = "cuda")]
+mod library;
+#[cfg(any(test, all(feature = "metal", target_os = "macos")))]
+mod macos;
+#[cfg(all(feature = "metal", target_os = "macos"))]
+mod metal;
+mod name;
+#[cfg(any(test, feature = "cuda"))]
+mod nvidia;
+mod opened;
+mod probe;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::DType;
 
+use crate::device::faults::Faults;
+use crate::device::name::Name;
 use crate::kernels::{Dtype, Isa, measure_peaks};
 use crate::nn::{Body, active_isa};
 use crate::profile::Peaks;
 use crate::{Error, Result};
 
 pub use crate::kernels::{caches, cpu_name};
+pub use probe::{Found, features, find, next, survey};
 
-const DEVICES: &str = "auto, cpu, metal (mps), cuda, cuda:N";
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8";
 
 /// A device that computes for an object.
@@ -20,6 +40,8 @@ pub struct Device {
     /// "cpu", "metal", "cuda:0", ...
     name: String,
     kind: Kind,
+    /// None for the CPU.
+    gpu: Option<Gpu>,
 }
 
 #[derive(Debug, Clone)]
@@ -30,17 +52,26 @@ enum Kind {
     Portable(candle_core::Device),
 }
 
+/// What may fail, and cannot be used after `fork()`.
+#[derive(Debug, Clone)]
+struct Gpu {
+    name: Name,
+    /// That opened it.
+    process: u32,
+    /// Of the one that fails on demand.
+    faults: Option<Arc<Faults>>,
+}
+
 impl Device {
-    /// The device of that name. `auto` is the fastest that is there.
+    /// The device that a program calls `name`. `auto` is what `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is
+    /// there.
     pub fn choose(name: &str) -> Result<Self> {
-        let family = name.split_once(':').map_or(name, |(family, _)| family);
-        match (name, family) {
-            ("auto" | "cpu", _) => Ok(Self { name: "cpu".to_owned(), kind: Kind::cpu() }),
-            ("metal" | "mps", _) | (_, "cuda") => Err(Error::Device {
-                message: format!("device {name:?} is not supported by this version; available: cpu"),
-            }),
-            _ => Err(Error::argument("device", format!("{name:?} is not a device; accepted: {DEVICES}"))),
-        }
+        let found = find(name)?;
+        let (kind, gpu) = match found.name {
+            Name::Cpu => (Kind::cpu(), None),
+            name => (Kind::Portable(open(name)?), Some(Gpu::new(name)?)),
+        };
+        Ok(Self { name: found.name(), kind, gpu })
     }
 
     /// "cpu", "metal", "cuda:0", ...
@@ -98,14 +129,38 @@ impl Device {
 
     /// That this process may use the device: nobody may in a child of `fork()`, but for the CPU.
     pub fn check(&self) -> Result<()> {
-        Ok(())
+        match &self.gpu {
+            Some(gpu) if gpu.process != std::process::id() => Err(opened::forked(gpu.name)),
+            _ => Ok(()),
+        }
     }
 
     /// `work` on the device, of so many tokens. What fails because of the device is an [`Error::Device`], or an
     /// [`Error::DeviceMemory`] where less work may succeed.
-    pub fn attempt<R>(&self, _tokens: usize, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    pub fn attempt<R>(&self, tokens: usize, work: impl FnOnce() -> Result<R>) -> Result<R> {
         self.check()?;
-        work()
+        let Some(gpu) = &self.gpu else { return work() };
+        if let Some(faults) = &gpu.faults {
+            faults.operation()?;
+            faults.allocate(tokens)?;
+        }
+        contained(&self.name, work)
+    }
+
+    /// To be called between the operations of an attempt, so that tests can have the device fail there.
+    pub fn operation(&self) -> Result<()> {
+        match self.gpu.as_ref().and_then(|gpu| gpu.faults.as_ref()) {
+            Some(faults) => faults.operation(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `work`, whose failures and panics are those of the device of that name.
+fn contained<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| failure::classify(name, error)),
+        Err(panic) => Err(failure::panicked(name, &*panic)),
     }
 }
 
@@ -131,6 +186,29 @@ impl Kind {
     }
 }
 
+impl Gpu {
+    fn new(name: Name) -> Result<Self> {
+        let faults = match name {
+            Name::Fake => Some(Arc::new(Faults::read()?)),
+            _ => None,
+        };
+        Ok(Self { name, process: std::process::id(), faults })
+    }
+}
+
+/// candle's device, the same for all objects of this process.
+fn open(name: Name) -> Result<candle_core::Device> {
+    let open = || match name {
+        #[cfg(all(feature = "metal", target_os = "macos"))]
+        Name::Metal => Ok(metal::open()?),
+        #[cfg(feature = "cuda")]
+        Name::Cuda(number) => Ok(cuda::open(number)?),
+        Name::Cpu | Name::Fake => Ok(candle_core::Device::Cpu),
+        _ => Err(Error::Device { message: "not built in".to_owned() }),
+    };
+    opened::shared(name, || contained(&name.to_string(), open))
+}
+
 /// What `threads` threads can do together with the instruction set in use, measured for several times `trial` for each figure.
 pub fn peaks(threads: usize, trial: Duration) -> Result<Peaks> {
     Ok(measure_peaks(active_isa()?, threads, trial))
@@ -154,6 +232,50 @@ mod tests {
         assert!(message.contains("\"gpu\"") && message.contains("cuda:N"), "{message}");
     }
 
+    fn fake(faults: &str) -> Device {
+        let faults = Some(Arc::new(Faults::parse(faults).unwrap()));
+        let gpu = Gpu { name: Name::Fake, process: std::process::id(), faults };
+        Device { name: "fake".to_owned(), kind: Kind::Portable(candle_core::Device::Cpu), gpu: Some(gpu) }
+    }
+
+    #[test]
+    fn a_lost_device_fails_from_then_on() {
+        let device = fake("operation:3");
+        assert!(device.has_owner() && device.clone().has_owner());
+        device.attempt(1, || Ok(())).unwrap();
+        // Clones are the same device.
+        device.clone().operation().unwrap();
+        let lost = device.attempt::<()>(1, || panic!("not to be tried")).unwrap_err();
+        assert!(matches!(lost, Error::Device { .. }));
+        assert!(device.operation().is_err() && device.attempt(1, || Ok(())).is_err());
+    }
+
+    #[test]
+    fn less_work_may_succeed() {
+        let device = fake("memory:100");
+        assert!(matches!(device.attempt(101, || Ok(())), Err(Error::DeviceMemory { .. })));
+        assert_eq!(device.attempt(100, || Ok(7)).unwrap(), 7);
+    }
+
+    #[test]
+    fn failures_and_panics_are_the_devices() {
+        let device = fake("");
+        let bug = || -> Result<()> { Err(candle_core::Error::Msg("no kernel".to_owned()).into()) };
+        assert_eq!(device.attempt(1, bug).unwrap_err().to_string(), "fake: no kernel");
+        assert_eq!(device.attempt(1, || -> Result<()> { panic!("{}", "gone") }).unwrap_err().to_string(), "fake: gone");
+        assert!(matches!(device.attempt::<()>(1, || Err(Error::Interrupted)), Err(Error::Interrupted)));
+        assert!(matches!(Device::choose("cpu").unwrap().attempt(1, bug), Err(Error::Tensor(_))));
+    }
+
+    #[test]
+    fn another_process_may_not_use_it() {
+        let mut device = fake("");
+        device.check().unwrap();
+        device.gpu = device.gpu.map(|gpu| Gpu { process: gpu.process + 1, ..gpu });
+        let message = device.attempt::<()>(1, || panic!("not to be tried")).unwrap_err().to_string();
+        assert!(message.starts_with("fake: was opened before fork()"), "{message}");
+    }
+
     #[test]
     fn only_types_are_accepted() {
         let message = Device::choose("cpu").unwrap().body("float8", Dtype::Float16).unwrap_err().to_string();
@@ -162,7 +284,7 @@ mod tests {
 
     #[test]
     fn types_are_those_of_the_device() {
-        let portable = Device { name: "cpu".to_owned(), kind: Kind::Portable(candle_core::Device::Cpu) };
+        let portable = fake("");
         for (dtype, expected) in [("auto", DType::F32), ("float16", DType::F16), ("bfloat16", DType::BF16)] {
             let Body::Portable { dtype, .. } = portable.body(dtype, Dtype::Float16).unwrap() else {
                 panic!("portable")
@@ -171,7 +293,7 @@ mod tests {
         }
         let message = portable.body("int8", Dtype::Float16).unwrap_err().to_string();
         assert!(
-            message.contains("int8 needs the CPU's kernels, and the device is cpu; accepted there: auto, "),
+            message.contains("int8 needs the CPU's kernels, and the device is fake; accepted there: auto, "),
             "{message}"
         );
     }

@@ -1,31 +1,29 @@
-//! Inputs in, rows of one array out: what embedders and rerankers share.
+//! A network with what lies before and behind it: what embedders and rerankers share.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
-
-use candle_core::{DType, Tensor};
 
 use crate::config::TransformerConfig;
 use crate::device::Device;
-use crate::engine::beginnings::{Group, alike, apart};
-use crate::engine::finish::{Finish, States, read};
-use crate::engine::pass::{Pass, Results, Shelf};
-use crate::engine::repeats::Repeats;
-use crate::engine::window::{Piece, all, pieces, windows};
+use crate::engine::course::{Pass, Unit};
+use crate::engine::finish::Finish;
+use crate::engine::job::{Finished, Job, Report, Request, Rows};
+use crate::engine::queue::{Done, Work};
+use crate::engine::scheduler::{End, Lane, Scheduler, Sharing, Ticket};
 use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
-use crate::models::{self, Encoder, Past, Source};
+use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
-use crate::pool::{Check, Pool};
-use crate::profile::{Profile, Stage, Work, record, stage};
-use crate::text::{
-    Input, InputKind, Limits, PackedBatch, Template, Tokenizer, Tokens, Wanted, cost, plan, shared_tail,
-};
+use crate::pool::{Check, PerProcess, Pool};
+use crate::text::{InputKind, Inputs, Limits, Template, Tokenizer, Tokens, cost, plan, shared_tail};
 use crate::{Error, Result};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
 const PASS_TOKENS: usize = 256;
+
+/// On a device that is not the CPU: enough to keep thousands of its cores at work.
+const DEVICE_PASS_TOKENS: usize = 16 << 10;
 
 /// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
 const SECOND_LEVEL: usize = 1 << 20;
@@ -33,9 +31,6 @@ const SECOND_LEVEL: usize = 1 << 20;
 /// Below this cost per thread, in tokens, fetching the weights takes longer than computing with them, and threads do better to
 /// share them.
 const SHARED_COST: usize = 48;
-
-/// Tokens of beginnings that are held at a time: each takes some hundred kilobytes in a language model.
-const HELD_TOKENS: usize = 1024;
 
 /// How a model is loaded.
 #[derive(Debug, Default)]
@@ -47,48 +42,33 @@ pub struct LoadOptions {
     /// In tokens, instead of what the model's files say.
     pub max_seq_length: Option<usize>,
     pub num_threads: Option<usize>,
+    pub sharing: Sharing,
 }
 
-/// What is wanted of some inputs.
-#[derive(Debug, Default)]
-pub struct Request<'a> {
-    /// Comes before every text, and before the first of every pair.
-    pub prompt: &'a str,
-    /// The most inputs in a pass.
-    pub batch_size: Option<usize>,
-    /// Scale rows to length 1, after they are truncated.
-    pub normalize: bool,
-    /// Is told where the time goes.
-    pub profile: Option<&'a Arc<Profile>>,
-}
-
-/// What a call found.
-#[derive(Debug, Default, Clone)]
-pub struct Report {
-    pub tokens: usize,
-    /// Rows whose input was longer than the model takes.
-    pub truncated: Vec<usize>,
-}
-
-/// A network with what lies before and behind it. Shared freely between threads; no call waits for another.
+/// Shared freely between threads.
 pub struct Network {
     folder: ModelFolder,
-    device: Device,
+    pub(super) device: Device,
     body: Body,
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     /// What makes one text of a pair, for language models.
-    template: Option<Template>,
+    pub(super) template: Option<Template>,
     position_limit: Option<usize>,
-    encoder: Box<dyn Encoder>,
-    finish: Finish,
+    pub(super) encoder: Box<dyn Encoder>,
+    pub(super) finish: Finish,
     pool: Pool,
-    /// Tokens that one thread computes at a time.
-    pass_tokens: usize,
+    /// Has one thread, which the device is used from; None where the CPU's kernels compute.
+    owner: Option<Pool>,
+    /// Tokens that one thread computes at a time: fewer than at first where the device had no memory for those.
+    pass_tokens: AtomicUsize,
+    sharing: Sharing,
+    scheduler: PerProcess<Scheduler>,
 }
 
-enum Job<'a> {
-    Compute(Pass<'a>),
-    Tokenize(Piece<'a>),
+/// Inputs of one call in a pass that several may share.
+pub(super) struct Part {
+    pub(super) job: Arc<Job>,
+    pub(super) pass: Pass,
 }
 
 impl Network {
@@ -110,7 +90,7 @@ impl Network {
         };
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
-        let encoder = models::load(&source)?;
+        let encoder = device.attempt(0, || models::load(&source))?;
         if let Some((id, token)) = tokenizer.largest_id()
             && id as usize >= encoder.vocab_size()
         {
@@ -123,10 +103,29 @@ impl Network {
         // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
         // takes, 4 * hidden numbers for each token, stay there too.
         let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
-        let pass_tokens = (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS);
+        let pass_tokens = match device.has_owner() {
+            true => DEVICE_PASS_TOKENS,
+            false => (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS),
+        };
+        let owner = device.has_owner().then(|| Pool::new(Some(1))).transpose()?;
+        let sharing = options.sharing.clone();
+        let pass_tokens = AtomicUsize::new(sharing.max_batch_tokens.unwrap_or(pass_tokens));
         let position_limit = config.architecture.position_limit();
-        let network =
-            Self { folder, device, body, tokenizer, template, position_limit, encoder, finish, pool, pass_tokens };
+        let network = Self {
+            folder,
+            device,
+            body,
+            tokenizer,
+            template,
+            position_limit,
+            encoder,
+            finish,
+            pool,
+            owner,
+            pass_tokens,
+            sharing,
+            scheduler: PerProcess::none(),
+        };
         if let Some(length) = options.max_seq_length {
             network.set_max_seq_length(length)?;
         }
@@ -186,217 +185,138 @@ impl Network {
         self.tokenizer.token(id)
     }
 
-    /// Writes the row of `inputs[i]` to the `i`-th part of `out`, `[inputs, width]`. `progress` is told on this thread, every now
+    pub(super) fn sharing(&self) -> &Sharing {
+        &self.sharing
+    }
+
+    /// Tokens that one thread computes at a time.
+    pub(super) fn pass_tokens(&self) -> usize {
+        self.pass_tokens.load(Ordering::Relaxed)
+    }
+
+    /// The device has no memory for more.
+    pub(super) fn shrink_passes(&self, tokens: usize) {
+        self.pass_tokens.fetch_min(tokens.max(1), Ordering::Relaxed);
+    }
+
+    /// Threads that share one pass.
+    pub(super) fn crew(&self) -> usize {
+        if self.owner.is_some() { 1 } else { self.pool.crew() }
+    }
+
+    pub(super) fn has_decoder(&self) -> bool {
+        self.encoder.decoder().is_some()
+    }
+
+    /// The rows of some inputs; of every token the hidden state, too, if `every_token`. `progress` is told on this thread, every now
     /// and then, how many inputs are done; its error ends the call.
-    pub(super) fn run(
-        &self,
-        inputs: &[Input],
-        request: &Request,
-        out: &mut [f32],
+    pub fn run(
+        self: &Arc<Self>,
+        inputs: Box<dyn Inputs>,
+        request: Request,
+        rows: Rows,
+        every_token: bool,
         progress: &dyn Fn(usize) -> Result<()>,
-    ) -> Result<Report> {
-        let start = Instant::now();
-        let width = out.len() / inputs.len().max(1);
-        let repeats = Repeats::of(inputs);
-        let unlike = repeats.kinds(inputs);
-        let mut rows = out.chunks_mut(width.max(1)).enumerate();
-        let mut report = Report::default();
-        let mut done = 0;
-        let mut windows = windows(&unlike).peekable();
-        let mut tokens = match windows.peek() {
-            Some(first) => self.tokenize(first, request, &|| progress(0))?,
-            None => Vec::new(),
-        };
-        while let Some(window) = windows.next() {
-            for (kind, tokens) in (done..).zip(&tokens) {
-                report.tokens += tokens.len() * repeats.times(kind);
-                report.truncated.extend(tokens.truncated.then_some(kind));
-            }
-            let mut row = |kind| {
-                let input = repeats.first(kind);
-                rows.find(|(row, _)| *row == input).expect("there is a row for each input").1
-            };
-            let rows = (done..done + window.len()).map(&mut row).collect();
-            let next = windows.peek().copied().unwrap_or_default();
-            let results = Results { rows, hidden: vec![] };
-            tokens = self.compute(window, &tokens, request, results, next, &|n| progress(done + n))?;
-            done += window.len();
-        }
-        drop(rows);
-        repeats.copy(out, width);
-        report.truncated = repeats.all(report.truncated);
-        progress(inputs.len())?;
-        self.count_call(start, request, inputs.len(), &report);
-        Ok(report)
+    ) -> Result<Finished> {
+        let count = inputs.len();
+        let job = self.job(inputs, request, rows, every_token)?;
+        let finished = self.scheduler().run(self, job, progress)?;
+        progress(count)?;
+        Ok(finished)
     }
 
-    pub(super) fn count_call(&self, start: Instant, request: &Request, inputs: usize, report: &Report) {
-        if let Some(profile) = request.profile {
-            profile.add_call(start.elapsed(), self.pool.threads(), inputs, report.tokens);
-        }
+    /// As [`Self::run`], with nobody waiting: `end` is told of the end by a thread of its own.
+    pub fn submit(
+        self: &Arc<Self>,
+        inputs: Box<dyn Inputs>,
+        request: Request,
+        rows: Rows,
+        every_token: bool,
+        end: End,
+    ) -> Result<Ticket> {
+        let job = self.job(inputs, request, rows, every_token)?;
+        self.scheduler().submit(self, job, end)
     }
 
-    /// The tokens of each input after the prompt.
-    pub fn tokenize(&self, inputs: &[Input], request: &Request, check: Check<'_>) -> Result<Vec<Tokens>> {
-        let mut tokens = vec![None; inputs.len()];
-        let work =
-            |piece, pulse: Check<'_>| record(request.profile, || self.tokenize_piece(piece, request.prompt, pulse));
-        self.pool.spread(pieces(inputs, &mut tokens), check, work)?;
-        Ok(all(tokens))
-    }
-
-    fn tokenize_piece(&self, piece: Piece, prompt: &str, pulse: Check<'_>) -> Result<()> {
-        let bytes = piece.inputs.iter().map(Input::bytes).sum();
-        stage(Stage::Tokenize, || Work::bytes(bytes), || self.fill(piece, prompt, pulse))
-    }
-
-    fn fill(&self, piece: Piece, prompt: &str, pulse: Check<'_>) -> Result<()> {
-        let mut joined = String::new();
-        for (input, tokens) in piece.inputs.iter().zip(piece.tokens) {
-            pulse()?;
-            let mut after_prompt = |text| {
-                joined.clear();
-                joined.extend([prompt, text]);
-            };
-            *tokens = Some(match (*input, &self.template) {
-                (Input::Pair(query, document), Some(template)) => {
-                    let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                    template.tokens(&self.tokenizer, query, document, instruction)?
-                }
-                (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input)?,
-                (Input::Text(text), _) => {
-                    after_prompt(text);
-                    self.tokenizer.tokenize(Input::Text(&joined))?
-                }
-                (Input::Pair(first, second), None) => {
-                    after_prompt(first);
-                    self.tokenizer.tokenize(Input::Pair(&joined, second))?
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// Computes `inputs`, and gives the tokens of those of `next`: threads that find nothing left to compute tokenize.
-    pub(super) fn compute(
-        &self,
-        inputs: &[Input],
-        tokens: &[Tokens],
-        request: &Request,
-        results: Results,
-        next: &[Input],
-        progress: &dyn Fn(usize) -> Result<()>,
-    ) -> Result<Vec<Tokens>> {
+    fn job(&self, inputs: Box<dyn Inputs>, request: Request, rows: Rows, every_token: bool) -> Result<Job> {
+        self.device.check()?;
         let prompt_tokens = match &self.finish {
             Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(request.prompt)?
+                self.tokenizer.prompt_tokens(&request.prompt)?
             }
             _ => 0,
         };
-        let mut groups = match self.encoder.decoder() {
-            Some(_) if results.hidden.is_empty() => alike(inputs, tokens),
-            _ => apart(inputs.len()),
-        };
-        let mut shelf = Shelf::new(tokens, results);
-        let mut next_tokens = vec![None; next.len()];
-        let mut next_pieces = Some(pieces(next, &mut next_tokens));
-        let done = AtomicUsize::new(0);
-        let check = || progress(done.load(Ordering::Relaxed));
-        while !groups.is_empty() {
-            let mut held = 0;
-            let fits = |group: &&Group| {
-                held += group.shared;
-                held <= HELD_TOKENS
-            };
-            let now: Vec<_> = groups.drain(..groups.iter().take_while(fits).count().max(1)).collect();
-            let pasts = self.remember(&now, tokens, request, &check)?;
-            let last = groups.is_empty() && next.is_empty();
-            let (passes, shared) = self.passes(&now, tokens, request, last);
-            let job = |(group, members): (usize, Vec<usize>)| {
-                let past = pasts[group].as_ref().map(|past: &Past| (past, now[group].shared));
-                Job::Compute(shelf.take(past, &members))
-            };
-            let mut jobs: Vec<_> = passes.into_iter().map(job).collect();
-            let tail = jobs.split_off(jobs.len() - shared);
-            if groups.is_empty() {
-                jobs.extend(next_pieces.take().into_iter().flatten().map(Job::Tokenize));
-            }
-            let run = |job: Job, pulse: Check<'_>| {
-                match job {
-                    Job::Compute(pass) => {
-                        let texts = pass.texts.len();
-                        self.pass(pass, prompt_tokens, request.normalize, pulse)?;
-                        done.fetch_add(texts, Ordering::Relaxed);
-                    }
-                    Job::Tokenize(piece) => self.tokenize_piece(piece, request.prompt, pulse)?,
-                }
-                Ok(())
-            };
-            let work = |job: Job, pulse: Check<'_>| record(request.profile, || run(job, pulse));
-            self.pool.spread(jobs, &check, work)?;
-            self.pool.gather(tail, &check, work)?;
-        }
-        drop(next_pieces);
-        Ok(all(next_tokens))
+        Ok(Job::new(inputs, request, prompt_tokens, rows, every_token))
     }
 
-    /// What each group begins with, as far as it shares anything.
-    fn remember(
-        &self,
-        groups: &[Group],
-        tokens: &[Tokens],
-        request: &Request,
-        check: Check<'_>,
-    ) -> Result<Vec<Option<Past>>> {
-        let mut pasts: Vec<Option<Past>> = groups.iter().map(|_| None).collect();
-        let Some(decoder) = self.encoder.decoder() else { return Ok(pasts) };
-        let jobs: Vec<_> = groups.iter().zip(&mut pasts).filter(|(group, _)| group.shared > 0).collect();
-        let work = |(group, past): (&Group, &mut Option<Past>), pulse: Check<'_>| {
-            record(request.profile, || {
-                let first = &tokens[group.members[0]];
-                let beginning = Tokens { ids: first.ids[..group.shared].to_vec(), type_ids: None, truncated: false };
-                *past = Some(decoder.remember(&PackedBatch::new([&beginning].into_iter()), pulse)?);
-                Ok(())
-            })
-        };
-        match jobs.len() < self.pool.crew() {
-            true => self.pool.gather(jobs, check, work)?,
-            false => self.pool.spread(jobs, check, work)?,
-        }
-        Ok(pasts)
+    fn scheduler(&self) -> Arc<Scheduler> {
+        self.scheduler.get(|| Scheduler::new(self))
     }
 
-    /// Which members of which group are computed together, and how many of the last of these passes all threads share.
-    fn passes(
+    pub(super) fn count_call(&self, job: &Job, report: &Report) {
+        if let Some(profile) = &job.request.profile {
+            profile.add_call(job.start.elapsed(), self.pool.threads(), job.len(), report.tokens);
+        }
+    }
+
+    /// Has a worker of the lane start.
+    pub(super) fn start(&self, lane: Lane, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        match (lane, &self.owner) {
+            (Lane::Device, Some(owner)) => owner.start(work),
+            _ => self.pool.start(work),
+        }
+    }
+
+    /// Does a job on the caller's thread, alone.
+    pub(super) fn alone<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
+        self.pool.alone(check, work)
+    }
+
+    /// Does a job that its kernels share out between all threads.
+    pub(super) fn together<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
+        self.pool.together(check, work)
+    }
+
+    /// The tokens of each input after the prompt.
+    pub fn tokens(&self, inputs: &dyn Inputs, prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
+        self.pool.alone(check, |pulse| {
+            let tokens = |i| {
+                pulse()?;
+                self.tokens_of(inputs.get(i), prompt)
+            };
+            (0..inputs.len()).map(tokens).collect()
+        })
+    }
+
+    /// Which inputs of which of some groups, of these lengths in tokens, are computed together; and how many of the last of these
+    /// passes all threads share. `last`: nothing else of the call comes after them.
+    pub(super) fn plan(
         &self,
-        groups: &[Group],
-        tokens: &[Tokens],
-        request: &Request,
+        lengths: &[Vec<usize>],
+        batch_size: Option<usize>,
         last: bool,
     ) -> (Vec<(usize, Vec<usize>)>, usize) {
-        let length = |group: &Group, i: usize| tokens[i].len() - group.shared;
-        let cost_of = |group: &Group, i: usize| cost(length(group, i), self.hidden_size());
-        let costs = groups.iter().flat_map(|group| group.members.iter().map(|&i| cost_of(group, i)));
-        let crew = self.pool.crew();
+        let hidden = self.hidden_size();
+        let threads = if self.owner.is_some() { 1 } else { self.pool.threads() };
+        let crew = self.crew();
+        let costs = lengths.iter().flatten().map(|&length| cost(length, hidden));
         let small = last && costs.sum::<usize>() < crew * SHARED_COST;
         let limits = Limits {
-            tokens: self.pass_tokens,
-            texts: request.batch_size.unwrap_or(usize::MAX),
-            threads: if small { 1 } else { self.pool.threads() },
-            hidden: self.hidden_size(),
+            tokens: self.pass_tokens(),
+            texts: batch_size.unwrap_or(usize::MAX).min(self.sharing.max_batch_size.unwrap_or(usize::MAX)),
+            threads: if small { 1 } else { threads },
+            hidden,
         };
         let mut passes = Vec::new();
-        for (number, group) in groups.iter().enumerate() {
-            let lengths: Vec<_> = group.members.iter().map(|&i| length(group, i)).collect();
-            let members = |pass: Vec<usize>| pass.into_iter().map(|i| group.members[i]).collect::<Vec<_>>();
-            passes.extend(plan(&lengths, &limits).into_iter().map(|pass| (number, members(pass))));
+        for (group, lengths) in lengths.iter().enumerate() {
+            passes.extend(plan(lengths, &limits).into_iter().map(|pass| (group, pass)));
         }
-        let shared = match (small, last) {
+        let shared = match (small, last && crew > 1) {
             (true, _) => passes.len(),
             (false, false) => 0,
             (false, true) => {
                 let cost_of = |(group, members): &(usize, Vec<usize>)| {
-                    members.iter().map(|&i| cost_of(&groups[*group], i)).sum::<usize>()
+                    members.iter().map(|&i| cost(lengths[*group][i], hidden)).sum::<usize>()
                 };
                 shared_tail(&passes.iter().map(cost_of).collect::<Vec<_>>(), crew)
             }
@@ -404,31 +324,54 @@ impl Network {
         (passes, shared)
     }
 
-    fn pass(&self, pass: Pass, prompt_tokens: usize, normalize: bool, pulse: Check<'_>) -> Result<()> {
-        let Pass { past, texts, mut rows, hidden: parts } = pass;
-        let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.iter().copied());
-        let wanted = match self.finish.wanted(prompt_tokens) {
-            // A text without tokens has no first one.
-            wanted if parts.is_empty() && texts.iter().all(|text| !text.is_empty()) => wanted,
-            _ => Wanted::All,
+    /// Does a worker's work, and says what became of each unit. Panics are errors: callers wait for the end of each.
+    pub(super) fn perform(&self, work: Work) -> Vec<Done> {
+        let Work { units, together, .. } = work;
+        let jobs: Vec<_> = units.iter().map(|(_, job, _)| job.clone()).collect();
+        let check = || match jobs.iter().all(|job| job.is_given_up()) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
         };
-        let hidden = match (past, self.encoder.decoder()) {
-            (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
-            _ if batch.tokens() == 0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &candle_core::Device::Cpu)?,
-            _ => self.encoder.forward(&batch, wanted, pulse)?,
-        };
-        let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens };
-        self.finish.apply(&states, normalize, &mut rows)?;
-        if !parts.is_empty() {
-            read(&hidden, |mut hidden| {
-                for (part, text) in parts.into_iter().zip(batch.offsets.windows(2)) {
-                    part.copy_from_slice(hidden.split_off(..part.len()).expect("a row for each token"));
-                    if let Finish::Pipeline(pipeline) = &self.finish {
-                        pipeline.weigh_tokens(&batch.ids[text[0] as usize..text[1] as usize], part);
-                    }
+        let mut done = Vec::new();
+        let mut numbers = Vec::new();
+        let mut parts = Vec::new();
+        for (number, job, unit) in units {
+            match unit {
+                Unit::Tokenize { piece, kinds } => {
+                    let tokens = guarded(|| self.tokenize(&job, kinds, &check));
+                    done.push((number, tokens.map(|tokens| Some((piece, tokens)))));
                 }
-            })?;
+                Unit::Remember { batch, group } => {
+                    let remember = |pulse: Check<'_>| self.remember(&job, &batch, group, pulse);
+                    let remembered = match together {
+                        true => guarded(|| self.together(&check, remember)),
+                        false => guarded(|| remember(&check)),
+                    };
+                    done.push((number, remembered.map(|()| None)));
+                }
+                Unit::Compute(pass) => {
+                    numbers.push(number);
+                    parts.push(Part { job, pass });
+                }
+            }
         }
-        Ok(())
+        if !parts.is_empty() {
+            let results = match together {
+                true => self.together(&check, |pulse| Ok(self.compute(&parts, pulse))),
+                false => Ok(self.compute(&parts, &check)),
+            };
+            // Where threads cannot be started, one does it.
+            let results = results.unwrap_or_else(|_| self.compute(&parts, &check));
+            done.extend(numbers.into_iter().zip(results.into_iter().map(|result| result.map(|()| None))));
+        }
+        done
     }
+}
+
+/// What a panic leaves is an error.
+pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(Error::Internal { message: message.unwrap_or("panic").to_owned() })
+    })
 }

@@ -1,49 +1,145 @@
-//! What is computed at a time, and where its results go.
+//! One pass through the network, of inputs that one or several calls gave.
 
-use crate::models::Past;
-use crate::text::Tokens;
+use std::ops::Range;
 
-/// Inputs of one pass, and where their results go.
-pub(super) struct Pass<'a> {
-    /// What they begin with, and how many tokens that are.
-    pub(super) past: Option<(&'a Past, usize)>,
-    pub(super) texts: Vec<&'a Tokens>,
-    /// `[width]` each
-    pub(super) rows: Vec<&'a mut [f32]>,
-    /// `[tokens, hidden]` each; empty where nobody wants them.
-    pub(super) hidden: Vec<&'a mut [f32]>,
-}
+use candle_core::{DType, Tensor};
 
-/// Where the results of some inputs go, in their order.
-pub(super) struct Results<'a> {
-    /// `[width]` each
-    pub(super) rows: Vec<&'a mut [f32]>,
-    /// `[tokens, hidden]` each; empty where nobody wants them.
-    pub(super) hidden: Vec<&'a mut [f32]>,
-}
+use crate::engine::course::Batch;
+use crate::engine::finish::{Finish, States, read};
+use crate::engine::job::Job;
+use crate::engine::network::{Network, Part, guarded};
+use crate::pool::Check;
+use crate::profile::{Stage, Work, record, stage};
+use crate::text::{Input, PackedBatch, Tokens, Wanted};
+use crate::{Error, Result};
 
-/// Inputs and places of results that no pass has taken yet.
-pub(super) struct Shelf<'a> {
-    tokens: &'a [Tokens],
-    rows: Vec<Option<&'a mut [f32]>>,
-    hidden: Vec<Option<&'a mut [f32]>>,
-}
-
-impl<'a> Shelf<'a> {
-    pub(super) fn new(tokens: &'a [Tokens], results: Results<'a>) -> Self {
-        let (rows, hidden) = (results.rows.into_iter(), results.hidden.into_iter());
-        Self { tokens, rows: rows.map(Some).collect(), hidden: hidden.map(Some).collect() }
+impl Network {
+    /// The tokens of some kinds of a job's inputs, after its prompt.
+    pub(super) fn tokenize(&self, job: &Job, kinds: Range<usize>, pulse: Check<'_>) -> Result<Vec<Tokens>> {
+        let bytes = kinds.clone().map(|kind| job.kind(kind).bytes()).sum();
+        let tokens = |kind| {
+            pulse()?;
+            self.tokens_of(job.kind(kind), &job.request.prompt)
+        };
+        record(job.request.profile.as_ref(), || {
+            stage(Stage::Tokenize, || Work::bytes(bytes), || kinds.map(tokens).collect())
+        })
     }
 
-    pub(super) fn take<'p>(&mut self, past: Option<(&'p Past, usize)>, members: &[usize]) -> Pass<'p>
-    where
-        'a: 'p,
-    {
-        Pass {
-            past,
-            texts: members.iter().map(|&i| &self.tokens[i]).collect(),
-            rows: members.iter().filter_map(|&i| Some(self.rows[i].take()? as &mut [f32])).collect(),
-            hidden: members.iter().filter_map(|&i| Some(self.hidden.get_mut(i)?.take()? as &mut [f32])).collect(),
+    pub(super) fn tokens_of(&self, input: Input, prompt: &str) -> Result<Tokens> {
+        match (input, &self.template) {
+            (Input::Pair(query, document), Some(template)) => {
+                let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
+                template.tokens(&self.tokenizer, query, document, instruction)
+            }
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input),
+            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat())),
+            (Input::Pair(first, second), None) => {
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second))
+            }
+        }
+    }
+
+    /// Computes what a group begins with.
+    pub(super) fn remember(&self, job: &Job, batch: &Batch, group: usize, pulse: Check<'_>) -> Result<()> {
+        let Some(decoder) = self.encoder.decoder() else { return Ok(()) };
+        record(job.request.profile.as_ref(), || {
+            let beginning = batch.beginning(group);
+            let packed = PackedBatch::new([&beginning].into_iter());
+            let past = self.device.attempt(packed.tokens(), || decoder.remember(&packed, pulse))?;
+            batch.remember(group, past);
+            Ok(())
+        })
+    }
+
+    /// Computes what is of one pass, and says of each part what became of it. An input that the network fails on fails nobody
+    /// else's.
+    pub(super) fn compute(&self, parts: &[Part], pulse: Check<'_>) -> Vec<Result<()>> {
+        let result = guarded(|| self.pass(parts, pulse));
+        let each =
+            |parts: &[Part]| parts.iter().flat_map(|part| self.compute(std::slice::from_ref(part), pulse)).collect();
+        match (result, parts) {
+            (Ok(()), _) => parts.iter().map(|_| Ok(())).collect(),
+            (Err(Error::DeviceMemory { message }), [part]) => vec![self.compute_halves(part, message, pulse)],
+            (Err(Error::Interrupted), [_, _, ..]) => parts.iter().map(|_| Err(Error::Interrupted)).collect(),
+            (Err(error), [_]) => vec![Err(error)],
+            (Err(Error::DeviceMemory { .. }), _) => {
+                let (first, second) = parts.split_at(parts.len() / 2);
+                [first, second].into_iter().flat_map(|parts| self.compute(parts, pulse)).collect()
+            }
+            (Err(_), _) => each(parts),
+        }
+    }
+
+    /// Computes what the device had no memory for at once.
+    fn compute_halves(&self, part: &Part, message: String, pulse: Check<'_>) -> Result<()> {
+        if part.pass.members.len() == 1 {
+            let message = format!("{message}; one input of {} tokens is too much for it", part.pass.tokens);
+            return Err(Error::Device { message });
+        }
+        self.shrink_passes(part.pass.tokens / 2);
+        part.job.count_halving();
+        for pass in part.pass.halves(self) {
+            let half = Part { job: part.job.clone(), pass };
+            self.compute(&[half], pulse).pop().expect("a result for each part")?;
+        }
+        Ok(())
+    }
+
+    fn pass(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
+        let (job, tokens) = (&parts[0].job, parts.iter().map(|part| part.pass.tokens).sum());
+        let pulse = || pulse().and_then(|()| self.device.operation());
+        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &pulse)))
+    }
+
+    /// What all parts have in common is that of the first.
+    fn forward(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
+        let Part { job, pass } = &parts[0];
+        let past = pass.batch.past(pass.group);
+        let texts = parts.iter().flat_map(|part| part.pass.texts());
+        let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.clone());
+        let wanted = match self.finish.wanted(job.prompt_tokens) {
+            // A text without tokens has no first one.
+            wanted if !job.every_token && texts.clone().all(|text| !text.is_empty()) => wanted,
+            _ => Wanted::All,
+        };
+        let hidden = match (past, self.encoder.decoder()) {
+            (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
+            _ if batch.tokens() == 0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &candle_core::Device::Cpu)?,
+            _ => self.encoder.forward(&batch, wanted, pulse)?,
+        };
+        let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens: job.prompt_tokens };
+        let mut values = vec![0.0; parts.iter().map(|part| part.pass.members.len() * part.job.width()).sum()];
+        let mut rest = values.as_mut_slice();
+        let mut rows = Vec::new();
+        for part in parts {
+            let (own, others) = std::mem::take(&mut rest).split_at_mut(part.pass.members.len() * part.job.width());
+            rows.extend(own.chunks_mut(part.job.width()));
+            rest = others;
+        }
+        self.finish.apply(&states, job.request.normalize, &mut rows)?;
+        let mut rest = values.as_slice();
+        for part in parts {
+            let (own, others) = rest.split_at(part.pass.members.len() * part.job.width());
+            part.job.keep_rows(part.pass.kinds(), own);
+            rest = others;
+        }
+        if job.every_token {
+            read(&hidden, |hidden| self.keep_hidden(&parts[0], &batch, hidden))?;
+        }
+        Ok(())
+    }
+
+    /// `hidden [tokens, hidden]`
+    fn keep_hidden(&self, part: &Part, batch: &PackedBatch, hidden: &[f32]) {
+        let width = self.hidden_size();
+        for (start, text) in part.pass.starts().zip(batch.offsets.windows(2)) {
+            let (from, to) = (text[0] as usize, text[1] as usize);
+            let mut states = hidden[from * width..to * width].to_vec();
+            if let Finish::Pipeline(pipeline) = &self.finish {
+                pipeline.weigh_tokens(&batch.ids[from..to], &mut states);
+            }
+            part.job.keep_hidden(start * width, &states);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Inputs that come more than once in a call.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::text::Input;
+use crate::text::Inputs;
 
 /// Which inputs are computed, and which of them stand for others. Where none comes twice, it is empty.
 #[derive(Default)]
@@ -18,12 +17,12 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    pub(super) fn of(inputs: &[Input]) -> Self {
+    pub(super) fn of(inputs: &dyn Inputs) -> Self {
         let mut places = HashMap::with_capacity(inputs.len());
         let mut repeats = Self::default();
-        for (i, input) in inputs.iter().enumerate() {
+        for i in 0..inputs.len() {
             let kinds = if repeats.any() { repeats.first.len() } else { i };
-            match places.entry(input) {
+            match places.entry(inputs.get(i)) {
                 Entry::Vacant(place) => {
                     place.insert(kinds);
                     if repeats.any() {
@@ -49,12 +48,9 @@ impl Repeats {
         !self.kind.is_empty()
     }
 
-    /// One of each kind of `inputs`.
-    pub(super) fn kinds<'a, 't>(&self, inputs: &'a [Input<'t>]) -> Cow<'a, [Input<'t>]> {
-        match self.any() {
-            true => Cow::Owned(self.first.iter().map(|&i| inputs[i]).collect()),
-            false => Cow::Borrowed(inputs),
-        }
+    /// How many kinds `inputs` inputs are of.
+    pub(super) fn kinds(&self, inputs: usize) -> usize {
+        if self.any() { self.first.len() } else { inputs }
     }
 
     /// The first input of a kind.
@@ -92,9 +88,9 @@ mod tests {
 
     #[test]
     fn the_first_of_each_kind_stands_for_all() {
-        let inputs = ["a", "b", "a", "", "b", "c", "a"].map(Input::Text);
+        let inputs = ["a", "b", "a", "", "b", "c", "a"].map(str::to_owned).to_vec();
         let repeats = Repeats::of(&inputs);
-        assert_eq!(*repeats.kinds(&inputs), ["a", "b", "", "c"].map(Input::Text));
+        assert_eq!(repeats.kinds(inputs.len()), 4);
         assert_eq!([0, 1, 2, 3].map(|kind| repeats.first(kind)), [0, 1, 3, 5]);
         assert_eq!([0, 1, 2, 3].map(|kind| repeats.times(kind)), [3, 2, 1, 1]);
         assert_eq!(repeats.all(vec![0, 3]), [0, 2, 5, 6]);
@@ -105,10 +101,10 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_of_inputs_that_differ() {
-        let inputs = [Input::Pair("a", "b"), Input::Pair("b", "a"), Input::Text("a"), Input::Text("")];
+        let inputs = [("a", "b"), ("b", "a"), ("a", ""), ("", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
         let repeats = Repeats::of(&inputs);
-        assert!(!repeats.any() && !Repeats::of(&[]).any());
-        assert_eq!(*repeats.kinds(&inputs), inputs);
+        assert!(!repeats.any() && !Repeats::of(&Vec::<String>::new()).any());
+        assert_eq!(repeats.kinds(inputs.len()), 4);
         assert_eq!((repeats.first(2), repeats.times(2), repeats.all(vec![2])), (2, 1, vec![2]));
     }
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::config::{CrossEncoderConfig, Scoring};
 use crate::engine::finish::Finish;
-use crate::engine::network::{LoadOptions, Network, Report, Request};
+use crate::engine::network::{LoadOptions, Network};
 use crate::hub::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
-use crate::text::{Input, InputKind, Template};
+use crate::text::{InputKind, Template};
 use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
@@ -59,17 +59,5 @@ impl Reranker {
     /// What the model's files say of prompts and activation.
     pub fn config(&self) -> &CrossEncoderConfig {
         &self.config
-    }
-
-    /// Writes the scores of `pairs[i]`, before any activation, to the `i`-th part of `out`, `[pairs, labels]`. `progress` is told on
-    /// this thread, every now and then, how many pairs are done; its error ends the call.
-    pub fn predict(
-        &self,
-        pairs: &[Input],
-        request: &Request,
-        out: &mut [f32],
-        progress: &dyn Fn(usize) -> Result<()>,
-    ) -> Result<Report> {
-        self.network.run(pairs, request, out, progress)
     }
 }

@@ -6,13 +6,13 @@ use ::numpy::{PyArray1, PyArray2};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use crate::engine::{self, Request, TokenEmbeddings};
+use crate::engine::{self, Finished, Request, Rows};
 use crate::python::model::{Model, Options};
+use crate::python::numpy;
 use crate::python::profile::Profile;
 use crate::python::rows::{self, Filled};
 use crate::python::text::Lent;
-use crate::python::watch::Watch;
-use crate::python::{detached, numpy};
+use crate::text::Inputs;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, extends = Model, module = "votive._core")]
@@ -53,45 +53,40 @@ impl Embedder {
     }
 
     /// Rows of `out`, or of a new array, are the embeddings of `sentences`; `start` is the position of the first in messages.
-    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, out, progress, start, profile))]
+    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, out, progress, start, priority, profile))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn encode<'py>(
         &self,
         py: Python<'py>,
         sentences: &Bound<'py, PyList>,
-        prompt: &str,
+        prompt: String,
         batch_size: Option<usize>,
         normalize: bool,
         width: usize,
         out: Option<Bound<'py, PyArray2<f32>>>,
         progress: Option<Py<PyAny>>,
         start: usize,
+        priority: f32,
         profile: Option<&Profile>,
     ) -> PyResult<Filled<'py>> {
-        let lent = Lent::texts(sentences, start)?;
-        let texts = lent.inputs();
-        let request = Request { prompt, batch_size, normalize, profile: profile.map(|profile| &profile.0) };
-        rows::fill(py, out, [texts.len(), width], |out| {
-            let watch = Watch::new(progress.as_ref());
-            detached(py, || {
-                let result = self.0.encode(&texts, &request, out, &|done| watch.tell(done));
-                watch.settle(result)
-            })?
-        })
+        let profile = profile.map(|profile| profile.0.clone());
+        let request = Request { prompt, batch_size, normalize, priority, profile };
+        rows::fill(py, self.0.network(), Lent::texts(sentences, start)?, request, width, out, progress.as_ref())
     }
 
-    /// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`, embeddings `[texts, width]`, rows of truncated texts.
-    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, progress, profile))]
+    /// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`, embeddings `[texts, width]`, rows of truncated texts, halvings.
+    #[pyo3(signature = (sentences, *, prompt, batch_size, normalize, width, progress, priority, profile))]
     #[expect(clippy::type_complexity, clippy::too_many_arguments, reason = "a Python function")]
     fn encode_tokens<'py>(
         &self,
         py: Python<'py>,
         sentences: &Bound<'py, PyList>,
-        prompt: &str,
+        prompt: String,
         batch_size: Option<usize>,
         normalize: bool,
         width: usize,
         progress: Option<Py<PyAny>>,
+        priority: f32,
         profile: Option<&Profile>,
     ) -> PyResult<(
         Bound<'py, PyArray2<f32>>,
@@ -100,16 +95,17 @@ impl Embedder {
         Vec<usize>,
         Bound<'py, PyArray2<f32>>,
         Vec<usize>,
+        usize,
     )> {
-        let lent = Lent::texts(sentences, 0)?;
-        let texts = lent.inputs();
-        let request = Request { prompt, batch_size, normalize, profile: profile.map(|profile| &profile.0) };
-        let watch = Watch::new(progress.as_ref());
-        let (found, report) = detached(py, || {
-            let result = self.0.encode_tokens(&texts, &request, width, &|done| watch.tell(done));
-            watch.settle(result)
-        })??;
-        let TokenEmbeddings { tokens, hidden, embeddings } = found;
+        let texts = Lent::texts(sentences, 0)?;
+        let count = texts.len();
+        let profile = profile.map(|profile| profile.0.clone());
+        let request = Request { prompt, batch_size, normalize, priority, profile };
+        let rows = Rows::New(vec![0.0; count * width]);
+        let Finished { output, report, tokens } =
+            rows::run(py, self.0.network(), texts, request, rows, true, progress.as_ref())?;
+        let Rows::New(embeddings) = output.rows else { unreachable!("new rows stay new") };
+        let hidden = output.hidden.unwrap_or_default();
         let lengths: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
         let ids = tokens.iter().flat_map(|tokens| &tokens.ids).map(|&id| i64::from(id)).collect();
         let type_id = |i: usize, t: usize| tokens[i].type_ids.as_ref().map_or(0, |ids| i64::from(ids[t]));
@@ -120,8 +116,9 @@ impl Embedder {
             numpy::vector(py, ids),
             numpy::vector(py, type_ids),
             lengths,
-            numpy::matrix(py, embeddings, texts.len(), width)?,
+            numpy::matrix(py, embeddings, count, width)?,
             report.truncated,
+            report.halved,
         ))
     }
 }

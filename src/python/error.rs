@@ -44,7 +44,7 @@ impl From<Error> for PyErr {
             },
             // The pending exception is raised instead wherever there is one.
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
-            Error::Tensor(_) => PyRuntimeError::new_err(message),
+            Error::Tensor(_) | Error::Internal { .. } => PyRuntimeError::new_err(message),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
+mod device;
 mod embedder;
 mod error;
 mod model;
@@ -19,6 +20,8 @@ use pyo3::prelude::*;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::device::{devices, features, find_device, next_device};
     #[pymodule_export]
     use super::embedder::Embedder;
     #[pymodule_export]

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::engine::{LoadOptions, Network, Request};
+use std::time::Duration;
+
+use crate::engine::{LoadOptions, Network, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
 use crate::nn::Body;
 use crate::python::watch::{DownloadBar, Watch};
@@ -29,6 +31,13 @@ pub(super) struct Options {
     token: Option<TokenOption>,
     max_seq_length: Option<usize>,
     num_threads: Option<usize>,
+    max_batch_tokens: Option<usize>,
+    max_batch_size: Option<usize>,
+    /// In milliseconds.
+    max_wait_ms: f64,
+    max_queue: Option<usize>,
+    refuse_when_full: bool,
+    max_concurrency: Option<usize>,
     packaged: Py<PyAny>,
     download: Py<PyAny>,
 }
@@ -48,7 +57,15 @@ impl Options {
         load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
     ) -> PyResult<M> {
         let Self { device, dtype, max_seq_length, num_threads, packaged, download, .. } = self;
-        let options = LoadOptions { device, dtype, max_seq_length, num_threads };
+        let sharing = Sharing {
+            max_batch_tokens: self.max_batch_tokens,
+            max_batch_size: self.max_batch_size,
+            max_wait: Duration::try_from_secs_f64(self.max_wait_ms / 1e3).unwrap_or(Duration::MAX),
+            max_queue: self.max_queue,
+            refuse_when_full: self.refuse_when_full,
+            max_concurrency: self.max_concurrency,
+        };
+        let options = LoadOptions { device, dtype, max_seq_length, num_threads, sharing };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -135,11 +152,9 @@ impl Model {
             None => text::Lent::texts(texts, 0)?,
             Some(seconds) => text::Lent::pairs(texts, seconds, 0)?,
         };
-        let inputs = lent.inputs();
-        let request = Request { prompt, ..Request::default() };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.0.tokenize(&inputs, &request, &|| watch.tell(0));
+            let result = self.0.tokens(&lent, prompt, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ::numpy::ndarray::ArrayView2;
-use ::numpy::{Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyUntypedArrayMethods};
+use ::numpy::{Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, PyUntypedArrayMethods};
 use bytemuck::Pod;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -47,6 +47,33 @@ pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
     let array = unsafe { PyArray2::borrow_from_array(&numbers, keeper) };
     array.call_method1("setflags", (false,))?;
     Ok(array)
+}
+
+/// An array of Python's that a call writes to.
+pub(super) struct Target {
+    _array: Py<PyArray2<f32>>,
+    numbers: *mut f32,
+    len: usize,
+}
+
+// SAFETY: the array is held, and released under the interpreter's lock; its numbers are one owner's at a time.
+unsafe impl Send for Target {}
+
+impl Target {
+    /// All of a C-contiguous array, whose `guard` is kept until the target is gone.
+    pub(super) fn new(array: &Bound<'_, PyArray2<f32>>, guard: &mut PyReadwriteArray2<'_, f32>) -> PyResult<Self> {
+        let contiguous = |_| PyValueError::new_err("out: expected a C-contiguous array");
+        let numbers = guard.as_slice_mut().map_err(contiguous)?;
+        Ok(Self { _array: array.clone().unbind(), numbers: numbers.as_mut_ptr(), len: numbers.len() })
+    }
+}
+
+impl AsMut<[f32]> for Target {
+    fn as_mut(&mut self) -> &mut [f32] {
+        // SAFETY: address and length are those of a slice of the array, which is held. It was borrowed exclusively when the target
+        // was made, and the borrower keeps it so until the call, which owns the target, is over.
+        unsafe { std::slice::from_raw_parts_mut(self.numbers, self.len) }
+    }
 }
 
 /// Numbers of an array of Python's.

@@ -7,12 +7,10 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::engine::{self, Request};
-use crate::python::detached;
 use crate::python::model::{Model, Options};
 use crate::python::profile::Profile;
 use crate::python::rows::{self, Filled};
 use crate::python::text::Lent;
-use crate::python::watch::Watch;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, extends = Model, module = "votive._core")]
@@ -50,29 +48,24 @@ impl Reranker {
 
     /// Rows of `out`, or of a new array, are the scores of pairs of a query and a document, before any activation; `start` is the
     /// position of the first in messages.
-    #[pyo3(signature = (queries, documents, *, prompt, batch_size, out, progress, start, profile))]
+    #[pyo3(signature = (queries, documents, *, prompt, batch_size, out, progress, start, priority, profile))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments of a Python function")]
     fn predict<'py>(
         &self,
         py: Python<'py>,
         queries: &Bound<'py, PyList>,
         documents: &Bound<'py, PyList>,
-        prompt: &str,
+        prompt: String,
         batch_size: Option<usize>,
         out: Option<Bound<'py, PyArray2<f32>>>,
         progress: Option<Py<PyAny>>,
         start: usize,
+        priority: f32,
         profile: Option<&Profile>,
     ) -> PyResult<Filled<'py>> {
-        let lent = Lent::pairs(queries, documents, start)?;
-        let pairs = lent.inputs();
-        let request = Request { prompt, batch_size, normalize: false, profile: profile.map(|profile| &profile.0) };
-        rows::fill(py, out, [pairs.len(), self.num_labels()], |out| {
-            let watch = Watch::new(progress.as_ref());
-            detached(py, || {
-                let result = self.0.predict(&pairs, &request, out, &|done| watch.tell(done));
-                watch.settle(result)
-            })?
-        })
+        let pairs = Lent::pairs(queries, documents, start)?;
+        let profile = profile.map(|profile| profile.0.clone());
+        let request = Request { prompt, batch_size, normalize: false, priority, profile };
+        rows::fill(py, self.0.network(), pairs, request, self.num_labels(), out, progress.as_ref())
     }
 }

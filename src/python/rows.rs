@@ -4,31 +4,59 @@ use ::numpy::{PyArray2, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::engine::Report;
-use crate::python::numpy;
+use crate::engine::{Finished, Network, Request, Rows};
+use crate::python::detached;
+use crate::python::numpy::{self, Target};
+use crate::python::text::Lent;
+use crate::python::watch::Watch;
+use crate::text::Inputs;
+use std::sync::Arc;
 
-/// The array that was filled, tokens, and rows that were cut.
-pub(super) type Filled<'py> = (Bound<'py, PyArray2<f32>>, usize, Vec<usize>);
+/// The array that was filled, tokens, rows that were cut, and how often a pass was halved.
+pub(super) type Filled<'py> = (Bound<'py, PyArray2<f32>>, usize, Vec<usize>, usize);
 
-/// Has `run` fill `out`, or a new array `[rows, width]`.
+/// Fills `out`, or a new array `[inputs, width]`.
 pub(super) fn fill<'py>(
     py: Python<'py>,
+    network: &Arc<Network>,
+    inputs: Lent,
+    request: Request,
+    width: usize,
     out: Option<Bound<'py, PyArray2<f32>>>,
-    [rows, width]: [usize; 2],
-    run: impl FnOnce(&mut [f32]) -> PyResult<Report>,
+    progress: Option<&Py<PyAny>>,
 ) -> PyResult<Filled<'py>> {
-    if let Some(out) = out {
-        let mut guard = out.try_readwrite()?;
-        if guard.shape() != [rows, width] {
-            let message = format!("out: expected shape ({rows}, {width}), found {:?}", guard.shape());
-            return Err(PyValueError::new_err(message));
-        }
-        let slice = guard.as_slice_mut().map_err(|_| PyValueError::new_err("out: expected a C-contiguous array"))?;
-        let report = run(slice)?;
-        drop(guard);
-        return Ok((out, report.tokens, report.truncated));
+    let shape = [inputs.len(), width];
+    let Some(out) = out else {
+        let rows = Rows::New(vec![0.0; shape[0] * width]);
+        let Finished { output, report, .. } = run(py, network, inputs, request, rows, false, progress)?;
+        let Rows::New(values) = output.rows else { unreachable!("new rows stay new") };
+        let array = numpy::matrix(py, values, shape[0], width)?;
+        return Ok((array, report.tokens, report.truncated, report.halved));
+    };
+    let mut guard = out.try_readwrite()?;
+    if guard.shape() != shape {
+        let message = format!("out: expected shape ({}, {width}), found {:?}", shape[0], guard.shape());
+        return Err(PyValueError::new_err(message));
     }
-    let mut values = vec![0.0; rows * width];
-    let report = run(&mut values)?;
-    Ok((numpy::matrix(py, values, rows, width)?, report.tokens, report.truncated))
+    let rows = Rows::Lent(Box::new(Target::new(&out, &mut guard)?));
+    let Finished { report, .. } = run(py, network, inputs, request, rows, false, progress)?;
+    drop(guard);
+    Ok((out, report.tokens, report.truncated, report.halved))
+}
+
+/// Computes without the interpreter's lock, and serves signals.
+pub(super) fn run(
+    py: Python<'_>,
+    network: &Arc<Network>,
+    inputs: Lent,
+    request: Request,
+    rows: Rows,
+    every_token: bool,
+    progress: Option<&Py<PyAny>>,
+) -> PyResult<Finished> {
+    let watch = Watch::new(progress);
+    detached(py, || {
+        let result = network.run(Box::new(inputs), request, rows, every_token, &|done| watch.tell(done));
+        watch.settle(result)
+    })?
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-use crate::text::Input;
+use crate::text::{Input, Inputs};
 
 /// Strings that keep their objects alive and so outlast the interpreter's lock.
 pub(super) struct Lent {
@@ -31,11 +31,17 @@ impl Lent {
         }
         Ok(Self { first, second: Some(second) })
     }
+}
 
-    pub(super) fn inputs(&self) -> Vec<Input<'_>> {
+impl Inputs for Lent {
+    fn len(&self) -> usize {
+        self.first.len()
+    }
+
+    fn get(&self, i: usize) -> Input<'_> {
         match &self.second {
-            None => self.first.iter().map(|text| Input::Text(text)).collect(),
-            Some(second) => self.first.iter().zip(second).map(|(a, b)| Input::Pair(a, b)).collect(),
+            None => Input::Text(&self.first[i]),
+            Some(second) => Input::Pair(&self.first[i], &second[i]),
         }
     }
 }

@@ -73,11 +73,7 @@ impl Search<'_> {
         let mut found = Found::default();
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
-            let mut part = Found::default();
-            pool.gather(vec![&mut part], check, |part, pulse| {
-                *part = self.batch(queries, pulse)?;
-                Ok(())
-            })?;
+            let mut part = pool.together(check, |pulse| self.batch(queries, pulse))?;
             found.scores.append(&mut part.scores);
             found.rows.append(&mut part.rows);
             found.columns = part.columns;

@@ -1,12 +1,14 @@
 //! From strings to packed tokens.
 
 mod batch;
+mod inputs;
 mod plan;
 mod template;
 mod tokenizer;
 mod tokenizer_class;
 
 pub use batch::{PackedBatch, Wanted};
+pub use inputs::Inputs;
 pub use plan::{Limits, cost, plan, shared_tail};
 pub use template::Template;
 pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};

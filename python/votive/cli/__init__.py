@@ -1,4 +1,4 @@
-"""The command line `votive`: demo, encode, search, rerank and bench-cpu.
+"""The command line `votive`: demo, encode, search, rerank, devices, check and bench-cpu.
 
 Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
 terminated. A failure is one line on standard error and leaves no half-written file.

@@ -95,6 +95,24 @@ examples:
   grep -i keys notes.txt | votive rerank --model ./my-cross-encoder --query "lost keys"
 """
 
+DEVICES_DESCRIPTION = """\
+Print which devices can compute, why others cannot, and which one is taken where none is named: that of the
+environment variable VOTIVE_DEVICE, else the first of Metal, CUDA and the CPU. No GPU is initialised.
+"""
+
+CHECK_DESCRIPTION = """\
+Embed 200 texts that any Python carries on a device, and on the CPU in float32. Print how fast each was, and
+the cosines of the vectors: what to run first on a new machine. Exit status 1 where the least cosine is below
+0.99999 for float32, 0.9995 for float16 and bfloat16, or 0.99 for int8.
+"""
+
+CHECK_EPILOG = """\
+examples:
+  votive check
+  votive check --device metal --dtype float32
+  votive check --device cuda:1 --model Qwen/Qwen3-Embedding-0.6B
+"""
+
 BENCH_CPU_DESCRIPTION = """\
 Measure what this machine can do at most, in about two seconds: additions and multiplications of register
 tiles in float32, in bytes and, where the instruction set has it, in bfloat16, and reading from memory;
@@ -112,6 +130,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_encode(commands, model, texts)
     _add_search(commands, model, texts)
     _add_rerank(commands, _model_arguments(DEFAULT_RERANKER), texts)
+    _add_devices(commands)
+    _add_check(commands, model)
     _add_bench_cpu(commands)
     return parser
 
@@ -141,6 +161,12 @@ def _model_arguments(default: str) -> argparse.ArgumentParser:
         default=default,
         metavar="MODEL",
         help="a name on the Hugging Face Hub, or a folder (default: %(default)s)",
+    )
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="DEVICE",
+        help="what computes: auto, cpu, metal, cuda or cuda:N (default: %(default)s; see `votive devices`)",
     )
     group.add_argument(
         "--dtype",
@@ -235,6 +261,26 @@ def _add_rerank(commands, model: argparse.ArgumentParser, texts: argparse.Argume
     parser.add_argument("--query", required=True, metavar="QUERY", help="what the texts should answer, in words")
     parser.add_argument("--top-k", type=_positive, metavar="K", help="texts to print (default: all)")
     parser.add_argument("--json", action="store_true", help="print a JSON object per line: rank, score, text")
+
+
+def _add_devices(commands) -> None:
+    _new_parser(
+        commands.add_parser,
+        "devices",
+        help="print which devices can compute, and why others cannot",
+        description=DEVICES_DESCRIPTION,
+    )
+
+
+def _add_check(commands, model: argparse.ArgumentParser) -> None:
+    _new_parser(
+        commands.add_parser,
+        "check",
+        parents=[model],
+        help="compare what a device computes with the CPU",
+        description=CHECK_DESCRIPTION,
+        epilog=CHECK_EPILOG,
+    )
 
 
 def _add_bench_cpu(commands) -> None:

@@ -53,11 +53,11 @@ class Totals:
 
 
 def load_model(kind, arguments: argparse.Namespace):
-    """The model that --model, --dtype and --num-threads ask for; `kind` is its class.
+    """The model that --model, --device, --dtype and --num-threads ask for; `kind` is its class.
 
     What is on this machine is used without asking a network; only then is the Hugging Face Hub asked.
     """
-    options = {"dtype": arguments.dtype, "num_threads": arguments.num_threads}
+    options = {"device": arguments.device, "dtype": arguments.dtype, "num_threads": arguments.num_threads}
     try:
         return kind(arguments.model, local_files_only=True, **options)
     except FileNotFoundError:

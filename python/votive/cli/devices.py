@@ -1,0 +1,25 @@
+"""`votive devices`: which devices are there, and why others are not."""
+
+from __future__ import annotations
+
+import argparse
+
+import votive
+
+
+def run(_arguments: argparse.Namespace) -> None:
+    """Do what `votive devices` is for."""
+    backends = votive.available_backends()
+    rows = [("device", "name", "memory", "types of weights")]
+    for backend in backends:
+        memory = "unknown" if backend.memory is None else f"{backend.memory / 2**30:.1f} GiB"
+        rows.append((backend.device, backend.device_name or "unknown", memory, ", ".join(backend.dtypes)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
+    # The CPU is always there, and says what it has beside it.
+    for name, reason in backends[-1].unavailable.items():
+        print(f"no {name}: {reason}")
+    print(f"built with: {', '.join(backends[-1].built_with) or 'nothing beyond the kernels of the CPU'}")
+    print(f"auto: {votive.get_backend().device}")

@@ -1,0 +1,104 @@
+//! What devices are called.
+
+use crate::{Error, Result};
+
+const ACCEPTED: &str = "auto, cpu, metal (mps, mlx), cuda, cuda:N";
+
+/// A device, there or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Name {
+    Cpu,
+    Metal,
+    Cuda(usize),
+    /// For tests: computes on the CPU, is treated like a GPU, and fails on demand.
+    Fake,
+}
+
+impl Name {
+    /// What a program calls a device; None for "auto". `argument` is where it does.
+    pub(super) fn parse(argument: &'static str, text: &str) -> Result<Option<Self>> {
+        let unknown = || Error::argument(argument, format!("{text:?} is not a device; accepted: {ACCEPTED}"));
+        Ok(Some(match text.split_once(':') {
+            None => match text {
+                "auto" => return Ok(None),
+                "cpu" => Self::Cpu,
+                // Apple's GPU, as PyTorch and MLX call it.
+                "metal" | "mps" | "mlx" => Self::Metal,
+                "cuda" => Self::Cuda(0),
+                "fake" if super::faults::wanted() => Self::Fake,
+                _ => return Err(unknown()),
+            },
+            Some(("cuda", number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Self::Cuda(number.parse().map_err(|_| unknown())?)
+            }
+            Some(_) => return Err(unknown()),
+        }))
+    }
+
+    /// Those that "auto" takes, the first that is there. None beyond the first CUDA device is taken unasked.
+    pub(super) const ORDER: [Self; 3] = [Self::Metal, Self::Cuda(0), Self::Cpu];
+
+    /// Those that come after this one in the order.
+    pub(super) fn after(self) -> &'static [Self] {
+        match self {
+            Self::Metal => &Self::ORDER[1..],
+            Self::Cuda(_) | Self::Fake => &Self::ORDER[2..],
+            Self::Cpu => &[],
+        }
+    }
+
+    /// "cpu", "metal", "cuda" or "fake".
+    pub(super) fn family(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Metal => "metal",
+            Self::Cuda(_) => "cuda",
+            Self::Fake => "fake",
+        }
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            _ => f.write_str(self.family()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_known() {
+        let known = |text| Name::parse("device", text).unwrap();
+        assert_eq!(known("auto"), None);
+        assert_eq!(known("cpu"), Some(Name::Cpu));
+        for apple in ["metal", "mps", "mlx"] {
+            assert_eq!(known(apple), Some(Name::Metal));
+        }
+        assert_eq!(known("cuda"), Some(Name::Cuda(0)));
+        assert_eq!(known("cuda:12").unwrap().to_string(), "cuda:12");
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        let numbers = ["cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:1", "cuda:99999999999999999999", "cpu:0"];
+        for text in numbers.into_iter().chain(["", "gpu", "CPU", "fake", "fake:1"]) {
+            let message = Name::parse("VOTIVE_DEVICE", text).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("VOTIVE_DEVICE: {text:?} is not a device; accepted: auto")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_cpu_comes_last() {
+        assert_eq!(Name::Metal.after(), [Name::Cuda(0), Name::Cpu]);
+        assert_eq!(Name::Cuda(3).after(), [Name::Cpu]);
+        assert!(Name::Cpu.after().is_empty());
+    }
+}

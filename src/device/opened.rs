@@ -1,0 +1,90 @@
+//! The GPUs that this process has opened. candle takes each opening for a device of its own, with queues and buffers that the others
+//! cannot use: all objects of a process share one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::device::name::Name;
+use crate::{Error, Result};
+
+#[derive(Debug, Clone)]
+struct Opened {
+    name: Name,
+    /// That opened it.
+    process: u32,
+    device: candle_core::Device,
+}
+
+/// No lock, since a child of `fork()` could inherit it taken.
+static OPENED: ArcSwapOption<Vec<Opened>> = ArcSwapOption::const_empty();
+
+/// The device of that name, if this process has opened it.
+pub(super) fn find(name: Name) -> Option<candle_core::Device> {
+    let process = std::process::id();
+    let all = OPENED.load();
+    all.iter()
+        .flat_map(|all| all.iter())
+        .find(|one| one.name == name && one.process == process)
+        .map(|one| one.device.clone())
+}
+
+/// That device; `open` opens it the first time.
+pub(super) fn shared(name: Name, open: impl FnOnce() -> Result<candle_core::Device>) -> Result<candle_core::Device> {
+    if let Some(device) = find(name) {
+        return Ok(device);
+    }
+    let process = std::process::id();
+    if OPENED
+        .load()
+        .iter()
+        .flat_map(|all| all.iter())
+        .any(|one| one.name.family() == name.family() && one.process != process)
+    {
+        // Neither Metal nor CUDA works in a child of a process that has used it.
+        return Err(forked(name));
+    }
+    let device = open()?;
+    // Of two threads that open it at once, the second one takes what the first one has.
+    OPENED.rcu(|all| {
+        let mut all = all.as_deref().cloned().unwrap_or_default();
+        if !all.iter().any(|one| one.name == name) {
+            all.push(Opened { name, process, device: device.clone() });
+        }
+        Some(Arc::new(all))
+    });
+    Ok(find(name).unwrap_or(device))
+}
+
+/// What a child of `fork()` is told.
+pub(super) fn forked(name: Name) -> Error {
+    Error::Device {
+        message: format!(
+            "{name}: was opened before fork(), and cannot be used in the child; start processes by \"spawn\" or \
+             \"forkserver\", or compute on the CPU in the child (device=\"cpu\", or fallback=True)"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_opened_once() {
+        // No other test opens this one.
+        let name = Name::Cuda(1000);
+        assert!(find(name).is_none());
+        let failed = shared(name, || Err(Error::Device { message: "absent".to_owned() }));
+        assert!(failed.is_err() && find(name).is_none());
+        shared(name, || Ok(candle_core::Device::Cpu)).unwrap();
+        shared(name, || panic!("it is open")).unwrap();
+        assert!(find(name).is_some());
+    }
+
+    #[test]
+    fn a_child_is_told_what_to_do() {
+        let message = forked(Name::Metal).to_string();
+        assert!(message.starts_with("metal: ") && message.contains("spawn") && message.contains("device=\"cpu\""));
+    }
+}

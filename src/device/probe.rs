@@ -1,0 +1,182 @@
+//! Which devices are there, and why others are not. Nothing is initialised for it.
+
+use crate::device::faults;
+use crate::device::name::Name;
+use crate::kernels::cpu_name;
+use crate::{Error, Result};
+
+/// A device that is there.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub(super) name: Name,
+    hardware: Hardware,
+}
+
+/// What computes in a device, as far as it is known before it is used.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Hardware {
+    /// As its maker calls it.
+    pub(super) model: Option<String>,
+    /// In bytes, that votive may use.
+    pub(super) memory: Option<u64>,
+}
+
+impl Found {
+    /// "cpu", "metal", "cuda:0", ...
+    pub fn name(&self) -> String {
+        self.name.to_string()
+    }
+
+    /// As its maker calls it.
+    pub fn model(&self) -> Option<&str> {
+        self.hardware.model.as_deref()
+    }
+
+    /// Bytes that belong to it; None for the CPU's, and where they are not known before it is used.
+    pub fn memory(&self) -> Option<u64> {
+        self.hardware.memory
+    }
+
+    /// In which weights can be held there.
+    pub fn dtypes(&self) -> &'static [&'static str] {
+        match self.name {
+            Name::Cpu => &["float32", "bfloat16", "float16", "int8"],
+            Name::Metal | Name::Cuda(_) | Name::Fake => &["float32", "bfloat16", "float16"],
+        }
+    }
+}
+
+/// Cargo's features that this is built with, beyond the CPU's kernels.
+pub fn features() -> Vec<&'static str> {
+    [("metal", cfg!(feature = "metal")), ("cuda", cfg!(feature = "cuda")), ("accelerate", cfg!(feature = "accelerate"))]
+        .into_iter()
+        .filter_map(|(name, built_in)| built_in.then_some(name))
+        .collect()
+}
+
+/// The device that a program calls `text`. "auto" is what `VOTIVE_DEVICE` names, else the first one in the order that is there.
+pub fn find(text: &str) -> Result<Found> {
+    if let Some(name) = Name::parse("device", text)? {
+        return found(name, &format!("device {text:?}"));
+    }
+    let Some((text, Some(name))) = from_environment()? else {
+        return Ok(first(&Name::ORDER));
+    };
+    found(name, &format!("VOTIVE_DEVICE={text:?}"))
+}
+
+/// The one in the order that comes after the device that a program calls `text`; None after the last.
+pub fn next(text: &str) -> Result<Option<Found>> {
+    let name = match Name::parse("device", text)? {
+        Some(name) => Some(name),
+        None => from_environment()?.and_then(|(_, name)| name),
+    };
+    let after = name.unwrap_or_else(|| first(&Name::ORDER).name).after();
+    Ok((!after.is_empty()).then(|| first(after)))
+}
+
+/// Those of the order that are there, and why the others are not.
+pub fn survey() -> (Vec<Found>, Vec<(&'static str, String)>) {
+    let (mut present, mut absent) = (Vec::new(), Vec::new());
+    for name in Name::ORDER {
+        match probe(name) {
+            Ok(hardware) => present.push(Found { name, hardware }),
+            Err(reason) => absent.push((name.family(), reason)),
+        }
+    }
+    (present, absent)
+}
+
+fn from_environment() -> Result<Option<(String, Option<Name>)>> {
+    let Some(text) = std::env::var("VOTIVE_DEVICE").ok().filter(|text| !text.is_empty()) else { return Ok(None) };
+    let name = Name::parse("VOTIVE_DEVICE", &text)?;
+    Ok(Some((text, name)))
+}
+
+fn first(names: &[Name]) -> Found {
+    let there = names.iter().find_map(|&name| Some(Found { name, hardware: probe(name).ok()? }));
+    there.unwrap_or_else(|| Found { name: Name::Cpu, hardware: cpu() })
+}
+
+/// `asked` says who asked for it.
+fn found(name: Name, asked: &str) -> Result<Found> {
+    match probe(name) {
+        Ok(hardware) => Ok(Found { name, hardware }),
+        Err(reason) => {
+            let available: Vec<_> = survey().0.iter().map(Found::name).collect();
+            let message = format!("{asked}: {reason}; available: {}", available.join(", "));
+            Err(Error::Device { message })
+        }
+    }
+}
+
+/// The hardware of a device, or why it is not there.
+fn probe(name: Name) -> Result<Hardware, String> {
+    match name {
+        Name::Cpu => Ok(cpu()),
+        Name::Fake if faults::wanted() => Ok(Hardware::default()),
+        Name::Fake => Err("exists in tests alone".to_owned()),
+        #[cfg(all(feature = "metal", target_os = "macos"))]
+        Name::Metal => super::metal::probe(),
+        #[cfg(not(all(feature = "metal", target_os = "macos")))]
+        Name::Metal if cfg!(target_os = "macos") => Err("not built in (Cargo feature \"metal\")".to_owned()),
+        #[cfg(not(all(feature = "metal", target_os = "macos")))]
+        Name::Metal => Err("only macOS has it".to_owned()),
+        #[cfg(feature = "cuda")]
+        Name::Cuda(number) => super::cuda::probe(number),
+        #[cfg(not(feature = "cuda"))]
+        Name::Cuda(_) => Err("not built in (Cargo feature \"cuda\")".to_owned()),
+    }
+}
+
+fn cpu() -> Hardware {
+    Hardware { model: Some(cpu_name()).filter(|name| !name.is_empty()), memory: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        let cpu = find("cpu").unwrap();
+        assert_eq!((cpu.name().as_str(), cpu.memory()), ("cpu", None));
+        assert!(cpu.dtypes().contains(&"int8"));
+        let (present, absent) = survey();
+        assert_eq!(present.last().unwrap().name(), "cpu");
+        assert_eq!(present.len() + absent.len(), Name::ORDER.len());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn what_is_not_built_in_says_so() {
+        let message = find("cuda:9").unwrap_err().to_string();
+        assert!(
+            message.starts_with("device \"cuda:9\": not built in (Cargo feature \"cuda\"); available: "),
+            "{message}"
+        );
+        assert!(survey().1.contains(&("cuda", "not built in (Cargo feature \"cuda\")".to_owned())));
+        assert!(!features().contains(&"cuda"));
+    }
+
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn a_number_beyond_the_devices_says_why() {
+        let message = find("cuda:1000").unwrap_err().to_string();
+        assert!(message.starts_with("device \"cuda:1000\": ") && message.contains("; available: "), "{message}");
+    }
+
+    #[cfg(not(target_os = "macos"))]
+    #[test]
+    fn only_macos_has_metal() {
+        let message = find("mlx").unwrap_err().to_string();
+        assert!(message.starts_with("device \"mlx\": only macOS has it; available: "), "{message}");
+    }
+
+    #[test]
+    fn nothing_comes_after_the_cpu() {
+        assert!(next("cpu").unwrap().is_none());
+        assert_eq!(next("cuda:3").unwrap().unwrap().name(), "cpu");
+        assert!(next("gpu").is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! Which devices there are.
+
+use pyo3::prelude::*;
+
+use crate::device;
+use crate::python::detached;
+
+/// Name, maker's name, bytes, types of weights.
+type Device = (String, Option<String>, Option<u64>, Vec<&'static str>);
+
+/// A backend, and why it is not there.
+type Absent = (&'static str, String);
+
+fn described(found: &device::Found) -> Device {
+    (found.name(), found.model().map(str::to_owned), found.memory(), found.dtypes().to_vec())
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub(super) fn find_device(py: Python<'_>, name: &str) -> PyResult<Device> {
+    Ok(described(&detached(py, || device::find(name))??))
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub(super) fn next_device(py: Python<'_>, name: &str) -> PyResult<Option<String>> {
+    Ok(detached(py, || device::next(name))??.map(|found| found.name()))
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub(super) fn devices(py: Python<'_>) -> PyResult<(Vec<Device>, Vec<Absent>)> {
+    let (present, absent) = detached(py, device::survey)?;
+    Ok((present.iter().map(described).collect(), absent))
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub(super) fn features() -> Vec<&'static str> {
+    device::features()
+}
