@@ -98,7 +98,7 @@ impl Device {
             let all = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16].into_iter();
             let accepted: Vec<_> = all.filter(|&other| self.lacks(other).is_none()).map(Dtype::name).collect();
             let message = format!(
-                "{} {reason}, and the device is {}; accepted there: auto, {}",
+                "{} {reason}; the device is {}, which takes auto, {}",
                 dtype.name(),
                 self.name,
                 accepted.join(", ")
@@ -293,7 +293,7 @@ mod tests {
         }
         let message = portable.body("int8", Dtype::Float16).unwrap_err().to_string();
         assert!(
-            message.contains("int8 needs the CPU's kernels, and the device is fake; accepted there: auto, "),
+            message.contains("int8 needs the CPU's kernels; the device is fake, which takes auto, float32, bfloat16"),
             "{message}"
         );
     }
