@@ -75,7 +75,7 @@ pub(super) struct Queue {
     /// What waits to be computed.
     units: [usize; 2],
     cost: usize,
-    /// How much whoever was taken last had been served.
+    /// How much a call had been served that has been here all the time.
     clock: u64,
     numbers: u64,
     /// Inputs of all calls in the queue.
@@ -326,7 +326,6 @@ impl Queue {
         }
         let free = self.slots - self.busy;
         let share = self.cost.div_ceil(free).max(SMALLEST_SHARE);
-        self.clock = entry.served;
         let Some((job, unit)) =
             self.with(number, |entry| entry.compute.pop_front().or_else(|| entry.shared.pop_front()))
         else {
@@ -392,7 +391,11 @@ impl Queue {
                 Unit::Compute(pass) => pass.tokens,
                 Unit::Tokenize { .. } | Unit::Remember { .. } => 0,
             };
-            entry.served = entry.served.saturating_add((tokens as f32 * TOKEN / entry.job.request.priority) as u64);
+            let tokens = tokens as f32 * TOKEN;
+            // Whoever comes from now on is as far as one that had an equal share of all that was computed.
+            let share = (tokens / (self.entries.len() + 1) as f32) as u64;
+            self.clock = self.clock.max(entry.served).saturating_add(share);
+            entry.served = entry.served.saturating_add((tokens / entry.job.request.priority) as u64);
         }
         let job = entry.job.clone();
         self.put(entry);

@@ -239,10 +239,17 @@ impl Scheduler {
                 None => Ok(entry.course.next(network, &entry.job)),
             };
             let (entry, failure) = match next {
-                Ok(Some(stage)) => match self.lock().resume(entry, stage) {
-                    None => continue,
-                    Some(entry) => (entry, Some(Error::Interrupted)),
-                },
+                Ok(Some(stage)) => {
+                    let mut queue = self.lock();
+                    match queue.resume(entry, stage) {
+                        None => {
+                            // What comes next may be for workers of another lane.
+                            let _ = self.summon(&mut queue, network);
+                            continue;
+                        }
+                        Some(entry) => (entry, Some(Error::Interrupted)),
+                    }
+                }
                 Ok(None) => (entry, None),
                 Err(error) => (entry, Some(error)),
             };
