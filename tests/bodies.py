@@ -20,6 +20,13 @@ def same(found: Any, expected: Any) -> bool:
     """Whether both are the same rows: kernels give a row the same bits in any company, others nearly."""
     if not PORTABLE:
         return np.array_equal(found, expected)
+    match expected:
+        case dict():
+            return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+        case list():
+            return len(found) == len(expected) and all(map(same, found, expected))
+        case str() | int() | None:
+            return bool(found == expected)
     found, expected = np.asarray(found), np.asarray(expected)
     return found.shape == expected.shape and np.allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE)
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from bodies import kernels_only, same
+from bodies import PORTABLE, kernels_only, same
 from votive import Embedder
 
 if TYPE_CHECKING:
@@ -332,7 +332,8 @@ def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tin
     assert calls > 8
     # The first sixth warms up: each thread's share of the allocator grows to what its calls need.
     warm = resident[len(resident) // 6 :]
-    assert max(warm) - warm[0] < 16
+    # Of candle's operations each allocates its result.
+    assert max(warm) - warm[0] < (64 if PORTABLE else 16)
 
 
 # The threads themselves
