@@ -69,13 +69,19 @@ pub(super) struct Stage {
     pub(super) shared: VecDeque<Unit>,
 }
 
+/// A window that is being tokenized.
+struct Tokenizing {
+    kinds: Range<usize>,
+    /// Of each piece, when it is done.
+    tokens: Vec<Option<Vec<Tokens>>>,
+}
+
 #[derive(Default)]
 pub(super) struct Course {
     report: Report,
     /// Kinds that are not tokenized yet.
     ahead: Range<usize>,
-    /// What is being tokenized.
-    tokenizing: Option<(Range<usize>, Vec<Option<Vec<Tokens>>>)>,
+    tokenizing: Option<Tokenizing>,
     window: Option<Arc<Window>>,
     /// Of the window, those that no batch has taken yet.
     groups: VecDeque<Group>,
@@ -168,8 +174,8 @@ impl Course {
 
     /// Takes the tokens of a piece.
     pub(super) fn tokenized(&mut self, piece: usize, tokens: Vec<Tokens>) {
-        if let Some((_, pieces)) = &mut self.tokenizing {
-            pieces[piece] = Some(tokens);
+        if let Some(window) = &mut self.tokenizing {
+            window.tokens[piece] = Some(tokens);
         }
     }
 
@@ -186,11 +192,11 @@ impl Course {
             return Some(self.compute(network, job, batch));
         }
         if self.groups.is_empty() {
-            let Some((kinds, pieces)) = self.tokenizing.take() else {
+            let Some(Tokenizing { kinds, tokens }) = self.tokenizing.take() else {
                 let units = self.tokenize_ahead(job);
                 return (!units.is_empty()).then(|| Stage { units: units.into(), ..Stage::default() });
             };
-            let tokens = pieces.into_iter().flat_map(|piece| piece.expect("every piece was done")).collect();
+            let tokens = tokens.into_iter().flat_map(|piece| piece.expect("every piece was done")).collect();
             self.enter(network, job, kinds.start, tokens);
         }
         let batch = self.batch()?;
@@ -214,7 +220,7 @@ impl Course {
         self.ahead.start = now.end;
         let pieces = pieces(now.clone(), &bytes);
         if !pieces.is_empty() {
-            self.tokenizing = Some((now, vec![None; pieces.len()]));
+            self.tokenizing = Some(Tokenizing { kinds: now, tokens: vec![None; pieces.len()] });
         }
         pieces.into_iter().enumerate().map(|(piece, kinds)| Unit::Tokenize { piece, kinds }).collect()
     }
