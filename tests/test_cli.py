@@ -38,7 +38,7 @@ class FakeEmbedder:
 
     max_seq_length = 8
 
-    def __init__(self, name, dtype="auto", num_threads=None, local_files_only=False):
+    def __init__(self, name, device="auto", dtype="auto", num_threads=None, local_files_only=False):
         if name == "nowhere":
             raise FileNotFoundError(f"no model {name!r}")
         self.name, self.local_files_only = name, local_files_only

@@ -74,6 +74,12 @@ impl Device {
         Ok(Self { name: found.name(), kind, gpu })
     }
 
+    /// candle's operations on the CPU, as `VOTIVE_PORTABLE=1` gives them.
+    #[cfg(test)]
+    pub(crate) fn portable() -> Self {
+        Self { name: "cpu".to_owned(), kind: Kind::Portable(candle_core::Device::Cpu), gpu: None }
+    }
+
     /// "cpu", "metal", "cuda:0", ...
     pub fn name(&self) -> &str {
         &self.name
@@ -82,6 +88,14 @@ impl Device {
     /// Whether one thread at a time computes, with candle's operations.
     pub fn has_owner(&self) -> bool {
         matches!(self.kind, Kind::Portable(_))
+    }
+
+    /// Where candle's tensors are, if one thread at a time computes with them.
+    pub fn tensors(&self) -> Option<&candle_core::Device> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Portable(device) => Some(device),
+        }
     }
 
     /// What the blocks of a model get, with weights of the type `dtype`. `auto` is what is best there: float32 on the CPU, and
