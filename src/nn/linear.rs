@@ -118,7 +118,9 @@ mod tests {
     fn halves_agree_with_float32() {
         let checkpoint = Checkpoint::random(&[("weight", &[13, 40]), ("bias", &[13])]);
         assert_halves_agree(&checkpoint, |at, x| {
-            Linear::load(Stage::Qkv, &[at.clone()], 13, 40, true)?.then(Activation::Gelu).forward(&x(&[7, 40])?)
+            Linear::load(Stage::Qkv, std::slice::from_ref(at), 13, 40, true)?
+                .then(Activation::Gelu)
+                .forward(&x(&[7, 40])?)
         });
     }
 }
