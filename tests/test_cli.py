@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import votive
 import votive.cli
+from bodies import INT8
 from votive.cli.demo import QUESTIONS
 from votive.cli.model import FIRST_CHUNK
 from votive.cli.search import nearest
@@ -37,7 +38,7 @@ class FakeEmbedder:
 
     max_seq_length = 8
 
-    def __init__(self, name, dtype="auto", num_threads=None, local_files_only=False):
+    def __init__(self, name, device="auto", dtype="auto", num_threads=None, local_files_only=False):
         if name == "nowhere":
             raise FileNotFoundError(f"no model {name!r}")
         self.name, self.local_files_only = name, local_files_only
@@ -362,7 +363,7 @@ def test_default_model_that_is_nowhere_says_what_to_install(here, capsys, monkey
     [
         ([], "float32", {}),
         (["--normalize", "--truncate-dim", "100"], "float32", {"normalize_embeddings": True, "truncate_dim": 100}),
-        (["--dtype", "int8"], "int8", {}),
+        pytest.param(["--dtype", "int8"], "int8", {}, marks=INT8),
     ],
 )
 def test_encode_is_embedder_encode(arguments, dtype, options, tmp_path, monkeypatch):
@@ -386,6 +387,7 @@ def test_unknown_dtype(command, tmp_path, monkeypatch, capsys):
     assert os.listdir() == ["a.txt"]
 
 
+@INT8
 def test_search_finds_the_meaning(tmp_path):
     (tmp_path / "a.txt").write_text("\n".join(TEXTS), encoding="utf-8")
     # Vectors of one dtype are searched with queries of another.

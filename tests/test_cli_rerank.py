@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import votive.cli
+from bodies import INT8
 from votive import Reranker
 from votive.cli.model import FIRST_CHUNK
 
@@ -142,6 +143,7 @@ def test_texts_that_were_cut_are_counted(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err.endswith("; 3 texts were cut at 64 tokens (rows 2, 256, 259)\n")
 
 
+@INT8
 def test_options_of_the_model(texts: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert rerank(texts, "--dtype", "int8", "--num-threads", "1") == 0
     assert capsys.readouterr().out == lines(ranked(TEXTS, dtype="int8"))

@@ -195,7 +195,7 @@ def test_more_memory_than_there_is_is_an_error() -> None:
 
 def test_memory_is_counted() -> None:
     store = empty(100)
-    assert store.memory == dict.fromkeys(["codes", "ids", "mapped", "reserved", "vectors"], 0)
+    assert store.memory == dict.fromkeys(["codes", "device", "ids", "mapped", "reserved", "vectors"], 0)
     row = 100 * 4 + 128 + 24
     assert store.size_of(1000) == 1000 * (row + 8)
     store, _ = store.add(rows(1000, 100), np.arange(1000)[::-1].copy(), 1000, 0)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bodies import same
 from votive import Embedder, quantize_embeddings
 
 TEXTS = [f"{i}{text}" for i in ("", "1 ", "2 ") for text in ("one", "a second text", "and a third one", "", "five")]
@@ -18,16 +19,16 @@ def expected(model: Embedder) -> np.ndarray:
 class TestPrompts:
     def test_a_prompt_is_put_before_each_text(self, model: Embedder) -> None:
         prompted = model.encode([f"query: {text}" for text in TEXTS])
-        assert np.array_equal(model.encode(TEXTS, prompt="query: "), prompted)
-        assert np.array_equal(model.encode(TEXTS, prompt_name="query"), prompted)
-        assert np.array_equal(model.encode(TEXTS, "query"), prompted)
-        assert np.array_equal(model.encode(iter(TEXTS), "query"), prompted)
-        assert np.array_equal(model.encode(TEXTS[1], "query"), prompted[1])
+        assert same(model.encode(TEXTS, prompt="query: "), prompted)
+        assert same(model.encode(TEXTS, prompt_name="query"), prompted)
+        assert same(model.encode(TEXTS, "query"), prompted)
+        assert same(model.encode(iter(TEXTS), "query"), prompted)
+        assert same(model.encode(TEXTS[1], "query"), prompted[1])
 
     def test_a_prompt_beats_a_name(self, model: Embedder, expected: np.ndarray) -> None:
-        assert np.array_equal(model.encode(TEXTS, "query", "x "), model.encode([f"x {text}" for text in TEXTS]))
-        assert np.array_equal(model.encode(TEXTS, "query", ""), expected)
-        assert np.array_equal(model.encode(TEXTS, "no such name", ""), expected)
+        assert same(model.encode(TEXTS, "query", "x "), model.encode([f"x {text}" for text in TEXTS]))
+        assert same(model.encode(TEXTS, "query", ""), expected)
+        assert same(model.encode(TEXTS, "no such name", ""), expected)
 
     def test_an_unknown_name_lists_the_known_ones(self, model: Embedder) -> None:
         message = r"^prompt_name: 'passage' is not one of \['document', 'plain', 'query'\]$"
@@ -45,29 +46,29 @@ class TestPrompts:
     def test_the_default_prompt(self, folder: str, model: Embedder, expected: np.ndarray) -> None:
         default = Embedder(folder, default_prompt_name="query")
         assert default.default_prompt_name == "query"
-        assert np.array_equal(default.encode(TEXTS), model.encode(TEXTS, "query"))
+        assert same(default.encode(TEXTS), model.encode(TEXTS, "query"))
         for arguments in ({"prompt": ""}, {"prompt_name": "plain"}):
-            assert np.array_equal(default.encode(TEXTS, **arguments), expected)
-        assert np.array_equal(default.encode(TEXTS, "document"), model.encode(TEXTS, "document"))
+            assert same(default.encode(TEXTS, **arguments), expected)
+        assert same(default.encode(TEXTS, "document"), model.encode(TEXTS, "document"))
         with pytest.raises(ValueError, match=r"^default_prompt_name: 'passage' is not one of .*'document'"):
             Embedder(folder, default_prompt_name="passage")
 
     def test_given_prompts_come_before_the_files(self, folder: str, model: Embedder) -> None:
         other = Embedder(folder, prompts={"query": "Q ", "title": "T "})
         assert other.prompts == {"query": "Q ", "title": "T ", "document": "a passage of the text: ", "plain": ""}
-        assert np.array_equal(other.encode("x", "query"), model.encode("Q x"))
-        assert np.array_equal(other.encode("x", "title"), model.encode("T x"))
+        assert same(other.encode("x", "query"), model.encode("Q x"))
+        assert same(other.encode("x", "title"), model.encode("T x"))
         other.prompts["later"] = "L "
-        assert np.array_equal(other.encode("x", "later"), model.encode("L x"))
+        assert same(other.encode("x", "later"), model.encode("L x"))
 
     def test_queries_and_documents(self, model: Embedder, expected: np.ndarray) -> None:
         query, document = model.encode(TEXTS, "query"), model.encode(TEXTS, "document")
-        assert np.array_equal(model.encode_query(TEXTS), query)
-        assert np.array_equal(model.encode_document(TEXTS), document)
-        assert np.array_equal(model.encode_query(TEXTS[1]), query[1])
-        assert np.array_equal(model.encode_document(TEXTS, "query"), query)
-        assert np.array_equal(model.encode_query(TEXTS, prompt="x "), model.encode(TEXTS, prompt="x "))
-        assert np.array_equal(model.encode_query(TEXTS, prompt=""), expected)
+        assert same(model.encode_query(TEXTS), query)
+        assert same(model.encode_document(TEXTS), document)
+        assert same(model.encode_query(TEXTS[1]), query[1])
+        assert same(model.encode_document(TEXTS, "query"), query)
+        assert same(model.encode_query(TEXTS, prompt="x "), model.encode(TEXTS, prompt="x "))
+        assert same(model.encode_query(TEXTS, prompt=""), expected)
         normalized = model.encode_query(TEXTS, normalize_embeddings=True, batch_size=2)
         np.testing.assert_allclose(np.linalg.norm(normalized, axis=1), 1, atol=1e-6)
 
@@ -75,28 +76,28 @@ class TestPrompts:
         passage = {"passage": "P ", "corpus": "C "}
         model = Embedder(folder, prompts=passage, default_prompt_name="corpus")
         model.prompts.pop("document")
-        assert np.array_equal(model.encode_document("x"), model.encode("x", prompt="P "))
+        assert same(model.encode_document("x"), model.encode("x", prompt="P "))
         model.prompts.pop("passage")
-        assert np.array_equal(model.encode_document("x"), model.encode("x", prompt="C "))
+        assert same(model.encode_document("x"), model.encode("x", prompt="C "))
         # With no prompt for its kind, a text is encoded as by encode.
         model.prompts.pop("query")
-        assert np.array_equal(model.encode_query("x"), model.encode("x", prompt="C "))
+        assert same(model.encode_query("x"), model.encode("x", prompt="C "))
 
     def test_queries_do_not_fall_back_to_the_default(self, folder: str, expected: np.ndarray) -> None:
         model = Embedder(folder, prompts={"query": "", "document": ""}, default_prompt_name="plain")
         model.prompts["plain"] = "loud "
-        assert np.array_equal(model.encode_query(TEXTS), expected)
-        assert np.array_equal(model.encode_document(TEXTS), expected)
+        assert same(model.encode_query(TEXTS), expected)
+        assert same(model.encode_document(TEXTS), expected)
         assert not np.array_equal(model.encode(TEXTS), expected)
 
 
 class TestBatchSize:
     @pytest.mark.parametrize("batch_size", [1, 2, 7, np.int64(3), 10**9])
     def test_changes_no_bit(self, batch_size: int, model: Embedder, expected: np.ndarray) -> None:
-        assert np.array_equal(model.encode(TEXTS, batch_size=batch_size), expected)
-        assert np.array_equal(model.encode(iter(TEXTS), batch_size=batch_size), expected)
+        assert same(model.encode(TEXTS, batch_size=batch_size), expected)
+        assert same(model.encode(iter(TEXTS), batch_size=batch_size), expected)
         rows = model.encode(TEXTS, batch_size=batch_size, output_value=None)
-        assert np.array_equal([row["sentence_embedding"] for row in rows], expected)
+        assert same([row["sentence_embedding"] for row in rows], expected)
 
     @pytest.mark.parametrize("batch_size", [0, -1, 2**64])
     def test_is_positive(self, batch_size: int, model: Embedder) -> None:
@@ -155,7 +156,7 @@ class TestOutputValue:
         rows = model.encode(TEXTS, output_value="token_embeddings")
         one = model.encode(TEXTS[2], output_value="token_embeddings")
         assert isinstance(one, np.ndarray)
-        assert np.array_equal(one, rows[2])
+        assert same(one, rows[2])
 
     def test_everything(self, model: Embedder, expected: np.ndarray) -> None:
         found = model.encode(TEXTS, output_value=None)
@@ -172,16 +173,16 @@ class TestOutputValue:
             assert features["input_ids"].tolist() == ids
             assert features["token_type_ids"].tolist() == [0] * len(ids)
             assert features["attention_mask"].tolist() == [1] * len(ids)
-            assert np.array_equal(features["token_embeddings"], tokens[row])
-            assert np.array_equal(features["sentence_embedding"], expected[row])
+            assert same(features["token_embeddings"], tokens[row])
+            assert same(features["sentence_embedding"], expected[row])
         one = model.encode(TEXTS[1], output_value=None)
         assert isinstance(one, dict)
-        assert np.array_equal(one["sentence_embedding"], expected[1])
+        assert same(one["sentence_embedding"], expected[1])
 
     def test_everything_with_the_end_of_the_pipeline(self, model: Embedder) -> None:
         options: dict[str, Any] = {"normalize_embeddings": True, "truncate_dim": 7, "prompt_name": "query"}
         found = model.encode(TEXTS, output_value=None, **options)
-        assert np.array_equal([row["sentence_embedding"] for row in found], model.encode(TEXTS, **options))
+        assert same([row["sentence_embedding"] for row in found], model.encode(TEXTS, **options))
 
     def test_unknown(self, model: Embedder) -> None:
         with pytest.raises(ValueError, match=r"^output_value: .*sentence_embedding.*token_embeddings.*'tokens'"):
@@ -203,9 +204,9 @@ class TestPrecision:
         ranges = np.stack([expected.min(axis=0), expected.max(axis=0)])
         codes = model.encode(TEXTS, precision=precision, ranges=ranges)
         assert (codes.dtype, codes.shape) == (np.dtype(precision), expected.shape)
-        assert np.array_equal(codes, quantize_embeddings(expected, precision, ranges))
-        assert np.array_equal(codes, model.encode(TEXTS, precision=precision, calibration_embeddings=expected))
-        assert np.array_equal(codes[1], model.encode(TEXTS[1], precision=precision, ranges=ranges))
+        assert same(codes, quantize_embeddings(expected, precision, ranges))
+        assert same(codes, model.encode(TEXTS, precision=precision, calibration_embeddings=expected))
+        assert same(codes[1], model.encode(TEXTS[1], precision=precision, ranges=ranges))
         least = np.iinfo(precision).min
         assert (codes.min(axis=0) == least).all()
 
@@ -219,12 +220,12 @@ class TestPrecision:
         codes = model.encode(TEXTS, precision=precision)
         assert (codes.dtype, codes.shape) == (dtype, (len(TEXTS), 6))
         shift = 128 if precision == "binary" else 0
-        assert np.array_equal(codes, (np.packbits(expected > 0, axis=1).astype(int) - shift).astype(dtype))
+        assert same(codes, (np.packbits(expected > 0, axis=1).astype(int) - shift).astype(dtype))
         assert model.encode(TEXTS[1], precision=precision).shape == (6,)
 
     def test_precision_comes_last(self, model: Embedder) -> None:
         codes = model.encode(TEXTS, precision="ubinary", truncate_dim=9, normalize_embeddings=True)
-        assert np.array_equal(codes, np.packbits(model.encode(TEXTS)[:, :9] > 0, axis=1))
+        assert same(codes, np.packbits(model.encode(TEXTS)[:, :9] > 0, axis=1))
 
     def test_what_does_not_fit(self, model: Embedder) -> None:
         with pytest.raises(ValueError, match=r"^precision: .*'float32'.*'ubinary'.*found 'int4'"):
@@ -237,7 +238,7 @@ class TestPrecision:
 
 class TestTruncateAndNormalize:
     def test_truncate_then_normalize(self, model: Embedder, expected: np.ndarray) -> None:
-        assert np.array_equal(model.encode(TEXTS, truncate_dim=7), expected[:, :7])
+        assert same(model.encode(TEXTS, truncate_dim=7), expected[:, :7])
         vectors = model.encode(TEXTS, truncate_dim=7, normalize_embeddings=True)
         lengths = np.linalg.norm(expected[:, :7], axis=1, keepdims=True)
         np.testing.assert_allclose(vectors, expected[:, :7] / lengths, atol=1e-6)
@@ -245,8 +246,8 @@ class TestTruncateAndNormalize:
     def test_the_models_own(self, folder: str, expected: np.ndarray) -> None:
         model = Embedder(folder, truncate_dim=5)
         assert model.truncate_dim == model.get_embedding_dimension() == model.get_sentence_embedding_dimension() == 5
-        assert np.array_equal(model.encode(TEXTS), expected[:, :5])
-        assert np.array_equal(model.encode(TEXTS, truncate_dim=48), expected)
+        assert same(model.encode(TEXTS), expected[:, :5])
+        assert same(model.encode(TEXTS, truncate_dim=48), expected)
 
     @pytest.mark.parametrize("truncate_dim", [0, -3, 49])
     def test_out_of_range(self, truncate_dim: int, folder: str, model: Embedder) -> None:
@@ -287,9 +288,9 @@ def test_what_makes_no_sense_here_says_what_to_do(
 
 def test_what_says_nothing_is_accepted(model: Embedder, expected: np.ndarray) -> None:
     silent: dict[str, Any] = {"pool": None, "chunk_size": None, "device": "cpu", "convert_to_tensor": False}
-    assert np.array_equal(model.encode(TEXTS, **silent), expected)
+    assert same(model.encode(TEXTS, **silent), expected)
 
 
 def test_positions_are_those_of_sentence_transformers(model: Embedder, expected: np.ndarray) -> None:
     vectors = model.encode(TEXTS, None, "", 4, False, "sentence_embedding", "float32", True, False, "cpu", False, 7)
-    assert np.array_equal(vectors, expected[:, :7])
+    assert same(vectors, expected[:, :7])

@@ -213,6 +213,28 @@ class TestWithFallback:
         assert get_backend("cpu", fallback=True).device == "cpu"
 
 
+class TestOutOfMemory:
+    def test_less_at_a_time_succeeds(self, fake: Callable, tiny: Tiny, tiny_model: Any, tiny_rows: np.ndarray) -> None:
+        longest = max(len(tokens["input_ids"]) for tokens in tiny_model.tokenize(tiny.inputs))
+        fake(f"memory:{longest}")
+        model = load(tiny, fallback=True)
+        np.testing.assert_allclose(tiny.of(model)(tiny.inputs), tiny_rows, atol=1e-5)
+        assert model.last_report.halved > 0
+        assert model.device == "fake"
+
+    def test_one_input_may_be_too_much(self, fake: Callable, tiny: Tiny, tiny_rows: np.ndarray) -> None:
+        message = r"^fake: out of memory: \d+ tokens, and there is room for 2"
+        fake("memory:2")
+        model = load(tiny)
+        with pytest.raises(DeviceError, match=message):
+            tiny.of(model)(tiny.inputs)
+        model = load(tiny, fallback=True)
+        with pytest.warns(FallbackWarning, match=message):
+            rows = tiny.of(model)(tiny.inputs)
+        assert np.array_equal(rows, tiny_rows)
+        assert model.device == "cpu"
+
+
 def test_fallback_is_a_bool(folder: str) -> None:
     with pytest.raises(TypeError, match=r"^fallback: expected bool, found str"):
         Embedder(folder, fallback="yes")

@@ -5,12 +5,12 @@ or VOTIVE_PORTABLE set, it is another body that is tested.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bodies import BITS
 from cases import FIXTURES, Case, cases
 from votive import Embedder
 
@@ -88,7 +88,7 @@ def test_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> No
     assert_close(case.call(model, case.texts), case.expected()["embeddings"])
 
 
-@pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="bits are promised for the CPU body")
+@BITS
 @pytest.mark.parametrize("case", named(EMBEDDINGS))
 def test_company_threads_and_order_change_no_bit(case: EmbedderCase, tmp_path: Path) -> None:
     one, two = (case.load(tmp_path, num_threads=threads) for threads in (1, 2))

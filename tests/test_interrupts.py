@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bodies import same
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -85,7 +86,7 @@ def test_what_a_signal_handler_raises_ends_the_call(tiny: "Tiny", tiny_model: An
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-    assert np.array_equal(compute(tiny.inputs), tiny_rows)
+    assert same(compute(tiny.inputs), tiny_rows)
 
 
 def test_what_a_progress_bar_raises_ends_the_call(
@@ -106,7 +107,7 @@ def test_what_a_progress_bar_raises_ends_the_call(
     for inputs in (many, iter(many), many[0]):
         with pytest.raises(OSError, match="no room for"):
             compute(inputs, show_progress_bar=True)
-    assert np.array_equal(compute(tiny.inputs), tiny_rows)
+    assert same(compute(tiny.inputs), tiny_rows)
 
 
 def test_what_a_generator_raises_ends_the_call(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
@@ -117,7 +118,7 @@ def test_what_a_generator_raises_ends_the_call(tiny: "Tiny", tiny_model: Any, ti
     compute = tiny.of(tiny_model)
     with pytest.raises(TimeIsUpError):
         compute(inputs())
-    assert np.array_equal(compute(tiny.inputs), tiny_rows)
+    assert same(compute(tiny.inputs), tiny_rows)
 
 
 def test_a_generator_may_use_the_model_that_reads_it(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
@@ -125,7 +126,7 @@ def test_a_generator_may_use_the_model_that_reads_it(tiny: "Tiny", tiny_model: A
 
     def inputs() -> Iterator[Any]:
         for given, row in zip(tiny.inputs, tiny_rows, strict=True):
-            assert np.array_equal(compute(given), row)
+            assert same(compute(given), row)
             yield given
 
-    assert np.array_equal(compute(inputs()), tiny_rows)
+    assert same(compute(inputs()), tiny_rows)

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from bodies import INT8
 from readme import README, fenced_blocks, recipe, run
 
 COMMIT = "0" * 40
@@ -17,6 +18,7 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "huggingface" / "hub"
 
 
+@INT8
 def test_python_blocks_run(cache):
     run([block for block in fenced_blocks("python") if recipe(block) is None])
 
@@ -26,6 +28,7 @@ STAND_INS = {"cross-encoder/ms-marco-MiniLM-L6-v2": "bert_rerank", "Qwen/Qwen3-R
 
 
 @pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+@INT8
 def test_blocks_with_models_of_the_hub_run_with_tiny_ones(cache):
     for name, fixture in STAND_INS.items():
         model = cache / f"models--{name.replace('/', '--')}"

@@ -5,12 +5,12 @@ or VOTIVE_PORTABLE set, it is another body that is tested.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bodies import BITS
 from cases import FIXTURES, Case, cases
 from votive import Reranker
 
@@ -59,7 +59,7 @@ def test_scores_are_the_references(case: RerankerCase, tmp_path: Path) -> None:
     assert np.abs(scores - expected).max() <= TOLERANCE
 
 
-@pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="bits are promised for the CPU body")
+@BITS
 @pytest.mark.parametrize("case", CASES)
 def test_company_threads_and_order_change_no_bit(case: RerankerCase, tmp_path: Path) -> None:
     one, two = (case.load(tmp_path, num_threads=threads) for threads in (1, 2))

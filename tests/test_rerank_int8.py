@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bodies import INT8
 from votive import Reranker
 from votive.demo_corpus import passages
 
@@ -44,6 +45,7 @@ def folder(tmp_path: Path) -> str:
 
 
 @pytest.mark.skipif(PACKAGE is None, reason="needs the package with the weights")
+@INT8
 def test_ranks_are_those_of_float32(folder: str) -> None:
     texts = [document.text[:600] for document in islice(passages(), 0, 2000, 50)]
     pairs = [(question, text) for question in QUESTIONS for text in texts]

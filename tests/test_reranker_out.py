@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bodies import same
 from votive import Reranker
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -40,7 +41,7 @@ def empty(*shape: int) -> np.ndarray:
 def test_one_dimension_is_filled(ranker: Reranker, scores: np.ndarray) -> None:
     out = empty()
     found = ranker.predict(PAIRS, out=out)
-    assert np.array_equal(out, scores)
+    assert same(out, scores)
     assert found.shape == out.shape
     assert np.shares_memory(found, out)
 
@@ -48,11 +49,11 @@ def test_one_dimension_is_filled(ranker: Reranker, scores: np.ndarray) -> None:
 def test_two_dimensions_are_filled(ranker: Reranker, classifier: Reranker, scores: np.ndarray) -> None:
     out = empty(len(PAIRS), 1)
     ranker.predict(PAIRS, out=out)
-    assert np.array_equal(out[:, 0], scores)
+    assert same(out[:, 0], scores)
     out = empty(len(PAIRS), 3)
     found = classifier.predict(PAIRS, out=out, activation_fn="tanh", apply_softmax=True)
-    assert np.array_equal(out, classifier.predict(PAIRS, activation_fn="tanh", apply_softmax=True))
-    assert np.array_equal(found, out)
+    assert same(out, classifier.predict(PAIRS, activation_fn="tanh", apply_softmax=True))
+    assert same(found, out)
     assert np.shares_memory(found, out)
 
 
@@ -60,13 +61,13 @@ def test_it_holds_what_the_activation_gives(ranker: Reranker) -> None:
     for activation_fn in ("identity", "tanh", lambda logits: logits.astype(np.float64) * 2):
         out = empty()
         ranker.predict(PAIRS, out=out, activation_fn=activation_fn)
-        assert np.array_equal(out, ranker.predict(PAIRS, activation_fn=activation_fn))
+        assert same(out, ranker.predict(PAIRS, activation_fn=activation_fn))
 
 
 def test_a_part_of_an_array(ranker: Reranker, scores: np.ndarray) -> None:
     whole = empty(len(PAIRS) + 5)
     ranker.predict(PAIRS, out=whole[2:-3])
-    assert np.array_equal(whole[2:-3], scores)
+    assert same(whole[2:-3], scores)
     assert np.isinf(whole[:2]).all()
     assert np.isinf(whole[-3:]).all()
 
@@ -80,7 +81,7 @@ def test_a_file(labels: int, ranker: Reranker, classifier: Reranker, tmp_path: P
     model.predict(PAIRS, out=out)
     out.flush()
     del out
-    assert np.array_equal(np.load(path), expected)
+    assert same(np.load(path), expected)
 
 
 def test_no_pairs(ranker: Reranker) -> None:
@@ -94,9 +95,9 @@ def test_no_pairs(ranker: Reranker) -> None:
 def test_a_stream_fills_the_first_elements(spare: int, ranker: Reranker, scores: np.ndarray) -> None:
     out = empty(len(PAIRS) + spare)
     found = ranker.predict((pair for pair in PAIRS), out=out)
-    assert np.array_equal(found, scores)
+    assert same(found, scores)
     assert np.shares_memory(found, out)
-    assert np.array_equal(out[: len(PAIRS)], scores)
+    assert same(out[: len(PAIRS)], scores)
     assert np.isinf(out[len(PAIRS) :]).all()
 
 
@@ -164,7 +165,7 @@ def test_one_pair_has_no_place_in_it(ranker: Reranker, scores: np.ndarray) -> No
         ranker.predict(PAIRS[0], out=empty(1))
     out = empty(1)
     ranker.predict(PAIRS[:1], out=out)
-    assert out[0] == scores[0]
+    assert same(out[0], scores[0])
 
 
 @pytest.mark.parametrize("bad", [[QUERY, None], [QUERY, "\ud800"], [QUERY], None])
@@ -180,7 +181,7 @@ def test_a_bad_activation_fails_before_the_array_is_given_back(ranker: Reranker,
         ranker.predict(PAIRS, out=empty(), activation_fn=np.ravel)
     out = empty()
     ranker.predict(PAIRS, out=out)
-    assert np.array_equal(out, scores)
+    assert same(out, scores)
 
 
 PEAK = """

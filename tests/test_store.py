@@ -263,11 +263,11 @@ def test_memory_is_given_back_at_once(vectors: np.ndarray) -> None:
 
 def test_memory_usage_adds_up(store: EmbeddingStore) -> None:
     memory = store.memory_usage()
-    assert set(memory) == {"vectors", "codes", "ids", "metadata", "texts", "reserved", "mapped", "total"}
+    assert set(memory) == {"vectors", "codes", "ids", "metadata", "texts", "reserved", "mapped", "device", "total"}
     assert memory["vectors"] == ROWS * DIMENSION * 4
     assert memory["metadata"] == ROWS * 9
     assert memory["texts"] == ROWS * 8 + sum(len(text) for text in store.texts)
-    assert memory["total"] == sum(memory.values()) - memory["total"] - memory["mapped"]
+    assert memory["total"] == sum(memory.values()) - memory["total"] - memory["mapped"] - memory["device"]
     store.delete(range(100))
     store.compact()
     assert store.memory_usage()["vectors"] == (ROWS - 100) * DIMENSION * 4

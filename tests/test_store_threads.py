@@ -122,6 +122,7 @@ def test_a_reader_keeps_what_it_has_seen() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="a device with an owner is not a child's to use")
 def test_child_of_a_fork_has_the_store_and_may_change_it() -> None:
     store = EmbeddingStore(num_threads=2)
     store.add_embeddings(vector_of(np.arange(300)))

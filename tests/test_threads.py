@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bodies import PORTABLE, kernels_only, same
 from votive import Embedder
 
 if TYPE_CHECKING:
@@ -89,17 +90,19 @@ def computed_in_a_child(tiny: "Tiny", model: Any) -> np.ndarray:
 
 @posix
 @forks
+@kernels_only("candle's own threads are not there in a child of fork()")
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_used_model_works_in_a_forked_child(tiny: "Tiny", tiny_rows: np.ndarray, threads: int) -> None:
     model = tiny.load(threads)
-    assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
+    assert same(tiny.of(model)(tiny.inputs), tiny_rows)
     for _ in range(3):
-        assert np.array_equal(computed_in_a_child(tiny, model), tiny_rows.ravel())
-    assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
+        assert same(computed_in_a_child(tiny, model), tiny_rows.ravel())
+    assert same(tiny.of(model)(tiny.inputs), tiny_rows)
 
 
 @posix
 @forks
+@kernels_only("candle's own threads are not there in a child of fork()")
 def test_a_child_that_is_forked_while_threads_compute_works(
     tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray
 ) -> None:
@@ -117,7 +120,7 @@ def test_a_child_that_is_forked_while_threads_compute_works(
 
     threads = [in_thread(work) for _ in range(3)]
     for _ in range(10):
-        assert np.array_equal(computed_in_a_child(tiny, tiny_model), tiny_rows.ravel())
+        assert same(computed_in_a_child(tiny, tiny_model), tiny_rows.ravel())
     stop.set()
     for thread in threads:
         thread.join()
@@ -126,6 +129,7 @@ def test_a_child_that_is_forked_while_threads_compute_works(
 
 @posix
 @forks
+@kernels_only("candle's own threads are not there in a child of fork()")
 def test_a_child_that_is_forked_while_a_thread_loads_loads_too(tiny: "Tiny", tiny_rows: np.ndarray) -> None:
     loading, go_on = threading.Event(), threading.Event()
 
@@ -144,7 +148,7 @@ def test_a_child_that_is_forked_while_a_thread_loads_loads_too(tiny: "Tiny", tin
     try:
         thread = in_thread(lambda: tiny.of(model)(tiny.inputs))
         loading.wait(HANG)
-        assert np.array_equal(computed_in_a_child(tiny, model), tiny_rows.ravel())
+        assert same(computed_in_a_child(tiny, model), tiny_rows.ravel())
         go_on.set()
         thread.join()
     finally:
@@ -161,6 +165,7 @@ def compute_shared(given: Any) -> Any:
 
 @posix
 @forks
+@kernels_only("candle's own threads are not there in a child of fork()")
 def test_a_pool_of_forked_processes_uses_the_parents_model(
     tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray
 ) -> None:
@@ -168,13 +173,13 @@ def test_a_pool_of_forked_processes_uses_the_parents_model(
     shared = tiny.of(tiny_model)
     with multiprocessing.get_context("fork").Pool(2) as pool:
         found = pool.map_async(compute_shared, tiny.inputs).get(timeout=HANG)
-    assert np.array_equal(np.stack(found), tiny_rows)
+    assert same(np.stack(found), tiny_rows)
 
 
 def test_a_spawned_process_loads_the_model_anew(tiny: "Tiny", tiny_model: Any, tiny_rows: np.ndarray) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         found = pool.apply_async(tiny.of(tiny_model), (tiny.inputs,)).get(timeout=HANG)
-    assert np.array_equal(found, tiny_rows)
+    assert same(found, tiny_rows)
 
 
 EXITS = {
@@ -216,7 +221,7 @@ def test_eight_threads_share_a_model(tiny: "Tiny", tiny_model: Any, tiny_rows: n
         begin.wait(HANG)
         for _ in range(3):
             rows = tiny.of(tiny_model)([tiny.inputs[index] for index in order])
-            assert np.array_equal(rows, tiny_rows[order])
+            assert same(rows, tiny_rows[order])
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))
@@ -230,7 +235,7 @@ def test_threads_that_find_a_model_not_loaded_load_it_once(
 
     def work(_: int) -> None:
         begin.wait(HANG)
-        assert np.array_equal(tiny.of(model)(tiny.inputs), tiny_rows)
+        assert same(tiny.of(model)(tiny.inputs), tiny_rows)
 
     with caplog.at_level(logging.INFO, "votive"), ThreadPoolExecutor(8) as threads:
         list(threads.map(work, range(8)))
@@ -302,14 +307,14 @@ def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tin
             row = choice.randrange(len(inputs))
             match choice.randrange(8):
                 case 0 | 1 | 2:
-                    assert np.array_equal(compute(inputs[row]), tiny_rows[row])
+                    assert same(compute(inputs[row]), tiny_rows[row])
                 case 3:
-                    assert np.array_equal(compute(inputs[row:], batch_size=5), tiny_rows[row:])
+                    assert same(compute(inputs[row:], batch_size=5), tiny_rows[row:])
                 case 4:
-                    assert np.array_equal(compute(iter(inputs), out=out), tiny_rows)
+                    assert same(compute(iter(inputs), out=out), tiny_rows)
                 case _:
                     call, expected = choice.choice(others)
-                    assert np.array_equal(call(), expected)
+                    assert same(call(), expected)
             calls += 1
         return calls
 
@@ -326,7 +331,8 @@ def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tin
     assert calls > 8
     # The first sixth warms up: each thread's share of the allocator grows to what its calls need.
     warm = resident[len(resident) // 6 :]
-    assert max(warm) - warm[0] < 16
+    # Of candle's operations each allocates its result.
+    assert max(warm) - warm[0] < (64 if PORTABLE else 16)
 
 
 # The threads themselves

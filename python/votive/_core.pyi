@@ -352,7 +352,7 @@ class Store:
             dimension: numbers in a vector, up to 65536.
             metric: "cosine", "dot" or "l2".
             dtype: how vectors are kept: "float32", "float16", or "int8", which is codes of a byte per number alone.
-            device: "auto" or "cpu".
+            device: where searches begin, by its name as for an `Embedder`.
             num_threads: threads that compute; None for as many as an `Embedder` takes.
 
         Raises:
@@ -371,6 +371,19 @@ class Store:
     @property
     def dtype(self) -> str:
         """One of "float32", "float16" and "int8"."""
+
+    @property
+    def device(self) -> str:
+        """Where searches begin: "cpu", "metal" or "cuda:N"."""
+
+    def on(self, device: str) -> Store:
+        """The same rows in the same memory, for searches on another device. The first of these copies vectors there.
+
+        Copies that this store has on its device stay with it and go with it.
+
+        Raises:
+            DeviceError: the device is not there.
+        """
 
     @property
     def num_threads(self) -> int:
@@ -405,7 +418,8 @@ class Store:
         """Bytes that the store takes.
 
         `vectors`; `codes`, with bounds; `ids`, with what finds them and what says which rows are deleted; `reserved`,
-        which is allocated for rows to come; and `mapped`, of attached arrays, which are in none of the others.
+        which is allocated for rows to come; `mapped`, of attached arrays, and `device`, of copies on a device that is
+        not the CPU, which are in none of the others.
         """
 
     def add(
@@ -471,7 +485,8 @@ class Store:
             k: rows wanted, from 1.
             mask: `[rows]`: 0 where a row does not count; None where all live ones do.
             exact: rank by scores, each summed in float64 from the stored vector: number i into partial sum i mod 16,
-                then the partial sums in order, on every CPU. Otherwise rows are chosen by their codes alone.
+                then the partial sums in order, on every CPU. Otherwise rows are chosen by their codes alone, or by
+                float32 scores on a device that is not the CPU.
 
         Returns:
             Scores and row numbers, both `[n, c]`, where c is k or the rows that count where they are fewer; and what
@@ -482,6 +497,8 @@ class Store:
         Raises:
             ValueError: a query has NaN or infinity, or is longer than 1e18 under "l2"; k is 0; the mask has another
                 length.
+            DeviceError: the device failed, has no memory for the vectors, or is another process's, this one being a
+                child of its `fork()`.
         """
 
     def compact(self) -> Store:

@@ -49,11 +49,12 @@ class Embedder(Model[_core.Embedder]):
             Face cache, hub, installed Python package that carries the model.
         device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
-        dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32". "int8": matrices
-            take a quarter of the memory, embedding tables stay float32, and products are the fastest where the CPU has
-            VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and "float16":
-            half the memory of everything; "bfloat16" is computed in bfloat16 with float32 sums on CPUs that do so fast
-            (AMD since Zen 4), all else is computed in float32.
+        dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
+            "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16. "int8", on the CPU alone:
+            matrices take a quarter of the memory, embedding tables stay float32, and products are the fastest where the
+            CPU has VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and
+            "float16": half the memory of everything; on the CPU "bfloat16" is computed in bfloat16 with float32 sums
+            where that is fast (AMD since Zen 4), and all else in float32.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.

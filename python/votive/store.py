@@ -22,7 +22,7 @@ from votive._store.adding import Beside, Room
 from votive._store.columns import Columns
 from votive._store.contents import Batch, Contents
 from votive._store.view import View
-from votive.backend import device_name, device_of, on_device
+from votive.backend import device_after, device_name, device_of, on_device
 from votive.persistence import Saved
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ class EmbeddingStore(Saved, View):
         spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
             searches read in place, some 256 MB at a time. The files are nameless and go with the store. None for a
             StoreError instead.
-        fallback: where the device is not there, warn with a `FallbackWarning` and take the next one that is.
+        fallback: where the device is not there, or fails in a search, warn with a `FallbackWarning` and take the next
+            one that is.
 
     Raises:
         DeviceError: the backend or device is not there.
@@ -123,6 +124,25 @@ class EmbeddingStore(Saved, View):
         dimension = self._options["dimension"]
         # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
         return Contents(self._room.new_core(dimension or 1), Columns({}), None, dimension)
+
+    def _found(self, contents: Contents, *arguments: Any) -> Any:
+        """What the core finds; with `fallback`, where its device fails, that on the next device."""
+        while True:
+            try:
+                return contents.core.search(*arguments)
+            except _core.DeviceError as error:
+                if not self._options["fallback"]:
+                    raise
+                following = device_after(contents.core.device, error)
+                moved = replace(contents, core=contents.core.on(following))
+                # The store goes on there too, unless somebody is changing it: then the next search sees to it.
+                if self._writing.acquire(blocking=False):
+                    try:
+                        if self._state is contents and not self._busy:
+                            self._state = moved
+                    finally:
+                        self._writing.release()
+                contents = moved
 
     @contextmanager
     def _changing(self) -> Iterator[Contents]:
@@ -262,6 +282,8 @@ class EmbeddingStore(Saved, View):
         parts += [f"dtype={self.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
         if memory["mapped"]:
             parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
+        if memory["device"]:
+            parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
         if contents.texts is not None:
             parts.append("texts")
         if contents.columns:

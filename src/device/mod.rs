@@ -74,6 +74,12 @@ impl Device {
         Ok(Self { name: found.name(), kind, gpu })
     }
 
+    /// candle's operations on the CPU, as `VOTIVE_PORTABLE=1` gives them.
+    #[cfg(test)]
+    pub(crate) fn portable() -> Self {
+        Self { name: "cpu".to_owned(), kind: Kind::Portable(candle_core::Device::Cpu), gpu: None }
+    }
+
     /// "cpu", "metal", "cuda:0", ...
     pub fn name(&self) -> &str {
         &self.name
@@ -84,26 +90,55 @@ impl Device {
         matches!(self.kind, Kind::Portable(_))
     }
 
-    /// What the blocks of a model get, with weights of the type `dtype`. `auto` is what is best there: float32 on the CPU.
-    pub fn body(&self, dtype: &str) -> Result<Body> {
+    /// Where candle's tensors are, if one thread at a time computes with them.
+    pub fn tensors(&self) -> Option<&candle_core::Device> {
+        match &self.kind {
+            Kind::Cpu => None,
+            Kind::Portable(device) => Some(device),
+        }
+    }
+
+    /// What the blocks of a model get, with weights of the type `dtype`. `auto` is what is best there: float32 on the CPU, and
+    /// `narrow`, of two bytes, on a GPU that has it.
+    pub fn body(&self, dtype: &str, narrow: Dtype) -> Result<Body> {
         let dtype = match dtype {
+            "auto" if self.is_gpu() && self.lacks(narrow).is_none() => narrow,
             "auto" => Dtype::Float32,
             name => Dtype::named(name)
                 .ok_or_else(|| Error::argument("dtype", format!("{name:?} is not a type; accepted: {DTYPES}")))?,
         };
         let Kind::Portable(device) = &self.kind else { return Ok(Body::Cpu { isa: active_isa()?, dtype }) };
+        if let Some(reason) = self.lacks(dtype) {
+            let all = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16].into_iter();
+            let accepted: Vec<_> = all.filter(|&other| self.lacks(other).is_none()).map(Dtype::name).collect();
+            let message = format!(
+                "{} {reason}; the device is {}, which takes auto, {}",
+                dtype.name(),
+                self.name,
+                accepted.join(", ")
+            );
+            return Err(Error::argument("dtype", message));
+        }
         let dtype = match dtype {
-            Dtype::Float32 => DType::F32,
             Dtype::Bfloat16 => DType::BF16,
             Dtype::Float16 => DType::F16,
-            Dtype::Int8 => {
-                return Err(Error::argument(
-                    "dtype",
-                    format!("int8 needs the CPU's kernels; the device is {}", self.name),
-                ));
-            }
+            Dtype::Float32 | Dtype::Int8 => DType::F32,
         };
         Ok(Body::Portable { device: device.clone(), dtype })
+    }
+
+    fn is_gpu(&self) -> bool {
+        matches!(&self.kind, Kind::Portable(device) if !device.is_cpu())
+    }
+
+    /// Why it cannot compute with weights of this type.
+    fn lacks(&self, dtype: Dtype) -> Option<&'static str> {
+        let Kind::Portable(device) = &self.kind else { return None };
+        match dtype {
+            Dtype::Int8 => Some("needs the CPU's kernels"),
+            Dtype::Bfloat16 => lacks_bfloat16(device),
+            Dtype::Float32 | Dtype::Float16 => None,
+        }
     }
 
     /// That this process may use the device: nobody may in a child of `fork()`, but for the CPU.
@@ -141,6 +176,18 @@ fn contained<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
         Ok(result) => result.map_err(|error| failure::classify(name, error)),
         Err(panic) => Err(failure::panicked(name, &*panic)),
     }
+}
+
+#[cfg(feature = "cuda")]
+fn lacks_bfloat16(device: &candle_core::Device) -> Option<&'static str> {
+    let candle_core::Device::Cuda(device) = device else { return None };
+    let (major, _) = device.cuda_stream().context().compute_capability().ok()?;
+    (major < 8).then_some("needs compute capability 8.0 or higher")
+}
+
+#[cfg(not(feature = "cuda"))]
+fn lacks_bfloat16(_: &candle_core::Device) -> Option<&'static str> {
+    None
 }
 
 impl Kind {
@@ -245,7 +292,23 @@ mod tests {
 
     #[test]
     fn only_types_are_accepted() {
-        let message = Device::choose("cpu").unwrap().body("float8").unwrap_err().to_string();
+        let message = Device::choose("cpu").unwrap().body("float8", Dtype::Float16).unwrap_err().to_string();
         assert!(message.contains("\"float8\"") && message.contains("bfloat16"), "{message}");
+    }
+
+    #[test]
+    fn types_are_those_of_the_device() {
+        let portable = fake("");
+        for (dtype, expected) in [("auto", DType::F32), ("float16", DType::F16), ("bfloat16", DType::BF16)] {
+            let Body::Portable { dtype, .. } = portable.body(dtype, Dtype::Float16).unwrap() else {
+                panic!("portable")
+            };
+            assert_eq!(dtype, expected);
+        }
+        let message = portable.body("int8", Dtype::Float16).unwrap_err().to_string();
+        assert!(
+            message.contains("int8 needs the CPU's kernels; the device is fake, which takes auto, float32, bfloat16"),
+            "{message}"
+        );
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Storage, Tensor};
 
 use crate::Result;
 use crate::models::Head;
+use crate::nn::mean;
 use crate::pipeline::{Chunk, Pipeline};
 use crate::profile::{Stage, Work, stage};
 use crate::text::{PackedBatch, Wanted};
@@ -39,20 +40,25 @@ impl Finish {
     pub(super) fn apply(&self, states: &States, normalize: bool, rows: &mut [&mut [f32]]) -> Result<()> {
         let States { hidden, wanted, batch, prompt_tokens } = *states;
         match self {
-            Self::Pipeline(pipeline) => read(hidden, |hidden| {
+            Self::Pipeline(pipeline) => {
+                // Of a text's states their mean alone leaves the device, where nothing else is wanted.
+                let averaged = wanted == Wanted::All && pipeline.averages(prompt_tokens) && !is_here(hidden);
+                let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
-                    Wanted::All => (&batch.offsets, &batch.ids[..]),
-                    Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
+                    Wanted::All if !averaged => (&batch.offsets, &batch.ids[..]),
+                    Wanted::All | Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
                         one_each = (0..batch.offsets.len() as u32).collect();
                         (&one_each, &[][..])
                     }
                 };
-                let chunk = Chunk { hidden, offsets, ids, prompt_tokens };
-                let written: usize = rows.iter().map(|row| row.len()).sum();
-                let work = || Work::bytes(4 * (hidden.len() + written));
-                stage(Stage::Pool, work, || pipeline.apply(&chunk, normalize, rows));
-            }),
+                read(means.as_ref().unwrap_or(hidden), |hidden| {
+                    let chunk = Chunk { hidden, offsets, ids, prompt_tokens };
+                    let written: usize = rows.iter().map(|row| row.len()).sum();
+                    let work = || Work::bytes(4 * (hidden.len() + written));
+                    stage(Stage::Pool, work, || pipeline.apply(&chunk, normalize, rows));
+                })
+            }
             Self::Head(head) => read(&head.forward(hidden, &batch.offsets)?, |scores| {
                 for (row, scores) in rows.iter_mut().zip(scores.chunks(scores.len() / (batch.offsets.len() - 1))) {
                     row.copy_from_slice(scores);
@@ -60,6 +66,11 @@ impl Finish {
             }),
         }
     }
+}
+
+/// Whether the values of a tensor are float32 in this machine's memory: [`read`] costs nothing then.
+fn is_here(tensor: &Tensor) -> bool {
+    tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 
 /// Lends the values of a contiguous float32 tensor, without a copy where they are in this machine's memory.

@@ -46,7 +46,8 @@ impl Network {
         record(job.request.profile.as_ref(), || {
             let beginning = batch.beginning(group);
             let packed = PackedBatch::new([&beginning].into_iter());
-            let past = self.device.attempt(packed.tokens(), || decoder.remember(&packed, pulse))?;
+            let past = self.device.attempt(packed.tokens(), || decoder.remember(&packed, pulse));
+            let past = past.map_err(|error| too_much(error, packed.tokens()))?;
             batch.remember(group, past);
             Ok(())
         })
@@ -60,7 +61,7 @@ impl Network {
             |parts: &[Part]| parts.iter().flat_map(|part| self.compute(std::slice::from_ref(part), pulse)).collect();
         match (result, parts) {
             (Ok(()), _) => parts.iter().map(|_| Ok(())).collect(),
-            (Err(Error::DeviceMemory { message }), [part]) => vec![self.compute_halves(part, message, pulse)],
+            (Err(error @ Error::DeviceMemory { .. }), [part]) => vec![self.compute_halves(part, error, pulse)],
             (Err(Error::Interrupted), [_, _, ..]) => parts.iter().map(|_| Err(Error::Interrupted)).collect(),
             (Err(error), [_]) => vec![Err(error)],
             (Err(Error::DeviceMemory { .. }), _) => {
@@ -72,10 +73,9 @@ impl Network {
     }
 
     /// Computes what the device had no memory for at once.
-    fn compute_halves(&self, part: &Part, message: String, pulse: Check<'_>) -> Result<()> {
+    fn compute_halves(&self, part: &Part, error: Error, pulse: Check<'_>) -> Result<()> {
         if part.pass.members.len() == 1 {
-            let message = format!("{message}; one input of {} tokens is too much for it", part.pass.tokens);
-            return Err(Error::Device { message });
+            return Err(too_much(error, part.pass.tokens));
         }
         self.shrink_passes(part.pass.tokens / 2);
         part.job.count_halving();
@@ -150,5 +150,15 @@ impl Network {
             }
             part.job.keep_hidden(start * width, &states);
         }
+    }
+}
+
+/// What cannot be halved is too much for the device.
+fn too_much(error: Error, tokens: usize) -> Error {
+    match error {
+        Error::DeviceMemory { message } => {
+            Error::Device { message: format!("{message}; one input of {tokens} tokens is too much for it") }
+        }
+        other => other,
     }
 }

@@ -1,11 +1,11 @@
 //! What makes scores of hidden states.
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::registry::{Source, require_head};
-use crate::nn::{Linear, Loader, Norm};
+use crate::nn::{Linear, Loader, Norm, mean};
 use crate::profile::Stage;
 use crate::text::Wanted;
 
@@ -100,14 +100,9 @@ impl Head {
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {
             HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) => hidden.clone(),
-            HeadPooling::Mean => {
-                let mean = |text: &[u32]| {
-                    let (start, end) = (text[0] as usize, text[1] as usize);
-                    hidden.narrow(0, start, end - start)?.mean_keepdim(0)
-                };
-                Tensor::cat(&offsets.windows(2).map(mean).collect::<candle_core::Result<Vec<_>>>()?, 0)?
-            }
-        };
+            HeadPooling::Mean => mean(hidden, offsets)?,
+        }
+        .to_dtype(DType::F32)?;
         for layer in &self.layers {
             x = match layer {
                 Layer::Linear(linear) => linear.forward(&x)?,

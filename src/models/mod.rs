@@ -17,7 +17,7 @@ mod testing;
 use candle_core::Tensor;
 
 pub use head::Head;
-pub use registry::{Source, load, load_head, load_logit_head};
+pub use registry::{Source, load, load_head, load_logit_head, narrow};
 
 use crate::Result;
 use crate::text::{PackedBatch, Wanted};

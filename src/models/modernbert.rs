@@ -12,7 +12,7 @@ use crate::models::Encoder;
 use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, require_head};
-use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 
@@ -199,11 +199,11 @@ impl Encoder for ModernBert {
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         require_rows(&batch.ids, self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&batch.ids])?;
-        let rows = batch.rows(wanted);
+        let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {
             pulse()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            hidden = layer.forward(&hidden, batch, rows)?;
+            hidden = layer.forward(&hidden, &layout, rows)?;
         }
         self.final_norm.forward(&hidden)
     }
@@ -244,13 +244,13 @@ impl Layer {
     }
 
     /// `rows`: those that are wanted of the output, None for all.
-    fn forward(&self, hidden: &Tensor, batch: &PackedBatch, rows: Option<&[u32]>) -> Result<Tensor> {
+    fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
         let qkv = match &self.attention_norm {
             Some(norm) => self.qkv.forward(&norm.forward(hidden)?)?,
             None => self.qkv.forward(hidden)?,
         };
-        let qkv = self.rope.forward(&qkv, &batch.positions)?;
-        let attended = self.attention.forward(&qkv, &batch.offsets, None, rows)?;
+        let qkv = self.rope.forward(&qkv, layout)?;
+        let attended = self.attention.forward(&qkv, layout, None, rows)?;
         let hidden = match rows {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,

@@ -54,7 +54,7 @@ fn place<'a>(source: &Source<'a>) -> Loader<'a> {
 fn position_bias(source: &Source, heads: usize) -> Result<PositionBias> {
     let rows = source.config.integer("relative_attention_num_buckets", BUCKETS..=1 << 16)?.unwrap_or(BUCKETS);
     let table = place(source).values("encoder.relative_attention_bias.weight", &[rows, heads])?;
-    Ok(PositionBias::new(heads, FAR, |head, offset| table[bucket(offset) * heads + head]))
+    PositionBias::new(source.at.body(), heads, FAR, |head, offset| table[bucket(offset) * heads + head])
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {

@@ -9,7 +9,7 @@ use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
 use crate::models::registry::Source;
-use crate::nn::{Attention, AttentionBias, Embedding, Linear, Loader, Mlp, MlpParts, Norm, select};
+use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 use crate::{Error, Result};
@@ -231,11 +231,11 @@ impl Encoder for PostNorm {
 
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
         let mut hidden = self.embed(batch)?;
-        let rows = batch.rows(wanted);
+        let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {
             pulse()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            hidden = layer.forward(&hidden, &batch.offsets, rows)?;
+            hidden = layer.forward(&hidden, &layout, rows)?;
         }
         Ok(hidden)
     }
@@ -294,8 +294,8 @@ impl Layer {
     }
 
     /// `rows`: those that are wanted of the output, None for all.
-    fn forward(&self, hidden: &Tensor, offsets: &[u32], rows: Option<&[u32]>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.qkv.forward(hidden)?, offsets, None, rows)?;
+    fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
+        let attended = self.attention.forward(&self.qkv.forward(hidden)?, layout, None, rows)?;
         let hidden = match rows {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,

@@ -10,7 +10,7 @@ use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, require_head};
 use crate::models::{Decoder, Encoder, Past};
-use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 
@@ -213,13 +213,14 @@ impl Decoder for Qwen {
         if tokens == 0 {
             return Ok(past);
         }
+        let layout = Layout::new(&prefix.offsets, &prefix.positions);
         let mut hidden = self.embed(prefix)?;
         for (i, layer) in self.layers.iter().enumerate() {
             pulse()?;
-            let qkv = layer.project(&hidden, &prefix.positions)?;
+            let qkv = layer.project(&hidden, &layout)?;
             past.layers.push(layer.keys_and_values(&qkv)?);
             if i + 1 < self.layers.len() {
-                hidden = layer.finish(&hidden, &qkv, &prefix.offsets, None, None)?;
+                hidden = layer.finish(&hidden, &qkv, &layout, None, None)?;
             }
         }
         Ok(past)
@@ -233,13 +234,13 @@ impl Decoder for Qwen {
         pulse: &dyn Fn() -> Result<()>,
     ) -> Result<Tensor> {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();
-        let rows = batch.rows(wanted);
+        let (layout, rows) = (Layout::new(&batch.offsets, &positions), batch.rows(wanted));
         let mut hidden = self.embed(batch)?;
         for (i, layer) in self.layers.iter().enumerate() {
             pulse()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            let qkv = layer.project(&hidden, &positions)?;
-            hidden = layer.finish(&hidden, &qkv, &batch.offsets, past.layers.get(i), rows)?;
+            let qkv = layer.project(&hidden, &layout)?;
+            hidden = layer.finish(&hidden, &qkv, &layout, past.layers.get(i), rows)?;
         }
         self.norm.forward(&hidden)
     }
@@ -285,8 +286,8 @@ impl Layer {
     }
 
     /// Queries, keys and values of `hidden [tokens, hidden]`, turned: `[tokens, (heads + 2 * kv_heads) * head_dim]`.
-    fn project(&self, hidden: &Tensor, positions: &[u32]) -> Result<Tensor> {
-        self.rope.forward(&self.qkv.forward(&self.attention_norm.forward(hidden)?)?, positions)
+    fn project(&self, hidden: &Tensor, layout: &Layout) -> Result<Tensor> {
+        self.rope.forward(&self.qkv.forward(&self.attention_norm.forward(hidden)?)?, layout)
     }
 
     /// `[tokens, 2 * kv_heads * head_dim]` of what [`Self::project`] gives.
@@ -300,11 +301,11 @@ impl Layer {
         &self,
         hidden: &Tensor,
         qkv: &Tensor,
-        offsets: &[u32],
+        layout: &Layout,
         past: Option<&Tensor>,
         rows: Option<&[u32]>,
     ) -> Result<Tensor> {
-        let attended = self.attention.forward(qkv, offsets, past, rows)?;
+        let attended = self.attention.forward(qkv, layout, past, rows)?;
         let hidden = match rows {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,

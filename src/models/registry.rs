@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::{Object, TransformerConfig};
 use crate::hub::{ModelFolder, Weights, inside};
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::{Encoder, Head, bert, deberta, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
 
@@ -39,6 +39,16 @@ const FAMILIES: &[Family] = &[
     qwen::FAMILY,
 ];
 
+/// What `dtype="auto"` stands for on a GPU. float16 has three significant bits more than bfloat16; but nothing beyond 65,504 fits.
+const NARROW: [(&[&str], Dtype); 3] = [
+    // They normalize after each block: states stay small.
+    (&["bert", "roberta", "xlm-roberta", "camembert", "distilbert", "electra", "mpnet", "deberta-v2"], Dtype::Float16),
+    // It normalizes before each block; of overflow in inference nothing is reported.
+    (&["modernbert"], Dtype::Float16),
+    // Trained in bfloat16; in float16 they give NaN (QwenLM/Qwen3 issues 761 and 868, michaelfeil/infinity issue 328).
+    (&["qwen2", "qwen3"], Dtype::Bfloat16),
+];
+
 /// Every `model_type` that is supported.
 fn model_types() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|family| family.model_types.iter().copied())
@@ -66,6 +76,11 @@ impl<'a> Source<'a> {
             self.config.error("model_type", format!("{model_type:?} is not supported; supported: {}", known.join(", ")))
         })
     }
+}
+
+/// The type of two bytes that suits the families with this `model_type`.
+pub fn narrow(model_type: &str) -> Dtype {
+    NARROW.iter().find(|(types, _)| types.contains(&model_type)).map_or(Dtype::Float16, |&(_, dtype)| dtype)
 }
 
 /// Loads the network.
@@ -101,4 +116,19 @@ pub(super) fn require_head(source: &Source, tensor: &str) -> Result<()> {
         "the model has no classification head{from}: no tensor {tensor:?}; give a cross-encoder, or use Embedder"
     );
     Err(source.config.error("architectures", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_has_its_narrow_type() {
+        let known: Vec<_> = NARROW.iter().flat_map(|(types, _)| types.iter().copied()).collect();
+        assert!(model_types().all(|model_type| known.contains(&model_type)));
+        assert_eq!(
+            (known.len(), narrow("qwen3"), narrow("bert")),
+            (model_types().count(), Dtype::Bfloat16, Dtype::Float16)
+        );
+    }
 }

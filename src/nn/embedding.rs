@@ -60,10 +60,8 @@ impl Embedding {
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }
             Tables::Portable(tables) => {
-                let mut rows = tables
-                    .iter()
-                    .zip(ids)
-                    .map(|(table, ids)| table.index_select(&Tensor::from_slice(ids, tokens, table.device())?, 0));
+                let ids = Tensor::from_vec(ids.concat(), (ids.len(), tokens), tables[0].device())?;
+                let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
                 self.norm.as_ref().map_or(Ok(sum.clone()), |norm| norm.0.apply(&sum))?
@@ -75,7 +73,7 @@ impl Embedding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree() {
@@ -92,6 +90,15 @@ mod tests {
         });
         assert_bodies_agree(&checkpoint, |at, _| {
             Embedding::load(&[(at.at("words"), 11)], None, 20)?.forward(&[&[10, 0]])
+        });
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("words.weight", &[11, 20]), ("places.weight", &[5, 20])]);
+        assert_halves_agree(&checkpoint, |at, _| {
+            let tables = [(at.at("words"), 11), (at.at("places"), 5)];
+            Embedding::load(&tables, None, 20)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
         });
     }
 }

@@ -6,6 +6,7 @@ use crate::Result;
 use crate::kernels::{Activation, Matrix};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
+use crate::nn::product::product;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
@@ -76,7 +77,7 @@ impl Product {
         Ok(match self {
             Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, activation, out))?,
             Self::Portable { weight, bias } => {
-                let y = x.matmul(&weight.t()?)?;
+                let y = product(x, &weight.t()?)?;
                 let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,
@@ -90,7 +91,7 @@ impl Product {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree() {
@@ -111,5 +112,15 @@ mod tests {
                 Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.tensor(&[7, 40])?)
             });
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("weight", &[13, 40]), ("bias", &[13])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            Linear::load(Stage::Qkv, std::slice::from_ref(at), 13, 40, true)?
+                .then(Activation::Gelu)
+                .forward(&x(&[7, 40])?)
+        });
     }
 }

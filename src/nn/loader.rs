@@ -77,7 +77,7 @@ impl<'a> Loader<'a> {
     pub fn precise(&self) -> Self {
         let body = match self.body.clone() {
             Body::Cpu { isa, .. } => Body::Cpu { isa, dtype: Dtype::Float32 },
-            portable @ Body::Portable { .. } => portable,
+            Body::Portable { device, .. } => Body::Portable { device, dtype: DType::F32 },
         };
         Self { body, ..self.clone() }
     }

@@ -65,7 +65,7 @@ impl Mlp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree_for_every_activation() {
@@ -90,6 +90,16 @@ mod tests {
             let wide = |rows| at.at("wide").rows(rows, 134);
             let parts = MlpParts { up: wide(67..134), gate: Some(wide(0..67)), down: at.at("down"), bias: false };
             Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.tensor(&[5, 24])?)
+        });
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("wide.weight", &[134, 24]), ("down.weight", &[24, 67])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            let wide = |rows| at.at("wide").rows(rows, 134);
+            let parts = MlpParts { up: wide(67..134), gate: Some(wide(0..67)), down: at.at("down"), bias: false };
+            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x(&[5, 24])?)
         });
     }
 }

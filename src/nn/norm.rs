@@ -1,6 +1,6 @@
 //! Normalizations of hidden states, alone and of a sum with a residual.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Isa};
@@ -18,10 +18,9 @@ pub(super) enum Bodies {
     },
     Portable {
         weight: Tensor,
+        /// Of layer normalization: zeros where the layer has none.
         bias: Option<Tensor>,
         eps: f32,
-        /// Whether the mean is subtracted.
-        centred: bool,
     },
 }
 
@@ -54,10 +53,11 @@ impl Norm {
                 };
                 Bodies::Cpu { isa: *isa, norm }
             }
-            // Norms stay in float32: half precision loses the variance.
             Body::Portable { device, .. } => {
                 let vector = |values: &[f32]| tensor(values, &[values.len()], device, DType::F32);
-                Bodies::Portable { weight: vector(weight)?, bias: bias.map(vector).transpose()?, eps, centred }
+                let none = vec![0.0; weight.len()];
+                let bias = if centred { Some(vector(bias.unwrap_or(&none))?) } else { None };
+                Bodies::Portable { weight: vector(weight)?, bias, eps }
             }
         }))
     }
@@ -96,25 +96,22 @@ impl Norm {
 }
 
 impl Bodies {
-    /// The portable body, `x [tokens, hidden]`.
+    /// The portable body, `x [.., hidden]`, in float32: half precision loses the variance.
     pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let Self::Portable { weight, bias, eps, centred } = self else { unreachable!("kernels have their own") };
-        let wide = x.to_dtype(DType::F32)?;
-        let centred = if *centred { wide.broadcast_sub(&wide.mean_keepdim(D::Minus1)?)? } else { wide };
-        let deviation = (centred.sqr()?.mean_keepdim(D::Minus1)? + f64::from(*eps))?.sqrt()?;
-        let scaled = centred.broadcast_div(&deviation)?.broadcast_mul(weight)?;
-        let shifted = match bias {
-            Some(bias) => scaled.broadcast_add(bias)?,
-            None => scaled,
+        let Self::Portable { weight, bias, eps } = self else { unreachable!("kernels have their own") };
+        let wide = x.to_dtype(DType::F32)?.contiguous()?;
+        let normed = match bias {
+            Some(bias) => candle_nn::ops::layer_norm(&wide, weight, bias, *eps)?,
+            None => candle_nn::ops::rms_norm(&wide, weight, *eps)?,
         };
-        shifted.to_dtype(x.dtype())
+        normed.to_dtype(x.dtype())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     #[test]
     fn bodies_agree_under_either_name() {
@@ -136,5 +133,22 @@ mod tests {
                 load(at, 40, 1e-6)?.add(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
             });
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("weight", &[40]), ("bias", &[40])]);
+        for load in [Norm::layer, Norm::layer_without_bias, Norm::root_mean_square] {
+            assert_halves_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.add(&x(&[9, 40])?, &x(&[9, 40])?));
+        }
+    }
+
+    /// Squares of such numbers are beyond float16's range.
+    #[test]
+    fn large_states_are_normalized_in_float16() {
+        let checkpoint = Checkpoint::random(&[("weight", &[40])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            Norm::root_mean_square(at, 40, 1e-6)?.forward(&(x(&[9, 40])? * 32_768.0)?)
+        });
     }
 }

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
+use crate::Result;
 use crate::kernels::{Bias, BiasHead, BiasRows};
-use crate::nn::AttentionBias;
+use crate::nn::attention::by_place;
+use crate::nn::loader::tensor;
+use crate::nn::{AttentionBias, Body};
 
 /// A number for each head and each offset of a key from its query; keys after the query have positive ones.
 pub struct PositionBias {
@@ -13,13 +16,20 @@ pub struct PositionBias {
     values: Vec<f32>,
     /// Offsets beyond it count as this one.
     far: usize,
+    /// The values, for the portable body.
+    table: Option<Tensor>,
 }
 
 impl PositionBias {
-    pub fn new(heads: usize, far: usize, value: impl Fn(usize, isize) -> f32) -> Self {
+    pub fn new(body: &Body, heads: usize, far: usize, value: impl Fn(usize, isize) -> f32) -> Result<Self> {
         let offsets = -(far as isize)..=far as isize;
         let values = (0..heads).flat_map(|head| offsets.clone().map(move |offset| (head, offset)));
-        Self { values: values.map(|(head, offset)| value(head, offset)).collect(), far }
+        let values: Vec<f32> = values.map(|(head, offset)| value(head, offset)).collect();
+        let table = match body {
+            Body::Cpu { .. } => None,
+            Body::Portable { device, .. } => Some(tensor(&values, &[heads, 2 * far + 1], device, DType::F32)?),
+        };
+        Ok(Self { values, far, table })
     }
 
     /// `[2 * far + 1]`
@@ -62,19 +72,15 @@ impl AttentionBias for PositionBias {
         self
     }
 
-    fn portable(&self, queries: &Tensor, _: &Tensor) -> candle_core::Result<Tensor> {
-        let (heads, len, _) = queries.dims3()?;
-        let mut spread = vec![0.0; heads * 2 * len];
-        for (head, to) in spread.chunks_mut(2 * len).enumerate() {
-            self.spread(head, len, &mut to[..2 * len - 1]);
-        }
-        // Rows of 2 · len numbers, one behind the other and read as rows of one fewer, move by one from row to row.
-        Tensor::from_vec(spread, (heads, 1, 2 * len), queries.device())?
-            .repeat((1, len, 1))?
-            .reshape((heads, 2 * len * len))?
-            .narrow(1, 0, (2 * len - 1) * len)?
-            .reshape((heads, len, 2 * len - 1))?
-            .narrow(2, len - 1, len)
+    fn column(&self, distance: isize) -> u32 {
+        (distance.clamp(-(self.far as isize), self.far as isize) + self.far as isize) as u32
+    }
+
+    fn portable(&self, q: &Tensor, _: &Tensor, columns: &Tensor) -> candle_core::Result<Tensor> {
+        let queries = q.dims()[2];
+        let Some(table) = &self.table else { unreachable!("attention and its bias are of one body") };
+        let by_distance = table.index_select(&columns.get(0)?, 1)?.unsqueeze(1)?.repeat((1, queries, 1))?;
+        by_place(&by_distance)?.unsqueeze(0)
     }
 }
 
@@ -83,18 +89,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::kernels::{self, Mask};
-    use crate::nn::Attention;
+    use crate::kernels::{self, Dtype, Isa, Mask};
     use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::{Attention, Layout};
 
-    fn bias(far: usize) -> PositionBias {
-        PositionBias::new(3, far, |head, offset| (head as f32 - 1.0) * 0.1 + offset as f32 * 0.3)
+    fn bias(body: &Body, far: usize) -> PositionBias {
+        PositionBias::new(body, 3, far, |head, offset| (head as f32 - 1.0) * 0.1 + offset as f32 * 0.3).unwrap()
     }
 
     #[test]
     fn far_offsets_count_as_the_farthest() {
         for (far, len) in [(2, 1), (2, 2), (2, 3), (2, 4), (2, 9), (0, 3), (5, 3)] {
-            let bias = bias(far);
+            let bias = bias(&Body::Cpu { isa: Isa::available()[0], dtype: Dtype::Float32 }, far);
             let head = BiasHead { head: 2, len, queries: &[], keys: &[], stride: 0 };
             let mut memory = vec![f32::NAN; bias.memory_for(len)];
             bias.prepare(head, &mut memory);
@@ -112,12 +118,19 @@ mod tests {
     #[test]
     fn bodies_agree() {
         for far in [1, 4, 40] {
-            let bias = Arc::new(bias(far));
-            assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
-                let shape = kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
-                let qkv = x.tensor(&[20, shape.width()])?;
-                Attention::new(at.body(), shape).with_bias(bias.clone()).forward(&qkv, &[0, 1, 8, 8, 20], None, None)
-            });
+            for (offsets, rows) in [(&[0, 1, 8, 8, 60][..], None), (&[0, 1, 8, 60], Some(&[0, 7, 30][..]))] {
+                assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
+                    let shape =
+                        kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
+                    let qkv = x.tensor(&[60, shape.width()])?;
+                    Attention::new(at.body(), shape).with_bias(Arc::new(bias(at.body(), far))).forward(
+                        &qkv,
+                        &Layout::new(offsets, &[]),
+                        None,
+                        rows,
+                    )
+                });
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Isa};
-use crate::nn::{Body, Norm, cpu};
+use crate::nn::{Body, Layout, Norm, cpu};
 use crate::profile::{Stage, Work, stage};
 
 /// The angles of every position, for all layers that turn by the same ones.
@@ -99,14 +99,15 @@ impl Rope {
     }
 
     /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) with its queries
-    /// and keys turned; `positions [tokens]`.
-    pub fn forward(&self, qkv: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    /// and keys turned by their tokens' positions.
+    pub fn forward(&self, qkv: &Tensor, layout: &Layout) -> Result<Tensor> {
         // One is read, one is written.
         let work = || Work::bytes(2 * qkv.elem_count() * qkv.dtype().size_in_bytes());
-        Ok(stage(Stage::Attention, work, || self.turn(qkv, positions))?)
+        Ok(stage(Stage::Attention, work, || self.turn(qkv, layout))?)
     }
 
-    fn turn(&self, qkv: &Tensor, positions: &[u32]) -> candle_core::Result<Tensor> {
+    fn turn(&self, qkv: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
+        let positions = layout.positions();
         match &self.rotations.of(positions)?.values {
             Values::Cpu(isa, table) => {
                 let norms = self.norms.as_ref().map(|norms| norms.each_ref().map(Norm::kernel));
@@ -115,33 +116,27 @@ impl Rope {
                     kernels::rope(*isa, &self.shape, norms, rotations, qkv, out);
                 })
             }
-            Values::Portable { cos, sin } => self.portable(qkv, positions, [cos, sin]),
+            Values::Portable { cos, sin } => self.portable(qkv, layout.angles(&self.rotations, [cos, sin])?),
         }
     }
 
-    /// `table [positions, head_dim / 2]` each.
-    fn portable(&self, qkv: &Tensor, positions: &[u32], table: [&Tensor; 2]) -> candle_core::Result<Tensor> {
+    /// `cos` and `sin [tokens, head_dim / 2]`.
+    fn portable(&self, qkv: &Tensor, [cos, sin]: [Tensor; 2]) -> candle_core::Result<Tensor> {
         let kernels::Attention { heads, kv_heads, head_dim, .. } = self.shape;
-        let (tokens, pairs) = (positions.len(), head_dim / 2);
+        let tokens = qkv.dims()[0];
         let part = |first: usize, count: usize| {
             qkv.narrow(1, first * head_dim, count * head_dim)?.contiguous()?.reshape((tokens, count, head_dim))
         };
-        let (queries, keys) = (part(0, heads)?, part(heads, kv_heads)?);
-        let normed = match &self.norms {
-            Some([of_queries, of_keys]) => [of_queries.0.apply(&queries)?, of_keys.0.apply(&keys)?],
-            None => [queries, keys],
+        let both = match &self.norms {
+            Some([of_queries, of_keys]) => {
+                let normed = [of_queries.0.apply(&part(0, heads)?)?, of_keys.0.apply(&part(heads, kv_heads)?)?];
+                Tensor::cat(&normed, 1)?
+            }
+            None => part(0, heads + kv_heads)?,
         };
-        let x = Tensor::cat(&normed, 1)?.to_dtype(DType::F32)?;
-        let positions = Tensor::from_slice(positions, tokens, qkv.device())?;
-        let [cos, sin] = table.map(|table| table.index_select(&positions, 0)?.unsqueeze(1));
-        let (cos, sin) = (cos?, sin?);
-        let (first, second) = (x.narrow(2, 0, pairs)?, x.narrow(2, pairs, pairs)?);
-        let turned = [
-            (first.broadcast_mul(&cos)? - second.broadcast_mul(&sin)?)?,
-            (second.broadcast_mul(&cos)? + first.broadcast_mul(&sin)?)?,
-        ];
-        let turned =
-            Tensor::cat(&turned, 2)?.to_dtype(qkv.dtype())?.reshape((tokens, (heads + kv_heads) * head_dim))?;
+        // Turned in float32: positions in the thousands are whole turns away in less.
+        let turned = candle_nn::rotary_emb::rope_thd(&both.to_dtype(DType::F32)?.unsqueeze(0)?, &cos, &sin)?;
+        let turned = turned.to_dtype(qkv.dtype())?.reshape((tokens, (heads + kv_heads) * head_dim))?;
         let values = qkv.narrow(1, (heads + kv_heads) * head_dim, kv_heads * head_dim)?;
         Tensor::cat(&[turned, values], 1)
     }
@@ -151,7 +146,7 @@ impl Rope {
 mod tests {
     use super::*;
     use crate::kernels::Mask;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
     fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::Attention {
         kernels::Attention { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full }
@@ -170,7 +165,7 @@ mod tests {
                     let mut turned = Vec::new();
                     for positions in [vec![0, 1, 2], vec![700, 3], vec![8191, 0]] {
                         let qkv = x.tensor(&[positions.len(), rope.shape.width()])?;
-                        turned.push(rope.forward(&qkv, &positions)?);
+                        turned.push(rope.forward(&qkv, &Layout::new(&[0, positions.len() as u32], &positions))?);
                     }
                     Ok(Tensor::cat(&turned, 0)?)
                 });
@@ -230,5 +225,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        let checkpoint = Checkpoint::random(&[("q.weight", &[12]), ("k.weight", &[12])]);
+        assert_halves_agree(&checkpoint, |at, x| {
+            let norm = |name: &str| Norm::root_mean_square(&at.at(name), 12, 1e-6);
+            let rotations = Rotations::new(at.body(), 12, 10_000.0)?;
+            let rope = Rope::new(shape(6, 2, 12), rotations, Some([norm("q")?, norm("k")?]));
+            rope.forward(&x(&[4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
+        });
+    }
+
+    /// What is computed of positions is computed once for each table of angles.
+    #[test]
+    fn layers_share_a_batchs_angles() {
+        let checkpoint = Checkpoint::random(&[]);
+        assert_bodies_agree(&checkpoint, |at, x| {
+            let layout = Layout::new(&[0, 3], &[0, 1, 2]);
+            let [near, far] = [10_000.0, 160_000.0].map(|theta| Rotations::new(at.body(), 8, theta));
+            let (near, far) = (near?, far?);
+            let mut qkv = x.tensor(&[3, shape(2, 2, 8).width()])?;
+            for rotations in [&near, &far, &near] {
+                qkv = Rope::new(shape(2, 2, 8), rotations.clone(), None).forward(&qkv, &layout)?;
+            }
+            Ok(qkv)
+        });
     }
 }

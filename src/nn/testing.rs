@@ -33,6 +33,10 @@ impl Checkpoint {
 pub(super) struct Random(u64);
 
 impl Random {
+    pub(super) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     pub(super) fn tensor(&mut self, shape: &[usize]) -> Result<Tensor> {
         let values: Vec<f32> = (0..shape.iter().product())
             .map(|_| {
@@ -57,6 +61,30 @@ pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loade
         assert_eq!(dims, shape);
         for (a, b) in values.iter().zip(&expected) {
             assert!((a - b).abs() <= DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
+        }
+    }
+}
+
+/// Runs `block` with the portable body in float16 and in bfloat16, and compares what comes out with float32, of inputs that all of
+/// them hold: they have 11 and 8 significant bits, of which rounding on the way leaves two fewer.
+pub(super) fn assert_halves_agree(
+    checkpoint: &Checkpoint,
+    block: impl Fn(&Loader, &mut dyn FnMut(&[usize]) -> Result<Tensor>) -> Result<Tensor>,
+) {
+    let run = |dtype: DType| -> Vec<f32> {
+        let mut random = Random(1);
+        let mut input = |shape: &[usize]| Ok(random.tensor(shape)?.to_dtype(DType::BF16)?.to_dtype(dtype)?);
+        let body = Body::Portable { device: Device::Cpu, dtype };
+        let y = block(&Loader::new(&checkpoint.weights, &body), &mut input).unwrap();
+        assert_eq!(y.dtype(), dtype);
+        y.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    };
+    let expected = run(DType::F32);
+    let size = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    for (dtype, bits) in [(DType::F16, 11), (DType::BF16, 8)] {
+        let bound = size * 2.0_f32.powi(2 - bits);
+        for (a, b) in run(dtype).iter().zip(&expected) {
+            assert!((a - b).abs() <= bound, "{dtype:?}: {a} is not {b} within {bound}");
         }
     }
 }

@@ -115,6 +115,13 @@ impl Pipeline {
         }
     }
 
+    /// Whether a text's embedding is made of the mean of its hidden states, which can then be given as those of a single token. How
+    /// many tokens the prompt has: see [`Chunk::prompt_tokens`].
+    pub fn averages(&self, prompt_tokens: usize) -> bool {
+        let whole = prompt_tokens == 0 || !self.excludes_prompt();
+        whole && self.word_weights.is_none() && self.pooling.modes() == [PoolingMode::Mean]
+    }
+
     /// Multiplies the hidden states `[tokens, hidden]` of tokens `ids` by the weights of a WordWeights module. Pooling
     /// does so by itself; this is for whoever returns the tokens' vectors.
     pub fn weigh_tokens(&self, ids: &[u32], hidden: &mut [f32]) {

@@ -52,6 +52,15 @@ impl Store {
     }
 
     #[getter]
+    fn device(&self) -> &str {
+        self.0.device()
+    }
+
+    fn on(&self, py: Python<'_>, device: &str) -> PyResult<Self> {
+        Ok(Self(detached(py, || self.0.on(device))??))
+    }
+
+    #[getter]
     fn num_threads(&self) -> usize {
         self.0.threads()
     }
@@ -85,8 +94,9 @@ impl Store {
 
     #[getter]
     fn memory(&self) -> BTreeMap<&'static str, usize> {
-        let store::Usage { vectors, codes, ids, mapped, reserved } = self.0.memory();
-        [("vectors", vectors), ("codes", codes), ("ids", ids), ("mapped", mapped), ("reserved", reserved)].into()
+        let store::Usage { vectors, codes, ids, mapped, reserved, device } = self.0.memory();
+        let memory = [("vectors", vectors), ("codes", codes), ("ids", ids), ("mapped", mapped), ("reserved", reserved)];
+        memory.into_iter().chain([("device", device)]).collect()
     }
 
     fn add<'py>(

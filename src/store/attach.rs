@@ -1,6 +1,7 @@
 //! Rows whose memory is another's.
 
 use super::fill::{Given, fill};
+use super::mirror::Mirror;
 use super::segment::{Foreign, Held, Memory, Segment, Vectors};
 use super::{Dtype, Keys, Store};
 use crate::kernels::{Bound, code_stride};
@@ -125,7 +126,7 @@ impl Store {
         if let Some(row) = bounds.iter().position(|bound| !is_sane(bound)) {
             return Err(corrupt(format!("bounds: row {row} has {:?}", bounds[row])));
         }
-        Ok(Some(Held { vectors, codes, bounds }))
+        Ok(Some(Held { vectors, codes, bounds, mirror: Mirror::default() }))
     }
 
     /// Vectors with codes made anew.

@@ -12,7 +12,7 @@ const MOST_IN_QUESTION: usize = 4096;
 const FIRST_IN_QUESTION: usize = 512;
 
 /// More than what a bound lost with numbers too small for float32.
-const FLUSHED: f64 = 1e-36;
+pub(super) const FLUSHED: f32 = 1e-36;
 
 /// A row and what is known of its score. Better ones come first: those of a larger score, and of equals the lower row.
 ///
@@ -117,7 +117,7 @@ impl Leaders {
     }
 
     /// Drops rows that k others are better than.
-    fn prune(&mut self, floor: &Floor) {
+    pub(super) fn prune(&mut self, floor: &Floor) {
         if self.candidates.len() >= self.k {
             let (_, kth, _) = self.candidates.select_nth_unstable_by(self.k - 1, |a, b| b.lower.total_cmp(&a.lower));
             floor.raise(kth.lower);
@@ -148,7 +148,7 @@ pub(super) fn best(
     // The worst on top.
     let mut best = BinaryHeap::with_capacity(k + 1);
     for (i, candidate) in candidates.iter_mut().enumerate() {
-        let upper = f64::from(candidate.upper) + FLUSHED;
+        let upper = f64::from(candidate.upper) + f64::from(FLUSHED);
         if best.len() == k && best.peek().is_some_and(|kth: &Candidate| upper < key(kth.score)) {
             let left = candidates[i..].iter().filter(|candidate| candidate.score.is_nan()).count();
             return (best.into_sorted_vec(), left);

@@ -7,14 +7,21 @@ mod add;
 mod attach;
 mod compact;
 mod fill;
+mod first_pass;
+#[cfg(test)]
+mod first_pass_tests;
 mod ids;
 mod keys;
 mod leaders;
 mod level;
+mod mirror;
+mod place;
+mod scorer;
 mod search;
 #[cfg(test)]
 mod search_tests;
 mod segment;
+mod slack;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +30,7 @@ use std::sync::Arc;
 
 use ids::Ids;
 pub use keys::{IdKind, Keys, Strings};
+use place::Place;
 use search::Search;
 pub use search::{Found, Report};
 use segment::position;
@@ -54,7 +62,10 @@ struct Fixed {
     metric: Metric,
     dtype: Dtype,
     isa: Isa,
-    pool: Pool,
+    pool: Arc<Pool>,
+    device: Device,
+    /// None where the CPU's kernels search.
+    place: Option<Place>,
 }
 
 /// Rows of vectors with their ids. Every row that was ever added has a number, from 0 on; deleted rows keep theirs until the store is
@@ -80,20 +91,49 @@ pub struct Usage {
     pub mapped: usize,
     /// Allocated for rows to come.
     pub reserved: usize,
+    /// Of copies on a device, in none of the others.
+    pub device: usize,
 }
 
 impl Store {
-    /// An empty store. `dtype` and `metric` by their names; `device`: "auto" or "cpu".
+    /// An empty store. `dtype`, `metric` and `device` by their names.
     pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
-        Device::choose(device)?;
+        let device = Device::choose(device)?;
         if !(1..=MOST_DIMENSIONS).contains(&dimension) {
             let message = format!("{dimension}; accepted: 1 to {MOST_DIMENSIONS}");
             return Err(Error::argument("dimension", message));
         }
         let metric = metric_named(metric)?;
         let dtype = Dtype::named(dtype)?;
-        let fixed = Fixed { dimension, metric, dtype, isa: active_isa()?, pool: Pool::new(num_threads)? };
+        let pool = Arc::new(Pool::new(num_threads)?);
+        let fixed = Fixed {
+            dimension,
+            metric,
+            dtype,
+            isa: active_isa()?,
+            pool,
+            place: Place::new(device.clone(), metric, dimension),
+            device,
+        };
         Ok(Self { fixed: Arc::new(fixed), segments: Vec::new(), ids: Ids::default(), rows: 0, live: 0 })
+    }
+
+    /// The same rows, in the same memory, where searches begin on another device. That has copies of its own, if it is not the CPU.
+    pub fn on(&self, device: &str) -> Result<Self> {
+        Ok(self.moved_to(Device::choose(device)?))
+    }
+
+    fn moved_to(&self, device: Device) -> Self {
+        let Fixed { dimension, metric, dtype, isa, ref pool, .. } = *self.fixed;
+        let place = Place::new(device.clone(), metric, dimension);
+        let fixed = Fixed { dimension, metric, dtype, isa, pool: pool.clone(), device, place };
+        let segments = self.segments.iter().map(Segment::unmirrored).collect();
+        Self { fixed: Arc::new(fixed), segments, ..self.clone() }
+    }
+
+    /// The name of the device that searches begin on.
+    pub fn device(&self) -> &str {
+        self.fixed.device.name()
     }
 
     pub fn dimension(&self) -> usize {
@@ -236,7 +276,7 @@ impl Store {
     /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`; fewer where fewer count.
     ///
     /// With `exact` these are the rows of the largest scores, as [`crate::kernels::exact`] computes them, and of equals the lower rows. Else rows are chosen
-    /// by their codes.
+    /// by their codes, or by float32 scores on a device.
     pub fn search(
         &self,
         queries: &[f32],
@@ -257,7 +297,8 @@ impl Store {
             return Err(Error::argument("k", "expected 1 or more, found 0"));
         }
         let k = k.min(self.live).max(1);
-        let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact };
+        let place = self.fixed.place.as_ref();
+        let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact, place };
         search.run(queries, &self.fixed.pool, check)
     }
 
@@ -276,6 +317,7 @@ impl Store {
             usage.codes += codes[0] + bounds[0];
             usage.mapped += vectors[1] + codes[1] + bounds[1];
             usage.reserved += vectors[2] + codes[2] + bounds[2];
+            usage.device += held.mirror.bytes();
         }
         usage
     }

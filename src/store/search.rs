@@ -1,14 +1,15 @@
 //! Exact search: a scan of codes leaves few rows in question, and their scores decide.
 
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
+use super::first_pass::FirstPass;
 use super::leaders::{Candidate, Floor, Leaders, best};
+use super::place::Place;
+use super::scorer::Scorer;
 use super::segment::{Held, Segment, position};
 use crate::Result;
-use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, exact, scan, split};
+use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, scan, split};
 use crate::pool::{Check, Pool};
 
 /// Multiply-adds that all threads do before they are asked whether to go on,
@@ -17,7 +18,7 @@ const ROUND_WORK: usize = 1 << 32;
 const ROUND_BYTES: usize = 1 << 29;
 
 /// Multiply-adds that computing a score costs as much as, for each number: most of it is waiting for the memory.
-const SCORE_WORK: usize = 16;
+pub(super) const SCORE_WORK: usize = 16;
 
 /// Rows whose bits are one word of a segment's.
 const WORD: usize = 64;
@@ -40,6 +41,8 @@ pub(super) struct Search<'a> {
     pub(super) k: usize,
     /// Whether a row is in question until its bound says otherwise. Else its code alone says how good it is.
     pub(super) exact: bool,
+    /// Where scores of all rows are computed first. None: codes are scanned.
+    pub(super) place: Option<&'a Place>,
 }
 
 /// The best rows of each query, best first.
@@ -61,7 +64,7 @@ pub struct Report {
     pub rows: usize,
     /// Scores that were computed from vectors, of all queries.
     pub rescored: usize,
-    /// Bytes of codes, bounds and vectors that were read.
+    /// Bytes of codes, bounds and vectors that were read, also by a device.
     pub bytes: usize,
     /// Queries of which rows in question were left, as k scores were above their bounds.
     pub closed_early: usize,
@@ -73,7 +76,11 @@ impl Search<'_> {
         let mut found = Found::default();
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
-            let mut part = pool.together(check, |pulse| self.batch(queries, pulse))?;
+            let part = self.place.map(|place| self.by_scores(place, queries, pool, check)).transpose()?.flatten();
+            let mut part = match part {
+                Some(part) => part,
+                None => pool.together(check, |pulse| self.by_codes(queries, pulse))?,
+            };
             found.scores.append(&mut part.scores);
             found.rows.append(&mut part.rows);
             found.columns = part.columns;
@@ -85,12 +92,34 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Shares its work with the threads that the caller leads.
-    fn batch(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
-        let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
+    /// Has a device compute all scores first. None where one of them was further off than it may be, as the device does not compute in
+    /// float32, or a mapped file is damaged: nothing is proven then.
+    fn by_scores(&self, place: &Place, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Option<Found>> {
+        // The threads have nothing to do meanwhile.
+        let (scorers, floors, scout) = pool.alone(check, |pulse| {
+            let (scorers, floors) = self.begin(queries);
+            let mut scout = Scout::new(scorers.len(), self.k);
+            let _turn = place.turn(pulse)?;
+            FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
+            Ok((scorers, floors, scout))
+        })?;
+        // Codes are float16 there.
+        let row = self.row_bytes().max(2 * self.dimension);
+        let found = pool.together(check, |_| Ok(self.decide(&scorers, &floors, vec![scout], row)))?;
+        Ok(Some(found).filter(|_| !scorers.iter().any(Scorer::is_astray)))
+    }
+
+    fn begin(&self, queries: &[f32]) -> (Vec<Scorer<'_>>, Vec<Floor>) {
         let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
+        let floors = scorers.iter().map(|_| Floor::new()).collect();
+        (scorers, floors)
+    }
+
+    /// Scans the codes first; shares its work with the threads that the caller leads.
+    fn by_codes(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
+        let (scorers, floors) = self.begin(queries);
+        let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
         let n = scorers.len();
-        let floors: Vec<Floor> = (0..n).map(|_| Floor::new()).collect();
         // Of the threads that took part, each with what it found.
         let scouts: Mutex<Vec<Scout>> = Mutex::default();
         let take = || scouts.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -110,11 +139,11 @@ impl Search<'_> {
         }
         let scouts = scouts.into_inner().unwrap_or_else(PoisonError::into_inner);
         pulse()?;
-        Ok(self.decide(&scorers, &floors, scouts))
+        Ok(self.decide(&scorers, &floors, scouts, code_stride(self.dimension) + size_of::<Bound>()))
     }
 
-    /// Chooses among what the scouts found.
-    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>) -> Found {
+    /// Chooses among what the scouts found, who read so many bytes of each row.
+    fn decide(&self, scorers: &[Scorer<'_>], floors: &[Floor], mut scouts: Vec<Scout>, row: usize) -> Found {
         let seen: usize = scouts.iter().map(|scout| scout.seen).sum();
         let verdicts: Vec<Mutex<Verdict>> = (0..scorers.len())
             .map(|query| {
@@ -141,13 +170,12 @@ impl Search<'_> {
             found.report.rescored += scored;
             found.report.closed_early += usize::from(left > 0);
         }
-        let scan = seen * (code_stride(self.dimension) + size_of::<Bound>());
-        found.report.bytes = scan + found.report.rescored * self.row_bytes();
+        found.report.bytes = seen * row + found.report.rescored * self.row_bytes();
         found
     }
 
     /// Where a row is.
-    fn place(&self, row: usize) -> Option<(&Held, usize)> {
+    pub(super) fn locate(&self, row: usize) -> Option<(&Held, usize)> {
         let segment = &self.segments[position(self.segments, row)];
         Some((segment.held()?, row - segment.first))
     }
@@ -189,90 +217,11 @@ impl Verdict {
     }
 }
 
-/// Scores of one query.
-struct Scorer<'a> {
-    search: &'a Search<'a>,
-    query: Vec<f64>,
-    /// Its length.
-    length: f64,
-}
-
-impl<'a> Scorer<'a> {
-    fn new(search: &'a Search<'a>, query: &[f32]) -> Self {
-        let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
-        let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
-        Self { search, query, length }
-    }
-
-    /// A row's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
-    fn exact(&self, row: usize) -> f64 {
-        // A row that was scanned is in memory.
-        let Some((held, row)) = self.search.place(row) else { return f64::NEG_INFINITY };
-        exact(self.search.isa, self.search.metric, &self.query, held.stored(), row)
-    }
-
-    fn settle(&self, candidate: &mut Candidate, score: f64) {
-        let key = self.key(score) as f32;
-        *candidate = Candidate { row: candidate.row, lower: key.next_down(), upper: key.next_up(), score };
-    }
-
-    fn score(&self, candidate: &mut Candidate) {
-        self.settle(candidate, self.exact(candidate.row));
-    }
-
-    /// Computes the scores of candidates that others' will hardly rule out, with whatever threads there are; gives how many.
-    fn score_likely(&self, candidates: &mut [Candidate]) -> usize {
-        let Search { k, dimension, .. } = *self.search;
-        let mut middles: Vec<f32> = candidates.iter().map(|known| (known.lower + known.upper) / 2.0).collect();
-        let kth = match middles.len() > k {
-            true => *middles.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1,
-            false => f32::NEG_INFINITY,
-        };
-        let is_likely = |&i: &usize| candidates[i].score.is_nan() && candidates[i].upper >= kth;
-        let likely: Vec<usize> = (0..candidates.len()).filter(is_likely).collect();
-        let scores: Vec<AtomicU64> = likely.iter().map(|_| AtomicU64::default()).collect();
-        split(likely.len(), SCORE_WORK * dimension, |range| {
-            for at in range {
-                if let Some((held, row)) = likely.get(at + 1).and_then(|&next| self.search.place(candidates[next].row))
-                {
-                    held.stored().ask_for(row, dimension);
-                }
-                scores[at].store(self.exact(candidates[likely[at]].row).to_bits(), Relaxed);
-            }
-        });
-        for (&i, score) in likely.iter().zip(&scores) {
-            self.settle(&mut candidates[i], f64::from_bits(score.load(Relaxed)));
-        }
-        likely.len()
-    }
-
-    /// The score on the scale of the bounds.
-    fn key(&self, score: f64) -> f64 {
-        match self.search.metric {
-            Metric::L2 => (score + self.length * self.length) / 2.0,
-            Metric::Cosine | Metric::Dot => self.over_length(score),
-        }
-    }
-
-    /// The score as a caller gets it.
-    fn shown(&self, score: f64) -> f32 {
-        match self.search.metric {
-            Metric::Cosine => self.over_length(score) as f32,
-            Metric::Dot => score as f32,
-            Metric::L2 => -(-score).sqrt() as f32,
-        }
-    }
-
-    fn over_length(&self, score: f64) -> f64 {
-        if self.length == 0.0 { score } else { score / self.length }
-    }
-}
-
 /// What one thread found of every query.
-struct Scout {
+pub(super) struct Scout {
     leaders: Vec<Leaders>,
     /// Rows that counted.
-    seen: usize,
+    pub(super) seen: usize,
     /// Scores that were computed on the way.
     scored: usize,
     /// Rows that count, where not all do.
@@ -280,7 +229,7 @@ struct Scout {
 }
 
 impl Scout {
-    fn new(queries: usize, k: usize) -> Self {
+    pub(super) fn new(queries: usize, k: usize) -> Self {
         Self { leaders: (0..queries).map(|_| Leaders::new(k)).collect(), seen: 0, scored: 0, list: Vec::new() }
     }
 
@@ -346,13 +295,25 @@ fn bits_of(mask: &[u8]) -> u64 {
     bits
 }
 
-/// A scout at work on a segment.
-struct Gather<'a> {
-    scout: &'a mut Scout,
-    scorers: &'a [Scorer<'a>],
-    floors: &'a [Floor],
-    /// The number of the segment's first row.
-    first: usize,
+/// A scout at work on rows that follow each other.
+pub(super) struct Gather<'a> {
+    pub(super) scout: &'a mut Scout,
+    pub(super) scorers: &'a [Scorer<'a>],
+    pub(super) floors: &'a [Floor],
+    /// The number of the first one.
+    pub(super) first: usize,
+}
+
+impl Gather<'_> {
+    /// Takes over what is known of a query's best rows elsewhere,
+    pub(super) fn catch_up(&mut self, query: usize) {
+        self.scout.leaders[query].catch_up(&self.floors[query]);
+    }
+
+    /// and tells what is known here.
+    pub(super) fn settle(&mut self, query: usize) {
+        self.scout.leaders[query].prune(&self.floors[query]);
+    }
 }
 
 impl Collect for Gather<'_> {

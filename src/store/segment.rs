@@ -6,6 +6,7 @@ use std::sync::Arc;
 use half::f16;
 
 use super::Dtype;
+use super::mirror::Mirror;
 use crate::kernels::{Bound, Claim, Shelf, Stored, code_stride};
 use crate::{Error, Result};
 
@@ -35,6 +36,7 @@ pub struct Held {
     pub codes: Memory<i8>,
     /// `[rows]`
     pub bounds: Memory<Bound>,
+    pub(super) mirror: Mirror,
 }
 
 /// Rows of a store, one after the other. Those that are deleted keep their place.
@@ -56,6 +58,7 @@ pub(super) struct Space {
     pub(super) vectors: SpaceForVectors,
     pub(super) codes: Claim<i8>,
     pub(super) bounds: Claim<Bound>,
+    mirror: Mirror,
 }
 
 pub(super) enum SpaceForVectors {
@@ -122,6 +125,7 @@ impl Held {
             },
             codes: shelf(rows, code_stride(dimension))?,
             bounds: shelf(rows, 1)?,
+            mirror: Mirror::default(),
         })
     }
 
@@ -144,6 +148,7 @@ impl Held {
                 Vectors::Int8 => SpaceForVectors::None,
             },
             codes: self.codes.claim(rows * code_stride(dimension))?,
+            mirror: self.mirror.clone(),
         })
     }
 
@@ -187,6 +192,7 @@ impl Space {
             },
             codes: Memory::Own(self.codes.publish()),
             bounds: Memory::Own(self.bounds.publish()),
+            mirror: self.mirror,
         }
     }
 }
@@ -223,6 +229,12 @@ impl Segment {
             return Self::gone(self.first, self.rows);
         }
         Self { first: self.first, rows: self.rows, live, deleted: Some(deleted.into()), held: Some(held.clone()) }
+    }
+
+    /// With nothing on a device.
+    pub(super) fn unmirrored(&self) -> Self {
+        let held = self.held.as_ref().map(|held| Held { mirror: Mirror::default(), ..held.clone() });
+        Self { held, deleted: self.deleted.clone(), ..*self }
     }
 
     pub fn live(&self) -> usize {

@@ -274,7 +274,7 @@ fn memory_is_what_was_said_before() {
     let row = 96 * 4 + 128 + 24;
     assert_eq!(empty.size_of(10_000), 10_000 * (row + 8));
     let many = add(&empty, &rows(0, 10_000, 96), None);
-    let Usage { vectors, codes, ids, mapped, reserved } = many.memory();
+    let Usage { vectors, codes, ids, mapped, reserved, .. } = many.memory();
     assert_eq!((vectors, codes, ids, mapped, reserved), (10_000 * 96 * 4, 10_000 * (128 + 24), 0, 0, 0));
     // A few rows make room for as many as there are, and the next ones take it.
     assert_eq!(many.size_of(1), 10_000 * row + 8);

@@ -110,7 +110,7 @@ class Contents:
         memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes
         memory["texts"] = 0 if self.texts is None else self.texts.nbytes
-        memory["total"] = sum(memory.values()) - memory["mapped"]
+        memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 
     @property

@@ -29,6 +29,10 @@ class View:
     _stats: _core.Stats
     last_search: SearchReport | None
 
+    def _found(self, contents: Contents, *arguments: Any) -> Any:
+        """What the core finds."""
+        raise NotImplementedError
+
     def search(
         self, queries: Any, k: int = 100, filter: Any = None, exact: bool = True
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -40,10 +44,10 @@ class View:
             filter: None; a boolean array over the rows in the order of `ids`; ids, of which those that are not in the
                 store are passed over; or a function, called once with a mapping of names to arrays ("id", "text" and
                 the columns of metadata), which gives a boolean array. Integers are ids, also if they are 0 and 1.
-            exact: False to choose rows by their codes of a byte for each element alone, without the proof that no other
-                row is better. Scores are computed from the vectors all the same. Some rows, mostly near the end of the
-                answer, may be others: 97 to 99 of 100 were the same for embeddings of texts and for clustered and
-                uniform random vectors.
+            exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
+                without the proof that no other row is better. Scores are computed from the vectors all the same. Some
+                rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
+                texts and for clustered and uniform random vectors on the CPU.
 
         Returns:
             Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
@@ -71,7 +75,7 @@ class View:
         found = {"rows": 0, "rescored": 0, "bytes": 0, "closed_early": 0}
         if len(vectors) and len(contents):
             counted = None if mask is None else mask.view(np.uint8)
-            scores, rows, found = contents.core.search(vectors, min(k, len(contents)), counted, exact)
+            scores, rows, found = self._found(contents, vectors, min(k, len(contents)), counted, exact)
         else:
             shape = (len(vectors), min(k, len(contents) if mask is None else int(np.count_nonzero(mask))))
             scores, rows = np.empty(shape, np.float32), np.empty(shape, np.int64)
@@ -236,8 +240,9 @@ class View:
 
         Returns:
             "vectors"; "codes", which searches read first; "ids", with what finds them and says which are deleted;
-            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits; and
-            "mapped", bytes of files or of others' arrays that the store reads in place.
+            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits;
+            "mapped", bytes of files or of others' arrays that the store reads in place; and "device", copies of vectors
+            in the memory of a GPU, which the first search after they were added makes.
         """
         return self._state.memory()
 

@@ -1,0 +1,98 @@
+//! The mean of each text's hidden states.
+
+use candle_core::{DType, Device, Result, Tensor};
+
+use crate::nn::cpu;
+use crate::nn::parcel::Parcel;
+use crate::nn::rectangles::round;
+
+/// `[texts, hidden]` in float32: the mean of each text's rows of `x [tokens, hidden]`; zeros for a text without tokens.
+pub fn mean(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+    let hidden = x.dims()[1];
+    match (x.device(), x.dtype()) {
+        // candle would wake threads of its own, which are not counted, and are not there after fork().
+        (Device::Cpu, DType::F32) => cpu::map_to(x, [offsets.len() - 1, hidden], |x, out| {
+            for (text, out) in offsets.windows(2).zip(out.chunks_exact_mut(hidden)) {
+                out.fill(0.0);
+                let rows = x[text[0] as usize * hidden..text[1] as usize * hidden].chunks_exact(hidden);
+                let count = rows.len().max(1) as f32;
+                rows.for_each(|row| out.iter_mut().zip(row).for_each(|(out, x)| *out += x));
+                out.iter_mut().for_each(|out| *out /= count);
+            }
+        }),
+        _ => by_size(x, offsets),
+    }
+}
+
+/// As [`mean`]: texts of about one length side by side, a product for each such length.
+fn by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+    let (texts, hidden) = (offsets.len() - 1, x.dims()[1]);
+    let len = |text: usize| (offsets[text + 1] - offsets[text]) as usize;
+    // Of each size, texts lie side by side; the place of each is where it comes in their order by size.
+    let size = |text: usize| if len(text) == 0 { 0 } else { round(len(text)) };
+    let mut order: Vec<usize> = (0..texts).collect();
+    order.sort_by_key(|&text| size(text));
+    let mut places = vec![0; texts];
+    order.iter().enumerate().for_each(|(place, &text)| places[text] = place as u32);
+
+    let (mut rows, mut weights) = (Parcel::new(), Parcel::new());
+    let mut groups = Vec::new();
+    for group in order.chunk_by(|&a, &b| size(a) == size(b)) {
+        let size = size(group[0]);
+        let row = |text: usize, i: usize| offsets[text] + if i < len(text) { i as u32 } else { 0 };
+        let weight = |text: usize, i: usize| if i < len(text) { 1.0 / len(text) as f32 } else { 0.0 };
+        let each = || group.iter().flat_map(|&text| (0..size).map(move |i| (text, i)));
+        let rows = rows.add(each().map(|(text, i)| row(text, i)));
+        groups.push((group.len(), size, rows, weights.add(each().map(|(text, i)| weight(text, i)))));
+    }
+    let places = rows.add(places.into_iter());
+    let (rows, weights) = (rows.send(x.device())?, weights.send(x.device())?);
+    let mut means = Vec::new();
+    for (texts, size, tokens_of, weights_of) in groups {
+        means.push(match size {
+            0 => Tensor::zeros((texts, hidden), DType::F32, x.device())?,
+            _ => {
+                let states = x.index_select(&rows(tokens_of)?, 0)?.to_dtype(DType::F32)?;
+                let weights = weights(weights_of)?.reshape((texts, 1, size))?;
+                weights.matmul(&states.reshape((texts, size, hidden))?)?.reshape((texts, hidden))?
+            }
+        });
+    }
+    match texts {
+        0 => Tensor::zeros((0, hidden), DType::F32, x.device()),
+        _ => Tensor::cat(&means, 0)?.index_select(&rows(places)?, 0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::testing::Random;
+
+    #[test]
+    fn means_are_those_of_each_text() {
+        let offsets = [0, 3, 3, 40, 41, 60, 60, 100];
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let x = Random::new(3).tensor(&[100, 8]).unwrap().to_dtype(dtype).unwrap();
+            let values: Vec<Vec<f32>> = x.to_dtype(DType::F32).unwrap().to_vec2().unwrap();
+            for means in [mean(&x, &offsets).unwrap(), by_size(&x, &offsets).unwrap()] {
+                let means: Vec<Vec<f32>> = means.to_vec2().unwrap();
+                for (text, found) in offsets.windows(2).zip(&means) {
+                    let rows = &values[text[0] as usize..text[1] as usize];
+                    for (column, found) in found.iter().enumerate() {
+                        let sum: f64 = rows.iter().map(|row| f64::from(row[column])).sum();
+                        let expected = sum / rows.len().max(1) as f64;
+                        assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_texts_have_no_means() {
+        let x = Tensor::zeros((0, 8), DType::F16, &Device::Cpu).unwrap();
+        assert_eq!(mean(&x, &[0]).unwrap().dims(), [0, 8]);
+        assert_eq!(mean(&x, &[0, 0]).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 8]]);
+    }
+}
