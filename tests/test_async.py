@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bodies import same
 from conftest import FIXTURES
 from votive import Embedder, FallbackWarning, QueueFull, Reranker, TruncationWarning, VotiveError
 
@@ -40,15 +41,6 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
 def of(tiny: "Tiny", model: Any) -> Callable[..., Any]:
     """The method of `model` that computes, for asyncio."""
     return getattr(model, f"a{tiny.method}")
-
-
-def same(found: Any, expected: Any) -> bool:
-    """Whether two results have the same bits: arrays, or lists and dicts of them."""
-    if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
-    if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(same, found, expected))
-    return np.asarray(found).dtype == np.asarray(expected).dtype and np.array_equal(found, expected)
 
 
 # What they give

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bodies import same
 from conftest import FIXTURES
 from votive import DeviceError, Embedder, QueueFull, Reranker
 
@@ -95,7 +96,7 @@ def test_results_have_the_same_bits_with_strangers(folder: str, expected: np.nda
     calls = 5 * len(TEXTS)
     with ThreadPoolExecutor(12) as pool:
         found = list(pool.map(alone, range(calls)))
-    assert np.array_equal(np.stack(found), np.tile(expected, (5, 1)))
+    assert same(np.stack(found), np.tile(expected, (5, 1)))
     # There were strangers.
     assert model.stats().pass_texts.count < calls
 
@@ -103,7 +104,7 @@ def test_results_have_the_same_bits_with_strangers(folder: str, expected: np.nda
 def test_calls_that_wait_for_company_are_one_pass(folder: str, expected: np.ndarray) -> None:
     model = Embedder(folder, num_threads=1, max_wait_ms=COMPANY_MS)
     found = together(*(model.aencode(text) for text in TEXTS[:6]))
-    assert np.array_equal(np.stack(found), expected[:6])
+    assert same(np.stack(found), expected[:6])
     stats = model.stats()
     assert (stats.pass_texts.count, stats.pass_texts.mean) == (1, 6)
     assert stats.queue_wait.p50 > 0
@@ -119,7 +120,7 @@ def test_nobody_waits_for_company_where_there_is_enough(folder: str) -> None:
 def test_limits_of_a_pass_hold_for_strangers_too(folder: str, expected: np.ndarray, limit: str, value: int) -> None:
     model = Embedder(folder, num_threads=1, max_wait_ms=5, **{limit: value})  # type: ignore[arg-type]
     found = together(*(model.aencode(text) for text in TEXTS))
-    assert np.array_equal(np.stack(found), expected)
+    assert same(np.stack(found), expected)
     stats = model.stats()
     # Small numbers are exact.
     assert (stats.pass_texts if limit == "max_batch_size" else stats.pass_tokens).p99 <= value
@@ -128,7 +129,7 @@ def test_limits_of_a_pass_hold_for_strangers_too(folder: str, expected: np.ndarr
 def test_a_callers_batch_size_holds_for_its_company(folder: str, expected: np.ndarray) -> None:
     model = Embedder(folder, num_threads=1, max_wait_ms=5)
     found = together(*(model.aencode(text, batch_size=2) for text in TEXTS))
-    assert np.array_equal(np.stack(found), expected)
+    assert same(np.stack(found), expected)
     assert model.stats().pass_texts.p99 <= 2
 
 
@@ -140,10 +141,10 @@ def test_what_is_wanted_differs(folder: str, expected: np.ndarray) -> None:
         model.aencode(TEXTS, prompt_name="query"),
         model.aencode(TEXTS, truncate_dim=8),
     )
-    assert np.array_equal(plain, expected)
-    assert np.array_equal(short, expected[:, :8])
-    assert np.array_equal(normalized, model.encode(TEXTS, normalize_embeddings=True))
-    assert np.array_equal(prompted, model.encode(TEXTS, prompt_name="query"))
+    assert same(plain, expected)
+    assert same(short, expected[:, :8])
+    assert same(normalized, model.encode(TEXTS, normalize_embeddings=True))
+    assert same(prompted, model.encode(TEXTS, prompt_name="query"))
 
 
 # Whose turn it is
@@ -193,10 +194,10 @@ def test_a_full_queue_refuses(folder: str) -> None:
 def test_a_full_queue_has_others_wait(folder: str, expected: np.ndarray) -> None:
     model = Embedder(folder, num_threads=2, max_queue=2)
     found = together(*(model.aencode(text) for text in TEXTS), model.aencode(TEXTS))
-    assert np.array_equal(np.stack(found[:-1]), expected)
-    assert np.array_equal(found[-1], expected)
+    assert same(np.stack(found[:-1]), expected)
+    assert same(found[-1], expected)
     with ThreadPoolExecutor(8) as pool:
-        assert np.array_equal(np.stack(list(pool.map(model.encode, TEXTS))), expected)
+        assert same(np.stack(list(pool.map(model.encode, TEXTS))), expected)
 
 
 def test_who_waits_outside_can_go(folder: str, expected: np.ndarray) -> None:
@@ -214,7 +215,7 @@ def test_who_waits_outside_can_go(folder: str, expected: np.ndarray) -> None:
 
     found = asyncio.run(main())
     assert all(isinstance(gone, asyncio.CancelledError) for gone in found[::2])
-    assert np.array_equal(np.stack(found[1::2]), expected[1::2])
+    assert same(np.stack(found[1::2]), expected[1::2])
 
 
 # Errors
@@ -225,7 +226,7 @@ def test_errors_reach_whose_texts_caused_them(folder: str, expected: np.ndarray)
     bad = [7, "\ud800"]
     calls = [call for text in TEXTS for call in (model.aencode([text]), model.aencode([text, *bad]))]
     found = together(*calls)
-    assert np.array_equal(np.concatenate(found[::2]), expected)
+    assert same(np.concatenate(found[::2]), expected)
     assert all(isinstance(error, TypeError) and str(error).startswith("sentences[1]: ") for error in found[1::2])
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bodies import same
 from conftest import FIXTURES
 from votive import Embedder, EmbeddingStore, Reranker
 
@@ -50,17 +51,15 @@ class Everything:
         texts = [TEXTS[row] for row in rows]
         match choice.randrange(6):
             case 0:
-                assert np.array_equal(
-                    self.embedder.encode(texts, priority=choice.choice([0.5, 1.0, 4.0])), self.vectors[rows]
-                )
+                assert same(self.embedder.encode(texts, priority=choice.choice([0.5, 1.0, 4.0])), self.vectors[rows])
             case 1:
-                assert np.array_equal(self.embedder.encode(texts[0]), self.vectors[rows[0]])
+                assert same(self.embedder.encode(texts[0]), self.vectors[rows[0]])
             case 2:
-                assert np.array_equal(self.ranker.predict([[QUERY, text] for text in texts]), self.scores[rows])
+                assert same(self.ranker.predict([[QUERY, text] for text in texts]), self.scores[rows])
             case 3:
                 scores, ids = self.store.search(self.vectors[rows], k=3)
-                assert np.array_equal(scores, self.nearest[0][rows])
-                assert np.array_equal(ids, self.nearest[1][rows])
+                assert same(scores, self.nearest[0][rows])
+                assert same(ids, self.nearest[1][rows])
             case 4:
                 self.give_up(choice, texts)
             case 5:
@@ -93,7 +92,7 @@ class Everything:
                 if task in gone:
                     assert isinstance(result, asyncio.CancelledError)
                 else:
-                    assert np.array_equal(result, expected[[row]])
+                    assert same(result, expected[[row]])
 
 
 def resident_megabytes() -> float:
@@ -129,7 +128,7 @@ def test_many_callers_of_everything() -> None:
     # Nothing is left behind in the queues, and nobody waits for it.
     gc.collect()
     found: Any = everything.embedder.encode(TEXTS)
-    assert np.array_equal(found, everything.vectors)
+    assert same(found, everything.vectors)
     # The first third warms up: each thread's share of the allocator grows to what its calls need.
     warm = resident[len(resident) // 3 :]
     assert max(warm) - warm[0] < 48

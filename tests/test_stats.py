@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from bodies import INT8, kernels_only
 from votive import Embedder, EmbeddingStore, FallbackWarning
 from votive.stats import Spread
 
@@ -115,6 +116,7 @@ def test_reset(fresh: Embedder) -> None:
     assert (before.calls, before.errors) == (1, {"TypeError": 1})
 
 
+@INT8
 def test_memory_of_weights(folder: str) -> None:
     file = next(Path(folder).rglob("model.safetensors")).stat().st_size
     weights = {dtype: Embedder(folder, dtype=dtype).stats().memory.weights for dtype in ("float32", "float16", "int8")}
@@ -124,6 +126,7 @@ def test_memory_of_weights(folder: str) -> None:
     assert weights["float16"] < weights["float32"]
 
 
+@kernels_only("other bodies keep none")
 def test_memory_that_kernels_keep(fresh: Embedder) -> None:
     fresh.encode(TEXTS)
     assert 0 < fresh.stats().memory.scratch < 1 << 30

@@ -284,3 +284,14 @@ impl Course {
         Stage { units, shared }
     }
 }
+
+#[cfg(test)]
+impl Pass {
+    /// Of so many texts with so many tokens, each, in a window of their own.
+    pub(super) fn sample(texts: usize, length: usize) -> Self {
+        let tokens = vec![Tokens { ids: vec![0; length], type_ids: None, truncated: false }; texts];
+        let window = Arc::new(Window { first: 0, tokens, starts: Vec::new() });
+        let batch = Arc::new(Batch { window, groups: apart(texts), pasts: vec![OnceLock::new()] });
+        Self { batch, group: 0, members: (0..texts).collect(), tokens: texts * length, cost: texts * length }
+    }
+}

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::engine::course::{Course, Stage, Unit};
 use crate::engine::job::Job;
-use crate::engine::network::Network;
 use crate::engine::scheduler::{End, Lane, Sharing};
 use crate::text::Tokens;
 use crate::{Error, Result};
@@ -138,15 +137,14 @@ impl Entry {
 }
 
 impl Queue {
-    pub(super) fn new(network: &Network) -> Self {
-        let sharing = network.sharing().clone();
-        let owned = network.device().has_owner();
+    /// `owned`: whether a device with an owner computes.
+    pub(super) fn new(sharing: Sharing, owned: bool, threads: usize) -> Self {
         Self {
-            slots: sharing.max_concurrency.unwrap_or(if owned { 1 } else { network.threads() }),
+            slots: sharing.max_concurrency.unwrap_or(if owned { 1 } else { threads }),
             sharing,
             busy: 0,
             owned,
-            threads: network.threads(),
+            threads,
             workers: [0; 2],
             working: [0; 2],
             entries: HashMap::new(),
@@ -448,6 +446,10 @@ impl Queue {
         idle
     }
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;
 
 /// What still fits in a pass.
 struct Room {

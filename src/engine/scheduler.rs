@@ -89,7 +89,8 @@ impl Drop for Hold<'_> {
 
 impl Scheduler {
     pub(super) fn new(network: &Network) -> Self {
-        Self { queue: Mutex::new(Queue::new(network)), arrival: Condvar::new() }
+        let queue = Queue::new(network.sharing().clone(), network.device().has_owner(), network.threads());
+        Self { queue: Mutex::new(queue), arrival: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {

@@ -1,0 +1,252 @@
+//! Calls of which nothing is computed: whose turn it is, what goes together, who has room, and who leaves.
+
+use std::time::Duration;
+
+use super::*;
+use crate::engine::course::Pass;
+use crate::engine::job::{Request, Rows};
+
+/// Tokens of a pass.
+const PASS: usize = 1000;
+
+fn queue(sharing: Sharing) -> Queue {
+    Queue::new(sharing, false, 2)
+}
+
+/// A call with passes of so many texts and so many tokens in each text.
+fn call(passes: &[(usize, usize)], request: Request) -> Entry {
+    let units = passes.iter().map(|&(texts, length)| Unit::Compute(Pass::sample(texts, length))).collect();
+    entry(passes.iter().map(|pass| pass.0).sum(), units, request)
+}
+
+/// A call of one text that is not tokenized.
+fn newcomer() -> Entry {
+    entry(1, [Unit::Tokenize { piece: 0, kinds: 0..1 }].into(), Request::default())
+}
+
+fn entry(texts: usize, units: VecDeque<Unit>, request: Request) -> Entry {
+    let texts: Vec<_> = (0..texts).map(|text| text.to_string()).collect();
+    let rows = Rows::New(vec![0.0; texts.len()]);
+    let job = Job::new(Box::new(texts), request, 0, rows, false);
+    Entry::new(Arc::new(job), Course::default(), Stage { units, ..Stage::default() }, Box::new(drop))
+}
+
+fn small() -> Entry {
+    call(&[(1, 10)], Request::default())
+}
+
+fn take(queue: &mut Queue) -> Option<Work> {
+    match queue.take(Lane::Any, PASS, Instant::now()) {
+        Found::Work(work) => Some(work),
+        Found::Nothing | Found::Later(_) => None,
+    }
+}
+
+/// Whose units they are.
+fn callers(work: &Work) -> Vec<u64> {
+    work.units.iter().map(|unit| unit.0).collect()
+}
+
+/// Says that the work is done; gives the calls of which nothing is left.
+fn settle(queue: &mut Queue, work: Work) -> Vec<Entry> {
+    let done = work.units.into_iter().map(|(number, _, _)| (number, Ok(None))).collect();
+    queue.settle(Lane::Any, work.slots, done)
+}
+
+/// Whose turn it is, until nothing is left.
+fn turns(queue: &mut Queue) -> Vec<Vec<u64>> {
+    let mut turns = Vec::new();
+    while let Some(work) = take(queue) {
+        turns.push(callers(&work));
+        settle(queue, work).iter().for_each(|entry| queue.leave(entry));
+    }
+    turns
+}
+
+#[test]
+fn a_small_call_overtakes_a_huge_one() {
+    let mut queue = queue(Sharing::default());
+    let huge = queue.admit(call(&[(1, 900); 50], Request::default())).unwrap();
+    for _ in 0..10 {
+        let work = take(&mut queue).unwrap();
+        assert!(settle(&mut queue, work).is_empty());
+    }
+    let small = queue.admit(small()).unwrap();
+    let turns = turns(&mut queue);
+    assert_eq!(turns.iter().flatten().filter(|&&number| number == huge).count(), 40);
+    assert!(turns[..2].iter().flatten().any(|&number| number == small), "{turns:?}");
+}
+
+#[test]
+fn newcomers_do_not_starve_a_huge_call() {
+    let mut queue = queue(Sharing::default());
+    let huge = queue.admit(call(&[(1, 900); 20], Request::default())).unwrap();
+    let mut served = 0;
+    for _ in 0..60 {
+        queue.admit(call(&[(1, 900)], Request::default())).unwrap();
+        let work = take(&mut queue).unwrap();
+        served += callers(&work).iter().filter(|&&number| number == huge).count();
+        settle(&mut queue, work).iter().for_each(|entry| queue.leave(entry));
+    }
+    assert!(served >= 3, "{served} of 60");
+}
+
+#[test]
+fn priority_is_a_share_of_the_tokens() {
+    let mut queue = queue(Sharing::default());
+    let urgent = Request { priority: 4.0, ..Request::default() };
+    queue.admit(call(&[(1, 900); 40], Request::default())).unwrap();
+    let urgent = queue.admit(call(&[(1, 900); 40], urgent)).unwrap();
+    let turns = turns(&mut queue);
+    let served = turns[..40].iter().flatten().filter(|&&number| number == urgent).count();
+    assert!((31..=33).contains(&served), "{served} of 40");
+}
+
+#[test]
+fn what_fits_goes_together() {
+    let together = |sharing: Sharing, tokens: usize| {
+        let mut queue = queue(sharing);
+        for _ in 0..8 {
+            queue.admit(small()).unwrap();
+        }
+        let Found::Work(work) = queue.take(Lane::Any, tokens, Instant::now()) else { panic!("there is work") };
+        work.units.len()
+    };
+    assert_eq!(together(Sharing::default(), PASS), 8);
+    assert_eq!(together(Sharing::default(), 35), 3);
+    assert_eq!(together(Sharing::default(), 5), 1);
+    assert_eq!(together(Sharing { max_batch_size: Some(2), ..Sharing::default() }, PASS), 2);
+}
+
+#[test]
+fn a_callers_batch_size_holds_wherever_its_texts_are() {
+    let mut queue = queue(Sharing::default());
+    let of_two = Request { batch_size: Some(2), ..Request::default() };
+    queue.admit(small()).unwrap();
+    queue.admit(call(&[(1, 10)], of_two)).unwrap();
+    queue.admit(small()).unwrap();
+    assert_eq!(turns(&mut queue), [vec![0, 1], vec![2]]);
+}
+
+#[test]
+fn what_is_finished_differently_stays_apart() {
+    let mut queue = queue(Sharing::default());
+    queue.admit(small()).unwrap();
+    queue.admit(call(&[(1, 10)], Request { normalize: true, ..Request::default() })).unwrap();
+    queue.admit(call(&[(1, 10)], Request { profile: Some(Arc::default()), ..Request::default() })).unwrap();
+    queue.admit(small()).unwrap();
+    assert_eq!(turns(&mut queue), [vec![0, 3], vec![1], vec![2]]);
+}
+
+#[test]
+fn newcomers_are_all_tokenized_before_one_is_computed() {
+    let mut queue = queue(Sharing::default());
+    for _ in 0..3 {
+        queue.admit(newcomer()).unwrap();
+    }
+    for number in 0..3 {
+        let work = take(&mut queue).unwrap();
+        assert_eq!(callers(&work), [number]);
+        for entry in settle(&mut queue, work) {
+            let units = [Unit::Compute(Pass::sample(1, 10))].into();
+            assert!(queue.resume(entry, Stage { units, ..Stage::default() }).is_none());
+        }
+    }
+    assert_eq!(turns(&mut queue), [[0, 1, 2]]);
+}
+
+#[test]
+fn company_is_waited_for_until_there_is_enough() {
+    let hour = Duration::from_secs(3600);
+    let mut queue = queue(Sharing { max_wait: hour, ..Sharing::default() });
+    assert!(queue.hold(1).is_none());
+    queue.admit(small()).unwrap();
+    let now = Instant::now();
+    assert!(matches!(queue.take(Lane::Any, PASS, now), Found::Later(time) if time <= hour));
+    assert!(matches!(queue.take(Lane::Any, PASS, now + hour), Found::Work(_)));
+    queue.admit(call(&[(10, 100)], Request::default())).unwrap();
+    assert!(take(&mut queue).is_some());
+}
+
+#[test]
+fn no_more_passes_at_a_time_than_are_allowed() {
+    let mut queue = queue(Sharing { max_concurrency: Some(1), ..Sharing::default() });
+    queue.admit(call(&[(1, 900); 2], Request::default())).unwrap();
+    let work = take(&mut queue).unwrap();
+    assert!(take(&mut queue).is_none());
+    settle(&mut queue, work);
+    assert!(take(&mut queue).is_some());
+}
+
+#[test]
+fn who_computes_alone_holds_the_machine() {
+    let mut queue = queue(Sharing::default());
+    assert_eq!(queue.hold(2), Some(2));
+    assert_eq!(queue.hold(1), None);
+    queue.admit(small()).unwrap();
+    assert!(take(&mut queue).is_none());
+    queue.busy = 0;
+    assert_eq!(queue.hold(1), None);
+    assert!(take(&mut queue).is_some());
+}
+
+#[test]
+fn a_full_queue_refuses() {
+    let mut queue = queue(Sharing { max_queue: Some(3), refuse_when_full: true, ..Sharing::default() });
+    // More than there is room for, but alone.
+    queue.admit(call(&[(5, 10)], Request::default())).unwrap();
+    let Err(Error::QueueFull { message }) = queue.admit(small()) else { panic!("there is no room") };
+    assert_eq!(message, "max_queue: 3 inputs may wait; 5 do, and 1 came");
+    turns(&mut queue);
+    for _ in 0..3 {
+        queue.admit(small()).unwrap();
+    }
+    assert!(matches!(queue.admit(small()), Err(Error::QueueFull { .. })));
+}
+
+#[test]
+fn a_full_queue_has_others_wait_outside() {
+    let mut queue = queue(Sharing { max_queue: Some(2), ..Sharing::default() });
+    for _ in 0..5 {
+        queue.admit(small()).unwrap();
+    }
+    assert_eq!(turns(&mut queue), [vec![0, 1], vec![2, 3], vec![4]]);
+}
+
+#[test]
+fn cancelled_calls_leave_in_every_state() {
+    let mut queue = queue(Sharing { max_queue: Some(2), ..Sharing::default() });
+    let [waiting, computing, outside, stays] = [(); 4].map(|()| queue.admit(small()).unwrap());
+    // Outside.
+    assert!(queue.cancel(outside).is_some());
+    // With nothing taken yet.
+    assert!(queue.cancel(waiting).is_some());
+    // With a unit at work: it ends with that.
+    let work = take(&mut queue).unwrap();
+    assert!(callers(&work).contains(&computing));
+    assert!(queue.cancel(computing).is_none());
+    let ended = settle(&mut queue, work);
+    let failed = ended.iter().find(|entry| entry.number == computing).unwrap();
+    assert!(matches!(failed.failure, Some(Error::Interrupted)));
+    ended.iter().for_each(|entry| queue.leave(entry));
+    // Over, and never there.
+    assert!(queue.cancel(computing).is_none());
+    assert!(queue.cancel(u64::MAX).is_none());
+    let ended = turns(&mut queue);
+    assert!(ended.is_empty() || ended == [[stays]]);
+    assert_eq!((queue.inputs, queue.cost, queue.busy, queue.entries.len()), (0, 0, 0, 0));
+}
+
+#[test]
+fn a_call_that_is_cancelled_between_stages_is_given_back() {
+    let mut queue = queue(Sharing::default());
+    let number = queue.admit(newcomer()).unwrap();
+    let work = take(&mut queue).unwrap();
+    let entry = settle(&mut queue, work).pop().unwrap();
+    entry.job.give_up();
+    assert!(queue.cancel(number).is_none());
+    let units = [Unit::Compute(Pass::sample(1, 10))].into();
+    let entry = queue.resume(entry, Stage { units, ..Stage::default() }).unwrap();
+    queue.leave(&entry);
+    assert!(take(&mut queue).is_none());
+}
