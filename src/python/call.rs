@@ -83,14 +83,14 @@ impl<'py> Step<'py> {
     ) -> PyResult<Ticket> {
         let (inputs, request) = (self.inputs()?, self.request()?);
         let shape = self.shape();
-        let outlet = messenger::outlet()?;
+        let outlet = messenger::outlet(py)?;
         let network = network.clone();
         let ticket = detached(py, move || {
             let listener = network.clone();
             let end = Box::new(move |result| {
                 let message = Message { network: listener, shape, future, deliver, result };
-                // The messenger lives as long as the process.
-                let _ = outlet.send(message);
+                // Fails where the interpreter is ending, and nobody waits any more.
+                let _ = outlet.send(Some(message));
             });
             network.submit(Box::new(inputs), request, shape.rows(), shape.every_token, end)
         })??;

@@ -2,8 +2,10 @@
 //! while the messenger waits for it is told at once.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
@@ -23,36 +25,81 @@ pub(super) struct Message {
     pub(super) result: Result<Finished>,
 }
 
-static MESSENGER: PerProcess<OnceLock<Sender<Message>>> = PerProcess::none();
-
-/// Where ends of calls are told; starts the messenger on first use in a process.
-pub(super) fn outlet() -> Result<Sender<Message>> {
-    let messenger = MESSENGER.get(OnceLock::new);
-    if let Some(outlet) = messenger.get() {
-        return Ok(outlet.clone());
-    }
-    let (outlet, messages) = channel();
-    let thread = std::thread::Builder::new().name("votive-messenger".to_owned());
-    thread
-        .spawn(move || run(&messages))
-        .map_err(|error| Error::Device { message: format!("cannot start a thread: {error}") })?;
-    // Of two that start at once, the one whose outlet nobody keeps ends.
-    Ok(messenger.get_or_init(|| outlet).clone())
+/// The thread, and where it is told.
+struct Messenger {
+    /// None has it end.
+    outlet: Sender<Option<Message>>,
+    /// None once it has ended.
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-fn run(messages: &Receiver<Message>) {
-    while let Ok(first) = messages.recv() {
-        // None: the interpreter is ending, and nobody waits any more.
+static MESSENGER: PerProcess<OnceLock<Messenger>> = PerProcess::none();
+
+/// Where ends of calls are told; starts the messenger on first use in a process.
+pub(super) fn outlet(py: Python<'_>) -> PyResult<Sender<Option<Message>>> {
+    let kept = MESSENGER.get(OnceLock::new);
+    let messenger = match kept.get() {
+        Some(messenger) => messenger,
+        None => {
+            let started = Messenger::start()?;
+            // Before the interpreter ends: its end kills threads in the midst of Python's code, which no thread of Rust's survives.
+            py.import("atexit")?.call_method1("register", (wrap_pyfunction!(close, py)?,))?;
+            // Of two that start at once, the one whose outlet nobody keeps ends.
+            kept.get_or_init(|| started)
+        }
+    };
+    match messenger.thread().is_some() {
+        true => Ok(messenger.outlet.clone()),
+        false => Err(PyRuntimeError::new_err("the interpreter is ending: nobody can be told of results any more")),
+    }
+}
+
+/// Has the messenger end, and waits for that.
+#[pyfunction]
+fn close(py: Python<'_>) {
+    let kept = MESSENGER.get(OnceLock::new);
+    let Some(messenger) = kept.get() else { return };
+    // In a statement of its own: others ask for the lock with the interpreter's lock in hand.
+    let thread = messenger.thread().take();
+    if let Some(thread) = thread {
+        // Both fail only where it has ended by itself.
+        let _ = messenger.outlet.send(None);
+        let _ = py.detach(|| thread.join());
+    }
+}
+
+impl Messenger {
+    fn start() -> Result<Self> {
+        let (outlet, messages) = channel();
+        let thread = std::thread::Builder::new().name("votive-messenger".to_owned());
+        let thread = thread
+            .spawn(move || run(&messages))
+            .map_err(|error| Error::Device { message: format!("cannot start a thread: {error}") })?;
+        Ok(Self { outlet, thread: Mutex::new(Some(thread)) })
+    }
+
+    fn thread(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.thread.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(messages: &Receiver<Option<Message>>) {
+    while let Ok(Some(first)) = messages.recv() {
+        let mut last = false;
         let told = Python::try_attach(|py| {
             let deliver = first.deliver.clone_ref(py);
-            let ended: Vec<_> = std::iter::once(first).chain(messages.try_iter()).collect();
-            let ended = ended.into_iter().map(|message| message.told(py));
-            if let Err(error) = PyList::new(py, ended.collect::<Vec<_>>()).and_then(|ended| deliver.call1(py, (ended,)))
-            {
+            let others = messages.try_iter().take_while(|message| {
+                last |= message.is_none();
+                !last
+            });
+            let ended: Vec<_> =
+                std::iter::once(first).chain(others.flatten()).map(|message| message.told(py)).collect();
+            if let Err(error) = PyList::new(py, ended).and_then(|ended| deliver.call1(py, (ended,))) {
                 error.write_unraisable(py, None);
             }
         });
-        if told.is_none() {
+        // None: the interpreter is ending, and nobody waits any more.
+        if last || told.is_none() {
             return;
         }
     }
