@@ -73,10 +73,10 @@ class Locked:
 
 VOTIVE, UNSHARED, REFERENCE = "votive", "votive, nobody waits", "sentence-transformers, a lock"
 
-# By the number of callers: where nobody waits, each has a pass of its own.
+# By the number of callers: where nobody waits, each has room for all threads to share its pass.
 PEERS: dict[str, Callable[[Setup, int], Any]] = {
     VOTIVE: lambda setup, callers: Shared(setup),
-    UNSHARED: Shared,
+    UNSHARED: lambda setup, callers: Shared(setup, callers * setup.threads),
     REFERENCE: lambda setup, callers: Locked(setup),
 }
 
