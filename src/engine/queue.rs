@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// smaller ones take longer to fetch the weights than threads wait for each other.
 const SMALLEST_SHARE: usize = 128;
 
+/// Calls that must find nobody else before threads share a pass again.
+const COMPANY: usize = 4;
+
 /// Calls that are looked at for one pass.
 const MOST_LOOKED_AT: usize = 256;
 
@@ -48,6 +51,14 @@ pub(super) struct Work {
     /// How much of the machine it takes.
     pub(super) slots: usize,
     /// Whether all threads share it.
+    pub(super) together: bool,
+}
+
+/// What a caller that computes by itself has of the machine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Held {
+    pub(super) slots: usize,
+    /// Whether all threads share its work.
     pub(super) together: bool,
 }
 
@@ -86,6 +97,8 @@ pub(super) struct Queue {
     inputs: usize,
     /// Calls for which there is no room yet.
     outside: VecDeque<Entry>,
+    /// Above 0: of the last calls one found others, so that threads do better to compute one each than to share one.
+    company: usize,
 }
 
 const COMPUTE: usize = 0;
@@ -155,11 +168,13 @@ impl Queue {
             numbers: 0,
             inputs: 0,
             outside: VecDeque::new(),
+            company: 0,
         }
     }
 
     /// Takes a call in, or has it wait outside.
     pub(super) fn admit(&mut self, mut entry: Entry) -> Result<u64> {
+        self.meet();
         let number = self.numbers;
         self.numbers += 1;
         entry.number = number;
@@ -252,14 +267,24 @@ impl Queue {
         None
     }
 
-    /// All of the machine that `crew` threads take, if nobody else wants any.
-    pub(super) fn hold(&mut self, crew: usize) -> Option<usize> {
-        let slots = crew.min(self.slots);
+    /// A part of the machine for a caller that computes so many units itself: all `crew` threads, if callers come one at a time, else its
+    /// own. None where that would keep others waiting.
+    pub(super) fn hold(&mut self, units: usize, crew: usize) -> Option<Held> {
+        self.meet();
+        let together = self.company == 0;
+        let slots = if together { crew.min(self.slots) } else { 1 };
         let free = !self.owned && self.sharing.max_wait.is_zero() && self.busy + slots <= self.slots;
-        (free && self.entries.is_empty()).then(|| {
+        // One thread takes its time for several: workers share them.
+        (free && self.entries.is_empty() && (together || units == 1)).then(|| {
             self.busy += slots;
-            slots
+            Held { slots, together }
         })
+    }
+
+    /// Notes whether a call that comes finds others.
+    fn meet(&mut self) {
+        let alone = self.busy == 0 && self.entries.is_empty();
+        self.company = if alone { self.company.saturating_sub(1) } else { COMPANY };
     }
 
     /// The lane of a worker that would find something to do.
@@ -335,7 +360,7 @@ impl Queue {
             return Found::Later(wait);
         }
         let others = self.entries.len() > 1;
-        let together = !others && self.busy == 0 && entry.compute.is_empty();
+        let together = !others && self.company == 0 && self.busy == 0 && entry.compute.is_empty();
         if entry.compute.is_empty() && !others && entry.outstanding > 0 {
             // When the rest is done, all threads share it.
             return Found::Nothing;

@@ -159,7 +159,7 @@ fn newcomers_are_all_tokenized_before_one_is_computed() {
 fn company_is_waited_for_until_there_is_enough() {
     let hour = Duration::from_secs(3600);
     let mut queue = queue(Sharing { max_wait: hour, ..Sharing::default() });
-    assert!(queue.hold(1).is_none());
+    assert!(queue.hold(1, 1).is_none());
     queue.admit(small()).unwrap();
     let now = Instant::now();
     assert!(matches!(queue.take(Lane::Any, PASS, now), Found::Later(time) if time <= hour));
@@ -181,13 +181,34 @@ fn no_more_passes_at_a_time_than_are_allowed() {
 #[test]
 fn who_computes_alone_holds_the_machine() {
     let mut queue = queue(Sharing::default());
-    assert_eq!(queue.hold(2), Some(2));
-    assert_eq!(queue.hold(1), None);
+    let all = Some(Held { slots: 2, together: true });
+    assert_eq!(queue.hold(3, 2), all);
+    assert_eq!(queue.hold(1, 2), None);
     queue.admit(small()).unwrap();
     assert!(take(&mut queue).is_none());
     queue.busy = 0;
-    assert_eq!(queue.hold(1), None);
+    assert_eq!(queue.hold(1, 2), None);
     assert!(take(&mut queue).is_some());
+}
+
+#[test]
+fn callers_that_meet_compute_on_a_thread_each() {
+    let mut queue = queue(Sharing::default());
+    let (all, own) = (Some(Held { slots: 2, together: true }), Some(Held { slots: 1, together: false }));
+    assert_eq!(queue.hold(1, 2), all);
+    // This one has to wait, and those after it do not.
+    assert_eq!(queue.hold(1, 2), None);
+    queue.busy = 0;
+    assert_eq!([queue.hold(1, 2), queue.hold(1, 2), queue.hold(1, 2)], [own, own, None]);
+    queue.busy = 0;
+    // Workers share out what is more than one unit.
+    assert_eq!(queue.hold(2, 2), None);
+    // Until callers come one at a time for a while.
+    let mut held = || {
+        queue.busy = 0;
+        queue.hold(1, 2)
+    };
+    assert_eq!([held(), held(), held()], [own, own, all]);
 }
 
 #[test]

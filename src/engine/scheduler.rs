@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::engine::course::{Course, Stage, Unit};
 use crate::engine::job::{Finished, Job};
 use crate::engine::network::{Network, Part};
-use crate::engine::queue::{Entry, Found, Queue, Work};
+use crate::engine::queue::{Entry, Found, Held, Queue, Work};
 use crate::pool::{Check, PULSE};
 use crate::{Error, Result};
 
@@ -60,11 +60,11 @@ pub struct Ticket {
     number: u64,
 }
 
-/// The machine, held by a caller that computes on its own thread.
+/// A part of the machine, held by a caller that computes on its own thread.
 struct Hold<'a> {
     network: &'a Arc<Network>,
     scheduler: &'a Arc<Scheduler>,
-    slots: usize,
+    held: Held,
 }
 
 impl Ticket {
@@ -81,7 +81,7 @@ impl Ticket {
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let mut queue = self.scheduler.lock();
-        queue.busy -= self.slots;
+        queue.busy -= self.held.slots;
         // An error would only say that threads cannot be started, which whoever waits finds out by itself.
         let _ = self.scheduler.summon(&mut queue, self.network);
     }
@@ -116,15 +116,17 @@ impl Scheduler {
                 course.tokenized(*piece, network.alone(&check, |pulse| network.tokenize(&job, kinds.clone(), pulse))?);
                 continue;
             }
+            let units = stage.units.len() + stage.shared.len();
             if stage.is_single_file() && hold.is_none() {
-                hold = self.hold(network);
+                hold = self.hold(network, units);
             }
-            if hold.is_none() || !stage.is_single_file() {
+            let suffices = |hold: &&Hold| stage.is_single_file() && (units == 1 || hold.held.together);
+            let Some(Hold { held, .. }) = hold.as_ref().filter(suffices) else {
                 drop(hold);
                 return self.wait(network, job.clone(), course, stage, &check);
-            }
+            };
             for unit in stage.units.into_iter().chain(stage.shared) {
-                network.together(&check, |pulse| match unit {
+                let work = |pulse: Check<'_>| match unit {
                     Unit::Tokenize { piece, kinds } => {
                         course.tokenized(piece, network.tokenize(&job, kinds, pulse)?);
                         Ok(())
@@ -134,7 +136,11 @@ impl Scheduler {
                         let part = Part { job: job.clone(), pass };
                         network.compute(&[part], pulse).pop().expect("a result for each part")
                     }
-                })?;
+                };
+                match held.together {
+                    true => network.together(&check, work)?,
+                    false => network.alone(&check, work)?,
+                }
             }
         }
         network.stats.add_wait(Duration::ZERO);
@@ -190,10 +196,10 @@ impl Scheduler {
         Ok(Ticket { scheduler: self.clone(), job, number })
     }
 
-    /// The machine for a caller that computes on its own thread; None where others compute or wait.
-    fn hold<'a>(self: &'a Arc<Self>, network: &'a Arc<Network>) -> Option<Hold<'a>> {
-        let slots = self.lock().hold(network.crew())?;
-        Some(Hold { network, scheduler: self, slots })
+    /// What a caller needs of the machine to compute so many units on its own thread; None where that would keep others waiting.
+    fn hold<'a>(self: &'a Arc<Self>, network: &'a Arc<Network>, units: usize) -> Option<Hold<'a>> {
+        let held = self.lock().hold(units, network.crew())?;
+        Some(Hold { network, scheduler: self, held })
     }
 
     /// As many workers as find something to do.
