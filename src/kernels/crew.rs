@@ -18,7 +18,7 @@ use crate::profile::shared;
 
 /// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between two
 /// calls of a program that has nothing else to do.
-const AWAKE: Duration = Duration::from_micros(100);
+const AWAKE: Duration = Duration::from_micros(200);
 
 /// How often one thread asks another before it lets a third have its CPU: for a microsecond or two.
 const ASKS: usize = 32;
