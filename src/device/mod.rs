@@ -29,7 +29,7 @@ use crate::nn::{Body, active_isa};
 use crate::profile::Peaks;
 use crate::{Error, Result};
 
-pub use crate::kernels::{caches, cpu_name};
+pub use crate::kernels::{caches, cpu_name, scratch_bytes};
 pub use probe::{Found, features, find, next, survey};
 
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8";

@@ -7,9 +7,9 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::device;
 use crate::engine::{LoadOptions, Network, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
-use crate::kernels;
 use crate::nn::Body;
 use crate::python::call::{Found, Step, Ticket};
 use crate::python::stats::Stats;
@@ -128,7 +128,7 @@ impl Model {
     /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
     #[getter]
     fn memory(&self) -> (usize, usize) {
-        (self.0.weight_bytes(), kernels::scratch_bytes())
+        (self.0.weight_bytes(), device::scratch_bytes())
     }
 
     #[getter]
