@@ -161,6 +161,14 @@ class TestTheEnvironment:
         monkeypatch.setenv("VOTIVE_DEVICE", value)
         assert get_backend() == available_backends()[0]
 
+    @pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="int8 is the kernels' alone")
+    def test_leaves_int8_to_the_cpu(self, monkeypatch: pytest.MonkeyPatch, fake: Callable, folder: str) -> None:
+        fake()
+        monkeypatch.setenv("VOTIVE_DEVICE", "fake")
+        assert Embedder(folder, dtype="int8").device == "cpu"
+        with pytest.raises(ValueError, match="^dtype: int8 needs the CPU's kernels; the device is fake"):
+            Embedder(folder, device="fake", dtype="int8")
+
     def test_must_name_a_device(self, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
         monkeypatch.setenv("VOTIVE_DEVICE", "gpu")
         for make in (get_backend, lambda: Embedder(folder), EmbeddingStore):
