@@ -166,7 +166,7 @@ class TestTheEnvironment:
         fake()
         monkeypatch.setenv("VOTIVE_DEVICE", "fake")
         assert Embedder(folder, dtype="int8").device == "cpu"
-        with pytest.raises(ValueError, match="^dtype: int8 needs the CPU's kernels; the device is fake"):
+        with pytest.raises(ValueError, match=r"^dtype: int8 needs the CPU's kernels; the device is fake"):
             Embedder(folder, device="fake", dtype="int8")
 
     def test_must_name_a_device(self, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
