@@ -5,6 +5,7 @@ use std::any::Any;
 use candle_core::Error as TensorError;
 
 use crate::Error;
+use crate::error::panic_text;
 
 /// How the libraries say that memory was refused: CUDA's driver, cuBLAS, and Metal, which gives no buffer.
 const NO_MEMORY: &[&str] = &[
@@ -29,8 +30,7 @@ pub(super) fn classify(device: &str, error: Error) -> Error {
 
 /// As what a panic counts: the libraries that drive a GPU have no other way to say that a part of them is missing.
 pub(super) fn panicked(device: &str, panic: &(dyn Any + Send)) -> Error {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    Error::Device { message: format!("{device}: {}", first_line(text.unwrap_or("panic"))) }
+    Error::Device { message: format!("{device}: {}", first_line(panic_text(panic))) }
 }
 
 /// What went wrong, in one line, without where.

@@ -59,7 +59,7 @@ pub struct Network {
     position_limit: Option<usize>,
     pub(super) encoder: Box<dyn Encoder>,
     pub(super) finish: Finish,
-    pool: Pool,
+    pub(super) pool: Pool,
     /// Has one thread, which the device is used from; None where the CPU's kernels compute.
     owner: Option<Pool>,
     /// Tokens that one thread computes at a time: fewer than at first where the device had no memory for those.
@@ -284,16 +284,6 @@ impl Network {
         }
     }
 
-    /// Does a job on the caller's thread, alone.
-    pub(super) fn alone<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
-        self.pool.alone(check, work)
-    }
-
-    /// Does a job that its kernels share out between all threads.
-    pub(super) fn together<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
-        self.pool.together(check, work)
-    }
-
     /// The tokens of each input after the prompt.
     pub fn tokens(&self, inputs: &dyn Inputs, prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
         self.pool.alone(check, |pulse| {
@@ -361,7 +351,7 @@ impl Network {
                 Unit::Remember { batch, group } => {
                     let remember = |pulse: Check<'_>| self.remember(&job, &batch, group, pulse);
                     let remembered = match together {
-                        true => guarded(|| self.together(&check, remember)),
+                        true => guarded(|| self.pool.together(&check, remember)),
                         false => guarded(|| remember(&check)),
                     };
                     done.push((number, remembered.map(|()| None)));
@@ -374,7 +364,7 @@ impl Network {
         }
         if !parts.is_empty() {
             let results = match together {
-                true => self.together(&check, |pulse| Ok(self.compute(&parts, pulse))),
+                true => self.pool.together(&check, |pulse| Ok(self.compute(&parts, pulse))),
                 false => Ok(self.compute(&parts, &check)),
             };
             // Where threads cannot be started, one does it.
@@ -387,8 +377,5 @@ impl Network {
 
 /// What a panic leaves is an error.
 pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(Error::Internal { message: message.unwrap_or("panic").to_owned() })
-    })
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::internal(&*panic)))
 }

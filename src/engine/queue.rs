@@ -140,12 +140,16 @@ impl Entry {
     /// Whether its inputs may be in a pass with those of `other`: what follows the network is the same for all of a pass.
     fn goes_with(&self, other: &Job) -> bool {
         let plain = |job: &Job| job.request.profile.is_none() && !job.every_token;
-        let (a, b) = (&self.job, other);
-        plain(a) && plain(b) && a.request.normalize == b.request.normalize && a.prompt_tokens == b.prompt_tokens
+        let job = &self.job;
+        plain(job)
+            && plain(other)
+            && job.request.normalize == other.request.normalize
+            && job.prompt_tokens == other.prompt_tokens
     }
 
-    fn batch_size(&self) -> usize {
-        self.job.request.batch_size.unwrap_or(usize::MAX)
+    /// The next unit that computes.
+    fn pop_compute(&mut self) -> Option<Unit> {
+        self.compute.pop_front().or_else(|| self.shared.pop_front())
     }
 }
 
@@ -221,7 +225,7 @@ impl Queue {
     /// Adds to, or takes from, what waits.
     fn count(&mut self, entry: &Entry, there: bool) {
         let compute = entry.compute.len() + entry.shared.len();
-        let cost: usize = entry.compute.iter().chain(&entry.shared).map(Unit::cost).sum();
+        let cost: usize = entry.compute.iter().chain(&entry.shared).filter_map(Unit::pass).map(|pass| pass.cost).sum();
         let counts = [compute, entry.text.len()];
         for (class, count) in counts.into_iter().enumerate() {
             match there {
@@ -367,9 +371,7 @@ impl Queue {
         }
         let free = self.slots - self.busy;
         let share = self.cost.div_ceil(free).max(SMALLEST_SHARE);
-        let Some((job, unit)) =
-            self.with(number, |entry| entry.compute.pop_front().or_else(|| entry.shared.pop_front()))
-        else {
+        let Some((job, unit)) = self.with(number, Entry::pop_compute) else {
             return Found::Nothing;
         };
         let mut units = vec![(number, job, unit)];
@@ -404,9 +406,11 @@ impl Queue {
             let entry = &self.entries[&number];
             let next = entry.compute.front().or(entry.shared.front());
             let Some(Unit::Compute(pass)) = next else { continue };
-            let joined: usize = units.iter().map(|(_, _, unit)| texts(unit)).sum();
+            let joined: usize =
+                units.iter().filter_map(|(_, _, unit)| unit.pass()).map(|pass| pass.members.len()).sum();
             let alone = pass.batch.past(pass.group).is_some() || !entry.goes_with(&units[0].1);
-            let crowded = joined + pass.members.len() > entry.batch_size();
+            let after = joined + pass.members.len();
+            let crowded = after > self.most_texts(&entry.job);
             if alone || crowded || pass.tokens > room.tokens || pass.cost > room.cost || pass.members.len() > room.texts
             {
                 continue;
@@ -414,9 +418,9 @@ impl Queue {
             room.tokens -= pass.tokens;
             room.cost -= pass.cost;
             room.texts -= pass.members.len();
-            let taken = self.with(number, |entry| entry.compute.pop_front().or_else(|| entry.shared.pop_front()));
+            let taken = self.with(number, Entry::pop_compute);
             let Some((job, unit)) = taken else { continue };
-            room.texts = room.texts.min(self.most_texts(&job).saturating_sub(joined + texts(&unit)));
+            room.texts = room.texts.min(self.most_texts(&job).saturating_sub(after));
             units.push((number, job, unit));
         }
     }
@@ -429,11 +433,7 @@ impl Queue {
         if let Some(unit) = &unit {
             entry.outstanding += 1;
             entry.waited += entry.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-            let tokens = match unit {
-                Unit::Compute(pass) => pass.tokens,
-                Unit::Tokenize { .. } | Unit::Remember { .. } => 0,
-            };
-            let tokens = tokens as f32 * TOKEN;
+            let tokens = unit.pass().map_or(0, |pass| pass.tokens) as f32 * TOKEN;
             // Whoever comes from now on is as far as one that had an equal share of all that was computed.
             let share = (tokens / (self.entries.len() + 1) as f32) as u64;
             self.clock = self.clock.max(entry.served).saturating_add(share);
@@ -487,12 +487,5 @@ fn class(lane: Lane) -> usize {
     match lane {
         Lane::Any | Lane::Device => COMPUTE,
         Lane::Text => TEXT,
-    }
-}
-
-fn texts(unit: &Unit) -> usize {
-    match unit {
-        Unit::Compute(pass) => pass.members.len(),
-        Unit::Tokenize { .. } | Unit::Remember { .. } => 0,
     }
 }

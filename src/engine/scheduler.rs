@@ -113,7 +113,10 @@ impl Scheduler {
                 && stage.is_single_file()
             {
                 // Whatever the machine is at: this thread could do nothing else meanwhile.
-                course.tokenized(*piece, network.alone(&check, |pulse| network.tokenize(&job, kinds.clone(), pulse))?);
+                course.tokenized(
+                    *piece,
+                    network.pool.alone(&check, |pulse| network.tokenize(&job, kinds.clone(), pulse))?,
+                );
                 continue;
             }
             let units = stage.units.len() + stage.shared.len();
@@ -138,8 +141,8 @@ impl Scheduler {
                     }
                 };
                 match held.together {
-                    true => network.together(&check, work)?,
-                    false => network.alone(&check, work)?,
+                    true => network.pool.together(&check, work)?,
+                    false => network.pool.alone(&check, work)?,
                 }
             }
         }

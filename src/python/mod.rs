@@ -51,9 +51,6 @@ mod _core {
 
 /// Runs `work` without the interpreter's lock. A panic, which would be a bug of votive's, is a RuntimeError.
 fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-    py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))).map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        let message = format!("internal error of votive: {}", message.unwrap_or("panic"));
-        pyo3::exceptions::PyRuntimeError::new_err(message)
-    })
+    py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)))
+        .map_err(|panic| crate::Error::internal(&*panic).into())
 }
