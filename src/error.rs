@@ -44,8 +44,9 @@ pub enum Error {
     #[error("{message}")]
     CorruptStore { message: String },
 
-    #[error("no memory for {bytes} bytes")]
-    Memory { bytes: usize },
+    /// What is asked for does not fit.
+    #[error("no memory for {what}: {bytes} bytes")]
+    Memory { what: String, bytes: usize },
 
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
@@ -73,9 +74,10 @@ impl Error {
         Self::Model { file: file.into(), message: message.into() }
     }
 
-    /// What a panic leaves.
-    pub fn internal(panic: &(dyn Any + Send)) -> Self {
-        Self::Internal { message: panic_text(panic).to_owned() }
+    /// What a panic leaves: the error that was raised, or a bug.
+    pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
+        let internal = |panic: Box<dyn Any + Send>| Self::Internal { message: panic_text(&*panic).to_owned() };
+        panic.downcast::<Self>().map_or_else(internal, |error| *error)
     }
 
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {

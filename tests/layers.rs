@@ -10,8 +10,9 @@ use std::path::Path;
 /// Which module may use which others. A module names only modules above it, so that imports cannot form a circle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("memory", &["error"]),
     ("profile", &[]),
-    ("kernels", &["profile"]),
+    ("kernels", &["profile", "memory"]),
     ("pool", &["error", "profile", "kernels"]),
     ("hub", &["error"]),
     ("config", &["error", "hub"]),
@@ -20,9 +21,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("device", &["error", "profile", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline", "pool"]),
-    ("store", &["error", "profile", "kernels", "nn", "device", "pool"]),
-    ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"]),
+    (
+        "engine",
+        &[
+            "error", "memory", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline",
+            "pool",
+        ],
+    ),
+    ("store", &["error", "memory", "profile", "kernels", "nn", "device", "pool"]),
+    (
+        "python",
+        &["error", "memory", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"],
+    ),
 ];
 
 const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "hub/mmap.rs", "python/numpy.rs"];

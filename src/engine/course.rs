@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use crate::Result;
 use crate::engine::beginnings::{Group, alike, apart};
 use crate::engine::job::{Job, Report};
 use crate::engine::network::Network;
@@ -163,11 +164,11 @@ impl Course {
     }
 
     /// The next stage, when nothing of the last one is left; None at the end.
-    pub(super) fn next(&mut self, network: &Network, job: &Job) -> Option<Stage> {
+    pub(super) fn next(&mut self, network: &Network, job: &Job) -> Result<Option<Stage>> {
         loop {
-            let stage = self.advance(network, job)?;
-            if !stage.is_empty() {
-                return Some(stage);
+            match self.advance(network, job)? {
+                Some(stage) if stage.is_empty() => {}
+                stage => return Ok(stage),
             }
         }
     }
@@ -187,30 +188,30 @@ impl Course {
         (report, kept.map(|window| window.tokens.clone()).unwrap_or_default())
     }
 
-    fn advance(&mut self, network: &Network, job: &Job) -> Option<Stage> {
+    fn advance(&mut self, network: &Network, job: &Job) -> Result<Option<Stage>> {
         if let Some(batch) = self.remembering.take() {
-            return Some(self.compute(network, job, batch));
+            return Ok(Some(self.compute(network, job, batch)));
         }
         if self.groups.is_empty() {
             let Some(Tokenizing { kinds, tokens }) = self.tokenizing.take() else {
                 let units = self.tokenize_ahead(job);
-                return (!units.is_empty()).then(|| Stage { units: units.into(), ..Stage::default() });
+                return Ok((!units.is_empty()).then(|| Stage { units: units.into(), ..Stage::default() }));
             };
             let tokens = tokens.into_iter().flat_map(|piece| piece.expect("every piece was done")).collect();
-            self.enter(network, job, kinds.start, tokens);
+            self.enter(network, job, kinds.start, tokens)?;
         }
-        let batch = self.batch()?;
+        let Some(batch) = self.batch() else { return Ok(None) };
         let sharing: Vec<_> = (0..batch.groups.len()).filter(|&group| batch.groups[group].shared > 0).collect();
         if sharing.is_empty() {
-            return Some(self.compute(network, job, batch));
+            return Ok(Some(self.compute(network, job, batch)));
         }
         let units: VecDeque<_> =
             sharing.into_iter().map(|group| Unit::Remember { batch: batch.clone(), group }).collect();
         self.remembering = Some(batch);
-        Some(match units.len() < network.crew() {
+        Ok(Some(match units.len() < network.crew() {
             true => Stage { shared: units, ..Stage::default() },
             false => Stage { units, ..Stage::default() },
-        })
+        }))
     }
 
     /// Cuts the next window into pieces.
@@ -225,7 +226,7 @@ impl Course {
         pieces.into_iter().enumerate().map(|(piece, kinds)| Unit::Tokenize { piece, kinds }).collect()
     }
 
-    fn enter(&mut self, network: &Network, job: &Job, first: usize, tokens: Vec<Tokens>) {
+    fn enter(&mut self, network: &Network, job: &Job, first: usize, tokens: Vec<Tokens>) -> Result<()> {
         let mut starts = Vec::with_capacity(tokens.len());
         let mut all = 0;
         for (kind, tokens) in (first..).zip(&tokens) {
@@ -235,7 +236,7 @@ impl Course {
             self.report.truncated.extend(tokens.truncated.then_some(kind));
         }
         if job.every_token {
-            job.reserve_hidden(all * network.hidden_size());
+            job.reserve_hidden(all.saturating_mul(network.hidden_size()))?;
         }
         self.groups = match network.has_decoder() && !job.every_token {
             true => {
@@ -246,6 +247,7 @@ impl Course {
         }
         .into();
         self.window = Some(Arc::new(Window { first, tokens, starts }));
+        Ok(())
     }
 
     /// The next groups that are held together.

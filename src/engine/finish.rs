@@ -2,12 +2,12 @@
 
 use candle_core::{DType, Device, Storage, Tensor};
 
-use crate::Result;
-use crate::models::Head;
+use crate::models::{Encoder, Head};
 use crate::nn::mean;
 use crate::pipeline::{Chunk, Pipeline};
 use crate::profile::{Stage, Work, stage};
 use crate::text::{PackedBatch, Wanted};
+use crate::{Error, Result};
 
 /// The way from hidden states to one row for each input.
 pub(super) enum Finish {
@@ -36,9 +36,11 @@ impl Finish {
         }
     }
 
-    /// Writes a row for each text: as much of it as fits, scaled to length 1 if `normalize`.
+    /// Writes a row for each text of the batch: as much of it as fits, scaled to length 1 if `normalize`.
     pub(super) fn apply(&self, states: &States, normalize: bool, rows: &mut [&mut [f32]]) -> Result<()> {
         let States { hidden, wanted, batch, prompt_tokens } = *states;
+        expect_rows(hidden, batch.count(wanted))?;
+        expect(rows.len(), batch.texts())?;
         match self {
             Self::Pipeline(pipeline) => {
                 // Of a text's states their mean alone leaves the device, where nothing else is wanted.
@@ -59,12 +61,59 @@ impl Finish {
                     stage(Stage::Pool, work, || pipeline.apply(&chunk, normalize, rows));
                 })
             }
-            Self::Head(head) => read(&head.forward(hidden, &batch.offsets)?, |scores| {
-                for (row, scores) in rows.iter_mut().zip(scores.chunks(scores.len() / (batch.offsets.len() - 1))) {
-                    row.copy_from_slice(scores);
-                }
-            }),
+            Self::Head(head) => write_scores(&head.forward(hidden, &batch.offsets)?, rows),
         }
+    }
+
+    /// Writes what each input without tokens gets; None where it must have one.
+    ///
+    /// In sentence-transformers such an input fails alone; in a batch it is padding that attention leaves out. Pooling gives zeros
+    /// then, and a classifier the score of a padding token that sees nothing.
+    pub(super) fn apply_to_nothing(
+        &self,
+        encoder: &dyn Encoder,
+        normalize: bool,
+        rows: &mut [&mut [f32]],
+    ) -> Result<Option<()>> {
+        match self {
+            Self::Pipeline(pipeline) if pipeline.needs_token() => Ok(None),
+            Self::Pipeline(pipeline) => {
+                let offsets = vec![0; rows.len() + 1];
+                let chunk = Chunk { hidden: &[], offsets: &offsets, ids: &[], prompt_tokens: 0 };
+                pipeline.apply(&chunk, normalize, rows);
+                Ok(Some(()))
+            }
+            Self::Head(head) => {
+                let state = head.padding().map(|token| encoder.padding_state(token)).transpose()?.flatten();
+                let Some(state) = state else { return Ok(None) };
+                let scores = head.forward(&state, &[0, 1])?;
+                rows.iter_mut().try_for_each(|row| write_scores(&scores, std::slice::from_mut(row)))?;
+                Ok(Some(()))
+            }
+        }
+    }
+}
+
+/// Writes `scores [rows, labels]`.
+fn write_scores(scores: &Tensor, rows: &mut [&mut [f32]]) -> Result<()> {
+    expect_rows(scores, rows.len())?;
+    read(scores, |scores| {
+        let labels = scores.len() / rows.len();
+        for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(labels)) {
+            row.copy_from_slice(scores);
+        }
+    })
+}
+
+/// Fails where a pass would give a row to another input than its own.
+fn expect_rows(tensor: &Tensor, rows: usize) -> Result<()> {
+    expect(tensor.dim(0)?, rows)
+}
+
+fn expect(found: usize, rows: usize) -> Result<()> {
+    match found == rows {
+        true => Ok(()),
+        false => Err(Error::Internal { message: format!("a pass gave {found} rows where {rows} were expected") }),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use crate::Result;
 use crate::engine::repeats::Repeats;
+use crate::memory::zeroed;
 use crate::profile::Profile;
 use crate::text::{Input, Inputs, Tokens};
 
@@ -96,12 +98,12 @@ impl Job {
         prompt_tokens: usize,
         mut rows: Rows,
         every_token: bool,
-    ) -> Self {
+    ) -> Result<Self> {
         let width = rows.as_mut().len() / inputs.len().max(1);
         // What is said of every token is said of each input by itself.
-        let repeats = if every_token { Repeats::default() } else { Repeats::of(&*inputs) };
+        let repeats = if every_token { Repeats::default() } else { Repeats::of(&*inputs)? };
         let output = Mutex::new(Some(Output { rows, hidden: None }));
-        Self {
+        Ok(Self {
             inputs,
             request,
             repeats,
@@ -113,7 +115,7 @@ impl Job {
             done: AtomicUsize::new(0),
             halved: AtomicUsize::new(0),
             start: Instant::now(),
-        }
+        })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -128,6 +130,11 @@ impl Job {
     /// The first input of a kind.
     pub(super) fn kind(&self, kind: usize) -> Input<'_> {
         self.inputs.get(self.repeats.first(kind))
+    }
+
+    /// Position of the first input of a kind in what the caller gave.
+    pub(super) fn position(&self, kind: usize) -> usize {
+        self.inputs.position(self.repeats.first(kind))
     }
 
     /// Of a row.
@@ -157,9 +164,11 @@ impl Job {
         self.lock().take();
     }
 
-    /// Room for the hidden states of so many numbers together.
-    pub(super) fn reserve_hidden(&self, numbers: usize) {
-        self.with_output(|output| output.hidden = Some(vec![0.0; numbers]));
+    /// Has room for the hidden states of so many numbers together.
+    pub(super) fn reserve_hidden(&self, numbers: usize) -> Result<()> {
+        let hidden = zeroed(numbers, "hidden states of all tokens")?;
+        self.with_output(|output| output.hidden = Some(hidden));
+        Ok(())
     }
 
     /// Keeps the rows of some kinds, `[kinds, width]`.

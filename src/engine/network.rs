@@ -262,7 +262,7 @@ impl Network {
             }
             _ => 0,
         };
-        Ok(Job::new(inputs, request, prompt_tokens, rows, every_token))
+        Job::new(inputs, request, prompt_tokens, rows, every_token)
     }
 
     fn scheduler(&self) -> Arc<Scheduler> {
@@ -377,5 +377,5 @@ impl Network {
 
 /// What a panic leaves is an error.
 pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::internal(&*panic)))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::of_panic(panic)))
 }

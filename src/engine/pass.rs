@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use candle_core::{DType, Tensor};
-
 use crate::engine::course::Batch;
 use crate::engine::finish::{Finish, States, read};
 use crate::engine::job::Job;
 use crate::engine::network::{Network, Part, guarded};
+use crate::memory::zeroed;
 use crate::pool::Check;
 use crate::profile::{Stage, Work, record, stage};
 use crate::text::{Input, PackedBatch, Tokens, Wanted};
@@ -101,48 +100,60 @@ impl Network {
         Ok(())
     }
 
-    /// What all parts have in common is that of the first.
+    /// What all parts have in common is that of the first. Only texts with tokens go through the network: what comes out of it has one row
+    /// for each of them.
     fn forward(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
         let Part { job, pass } = &parts[0];
-        let past = pass.batch.past(pass.group);
-        let texts = parts.iter().flat_map(|part| part.pass.texts());
-        let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.clone());
-        let wanted = match self.finish.wanted(job.prompt_tokens) {
-            // A text without tokens has no first one.
-            wanted if !job.every_token && texts.clone().all(|text| !text.is_empty()) => wanted,
-            _ => Wanted::All,
-        };
-        let hidden = match (past, self.encoder.decoder()) {
-            (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
-            _ if batch.tokens() == 0 => Tensor::zeros((0, self.hidden_size()), DType::F32, &candle_core::Device::Cpu)?,
-            _ => self.encoder.forward(&batch, wanted, pulse)?,
-        };
-        let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens: job.prompt_tokens };
-        let mut values = vec![0.0; parts.iter().map(|part| part.pass.members.len() * part.job.width()).sum()];
+        let mut values =
+            zeroed(parts.iter().map(|part| part.pass.members.len() * part.job.width()).sum(), "rows of a pass")?;
         let mut rest = values.as_mut_slice();
-        let mut rows = Vec::new();
+        let (mut texts, mut rows, mut empty) = (Vec::new(), Vec::new(), Vec::new());
         for part in parts {
-            let (own, others) = std::mem::take(&mut rest).split_at_mut(part.pass.members.len() * part.job.width());
-            rows.extend(own.chunks_mut(part.job.width()));
+            let (own, others) = rest.split_at_mut(part.pass.members.len() * part.job.width());
+            for (text, row) in part.pass.texts().zip(own.chunks_exact_mut(part.job.width())) {
+                match text.is_empty() {
+                    true => empty.push(row),
+                    false => {
+                        texts.push(text);
+                        rows.push(row);
+                    }
+                }
+            }
             rest = others;
         }
-        self.finish.apply(&states, job.request.normalize, &mut rows)?;
+        if !empty.is_empty()
+            && self.finish.apply_to_nothing(&*self.encoder, job.request.normalize, &mut empty)?.is_none()
+        {
+            return Err(tokenless(parts));
+        }
+        if !texts.is_empty() {
+            let past = pass.batch.past(pass.group);
+            let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.iter().copied());
+            let wanted = if job.every_token { Wanted::All } else { self.finish.wanted(job.prompt_tokens) };
+            let hidden = match (past, self.encoder.decoder()) {
+                (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
+                _ => self.encoder.forward(&batch, wanted, pulse)?,
+            };
+            let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens: job.prompt_tokens };
+            self.finish.apply(&states, job.request.normalize, &mut rows)?;
+            if job.every_token {
+                read(&hidden, |hidden| self.keep_hidden(&parts[0], &batch, hidden))?;
+            }
+        }
         let mut rest = values.as_slice();
         for part in parts {
             let (own, others) = rest.split_at(part.pass.members.len() * part.job.width());
             part.job.keep_rows(part.pass.kinds(), own);
             rest = others;
         }
-        if job.every_token {
-            read(&hidden, |hidden| self.keep_hidden(&parts[0], &batch, hidden))?;
-        }
         Ok(())
     }
 
-    /// `hidden [tokens, hidden]`
+    /// `hidden [tokens, hidden]` of the texts that have tokens.
     fn keep_hidden(&self, part: &Part, batch: &PackedBatch, hidden: &[f32]) {
         let width = self.hidden_size();
-        for (start, text) in part.pass.starts().zip(batch.offsets.windows(2)) {
+        let starts = part.pass.starts().zip(part.pass.texts()).filter(|(_, text)| !text.is_empty());
+        for ((start, _), text) in starts.zip(batch.offsets.windows(2)) {
             let (from, to) = (text[0] as usize, text[1] as usize);
             let mut states = hidden[from * width..to * width].to_vec();
             if let Finish::Pipeline(pipeline) = &self.finish {
@@ -151,6 +162,20 @@ impl Network {
             part.job.keep_hidden(start * width, &states);
         }
     }
+}
+
+/// Says which input has no tokens where one must have some. Parts that have are computed again without the others.
+fn tokenless(parts: &[Part]) -> Error {
+    let each = parts
+        .iter()
+        .flat_map(|part| part.pass.kinds().zip(part.pass.texts()).map(move |(kind, text)| (part, kind, text)));
+    let (part, kind, _) = each.into_iter().find(|(_, _, text)| text.is_empty()).expect("one has no tokens");
+    let position = part.job.position(kind);
+    let (name, what) = match part.job.kind(kind) {
+        Input::Pair(..) => ("inputs", "pair"),
+        Input::Text(_) => ("sentences", "text"),
+    };
+    Error::argument(name, format!("the {what} at position {position} has no tokens, and this model needs one"))
 }
 
 /// What cannot be halved is too much for the device.

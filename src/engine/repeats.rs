@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::text::Inputs;
+use crate::Result;
+use crate::memory::{lack, reserve};
+use crate::text::{Input, Inputs};
 
 /// Which inputs are computed, and which of them stand for others. Where none comes twice, it is empty.
 #[derive(Default)]
@@ -17,8 +19,10 @@ pub(super) struct Repeats {
 }
 
 impl Repeats {
-    pub(super) fn of(inputs: &dyn Inputs) -> Self {
-        let mut places = HashMap::with_capacity(inputs.len());
+    pub(super) fn of(inputs: &dyn Inputs) -> Result<Self> {
+        let mut places = HashMap::new();
+        let size = size_of::<(Input, usize)>();
+        places.try_reserve(inputs.len()).map_err(|_| lack(size, inputs.len(), "a table of the inputs"))?;
         let mut repeats = Self::default();
         for i in 0..inputs.len() {
             let kinds = if repeats.any() { repeats.first.len() } else { i };
@@ -34,14 +38,19 @@ impl Repeats {
                 Entry::Occupied(place) => {
                     if !repeats.any() {
                         // All before it differed.
-                        repeats = Self { first: (0..i).collect(), times: vec![1; i], kind: (0..i).collect() };
+                        for numbers in [&mut repeats.first, &mut repeats.times, &mut repeats.kind] {
+                            reserve(numbers, inputs.len(), "a table of the inputs")?;
+                        }
+                        repeats.first.extend(0..i);
+                        repeats.times.resize(i, 1);
+                        repeats.kind.extend(0..i);
                     }
                     repeats.times[*place.get()] += 1;
                     repeats.kind.push(*place.get());
                 }
             }
         }
-        repeats
+        Ok(repeats)
     }
 
     fn any(&self) -> bool {
@@ -89,7 +98,7 @@ mod tests {
     #[test]
     fn the_first_of_each_kind_stands_for_all() {
         let inputs = ["a", "b", "a", "", "b", "c", "a"].map(str::to_owned).to_vec();
-        let repeats = Repeats::of(&inputs);
+        let repeats = Repeats::of(&inputs).unwrap();
         assert_eq!(repeats.kinds(inputs.len()), 4);
         assert_eq!([0, 1, 2, 3].map(|kind| repeats.first(kind)), [0, 1, 3, 5]);
         assert_eq!([0, 1, 2, 3].map(|kind| repeats.times(kind)), [3, 2, 1, 1]);
@@ -102,8 +111,8 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_inputs_that_differ() {
         let inputs = [("a", "b"), ("b", "a"), ("a", ""), ("", "")].map(|(a, b)| (a.to_owned(), b.to_owned())).to_vec();
-        let repeats = Repeats::of(&inputs);
-        assert!(!repeats.any() && !Repeats::of(&Vec::<String>::new()).any());
+        let repeats = Repeats::of(&inputs).unwrap();
+        assert!(!repeats.any() && !Repeats::of(&Vec::<String>::new()).unwrap().any());
         assert_eq!(repeats.kinds(inputs.len()), 4);
         assert_eq!((repeats.first(2), repeats.times(2), repeats.all(vec![2])), (2, 1, vec![2]));
     }

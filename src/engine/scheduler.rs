@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::course::{Course, Stage, Unit};
 use crate::engine::job::{Finished, Job};
-use crate::engine::network::{Network, Part};
+use crate::engine::network::{Network, Part, guarded};
 use crate::engine::queue::{Entry, Found, Held, Queue, Work};
 use crate::pool::{Check, PULSE};
 use crate::{Error, Result};
@@ -108,7 +108,7 @@ impl Scheduler {
         let mut course = Course::new(&job);
         let mut hold = None;
         let check = || check(job.done());
-        while let Some(stage) = course.next(network, &job) {
+        while let Some(stage) = course.next(network, &job)? {
             if let [Unit::Tokenize { piece, kinds }] = stage.units.as_slices().0
                 && stage.is_single_file()
             {
@@ -154,7 +154,7 @@ impl Scheduler {
     pub(super) fn submit(self: &Arc<Self>, network: &Arc<Network>, job: Job, end: End) -> Result<Ticket> {
         let job = Arc::new(job);
         let mut course = Course::new(&job);
-        match course.next(network, &job) {
+        match course.next(network, &job)? {
             Some(stage) => self.enter(network, Entry::new(job, course, stage, end)),
             None => {
                 end(finish(network, &job, course));
@@ -247,7 +247,7 @@ impl Scheduler {
         for mut entry in stopped {
             let next = match entry.failure.take() {
                 Some(error) => Err(error),
-                None => Ok(entry.course.next(network, &entry.job)),
+                None => guarded(|| entry.course.next(network, &entry.job)),
             };
             let (entry, failure) = match next {
                 Ok(Some(stage)) => {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::Pod;
 
+use crate::memory::{raise, reserve, zeroed};
+
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
@@ -33,12 +35,13 @@ impl<T: Pod> Aligned<T> {
 
 /// Zeroed lines for `len` numbers.
 fn lines<T>(len: usize) -> Vec<Line> {
-    vec![Line([0; 64]); (len * size_of::<T>()).div_ceil(64)]
+    zeroed(len.saturating_mul(size_of::<T>()).div_ceil(64), "what a kernel works on").unwrap_or_else(raise)
 }
 
 /// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8 layer's time.
 pub fn unset(len: usize) -> Vec<f32> {
-    let mut numbers = Vec::<f32>::with_capacity(len);
+    let mut numbers = Vec::<f32>::new();
+    reserve(&mut numbers, len, "hidden states").unwrap_or_else(raise);
     // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it, and any
     // four bytes are a number.
     unsafe {

@@ -96,6 +96,14 @@ impl Head {
         }
     }
 
+    /// The token that stands for an input without tokens; None where there is none.
+    pub fn padding(&self) -> Option<u32> {
+        match self.pooling {
+            HeadPooling::LastOtherThan(token) => Some(token),
+            HeadPooling::First | HeadPooling::Last | HeadPooling::Mean => None,
+        }
+    }
+
     /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them above 0.
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {

@@ -34,6 +34,12 @@ pub trait Encoder: Send + Sync {
     /// `pulse` is called between layers; its error ends the pass.
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor>;
 
+    /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input without tokens,
+    /// which stands in a batch as padding alone. None for a network that does not say.
+    fn padding_state(&self, _token: u32) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
     /// The same network, where its tokens see only what comes before them.
     fn decoder(&self) -> Option<&dyn Decoder> {
         None

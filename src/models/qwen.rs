@@ -201,6 +201,15 @@ impl Encoder for Qwen {
         self.resume(&Past::default(), batch, wanted, pulse)
     }
 
+    fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
+        require_rows(&[token], self.vocab, "words")?;
+        let mut hidden = self.embedding.forward(&[&[token]])?;
+        for layer in &self.layers {
+            hidden = layer.unattended(&hidden)?;
+        }
+        Ok(Some(self.norm.forward(&hidden)?))
+    }
+
     fn decoder(&self) -> Option<&dyn Decoder> {
         (self.mask == Mask::Causal).then_some(self)
     }
@@ -310,7 +319,18 @@ impl Layer {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,
         };
-        let hidden = add(&self.out.forward(&attended)?, hidden)?;
+        self.close(hidden, &attended)
+    }
+
+    /// As [`Self::finish`], where attention gives zeros.
+    fn unattended(&self, hidden: &Tensor) -> Result<Tensor> {
+        let width = self.shape.heads * self.shape.head_dim;
+        self.close(hidden, &Tensor::zeros((hidden.dim(0)?, width), hidden.dtype(), hidden.device())?)
+    }
+
+    /// What follows attention, with `attended [tokens, heads * head_dim]`.
+    fn close(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
+        let hidden = add(&self.out.forward(attended)?, hidden)?;
         add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)
     }
 }

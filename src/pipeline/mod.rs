@@ -115,6 +115,12 @@ impl Pipeline {
         }
     }
 
+    /// Whether a text must have a token: of none, sentence-transformers gives zeros for the others, and for these the state of a
+    /// padding token or -inf.
+    pub fn needs_token(&self) -> bool {
+        self.pooling.modes().iter().any(|mode| matches!(mode, PoolingMode::Cls | PoolingMode::Max))
+    }
+
     /// Whether a text's embedding is made of the mean of its hidden states, which can then be given as those of a single token. How
     /// many tokens the prompt has: see [`Chunk::prompt_tokens`].
     pub fn averages(&self, prompt_tokens: usize) -> bool {

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
 use crate::engine::{self, Finished, Network, Request, Rows};
+use crate::memory::{reserve, zeroed};
 use crate::python::detached;
 use crate::python::messenger::{self, Message};
 use crate::python::numpy::{self, Target};
@@ -61,7 +62,7 @@ impl<'py> Step<'py> {
             })?
         };
         let Some(out) = self.out else {
-            return found(py, network, run(shape.rows())?, shape);
+            return found(py, network, run(shape.rows()?)?, shape);
         };
         let mut guard = out.try_readwrite()?;
         if guard.shape() != [shape.texts, shape.width] {
@@ -92,7 +93,7 @@ impl<'py> Step<'py> {
                 // Fails where the interpreter is ending, and nobody waits any more.
                 let _ = outlet.send(Some(message));
             });
-            network.submit(Box::new(inputs), request, shape.rows(), shape.every_token, end)
+            network.submit(Box::new(inputs), request, shape.rows()?, shape.every_token, end)
         })??;
         Ok(Ticket(ticket))
     }
@@ -128,8 +129,8 @@ impl Ticket {
 }
 
 impl Shape {
-    fn rows(&self) -> Rows {
-        Rows::New(vec![0.0; self.texts * self.width])
+    fn rows(&self) -> crate::Result<Rows> {
+        Ok(Rows::New(zeroed(self.texts.saturating_mul(self.width), "rows of the result")?))
     }
 }
 
@@ -139,14 +140,23 @@ pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished,
     let Rows::New(rows) = output.rows else { unreachable!("new rows stay new") };
     let rows = numpy::matrix(py, rows, shape.texts, shape.width)?;
     let states = || {
-        let ids = tokens.iter().flat_map(|tokens| &tokens.ids).map(|&id| i64::from(id)).collect();
+        let mut ids = room(report.tokens)?;
+        ids.extend(tokens.iter().flat_map(|tokens| &tokens.ids).map(|&id| i64::from(id)));
         let type_id = |i: usize, t: usize| tokens[i].type_ids.as_ref().map_or(0, |ids| i64::from(ids[t]));
         let type_ids = (0..tokens.len()).flat_map(|i| (0..tokens[i].len()).map(move |t| (i, t)));
-        let type_ids = type_ids.map(|(i, t)| type_id(i, t)).collect();
+        let mut all_type_ids = room(report.tokens)?;
+        all_type_ids.extend(type_ids.map(|(i, t)| type_id(i, t)));
         let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
         let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.hidden_size())?;
-        PyResult::Ok((hidden, numpy::vector(py, ids), numpy::vector(py, type_ids), lengths))
+        PyResult::Ok((hidden, numpy::vector(py, ids), numpy::vector(py, all_type_ids), lengths))
     };
     let states = shape.every_token.then(states).transpose()?;
     Ok((rows, report.tokens, report.truncated, report.halved, states))
+}
+
+/// An empty vector with room for a number of each of so many tokens.
+fn room(tokens: usize) -> crate::Result<Vec<i64>> {
+    let mut numbers = Vec::new();
+    reserve(&mut numbers, tokens, "ids of tokens")?;
+    Ok(numbers)
 }

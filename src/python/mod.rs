@@ -52,5 +52,5 @@ mod _core {
 /// Runs `work` without the interpreter's lock. A panic, which would be a bug of votive's, is a RuntimeError.
 fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
     py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)))
-        .map_err(|panic| crate::Error::internal(&*panic).into())
+        .map_err(|panic| crate::Error::of_panic(panic).into())
 }

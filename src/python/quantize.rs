@@ -4,6 +4,7 @@ use ::numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::memory::zeroed;
 use crate::pipeline::{Precision, Quantizer, Ranges};
 use crate::python::{detached, numpy};
 
@@ -35,7 +36,7 @@ pub(super) fn quantize<'py>(
     };
     let (out, warning) = detached(py, || -> crate::Result<_> {
         let quantizer = Quantizer::new(precision, ranges, values, dimension)?;
-        let mut out = vec![0; rows * columns];
+        let mut out = zeroed(rows * columns, "embeddings in fewer bits")?;
         quantizer.apply(values, &mut out);
         Ok((out, quantizer.warning()))
     })??;

@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{self, Attached, AttachedVectors, Dtype, Held, IdKind, Keys, Strings, Vectors};
@@ -193,7 +194,7 @@ impl Store {
         let rows = row_numbers(&rows)?;
         let d = self.0.dimension();
         let values = detached(py, || {
-            let mut values = vec![0.0; rows.len() * d];
+            let mut values = zeroed(rows.len() * d, "vectors")?;
             self.0.take(&rows, &mut values).map(|()| values)
         })??;
         numpy::matrix(py, values, rows.len(), d)

@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
+use crate::memory::reserve;
 use crate::text::{Input, Inputs};
 
 /// Strings that keep their objects alive and so outlast the interpreter's lock.
@@ -12,13 +13,15 @@ pub(super) struct Lent {
     first: Vec<PyBackedStr>,
     /// As many, or none where each text stands for itself.
     second: Option<Vec<PyBackedStr>>,
+    /// Position of the first in what the caller gave.
+    start: usize,
 }
 
 impl Lent {
     /// `start` is the position of the first for messages.
     pub(super) fn texts(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
         let first = borrow(texts, &|i| format!("sentences[{}]", start + i))?;
-        Ok(Self { first, second: None })
+        Ok(Self { first, second: None, start })
     }
 
     /// Pairs of a text of each list, which must be of one length.
@@ -29,13 +32,17 @@ impl Lent {
             let message = format!("inputs: {} first texts and {} second ones", first.len(), second.len());
             return Err(PyValueError::new_err(message));
         }
-        Ok(Self { first, second: Some(second) })
+        Ok(Self { first, second: Some(second), start })
     }
 }
 
 impl Inputs for Lent {
     fn len(&self) -> usize {
         self.first.len()
+    }
+
+    fn position(&self, i: usize) -> usize {
+        self.start + i
     }
 
     fn get(&self, i: usize) -> Input<'_> {
@@ -59,5 +66,10 @@ fn borrow(texts: &Bound<'_, PyList>, name: &dyn Fn(usize) -> String) -> PyResult
             PyValueError::new_err(format!("{}: {message}", name(i)))
         })
     };
-    texts.iter().enumerate().map(borrow_one).collect()
+    let mut borrowed = Vec::new();
+    reserve(&mut borrowed, texts.len(), "the list of texts")?;
+    for text in texts.iter().enumerate() {
+        borrowed.push(borrow_one(text)?);
+    }
+    Ok(borrowed)
 }

@@ -5,11 +5,16 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::memory::{raise, reserve};
+
 /// Rows in question, and four times k, that are kept at most.
 const MOST_IN_QUESTION: usize = 4096;
 
 /// Rows in question that there are before the first are dropped, and k.
 const FIRST_IN_QUESTION: usize = 512;
+
+/// What they are called where there is no memory for them.
+pub(super) const CANDIDATES: &str = "rows in question of a search";
 
 /// More than what a bound lost with numbers too small for float32.
 pub(super) const FLUSHED: f32 = 1e-36;
@@ -82,7 +87,12 @@ pub(super) struct Leaders {
 
 impl Leaders {
     pub(super) fn new(k: usize) -> Self {
-        Self { k, threshold: f32::NEG_INFINITY, candidates: Vec::new(), many: k.saturating_add(FIRST_IN_QUESTION) }
+        let mut candidates = Vec::new();
+        // What follows from k: fewer grow as they come.
+        if k > MOST_IN_QUESTION / 4 {
+            reserve(&mut candidates, Self::most(k), CANDIDATES).unwrap_or_else(raise);
+        }
+        Self { k, threshold: f32::NEG_INFINITY, candidates, many: k.saturating_add(FIRST_IN_QUESTION) }
     }
 
     /// Rows in question that are kept at most.
@@ -129,7 +139,10 @@ impl Leaders {
 
     /// Joins what several threads found.
     pub(super) fn join(all: impl IntoIterator<Item = Leaders>, k: usize, floor: &Floor) -> Vec<Candidate> {
-        let mut joined = Leaders::new(k);
+        let all: Vec<_> = all.into_iter().collect();
+        let mut joined = Leaders { k, threshold: f32::NEG_INFINITY, ..Leaders::default() };
+        let count = all.iter().map(|leaders| leaders.candidates.len()).sum();
+        reserve(&mut joined.candidates, count, CANDIDATES).unwrap_or_else(raise);
         all.into_iter().for_each(|leaders| joined.candidates.extend(leaders.candidates));
         joined.prune(floor);
         joined.candidates
@@ -146,7 +159,9 @@ pub(super) fn best(
 ) -> (Vec<Candidate>, usize) {
     candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
     // The worst on top.
-    let mut best = BinaryHeap::with_capacity(k + 1);
+    let mut best = Vec::new();
+    reserve(&mut best, k.min(candidates.len()) + 1, CANDIDATES).unwrap_or_else(raise);
+    let mut best = BinaryHeap::from(best);
     for (i, candidate) in candidates.iter_mut().enumerate() {
         let upper = f64::from(candidate.upper) + f64::from(FLUSHED);
         if best.len() == k && best.peek().is_some_and(|kth: &Candidate| upper < key(kth.score)) {

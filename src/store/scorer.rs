@@ -3,9 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::leaders::{Candidate, FLUSHED};
+use super::leaders::{CANDIDATES, Candidate, FLUSHED};
 use super::search::{SCORE_WORK, Search};
 use crate::kernels::{Metric, exact, split};
+use crate::memory::{raise, reserve};
 
 /// Computes them.
 pub(super) struct Scorer<'a> {
@@ -55,14 +56,17 @@ impl<'a> Scorer<'a> {
     /// Computes the scores of candidates that others' will hardly rule out, with whatever threads there are; gives how many.
     pub(super) fn score_likely(&self, candidates: &mut [Candidate]) -> usize {
         let Search { k, dimension, .. } = *self.search;
-        let mut middles: Vec<f32> = candidates.iter().map(|known| (known.lower + known.upper) / 2.0).collect();
+        let mut middles = vec_for(candidates.len());
+        middles.extend(candidates.iter().map(|known| (known.lower + known.upper) / 2.0));
         let kth = match middles.len() > k {
             true => *middles.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1,
             false => f32::NEG_INFINITY,
         };
         let is_likely = |&i: &usize| candidates[i].score.is_nan() && candidates[i].upper >= kth;
-        let likely: Vec<usize> = (0..candidates.len()).filter(is_likely).collect();
-        let scores: Vec<AtomicU64> = likely.iter().map(|_| AtomicU64::default()).collect();
+        let mut likely = vec_for(candidates.len());
+        likely.extend((0..candidates.len()).filter(is_likely));
+        let mut scores = vec_for(likely.len());
+        scores.resize_with(likely.len(), AtomicU64::default);
         split(likely.len(), SCORE_WORK * dimension, |range| {
             for at in range {
                 if let Some((held, row)) = likely.get(at + 1).and_then(|&next| self.search.locate(candidates[next].row))
@@ -98,4 +102,11 @@ impl<'a> Scorer<'a> {
     fn over_length(&self, score: f64) -> f64 {
         if self.length == 0.0 { score } else { score / self.length }
     }
+}
+
+/// An empty vector with room for something of each of so many candidates.
+fn vec_for<T>(candidates: usize) -> Vec<T> {
+    let mut vec = Vec::new();
+    reserve(&mut vec, candidates, CANDIDATES).unwrap_or_else(raise);
+    vec
 }

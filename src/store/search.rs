@@ -10,6 +10,7 @@ use super::scorer::Scorer;
 use super::segment::{Held, Segment, position};
 use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, scan, split};
+use crate::memory::{raise, reserve};
 use crate::pool::{Check, Pool};
 
 /// Multiply-adds that all threads do before they are asked whether to go on,
@@ -70,10 +71,21 @@ pub struct Report {
     pub closed_early: usize,
 }
 
+impl Found {
+    /// Has room for so many rows of all queries together.
+    fn reserve(&mut self, hits: usize) -> Result<()> {
+        reserve(&mut self.scores, hits, "scores")?;
+        reserve(&mut self.rows, hits, "rows that were found")
+    }
+}
+
 impl Search<'_> {
     /// Searches for `queries [n, dimension]`.
     pub(super) fn run(&self, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Found> {
         let mut found = Found::default();
+        // As many as there can be, of all queries.
+        let hits = (queries.len() / self.dimension).saturating_mul(self.k);
+        found.reserve(hits)?;
         let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
             let part = self.place.map(|place| self.by_scores(place, queries, pool, check)).transpose()?.flatten();
@@ -162,6 +174,7 @@ impl Search<'_> {
         }
         let rescored = scouts.iter().map(|scout| scout.scored).sum();
         let mut found = Found { columns: self.k.min(seen), ..Found::default() };
+        found.reserve(scorers.len() * found.columns).unwrap_or_else(raise);
         found.report = Report { rows: seen, rescored, ..Report::default() };
         for (scorer, verdict) in scorers.iter().zip(verdicts) {
             let Verdict { best, left, scored, .. } = verdict.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -7,8 +7,9 @@ use half::f16;
 
 use super::Dtype;
 use super::mirror::Mirror;
+use crate::Result;
 use crate::kernels::{Bound, Claim, Shelf, Stored, code_stride};
-use crate::{Error, Result};
+use crate::memory::lack;
 
 /// Memory of another's, such as a mapped file, which stays as it is for as long as this is held.
 pub type Foreign<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
@@ -110,8 +111,7 @@ impl<T: bytemuck::Pod> Memory<T> {
 /// An empty shelf for so many rows of `width` numbers.
 fn shelf<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<Memory<T>> {
     let shelf = rows.checked_mul(width).and_then(Shelf::with_capacity);
-    let bytes = || rows.saturating_mul(width).saturating_mul(size_of::<T>());
-    Ok(Memory::Own(shelf.ok_or_else(|| Error::Memory { bytes: bytes() })?))
+    Ok(Memory::Own(shelf.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
 }
 
 impl Held {

@@ -55,6 +55,18 @@ impl PackedBatch {
         self.ids.len()
     }
 
+    pub fn texts(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Number of rows that are wanted.
+    pub fn count(&self, wanted: Wanted) -> usize {
+        match wanted {
+            Wanted::All => self.tokens(),
+            Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => self.texts(),
+        }
+    }
+
     /// The rows that are wanted of `[tokens, _]`; None where that is all of them. Every text must have tokens.
     pub fn rows(&self, wanted: Wanted) -> Option<Vec<u32>> {
         match wanted {

@@ -8,6 +8,11 @@ pub trait Inputs: Send + Sync {
 
     fn get(&self, i: usize) -> Input<'_>;
 
+    /// Position of an input in what the caller gave, for messages.
+    fn position(&self, i: usize) -> usize {
+        i
+    }
+
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
