@@ -27,7 +27,7 @@ fn newcomer() -> Entry {
 fn entry(texts: usize, units: VecDeque<Unit>, request: Request) -> Entry {
     let texts: Vec<_> = (0..texts).map(|text| text.to_string()).collect();
     let rows = Rows::New(vec![0.0; texts.len()]);
-    let job = Job::new(Box::new(texts), request, 0, rows, false);
+    let job = Job::new(Box::new(texts), request, 0, rows, false).unwrap();
     Entry::new(Arc::new(job), Course::default(), Stage { units, ..Stage::default() }, Box::new(drop))
 }
 
