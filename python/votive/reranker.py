@@ -195,8 +195,10 @@ class Reranker(Model[_core.Reranker]):
 
         Raises:
             TypeError: something that is no pair of str; the message says where.
-            ValueError: an argument has a value that is not accepted, a pair has not two texts, or one of them holds a
-                lone surrogate.
+            ValueError: an argument has a value that is not accepted, a pair has not two texts, one of them holds a
+                lone surrogate, or the pair has no tokens and the model no token for padding (which stands for it, as in
+                sentence-transformers' batches).
+            MemoryError: what the call gives does not fit; the message says what it asked for.
 
         `out` is as it was after a TypeError or ValueError, unless the pairs come in pieces: those of the pieces before
         were written.

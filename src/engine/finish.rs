@@ -65,7 +65,7 @@ impl Finish {
         }
     }
 
-    /// Writes what each input without tokens gets; None where it must have one.
+    /// Writes what each input without tokens gets; false where it must have one.
     ///
     /// In sentence-transformers such an input fails alone; in a batch it is padding that attention leaves out. Pooling gives zeros
     /// then, and a classifier the score of a padding token that sees nothing.
@@ -74,21 +74,21 @@ impl Finish {
         encoder: &dyn Encoder,
         normalize: bool,
         rows: &mut [&mut [f32]],
-    ) -> Result<Option<()>> {
+    ) -> Result<bool> {
         match self {
-            Self::Pipeline(pipeline) if pipeline.needs_token() => Ok(None),
+            Self::Pipeline(pipeline) if pipeline.needs_token() => Ok(false),
             Self::Pipeline(pipeline) => {
                 let offsets = vec![0; rows.len() + 1];
                 let chunk = Chunk { hidden: &[], offsets: &offsets, ids: &[], prompt_tokens: 0 };
                 pipeline.apply(&chunk, normalize, rows);
-                Ok(Some(()))
+                Ok(true)
             }
             Self::Head(head) => {
                 let state = head.padding().map(|token| encoder.padding_state(token)).transpose()?.flatten();
-                let Some(state) = state else { return Ok(None) };
+                let Some(state) = state else { return Ok(false) };
                 let scores = head.forward(&state, &[0, 1])?;
                 rows.iter_mut().try_for_each(|row| write_scores(&scores, std::slice::from_mut(row)))?;
-                Ok(Some(()))
+                Ok(true)
             }
         }
     }

@@ -121,9 +121,7 @@ impl Network {
             }
             rest = others;
         }
-        if !empty.is_empty()
-            && self.finish.apply_to_nothing(&*self.encoder, job.request.normalize, &mut empty)?.is_none()
-        {
+        if !empty.is_empty() && !self.finish.apply_to_nothing(&*self.encoder, job.request.normalize, &mut empty)? {
             return Err(tokenless(parts));
         }
         if !texts.is_empty() {

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = _complain(command, "interrupted", INTERRUPTED)
     except CommandFailed as failure:
         status = _complain(command, str(failure), failure.exit_status)
-    except MemoryError:
-        status = _complain(command, "out of memory", 1)
+    except MemoryError as error:
+        status = _complain(command, str(error) or "out of memory", 1)
     except OSError as error:
         status = _complain(command, _describe(error), 1)
     except Exception as error:
