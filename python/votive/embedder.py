@@ -212,8 +212,8 @@ class Embedder(Model[_core.Embedder]):
 
         Raises:
             TypeError: something that is not a text; the message says where.
-            ValueError: an argument has a value that is not accepted, a text holds a lone surrogate, or one has no tokens
-                and the pooling is "cls" or "max" (the others give zeros; only tokenizers without special tokens do this).
+            ValueError: an argument has a value that is not accepted; a text holds a lone surrogate, or has no tokens
+                where the pooling is "cls" or "max" (others give zeros; most tokenizers leave no text without any).
             MemoryError: what the call gives does not fit; the message says what it asked for.
 
         `out` is as it was after a TypeError or ValueError, unless the texts come in pieces: those of the pieces before
