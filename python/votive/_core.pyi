@@ -190,6 +190,10 @@ class Embedder(Model):
     def truncate_dim(self) -> int | None:
         """Width that the model's files truncate embeddings to."""
 
+    @property
+    def converted_from(self) -> str | None:
+        """Class that the folder was saved from, where it is not the one of embedding models."""
+
 @final
 class Reranker(Model):
     """A model that says of two texts how well they belong together."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from votive._model import Model, recorder
 from votive._progress import Progress
 from votive._steps import Step, Steps, attend, blocking
 from votive._stream import fill
+from votive._warnings import outside
 from votive.backend import device_name
 from votive.report import Report, warn_of_truncation
 from votive.sharing import Sharing, sharing_options
@@ -121,6 +123,13 @@ class Embedder(Model[_core.Embedder]):
 
     def _take_over(self, core: _core.Embedder) -> None:
         given = self._arguments
+        if core.converted_from is not None:
+            warnings.warn(
+                f"{given['model_name_or_path']!r} was saved from a {core.converted_from}, whose vectors votive does "
+                "not make: its Transformer is used, with mean pooling (the last token of a causal language model), as "
+                "sentence-transformers converts such a model",
+                stacklevel=outside(),
+            )
         similarity_fn_name = given["similarity_fn_name"] or core.similarity_fn_name
         _similarity_function(similarity_fn_name)
         truncate_dim = given["truncate_dim"]

@@ -42,6 +42,8 @@ pub struct SentenceTransformersConfig {
     /// May name a prompt that the caller is still to give.
     pub default_prompt_name: Option<String>,
     pub similarity: SimilarityFunction,
+    /// The class that the folder was saved from, where it is another one whose modules do not count here: "SparseEncoder", say.
+    pub converted_from: Option<String>,
     /// How much of an embedding is kept. More than there is means all of it.
     pub truncate_dim: Option<usize>,
 }
@@ -58,8 +60,9 @@ impl SentenceTransformersConfig {
         if file.text("model_type")? == Some("CrossEncoder") {
             return Err(file.error("model_type", "the model is a cross-encoder; use Reranker"));
         }
-        let ours = matches!(file.text("model_type")?, None | Some("SentenceTransformer"));
-        let listed = if ours { modules::read(folder)? } else { None };
+        let converted_from =
+            file.text("model_type")?.filter(|&class| class != "SentenceTransformer").map(str::to_owned);
+        let listed = if converted_from.is_none() { modules::read(folder)? } else { None };
         let (transformer, modules, file) = match listed {
             Some((path, modules)) => {
                 if modules.iter().any(|module| matches!(module, Module::Dense(dense) if dense.scores)) {
@@ -86,6 +89,7 @@ impl SentenceTransformersConfig {
             default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
             // A name of another class ("maxsim") does not count.
             similarity: file.text("similarity_fn_name")?.and_then(SimilarityFunction::named).unwrap_or_default(),
+            converted_from,
             truncate_dim: file.integer("truncate_dim", 1..=super::MOST_FEATURES)?,
         })
     }
@@ -192,7 +196,8 @@ mod tests {
     fn a_model_of_another_class_is_converted() {
         let saved = r#"{"model_type": "SparseEncoder", "prompts": {"query": "q: "}, "similarity_fn_name": "dot"}"#;
         let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
-        assert_eq!(config, read(&[BERT]).unwrap());
+        assert_eq!(config.converted_from.as_deref(), Some("SparseEncoder"));
+        assert_eq!(SentenceTransformersConfig { converted_from: None, ..config.clone() }, read(&[BERT]).unwrap());
         assert_eq!(config.modules, pooling(PoolingMode::Mean));
     }
 

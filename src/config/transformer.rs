@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::tokenizer::max_length;
 use crate::config::{Architecture, Object, TokenizerConfig};
-use crate::hub::{ModelFolder, inside};
+use crate::hub::{ModelFolder, inside, refuse_adapter};
 
 /// Names of the module's file, of which the first that holds any key counts.
 const FILES: [&str; 7] = [
@@ -67,6 +67,7 @@ impl TransformerConfig {
     }
 
     fn of_file(folder: &ModelFolder, path: &str, file: &Object) -> Result<Self> {
+        refuse_adapter(folder, path)?;
         let task = task(file)?;
         refuse_unsupported(file, task)?;
         let arguments = renamed(file, "processor_kwargs", "tokenizer_args")?.unwrap_or_else(Object::empty);

@@ -5,6 +5,7 @@ use std::fs;
 
 use serde::Deserialize;
 
+use super::adapter;
 use super::folder::inside;
 use super::weights::Weights;
 use crate::hub::ModelFolder;
@@ -78,6 +79,10 @@ pub(super) fn is_read(name: &str) -> bool {
 /// Errs with the first thing that `folder` lacks, or has and cannot be read.
 pub(super) fn check(folder: &ModelFolder) -> Result<()> {
     for module in modules(folder)? {
+        // Whole or not, loading refuses it.
+        if module.needs_tokenizer() && folder.file(&inside(&module.path, adapter::FILE))?.is_some() {
+            continue;
+        }
         let config = module.needs_config().then_some("config.json");
         let tokenizer = module.needs_tokenizer().then_some("tokenizer.json");
         for name in [config, tokenizer].into_iter().flatten() {

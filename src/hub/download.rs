@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::adapter;
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
@@ -77,6 +78,9 @@ impl<'a> Download<'a> {
         let mut weight_folders = BTreeSet::new();
         for module in &modules {
             let path = module.path.trim_end_matches('/');
+            if module.needs_tokenizer() && self.files.contains_key(&inside(path, adapter::FILE)) {
+                return Err(adapter::refusal(path, self.client.repo()).into());
+            }
             if module.needs_tokenizer() && !self.files.contains_key(&inside(path, "tokenizer.json")) {
                 let message = "the repository has none; votive reads no other tokenizer file. transformers' \
                                AutoTokenizer.from_pretrained(...).save_pretrained(...) writes one";

@@ -1,5 +1,6 @@
 //! Finding a model's files: a folder, the Hugging Face cache, a download, an installed package.
 
+mod adapter;
 mod cache;
 mod client;
 mod contents;
@@ -12,6 +13,7 @@ mod safetensors;
 mod transfer;
 mod weights;
 
+pub(crate) use adapter::refuse_adapter;
 pub use download::DownloadWatch;
 pub use environment::HubEnvironment;
 pub use find::{FindOptions, Token, find};

@@ -41,6 +41,11 @@ impl Embedder {
     }
 
     #[getter]
+    fn converted_from(&self) -> Option<&str> {
+        self.0.config().converted_from.as_deref()
+    }
+
+    #[getter]
     fn truncate_dim(&self) -> Option<usize> {
         self.0.config().truncate_dim
     }

@@ -183,6 +183,17 @@ fn a_model_without_tokenizer_json_is_refused_before_anything_is_fetched() {
 }
 
 #[test]
+fn an_adapter_is_refused_before_anything_is_fetched() {
+    let mut model = tiny_model();
+    model.insert("adapter_config.json".to_owned(), b"{}".to_vec());
+    let hub = Hub::new(model);
+    let message = message_of(&hub);
+    assert!(message.starts_with("adapter_config.json: the model is a PEFT adapter"), "{message}");
+    assert!(message.contains("PeftModel.from_pretrained(model[0].auto_model, \"ada/tiny\")"), "{message}");
+    assert_eq!(hub.asked_files(), ["modules.json"]);
+}
+
+#[test]
 fn names_that_are_no_hub_names_are_refused() {
     let place = Place::new("http://127.0.0.1:9");
     for name in ["a--b", "ada/../tiny", "-ada/tiny", "ada/tiny.git", "ada/tiny?x", "ada/", "ünï/code", "a b"] {
