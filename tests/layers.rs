@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("profile", &[]),
     ("kernels", &["profile", "memory"]),
     ("pool", &["error", "profile", "kernels"]),
-    ("hub", &["error"]),
+    ("hub", &["error", "memory"]),
     ("config", &["error", "hub"]),
     ("text", &["error", "hub", "config"]),
     ("nn", &["error", "profile", "hub", "kernels"]),

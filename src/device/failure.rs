@@ -5,7 +5,6 @@ use std::any::Any;
 use candle_core::Error as TensorError;
 
 use crate::Error;
-use crate::error::panic_text;
 
 /// How the libraries say that memory was refused: CUDA's driver, cuBLAS, and Metal, which gives no buffer.
 const NO_MEMORY: &[&str] = &[
@@ -28,9 +27,13 @@ pub(super) fn classify(device: &str, error: Error) -> Error {
     }
 }
 
-/// As what a panic counts: the libraries that drive a GPU have no other way to say that a part of them is missing.
-pub(super) fn panicked(device: &str, panic: &(dyn Any + Send)) -> Error {
-    Error::Device { message: format!("{device}: {}", first_line(panic_text(panic))) }
+/// As what a panic counts that raised no error: the libraries that drive a GPU have no other way to say that a part of them is
+/// missing.
+pub(super) fn panicked(device: &str, panic: Box<dyn Any + Send>) -> Error {
+    match Error::of_panic(panic) {
+        Error::Internal { message } => Error::Device { message: format!("{device}: {}", first_line(&message)) },
+        error => error,
+    }
 }
 
 /// What went wrong, in one line, without where.
@@ -89,7 +92,7 @@ mod tests {
     #[test]
     fn a_panic_says_which_device() {
         let panic: Box<dyn Any + Send> = Box::new("Unable to load the library\nmore".to_owned());
-        assert_eq!(panicked("cuda:0", &*panic).to_string(), "cuda:0: Unable to load the library");
-        assert_eq!(panicked("cuda:0", &()).to_string(), "cuda:0: panic");
+        assert_eq!(panicked("cuda:0", panic).to_string(), "cuda:0: Unable to load the library");
+        assert_eq!(panicked("cuda:0", Box::new(())).to_string(), "cuda:0: panic");
     }
 }

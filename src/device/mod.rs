@@ -174,7 +174,7 @@ impl Device {
 fn contained<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| failure::classify(name, error)),
-        Err(panic) => Err(failure::panicked(name, &*panic)),
+        Err(panic) => Err(failure::panicked(name, panic)),
     }
 }
 

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::Pod;
 use half::slice::HalfFloatSliceExt;
-use half::vec::HalfFloatVecExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::safetensors::{Entries, Extent, TensorFile};
 use crate::hub::{ModelFolder, inside};
+use crate::memory::{reserve, zeroed};
 use crate::{Error, Result};
 
 #[cfg(target_endian = "big")]
@@ -219,7 +219,8 @@ pub trait Half: Pod + Display {
     /// Its largest number.
     const LARGEST: f32;
 
-    fn rounded(values: &[f32]) -> Vec<Self>;
+    /// Rounds each value.
+    fn round(values: &[f32], to: &mut [Self]);
     fn is_finite(self) -> bool;
 }
 
@@ -228,8 +229,8 @@ impl Half for bf16 {
     const DTYPE: Dtype = Dtype::BF16;
     const LARGEST: f32 = bf16::MAX.to_f32_const();
 
-    fn rounded(values: &[f32]) -> Vec<Self> {
-        Vec::from_f32_slice(values)
+    fn round(values: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(values);
     }
 
     fn is_finite(self) -> bool {
@@ -242,8 +243,8 @@ impl Half for f16 {
     const DTYPE: Dtype = Dtype::F16;
     const LARGEST: f32 = f16::MAX.to_f32_const();
 
-    fn rounded(values: &[f32]) -> Vec<Self> {
-        Vec::from_f32_slice(values)
+    fn round(values: &[f32], to: &mut [Self]) {
+        to.convert_from_f32_slice(values);
     }
 
     fn is_finite(self) -> bool {
@@ -266,14 +267,14 @@ impl<'a> Weight<'a> {
     /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are
     /// errors that name the tensor and the file.
     pub fn to_f32(&self) -> Result<Cow<'a, [f32]>> {
-        let values = self.widened();
+        let values = self.widened()?;
         self.check(&values, f32::is_finite, "")?;
         Ok(values)
     }
 
     /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
     pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
-        let values = self.widened();
+        let values = self.widened()?;
         let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
         self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
         Ok(values)
@@ -287,18 +288,55 @@ impl<'a> Weight<'a> {
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
     pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
         if self.holds::<H>() {
-            let values = elements(self.bytes);
+            let values = self.elements()?;
             self.check(&values, H::is_finite, "")?;
             return Ok(values);
         }
-        Ok(Cow::Owned(H::rounded(&self.to_f32_for::<H>()?)))
+        let values = self.to_f32_for::<H>()?;
+        let mut rounded = zeroed(values.len(), &self.what())?;
+        H::round(&values, &mut rounded);
+        Ok(Cow::Owned(rounded))
     }
 
-    fn widened(&self) -> Cow<'a, [f32]> {
+    fn widened(&self) -> Result<Cow<'a, [f32]>> {
+        let widen = |convert: &dyn Fn(&mut [f32]) -> Result<()>| {
+            let mut values = zeroed(self.bytes.len() / 2, &self.what())?;
+            convert(&mut values)?;
+            Ok(Cow::Owned(values))
+        };
         match self.dtype {
-            Dtype::F16 => Cow::Owned(elements::<f16>(self.bytes).to_f32_vec()),
-            Dtype::BF16 => Cow::Owned(elements::<bf16>(self.bytes).to_f32_vec()),
-            _ => elements(self.bytes),
+            Dtype::F16 => widen(&|values| Ok(self.elements::<f16>()?.convert_to_f32_slice(values))),
+            Dtype::BF16 => widen(&|values| Ok(self.elements::<bf16>()?.convert_to_f32_slice(values))),
+            _ => self.elements(),
+        }
+    }
+
+    /// What it is called where there is no memory for its values.
+    fn what(&self) -> String {
+        format!("tensor {:?} of {}", self.name, self.file)
+    }
+
+    /// The bytes as numbers: borrowed when aligned, and the format aligns tensors to 8 bytes only by habit.
+    fn elements<T: Pod>(&self) -> Result<Cow<'a, [T]>> {
+        if let Ok(aligned) = bytemuck::try_cast_slice(self.bytes) {
+            return Ok(Cow::Borrowed(aligned));
+        }
+        let mut values = Vec::new();
+        reserve(&mut values, self.bytes.len() / size_of::<T>(), &self.what())?;
+        values.extend(self.bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>));
+        Ok(Cow::Owned(values))
+    }
+
+    /// Values of its own, which were made by [`Self::to_f32`] or [`Self::to_half`].
+    pub fn own<T: Pod>(&self, values: Cow<'_, [T]>) -> Result<Vec<T>> {
+        match values {
+            Cow::Owned(values) => Ok(values),
+            Cow::Borrowed(values) => {
+                let mut own = Vec::new();
+                reserve(&mut own, values.len(), &self.what())?;
+                own.extend_from_slice(values);
+                Ok(own)
+            }
         }
     }
 
@@ -310,14 +348,6 @@ impl<'a> Weight<'a> {
             return Err(Error::model(self.file, message));
         }
         Ok(())
-    }
-}
-
-/// `bytes` as numbers: borrowed when aligned, and the format aligns tensors to 8 bytes only by habit.
-fn elements<T: Pod>(bytes: &[u8]) -> Cow<'_, [T]> {
-    match bytemuck::try_cast_slice(bytes) {
-        Ok(aligned) => Cow::Borrowed(aligned),
-        Err(_) => Cow::Owned(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned).collect()),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Aligned<T> {
 
 impl<T: Pod> Aligned<T> {
     pub(super) fn zeroed(len: usize) -> Self {
-        Self { lines: lines::<T>(len), len, numbers: PhantomData }
+        Self { lines: lines::<T>(len, "packed weights"), len, numbers: PhantomData }
     }
 
     pub(super) fn as_slice(&self) -> &[T] {
@@ -34,8 +34,8 @@ impl<T: Pod> Aligned<T> {
 }
 
 /// Zeroed lines for `len` numbers.
-fn lines<T>(len: usize) -> Vec<Line> {
-    zeroed(len.saturating_mul(size_of::<T>()).div_ceil(64), "what a kernel works on").unwrap_or_else(raise)
+fn lines<T>(len: usize, what: &str) -> Vec<Line> {
+    zeroed(len.saturating_mul(size_of::<T>()).div_ceil(64), what).unwrap_or_else(raise)
 }
 
 /// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8 layer's time.
@@ -80,7 +80,7 @@ pub(super) fn scratch<T: Pod, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -
     if buffer.len() * 64 < len * size_of::<T>() {
         // What was there means nothing: a new buffer saves copying it.
         let before = buffer.len();
-        buffer = lines::<T>(len);
+        buffer = lines::<T>(len, "what a kernel works on");
         KEPT.fetch_add((buffer.len() - before) * size_of::<Line>(), Ordering::Relaxed);
     }
     let result = work(&mut bytemuck::cast_slice_mut(&mut buffer)[..len]);

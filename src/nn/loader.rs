@@ -143,12 +143,12 @@ impl<'a> Loader<'a> {
     pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<Table> {
         let weight = self.tensor("weight", &[rows, hidden])?;
         let table = match dtype {
-            Dtype::Bfloat16 => Table::Bfloat16(weight.to_half()?.into_owned()),
-            Dtype::Float16 => Table::Float16(weight.to_half()?.into_owned()),
+            Dtype::Bfloat16 => Table::Bfloat16(weight.own(weight.to_half()?)?),
+            Dtype::Float16 => Table::Float16(weight.own(weight.to_half()?)?),
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
-            _ if weight.holds::<bf16>() => Table::Bfloat16(weight.to_half()?.into_owned()),
-            _ if weight.holds::<f16>() => Table::Float16(weight.to_half()?.into_owned()),
-            Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.to_f32()?.into_owned()),
+            _ if weight.holds::<bf16>() => Table::Bfloat16(weight.own(weight.to_half()?)?),
+            _ if weight.holds::<f16>() => Table::Float16(weight.own(weight.to_half()?)?),
+            Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.own(weight.to_f32()?)?),
         };
         let bytes = if matches!(table, Table::Float32(_)) { 4 } else { 2 };
         self.weights.hold(rows * hidden * bytes);
