@@ -180,9 +180,11 @@ mod tests {
             ("modules.json", &logit),
             (
                 "sentence_bert_config.json",
-                r#"{"transformer_task": "text-generation", "modality_config": {"message": {}}}"#,
+                r#"{"transformer_task": "text-generation", "modality_config": {"text": {"method": "forward", "method_output_name": "logits"},
+                    "message": {"method": "forward", "method_output_name": "logits"}}}"#,
             ),
             ("1_LogitScore/config.json", r#"{"true_token_id": 9, "false_token_id": 4}"#),
+            ("chat_template.jinja", "{{ messages }}"),
         ]);
         let ids = LogitScoreConfig { true_token_id: 9, false_token_id: Some(4) };
         assert_eq!(config.unwrap().scoring, Scoring::Logits(Some(ids)));

@@ -108,6 +108,25 @@ impl Object {
         self.get(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
+    /// The objects of a list.
+    pub fn objects(&self, key: &str) -> Result<Option<Vec<Self>>> {
+        let fields = |value: &Value| {
+            value.as_array()?.iter().map(Value::as_object).map(Option::<&Map<_, _>>::cloned).collect::<Option<Vec<_>>>()
+        };
+        let lists = self.get(key, "a list of objects", fields)?;
+        let numbered =
+            |(i, fields)| Self { file: self.file.clone(), prefix: format!("{}{key}[{i}].", self.prefix), fields };
+        Ok(lists.map(|list| list.into_iter().enumerate().map(numbered).collect()))
+    }
+
+    pub fn is_list(&self, key: &str) -> bool {
+        self.fields.get(key).is_some_and(Value::is_array)
+    }
+
+    pub fn is_object(&self, key: &str) -> bool {
+        self.fields.get(key).is_some_and(Value::is_object)
+    }
+
     pub fn object(&self, key: &str) -> Result<Option<Self>> {
         let fields = self.get(key, "an object", Value::as_object)?;
         Ok(fields.map(|fields| Self {

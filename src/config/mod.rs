@@ -4,6 +4,7 @@
 //! the wrong type, or out of range, is an [`Error::Model`](crate::Error::Model) that names file and key.
 
 mod architecture;
+mod chat_template;
 mod cross_encoder;
 mod dense;
 mod json;
@@ -19,6 +20,7 @@ mod transformer;
 use crate::Result;
 
 pub use architecture::Architecture;
+pub use chat_template::ChatTemplateConfig;
 pub use cross_encoder::{CrossEncoderConfig, Scoring};
 pub use dense::DenseConfig;
 pub use json::Object;

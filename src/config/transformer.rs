@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::tokenizer::max_length;
-use crate::config::{Architecture, Object, TokenizerConfig};
+use crate::config::{Architecture, ChatTemplateConfig, Object, TokenizerConfig};
 use crate::hub::{ModelFolder, inside, refuse_adapter};
 
 /// Names of the module's file, of which the first that holds any key counts.
@@ -47,6 +47,10 @@ pub struct TransformerConfig {
     /// Whether texts are lowercased before anything else is done to them, unless the tokenizer does that already.
     pub do_lower_case: bool,
     pub tokenizer: TokenizerConfig,
+    /// What is put around a text or a pair; None where they go in as they are.
+    pub chat_template: Option<ChatTemplateConfig>,
+    /// Whether a file of the module's own was saved with the model, so that nothing is left to guess.
+    pub is_saved: bool,
 }
 
 impl TransformerConfig {
@@ -54,19 +58,19 @@ impl TransformerConfig {
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         for name in FILES {
             match Object::read(folder, &inside(path, name))? {
-                Some(file) if !file.is_empty() => return Self::of_file(folder, path, &file),
+                Some(file) if !file.is_empty() => return Self::of_file(folder, path, &file, true),
                 _ => {}
             }
         }
-        Self::without_file(folder, path)
+        Self::of_file(folder, path, &Object::empty(), true)
     }
 
     /// The module as sentence-transformers makes it when no modules.json asks for it: its own file does not count then.
     pub(super) fn without_file(folder: &ModelFolder, path: &str) -> Result<Self> {
-        Self::of_file(folder, path, &Object::empty())
+        Self::of_file(folder, path, &Object::empty(), false)
     }
 
-    fn of_file(folder: &ModelFolder, path: &str, file: &Object) -> Result<Self> {
+    fn of_file(folder: &ModelFolder, path: &str, file: &Object, is_saved: bool) -> Result<Self> {
         refuse_adapter(folder, path)?;
         let task = task(file)?;
         refuse_unsupported(file, task)?;
@@ -82,6 +86,8 @@ impl TransformerConfig {
             path: path.to_owned(),
             max_seq_length: max_seq_length(explicit, &tokenizer, &architecture),
             do_lower_case: file.boolean("do_lower_case")?.unwrap_or(false),
+            chat_template: chat_template(folder, path, file, is_saved)?,
+            is_saved,
             architecture,
             tokenizer,
         })
@@ -97,6 +103,28 @@ fn max_seq_length(explicit: Option<usize>, tokenizer: &TokenizerConfig, architec
     let lesser = |a: Option<usize>, b: Option<usize>| a.into_iter().chain(b).min();
     let length = explicit.or_else(|| lesser(tokenizer.model_max_length, architecture.max_position_embeddings));
     lesser(length, architecture.position_limit())
+}
+
+/// The template in use: where the module's file names messages among what the model takes, and where no file says what it takes
+/// and the tokenizer has a template.
+fn chat_template(
+    folder: &ModelFolder,
+    path: &str,
+    file: &Object,
+    is_saved: bool,
+) -> Result<Option<ChatTemplateConfig>> {
+    let Some(modalities) = file.object("modality_config")? else {
+        return if is_saved { Ok(None) } else { ChatTemplateConfig::read(folder, path, "auto") };
+    };
+    let Some(message) = modalities.object("message")? else { return Ok(None) };
+    if let Some(processing) = file.object("processing_kwargs")?
+        && let Some(arguments) = processing.object("chat_template")?
+    {
+        refuse_keys(&arguments, &[])?;
+    }
+    let template = ChatTemplateConfig::read(folder, path, message.text("format")?.unwrap_or("auto"))?;
+    let missing = || modalities.error("message", "the tokenizer has no chat template to write messages with");
+    template.map(Some).ok_or_else(missing)
 }
 
 /// The object `key`, or what older files call `old`.
@@ -119,16 +147,12 @@ fn refuse_unsupported(file: &Object, task: Task) -> Result<()> {
         return Err(file.error("module_output_name", format!("\"{output}\" is not supported; \"{gives}\" is")));
     }
     if let Some(modalities) = file.object("modality_config")? {
-        // A chat template is that of the published model: votive has it built in.
-        if modalities.contains("message") && task != Task::TextGeneration {
-            return Err(modalities.error("message", "chat templates are not supported"));
-        }
-        if task != Task::TextGeneration || modalities.contains("text") {
-            let text = modalities.required("text", modalities.object("text")?)?;
+        let text = modalities.required("text", modalities.object("text")?)?;
+        for modality in [Some(text), modalities.object("message")?].iter().flatten() {
             for (key, supported) in [("method", "forward"), ("method_output_name", takes)] {
-                let value = text.required(key, text.text(key)?)?;
+                let value = modality.required(key, modality.text(key)?)?;
                 if value != supported {
-                    return Err(text.error(key, format!("\"{value}\" is not supported; \"{supported}\" is")));
+                    return Err(modality.error(key, format!("\"{value}\" is not supported; \"{supported}\" is")));
                 }
             }
         }
@@ -247,7 +271,17 @@ mod tests {
                 r#"{"modality_config": {"text": {"method": "forward", "method_output_name": "pooler_output"}}}"#,
                 "modality_config.text.method_output_name: \"pooler_output\" is not supported; \"last_hidden_state\" is",
             ),
-            (r#"{"modality_config": {"message": {}}}"#, "modality_config.message: chat templates are not supported"),
+            (r#"{"modality_config": {"message": {}}}"#, "modality_config.text: missing"),
+            (
+                r#"{"modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"},
+                    "message": {"method": "forward", "method_output_name": "last_hidden_state"}},
+                    "processing_kwargs": {"chat_template": {"add_generation_prompt": true}}}"#,
+                "processing_kwargs.chat_template.add_generation_prompt: not supported",
+            ),
+            (
+                r#"{"modality_config": {"text": {"method": "forward", "method_output_name": "last_hidden_state"}, "message": {"method": "forward", "method_output_name": "last_hidden_state"}}}"#,
+                "modality_config.message: the tokenizer has no chat template to write messages with",
+            ),
             (r#"{"modality_config": {"image": {}}}"#, "modality_config.text: missing"),
             (r#"{"query_length": 32}"#, "query_length: not supported"),
             (r#"{"tokenizer_name_or_path": "other/model"}"#, "tokenizer_name_or_path: not supported"),

@@ -92,10 +92,7 @@ impl Network {
         let body = device.body(&options.dtype, models::narrow(&config.architecture.model_type))?;
         let pool = Pool::new(options.num_threads)?;
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
-        let template = match inputs {
-            InputKind::Question => Some(Template::new(&config.architecture.model_type, &mut tokenizer)?),
-            InputKind::Text | InputKind::Pair => None,
-        };
+        let template = Template::load(config, inputs, &mut tokenizer)?;
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
         let encoder = device.attempt(0, || models::load(&source))?;

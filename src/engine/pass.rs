@@ -27,9 +27,9 @@ impl Network {
 
     pub(super) fn tokens_of(&self, input: Input, prompt: &str) -> Result<Tokens> {
         match (input, &self.template) {
-            (Input::Pair(query, document), Some(template)) => {
+            (input, Some(template)) => {
                 let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                template.tokens(&self.tokenizer, query, document, instruction)
+                template.tokens(&self.tokenizer, input, instruction)
             }
             (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input),
             (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat())),

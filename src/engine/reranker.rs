@@ -31,15 +31,19 @@ impl Reranker {
             Scoring::Classifier { labels } => Ok(Finish::Head(models::load_head(source, *labels)?)),
             Scoring::Modules { modules, .. } => Ok(Finish::Pipeline(Pipeline::load(folder, modules, hidden)?)),
             Scoring::Logits(given) => {
-                let (yes, no) = match (given, template.map(Template::answers)) {
+                let (yes, no) = match (given, template.and_then(Template::answers)) {
                     (Some(given), _) => (given.true_token_id, given.false_token_id),
                     (None, Some([yes, no])) => (yes, Some(no)),
-                    (None, None) => unreachable!("a language model is asked by a template"),
+                    (None, None) => return Err(Error::model("tokenizer.json", "has no tokens \"yes\" and \"no\"")),
                 };
                 Ok(Finish::Head(models::load_logit_head(source, yes, no)?))
             }
         };
         let inputs = match config.scoring {
+            // A folder that says what its model takes means pairs of texts, where that is not messages.
+            Scoring::Logits(_) if config.transformer.is_saved && config.transformer.chat_template.is_none() => {
+                InputKind::Pair
+            }
             Scoring::Logits(_) => InputKind::Question,
             Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
         };

@@ -1,6 +1,8 @@
 //! From strings to packed tokens.
 
 mod batch;
+mod chat;
+mod chat_template;
 mod inputs;
 mod plan;
 mod template;

@@ -1,16 +1,19 @@
-//! How a language model is asked whether a document answers a query: the exact tokens that it was trained with.
+//! What is written around texts: the chat template of a folder or, for language models that rerank and bring none that shows a
+//! query and a document, the question that they were trained with.
 
-use crate::text::{Tokenizer, Tokens};
+use crate::config::TransformerConfig;
+use crate::text::chat::Chat;
+use crate::text::{Input, InputKind, Tokenizer, Tokens};
 use crate::{Error, Result};
 
-/// The question around a query and a document.
+/// The text around a text, or around a query and a document.
 pub struct Template {
     form: Form,
     /// Before the texts.
     prefix: Vec<u32>,
     /// After them.
     suffix: Vec<u32>,
-    answers: [u32; 2],
+    answers: Option<[u32; 2]>,
 }
 
 /// How the texts follow each other.
@@ -20,6 +23,8 @@ enum Form {
     /// mxbai-rerank-v2 (reference: `mxbai_rerank_v2.py` of mixedbread-ai/mxbai-rerank): query and document are tokenized apart, with
     /// these tokens between them, and `max_length` holds nothing but these.
     Apart { separator: Vec<u32> },
+    /// A folder's own.
+    Chat(Chat),
 }
 
 const QWEN3_PREFIX: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
@@ -36,22 +41,44 @@ const MXBAI_TASK: &str = "You are a search relevance expert who evaluates how we
 const MXBAI_SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
 
 impl Template {
-    /// The template of the rerankers that are language models of this `model_type`. From now on `tokenizer` takes the names of
-    /// special tokens in a text for text: nobody's document ends the question and gives the answer.
-    pub fn new(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
+    /// What is written around inputs of this kind; None where they go in as they are. From now on `tokenizer` takes the names of special
+    /// tokens in a text for text, where something is written around it: nobody's document ends the question and gives the answer.
+    pub fn load(config: &TransformerConfig, kind: InputKind, tokenizer: &mut Tokenizer) -> Result<Option<Self>> {
+        let chat = config.chat_template.as_ref().map(Chat::new).transpose()?;
+        let carries = match &chat {
+            Some(chat) => chat.carries(kind, config.is_saved)?,
+            None => false,
+        };
+        match (kind, chat.filter(|_| carries)) {
+            (InputKind::Text | InputKind::Pair, None) => Ok(None),
+            (InputKind::Question, None) => Self::built_in(&config.architecture.model_type, tokenizer).map(Some),
+            (_, Some(chat)) => {
+                if kind == InputKind::Question && config.architecture.model_type == "qwen3" && is_qwen3(&chat)? {
+                    // The same tokens, of which the first are computed once a query.
+                    return Self::built_in("qwen3", tokenizer).map(Some);
+                }
+                let answers = tokenizer.id("yes").zip(tokenizer.id("no")).map(|(yes, no)| [yes, no]);
+                tokenizer.take_literally();
+                Ok(Some(Self { form: Form::Chat(chat), prefix: Vec::new(), suffix: Vec::new(), answers }))
+            }
+        }
+    }
+
+    /// The question of the rerankers that are language models of this `model_type`.
+    fn built_in(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
         let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX)?.0) };
         let template = match model_type {
             "qwen3" => Self {
                 form: Form::Joined,
                 prefix: ids(QWEN3_PREFIX)?,
                 suffix: ids(QWEN3_SUFFIX)?,
-                answers: [tokenizer.require_id("yes")?, tokenizer.require_id("no")?],
+                answers: Some([tokenizer.require_id("yes")?, tokenizer.require_id("no")?]),
             },
             "qwen2" => Self {
                 form: Form::Apart { separator: ids(MXBAI_SEPARATOR)? },
                 prefix: ids(MXBAI_PREFIX)?,
                 suffix: [ids(MXBAI_SEPARATOR)?, ids(MXBAI_TASK)?, ids(MXBAI_SUFFIX)?].concat(),
-                answers: [tokenizer.require_id("1")?, tokenizer.require_id("0")?],
+                answers: Some([tokenizer.require_id("1")?, tokenizer.require_id("0")?]),
             },
             _ => {
                 let message =
@@ -63,8 +90,8 @@ impl Template {
         Ok(template)
     }
 
-    /// The tokens that say that the document answers the query, and that it does not.
-    pub fn answers(&self) -> [u32; 2] {
+    /// The tokens that say that the document answers the query, and that it does not; None where the tokenizer lacks one.
+    pub fn answers(&self) -> Option<[u32; 2]> {
         self.answers
     }
 
@@ -73,25 +100,24 @@ impl Template {
         match &self.form {
             Form::Joined => self.prefix.len() + self.suffix.len(),
             Form::Apart { separator } => separator.len(),
+            Form::Chat(_) => 0,
         }
     }
 
-    /// The question whether `document` answers `query`, by the `tokenizer` that the template is made from. The texts are cut to what
-    /// is left of its greatest length; of a query and a document apart, the query to three quarters of that length.
-    pub fn tokens(
-        &self,
-        tokenizer: &Tokenizer,
-        query: &str,
-        document: &str,
-        instruction: Option<&str>,
-    ) -> Result<Tokens> {
+    /// An input with what is written around it, by the `tokenizer` that the template is made from. Texts are cut to what is left of its
+    /// greatest length; of a query and a document apart, the query to three quarters of that length.
+    pub fn tokens(&self, tokenizer: &Tokenizer, input: Input, instruction: Option<&str>) -> Result<Tokens> {
+        let (query, document) = match (&self.form, input) {
+            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction),
+            (_, Input::Pair(query, document)) => (query, document),
+            (_, Input::Text(_)) => unreachable!("a question is about a pair"),
+        };
         let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
         let room = max_length.saturating_sub(self.reserved());
         let (body, truncated) = match &self.form {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
-                let body = format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}");
-                tokenizer.pieces_within(&body, room)?
+                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room)?
             }
             Form::Apart { separator } => {
                 let query = match instruction.filter(|instruction| !instruction.is_empty()) {
@@ -103,7 +129,26 @@ impl Template {
                 let (document, document_cut) = tokenizer.pieces_within(&format!("document: {document}"), left)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)
             }
+            Form::Chat(_) => unreachable!("a chat template was asked"),
         };
         Ok(Tokens { ids: [self.prefix.as_slice(), &body, &self.suffix].concat(), type_ids: None, truncated })
     }
+}
+
+fn qwen3_body(instruction: &str, query: &str, document: &str) -> String {
+    format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}")
+}
+
+/// Whether a folder's template writes the question of Qwen3-Reranker.
+fn is_qwen3(chat: &Chat) -> Result<bool> {
+    for instruction in [None, Some("Find out what burns.")] {
+        for (query, document) in [("what is wax?", "a fuel\n of candles "), ("", "?")] {
+            let body = qwen3_body(instruction.unwrap_or(QWEN3_INSTRUCTION), query, document);
+            let expected = [QWEN3_PREFIX, &body, QWEN3_SUFFIX].concat();
+            if chat.text(Input::Pair(query, document), instruction)?.as_deref() != Some(&expected) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }

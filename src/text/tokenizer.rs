@@ -72,6 +72,8 @@ pub struct Tokenizer {
     direction: TruncationDirection,
     /// Whether the network is told the tokens' types.
     type_ids: bool,
+    /// Names and ids.
+    special_tokens: Vec<(String, u32)>,
 }
 
 impl Tokenizer {
@@ -105,7 +107,11 @@ impl Tokenizer {
         guarded(&file, || inner.with_truncation(None).map(drop))?;
         let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         let special = guarded(&file, || Ok([added(false), added(true)]))?;
+        let added = inner.get_added_tokens_decoder();
+        let special_tokens = added.iter().filter(|(_, token)| token.special && !token.content.is_empty());
+        let special_tokens = special_tokens.map(|(&id, token)| (token.content.clone(), id)).collect();
         let tokenizer = Self {
+            special_tokens,
             inner,
             file,
             max_length: AtomicUsize::new(usize::MAX),
@@ -217,9 +223,24 @@ impl Tokenizer {
         Ok((kept.to_vec(), kept.len() < ids.len()))
     }
 
+    /// The special tokens of a text that is not taken literally, and their ids.
+    pub(super) fn special_tokens(&self) -> &[(String, u32)] {
+        &self.special_tokens
+    }
+
+    /// Whether texts lose their first tokens where they are too long.
+    pub(super) fn truncates_left(&self) -> bool {
+        matches!(self.direction, TruncationDirection::Left)
+    }
+
+    /// The id of a token, where the vocabulary has it.
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
+        self.inner.token_to_id(token)
+    }
+
     /// The id of a token that the model cannot do without.
     pub(super) fn require_id(&self, token: &str) -> Result<u32> {
-        self.inner.token_to_id(token).ok_or_else(|| Error::model(&self.file, format!("has no token {token:?}")))
+        self.id(token).ok_or_else(|| Error::model(&self.file, format!("has no token {token:?}")))
     }
 
     /// From now on the name of a special token in a text is text.

@@ -1,0 +1,155 @@
+//! Rendering of chat templates, as transformers' `apply_chat_template` does it with Jinja, here by minijinja.
+//!
+//! A template is somebody else's program: it reaches nothing but what it is told, and runs for a bounded time.
+
+use std::collections::BTreeMap;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Value;
+use minijinja::{Environment, ErrorKind, context};
+
+use crate::config::ChatTemplateConfig;
+use crate::{Error, Result};
+
+/// Instructions of a rendering, some milliseconds.
+const FUEL: u64 = 200_000;
+
+/// Marks an error as the template's own.
+const RAISED: &str = "raise_exception: ";
+
+/// A template that is compiled.
+pub(super) struct ChatTemplate {
+    environment: Environment<'static>,
+    place: String,
+    structured: bool,
+    special_tokens: BTreeMap<String, String>,
+}
+
+/// Who says something, and what.
+pub(super) type Message<'a> = (&'a str, &'a str);
+
+impl ChatTemplate {
+    pub(super) fn new(config: &ChatTemplateConfig) -> Result<Self> {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|error| refusal(&config.place, &error))?);
+        environment.set_fuel(Some(FUEL));
+        environment.set_recursion_limit(64);
+        environment.add_function("raise_exception", raise_exception);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        let refuse = |error: minijinja::Error| refusal(&config.place, &error);
+        environment.add_template_owned("chat", config.source.clone()).map_err(refuse)?;
+        Ok(Self {
+            environment,
+            place: config.place.clone(),
+            structured: config.structured,
+            special_tokens: config.special_tokens.clone(),
+        })
+    }
+
+    /// Where it stands, for messages.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The text of some messages; None where the template says that it cannot take these.
+    pub(super) fn render(&self, messages: &[Message]) -> Result<Option<String>> {
+        let said = |&(role, text): &Message| {
+            let content = match self.structured {
+                true => Value::from(vec![Value::from_pairs([("type", "text"), ("text", text)])]),
+                false => Value::from(text),
+            };
+            Value::from_pairs([("role", Value::from(role)), ("content", content)])
+        };
+        let messages: Vec<Value> = messages.iter().map(said).collect();
+        let told = context! { messages, add_generation_prompt => false, tools => (), documents => () };
+        let told = context! { ..told, ..Value::from_pairs(self.special_tokens.clone()) };
+        let template = self.environment.get_template("chat").map_err(|error| refusal(&self.place, &error))?;
+        match template.render(told) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.detail().is_some_and(|detail| detail.starts_with(RAISED)) => Ok(None),
+            Err(error) => Err(refusal(&self.place, &error)),
+        }
+    }
+}
+
+/// A template's own way to fail.
+fn raise_exception(message: String) -> std::result::Result<Value, minijinja::Error> {
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
+}
+
+fn refusal(place: &str, error: &minijinja::Error) -> Error {
+    Error::model(place, format!("the chat template cannot be used: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(source: &str, structured: bool) -> Result<Option<String>> {
+        let special_tokens = BTreeMap::from([("eos_token".to_owned(), "</s>".to_owned())]);
+        let config = ChatTemplateConfig {
+            source: source.to_owned(),
+            place: "chat_template.jinja".to_owned(),
+            structured,
+            special_tokens,
+        };
+        ChatTemplate::new(&config)?.render(&[("query", "q <b> "), ("document", "d")])
+    }
+
+    /// What jinja2 3.1 renders, as transformers sets it up.
+    #[test]
+    fn templates_are_rendered_as_jinja_renders_them() {
+        for (source, structured, expected) in [
+            (
+                "{% for m in messages %}\n  {% if m.role == 'query' %}\n{{ m.content }}|\n  {% endif %}\n{% endfor %}\n",
+                false,
+                "q <b> |\n",
+            ),
+            ("{{ messages[1]['content'] ~ eos_token + 'x' }}{{ bos_token }}", false, "d</s>x"),
+            ("{{ messages[0].content[0].text.strip() }} {{ messages | length }}", true, "q <b> 2"),
+            ("{{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}", false, "d"),
+            (
+                "{% set ns = namespace(x=1) %}{% for m in messages %}{% set ns.x = ns.x + 1 %}{% endfor %}{{ ns.x }}",
+                false,
+                "3",
+            ),
+            (
+                "{%- for m in messages -%} {{ loop.index0 }}{% if loop.last %}{% break %}{% endif %} {%- endfor -%} ",
+                false,
+                "01",
+            ),
+            (
+                "{{ 'a' if add_generation_prompt else 'b' }}{{ 'c' if tools else 'd' }}{{ messages[::-1][0].role }}",
+                false,
+                "bddocument",
+            ),
+            ("{{ messages[0].content.split(' ')[1] }}{{ messages[0].get('name', 'none') }}", false, "<b>none"),
+        ] {
+            assert_eq!(render(source, structured).unwrap().as_deref(), Some(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_is_refused_in_little_time() {
+        for (source, reason) in [
+            ("{% for", "unexpected end of"),
+            ("{{ strftime_now('%Y') }}", "strftime_now"),
+            ("{{ messages | tojson }}", "tojson"),
+            ("{% include 'x' %}", "x"),
+            ("{{ messages[0].content.__class__.__mro__ }}", "undefined"),
+            ("{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}", "fuel"),
+            ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+            ("{{ 'x' * 10 ** 12 }}", "fuel"),
+            (
+                "{% set ns = namespace(x='xxxxxxxxxxxxxxxxxxxx') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+                "fuel",
+            ),
+        ] {
+            let message = render(source, false).unwrap_err().to_string();
+            assert!(message.starts_with("chat_template.jinja: the chat template cannot be used: "), "{message}");
+            assert!(message.contains(reason), "{source}: {message}");
+        }
+        assert_eq!(render("{{ raise_exception('only users speak') }}", false).unwrap(), None);
+    }
+}
