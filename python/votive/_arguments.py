@@ -54,6 +54,12 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Accepts booleans, also NumPy's."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name}: expected a bool, found {type(value).__name__}")
+
+
 def check_text(name: str, value: Any) -> None:
     """Accepts a str without lone surrogates."""
     if not isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import threading
@@ -10,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive import _core
-from votive._arguments import check_choice, check_count, check_memory_limit
+from votive._arguments import check_choice, check_count, check_flag, check_memory_limit
 from votive._store import adding as _adding
 from votive._store import exchange as _exchange
 from votive._store import ids as _ids
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from votive.backend import Backend
+
+_S = TypeVar("_S", bound="EmbeddingStore")
 
 METRICS = ("cosine", "dot", "l2")
 DTYPES = ("float32", "float16", "int8")
@@ -111,7 +114,11 @@ class EmbeddingStore(Saved, View):
             check_memory_limit(max_memory_gb),
             self._options["spill_to"],
         )
-        self._state = self._empty()
+        self._begin(self._empty())
+
+    def _begin(self, contents: Contents) -> None:
+        """Makes what no two stores share."""
+        self._state = contents
         self._writing = threading.RLock()
         self._busy = False
         self._home = None
@@ -258,13 +265,16 @@ class EmbeddingStore(Saved, View):
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
 
         Searches go on meanwhile. Takes memory for the rows that are left beside what there is; where that would be
-        more than `max_memory_gb`, they go to a file in `spill_to`.
+        more than `max_memory_gb`, they go to a file in `spill_to`. Files of a store that rows are in are read all
+        through first, and checked.
 
         Raises:
+            CorruptStoreError: a file that rows are in is damaged; nothing changed.
             StoreError: that would be more than `max_memory_gb`, and there is no `spill_to`.
         """
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
+                contents.check_files()
                 self._state = contents.compacted(self._room.compacted(contents))
             elif self._in_pieces:
                 # For the next commit to write as one, though nothing is to be done in memory.
@@ -290,7 +300,32 @@ class EmbeddingStore(Saved, View):
             parts.append(f"metadata={list(contents.columns)}")
         return f"EmbeddingStore({', '.join(parts)})"
 
+    def __copy__(self: _S) -> _S:
+        """A store of its own with the same rows, which share memory and files with these, and take no time.
+
+        What is changed in one is not in the other. The copy is in no folder: `save_to_disk` puts it there.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._options = dict(self._options)
+        new._begin(self._state.sealed())
+        return new
+
+    def __deepcopy__(self: _S, memo: dict[int, Any]) -> _S:
+        """As `copy.copy`: rows that are stored never change, so that sharing them cannot be seen."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        for name in vars(self).keys() - vars(EmbeddingStore()).keys():
+            setattr(new, name, copy.deepcopy(getattr(self, name), memo))
+        return new
+
     def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` makes the store of again.
+
+        Of a store whose folder holds all that it does, that is the path and which generation it is, checked when it is
+        loaded: a folder that is gone is a FileNotFoundError then, one that was written to a StoreError. Of others, and
+        of copies, it is the rows, up to 256 MB of vectors and codes.
+        """
         return self._pickled_by_path() or _exchange.pickled(type(self), self._options, self._state)
 
     @classmethod
@@ -339,13 +374,15 @@ class EmbeddingStore(Saved, View):
             texts: as for `add_embeddings`.
             metadata: as for `add_embeddings`.
             mmap: of a file of C-contiguous vectors in the store's dtype, keep none in memory: they are read where they
-                are when a search needs them. The file must stay as it is for as long as the store is used.
+                are when a search needs them. The file must stay as it is for as long as the store is used: where it is
+                cut, the operating system ends the process (SIGBUS). False to read it into memory.
             **options: of the store, as for `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no such file.
             TypeError, ValueError, StoreError: see `add_embeddings`; or the file holds no array.
         """
+        check_flag("mmap", mmap)
         store = cls(**options)
         if not isinstance(vectors, str | os.PathLike):
             store.add_embeddings(vectors, ids, texts, metadata)

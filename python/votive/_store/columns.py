@@ -60,6 +60,10 @@ class Columns(Mapping[str, Shelves]):
         """These rows, and others after them with `checked` values."""
         return Columns({name: column.appended(values[name]) for name, column in self.items()})
 
+    def sealed(self) -> Columns:
+        """See `Shelves.sealed`."""
+        return Columns({name: column.sealed() for name, column in self.items()})
+
     def kept(self, rows: NDArray[np.int64]) -> Columns:
         """Some rows alone."""
         return Columns({name: Shelves.of(column.take(rows)) for name, column in self.items()})

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.mapped import Source, source_of
+
 
 class Shelves:
     """One value for each row, immutable: `appended` gives another, which shares the memory of this one.
@@ -25,8 +27,8 @@ class Shelves:
         self.rows = sum(rows for _, rows in shelves)
         # That of all values: of str the longest.
         self.dtype: np.dtype[Any] = np.result_type(*{memory.dtype for memory, _ in shelves})
-        # Of the values in memory; memory maps count as none.
-        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if not isinstance(memory, np.memmap))
+        # Of the values in memory; those in files count as none.
+        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if source_of(memory) is None)
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Shelves:
@@ -37,6 +39,31 @@ class Shelves:
     def empty(cls, dtype: np.dtype[Any]) -> Shelves:
         """No rows, of values of a type."""
         return cls.of(np.empty(0, dtype))
+
+    @property
+    def sources(self) -> list[Source]:
+        """The files that values are in."""
+        return self.sources_of(0, self.rows)
+
+    def sources_of(self, start: int, stop: int) -> list[Source]:
+        """The files that the values of rows `start..stop` are in."""
+        found = (source_of(part) for _, part in self._runs(start, stop))
+        return [source for source in found if source is not None]
+
+    def intact(self) -> Shelves:
+        """The same, once it is known of the files that values are in that they are as they were written.
+
+        Raises:
+            CorruptStoreError: one is not.
+        """
+        for memory, _ in self._shelves:
+            if (source := source_of(memory)) is not None:
+                source.check_once(memory)
+        return self
+
+    def sealed(self) -> Shelves:
+        """The same values without room for others, so that what is appended to this is behind none of those."""
+        return Shelves(tuple((memory[:rows], rows) for memory, rows in self._shelves))
 
     def appended(self, values: NDArray[Any]) -> Shelves:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""

@@ -138,6 +138,7 @@ class View:
 
         Raises:
             KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: one is in a file that is damaged, so that it is no text.
             ValueError: rows of this store have no texts.
         """
         contents = self._state
@@ -151,15 +152,17 @@ class View:
     def get_metadata(self, ids: Any) -> dict[str, Any]:
         """For each column, its value of the row with an id, or an array of those of several, in the order asked for.
 
+        Columns that are in files are read once, to check that they are as they were written.
+
         Raises:
             KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: a column is in a file that is damaged.
         """
         contents = self._state
         keys, single = _ids.read(ids)
         rows = contents.rows_of(keys)
-        return {
-            name: column.take(rows)[0] if single else column.take(rows) for name, column in contents.columns.items()
-        }
+        columns = {name: column.intact().take(rows) for name, column in contents.columns.items()}
+        return {name: values[0] for name, values in columns.items()} if single else columns
 
     def contains(self, ids: Any) -> Any:
         """Whether there is a row with an id; for several a boolean array.
