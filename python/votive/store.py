@@ -177,7 +177,9 @@ class EmbeddingStore(Saved, View):
             vectors: `[rows, dimension]` of any type of floats or integers, strides and byte order; `[dimension]` for
                 one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
                 iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
-                is stored. Values are stored as they are: not normalized.
+                is stored. Values are stored as they are: not normalized. While an iterator is read, other threads that
+                change the store wait for its end, and searches go on: so it must not wait for one of those threads,
+                which would be for ever, and one that is slow is better added a piece at a time.
             ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
                 there. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
                 stands last in the order of rows.
@@ -197,13 +199,13 @@ class EmbeddingStore(Saved, View):
             StoreError: the rows would take more memory than `max_memory_gb`.
         """
         check_count("dimension", dimension)
+        rows, blocks = _vectors.read(vectors, "vectors")
+        beside = Beside.read(rows, ids, texts, metadata)
         with self._changing() as contents:
             if contents.dimension is None and dimension is not None:
                 contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
             if dimension not in (None, contents.dimension):
                 raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
-            rows, blocks = _vectors.read(vectors, "vectors")
-            beside = Beside.read(rows, ids, texts, metadata)
             return self._append(contents, _adding.batches(blocks, beside), rows)
 
     def _append(self, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
@@ -224,7 +226,8 @@ class EmbeddingStore(Saved, View):
         """Adds the embeddings of texts, and the texts, all of them or, after an error, none.
 
         Args:
-            texts: one str, or any column or iterable of str, which is read piece by piece.
+            texts: one str, or any column or iterable of str, which is read piece by piece. Other threads that change
+                the store wait until all are embedded, as for an iterator of `add_embeddings`.
             embedder: a `votive.Embedder`, or anything with its `encode`; `encode_document` is used where it has that.
             ids: as for `add_embeddings`.
             metadata: as for `add_embeddings`.
@@ -237,8 +240,8 @@ class EmbeddingStore(Saved, View):
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`.
         """
+        beside = Beside.read(None, ids, None, metadata)
         with self._changing() as contents:
-            beside = Beside.read(None, ids, None, metadata)
             batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
             return self._append(contents, batches, None)
 
@@ -315,8 +318,9 @@ class EmbeddingStore(Saved, View):
         """As `copy.copy`: rows that are stored never change, so that sharing them cannot be seen."""
         new = copy.copy(self)
         memo[id(self)] = new
-        for name in vars(self).keys() - vars(EmbeddingStore()).keys():
-            setattr(new, name, copy.deepcopy(getattr(self, name), memo))
+        for name, value in vars(self).items():
+            if getattr(new, name) is value:
+                setattr(new, name, copy.deepcopy(value, memo))
         return new
 
     def __reduce__(self) -> tuple[Any, ...]:

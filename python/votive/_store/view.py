@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from votive import _core
-from votive._arguments import check_positive
+from votive._arguments import check_flag, check_positive
 from votive._store import exchange as _exchange
 from votive._store import filters as _filters
 from votive._store import ids as _ids
@@ -59,6 +59,7 @@ class View:
             ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length.
         """
         with counting_errors(self._stats):
+            check_flag("exact", exact)
             return self._search(queries, k, filter, exact)
 
     def _search(self, queries: Any, k: int, filter: Any, exact: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
