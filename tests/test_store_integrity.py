@@ -141,6 +141,9 @@ USES: dict[str, list[Callable[[EmbeddingStore], Any]]] = {
         lambda store: store.get_texts(store.ids),
         lambda store: store.get_texts(store.ids[-1]),
         lambda store: store.search(np.ones(store.dimension), 3, filter=lambda rows: rows["text"] == "x"),
+        lambda store: store.to_arrow(),
+        lambda store: store.compact(),
+        lambda store: pickle.dumps(copy.copy(store)),
     ],
     "column": [
         lambda store: store.metadata,
@@ -148,6 +151,8 @@ USES: dict[str, list[Callable[[EmbeddingStore], Any]]] = {
         lambda store: store.get_metadata(store.ids[-1]),
         lambda store: store.search(np.ones(store.dimension), 3, filter=lambda rows: rows["name"] == "x"),
         lambda store: store.to_arrow(),
+        lambda store: store.compact(),
+        lambda store: pickle.dumps(copy.copy(store)),
     ],
 }
 

@@ -47,6 +47,11 @@ class EmbeddingStore(Saved, View):
     by the row that was added first. Any number of threads search while one adds, deletes or compacts: each call sees
     the rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
 
+    `copy.copy` and `copy.deepcopy` give a store of its own with the same rows, which share memory and files. A pickle
+    of a store whose folder holds what it does is the path, and which generation that is: loading it opens the folder,
+    and raises where it is gone (FileNotFoundError) or was written to (StoreError). A pickle of any other, also of a
+    copy, has the rows in it, up to 256 MB.
+
     Args:
         backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".
         device: which device, where `backend` does not say.

@@ -102,11 +102,14 @@ class Contents:
         """Reads all files of a store that rows are in, before what is in them is written anew with another checksum.
 
         Raises:
-            CorruptStoreError: one is not what was written.
+            CorruptStoreError: one is not what was written, or holds texts that cannot be decoded.
         """
-        shelves = [*self.columns.values(), *(() if self.texts is None else self.texts.shelves)]
-        for source in (*self.sources, *(source for each in shelves for source in each.sources)):
+        for source in self.sources:
             source.check()
+        for column in self.columns.values():
+            column.check()
+        if self.texts is not None:
+            self.texts.check()
 
     def sealed(self) -> Contents:
         """The same rows for another store: what either adds is in its own memory."""

@@ -48,7 +48,8 @@ def to_arrow(contents: Contents) -> Any:
     }
     if contents.texts is not None:
         if live is None:
-            offsets, utf8 = contents.texts.intact().slice(0, contents.texts.rows)
+            contents.texts.check()  # what reads the table does not
+            offsets, utf8 = contents.texts.slice(0, contents.texts.rows)
             buffers = (pa.py_buffer(offsets), pa.py_buffer(utf8))
             columns["text"] = pa.LargeStringArray.from_buffers(len(contents), *buffers)
         else:

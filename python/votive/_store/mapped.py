@@ -12,21 +12,25 @@ from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, crc32c
 from votive._store.manifest import ArrayFile, damaged, npy_header
-from votive._store.strings import check_characters
 
 # Bytes of which a checksum is made at once, so that Ctrl-C is heard.
 _CHUNK = 64 << 20
 
 
 class Source:
-    """A file of a store that is mapped."""
+    """A file of a store that is mapped.
+
+    Attributes:
+        path: of the file.
+        was_checked: whether whoever needs that but once has found it intact.
+    """
 
     def __init__(self, memory: mmap.mmap, path: Path, file: ArrayFile) -> None:
-        self._path = path
+        self.path = path
         self._file = file
         # Without keeping it: what has no array any more needs no check.
         self._memory = weakref.ref(memory)
-        self._was_checked = False
+        self.was_checked = False
 
     def check(self) -> None:
         """Reads all of it, if any array of it is left.
@@ -41,18 +45,11 @@ class Source:
         checksum = 0
         for start in range(0, len(held), _CHUNK):
             checksum = crc32c(held[start : start + _CHUNK], checksum)
-        self._file.check(self._path, checksum)
-
-    def check_once(self, array: NDArray[Any]) -> None:
-        """As `check`, and accepts its array if that is none of str or they can be decoded; unless it did so before."""
-        if not self._was_checked:
-            self.check()
-            check_characters(self._path, array)
-            self._was_checked = True
+        self._file.check(self.path, checksum)
 
     def error(self, what: str) -> CorruptStoreError:
         """An error about the file."""
-        return damaged(self._path, what)
+        return damaged(self.path, what)
 
 
 class Mapped(np.ndarray[Any, Any]):

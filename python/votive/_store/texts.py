@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.mapped import source_of
 from votive._store.shelf import Shelves
+from votive._store.strings import check_texts
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
@@ -49,18 +51,23 @@ class Texts:
         """Bytes in memory."""
         return self._ends.nbytes + self._utf8.nbytes
 
-    @property
-    def shelves(self) -> tuple[Shelves, Shelves]:
-        """What they are in."""
-        return self._ends, self._utf8
-
     def sealed(self) -> Texts:
         """See `Shelves.sealed`."""
         return Texts(self._ends.sealed(), self._utf8.sealed())
 
-    def intact(self) -> Texts:
-        """See `Shelves.intact`; for all of them, as this reads them."""
-        return Texts(self._ends.intact(), self._utf8.intact())
+    def check(self) -> None:
+        """Accepts files that texts are in if they are as they were written, and can be decoded.
+
+        Raises:
+            CorruptStoreError: one is not.
+        """
+        self._ends.check()
+        self._utf8.check()
+        for first, utf8 in self._utf8.runs(0, self._utf8.rows):
+            if (source := source_of(utf8)) is not None:
+                ends = self._ends.slice(0, self.rows)
+                inside = ends[(ends > first) & (ends <= first + len(utf8))] - first
+                check_texts(source.path, np.concatenate([[0], inside]), utf8)
 
     def appended(self, lines: Lines) -> Texts:
         """These texts and others after them."""
@@ -102,7 +109,7 @@ class Texts:
             try:
                 self._utf8.slice(start, end).tobytes().decode()
             except UnicodeDecodeError as error:
-                for source in self._utf8.sources_of(start, end):
+                for source in self._utf8.sources(start, end):
                     raise source.error(f"the text of bytes {start} to {end} is no UTF-8 ({error})") from None
 
     def kept(self, rows: NDArray[np.int64]) -> Texts:

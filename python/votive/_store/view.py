@@ -109,7 +109,7 @@ class View:
     def stats(self) -> Stats:
         """What became of the searches of this object: how many, how long, how fast, what failed, what is held.
 
-        See `votive.stats.Stats`. A store that is loaded, unpickled or used after a fork begins at zero.
+        See `votive.stats.Stats`. A store that is loaded, copied, unpickled or used after a fork begins at zero.
         """
         return read(self._stats, Memory(0, self._state.memory()["total"], 0))
 
