@@ -99,12 +99,12 @@ class Saved:
 
         Deleted rows are left out. The files are described in `votive.persistence`; `numpy.load` reads them.
 
+        Rows that are in files, as those of a store that was opened are, are read twice: first to check them, so that no
+        damaged one is written anew with a checksum that vouches for it.
+
         Args:
             folder: one that is not there yet, or is empty; or has a store, which is replaced in one step: who has it
                 open goes on with what it was. If this store is open for writing there, this is `commit`.
-
-        Rows that are in files, as those of a store that was opened are, are read twice: first to check them, so that no
-        damaged one is written anew with a checksum that vouches for it.
 
         Raises:
             StoreError: the folder has files that are no store, or another writer holds it, or it was replaced or
@@ -165,7 +165,7 @@ class Saved:
             FileNotFoundError: there is no store; `save_to_disk` makes one.
             CorruptStoreError: it is damaged; the message says which file, and how.
             StoreError: another writer has it open, or a newer version wrote it.
-            ValueError, TypeError: an argument has a value that is not accepted; an empty path is none.
+            ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
         """
         check_choice("mode", mode, ("r", "a"))
         check_flag("mmap", mmap)
