@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from votive._store.disk import LOCK, Disk, Lock
+from votive._store.directory import Folder
+from votive._store.disk import Disk
+from votive._store.lock import LOCK, Lock
 
 # Unsynced data is lost, or kept, in pieces of so many bytes: less than any real disk, as the files of tests are small.
 SECTOR = 16
@@ -21,7 +23,7 @@ class QuickDisk(Disk):
     def sync(self, file: int) -> None:
         """Nothing."""
 
-    def sync_folder(self, folder: Path) -> None:
+    def sync_folder(self, folder: Folder) -> None:
         """Nothing."""
 
 
@@ -32,14 +34,14 @@ class RecordingDisk(QuickDisk):
         self.log: list[tuple[Any, ...]] = []
         self._serial: dict[int, int] = {}
 
-    def make_folder(self, folder: Path) -> None:
-        super().make_folder(folder)
-        self.log.append(("make_folder", folder))
+    def make_folder(self, path: Path) -> None:
+        super().make_folder(path)
+        self.log.append(("make_folder", path))
 
-    def create(self, path: Path) -> int:
-        file = super().create(path)
+    def create(self, folder: Folder, name: str) -> int:
+        file = super().create(folder, name)
         self._serial[file] = len(self.log)
-        self.log.append(("create", path))
+        self.log.append(("create", folder.path / name))
         return file
 
     def write(self, file: int, data: memoryview) -> None:
@@ -49,22 +51,22 @@ class RecordingDisk(QuickDisk):
     def sync(self, file: int) -> None:
         self.log.append(("sync", self._serial[file]))
 
-    def sync_folder(self, folder: Path) -> None:
-        self.log.append(("sync_folder", folder))
+    def sync_folder(self, folder: Folder) -> None:
+        self.log.append(("sync_folder", folder.path))
 
-    def replace(self, source: Path, target: Path) -> None:
-        super().replace(source, target)
-        self.log.append(("replace", source, target))
+    def replace(self, folder: Folder, source: str, target: str) -> None:
+        super().replace(folder, source, target)
+        self.log.append(("replace", folder.path / source, folder.path / target))
 
-    def remove(self, path: Path) -> None:
-        super().remove(path)
-        self.log.append(("remove", path))
+    def remove(self, folder: Folder, name: str) -> None:
+        super().remove(folder, name)
+        self.log.append(("remove", folder.path / name))
 
-    def lock(self, folder: Path) -> Lock:
-        there = (folder / LOCK).exists()
+    def lock(self, folder: Folder) -> Lock:
+        there = folder.has(LOCK)
         lock = super().lock(folder)
         if not there:
-            self.log.append(("create", folder / LOCK))
+            self.log.append(("create", folder.path / LOCK))
         return lock
 
 
@@ -185,13 +187,13 @@ class FailingDisk(QuickDisk):
             # What is given a path names it in its error.
             raise OSError(self._number, os.strerror(self._number), path and str(path))
 
-    def make_folder(self, folder: Path) -> None:
-        self._step(folder)
-        super().make_folder(folder)
-
-    def create(self, path: Path) -> int:
+    def make_folder(self, path: Path) -> None:
         self._step(path)
-        return super().create(path)
+        super().make_folder(path)
+
+    def create(self, folder: Folder, name: str) -> int:
+        self._step(folder.path / name)
+        return super().create(folder, name)
 
     def write(self, file: int, data: memoryview) -> None:
         if self.left == 0:
@@ -202,13 +204,13 @@ class FailingDisk(QuickDisk):
     def sync(self, file: int) -> None:
         self._step()
 
-    def sync_folder(self, folder: Path) -> None:
-        self._step(folder)
+    def sync_folder(self, folder: Folder) -> None:
+        self._step(folder.path)
 
-    def replace(self, source: Path, target: Path) -> None:
-        self._step(target)
-        super().replace(source, target)
+    def replace(self, folder: Folder, source: str, target: str) -> None:
+        self._step(folder.path / target)
+        super().replace(folder, source, target)
 
-    def remove(self, path: Path) -> None:
-        self._step(path)
-        super().remove(path)
+    def remove(self, folder: Folder, name: str) -> None:
+        self._step(folder.path / name)
+        super().remove(folder, name)

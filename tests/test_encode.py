@@ -234,6 +234,8 @@ class TestPrecision:
             model.encode(TEXTS, precision="int8", ranges=np.zeros((2, 47)))
         with pytest.raises(ValueError, match="ranges"):
             model.encode(TEXTS[0], precision="int8")
+        with pytest.raises(ValueError, match=r"^embeddings: holds masked elements"):
+            quantize_embeddings(np.ma.array([[1.0, 2.0]], mask=[[0, 1]]), "binary")
 
 
 class TestTruncateAndNormalize:

@@ -171,6 +171,7 @@ WRONG = [
     ([[1j, 0]], TypeError, "expected floats or integers, found complex128"),
     ([[1, 2], [np.nan, 2]], ValueError, "row 1 holds NaN, infinity or a number beyond float32"),
     ([[1, 2], [1, 2], [0, -np.inf]], ValueError, "row 2 holds NaN, infinity or a number beyond float32"),
+    (np.ma.array([[1, 2]], mask=[[0, 1]]), ValueError, "holds masked elements; fill them first"),
     ([[1e39, 0]], ValueError, "row 0 holds NaN, infinity or a number beyond float32"),
 ]
 

@@ -104,6 +104,7 @@ def test_polars_table() -> None:
         ({"x": np.ones(2, np.longdouble)}, TypeError, r"metadata\['x'\]: expected booleans.*64 bits"),
         ({"x": np.array([1, 2], "m8[s]")}, TypeError, r"metadata\['x'\]: expected .* found timedelta64"),
         ({"x": np.ma.array([1, 2], mask=[0, 1])}, ValueError, r"metadata\['x'\]: holds masked elements"),
+        ({"x": [1.0, np.ma.masked]}, ValueError, r"metadata\['x'\]: holds masked elements"),
         ({"x": ["a", "b\0"]}, ValueError, r"metadata\['x'\]: a value ends in a zero character"),
         ({"x": ["a", "\ud800"]}, ValueError, r"metadata\['x'\]: holds a lone surrogate"),
         ({"id": [1, 2]}, ValueError, r"metadata\['id'\]: the name is taken"),

@@ -13,6 +13,8 @@ import pytest
 from power import FailingDisk, Power, QuickDisk, RecordingDisk
 from votive import EmbeddingStore, StoreError
 from votive._store import folder as _folder
+from votive._store.directory import Folder
+from votive._store.manifest import Manifest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
@@ -52,14 +54,20 @@ def state(folder: Path) -> State:
     }
 
 
+def manifest(path: Path) -> Manifest:
+    """That of a folder with a store."""
+    with Folder(path) as folder:
+        return _folder.read_manifest(folder)
+
+
 def generation(folder: Path) -> int:
     """The number of commits to a folder."""
-    return _folder.read_manifest(folder).generation if (folder / "MANIFEST.json").exists() else 0
+    return manifest(folder).generation if (folder / "MANIFEST.json").exists() else 0
 
 
 def left(folder: Path) -> set[str]:
     """Files of the folder that its manifest does not name."""
-    return set(os.listdir(folder)) - {"LOCK", "MANIFEST.json", *_folder.read_manifest(folder).files}
+    return set(os.listdir(folder)) - {"LOCK", "MANIFEST.json", *manifest(folder).files}
 
 
 def save_first(folder: Path) -> None:
@@ -277,10 +285,10 @@ def test_after_an_interrupt_around_the_renaming_nothing_is_lost(folder: Path, mo
     class Interrupted(QuickDisk):
         when = ""
 
-        def replace(self, source: Path, target: Path) -> None:
+        def replace(self, folder: Folder, source: str, target: str) -> None:
             if self.when == "before":
                 raise KeyboardInterrupt
-            super().replace(source, target)
+            super().replace(folder, source, target)
             if self.when == "after":
                 raise KeyboardInterrupt
 

@@ -160,6 +160,8 @@ def test_function_that_fails(store: EmbeddingStore, vectors: np.ndarray) -> None
         (lambda rows: True, TypeError, "filter: expected a boolean array from the function, found bool"),
         (lambda rows: rows["id"], TypeError, "found ndarray of int64"),
         (lambda rows: rows["id"][:5] > 3, ValueError, r"found shape \(5,\)"),
+        (np.ma.array(np.ones(172, bool), mask=np.arange(172) == 3), ValueError, "filter: holds masked elements"),
+        (lambda rows: np.ma.masked_equal(rows["id"], rows["id"][0]) > 3, ValueError, "filter: holds masked elements"),
     ],
 )
 def test_bad_filters(store: EmbeddingStore, vectors: np.ndarray, filter: Any, kind: type, message: str) -> None:

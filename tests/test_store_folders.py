@@ -220,32 +220,6 @@ def test_a_folder_that_may_only_be_read(vectors: np.ndarray, folder: Path) -> No
         folder.chmod(0o700)
 
 
-def test_a_store_on_disk_is_pickled_by_its_path(
-    vectors: np.ndarray, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = EmbeddingStore()
-    store.add_embeddings(np.tile(vectors, (10, 1)))
-    monkeypatch.chdir(folder.parent)
-    store.save_to_disk(folder.name)
-    with EmbeddingStore.open(folder.name, "a", num_threads=1, max_memory_gb=1) as opened:
-        for each in (store, EmbeddingStore.open(folder.name), opened):
-            data = pickle.dumps(each)
-            assert len(data) < 1000
-            monkeypatch.chdir("/")
-            assert_same(pickle.loads(data), store)
-            monkeypatch.chdir(folder.parent)
-        assert pickle.loads(data).num_threads == 1
-        # What is in memory alone goes along.
-        opened.delete(0)
-        assert len(pickle.dumps(opened)) > 100_000
-        assert_same(pickle.loads(pickle.dumps(opened)), opened)
-        opened.commit()
-        assert len(pickle.dumps(opened)) < 1000
-        assert_same(pickle.loads(pickle.dumps(opened)), opened)
-    with pytest.raises(StoreError, match="was pickled as generation 1, and holds generation 2 by now"):
-        pickle.loads(data)
-
-
 def test_processes_share_a_folder(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     store = EmbeddingStore()
     store.add_embeddings(vectors)
@@ -303,3 +277,24 @@ store = EmbeddingStore.open(sys.argv[1])
 print(len(store))
 """
     assert run_python(code, str(folder)) == "120\n"
+
+
+@pytest.mark.parametrize("path", ["", b""])
+def test_an_empty_path_is_not_the_working_folder(
+    vectors: np.ndarray, folder: Path, monkeypatch: pytest.MonkeyPatch, path: Any
+) -> None:
+    store = EmbeddingStore()
+    store.add_embeddings(vectors)
+    store.save_to_disk(folder)
+    monkeypatch.chdir(folder)
+    for action in (
+        lambda: EmbeddingStore().save_to_disk(path),
+        lambda: store.load_from_disk(path),
+        lambda: EmbeddingStore.open(path),
+        lambda: EmbeddingStore.open(path, "a"),
+    ):
+        with pytest.raises(ValueError, match=r"folder: expected a path, found b?''; '\.' is the working folder"):
+            action()
+    assert_same(EmbeddingStore.open("."), store)
+    with pytest.raises(NotADirectoryError, match="spill_to: expected a folder"):
+        EmbeddingStore(spill_to=path)

@@ -99,6 +99,33 @@ def test_kinds_of_str_ids(ids: Any) -> None:
     assert found.tolist() == store.ids.tolist() == ["b", "aä"]
 
 
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.ma.array([8, 2], mask=[0, 1]),
+        np.ma.array(["b", "a"], mask=[1, 0]),
+        np.ma.array([8, 2], mask=[0, 1], dtype=object),
+        [8, np.ma.masked],
+        ["b", np.ma.masked],
+    ],
+    ids=repr,
+)
+def test_masked_ids(store: EmbeddingStore, ids: Any) -> None:
+    message = "holds masked elements; fill them first"
+    for action in (
+        lambda: store.add_embeddings(GOOD, ids),
+        lambda: store.delete(ids),
+        lambda: store.get(ids),
+        lambda: store.contains(ids),
+    ):
+        with pytest.raises(ValueError, match=f"ids: {message}"):
+            action()
+    with pytest.raises(ValueError, match=f"filter: {message}"):
+        store.search(np.ones(DIMENSION), filter=ids)
+    # Without a mask they are ids as any.
+    assert EmbeddingStore().add_embeddings(GOOD, np.ma.array([8, 2])).tolist() == [8, 2]
+
+
 def test_str_ids_must_be_given(store: EmbeddingStore) -> None:
     named = EmbeddingStore()
     named.add_embeddings(GOOD, ["a", "b"])

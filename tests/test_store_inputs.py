@@ -1,5 +1,6 @@
 """Arguments that do not fit together, and streams that fail."""
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,20 @@ def store() -> EmbeddingStore:
 def test_bad_k(store: EmbeddingStore, k: Any, kind: type, message: str) -> None:
     with pytest.raises(kind, match=message):
         store.search(np.ones(DIMENSION), k)
+
+
+@pytest.mark.parametrize("exact", [0, 1, None, "no", np.array([True])])
+def test_bad_exact(store: EmbeddingStore, exact: Any) -> None:
+    class Encoder:
+        def encode(self, texts: Any) -> np.ndarray:
+            return np.ones(DIMENSION)
+
+    for each in (store, EmbeddingStore()):
+        with pytest.raises(TypeError, match="exact: expected a bool, found"):
+            each.search(np.ones(DIMENSION), exact=exact)
+        with pytest.raises(TypeError, match="exact: expected a bool, found"):
+            each.search_text("text", Encoder(), exact=exact)
+    assert len(store.search(np.ones(DIMENSION), exact=np.bool_(False))[1]) == 4
 
 
 def test_declared_dimension() -> None:
@@ -93,6 +108,20 @@ def test_what_is_read_may_not_change_the_store() -> None:
     # Reading is fine.
     store.add_embeddings(store.get([row]) for row in store)
     assert len(store) == 4
+
+
+def test_ids_texts_and_metadata_are_read_before_others_have_to_wait(store: EmbeddingStore) -> None:
+    def waiting(values: list[Any], id: int) -> Iterator[Any]:
+        """For another thread that changes the store."""
+        other = threading.Thread(target=store.delete, args=(id,))
+        other.start()
+        other.join(60)
+        assert not other.is_alive()
+        yield from values
+
+    store.add_embeddings(GOOD, waiting([20, 21], 3), waiting(["y", "z"], 5), {"year": [5, 6]})
+    assert store.ids.tolist() == [7, 9, 20, 21]
+    assert store.texts == ["c", "d", "y", "z"]
 
 
 def test_stream_may_be_the_stores_own_rows(store: EmbeddingStore) -> None:

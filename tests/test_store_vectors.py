@@ -195,6 +195,8 @@ BAD_VECTORS = [
     ([[10**30] * 6], TypeError, "found object"),
     (pd.Series(list(GOOD)), TypeError, "found object; np.stack makes a matrix"),
     (MASKED, ValueError, "vectors: holds masked elements"),
+    (list(MASKED), ValueError, "vectors: holds masked elements"),
+    (iter([MASKED]), ValueError, "vectors.* holds masked elements"),
     ("vectors", TypeError, "vectors: expected an array of floats or integers, found str"),
     (b"vectors", TypeError, "found bytes"),
     ({"a": 1}, TypeError, "found dict"),

@@ -54,6 +54,21 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Accepts booleans, also NumPy's."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise TypeError(f"{name}: expected a bool, found {type(value).__name__}")
+
+
+def refuse_masked(name: str, values: Any) -> None:
+    """Accepts what has no masked elements, also in a list: NumPy would go on with what is under the mask."""
+    import numpy as np
+
+    rows = values if isinstance(values, (list, tuple)) else ()
+    if np.ma.is_masked(values) or any(isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row) for row in rows):
+        raise ValueError(f"{name}: holds masked elements; fill them first")
+
+
 def check_text(name: str, value: Any) -> None:
     """Accepts a str without lone surrogates."""
     if not isinstance(value, str):

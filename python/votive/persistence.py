@@ -26,26 +26,36 @@ after, and maybe files that no manifest names, which the next writer removes. On
 file LOCK, which the operating system releases when the process ends. Readers need none: they have their files open, and
 begin anew if a commit removes one before they could open it. On Windows, which keeps a file that is mapped from being
 removed, it stays until a writer finds it unused.
+
+A writer commits to the folder that it opened and to no other: before it publishes and before it removes anything it
+looks whether the path still leads to that folder, LOCK is the file that it holds, and the manifest is the one that it
+read or wrote last. Where one of them was moved, removed or replaced it writes nothing, and says so. Children of a fork
+hold no lock and commit nothing, and what they do keeps nobody from writing.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import threading
 import weakref
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from votive._arguments import check_choice
+from votive._arguments import check_choice, check_flag
 from votive._core import StoreError
 from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.adding import GB, Room
 from votive._store.contents import Contents
-from votive._store.folder import Writer, map_array, read_array, read_consistently
+from votive._store.directory import Folder
+from votive._store.folder import Writer, map_array, read_array, read_consistently, read_manifest
+from votive._store.lock import changed
 from votive._store.manifest import Manifest
 
 _S = TypeVar("_S", bound="Saved")
@@ -68,6 +78,12 @@ class Home:
         """A folder that holds these contents."""
         return cls(folder, manifest, weakref.ref(contents), contents.numbering, writer)
 
+    def is_current(self) -> bool:
+        """Whether the folder is still there, and nobody wrote to it."""
+        with contextlib.suppress(OSError, StoreError), Folder(self.folder) as folder:
+            return read_manifest(folder) == self.manifest
+        return False
+
 
 class Saved:
     """The part of `votive.EmbeddingStore` that is about the disk."""
@@ -83,18 +99,23 @@ class Saved:
 
         Deleted rows are left out. The files are described in `votive.persistence`; `numpy.load` reads them.
 
+        Rows that are in files, as those of a store that was opened are, are read twice: first to check them, so that no
+        damaged one is written anew with a checksum that vouches for it.
+
         Args:
             folder: one that is not there yet, or is empty; or has a store, which is replaced in one step: who has it
                 open goes on with what it was. If this store is open for writing there, this is `commit`.
 
         Raises:
-            StoreError: the folder has files that are no store, or another writer holds it.
+            StoreError: the folder has files that are no store, or another writer holds it, or it was replaced or
+                removed meanwhile; it is left as it is.
+            CorruptStoreError: a file that rows of this store are in is damaged; nothing was written.
             OSError: it cannot be written to, or the disk is full. What it held is still there.
         """
         path = _path(folder)
         with self._saving:
             home = self._home
-            if home is not None and home.writer is not None and path.exists() and path.samefile(home.folder):
+            if home is not None and home.writer is not None and home.writer.is_at(path):
                 self.commit()
                 return
             contents = self._state
@@ -107,8 +128,7 @@ class Saved:
 
         Args:
             folder: where `save_to_disk` or `commit` wrote a store.
-            mmap: whether to leave vectors on disk and map them, which takes no time and little memory: they are read
-                when a search needs them. Else all is read, and its checksums are verified.
+            mmap: as for `open`.
 
         Raises:
             FileNotFoundError: there is no store.
@@ -130,7 +150,14 @@ class Saved:
             folder: where `save_to_disk` wrote it.
             mode: "r" to read; what is changed then is changed in memory alone. "a" to write changes to the folder with
                 `commit`, or at the end of a `with` block that had no error; one store at a time may.
-            mmap: as for `load_from_disk`.
+            mmap: whether to leave vectors, texts and metadata on disk and map their files, which takes no time and
+                little memory: they are read when they are needed, and go on to be there when the store is saved anew
+                or removed. Nothing of votive ever writes to such a file again or cuts it. **But where another program
+                cuts one that is mapped, or its disk fails, the operating system ends the process by a signal (SIGBUS)
+                that Python cannot catch.** Of mapped files, those of ids and of where texts begin are checked against
+                their checksums when they are opened, those of metadata when they are first used; `verify` checks all.
+                False to read all of it into memory, with every checksum verified: for folders that others may write
+                to, or that are on a network.
             **options: `backend`, `device`, `fallback`, `max_memory_gb`, `num_threads` and `spill_to`, as for
                 `EmbeddingStore`.
 
@@ -138,14 +165,16 @@ class Saved:
             FileNotFoundError: there is no store; `save_to_disk` makes one.
             CorruptStoreError: it is damaged; the message says which file, and how.
             StoreError: another writer has it open, or a newer version wrote it.
+            ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
         """
         check_choice("mode", mode, ("r", "a"))
+        check_flag("mmap", mmap)
         for name in options.keys() - _OWN:
             raise TypeError(f"{name}: expected an option of {', '.join(_OWN)}; the folder says all others")
         path = _path(folder)
         writer = Writer(path) if mode == "a" else None
         try:
-            return read_consistently(path, lambda manifest: cls._read(path, manifest, mmap, options, writer))
+            return read_consistently(path, partial(cls._read, mmap=mmap, options=options, writer=writer))
         except BaseException:
             if writer is not None:
                 writer.close()
@@ -153,19 +182,21 @@ class Saved:
 
     @classmethod
     def _read(
-        cls: type[_S], folder: Path, manifest: Manifest, mmap: bool, options: dict[str, Any], writer: Writer | None
+        cls: type[_S], folder: Folder, manifest: Manifest, mmap: bool, options: dict[str, Any], writer: Writer | None
     ) -> _S:
+        if writer is not None and manifest != writer.manifest:
+            raise changed(folder.path, "the folder is another one by now")
         store = cls(**options, **{"metric": manifest.metric, "dtype": manifest.dtype})
         size = sum(file.bytes for file in manifest.files.values())
         if not mmap and size > store._room.max_bytes:
             raise StoreError(
-                f"max_memory_gb: {folder} holds {size / GB:.3g} GB, more than the limit of "
+                f"max_memory_gb: {folder.path} holds {size / GB:.3g} GB, more than the limit of "
                 f"{store._room.max_bytes / GB:.3g} GB; mmap=True leaves them on disk"
             )
         core = store._room.new_core(manifest.dimension or 1)
         contents = _segments.read(folder, manifest, core, map_array if mmap else read_array)
         store._state = contents if mmap else replace(contents, resident=contents.core.memory["mapped"])
-        store._home = Home.of(folder, manifest, store._state, writer)
+        store._home = Home.of(folder.path, manifest, store._state, writer)
         return store
 
     def commit(self) -> None:
@@ -177,7 +208,10 @@ class Saved:
         many small ones, `compact` makes one of them all.
 
         Raises:
-            StoreError: the store is not open for writing: see `open`.
+            StoreError: the store is not open for writing, see `open`; or not in this process, which is a fork of the
+                one that opened it; or somebody moved, removed or replaced the folder, its LOCK or its manifest: what is
+                at its path is not what was opened, and stays as it is.
+            CorruptStoreError: after `compact`, a file that rows are in is damaged; nothing was written.
             OSError: the folder cannot be written to, or the disk is full. The last commit is still there, and this can
                 be called again.
         """
@@ -233,10 +267,10 @@ class Saved:
     def _pickled_by_path(self) -> tuple[Any, ...] | None:
         """What `pickle` opens the folder again by; None where it does not hold what the store does."""
         home = self._home
-        if home is None or home.contents() is not self._state:
+        if home is None or home.contents() is not self._state or not home.is_current():
             return None
         options = {name: self._options[name] for name in _OWN}
-        return _reopened, (type(self), str(home.folder), home.manifest.generation, options)
+        return _reopened, (type(self), str(home.folder), home.manifest.generation, home.manifest.identity, options)
 
 
 # Options of a store that a folder does not decide.
@@ -245,12 +279,27 @@ _OWN = ("backend", "device", "fallback", "max_memory_gb", "num_threads", "spill_
 
 def _path(folder: str | PathLike[str]) -> Path:
     """The folder, wherever the process goes."""
-    return Path(os.path.abspath(os.fspath(folder)))
+    path = os.fspath(folder)
+    if not path:
+        raise ValueError(f"folder: expected a path, found {path!r}; '.' is the working folder")
+    return Path(os.path.abspath(path))
 
 
-def _reopened(kind: type[_S], folder: str, generation: int, options: dict[str, Any]) -> _S:
-    store = kind.open(folder, **options)
-    found = store._home.manifest.generation if store._home is not None else 0
-    if found != generation:
-        raise StoreError(f"{folder}: was pickled as generation {generation}, and holds generation {found} by now")
+def _reopened(kind: type[_S], folder: str, generation: int, identity: str, options: dict[str, Any]) -> _S:
+    """A store that was pickled by its path."""
+    instead = "open the right folder, or pickle copy.copy(store), which takes the rows along"
+    try:
+        store = kind.open(folder, **options)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"a store was pickled as the path of its folder, which is not there any more: {instead}",
+            folder,
+        ) from None
+    found = store._home.manifest if store._home is not None else None
+    if found is None or (found.generation, found.identity) != (generation, identity):
+        other = f"generation {found.generation}" if found and found.generation != generation else "another store"
+        raise StoreError(
+            f"{folder}: was pickled as generation {generation}, and holds {other} by now: pickle it anew, {instead}"
+        )
     return store

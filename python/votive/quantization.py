@@ -6,6 +6,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
 from votive import _core
+from votive._arguments import refuse_masked
 from votive._warnings import outside
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _matrix(name: str, values: ArrayLike) -> NDArray[np.float32]:
     """`values` as a C-contiguous float32 matrix of finite numbers."""
     import numpy as np
 
+    refuse_masked(name, values)
     given = np.asarray(values)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected an array of numbers, found dtype {given.dtype}")

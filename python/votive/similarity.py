@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from votive._arguments import refuse_masked
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
@@ -225,6 +227,7 @@ def _paired_operands(a: ArrayLike, b: ArrayLike) -> tuple[Floats, Floats]:
 
 def _rows(name: str, vectors: ArrayLike) -> Floats:
     """The argument `name` as finite float32 `[rows, columns]`, copied only where its type has to change."""
+    refuse_masked(name, vectors)
     try:
         array = np.asarray(vectors)
     except ValueError as error:

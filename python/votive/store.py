@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
 import threading
@@ -10,10 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive import _core
-from votive._arguments import check_choice, check_count, check_memory_limit
+from votive._arguments import check_choice, check_count, check_flag, check_memory_limit
 from votive._store import adding as _adding
 from votive._store import exchange as _exchange
 from votive._store import ids as _ids
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from votive.backend import Backend
 
+_S = TypeVar("_S", bound="EmbeddingStore")
+
 METRICS = ("cosine", "dot", "l2")
 DTYPES = ("float32", "float16", "int8")
 
@@ -43,6 +46,11 @@ class EmbeddingStore(Saved, View):
     A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties
     by the row that was added first. Any number of threads search while one adds, deletes or compacts: each call sees
     the rows as they were when it began, and a call that changes them changes all that it was asked for, or nothing.
+
+    `copy.copy` and `copy.deepcopy` give a store of its own with the same rows, which share memory and files. A pickle
+    of a store whose folder holds what it does is the path, and which generation that is: loading it opens the folder,
+    and raises where it is gone (FileNotFoundError) or was written to (StoreError). A pickle of any other, also of a
+    copy, has the rows in it, up to 256 MB.
 
     Args:
         backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".
@@ -111,7 +119,11 @@ class EmbeddingStore(Saved, View):
             check_memory_limit(max_memory_gb),
             self._options["spill_to"],
         )
-        self._state = self._empty()
+        self._begin(self._empty())
+
+    def _begin(self, contents: Contents) -> None:
+        """Makes what no two stores share."""
+        self._state = contents
         self._writing = threading.RLock()
         self._busy = False
         self._home = None
@@ -170,7 +182,9 @@ class EmbeddingStore(Saved, View):
             vectors: `[rows, dimension]` of any type of floats or integers, strides and byte order; `[dimension]` for
                 one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
                 iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
-                is stored. Values are stored as they are: not normalized.
+                is stored. Values are stored as they are: not normalized. While an iterator is read, other threads that
+                change the store wait for its end, and searches go on: so it must not wait for one of those threads,
+                which would be for ever, and one that is slow is better added a piece at a time.
             ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
                 there. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
                 stands last in the order of rows.
@@ -190,13 +204,13 @@ class EmbeddingStore(Saved, View):
             StoreError: the rows would take more memory than `max_memory_gb`.
         """
         check_count("dimension", dimension)
+        rows, blocks = _vectors.read(vectors, "vectors")
+        beside = Beside.read(rows, ids, texts, metadata)
         with self._changing() as contents:
             if contents.dimension is None and dimension is not None:
                 contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
             if dimension not in (None, contents.dimension):
                 raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
-            rows, blocks = _vectors.read(vectors, "vectors")
-            beside = Beside.read(rows, ids, texts, metadata)
             return self._append(contents, _adding.batches(blocks, beside), rows)
 
     def _append(self, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
@@ -217,7 +231,8 @@ class EmbeddingStore(Saved, View):
         """Adds the embeddings of texts, and the texts, all of them or, after an error, none.
 
         Args:
-            texts: one str, or any column or iterable of str, which is read piece by piece.
+            texts: one str, or any column or iterable of str, which is read piece by piece. Other threads that change
+                the store wait until all are embedded, as for an iterator of `add_embeddings`.
             embedder: a `votive.Embedder`, or anything with its `encode`; `encode_document` is used where it has that.
             ids: as for `add_embeddings`.
             metadata: as for `add_embeddings`.
@@ -230,8 +245,8 @@ class EmbeddingStore(Saved, View):
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`.
         """
+        beside = Beside.read(None, ids, None, metadata)
         with self._changing() as contents:
-            beside = Beside.read(None, ids, None, metadata)
             batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
             return self._append(contents, batches, None)
 
@@ -258,13 +273,16 @@ class EmbeddingStore(Saved, View):
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
 
         Searches go on meanwhile. Takes memory for the rows that are left beside what there is; where that would be
-        more than `max_memory_gb`, they go to a file in `spill_to`.
+        more than `max_memory_gb`, they go to a file in `spill_to`. Files of a store that rows are in are read all
+        through first, and checked.
 
         Raises:
+            CorruptStoreError: a file that rows are in is damaged; nothing changed.
             StoreError: that would be more than `max_memory_gb`, and there is no `spill_to`.
         """
         with self._changing() as contents:
             if contents.live() is not None or len(contents.core.vectors()) > 1:
+                contents.check_files()
                 self._state = contents.compacted(self._room.compacted(contents))
             elif self._in_pieces:
                 # For the next commit to write as one, though nothing is to be done in memory.
@@ -290,7 +308,33 @@ class EmbeddingStore(Saved, View):
             parts.append(f"metadata={list(contents.columns)}")
         return f"EmbeddingStore({', '.join(parts)})"
 
+    def __copy__(self: _S) -> _S:
+        """A store of its own with the same rows, which share memory and files with these, and take no time.
+
+        What is changed in one is not in the other. The copy is in no folder: `save_to_disk` puts it there.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        new._options = dict(self._options)
+        new._begin(self._state.sealed())
+        return new
+
+    def __deepcopy__(self: _S, memo: dict[int, Any]) -> _S:
+        """As `copy.copy`: rows that are stored never change, so that sharing them cannot be seen."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        for name, value in vars(self).items():
+            if getattr(new, name) is value:
+                setattr(new, name, copy.deepcopy(value, memo))
+        return new
+
     def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` makes the store of again.
+
+        Of a store whose folder holds all that it does, that is the path and which generation it is, checked when it is
+        loaded: a folder that is gone is a FileNotFoundError then, one that was written to a StoreError. Of others, and
+        of copies, it is the rows, up to 256 MB of vectors and codes.
+        """
         return self._pickled_by_path() or _exchange.pickled(type(self), self._options, self._state)
 
     @classmethod
@@ -339,13 +383,15 @@ class EmbeddingStore(Saved, View):
             texts: as for `add_embeddings`.
             metadata: as for `add_embeddings`.
             mmap: of a file of C-contiguous vectors in the store's dtype, keep none in memory: they are read where they
-                are when a search needs them. The file must stay as it is for as long as the store is used.
+                are when a search needs them. The file must stay as it is for as long as the store is used: where it is
+                cut, the operating system ends the process (SIGBUS). False to read it into memory.
             **options: of the store, as for `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no such file.
             TypeError, ValueError, StoreError: see `add_embeddings`; or the file holds no array.
         """
+        check_flag("mmap", mmap)
         store = cls(**options)
         if not isinstance(vectors, str | os.PathLike):
             store.add_embeddings(vectors, ids, texts, metadata)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _arrow
+from votive._arguments import refuse_masked
 from votive._store.shelf import Shelves
 
 Values = dict[str, NDArray[Any]]
@@ -60,6 +61,10 @@ class Columns(Mapping[str, Shelves]):
         """These rows, and others after them with `checked` values."""
         return Columns({name: column.appended(values[name]) for name, column in self.items()})
 
+    def sealed(self) -> Columns:
+        """See `Shelves.sealed`."""
+        return Columns({name: column.sealed() for name, column in self.items()})
+
     def kept(self, rows: NDArray[np.int64]) -> Columns:
         """Some rows alone."""
         return Columns({name: Shelves.of(column.take(rows)) for name, column in self.items()})
@@ -100,8 +105,7 @@ def column(values: Any, name: Any) -> NDArray[Any]:
         raise TypeError(f"metadata: expected names of columns, found {name!r}")
     if name in RESERVED:
         raise ValueError(f"{called}: the name is taken; {RESERVED} are what a row consists of beside its metadata")
-    if np.ma.is_masked(values):
-        raise ValueError(f"{called}: holds masked elements; fill them first")
+    refuse_masked(called, values)
     try:
         array = np.asarray(values)
     except ValueError as error:

@@ -12,6 +12,7 @@ from votive import _core
 from votive._store import ids as _ids
 from votive._store.columns import Columns, Values
 from votive._store.ids import Ids
+from votive._store.mapped import Source
 from votive._store.texts import Lines, Texts
 from votive._store.vectors import Floats
 
@@ -49,6 +50,7 @@ class Contents:
         dimension: of the vectors; None while the first rows are awaited to tell.
         numbering: the same object for as long as a number stands for the same row.
         resident: bytes of arrays of others that are in memory, as they were read and not mapped.
+        sources: files of a store in which vectors, codes and bounds of the core are.
     """
 
     core: _core.Store
@@ -57,6 +59,7 @@ class Contents:
     dimension: int | None
     numbering: object = field(default_factory=object)
     resident: int = 0
+    sources: tuple[Source, ...] = ()
 
     def __len__(self) -> int:
         return len(self.core)
@@ -92,8 +95,26 @@ class Contents:
 
     def column(self, name: str) -> NDArray[Any]:
         """A column's values of the live rows, read-only."""
-        column, live = self.columns[name], self.live()
+        column, live = self.columns[name].intact(), self.live()
         return column.slice(0, column.rows) if live is None else _read_only(column.take(live))
+
+    def check_files(self) -> None:
+        """Reads all files of a store that rows are in, before what is in them is written anew with another checksum.
+
+        Raises:
+            CorruptStoreError: one is not what was written, or holds texts that cannot be decoded.
+        """
+        for source in self.sources:
+            source.check()
+        for column in self.columns.values():
+            column.check()
+        if self.texts is not None:
+            self.texts.check()
+
+    def sealed(self) -> Contents:
+        """The same rows for another store: what either adds is in its own memory."""
+        texts = None if self.texts is None else self.texts.sealed()
+        return replace(self, columns=self.columns.sealed(), texts=texts)
 
     def live_texts(self) -> list[str] | None:
         """The texts of the live rows; None where there are none."""
@@ -164,7 +185,9 @@ class Contents:
     def compacted(self, core: _core.Store) -> Contents:
         """The live rows alone, numbered anew, as they are in `core`."""
         live = self.live()
-        new = replace(self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]))
+        new = replace(
+            self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]), sources=()
+        )
         if live is None:
             return new
         texts = None if self.texts is None else self.texts.kept(live)

@@ -48,6 +48,7 @@ def to_arrow(contents: Contents) -> Any:
     }
     if contents.texts is not None:
         if live is None:
+            contents.texts.check()  # what reads the table does not
             offsets, utf8 = contents.texts.slice(0, contents.texts.rows)
             buffers = (pa.py_buffer(offsets), pa.py_buffer(utf8))
             columns["text"] = pa.LargeStringArray.from_buffers(len(contents), *buffers)
@@ -140,6 +141,7 @@ def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tup
             f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MOST_PICKLED // 10**6} MB; use "
             "save_to_disk(folder), and open the folder where the store is needed"
         )
+    contents.check_files()
     contents = contents.compacted(contents.core.compact())
     core, texts = contents.core, contents.texts
     segments = [

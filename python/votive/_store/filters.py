@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._arguments import refuse_masked
 from votive._store import ids as _ids
 from votive._store.contents import Contents
 
@@ -56,14 +57,16 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
 
     Raises:
         TypeError: it is none of these, or ids are of another kind than those of the store.
-        ValueError: a boolean array has another length.
+        ValueError: a boolean array has another length, or masked elements.
     """
     if given is None:
         return None
     if callable(given):
         given = given(Rows(contents))
+        refuse_masked("filter", given)
         if not _is_boolean(given):
             raise TypeError(f"filter: expected a boolean array from the function, found {_described(given)}")
+    refuse_masked("filter", given)
     if _is_boolean(given):
         return _of_live(np.asarray(given), contents)
     ids, _ = _ids.read(given, "filter")

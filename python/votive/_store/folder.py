@@ -18,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, StoreError, crc32c
-from votive._store.disk import LOCK, Disk, Lock, named, open_regular
+from votive._store.directory import Folder, named
+from votive._store.disk import Disk
+from votive._store.lock import LOCK, Lock, changed
 from votive._store.manifest import LONGEST, MANIFEST, ArrayFile, Manifest, damaged, is_ours, npy_header
+from votive._store.mapped import Mapped
 
 _T = TypeVar("_T")
 
@@ -36,45 +39,52 @@ _SHORT = 1 << 16
 _ATTEMPTS = 100
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Folder) -> Manifest:
     """What the folder says that it holds.
 
     Raises:
         FileNotFoundError: It holds no store.
         CorruptStoreError, StoreError: See `Manifest.parse`.
     """
-    path = folder / MANIFEST
+    text = _manifest_text(folder)
+    if text is None:
+        raise FileNotFoundError(errno.ENOENT, f"no store here: it has no {MANIFEST}", str(folder.path))
+    return Manifest.parse(folder.path / MANIFEST, text)
+
+
+def _manifest_text(folder: Folder) -> bytes | None:
+    """The manifest as it stands in the folder; None where there is none."""
     try:
-        file = open_regular(path)
+        file = folder.open_regular(MANIFEST)
     except FileNotFoundError:
-        if not folder.is_dir():
-            raise
-        raise FileNotFoundError(errno.ENOENT, f"no store here: it has no {MANIFEST}", str(folder)) from None
+        return None
     with open(file, "rb") as stream:
         text = stream.read(LONGEST + 1)
     if len(text) > LONGEST:
-        raise damaged(path, f"longer than {LONGEST} bytes, which no manifest is")
-    return Manifest.parse(path, text)
+        raise damaged(folder.path / MANIFEST, f"longer than {LONGEST} bytes, which no manifest is")
+    return text
 
 
-def read_consistently(folder: Path, use: Callable[[Manifest], _T]) -> _T:
-    """What `use` makes of the manifest and its files, as of one generation whatever a writer does meanwhile.
+def read_consistently(path: Path, use: Callable[[Folder, Manifest], _T]) -> _T:
+    """What `use` makes of a folder and its manifest, as of one generation whatever a writer does meanwhile.
 
     `use` is called again with the next manifest when a file is gone.
     """
-    manifest = read_manifest(folder)
+    last = None
     for _ in range(_ATTEMPTS):
-        try:
-            return use(manifest)
-        except FileNotFoundError as error:
-            again = read_manifest(folder)
-            if again == manifest:
-                raise damaged(Path(str(error.filename)), f"not there, but {MANIFEST} names it") from None
-            manifest = again
-    raise StoreError(f"{folder}: replaced {_ATTEMPTS} times while it was being opened; try again, or commit less often")
+        # Opened anew, for it may have been removed and another put in its place.
+        with Folder(path) as folder:
+            manifest = read_manifest(folder)
+            try:
+                return use(folder, manifest)
+            except FileNotFoundError as error:
+                if manifest == last:
+                    raise damaged(Path(str(error.filename)), f"not there, but {MANIFEST} names it") from None
+                last = manifest
+    raise StoreError(f"{path}: replaced {_ATTEMPTS} times while it was being opened; try again, or commit less often")
 
 
-def map_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
+def map_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
     """The array of a file as a read-only memory map, whose checksum is not looked at; a short file is read.
 
     Raises:
@@ -82,8 +92,8 @@ def map_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
     """
     if file.bytes < _SHORT:
         return read_array(folder, name, file)
-    path = folder / name
-    with _opened(path, file) as stream:
+    path = folder.path / name
+    with _opened(folder, name, file) as stream:
         options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name == "posix" else {}
         try:
             mapped = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ, **options)
@@ -94,18 +104,17 @@ def map_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
     header = npy_header(file.dtype, file.shape)
     if mapped[: len(header)] != header:
         raise _wrong_header(path, file)
-    # As `numpy.memmap` makes it, which keeps a descriptor for each.
-    return np.ndarray.__new__(np.memmap, file.shape, file.dtype, mapped, len(header))
+    return Mapped.of(mapped, path, file)
 
 
-def read_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
+def read_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
     """The array of a file in memory, read-only.
 
     Raises:
         CorruptStoreError: The file is none such as the manifest says, or has another checksum.
     """
-    path = folder / name
-    with _opened(path, file) as stream:
+    path = folder.path / name
+    with _opened(folder, name, file) as stream:
         # Starts where the kernels like it best.
         memory = np.empty(file.bytes + 64, np.uint8)
         memory = memory[-memory.ctypes.data % 64 :][: file.bytes]
@@ -117,7 +126,7 @@ def read_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
             done += count
             if not count:
                 raise damaged(path, f"ends after {done} of {file.bytes} bytes")
-    _check_checksum(path, file, checksum)
+    file.check(path, checksum)
     header = npy_header(file.dtype, file.shape)
     if memory[: len(header)].tobytes() != header:
         raise _wrong_header(path, file)
@@ -125,33 +134,27 @@ def read_array(folder: Path, name: str, file: ArrayFile) -> NDArray[Any]:
     return memory[len(header) :].view(file.dtype).reshape(file.shape)
 
 
-def check_array(folder: Path, name: str, file: ArrayFile) -> None:
+def check_array(folder: Folder, name: str, file: ArrayFile) -> None:
     """Reads a file in little memory.
 
     Raises:
         CorruptStoreError: It has another checksum than the manifest says, or another length.
     """
-    path = folder / name
     memory = np.empty(_CHUNK, np.uint8)
-    with _opened(path, file) as stream:
+    with _opened(folder, name, file) as stream:
         checksum = 0
         while count := stream.readinto(memory.data):
             checksum = crc32c(memory[:count], checksum)
-    _check_checksum(path, file, checksum)
+    file.check(folder.path / name, checksum)
 
 
 @contextlib.contextmanager
-def _opened(path: Path, file: ArrayFile) -> Iterator[Any]:
-    with open(open_regular(path), "rb", buffering=0) as stream:
+def _opened(folder: Folder, name: str, file: ArrayFile) -> Iterator[Any]:
+    with open(folder.open_regular(name), "rb", buffering=0) as stream:
         found = os.fstat(stream.fileno()).st_size
         if found != file.bytes:
-            raise damaged(path, f"expected {file.bytes} bytes, found {found}")
+            raise damaged(folder.path / name, f"expected {file.bytes} bytes, found {found}")
         yield stream
-
-
-def _check_checksum(path: Path, file: ArrayFile, checksum: int) -> None:
-    if checksum != file.crc32c:
-        raise damaged(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {file.crc32c:08x}")
 
 
 def _wrong_header(path: Path, file: ArrayFile) -> CorruptStoreError:
@@ -159,13 +162,17 @@ def _wrong_header(path: Path, file: ArrayFile) -> CorruptStoreError:
 
 
 class Writer:
-    """The one writer of a folder: it adds files, then publishes them all by a new manifest, or discards them."""
+    """The one writer of a folder: it adds files, then publishes them all by a new manifest, or discards them.
 
-    def __init__(self, folder: Path, *, make: bool = False) -> None:
+    Nothing is published and nothing removed but in the folder that was opened, and only while its path leads to it, its
+    lock is in it, and its manifest is the one that was read when it was opened, or published last.
+    """
+
+    def __init__(self, path: Path, *, make: bool = False) -> None:
         """Takes the folder, and removes what a writer before left behind that no manifest names.
 
         Args:
-            folder: Where a store is; with `make`, a folder that is empty or not there yet is as good.
+            path: Where a store is; with `make`, a folder that is empty or not there yet is as good.
             make: Whether there need be no store.
 
         Raises:
@@ -173,24 +180,30 @@ class Writer:
             StoreError: Another writer holds it, or the folder has files but no store.
             OSError: It cannot be written to.
         """
-        self.folder = folder
+        self.path = path
         self._disk = DISK
         # Of this transaction: what was written, and the names of all that discarding it removes.
         self.new: dict[str, ArrayFile] = {}
         self._created: list[str] = []
         # What nothing needs once the last manifest is durable.
         self._old: set[str] = set()
-        # Whether which manifest is the folder's has to be looked up.
-        self._unsure = False
+        # What may be the folder's manifest; None for no file. Two while it is not known whether the second replaced
+        # the first, none before it was read.
+        self._texts: tuple[bytes | None, ...] = ()
         if make:
-            self._make(folder)
-            if MANIFEST not in self._refuse_others():
+            self._make(path)
+        self._folder = Folder(path)
+        try:
+            if not make:
+                read_manifest(self._folder)
+            elif MANIFEST not in self._refuse_others():
                 # Whoever made the folder may have failed before this.
                 with contextlib.suppress(PermissionError):
-                    self._disk.sync_folder(folder.parent)
-        else:
-            read_manifest(folder)
-        self._lock: Lock = self._disk.lock(folder)
+                    self._sync_parent(path)
+            self._lock: Lock = self._disk.lock(self._folder)
+        except BaseException:
+            self._folder.close()
+            raise
         try:
             self.manifest: Manifest | None = self._clean()
         except BaseException:
@@ -213,20 +226,23 @@ class Writer:
 
     @property
     def generation(self) -> int:
-        """Of the manifest to be published next."""
+        """Generation of the manifest to be published next."""
         return 1 if self.manifest is None else self.manifest.generation + 1
+
+    def is_at(self, path: Path) -> bool:
+        """Whether a path is that of the folder, or leads to it."""
+        with contextlib.suppress(OSError):
+            return path == self.path or self._folder.is_at(path)
+        return False
 
     def begin(self) -> None:
         """Makes sure of what is published, before anything is written.
 
         Raises:
-            StoreError: This is closed, or of another process.
+            StoreError: This is closed, or of another process, or the folder is not what this opened and wrote to.
         """
-        if not self._lock.held:
-            raise StoreError(
-                f"{self.folder}: not open for writing (any more, or in this process: a fork does not inherit that)"
-            )
-        if self._unsure:
+        self._check()
+        if len(self._texts) > 1:
             self.manifest = self._clean()
 
     def write(self, what: str, dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> str:
@@ -240,35 +256,40 @@ class Writer:
         """
         number = sum(name.startswith(f"{what}-") for name in self.new)
         # Windows may hold one that was to be removed.
-        while os.path.lexists(path := self.folder / f"{what}-{self.generation}-{number}.npy"):
+        while self._folder.has(name := f"{what}-{self.generation}-{number}.npy"):
             number += 1
-        self.new[path.name] = file = ArrayFile(dtype, shape, self._put(path, _chunks(dtype, shape, blocks)))
-        if path.stat().st_size != file.bytes:
-            raise AssertionError(f"{path.name}: blocks of {shape} have other sizes")
-        return path.name
+        self.new[name] = file = ArrayFile(dtype, shape, self._put(name, _chunks(dtype, shape, blocks)))
+        if self._folder.status(name).st_size != file.bytes:
+            raise AssertionError(f"{name}: blocks of {shape} have other sizes")
+        return name
 
     def publish(self, manifest: Manifest) -> None:
-        """Makes the manifest the folder's, and removes the files that it does not name."""
+        """Makes the manifest the folder's, and removes the files that it does not name.
+
+        Raises:
+            StoreError: The folder is not what this opened and wrote to; it is left as it is.
+        """
         text = manifest.dump()
         if len(text) > LONGEST:
-            raise StoreError(f"{self.folder}: {len(manifest.segments)} segments are too many: compact() the store")
-        self._disk.sync_folder(self.folder)
-        temporary = self.folder / f"MANIFEST-{uuid.uuid4().hex}.tmp"
+            raise StoreError(f"{self.path}: {len(manifest.segments)} segments are too many: compact() the store")
+        self._disk.sync_folder(self._folder)
+        temporary = f"MANIFEST-{uuid.uuid4().hex}.tmp"
         self._put(temporary, [np.frombuffer(text, np.uint8)])
+        self._check()
         # An error or Ctrl-C from here on does not tell which manifest is the folder's.
-        self._unsure = True
-        self._disk.replace(temporary, self.folder / MANIFEST)
+        self._texts = (*self._texts, text)
+        self._disk.replace(self._folder, temporary, MANIFEST)
         if self.manifest is not None:
             self._old |= set(self.manifest.files) - set(manifest.files)
         self.manifest = manifest
         self.new.clear()
         self._created.clear()
-        self._unsure = False
+        self._texts = (text,)
         try:
-            self._disk.sync_folder(self.folder)
+            self._disk.sync_folder(self._folder)
         except OSError as error:
             warnings.warn(
-                f"{self.folder}: committed, but a power failure now may bring back the state before ({error})",
+                f"{self.path}: committed, but a power failure now may bring back the state before ({error})",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -278,36 +299,54 @@ class Writer:
 
     def discard(self) -> None:
         """Removes what was written since the last manifest, unless a manifest may name it already."""
-        if not self._unsure:
+        if len(self._texts) == 1:
             self._remove(self._created)
         self.new.clear()
         self._created.clear()
 
-    def _put(self, path: Path, chunks: Iterable[NDArray[np.uint8]]) -> int:
+    def _check(self) -> None:
+        """Accepts the folder if it is the one that is locked, and as this left it.
+
+        Raises:
+            StoreError: It is not; or this is closed, or of another process.
+        """
+        self._lock.check()
+        if _manifest_text(self._folder) not in self._texts:
+            raise changed(self.path, f"{MANIFEST} is not the one any more that was opened or committed")
+
+    def _put(self, name: str, chunks: Iterable[NDArray[np.uint8]]) -> int:
         """Writes and syncs a new file, and gives its checksum."""
-        file = self._disk.create(path)
+        try:
+            file = self._disk.create(self._folder, name)
+        except FileNotFoundError:  # in a folder that is removed no file can be made
+            self._check()
+            raise
         try:
             # Known from here on, so that an error leaves nothing.
-            self._created.append(path.name)
+            self._created.append(name)
             checksum = 0
             for chunk in chunks:
                 checksum = crc32c(chunk, checksum)
                 self._disk.write(file, chunk.data)
             self._disk.sync(file)
         except OSError as error:
-            raise named(error, path) from None
+            raise named(error, self.path / name) from None
         finally:
             os.close(file)
         return checksum
 
-    def _make(self, folder: Path) -> None:
+    def _make(self, path: Path) -> None:
         """Makes the folder, and those that it is in, if they are not there."""
-        if folder.is_dir() or folder.parent == folder:
+        if path.is_dir() or path.parent == path:
             return
-        self._make(folder.parent)
+        self._make(path.parent)
         with contextlib.suppress(FileExistsError):
-            self._disk.make_folder(folder)
-        self._disk.sync_folder(folder.parent)
+            self._disk.make_folder(path)
+        self._sync_parent(path)
+
+    def _sync_parent(self, path: Path) -> None:
+        with Folder(path.parent) as parent:
+            self._disk.sync_folder(parent)
 
     def _refuse_others(self) -> list[str]:
         """What is in the folder.
@@ -315,30 +354,33 @@ class Writer:
         Raises:
             StoreError: No store, nor what is left of a first save.
         """
-        names = os.listdir(self.folder)
+        names = self._folder.names()
         if MANIFEST not in names:
             others = names if LOCK not in names else [name for name in names if name != LOCK and not is_ours(name)]
             if others:
                 raise StoreError(
-                    f"{self.folder}: expected a store, an empty folder or none, found one with {min(others)!r} in it"
+                    f"{self.path}: expected a store, an empty folder or none, found one with {min(others)!r} in it"
                 )
         return names
 
     def _clean(self) -> Manifest | None:
         """The manifest; without files that it does not name."""
         # What is removed must not be what the manifest before needs, which a power failure would bring back.
-        self._disk.sync_folder(self.folder)
+        self._disk.sync_folder(self._folder)
         names = self._refuse_others()
-        manifest = read_manifest(self.folder) if MANIFEST in names else None
+        text = _manifest_text(self._folder)
+        manifest = None if text is None else Manifest.parse(self.path / MANIFEST, text)
+        self._texts = (text,)
         self._remove(name for name in names if is_ours(name) and not (manifest and name in manifest.files))
-        self._unsure = False
         return manifest
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Removes files as far as that can be done; the next writer removes the rest."""
-        for name in names:
-            with contextlib.suppress(OSError):
-                self._disk.remove(self.folder / name)
+        """Removes files as far as that can be done, and may be; the next writer removes the rest."""
+        with contextlib.suppress(OSError, StoreError):
+            self._check()
+            for name in names:
+                with contextlib.suppress(OSError):
+                    self._disk.remove(self._folder, name)
 
 
 def _chunks(dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.uint8]]:

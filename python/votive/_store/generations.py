@@ -11,16 +11,23 @@ from numpy.typing import NDArray
 from votive._core import Store, StoreError
 from votive._store import segments as _segments
 from votive._store.contents import Contents
+from votive._store.directory import Folder
 from votive._store.folder import Writer, check_array, map_array, read_consistently
 from votive._store.manifest import Manifest, Segment, damaged
+from votive._store.strings import check_characters, check_texts
 
 # Rows of which codes are computed again at once, to compare them.
 _COMPARED = 1 << 14
 
 
-def save(contents: Contents, folder: Path) -> Manifest:
-    """Writes the live rows as the next generation of a folder, which may be new."""
-    with Writer(folder, make=True) as writer:
+def save(contents: Contents, path: Path) -> Manifest:
+    """Writes the live rows as the next generation of a folder, which may be new.
+
+    Raises:
+        CorruptStoreError: A file that rows are in is not what was written; nothing is written then.
+    """
+    contents.check_files()
+    with Writer(path, make=True) as writer:
         blocks = _segments.live_blocks(contents)
         segments = [_segments.write(writer, contents, blocks, 0)] if blocks else []
         return _publish(writer, contents, segments, None)
@@ -33,6 +40,9 @@ def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
         contents: What the folder is to hold.
         writer: Of the folder.
         anew: Whether rows that the folder holds have other numbers now, so that all are written.
+
+    Raises:
+        CorruptStoreError: All are written, and a file that rows are in is not what was written.
     """
     core, old = contents.core, writer.manifest
     assert old is not None, "a folder that is open holds a store"
@@ -40,6 +50,8 @@ def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
     before = 0 if old.deleted is None else old.files[old.deleted].shape[0]
     if not anew and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
         return old
+    if anew:
+        contents.check_files()
     segments = [] if anew else [_segments.without_dead(segment, deleted) for segment in old.segments]
     try:
         for blocks in _segments.runs(core, 0 if anew else old.rows):
@@ -73,14 +85,14 @@ def _publish(writer: Writer, contents: Contents, segments: list[Segment], delete
     return manifest
 
 
-def verify(folder: Path) -> Manifest:
+def verify(path: Path) -> Manifest:
     """Reads a folder all through, in little memory.
 
     Raises:
         CorruptStoreError: A file is not what was written, or what was written contradicts itself.
     """
 
-    def use(manifest: Manifest) -> Manifest:
+    def use(folder: Folder, manifest: Manifest) -> Manifest:
         for name, file in manifest.files.items():
             check_array(folder, name, file)
         core = Store(manifest.dimension or 1, manifest.metric, manifest.dtype, "cpu", None)
@@ -91,10 +103,10 @@ def verify(folder: Path) -> Manifest:
             _check_strings(folder, segment, arrays)
         return manifest
 
-    return read_consistently(folder, use)
+    return read_consistently(path, use)
 
 
-def _check_codes(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
+def _check_codes(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
     """Accepts codes that are those of the vectors: by others, a search would miss rows."""
     parts = segment.parts
     if "vectors" not in parts or "codes" not in parts:
@@ -105,25 +117,19 @@ def _check_codes(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]]
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
         except (StoreError, ValueError) as error:
-            raise damaged(folder / parts["vectors"], f"from row {start} on, {error}") from None
+            raise damaged(folder.path / parts["vectors"], f"from row {start} on, {error}") from None
         ((_, _, codes, bounds),) = made.segments()
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):
-                raise damaged(folder / parts[part], f"rows {start} to {start + len(codes) - 1} are not of the vectors")
+                raise damaged(
+                    folder.path / parts[part], f"rows {start} to {start + len(codes) - 1} are not of the vectors"
+                )
 
 
-def _check_strings(folder: Path, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
+def _check_strings(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
     """Accepts texts and columns that can be decoded; ids are checked whenever they are read."""
     if "texts_bytes" in segment.parts:
         name = segment.parts["texts_bytes"]
-        offsets, utf8 = arrays[segment.parts["texts_offsets"]], arrays[name]
-        for row, (start, stop) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
-            try:
-                utf8[start:stop].tobytes().decode()
-            except UnicodeDecodeError as error:
-                raise damaged(folder / name, f"text {row} is no UTF-8 ({error})") from None
+        check_texts(folder.path / name, arrays[segment.parts["texts_offsets"]], arrays[name])
     for name in segment.columns.values():
-        if arrays[name].dtype.kind == "U":
-            letters = np.ascontiguousarray(arrays[name]).view(np.uint32)
-            if ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters <= 0xDFFF))).any():
-                raise damaged(folder / name, "holds numbers that are no characters")
+        check_characters(folder.path / name, arrays[name])

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._arguments import refuse_masked
+
 Ids = NDArray[np.int64] | list[str]
 
 _MOST = np.iinfo(np.int64).max
@@ -22,7 +24,7 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
 
     Raises:
         TypeError: they are of another kind, or of both; the message says where.
-        ValueError: one is beyond int64 or no text, or the array is not 1-D.
+        ValueError: one is beyond int64 or no text, or masked, or the array is not 1-D.
     """
     if isinstance(ids, str):
         return _texts([ids], name), True
@@ -32,6 +34,7 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
         return _array(np.asarray(ids)[None], name), True
     if not isinstance(ids, list) and not hasattr(ids, "__array__"):
         ids = list(ids)
+    refuse_masked(name, ids)
     return (_texts(ids, name) if _starts_with_str(ids) else _array(ids, name)), False
 
 

@@ -63,6 +63,15 @@ class ArrayFile:
         """How long it is."""
         return len(npy_header(self.dtype, self.shape)) + math.prod(self.shape) * itemsize(self.dtype)
 
+    def check(self, path: Path, checksum: int) -> None:
+        """Accepts the checksum that the file was written with.
+
+        Raises:
+            CorruptStoreError: It is another.
+        """
+        if checksum != self.crc32c:
+            raise damaged(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -99,9 +108,17 @@ class Manifest:
 
     def dump(self) -> bytes:
         """As text; its own checksum is that of the rest without spaces, names in order."""
-        document: dict[str, Any] = {
-            "format_version": FORMAT_VERSION,
-            "created_by": f"votive {__version__}",
+        document = {"format_version": FORMAT_VERSION, "created_by": f"votive {__version__}", **self._document()}
+        document["crc32c"] = _checksum(document)
+        return json.dumps(document, indent=1).encode() + b"\n"
+
+    @property
+    def identity(self) -> str:
+        """A checksum of all that it says, whichever version wrote it."""
+        return _checksum(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return {
             "generation": self.generation,
             "dimension": self.dimension,
             "dtype": self.dtype,
@@ -129,8 +146,6 @@ class Manifest:
                 for name, file in self.files.items()
             },
         }
-        document["crc32c"] = _checksum(document)
-        return json.dumps(document, indent=1).encode() + b"\n"
 
     @classmethod
     def parse(cls, path: Path, text: bytes) -> Manifest:

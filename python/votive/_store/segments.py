@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from votive._core import Store, StoreError
 from votive._store.columns import Columns
 from votive._store.contents import Contents
+from votive._store.directory import Folder
 from votive._store.folder import Writer
 from votive._store.manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, damaged
+from votive._store.mapped import Source, source_of
 from votive._store.shelf import Shelves
+from votive._store.strings import check_characters, check_texts
 from votive._store.texts import Raw, Texts
 
 # Rows `start..stop`, and which of them, counted from `start`; None for all.
 Block = tuple[int, int, NDArray[np.int64] | None]
 
 # Gives the array of a file in a folder, by its name.
-Read = Callable[[Path, str, ArrayFile], NDArray[Any]]
+Read = Callable[[Folder, str, ArrayFile], NDArray[Any]]
 
 # Bytes of vectors that are gathered at once where rows between are deleted.
 _GATHERED = 16 << 20
@@ -101,7 +104,7 @@ def without_dead(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
     return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _OF_VECTORS})
 
 
-def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
+def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents:
     """The rows of a folder.
 
     Args:
@@ -117,46 +120,68 @@ def read(folder: Path, manifest: Manifest, core: Store, get: Read) -> Contents:
     def of(name: str) -> NDArray[Any]:
         return get(folder, name, manifest.files[name])
 
-    def pair(segment: Segment, what: str) -> Raw:
-        return of(segment.parts[f"{what}_offsets"]), of(segment.parts[f"{what}_bytes"])
+    def checked(name: str) -> NDArray[Any]:
+        # All of it is read below, so that its checksum costs little.
+        array = of(name)
+        if (source := source_of(array)) is not None:
+            source.check()
+        return array
+
+    def texts_of(segment: Segment) -> Raw:
+        offsets_name, name = segment.parts["texts_offsets"], segment.parts["texts_bytes"]
+        texts = checked(offsets_name), of(name)
+        check_offsets(folder.path / offsets_name, *texts)
+        if source_of(texts[1]) is None:  # else they are looked at when they are used
+            check_texts(folder.path / name, *texts)
+        return texts
+
+    def ids_of(segment: Segment) -> Any:
+        if manifest.id_kind == "str":
+            return checked(segment.parts["ids_offsets"]), checked(segment.parts["ids_bytes"])
+        return checked(segment.parts["ids"])
 
     deleted = np.empty(0, np.int64)
     if manifest.deleted is not None:
-        deleted = of(manifest.deleted)
+        deleted = checked(manifest.deleted)
         ends = deleted[[0, -1]] if len(deleted) else [0, 0]
         if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
-            raise damaged(folder / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
+            raise damaged(folder.path / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
     columns: dict[str, list[NDArray[Any]]] = {}
     offsets: list[NDArray[np.int64]] = []
     utf8: list[NDArray[np.uint8]] = []
+    sources: list[Source] = []
     for segment in manifest.segments:
         stop = segment.first_row + segment.rows
         gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
-        ids = pair(segment, "ids") if manifest.id_kind == "str" else of(segment.parts["ids"])
+        ids = ids_of(segment)
         vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _OF_VECTORS)
+        sources += [source for array in (vectors, codes, bounds) if (source := source_of(array)) is not None]
         try:
             core = core.attach(vectors, codes, bounds, ids, gone)
         except (StoreError, ValueError) as error:
             about = str(error).partition(":")[0]
             name = segment.parts.get(about) or segment.parts.get("ids") or segment.parts["ids_bytes"]
-            raise damaged(folder / name, str(error).removeprefix(f"{about}: ")) from None
+            raise damaged(folder.path / name, str(error).removeprefix(f"{about}: ")) from None
         if "texts_bytes" in segment.parts:
-            texts = pair(segment, "texts")
-            check_offsets(folder / segment.parts["texts_offsets"], *texts)
+            texts = texts_of(segment)
             # Texts are counted through all segments.
             offsets.append(texts[0][1:] + sum(len(part) for part in utf8) if utf8 else texts[0][1:])
             utf8.append(texts[1])
         for column, name in segment.columns.items():
-            columns.setdefault(column, []).append(of(name))
+            values = of(name)
+            if source_of(values) is None:
+                check_characters(folder.path / name, values)
+            columns.setdefault(column, []).append(values)
     if manifest.largest_id is not None:
         core = core.numbered_after(manifest.largest_id)
     if len(core) + len(deleted) != core.rows:
-        raise damaged(folder, "rows without vectors that are not among the deleted ones")
+        raise damaged(folder.path, "rows without vectors that are not among the deleted ones")
     return Contents(
         core,
         Columns({name: _shelves(arrays) for name, arrays in columns.items()}),
         Texts(_shelves(offsets), _shelves(utf8)) if utf8 else None,
         manifest.dimension,
+        sources=tuple(sources),
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.mapped import Source, source_of
+from votive._store.strings import check_characters
+
 
 class Shelves:
     """One value for each row, immutable: `appended` gives another, which shares the memory of this one.
@@ -25,8 +28,8 @@ class Shelves:
         self.rows = sum(rows for _, rows in shelves)
         # That of all values: of str the longest.
         self.dtype: np.dtype[Any] = np.result_type(*{memory.dtype for memory, _ in shelves})
-        # Of the values in memory; memory maps count as none.
-        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if not isinstance(memory, np.memmap))
+        # Of the values in memory; those in files count as none.
+        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if source_of(memory) is None)
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Shelves:
@@ -37,6 +40,35 @@ class Shelves:
     def empty(cls, dtype: np.dtype[Any]) -> Shelves:
         """No rows, of values of a type."""
         return cls.of(np.empty(0, dtype))
+
+    def sources(self, start: int, stop: int) -> list[Source]:
+        """The files that the values of rows `start..stop` are in."""
+        found = (source_of(part) for _, part in self.runs(start, stop))
+        return [source for source in found if source is not None]
+
+    def check(self) -> None:
+        """Accepts files that values are in if they are as they were written, and what is of str can be decoded.
+
+        Raises:
+            CorruptStoreError: one is not.
+        """
+        for _, values in self.runs(0, self.rows):
+            if (source := source_of(values)) is not None:
+                source.check()
+                check_characters(source.path, values)
+
+    def intact(self) -> Shelves:
+        """The same, after a `check` if there was none before."""
+        unchecked = [source for source in self.sources(0, self.rows) if not source.was_checked]
+        if unchecked:
+            self.check()
+        for source in unchecked:
+            source.was_checked = True
+        return self
+
+    def sealed(self) -> Shelves:
+        """The same values without room for others, so that what is appended to this is behind none of those."""
+        return Shelves(tuple((memory[:rows], rows) for memory, rows in self._shelves))
 
     def appended(self, values: NDArray[Any]) -> Shelves:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
@@ -59,7 +91,7 @@ class Shelves:
 
     def slice(self, start: int, stop: int) -> NDArray[Any]:
         """Values of the rows `start..stop`, read-only; a view where they are on one shelf."""
-        parts = [values[max(0, start - first) : stop - first] for first, values in self._runs(start, stop)]
+        parts = [values[max(0, start - first) : stop - first] for first, values in self.runs(start, stop)]
         found = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, self.dtype)
         found = found.view(np.ndarray)
         found.flags.writeable = False
@@ -68,12 +100,12 @@ class Shelves:
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Values of some rows, in the order asked for."""
         values = np.empty(len(rows), self.dtype)
-        for first, part in self._runs(0, self.rows):
+        for first, part in self.runs(0, self.rows):
             inside = (rows >= first) & (rows < first + len(part))
             values[inside] = part[rows[inside] - first]
         return values
 
-    def _runs(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    def runs(self, start: int, stop: int) -> Iterator[tuple[int, NDArray[Any]]]:
         """The written part of each shelf that has some of the rows `start..stop`, and its first row."""
         first = 0
         for memory, rows in self._shelves:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.mapped import source_of
 from votive._store.shelf import Shelves
+from votive._store.strings import check_texts
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
@@ -49,6 +51,24 @@ class Texts:
         """Bytes in memory."""
         return self._ends.nbytes + self._utf8.nbytes
 
+    def sealed(self) -> Texts:
+        """See `Shelves.sealed`."""
+        return Texts(self._ends.sealed(), self._utf8.sealed())
+
+    def check(self) -> None:
+        """Accepts files that texts are in if they are as they were written, and can be decoded.
+
+        Raises:
+            CorruptStoreError: one is not.
+        """
+        self._ends.check()
+        self._utf8.check()
+        for first, utf8 in self._utf8.runs(0, self._utf8.rows):
+            if (source := source_of(utf8)) is not None:
+                ends = self._ends.slice(0, self.rows)
+                inside = ends[(ends > first) & (ends <= first + len(utf8))] - first
+                check_texts(source.path, np.concatenate([[0], inside]), utf8)
+
     def appended(self, lines: Lines) -> Texts:
         """These texts and others after them."""
         ends = np.cumsum(lines.lengths) + self._utf8.rows
@@ -62,20 +82,35 @@ class Texts:
         return offsets - offsets[0], utf8
 
     def take(self, rows: NDArray[np.int64]) -> list[str]:
-        """The texts of some rows, in the order asked for."""
+        """The texts of some rows, in the order asked for.
+
+        Raises:
+            CorruptStoreError: one is in a file that is damaged, so that it is no UTF-8.
+        """
         if not len(rows):
             return []
         ends = self._ends.take(rows)
         starts = np.zeros(len(rows), np.int64)
         starts[rows > 0] = self._ends.take(rows[rows > 0] - 1)
         begin = int(starts.min())
-        # One piece of memory from the first to the last where they are near each other, else one for each.
-        if ends.max() - begin <= 4 * (ends - starts).sum() + 4096:
-            held = self._utf8.slice(begin, int(ends.max())).tobytes()
-            spans = zip((starts - begin).tolist(), (ends - begin).tolist(), strict=True)
-            return [held[start:end].decode() for start, end in spans]
-        spans = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [self._utf8.slice(start, end).tobytes().decode() for start, end in spans]
+        spans = list(zip(starts.tolist(), ends.tolist(), strict=True))
+        try:
+            # One piece of memory from the first to the last where they are near each other, else one for each.
+            if ends.max() - begin <= 4 * (ends - starts).sum() + 4096:
+                held = self._utf8.slice(begin, int(ends.max())).tobytes()
+                return [held[start - begin : end - begin].decode() for start, end in spans]
+            return [self._utf8.slice(start, end).tobytes().decode() for start, end in spans]
+        except UnicodeDecodeError:
+            self._refuse_damaged(spans)
+            raise
+
+    def _refuse_damaged(self, spans: list[tuple[int, int]]) -> None:
+        for start, end in spans:
+            try:
+                self._utf8.slice(start, end).tobytes().decode()
+            except UnicodeDecodeError as error:
+                for source in self._utf8.sources(start, end):
+                    raise source.error(f"the text of bytes {start} to {end} is no UTF-8 ({error})") from None
 
     def kept(self, rows: NDArray[np.int64]) -> Texts:
         """The texts of some rows alone, ascending."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _arrow
+from votive._arguments import refuse_masked
 
 Floats = NDArray[np.float32]
 
@@ -109,8 +110,7 @@ def _joined(blocks: Iterator[Floats]) -> Iterator[Floats]:
 def _array(vectors: Any, name: str) -> NDArray[Any]:
     if isinstance(vectors, (str, bytes, bytearray, Mapping, Set)):
         raise TypeError(f"{name}: expected an array of floats or integers, found {type(vectors).__name__}")
-    if np.ma.is_masked(vectors):
-        raise ValueError(f"{name}: holds masked elements; fill them first")
+    refuse_masked(name, vectors)
     try:
         return np.asarray(vectors)
     except ValueError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from votive import _core
-from votive._arguments import check_positive
+from votive._arguments import check_flag, check_positive
 from votive._store import exchange as _exchange
 from votive._store import filters as _filters
 from votive._store import ids as _ids
@@ -59,6 +59,7 @@ class View:
             ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length.
         """
         with counting_errors(self._stats):
+            check_flag("exact", exact)
             return self._search(queries, k, filter, exact)
 
     def _search(self, queries: Any, k: int, filter: Any, exact: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
@@ -108,7 +109,7 @@ class View:
     def stats(self) -> Stats:
         """What became of the searches of this object: how many, how long, how fast, what failed, what is held.
 
-        See `votive.stats.Stats`. A store that is loaded, unpickled or used after a fork begins at zero.
+        See `votive.stats.Stats`. A store that is loaded, copied, unpickled or used after a fork begins at zero.
         """
         return read(self._stats, Memory(0, self._state.memory()["total"], 0))
 
@@ -138,6 +139,7 @@ class View:
 
         Raises:
             KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: one is in a file that is damaged, so that it is no text.
             ValueError: rows of this store have no texts.
         """
         contents = self._state
@@ -151,15 +153,17 @@ class View:
     def get_metadata(self, ids: Any) -> dict[str, Any]:
         """For each column, its value of the row with an id, or an array of those of several, in the order asked for.
 
+        Columns that are in files are read once, to check that they are as they were written.
+
         Raises:
             KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: a column is in a file that is damaged.
         """
         contents = self._state
         keys, single = _ids.read(ids)
         rows = contents.rows_of(keys)
-        return {
-            name: column.take(rows)[0] if single else column.take(rows) for name, column in contents.columns.items()
-        }
+        columns = {name: column.intact().take(rows) for name, column in contents.columns.items()}
+        return {name: values[0] for name, values in columns.items()} if single else columns
 
     def contains(self, ids: Any) -> Any:
         """Whether there is a row with an id; for several a boolean array.

@@ -1,0 +1,75 @@
+"""Arrays that stay in the files of a store, and what tells of them that they are damaged."""
+
+from __future__ import annotations
+
+import mmap
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive._core import CorruptStoreError, crc32c
+from votive._store.manifest import ArrayFile, damaged, npy_header
+
+# Bytes of which a checksum is made at once, so that Ctrl-C is heard.
+_CHUNK = 64 << 20
+
+
+class Source:
+    """A file of a store that is mapped.
+
+    Attributes:
+        path: of the file.
+        was_checked: whether whoever needs that but once has found it intact.
+    """
+
+    def __init__(self, memory: mmap.mmap, path: Path, file: ArrayFile) -> None:
+        self.path = path
+        self._file = file
+        # Without keeping it: what has no array any more needs no check.
+        self._memory = weakref.ref(memory)
+        self.was_checked = False
+
+    def check(self) -> None:
+        """Reads all of it, if any array of it is left.
+
+        Raises:
+            CorruptStoreError: it is not what was written.
+        """
+        memory = self._memory()
+        if memory is None:
+            return
+        held = np.frombuffer(memory, np.uint8)
+        checksum = 0
+        for start in range(0, len(held), _CHUNK):
+            checksum = crc32c(held[start : start + _CHUNK], checksum)
+        self._file.check(self.path, checksum)
+
+    def error(self, what: str) -> CorruptStoreError:
+        """An error about the file."""
+        return damaged(self.path, what)
+
+
+class Mapped(np.ndarray[Any, Any]):
+    """The array of a mapped file, or a view of a part of it; `numpy.memmap` would keep a descriptor for each."""
+
+    source: Source | None
+
+    @classmethod
+    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> Mapped:
+        """The whole array, read-only as the memory is."""
+        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(npy_header(file.dtype, file.shape)))
+        array.source = Source(memory, path, file)
+        return array
+
+    def __array_finalize__(self, of: Any) -> None:
+        # What is computed of such an array has its type, but is in memory.
+        source = getattr(of, "source", None)
+        self.source = source if source is not None and np.may_share_memory(self, of) else None
+
+
+def source_of(array: NDArray[Any] | None) -> Source | None:
+    """The file that an array is in; None for one that is in memory."""
+    return getattr(array, "source", None)
