@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{Environment, ErrorKind, context};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, ErrorKind, Output, State, context};
 
 use crate::config::ChatTemplateConfig;
 use crate::{Error, Result};
@@ -36,6 +36,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(64);
         environment.add_function("raise_exception", raise_exception);
+        environment.set_formatter(write_as_python);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         let refuse = |error: minijinja::Error| refusal(&config.place, &error);
         environment.add_template_owned("chat", config.source.clone()).map_err(refuse)?;
@@ -69,6 +70,22 @@ impl ChatTemplate {
             Ok(text) => Ok(Some(text)),
             Err(error) if error.detail().is_some_and(|detail| detail.starts_with(RAISED)) => Ok(None),
             Err(error) => Err(refusal(&self.place, &error)),
+        }
+    }
+}
+
+/// Writes what an expression gives as Python shows it; lists and objects, whose texts would be escaped, are refused.
+fn write_as_python(out: &mut Output, _: &mut State, value: &Value) -> std::result::Result<(), minijinja::Error> {
+    match value.kind() {
+        ValueKind::Undefined => Ok(()),
+        ValueKind::None => out.write_str("None").map_err(minijinja::Error::from),
+        ValueKind::Bool => {
+            out.write_str(if value.is_true() { "True" } else { "False" }).map_err(minijinja::Error::from)
+        }
+        ValueKind::String | ValueKind::Number => write!(out, "{value}").map_err(minijinja::Error::from),
+        kind => {
+            let message = format!("writes a {kind} as it is; only texts and numbers are supported");
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         }
     }
 }
@@ -124,6 +141,7 @@ mod tests {
                 false,
                 "bddocument",
             ),
+            ("{{ tools }}{{ messages[0].role == 'query' }}{{ 3 / 2 }}{{ nothing }}", false, "NoneTrue1.5"),
             ("{{ messages[0].content.split(' ')[1] }}{{ messages[0].get('name', 'none') }}", false, "<b>none"),
         ] {
             assert_eq!(render(source, structured).unwrap().as_deref(), Some(expected), "{source}");
@@ -136,6 +154,7 @@ mod tests {
             ("{% for", "unexpected end of"),
             ("{{ strftime_now('%Y') }}", "strftime_now"),
             ("{{ messages | tojson }}", "tojson"),
+            ("{{ messages }}", "only texts and numbers"),
             ("{% include 'x' %}", "x"),
             ("{{ messages[0].content.__class__.__mro__ }}", "undefined"),
             ("{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}", "fuel"),
