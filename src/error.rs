@@ -44,8 +44,9 @@ pub enum Error {
     #[error("{message}")]
     CorruptStore { message: String },
 
-    #[error("no memory for {bytes} bytes")]
-    Memory { bytes: usize },
+    /// The process had no memory for `what`: a file, a tensor, a result.
+    #[error("no memory for {what}: {bytes} bytes")]
+    Memory { what: String, bytes: usize },
 
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: std::io::Error },
@@ -76,6 +77,11 @@ impl Error {
     /// What a panic leaves.
     pub fn internal(panic: &(dyn Any + Send)) -> Self {
         Self::Internal { message: panic_text(panic).to_owned() }
+    }
+
+    /// `what` is what `bytes` of memory were wanted for, as a user knows it.
+    pub fn memory(what: impl Into<String>, bytes: usize) -> Self {
+        Self::Memory { what: what.into(), bytes }
     }
 
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {

@@ -111,7 +111,7 @@ impl<T: bytemuck::Pod> Memory<T> {
 fn shelf<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<Memory<T>> {
     let shelf = rows.checked_mul(width).and_then(Shelf::with_capacity);
     let bytes = || rows.saturating_mul(width).saturating_mul(size_of::<T>());
-    Ok(Memory::Own(shelf.ok_or_else(|| Error::Memory { bytes: bytes() })?))
+    Ok(Memory::Own(shelf.ok_or_else(|| Error::memory(format!("{rows} rows of a store"), bytes()))?))
 }
 
 impl Held {
