@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::{fs, io};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -49,7 +50,7 @@ pub enum Error {
     Memory { what: String, bytes: usize },
 
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io { path: PathBuf, source: io::Error },
 
     /// The caller asked for the work to stop; the reason is the caller's (in Python: the pending exception).
     #[error("interrupted")]
@@ -84,8 +85,13 @@ impl Error {
         Self::Memory { what: what.into(), bytes }
     }
 
-    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+    pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::OutOfMemory {
+            let bytes = fs::metadata(&path).map_or(0, |file| file.len());
+            return Self::memory(path.display().to_string(), usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        Self::Io { path, source }
     }
 }
 

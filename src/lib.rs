@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod hub;
 pub mod kernels;
+mod memory;
 pub mod models;
 pub mod nn;
 pub mod pipeline;
