@@ -33,7 +33,7 @@ fn products(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
     let mut group = c.benchmark_group("product");
     for (n, k) in [(3 * HIDDEN, HIDDEN), (HIDDEN, HIDDEN), (WIDE, HIDDEN), (HIDDEN, WIDE)] {
-        let matrix = Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k);
+        let matrix = Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k).unwrap();
         for m in [1, 16, TOKENS] {
             let (x, mut out) = (numbers(m * k), vec![0.0; m * n]);
             group.throughput(Throughput::Elements((m * n * k) as u64));
@@ -50,7 +50,7 @@ fn mlp(c: &mut Criterion) {
     let mut group = c.benchmark_group("mlp");
     group.throughput(Throughput::Elements((2 * TOKENS * HIDDEN * WIDE) as u64));
     for (name, activation) in [("gelu", Activation::Gelu), ("relu", Activation::Relu)] {
-        let matrix = |n: usize, k: usize| Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k);
+        let matrix = |n: usize, k: usize| Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k).unwrap();
         let mlp = Mlp::new(matrix(WIDE, HIDDEN), None, activation, matrix(HIDDEN, WIDE));
         group.bench_function(name, |b| b.iter(|| mlp.apply(black_box(&x), &mut out)));
     }

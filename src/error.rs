@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::{fs, io};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -44,12 +45,12 @@ pub enum Error {
     #[error("{message}")]
     CorruptStore { message: String },
 
-    /// What is asked for does not fit.
+    /// The process had no memory for `what`: a file, a tensor, a result.
     #[error("no memory for {what}: {bytes} bytes")]
     Memory { what: String, bytes: usize },
 
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    Io { path: PathBuf, source: io::Error },
 
     /// The caller asked for the work to stop; the reason is the caller's (in Python: the pending exception).
     #[error("interrupted")]
@@ -80,8 +81,18 @@ impl Error {
         panic.downcast::<Self>().map_or_else(internal, |error| *error)
     }
 
-    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        Self::Io { path: path.into(), source }
+    /// `what` is what `bytes` of memory were wanted for, as a user knows it.
+    pub fn memory(what: impl Into<String>, bytes: usize) -> Self {
+        Self::Memory { what: what.into(), bytes }
+    }
+
+    pub fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if source.kind() == io::ErrorKind::OutOfMemory {
+            let bytes = fs::metadata(&path).map_or(0, |file| file.len());
+            return Self::memory(path.display().to_string(), usize::try_from(bytes).unwrap_or(usize::MAX));
+        }
+        Self::Io { path, source }
     }
 }
 

@@ -16,11 +16,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pool", &["error", "profile", "kernels"]),
     ("hub", &["error", "memory"]),
     ("config", &["error", "hub"]),
-    ("text", &["error", "hub", "config"]),
-    ("nn", &["error", "profile", "hub", "kernels"]),
+    ("text", &["error", "memory", "hub", "config"]),
+    ("nn", &["error", "memory", "profile", "hub", "kernels"]),
     ("device", &["error", "profile", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("pipeline", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
+    ("pipeline", &["error", "memory", "profile", "hub", "config", "text", "kernels", "nn"]),
     (
         "engine",
         &[

@@ -1,6 +1,7 @@
 //! Downloading what votive reads of a model, into the Hugging Face cache.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
 use super::folder::inside;
 use super::transfer::Transfer;
-use super::weights::{self, INDEX, SINGLE};
+use super::weights::{self, FILES};
 use crate::hub::{ModelFolder, Origin};
 use crate::{Error, Result};
 
@@ -87,16 +88,15 @@ impl<'a> Download<'a> {
                 return Err(Error::model(inside(path, "tokenizer.json"), message).into());
             }
             if module.needs_weights() {
-                let has = |name| self.files.contains_key(&inside(path, name));
-                if !has(SINGLE) && !has(INDEX) {
+                if self.weights_in(path).is_none() {
                     let names: Vec<String> = self.names_in(path).map(str::to_owned).collect();
                     let folder = inside("FOLDER", path);
                     let message = format!(
                         "{}\n(FOLDER is where `hf download {} --local-dir FOLDER` puts the model)",
-                        weights::unsupported(&names, folder.trim_end_matches('/')),
+                        weights::unsupported(&names, Path::new(folder.trim_end_matches('/'))),
                         self.client.repo()
                     );
-                    return Err(Error::model(inside(path, SINGLE), message).into());
+                    return Err(Error::model(inside(path, FILES[0]), message).into());
                 }
                 weight_folders.insert(path);
             }
@@ -125,13 +125,18 @@ impl<'a> Download<'a> {
         })
     }
 
+    /// The file by which weights are opened in `path`.
+    fn weights_in(&self, path: &str) -> Option<&'static str> {
+        FILES.into_iter().find(|name| self.files.contains_key(&inside(path, name)))
+    }
+
     fn fetch_weights(&self, folder: &ModelFolder, path: &str) -> Result<(), Failure> {
-        let single = inside(path, SINGLE);
-        if self.files.contains_key(&single) {
-            return self.fetch(&single);
-        }
-        let index = inside(path, INDEX);
+        let Some(name) = self.weights_in(path) else { return Ok(()) };
+        let index = inside(path, name);
         self.fetch(&index)?;
+        if !weights::is_index(name) {
+            return Ok(());
+        }
         let Some(index_path) = folder.file(&index)? else {
             return Err(self.client.error(format!("{index} vanished from the cache")).into());
         };

@@ -9,8 +9,11 @@ mod environment;
 mod find;
 mod folder;
 mod mmap;
+mod pytorch;
 mod safetensors;
+mod tensor_file;
 mod transfer;
+mod weight;
 mod weights;
 
 pub(crate) use adapter::refuse_adapter;
@@ -19,4 +22,5 @@ pub use environment::HubEnvironment;
 pub use find::{FindOptions, Token, find};
 pub(crate) use folder::inside;
 pub use folder::{ModelFolder, Origin};
-pub use weights::{Half, Weight, Weights};
+pub use weight::{Half, Weight};
+pub use weights::Weights;

@@ -1,4 +1,4 @@
-//! One mapped safetensors file: where each of its tensors lies.
+//! The header of a safetensors file: where each of its tensors lies.
 //!
 //! The format: 8 bytes of header length, a JSON object of tensors (dtype, shape, data_offsets), then the tensors' bytes
 //! without holes. The header is read here rather than by the safetensors crate because the crate keeps the last of two
@@ -7,53 +7,31 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::Range;
-use std::path::Path;
 
-use memmap2::Mmap;
-use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::mmap;
+use super::tensor_file::Extent;
+use crate::memory::room;
 use crate::{Error, Result};
 
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// Bytes that the tensors of a header take for each of the header's.
+const PARSED: usize = 4;
 
-/// A mapped file and its tensors.
-pub(super) struct TensorFile {
-    /// The file's name relative to the model's folder.
-    pub(super) name: String,
-    pub(super) tensors: BTreeMap<String, Extent>,
-    map: Mmap,
+/// The tensors that the header of `file`, called `name` in messages, declares, after checking that they fill the file exactly.
+pub(super) fn read_header(name: &str, file: &[u8]) -> Result<BTreeMap<String, Extent>> {
+    let (header, data) = split_header(file).map_err(|message| Error::model(name, message))?;
+    room(header.len().saturating_mul(PARSED), || format!("the header of {name}"))?;
+    serde_json::from_slice(header)
+        .map_err(|error| format!("unreadable header: {error}"))
+        .and_then(|Entries(tensors)| locate(tensors, 8 + header.len(), data.len()))
+        .map_err(|message| Error::model(name, message))
 }
 
-/// One tensor's place in its file.
-pub(super) struct Extent {
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    bytes: Range<usize>,
-}
-
-impl TensorFile {
-    pub(super) fn open(path: &Path, name: String) -> Result<Self> {
-        let map = mmap::map(path)?;
-        let tensors = read_header(&map).map_err(|message| Error::model(&name, message))?;
-        Ok(Self { name, tensors, map })
-    }
-
-    pub(super) fn bytes(&self, extent: &Extent) -> &[u8] {
-        &self.map[extent.bytes.clone()]
-    }
-
-    pub(super) fn release(&self) {
-        mmap::release(&self.map);
-    }
-}
-
-/// The tensors that `file`'s header declares, after checking that they fill the file exactly.
-fn read_header(file: &[u8]) -> Result<BTreeMap<String, Extent>, String> {
+/// The header of `file`, and the tensors' bytes.
+fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return Err(format!("{} bytes are no safetensors file: its header alone takes 8", file.len()));
     };
@@ -65,9 +43,7 @@ fn read_header(file: &[u8]) -> Result<BTreeMap<String, Extent>, String> {
     if length > rest.len() {
         return Err(format!("claims a header of {length} bytes and has {} left: truncated?", rest.len()));
     }
-    let (header, data) = rest.split_at(length);
-    let Entries(tensors) = serde_json::from_slice(header).map_err(|error| format!("unreadable header: {error}"))?;
-    locate(tensors, 8 + length, data.len())
+    Ok(rest.split_at(length))
 }
 
 /// Turns the header's offsets, relative to the tensors' `data_bytes` bytes at `data_start`, into places in the file.
@@ -105,10 +81,9 @@ fn locate(
     if covered != data_bytes {
         return Err(format!("has {data_bytes} bytes of data and tensors for {covered}"));
     }
-    let place = |info: TensorInfo| Extent {
-        dtype: info.dtype,
-        shape: info.shape,
-        bytes: data_start + info.data_offsets.0..data_start + info.data_offsets.1,
+    let place = |info: TensorInfo| {
+        let (start, end) = info.data_offsets;
+        Extent::dense(info.dtype, info.shape, data_start + start..data_start + end)
     };
     Ok(tensors.into_iter().map(|(name, info)| (name, place(info))).collect())
 }

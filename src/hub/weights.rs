@@ -1,29 +1,28 @@
-//! A model's weights by name, read from memory-mapped safetensors.
+//! A model's weights by name, read from memory-mapped files.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bytemuck::Pod;
-use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
-use safetensors::Dtype;
 use serde::Deserialize;
 
-use super::safetensors::{Entries, Extent, TensorFile};
+use super::pytorch;
+use super::safetensors::Entries;
+use super::tensor_file::TensorFile;
+use super::weight::Weight;
 use crate::hub::{ModelFolder, inside};
-use crate::memory::{reserve, zeroed};
 use crate::{Error, Result};
 
 #[cfg(target_endian = "big")]
-compile_error!("safetensors files are little-endian and are read in place");
+compile_error!("files of weights are little-endian and are read in place");
 
-pub(super) const SINGLE: &str = "model.safetensors";
-pub(super) const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+/// The files that weights may be in, the first that is there: itself, or those that an index names.
+pub(super) const FILES: [&str; 4] =
+    [SINGLE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+/// How the name of what a quantized tensor is to be multiplied by ends; votive reads no such tensors.
+const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
 /// The longest index that is read: far above any real one (a few megabytes), far below what would hurt.
 const MAX_INDEX_BYTES: u64 = 100_000_000;
 
@@ -44,19 +43,17 @@ struct Index {
 }
 
 impl Weights {
-    /// Opens `model.safetensors`, or the files that `model.safetensors.index.json` names, in `subfolder` ("" for the
-    /// root) of `folder`.
+    /// Opens the first of [`FILES`] in `subfolder` ("" for the root) of `folder`.
     pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
-        let single = inside(subfolder, SINGLE);
-        if let Some(path) = folder.file(&single)? {
-            let file = TensorFile::open(&path, single.clone())?;
-            return Self::join(single, vec![file]);
+        for name in FILES {
+            let source = inside(subfolder, name);
+            match folder.file(&source)? {
+                Some(path) if is_index(name) => return Self::open_shards(folder, subfolder, source, &path),
+                Some(path) => return Self::join(source.clone(), vec![TensorFile::open(&path, source)?]),
+                None => {}
+            }
         }
-        let index = inside(subfolder, INDEX);
-        match folder.file(&index)? {
-            Some(path) => Self::open_shards(folder, subfolder, index, &path),
-            None => Err(no_safetensors(folder, subfolder)),
-        }
+        Err(no_weights(folder, subfolder))
     }
 
     fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {
@@ -111,7 +108,7 @@ impl Weights {
         let weight = self.get_any(name)?;
         if weight.shape() != shape {
             let message = format!("tensor {name:?} has shape {:?}; the model's config needs {shape:?}", weight.shape());
-            return Err(Error::model(weight.file, message));
+            return Err(Error::model(weight.file(), message));
         }
         Ok(weight)
     }
@@ -123,13 +120,13 @@ impl Weights {
             let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
             return Err(Error::model(&self.source, message));
         };
-        let file = &self.files[index];
-        let Extent { dtype, shape, .. } = &file.tensors[name];
-        if !matches!(dtype, Dtype::F32 | Dtype::F16 | Dtype::BF16) {
-            let message = format!("tensor {name:?} has dtype {dtype}; accepted are F32, F16 and BF16");
-            return Err(Error::model(&file.name, message));
+        let weight = Weight::of(&self.files[index], name)?;
+        if let Some(scale) = SCALES.map(|ending| format!("{name}{ending}")).into_iter().find(|name| self.contains(name))
+        {
+            let message = format!("tensor {name:?} is quantized: its numbers are to be multiplied by {scale:?}");
+            return Err(Error::model(weight.file(), message));
         }
-        Ok(Weight { file: &file.name, name, dtype: *dtype, shape, bytes: file.bytes(&file.tensors[name]) })
+        Ok(weight)
     }
 
     /// Counts bytes that somebody holds weights in from now on.
@@ -163,8 +160,13 @@ pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, Str
     Ok(weight_map)
 }
 
-/// Says what is there instead of safetensors, and what to do about it.
-fn no_safetensors(folder: &ModelFolder, subfolder: &str) -> Error {
+/// Whether `name`, one of [`FILES`], names the files that hold weights.
+pub(super) fn is_index(name: &str) -> bool {
+    name.ends_with(".json")
+}
+
+/// Says what is there instead of weights, and what to do about it.
+fn no_weights(folder: &ModelFolder, subfolder: &str) -> Error {
     let path = folder.root().join(subfolder);
     let mut names: Vec<String> = fs::read_dir(&path)
         .into_iter()
@@ -173,181 +175,23 @@ fn no_safetensors(folder: &ModelFolder, subfolder: &str) -> Error {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     names.sort_unstable();
-    Error::model(inside(subfolder, SINGLE), unsupported(&names, &path.display().to_string()))
+    Error::model(inside(subfolder, SINGLE), unsupported(&names, &path))
 }
 
-/// What to say of a folder whose files, `names`, hold no safetensors. `place` is where a user would convert them.
-pub(super) fn unsupported(names: &[String], place: &str) -> String {
+/// What to say of a folder whose files, `names`, hold no weights that votive reads. `place` is where a user would convert them.
+pub(super) fn unsupported(names: &[String], place: &Path) -> String {
     const PICKLED: [&str; 4] = [".bin", ".pt", ".pth", ".ckpt"];
     const OTHERS: [&str; 6] = [".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
     let ends_with = |endings: &[&str], name: &str| endings.iter().any(|ending| name.ends_with(ending));
     let pickled: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&PICKLED, name)).collect();
     let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&OTHERS, name)).collect();
+    let [.., bin, _] = FILES;
     if let Some(first) = pickled.first() {
-        let (source, target) = (format!("{place}/{first}"), format!("{place}/{SINGLE}"));
-        format!(
-            "not there, only {}. PyTorch's pickle format can run any code when it is opened, so votive reads \
-             safetensors only. To convert, where PyTorch is installed:\n\
-             import torch, safetensors.torch\n\
-             safetensors.torch.save_file({{k: v.contiguous().clone() for k, v in torch.load({source:?}, \
-             map_location=\"cpu\", weights_only=True).items()}}, {target:?}, metadata={{\"format\": \"pt\"}})",
-            pickled.join(", ")
-        )
+        format!("not there, nor {bin}, only {}. {}", pickled.join(", "), pytorch::conversion(&place.join(first)))
     } else if others.is_empty() {
-        format!("not there, nor {INDEX}: {place} holds no weights at all")
+        format!("not there, nor {bin}: {} holds no weights at all", place.display())
     } else {
-        format!("not there, nor {INDEX}, only {}; votive reads safetensors only", others.join(", "))
-    }
-}
-
-/// One tensor: its shape and its bytes, still in the mapped file.
-#[derive(Debug)]
-pub struct Weight<'a> {
-    file: &'a str,
-    name: &'a str,
-    dtype: Dtype,
-    shape: &'a [usize],
-    bytes: &'a [u8],
-}
-
-/// A float type of two bytes that weights can be held in.
-pub trait Half: Pod + Display {
-    /// As users know it.
-    const NAME: &'static str;
-    /// As files know it.
-    const DTYPE: Dtype;
-    /// Its largest number.
-    const LARGEST: f32;
-
-    /// Rounds each value.
-    fn round(values: &[f32], to: &mut [Self]);
-    fn is_finite(self) -> bool;
-}
-
-impl Half for bf16 {
-    const NAME: &'static str = "bfloat16";
-    const DTYPE: Dtype = Dtype::BF16;
-    const LARGEST: f32 = bf16::MAX.to_f32_const();
-
-    fn round(values: &[f32], to: &mut [Self]) {
-        to.convert_from_f32_slice(values);
-    }
-
-    fn is_finite(self) -> bool {
-        bf16::is_finite(self)
-    }
-}
-
-impl Half for f16 {
-    const NAME: &'static str = "float16";
-    const DTYPE: Dtype = Dtype::F16;
-    const LARGEST: f32 = f16::MAX.to_f32_const();
-
-    fn round(values: &[f32], to: &mut [Self]) {
-        to.convert_from_f32_slice(values);
-    }
-
-    fn is_finite(self) -> bool {
-        f16::is_finite(self)
-    }
-}
-
-impl<'a> Weight<'a> {
-    pub fn shape(&self) -> &[usize] {
-        self.shape
-    }
-
-    /// Only the `rows` of the first dimension, all of them there.
-    pub fn rows(mut self, rows: Range<usize>) -> Self {
-        let row = self.bytes.len() / self.shape[0].max(1);
-        self.bytes = &self.bytes[rows.start * row..rows.end * row];
-        self
-    }
-
-    /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are
-    /// errors that name the tensor and the file.
-    pub fn to_f32(&self) -> Result<Cow<'a, [f32]>> {
-        let values = self.widened()?;
-        self.check(&values, f32::is_finite, "")?;
-        Ok(values)
-    }
-
-    /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
-    pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
-        let values = self.widened()?;
-        let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
-        self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
-        Ok(values)
-    }
-
-    /// Whether the file's values are of this type.
-    pub fn holds<H: Half>(&self) -> bool {
-        self.dtype == H::DTYPE
-    }
-
-    /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
-    pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
-        if self.holds::<H>() {
-            let values = self.elements()?;
-            self.check(&values, H::is_finite, "")?;
-            return Ok(values);
-        }
-        let values = self.to_f32_for::<H>()?;
-        let mut rounded = zeroed(values.len(), &self.what())?;
-        H::round(&values, &mut rounded);
-        Ok(Cow::Owned(rounded))
-    }
-
-    fn widened(&self) -> Result<Cow<'a, [f32]>> {
-        let widen = |convert: &dyn Fn(&mut [f32]) -> Result<()>| {
-            let mut values = zeroed(self.bytes.len() / 2, &self.what())?;
-            convert(&mut values)?;
-            Ok(Cow::Owned(values))
-        };
-        match self.dtype {
-            Dtype::F16 => widen(&|values| Ok(self.elements::<f16>()?.convert_to_f32_slice(values))),
-            Dtype::BF16 => widen(&|values| Ok(self.elements::<bf16>()?.convert_to_f32_slice(values))),
-            _ => self.elements(),
-        }
-    }
-
-    /// What it is called where there is no memory for its values.
-    fn what(&self) -> String {
-        format!("tensor {:?} of {}", self.name, self.file)
-    }
-
-    /// The bytes as numbers: borrowed when aligned, and the format aligns tensors to 8 bytes only by habit.
-    fn elements<T: Pod>(&self) -> Result<Cow<'a, [T]>> {
-        if let Ok(aligned) = bytemuck::try_cast_slice(self.bytes) {
-            return Ok(Cow::Borrowed(aligned));
-        }
-        let mut values = Vec::new();
-        reserve(&mut values, self.bytes.len() / size_of::<T>(), &self.what())?;
-        values.extend(self.bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>));
-        Ok(Cow::Owned(values))
-    }
-
-    /// Values of its own, which were made by [`Self::to_f32`] or [`Self::to_half`].
-    pub fn own<T: Pod>(&self, values: Cow<'_, [T]>) -> Result<Vec<T>> {
-        match values {
-            Cow::Owned(values) => Ok(values),
-            Cow::Borrowed(values) => {
-                let mut own = Vec::new();
-                reserve(&mut own, values.len(), &self.what())?;
-                own.extend_from_slice(values);
-                Ok(own)
-            }
-        }
-    }
-
-    fn check<T: Copy + Display>(&self, values: &[T], accepted: impl Fn(T) -> bool, why: &str) -> Result<()> {
-        // One pass without a branch per value; the search for the culprit is only made when there is one.
-        if !values.iter().fold(true, |all, &value| all & accepted(value)) {
-            let index = values.iter().position(|&value| !accepted(value)).unwrap_or_default();
-            let message = format!("tensor {:?} holds {} at element {index}{why}", self.name, values[index]);
-            return Err(Error::model(self.file, message));
-        }
-        Ok(())
+        format!("not there, nor {bin}, only {}; votive reads safetensors and {bin}", others.join(", "))
     }
 }
 

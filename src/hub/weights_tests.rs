@@ -1,7 +1,12 @@
+use std::borrow::Cow;
+
+use half::{bf16, f16};
 use tempfile::TempDir;
 
 use super::*;
 use crate::hub::Origin;
+
+const INDEX: &str = "model.safetensors.index.json";
 
 /// A file of `header` (any JSON) followed by `data`.
 fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
@@ -198,7 +203,10 @@ fn refuses_other_dtypes_only_when_asked_for_them() {
     let (_root, weights) = open(&[(SINGLE, &safetensors(header, &[0; 16]))]).unwrap();
     assert!(weights.get("a", &[2]).is_ok());
     let message = weights.get_any("position_ids").unwrap_err().to_string();
-    assert_eq!(message, "model.safetensors: tensor \"position_ids\" has dtype I64; accepted are F32, F16 and BF16");
+    assert_eq!(
+        message,
+        "model.safetensors: tensor \"position_ids\" has dtype I64; accepted are F32, F16, BF16, F64, F8_E4M3 and F8_E5M2"
+    );
     let message = weights.get_any("c").unwrap_err().to_string();
     assert_eq!(message, "model.safetensors: has no tensor \"c\" among its 2 such as \"a\"");
 }
@@ -278,20 +286,59 @@ fn accepts_tensors_without_elements() {
 }
 
 #[test]
-fn says_why_pickled_weights_are_refused_and_how_to_convert_them() {
-    let message = open(&[("pytorch_model.bin", b"pickle"), ("config.json", b"{}")]).err().unwrap().to_string();
-    assert!(message.starts_with("model.safetensors: not there, only pytorch_model.bin."), "{message}");
-    assert!(message.contains("can run any code"), "{message}");
+fn says_how_to_convert_pickled_weights_that_are_not_read() {
+    let message = open(&[("weights.pt", b"pickle"), ("config.json", b"{}")]).err().unwrap().to_string();
+    assert!(message.starts_with("model.safetensors: not there, nor pytorch_model.bin, only weights.pt."), "{message}");
     let lines: Vec<&str> = message.lines().skip(1).collect();
     assert_eq!(lines.len(), 2, "{message}");
     assert_eq!(lines[0], "import torch, safetensors.torch");
-    assert!(lines[1].contains("weights_only=True") && lines[1].contains("/pytorch_model.bin\""), "{message}");
+    assert!(lines[1].contains("weights_only=True") && lines[1].contains("/weights.pt\""), "{message}");
+    let message = open(&[("pytorch_model.bin", b"pickle")]).err().unwrap().to_string();
+    assert!(message.starts_with("pytorch_model.bin: is no file of torch.save's."), "{message}");
+}
+
+#[test]
+fn safetensors_win_over_pickled_weights() {
+    let one = safetensors(A, &f32_bytes(&[1.0, 2.0]));
+    let index = br#"{"weight_map":{"a":"one.safetensors"}}"#;
+    for files in [vec![(SINGLE, &one[..])], vec![(INDEX, &index[..]), ("one.safetensors", &one)]] {
+        let (_root, weights) = open(&[&files[..], &[("pytorch_model.bin", b"pickle")]].concat()).unwrap();
+        assert_eq!(*weights.get("a", &[2]).unwrap().to_f32().unwrap(), [1.0, 2.0]);
+    }
+}
+
+#[test]
+fn refuses_a_tensor_that_is_to_be_multiplied_by_another() {
+    let header = r#"{"a":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]},
+        "a_scale_inv":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}}"#;
+    let (_root, weights) = open(&[(SINGLE, &safetensors(header, &[0; 6]))]).unwrap();
+    let message = weights.get("a", &[2]).unwrap_err().to_string();
+    assert!(
+        message.contains("tensor \"a\" is quantized: its numbers are to be multiplied by \"a_scale_inv\""),
+        "{message}"
+    );
+}
+
+#[test]
+fn widens_and_narrows_to_float32_as_pytorch_does() {
+    let values = [1.0 / 3.0, -0.0, 1e-310, 3.4e38].iter().flat_map(|value: &f64| value.to_le_bytes());
+    let header = r#"{"double":{"dtype":"F64","shape":[4],"data_offsets":[0,32]},
+        "e4m3":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[32,36]},
+        "e5m2":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[36,40]},
+        "nan":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[40,41]}}"#;
+    let data: Vec<u8> = values.chain([0x7e, 0x81, 0x38, 0x0f, 0x7b, 0x81, 0x3c, 0x07, 0x7f]).collect();
+    let (_root, weights) = open(&[(SINGLE, &safetensors(header, &data))]).unwrap();
+    let of = |name: &str| weights.get(name, &[4]).unwrap().to_f32().unwrap();
+    assert_eq!(*of("double"), [0.333_333_34, 0.0, 0.0, 3.4e38]);
+    assert_eq!(*of("e4m3"), [448.0, -0.001_953_125, 1.0, 0.029_296_875]);
+    assert_eq!(*of("e5m2"), [57344.0, -1.525_878_9e-5, 1.0, 1.068_115_2e-4]);
+    assert!(weights.get_any("nan").unwrap().to_f32().unwrap_err().to_string().contains("holds NaN at element 0"));
 }
 
 #[test]
 fn says_which_other_weights_there_are() {
     let message = open(&[("model.onnx", b"")]).err().unwrap().to_string();
-    assert!(message.contains("only model.onnx; votive reads safetensors only"), "{message}");
+    assert!(message.contains("only model.onnx; votive reads safetensors and pytorch_model.bin"), "{message}");
     let message = open(&[("config.json", b"{}")]).err().unwrap().to_string();
     assert!(message.contains("holds no weights at all"), "{message}");
 }

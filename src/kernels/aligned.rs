@@ -24,6 +24,15 @@ impl<T: Pod> Aligned<T> {
         Self { lines: lines::<T>(len, "packed weights"), len, numbers: PhantomData }
     }
 
+    /// As [`Self::zeroed`]; None where there is no memory for so many numbers.
+    pub(super) fn try_zeroed(len: usize) -> Option<Self> {
+        let count = len.checked_mul(size_of::<T>())?.div_ceil(size_of::<Line>());
+        let mut lines = Vec::new();
+        lines.try_reserve_exact(count).ok()?;
+        lines.resize(count, Line([0; 64]));
+        Some(Self { lines, len, numbers: PhantomData })
+    }
+
     pub(super) fn as_slice(&self) -> &[T] {
         &bytemuck::cast_slice(&self.lines)[..self.len]
     }

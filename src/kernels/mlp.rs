@@ -56,8 +56,8 @@ mod tests {
             let (x, up, down) = (numbers(m * hidden, 1), numbers(wide * hidden, 2), numbers(wide * hidden, 3));
             let matrices = || {
                 (
-                    Matrix::new(isa, Dtype::Float32, &up, None, wide, hidden),
-                    Matrix::new(isa, Dtype::Float32, &down, None, hidden, wide),
+                    Matrix::new(isa, Dtype::Float32, &up, None, wide, hidden).unwrap(),
+                    Matrix::new(isa, Dtype::Float32, &down, None, hidden, wide).unwrap(),
                 )
             };
             let (mut middle, mut expected, mut out) =
@@ -79,7 +79,7 @@ mod tests {
         {
             let x = numbers(m * hidden, 1);
             let matrix = |seed: u64, n: usize, k: usize| {
-                Matrix::new(isa, Dtype::Float32, &numbers(n * k, seed), Some(&numbers(n, seed + 10)), n, k)
+                Matrix::new(isa, Dtype::Float32, &numbers(n * k, seed), Some(&numbers(n, seed + 10)), n, k).unwrap()
             };
             let (mut gates, mut ups) = (vec![0.0; m * wide], vec![0.0; m * wide]);
             matrix(2, wide, hidden).apply(&x, Activation::Silu, &mut gates);

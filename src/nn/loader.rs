@@ -8,6 +8,7 @@ use half::{bf16, f16};
 
 use crate::hub::{Weight, Weights};
 use crate::kernels::{Dtype, Isa, Matrix, Table};
+use crate::memory::{owned, room};
 use crate::{Error, Result};
 
 /// Which body the blocks of a model get.
@@ -130,7 +131,10 @@ impl<'a> Loader<'a> {
     pub(super) fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let mut matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
+        let what = || weights.first().map_or_else(String::new, Weight::what);
+        let matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
+        let bytes = (dtype.bytes() * parts.len()).saturating_mul(n).saturating_mul(k);
+        let mut matrix = matrix.ok_or_else(|| Error::memory(what(), bytes))?;
         for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             part.weights.hold(n * k * dtype.bytes());
@@ -142,13 +146,14 @@ impl<'a> Loader<'a> {
     /// `weight [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
     pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<Table> {
         let weight = self.tensor("weight", &[rows, hidden])?;
+        let what = || weight.what();
         let table = match dtype {
-            Dtype::Bfloat16 => Table::Bfloat16(weight.own(weight.to_half()?)?),
-            Dtype::Float16 => Table::Float16(weight.own(weight.to_half()?)?),
+            Dtype::Bfloat16 => Table::Bfloat16(owned(weight.to_half()?, what)?),
+            Dtype::Float16 => Table::Float16(owned(weight.to_half()?, what)?),
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
-            _ if weight.holds::<bf16>() => Table::Bfloat16(weight.own(weight.to_half()?)?),
-            _ if weight.holds::<f16>() => Table::Float16(weight.own(weight.to_half()?)?),
-            Dtype::Float32 | Dtype::Int8 => Table::Float32(weight.own(weight.to_f32()?)?),
+            _ if weight.holds::<bf16>() => Table::Bfloat16(owned(weight.to_half()?, what)?),
+            _ if weight.holds::<f16>() => Table::Float16(owned(weight.to_half()?, what)?),
+            Dtype::Float32 | Dtype::Int8 => Table::Float32(owned(weight.to_f32()?, what)?),
         };
         let bytes = if matches!(table, Table::Float32(_)) { 4 } else { 2 };
         self.weights.hold(rows * hidden * bytes);
@@ -166,5 +171,10 @@ fn in_range<'a>(weight: &Weight<'a>, dtype: Dtype) -> Result<Cow<'a, [f32]>> {
 
 /// Values as a tensor of a portable body.
 pub(super) fn tensor(values: &[f32], shape: &[usize], device: &Device, dtype: DType) -> Result<Tensor> {
+    if device.is_cpu() {
+        // candle takes memory for both without a way to say that there is none.
+        let bytes = values.len() * (size_of::<f32>() + dtype.size_in_bytes());
+        room(bytes, || format!("a tensor of shape {shape:?}"))?;
+    }
     Ok(Tensor::from_slice(values, shape, device)?.to_dtype(dtype)?)
 }

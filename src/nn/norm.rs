@@ -1,9 +1,12 @@
 //! Normalizations of hidden states, alone and of a sum with a residual.
 
+use std::borrow::Cow;
+
 use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Isa};
+use crate::memory::owned;
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Stage, Work, stage};
@@ -46,7 +49,8 @@ impl Norm {
     fn new(at: &Loader, weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: bool) -> Result<Self> {
         Ok(Self(match at.body() {
             Body::Cpu { isa, .. } => {
-                let (weight, bias) = (weight.to_vec(), bias.map(<[f32]>::to_vec));
+                let own = |values| owned(Cow::Borrowed(values), || "the weights of a normalization".to_owned());
+                let (weight, bias) = (own(weight)?, bias.map(own).transpose()?);
                 let norm = match centred {
                     true => kernels::Norm::layer(weight, bias, eps),
                     false => kernels::Norm::root_mean_square(weight, eps),

@@ -59,9 +59,10 @@ impl Dense {
         let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;
         let matrix = |weight: &str, bias: Option<&str>| {
-            let weight = weights.get(weight, &[n, k])?.to_f32()?;
+            let weight = weights.get(weight, &[n, k])?;
             let bias = bias.map(|name| weights.get(name, &[n])?.to_f32()).transpose()?;
-            Ok::<_, Error>(Matrix::new(isa, Dtype::Float32, &weight, bias.as_deref(), n, k))
+            Matrix::new(isa, Dtype::Float32, &weight.to_f32()?, bias.as_deref(), n, k)
+                .ok_or_else(|| Error::memory(weight.what(), Dtype::Float32.bytes() * n * k))
         };
         let residual = match config.residual {
             false => Residual::None,

@@ -2,6 +2,7 @@
 
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{Isa, Norm, norm};
+use crate::memory::owned;
 use crate::nn::active_isa;
 use crate::{Error, Result};
 
@@ -21,7 +22,10 @@ impl LayerNorm {
             return Err(Error::model(inside(path, "config.json"), message));
         }
         let weights = Weights::open(folder, path)?;
-        let tensor = |name| Ok::<_, Error>(weights.get(name, &[width])?.to_f32()?.into_owned());
+        let tensor = |name| {
+            let weight = weights.get(name, &[width])?;
+            owned(weight.to_f32()?, || weight.what())
+        };
         let norm = Norm::layer(tensor("norm.weight")?, Some(tensor("norm.bias")?), EPS);
         Ok(Self { isa: active_isa()?, norm })
     }

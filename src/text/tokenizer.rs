@@ -8,8 +8,12 @@ use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams,
 
 use crate::config::{TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
+use crate::memory::room;
 use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
+
+/// Bytes that a tokenizer takes for each of its file's.
+const PARSED: usize = 8;
 
 /// What a model makes one row of numbers of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +94,7 @@ impl Tokenizer {
             }
         })?;
         let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        room(bytes.len().saturating_mul(PARSED), || format!("the tokenizer of {file}"))?;
         let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
         if let Some(class) = &config.tokenizer.class {

@@ -22,9 +22,9 @@ pub(super) struct Bfloat16Pairs {
 }
 
 impl Bfloat16Pairs {
-    pub(super) fn zeroed(n: usize, k: usize) -> Self {
+    pub(super) fn zeroed(n: usize, k: usize) -> Option<Self> {
         let layout = Layout::of::<Pairs>(n, k);
-        Self { layout, k, panels: Aligned::zeroed(layout.len()) }
+        Some(Self { layout, k, panels: Aligned::try_zeroed(layout.len())? })
     }
 
     pub(super) fn set_row(&mut self, row: usize, values: &[f32]) {

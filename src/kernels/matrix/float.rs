@@ -18,9 +18,9 @@ pub(super) struct FloatPanels<W> {
 }
 
 impl<W: Pod + Sync> FloatPanels<W> {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Self {
+    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Option<Self> {
         let layout = isa.run(LayoutOf { n, k });
-        Self { layout, panels: Aligned::zeroed(layout.len()) }
+        Some(Self { layout, panels: Aligned::try_zeroed(layout.len())? })
     }
 
     pub(super) fn set_row(&mut self, row: usize, values: &[f32], convert: impl Fn(f32) -> W) {

@@ -26,16 +26,16 @@ pub(super) struct Int8Panels {
 }
 
 impl Int8Panels {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Self {
+    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Option<Self> {
         let layout = isa.run_int8(LayoutOf { n, k });
         let padded = n.next_multiple_of(MOST_LANES);
-        Self {
+        Some(Self {
             layout,
             k,
-            panels: Aligned::zeroed(layout.len()),
-            scales: Aligned::zeroed(padded),
-            sums: Aligned::zeroed(padded),
-        }
+            panels: Aligned::try_zeroed(layout.len())?,
+            scales: Aligned::try_zeroed(padded)?,
+            sums: Aligned::try_zeroed(padded)?,
+        })
     }
 
     pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32]) {

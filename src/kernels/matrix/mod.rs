@@ -81,24 +81,25 @@ enum Panels {
 
 impl Matrix {
     /// Packs `weight [n, k]`, row-major, and `bias [n]`.
-    pub fn new(isa: Isa, dtype: Dtype, weight: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Self {
-        let mut matrix = Self::zeroed(isa, dtype, n, k);
+    /// None where there is no memory for it.
+    pub fn new(isa: Isa, dtype: Dtype, weight: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Option<Self> {
+        let mut matrix = Self::zeroed(isa, dtype, n, k)?;
         matrix.set_rows(0, weight, bias);
-        matrix
+        Some(matrix)
     }
 
-    /// A matrix whose rows are still to be set.
-    pub fn zeroed(isa: Isa, dtype: Dtype, n: usize, k: usize) -> Self {
+    /// A matrix whose rows are still to be set; None where there is no memory for it.
+    pub fn zeroed(isa: Isa, dtype: Dtype, n: usize, k: usize) -> Option<Self> {
         assert!(n > 0 && k > 0, "a matrix has rows and columns");
         let panels = match dtype {
-            Dtype::Float32 => Panels::Float32(FloatPanels::zeroed(isa, n, k)),
+            Dtype::Float32 => Panels::Float32(FloatPanels::zeroed(isa, n, k)?),
             #[cfg(target_arch = "x86_64")]
-            Dtype::Bfloat16 if isa.has_bf16() => Panels::Bfloat16Pairs(bfloat16_pairs::Bfloat16Pairs::zeroed(n, k)),
-            Dtype::Bfloat16 => Panels::Bfloat16(FloatPanels::zeroed(isa, n, k)),
-            Dtype::Float16 => Panels::Float16(FloatPanels::zeroed(isa, n, k)),
-            Dtype::Int8 => Panels::Int8(Int8Panels::zeroed(isa, n, k)),
+            Dtype::Bfloat16 if isa.has_bf16() => Panels::Bfloat16Pairs(bfloat16_pairs::Bfloat16Pairs::zeroed(n, k)?),
+            Dtype::Bfloat16 => Panels::Bfloat16(FloatPanels::zeroed(isa, n, k)?),
+            Dtype::Float16 => Panels::Float16(FloatPanels::zeroed(isa, n, k)?),
+            Dtype::Int8 => Panels::Int8(Int8Panels::zeroed(isa, n, k)?),
         };
-        Self { isa, n, k, panels, bias: Aligned::zeroed(n.next_multiple_of(MOST_LANES)) }
+        Some(Self { isa, n, k, panels, bias: Aligned::try_zeroed(n.next_multiple_of(MOST_LANES))? })
     }
 
     /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on.

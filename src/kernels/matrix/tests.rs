@@ -63,7 +63,7 @@ fn ragged_sizes_match_the_reference_on_every_set() {
             for (m, n, k) in SIZES {
                 let (mut x, mut weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
                 let mut out = vec![f32::NAN; m * n];
-                let matrix = Matrix::new(isa, dtype, &weight, Some(&bias), n, k);
+                let matrix = Matrix::new(isa, dtype, &weight, Some(&bias), n, k).unwrap();
                 matrix.apply(&x, Activation::Identity, &mut out);
                 rounded(isa, dtype, &mut x, &mut weight);
                 for (y, (expected, size)) in out.iter().zip(reference(&x, &weight, &bias, k)) {
@@ -102,7 +102,11 @@ fn int8_matches_the_reference_on_every_set() {
         for (m, n, k) in SIZES {
             let (x, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
             let mut out = vec![f32::NAN; m * n];
-            Matrix::new(isa, Dtype::Int8, &weight, Some(&bias), n, k).apply(&x, Activation::Identity, &mut out);
+            Matrix::new(isa, Dtype::Int8, &weight, Some(&bias), n, k).unwrap().apply(
+                &x,
+                Activation::Identity,
+                &mut out,
+            );
             let expected = reference(&quantized_rows(&x, k), &quantized_weights(&weight, k), &bias, k);
             for (y, (expected, size)) in out.iter().zip(expected) {
                 // A number in the middle of two steps may be rounded to either: one step of 2 / 255 times a weight.
@@ -130,7 +134,7 @@ fn int8_has_the_same_integers_on_every_set() {
     let exact = reference(&x, &weight, &vec![0.0; n], k);
     for isa in Isa::available() {
         let mut out = vec![f32::NAN; m * n];
-        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).apply(&x, Activation::Identity, &mut out);
+        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).unwrap().apply(&x, Activation::Identity, &mut out);
         for (y, (expected, _)) in out.iter().zip(&exact) {
             let error = (f64::from(*y) - expected).abs();
             assert!(
@@ -148,7 +152,7 @@ fn int8_takes_extreme_rows() {
     let weight = numbers(n * k, 2);
     let sums: Vec<f32> = weight.chunks(k).map(|row| row.iter().sum()).collect();
     for isa in Isa::available() {
-        let matrix = Matrix::new(isa, Dtype::Int8, &weight, None, n, k);
+        let matrix = Matrix::new(isa, Dtype::Int8, &weight, None, n, k).unwrap();
         let apply = |x: &[f32]| {
             let mut out = vec![f32::NAN; n];
             matrix.apply(x, Activation::Identity, &mut out);
@@ -173,7 +177,7 @@ fn int8_takes_extreme_rows() {
         }
     }
     // A channel without weights.
-    let matrix = Matrix::new(Isa::active().unwrap(), Dtype::Int8, &[0.0; 20], Some(&[0.5]), 1, k);
+    let matrix = Matrix::new(Isa::active().unwrap(), Dtype::Int8, &[0.0; 20], Some(&[0.5]), 1, k).unwrap();
     let mut out = [f32::NAN];
     matrix.apply(&numbers(k, 5), Activation::Identity, &mut out);
     assert_eq!(out, [0.5]);
@@ -185,7 +189,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
     let crew = crate::kernels::Crew::new(3).unwrap();
     for (isa, dtype) in every_format() {
         let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
-        let matrix = Matrix::new(isa, dtype, &weight, None, n, k);
+        let matrix = Matrix::new(isa, dtype, &weight, None, n, k).unwrap();
         let mut all = vec![0.0; m * n];
         matrix.apply(&x, Activation::Gelu, &mut all);
         for row in [0, 1, 5, 6, 100, 210] {
@@ -202,7 +206,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
 #[test]
 fn an_empty_input_is_an_empty_output() {
     for (isa, dtype) in every_format() {
-        Matrix::new(isa, dtype, &numbers(12, 1), None, 3, 4).apply(&[], Activation::Relu, &mut []);
+        Matrix::new(isa, dtype, &numbers(12, 1), None, 3, 4).unwrap().apply(&[], Activation::Relu, &mut []);
     }
 }
 
@@ -211,8 +215,8 @@ fn stacked_rows_equal_separate_matrices() {
     for (isa, dtype) in every_format() {
         let (x, weight, bias) = (numbers(4 * 10, 1), numbers(30 * 10, 2), numbers(30, 3));
         let (mut whole, mut stacked) = (vec![0.0; 120], vec![0.0; 120]);
-        Matrix::new(isa, dtype, &weight, Some(&bias), 30, 10).apply(&x, Activation::Identity, &mut whole);
-        let mut matrix = Matrix::zeroed(isa, dtype, 30, 10);
+        Matrix::new(isa, dtype, &weight, Some(&bias), 30, 10).unwrap().apply(&x, Activation::Identity, &mut whole);
+        let mut matrix = Matrix::zeroed(isa, dtype, 30, 10).unwrap();
         matrix.set_rows(20, &weight[200..], Some(&bias[20..]));
         matrix.set_rows(0, &weight[..200], Some(&bias[..20]));
         matrix.apply(&x, Activation::Identity, &mut stacked);
@@ -227,9 +231,9 @@ fn int8_stands_channels_that_are_far_larger_than_others() {
     x.chunks_mut(k).for_each(|row| (row[7], row[200]) = (40.0, -25.0));
     let mut expected = vec![0.0; m * n];
     for isa in Isa::available() {
-        Matrix::new(isa, Dtype::Float32, &weight, None, n, k).apply(&x, Activation::Identity, &mut expected);
+        Matrix::new(isa, Dtype::Float32, &weight, None, n, k).unwrap().apply(&x, Activation::Identity, &mut expected);
         let mut out = vec![f32::NAN; m * n];
-        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).apply(&x, Activation::Identity, &mut out);
+        Matrix::new(isa, Dtype::Int8, &weight, None, n, k).unwrap().apply(&x, Activation::Identity, &mut out);
         let square = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>();
         let error = square(&mut expected.iter().zip(&out).map(|(a, b)| a - b)) / square(&mut expected.iter().copied());
         assert!(error.sqrt() < 0.012, "{}: off by {} of the result", isa.name(), error.sqrt());
@@ -245,7 +249,7 @@ fn random_shapes_are_near_float32() {
         let expected = reference(&x, &weight, &bias, k);
         for (isa, dtype) in every_format() {
             let mut out = vec![f32::NAN; m * n];
-            Matrix::new(isa, dtype, &weight, Some(&bias), n, k).apply(&x, Activation::Identity, &mut out);
+            Matrix::new(isa, dtype, &weight, Some(&bias), n, k).unwrap().apply(&x, Activation::Identity, &mut out);
             // Relative to the absolute products: rounding of both sides, at most.
             let relative = match dtype {
                 Dtype::Float32 => bound(k),

@@ -1,0 +1,232 @@
+//! One tensor of a model's files, and its numbers in the types that votive computes with.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::ops::Range;
+
+use bytemuck::Pod;
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use safetensors::Dtype;
+
+use super::tensor_file::{Extent, TensorFile};
+use crate::memory::{with_room, zeroed};
+use crate::{Error, Result};
+
+/// One tensor: its shape and its bytes, still in the mapped file.
+#[derive(Debug)]
+pub struct Weight<'a> {
+    file: &'a str,
+    name: &'a str,
+    dtype: Dtype,
+    shape: Cow<'a, [usize]>,
+    /// Numbers between neighbours of each dimension, where they do not lie row after row.
+    strides: Option<&'a [usize]>,
+    bytes: &'a [u8],
+}
+
+/// A float type of two bytes that weights can be held in.
+pub trait Half: Pod + Display {
+    /// As users know it.
+    const NAME: &'static str;
+    /// As files know it.
+    const DTYPE: Dtype;
+    /// Its largest number.
+    const LARGEST: f32;
+
+    /// Rounds `values` to `halves`.
+    fn round(values: &[f32], halves: &mut [Self]);
+    fn is_finite(self) -> bool;
+}
+
+impl Half for bf16 {
+    const NAME: &'static str = "bfloat16";
+    const DTYPE: Dtype = Dtype::BF16;
+    const LARGEST: f32 = bf16::MAX.to_f32_const();
+
+    fn round(values: &[f32], halves: &mut [Self]) {
+        halves.convert_from_f32_slice(values);
+    }
+
+    fn is_finite(self) -> bool {
+        bf16::is_finite(self)
+    }
+}
+
+impl Half for f16 {
+    const NAME: &'static str = "float16";
+    const DTYPE: Dtype = Dtype::F16;
+    const LARGEST: f32 = f16::MAX.to_f32_const();
+
+    fn round(values: &[f32], halves: &mut [Self]) {
+        halves.convert_from_f32_slice(values);
+    }
+
+    fn is_finite(self) -> bool {
+        f16::is_finite(self)
+    }
+}
+
+impl<'a> Weight<'a> {
+    /// The tensor `name` of `file`, which has it; an error if it is not of a float type.
+    pub(super) fn of(file: &'a TensorFile, name: &'a str) -> Result<Self> {
+        let extent = &file.tensors[name];
+        let Extent { dtype, shape, strides, .. } = extent;
+        if !FLOATS.contains(dtype) {
+            let (last, others) = FLOATS.split_last().expect("there are some");
+            let others = others.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!("tensor {name:?} has dtype {dtype}; accepted are {others} and {last}");
+            return Err(Error::model(&file.name, message));
+        }
+        let (shape, strides) = (Cow::Borrowed(&shape[..]), strides.as_deref());
+        Ok(Self { file: &file.name, name, dtype: *dtype, shape, strides, bytes: file.bytes(extent) })
+    }
+
+    /// Length of each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// As messages name the tensor: with its file.
+    pub fn what(&self) -> String {
+        format!("tensor {:?} of {}", self.name, self.file)
+    }
+
+    /// The file's name, relative to the model's folder.
+    pub(super) fn file(&self) -> &'a str {
+        self.file
+    }
+
+    /// Only the `rows` of the first dimension, all of them there.
+    pub fn rows(mut self, rows: Range<usize>) -> Self {
+        self.bytes = match self.strides {
+            None => {
+                let row = self.bytes.len() / self.shape[0].max(1);
+                &self.bytes[rows.start * row..rows.end * row]
+            }
+            Some(strides) => &self.bytes[rows.start * strides[0] * self.dtype.bitsize() / 8..],
+        };
+        self.shape.to_mut()[0] = rows.len();
+        self
+    }
+
+    /// The values as float32, row-major: borrowed from the map where they are float32 and aligned. NaN and Inf are
+    /// errors that name the tensor and the file.
+    pub fn to_f32(&self) -> Result<Cow<'a, [f32]>> {
+        let values = self.as_f32()?;
+        self.check(&values, f32::is_finite, "")?;
+        Ok(values)
+    }
+
+    /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
+    pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
+        let values = self.as_f32()?;
+        let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
+        self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
+        Ok(values)
+    }
+
+    /// Whether the file's values are of this type.
+    pub fn holds<H: Half>(&self) -> bool {
+        self.dtype == H::DTYPE
+    }
+
+    /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
+    pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
+        if self.holds::<H>() {
+            let values = self.elements()?;
+            self.check(&values, H::is_finite, "")?;
+            return Ok(values);
+        }
+        let values = self.to_f32_for::<H>()?;
+        let mut halves = self.zeroed(values.len())?;
+        H::round(&values, &mut halves);
+        Ok(Cow::Owned(halves))
+    }
+
+    fn as_f32(&self) -> Result<Cow<'a, [f32]>> {
+        Ok(match self.dtype {
+            Dtype::F64 => self.converted(|values: &[f64], out| convert(values, out, |x| x as f32))?,
+            Dtype::F16 => self.converted(|values: &[f16], out| values.convert_to_f32_slice(out))?,
+            Dtype::BF16 => self.converted(|values: &[bf16], out| values.convert_to_f32_slice(out))?,
+            Dtype::F8_E4M3 => self.converted(|values, out| convert(values, out, e4m3_to_f32))?,
+            Dtype::F8_E5M2 => self.converted(|values, out| convert(values, out, e5m2_to_f32))?,
+            _ => self.elements()?,
+        })
+    }
+
+    fn converted<T: Pod>(&self, convert: impl FnOnce(&[T], &mut [f32])) -> Result<Cow<'a, [f32]>> {
+        let values = self.elements()?;
+        let mut converted = self.zeroed(values.len())?;
+        convert(&values, &mut converted);
+        Ok(Cow::Owned(converted))
+    }
+
+    /// The file's numbers, row-major: borrowed where they lie so and are aligned; safetensors are to 8 bytes only by habit.
+    fn elements<T: Pod>(&self) -> Result<Cow<'a, [T]>> {
+        if self.strides.is_none()
+            && let Ok(aligned) = bytemuck::try_cast_slice(self.bytes)
+        {
+            return Ok(Cow::Borrowed(aligned));
+        }
+        let available = self.bytes.len() / size_of::<T>();
+        let n = self.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
+        let Some(n) = n.filter(|&n| n <= available) else {
+            let message = format!("tensor {:?} repeats its numbers, which no weight does", self.name);
+            return Err(Error::model(self.file, message));
+        };
+        let mut values = with_room(n, &self.what())?;
+        match self.strides {
+            None => values.extend(self.bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
+            Some(strides) => gather(self.bytes, &self.shape, strides, &mut values),
+        }
+        Ok(Cow::Owned(values))
+    }
+
+    fn zeroed<T: Pod>(&self, n: usize) -> Result<Vec<T>> {
+        zeroed(n, &self.what())
+    }
+
+    fn check<T: Copy + Display>(&self, values: &[T], accepted: impl Fn(T) -> bool, why: &str) -> Result<()> {
+        // One pass without a branch per value; the search for the culprit is only made when there is one.
+        if !values.iter().fold(true, |all, &value| all & accepted(value)) {
+            let index = values.iter().position(|&value| !accepted(value)).unwrap_or_default();
+            let message = format!("tensor {:?} holds {} at element {index}{why}", self.name, values[index]);
+            return Err(Error::model(self.file, message));
+        }
+        Ok(())
+    }
+}
+
+/// The types that weights may have.
+const FLOATS: [Dtype; 6] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::F8_E4M3, Dtype::F8_E5M2];
+
+/// Appends the numbers of `shape` to `values`, row-major. All of them are within `bytes`.
+fn gather<T: Pod>(bytes: &[u8], shape: &[usize], strides: &[usize], values: &mut Vec<T>) {
+    match (shape, strides) {
+        ([length, shape @ ..], [stride, strides @ ..]) => {
+            (0..*length).for_each(|i| gather(&bytes[i * stride * size_of::<T>()..], shape, strides, values));
+        }
+        _ => values.push(bytemuck::pod_read_unaligned(&bytes[..size_of::<T>()])),
+    }
+}
+
+fn convert<T: Copy>(values: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
+    values.iter().zip(out).for_each(|(&value, out)| *out = convert(value));
+}
+
+/// A number of four bits of exponent and three of mantissa, without infinities.
+fn e4m3_to_f32(bits: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
+    let size = match (exponent, bits & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 512.0,
+        _ => (1.0 + mantissa / 8.0) * 2_f32.powi(exponent - 7),
+    };
+    if bits < 0x80 { size } else { -size }
+}
+
+/// A number of five bits of exponent and two of mantissa: the first half of a float16.
+fn e5m2_to_f32(bits: u8) -> f32 {
+    f16::from_bits(u16::from(bits) << 8).to_f32()
+}
