@@ -1,6 +1,5 @@
 //! What can go wrong, one case per way that a caller can react to it.
 
-use std::any::Any;
 use std::path::PathBuf;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -73,18 +72,11 @@ impl Error {
         Self::Model { file: file.into(), message: message.into() }
     }
 
-    /// What a panic leaves.
-    pub fn internal(panic: &(dyn Any + Send)) -> Self {
-        Self::Internal { message: panic_text(panic).to_owned() }
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
     }
 
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("panic")
 }

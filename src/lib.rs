@@ -12,6 +12,7 @@ pub mod hub;
 pub mod kernels;
 pub mod models;
 pub mod nn;
+mod panic;
 pub mod pipeline;
 mod pool;
 pub mod profile;

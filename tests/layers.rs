@@ -10,19 +10,29 @@ use std::path::Path;
 /// Which module may use which others. A module names only modules above it, so that imports cannot form a circle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("panic", &["error"]),
     ("profile", &[]),
-    ("kernels", &["profile"]),
-    ("pool", &["error", "profile", "kernels"]),
+    ("kernels", &["profile", "panic"]),
+    ("pool", &["error", "profile", "panic", "kernels"]),
     ("hub", &["error"]),
     ("config", &["error", "hub"]),
-    ("text", &["error", "hub", "config"]),
+    ("text", &["error", "panic", "hub", "config"]),
     ("nn", &["error", "profile", "hub", "kernels"]),
-    ("device", &["error", "profile", "kernels", "nn"]),
+    ("device", &["error", "profile", "panic", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("engine", &["error", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline", "pool"]),
+    (
+        "engine",
+        &[
+            "error", "profile", "panic", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline",
+            "pool",
+        ],
+    ),
     ("store", &["error", "profile", "kernels", "nn", "device", "pool"]),
-    ("python", &["error", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"]),
+    (
+        "python",
+        &["error", "profile", "panic", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"],
+    ),
 ];
 
 const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "hub/mmap.rs", "python/numpy.rs"];

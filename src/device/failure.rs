@@ -5,7 +5,7 @@ use std::any::Any;
 use candle_core::Error as TensorError;
 
 use crate::Error;
-use crate::error::panic_text;
+use crate::panic::panic_text;
 
 /// How the libraries say that memory was refused: CUDA's driver, cuBLAS, and Metal, which gives no buffer.
 const NO_MEMORY: &[&str] = &[
