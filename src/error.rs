@@ -1,6 +1,5 @@
 //! What can go wrong, one case per way that a caller can react to it.
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::{fs, io};
 
@@ -75,10 +74,8 @@ impl Error {
         Self::Model { file: file.into(), message: message.into() }
     }
 
-    /// What a panic leaves: the error that was raised, or a bug.
-    pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
-        let internal = |panic: Box<dyn Any + Send>| Self::Internal { message: panic_text(&*panic).to_owned() };
-        panic.downcast::<Self>().map_or_else(internal, |error| *error)
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::Internal { message: message.into() }
     }
 
     /// `what` is what `bytes` of memory were wanted for, as a user knows it.
@@ -94,10 +91,4 @@ impl Error {
         }
         Self::Io { path, source }
     }
-}
-
-/// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("panic")
 }

@@ -13,6 +13,7 @@ pub mod kernels;
 mod memory;
 pub mod models;
 pub mod nn;
+mod panic;
 pub mod pipeline;
 mod pool;
 pub mod profile;

@@ -45,15 +45,8 @@ pub(crate) fn lack(size: usize, len: usize, what: &str) -> Error {
     Error::memory(what, size.saturating_mul(len))
 }
 
-/// Gives an error back from where no result can: [`Error::of_panic`] finds it again. No panic hook is told.
-pub(crate) fn raise<R>(error: Error) -> R {
-    std::panic::resume_unwind(Box::new(error))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::panic::catch_unwind;
-
     use super::*;
 
     #[test]
@@ -67,12 +60,5 @@ mod tests {
         }
         assert!(matches!(room(isize::MAX as usize, || "a file".to_owned()), Err(Error::Memory { .. })));
         assert_eq!(owned(Cow::Borrowed(&[1, 2]), || "a tensor".to_owned()).unwrap(), [1, 2]);
-    }
-
-    #[test]
-    fn an_error_that_was_raised_comes_back() {
-        let work = || zeroed::<f32>(usize::MAX, "scratch").unwrap_or_else(raise);
-        let error = Error::of_panic(catch_unwind(work).unwrap_err());
-        assert!(matches!(error, Error::Memory { what, .. } if what == "scratch"));
     }
 }

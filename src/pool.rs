@@ -9,11 +9,17 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+pub(crate) use crate::kernels::STACK;
 use crate::kernels::{Crew, FlushDenormals};
+use crate::panic::guarded;
 use crate::{Error, Result};
 
 /// How often a caller is asked whether to go on.
 pub(crate) const PULSE: Duration = Duration::from_millis(50);
+
+/// Bytes of stack that a caller's thread must have left for its job: several times what loading takes, whose deepest calls
+/// read a file of nested JSON.
+const ENOUGH_STACK: usize = 1 << 20;
 
 /// Asks a caller whether its job should go on; an error ends the job and is given back.
 pub(crate) type Check<'a> = &'a dyn Fn() -> Result<()>;
@@ -138,7 +144,7 @@ impl Pool {
                     while pulse().is_ok()
                         && let Some(job) = next()
                     {
-                        if let Err(error) = work(job, pulse) {
+                        if let Err(error) = guarded(|| work(job, pulse)) {
                             fail(error);
                         }
                     }
@@ -192,6 +198,7 @@ impl Running {
         let workers = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("votive-{i}"))
+            .stack_size(STACK)
             .start_handler(|_| std::mem::forget(FlushDenormals::new()))
             .build()
             .map_err(|error| cannot_start(threads, &error))?;
@@ -205,6 +212,18 @@ impl Running {
         let crew = Crew::new(threads).map_err(|error| cannot_start(threads, &error))?;
         Ok(self.crew.get_or_init(|| crew))
     }
+}
+
+/// Does a job on the caller's thread or, where that has little stack left, on another one while the caller waits.
+pub(crate) fn with_stack<R: Send>(job: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    if stacker::remaining_stack().is_none_or(|left| left >= ENOUGH_STACK) {
+        return job();
+    }
+    std::thread::scope(|scope| {
+        let roomy = std::thread::Builder::new().name("votive-caller".to_owned()).stack_size(STACK);
+        let roomy = roomy.spawn_scoped(scope, job).map_err(|error| cannot_start(1, &error))?;
+        roomy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 fn cannot_start(threads: usize, error: &dyn std::error::Error) -> Error {

@@ -10,28 +10,32 @@ use std::path::Path;
 /// Which module may use which others. A module names only modules above it, so that imports cannot form a circle.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("panic", &["error"]),
     ("memory", &["error"]),
     ("profile", &[]),
-    ("kernels", &["profile", "memory"]),
-    ("pool", &["error", "profile", "kernels"]),
+    ("kernels", &["profile", "panic", "memory"]),
+    ("pool", &["error", "profile", "panic", "kernels"]),
     ("hub", &["error", "memory"]),
     ("config", &["error", "hub"]),
-    ("text", &["error", "memory", "hub", "config"]),
+    ("text", &["error", "panic", "memory", "hub", "config"]),
     ("nn", &["error", "memory", "profile", "hub", "kernels"]),
-    ("device", &["error", "profile", "kernels", "nn"]),
+    ("device", &["error", "profile", "panic", "kernels", "nn"]),
     ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "memory", "profile", "hub", "config", "text", "kernels", "nn"]),
     (
         "engine",
         &[
-            "error", "memory", "profile", "hub", "config", "text", "kernels", "nn", "device", "models", "pipeline",
-            "pool",
+            "error", "memory", "panic", "profile", "hub", "config", "text", "kernels", "nn", "device", "models",
+            "pipeline", "pool",
         ],
     ),
-    ("store", &["error", "memory", "profile", "kernels", "nn", "device", "pool"]),
+    ("store", &["error", "memory", "panic", "profile", "kernels", "nn", "device", "pool"]),
     (
         "python",
-        &["error", "memory", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool", "engine", "store"],
+        &[
+            "error", "memory", "panic", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool",
+            "engine", "store",
+        ],
     ),
 ];
 

@@ -40,7 +40,7 @@ class TestPrompts:
     def test_a_prompt_is_a_str(self, model: Embedder) -> None:
         with pytest.raises(TypeError, match=r"^prompt: expected a str, found int$"):
             model.encode(TEXTS, prompt=3)  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="surrogates not allowed"):
+        with pytest.raises(ValueError, match=r"^prompt: holds a lone surrogate"):
             model.encode(TEXTS, prompt="\ud800")
 
     def test_the_default_prompt(self, folder: str, model: Embedder, expected: np.ndarray) -> None:

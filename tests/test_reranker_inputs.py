@@ -197,7 +197,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "batch_size": ({"batch_size": 0}, ValueError, "batch_size: expected 1 or more, or None, found 0"),
     "batch_size str": ({"batch_size": "32"}, TypeError, "batch_size: expected an int or None, found str"),
     "prompt": ({"prompt": 3}, TypeError, "prompt: expected a str, found int"),
-    "prompt with a surrogate": ({"prompt": SURROGATE}, ValueError, ".*surrogates not allowed"),
+    "prompt with a surrogate": ({"prompt": SURROGATE}, ValueError, "prompt: holds a lone surrogate"),
     "device": ({"device": "cuda"}, ValueError, "device: .*'cpu'; load another Reranker for 'cuda'"),
     "pool": ({"pool": {}}, ValueError, "pool: not supported; "),
     "chunk_size": ({"chunk_size": 3}, ValueError, "chunk_size: not supported; .*batch_size"),

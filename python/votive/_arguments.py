@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import NoneType
 from typing import Any
@@ -34,14 +35,27 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _COUNTS = ("max_seq_length", "max_length", "num_labels", "truncate_dim", "num_threads")
 
 
-def check_constructor(arguments: dict[str, Any]) -> None:
-    """Accepts what is of the right type, and counts from 1."""
+def check_constructor(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Accepts what is of the right type, and counts from 1; gives all of it, with plain str."""
+    checked = dict(arguments)
     for name, types in _TYPES.items():
-        if name in arguments and not isinstance(arguments[name], types):
+        if name not in arguments:
+            continue
+        value = arguments[name]
+        if not isinstance(value, types):
             accepted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
-            raise TypeError(f"{name}: expected {accepted}, found {type(arguments[name]).__name__}")
+            raise TypeError(f"{name}: expected {accepted}, found {type(value).__name__}")
+        if name == "cache_folder":
+            check_path(name, value)
+        elif isinstance(value, str):
+            checked[name] = check_text(name, value)
+        elif isinstance(value, dict):
+            checked[name] = {
+                check_text(f"{name}: a name", key): check_text(f"{name}[{key!r}]", text) for key, text in value.items()
+            }
     for name in _COUNTS:
         check_count(name, arguments.get(name))
+    return checked
 
 
 def check_count(name: str, value: Any) -> None:
@@ -54,12 +68,6 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Accepts booleans, also NumPy's."""
-    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-        raise TypeError(f"{name}: expected a bool, found {type(value).__name__}")
-
-
 def refuse_masked(name: str, values: Any) -> None:
     """Accepts what has no masked elements, also in a list: NumPy would go on with what is under the mask."""
     import numpy as np
@@ -69,14 +77,34 @@ def refuse_masked(name: str, values: Any) -> None:
         raise ValueError(f"{name}: holds masked elements; fill them first")
 
 
-def check_text(name: str, value: Any) -> None:
-    """Accepts a str without lone surrogates."""
+def check_text(name: str, value: Any) -> str:
+    """Accepts a str without lone surrogates; gives it as a plain one, whatever methods a class of its own has."""
     if not isinstance(value, str):
         raise TypeError(f"{name}: expected a str, found {type(value).__name__}")
+    text = str.__str__(value)
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{name}: holds a lone surrogate, which is no text") from None
+    return text
+
+
+def check_path(name: str, value: str | None) -> None:
+    """Accepts what a file of this system may be called, and None."""
+    try:
+        os.fsencode(value or "")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: holds a lone surrogate that stands for no byte of a file's name") from None
+
+
+def check_flag(name: str, value: Any) -> bool:
+    """Accepts a bool, also one of NumPy's."""
+    if not isinstance(value, bool):
+        import numpy as np
+
+        if not isinstance(value, np.bool_):
+            raise TypeError(f"{name}: expected a bool, found {type(value).__name__}")
+    return bool(value)
 
 
 def check_truncate_dim(truncate_dim: Any, dimension: int) -> None:
@@ -88,7 +116,7 @@ def check_truncate_dim(truncate_dim: Any, dimension: int) -> None:
 
 def check_choice(name: str, value: Any, accepted: tuple[str | None, ...]) -> None:
     """Accepts what is in `accepted`."""
-    if value not in accepted:
+    if not isinstance(value, str | NoneType) or value not in accepted:
         raise ValueError(f"{name}: expected one of {accepted}, found {value!r}")
 
 

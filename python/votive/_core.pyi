@@ -92,7 +92,7 @@ class Model:
         """The most tokens of an input, special ones included; None for no limit. May be set."""
 
     @max_seq_length.setter
-    def max_seq_length(self, length: int) -> None: ...
+    def max_seq_length(self, length: int | None) -> None: ...
     @property
     def num_threads(self) -> int:
         """Threads that compute."""

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from votive import _core
-from votive._arguments import check_constructor, check_count
+from votive._arguments import check_constructor, check_count, check_text
 from votive._packages import packaged
 from votive._progress import DownloadBar
 from votive.backend import device_after, is_device, on_device
@@ -48,8 +48,7 @@ class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = arguments
-        check_constructor(arguments)
+        self._arguments = check_constructor(arguments)
         self._start()
         self._load()
 
@@ -86,7 +85,7 @@ class Model(Generic[Core]):
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
         if default_prompt_name is not None and default_prompt_name not in prompts:
-            raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts)}")
+            raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts, key=str)}")
         self._take_over(core)
         self._prompts: dict[str, str] = prompts
         self._default_prompt_name: str | None = default_prompt_name
@@ -209,11 +208,14 @@ class Model(Generic[Core]):
 
     @property
     def max_seq_length(self) -> int | None:
-        """The most tokens of an input, special ones included; None for no limit. Longer ones are cut. May be set."""
+        """The most tokens of an input, special ones included; None for no limit. Longer ones are cut.
+
+        May be set; None, as for the constructor, for what the model's files say.
+        """
         return self._model.max_seq_length
 
     @max_seq_length.setter
-    def max_seq_length(self, length: int) -> None:
+    def max_seq_length(self, length: int | None) -> None:
         check_count("max_seq_length", length)
         self._model.max_seq_length = length
         self._arguments["max_seq_length"] = length
@@ -221,15 +223,14 @@ class Model(Generic[Core]):
     def _resolve(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text to put before others."""
         if prompt is None:
-            name = self.default_prompt_name if prompt_name is None else prompt_name
+            name = self.default_prompt_name if prompt_name is None else check_text("prompt_name", prompt_name)
             if name is None:
                 return ""
             if name not in self.prompts:
-                raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts)}")
-            prompt = self.prompts[name]
-        if not isinstance(prompt, str):
-            raise TypeError(f"prompt: expected a str, found {type(prompt).__name__}")
-        return prompt
+                raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts, key=str)}")
+            # They may be changed, and so hold anything by now.
+            return check_text(f"prompts[{name!r}]", self.prompts[name])
+        return check_text("prompt", prompt)
 
     def _check_device(self, device: str | None) -> None:
         if device not in (None, "auto", self._arguments["device"]) and not is_device(device, self.device):

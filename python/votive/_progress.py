@@ -18,12 +18,13 @@ class Progress:
     """Counts texts; shows them in a tqdm bar, where asked for or where somebody waits in front of a screen.
 
     Args:
-        show: None for a bar after `PATIENCE` seconds on a terminal or in a notebook.
+        show: None for a bar after `PATIENCE` seconds on a terminal or in a notebook. True for one at once, but for
+            programs without standard error, such as those of `pythonw`: there is nothing to show it on.
         total: texts in all, None if unknown.
     """
 
     def __init__(self, show: bool | None, total: int | None) -> None:
-        self._allowed = show or (show is None and _is_watched())
+        self._allowed = _has_screen() and (show or (show is None and _is_watched()))
         self._due = time.monotonic() + (0.0 if show else PATIENCE)
         self._total = total
         self._before = 0
@@ -80,5 +81,10 @@ class DownloadBar:
             self._bar = None
 
 
+def _has_screen() -> bool:
+    return sys.stderr is not None and not getattr(sys.stderr, "closed", False)
+
+
 def _is_watched() -> bool:
-    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+    # What programs put in its place may know less than a file does.
+    return _has_screen() and ("ipykernel" in sys.modules or getattr(sys.stderr, "isatty", bool)())

@@ -15,6 +15,7 @@ from votive._arguments import (
     PRECISIONS,
     check_choice,
     check_count,
+    check_flag,
     check_numpy,
     check_out,
     check_priority,
@@ -237,6 +238,7 @@ class Embedder(Model[_core.Embedder]):
         check_count("batch_size", batch_size)
         check_choice("precision", precision, PRECISIONS)
         check_choice("output_value", output_value, OUTPUT_VALUES)
+        normalize_embeddings = check_flag("normalize_embeddings", normalize_embeddings)
         prompt = self._resolve(prompt_name, prompt)
         core = self._model
         check_truncate_dim(truncate_dim, core.dimension)

@@ -125,7 +125,8 @@ def report_at_exit(model_name: str, threads: int, dtype: str, kernels: str) -> _
     recorder = _core.Profile()
 
     def report() -> None:
-        if recorder.texts:
+        # Without standard error, print would take standard output.
+        if recorder.texts and sys.stderr is not None:
             print(f"{model_name}: {finish(recorder, threads, dtype, kernels)}", file=sys.stderr)
 
     atexit.register(report)

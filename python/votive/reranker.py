@@ -139,7 +139,7 @@ class Reranker(Model[_core.Reranker]):
         return self.max_seq_length
 
     @max_length.setter
-    def max_length(self, length: int) -> None:
+    def max_length(self, length: int | None) -> None:
         self.max_seq_length = length
 
     @property
@@ -316,12 +316,11 @@ class Reranker(Model[_core.Reranker]):
         refuse("rank", unsupported)
         self._check_device(device)
         check_count("top_k", top_k)
-        check_text("query", query)
+        query = check_text("query", query)
         if isinstance(documents, str):
             raise TypeError("documents: expected a list or another iterable of str, found one str")
         texts = _inputs.whole(_inputs.column(documents, "documents"))
-        for i, text in enumerate(texts):
-            check_text(f"documents[{i}]", text)
+        texts = [check_text(f"documents[{i}]", text) for i, text in enumerate(texts)]
         if self.num_labels != 1:
             raise ValueError(f"rank: needs a model with one label, and this one has {self.num_labels}; use predict")
         scores = yield from self._score(

@@ -26,6 +26,7 @@ impl Architecture {
     pub fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
         let model_type = file.required("model_type", file.text("model_type")?)?.to_owned();
+        refuse_quantized(&file)?;
         let architectures: Vec<String> =
             file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
         // An `is_causal` that is present and null counts as false in Python, and so it does here.
@@ -84,6 +85,24 @@ impl Architecture {
     }
 }
 
+/// Weights whose numbers mean something only with scales and layouts that votive does not read. bitsandbytes quantizes while it loads
+/// ordinary weights; what it saved is no float, and is refused as such.
+fn refuse_quantized(file: &Object) -> Result<()> {
+    for key in ["quantization_config", "quantization"] {
+        let Some(quantization) = file.object(key)? else { continue };
+        match quantization.text("quant_method")? {
+            Some("bitsandbytes") => {}
+            method => {
+                let method = method.unwrap_or("MLX");
+                let message =
+                    format!("weights quantized by {method} are not supported; load the model that they were made from");
+                return Err(file.error(key, message));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Of a text, or of a vocabulary: beyond what any model has, and far below what would overflow.
 const MOST_POSITIONS: usize = 1 << 24;
 
@@ -104,6 +123,18 @@ mod tests {
         assert_eq!(bert.tokenizer_class.as_deref(), Some("T"));
         assert!(!bert.looks_backwards());
         assert_eq!(read(r#"{"hidden_size": 3}"#).unwrap_err().to_string(), "config.json: model_type: missing");
+        let quantized = |what: &str| read(&format!(r#"{{"model_type": "bert", {what}}}"#));
+        assert!(quantized(r#""quantization_config": {"quant_method": "bitsandbytes"}"#).is_ok());
+        for (what, expected) in [
+            (
+                r#""quantization_config": {"quant_method": "gptq", "bits": 4}"#,
+                "quantization_config: weights quantized by gptq",
+            ),
+            (r#""quantization": {"group_size": 64, "bits": 4}"#, "quantization: weights quantized by MLX"),
+        ] {
+            let message = quantized(what).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("config.json: {expected} are not supported")), "{message}");
+        }
         assert_eq!(
             read(r#"{"model_type": "bert", "max_position_embeddings": 1152921504606846976}"#).unwrap_err().to_string(),
             "config.json: max_position_embeddings: expected an integer from 1 to 16777216, found 1152921504606846976"

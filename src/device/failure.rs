@@ -5,6 +5,7 @@ use std::any::Any;
 use candle_core::Error as TensorError;
 
 use crate::Error;
+use crate::panic::error_of;
 
 /// How the libraries say that memory was refused: CUDA's driver, cuBLAS, and Metal, which gives no buffer.
 const NO_MEMORY: &[&str] = &[
@@ -30,7 +31,7 @@ pub(super) fn classify(device: &str, error: Error) -> Error {
 /// As what a panic counts that raised no error: the libraries that drive a GPU have no other way to say that a part of them is
 /// missing.
 pub(super) fn panicked(device: &str, panic: Box<dyn Any + Send>) -> Error {
-    match Error::of_panic(panic) {
+    match error_of(panic) {
         Error::Internal { message } => Error::Device { message: format!("{device}: {}", first_line(&message)) },
         error => error,
     }

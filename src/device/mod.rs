@@ -16,7 +16,6 @@ mod nvidia;
 mod opened;
 mod probe;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use crate::device::faults::Faults;
 use crate::device::name::Name;
 use crate::kernels::{Dtype, Isa, measure_peaks};
 use crate::nn::{Body, active_isa};
+use crate::panic::caught;
 use crate::profile::Peaks;
 use crate::{Error, Result};
 
@@ -172,7 +172,7 @@ impl Device {
 
 /// `work`, whose failures and panics are those of the device of that name.
 fn contained<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    match caught(work) {
         Ok(result) => result.map_err(|error| failure::classify(name, error)),
         Err(panic) => Err(failure::panicked(name, panic)),
     }

@@ -1,6 +1,5 @@
 //! A network with what lies before and behind it: what embedders and rerankers share.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,6 +15,7 @@ use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
+use crate::panic::guarded;
 use crate::pool::{Check, PerProcess, Pool};
 use crate::text::{InputKind, Inputs, Limits, Template, Tokenizer, Tokens, cost, plan, shared_tail};
 use crate::{Error, Result};
@@ -68,6 +68,8 @@ pub struct Network {
     pub(super) stats: Arc<Stats>,
     /// Of the weights, in the types that they are held in.
     weight_bytes: usize,
+    /// What its files say, in tokens; None for no limit.
+    own_length: Option<usize>,
     scheduler: PerProcess<Scheduler>,
 }
 
@@ -117,6 +119,7 @@ impl Network {
         let sharing = options.sharing.clone();
         let pass_tokens = AtomicUsize::new(sharing.max_batch_tokens.unwrap_or(pass_tokens));
         let position_limit = config.architecture.position_limit();
+        let own_length = tokenizer.max_length();
         let network = Self {
             folder,
             device,
@@ -132,10 +135,11 @@ impl Network {
             sharing,
             stats: options.stats.clone(),
             weight_bytes,
+            own_length,
             scheduler: PerProcess::none(),
         };
         if let Some(length) = options.max_seq_length {
-            network.set_max_seq_length(length)?;
+            network.set_max_seq_length(Some(length))?;
         }
         Ok(network)
     }
@@ -178,7 +182,11 @@ impl Network {
         self.tokenizer.max_length()
     }
 
-    pub fn set_max_seq_length(&self, length: usize) -> Result<()> {
+    /// Cuts inputs to so many tokens from now on; None for what the model's files say.
+    pub fn set_max_seq_length(&self, length: Option<usize>) -> Result<()> {
+        let Some(length) = length else {
+            return self.tokenizer.set_max_length(self.own_length.unwrap_or(usize::MAX));
+        };
         if let Some(limit) = self.position_limit
             && length > limit
         {
@@ -370,9 +378,4 @@ impl Network {
         }
         done
     }
-}
-
-/// What a panic leaves is an error.
-pub(super) fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| Err(Error::of_panic(panic)))
 }

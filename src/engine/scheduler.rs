@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use crate::engine::course::{Course, Stage, Unit};
 use crate::engine::job::{Finished, Job};
-use crate::engine::network::{Network, Part, guarded};
+use crate::engine::network::{Network, Part};
 use crate::engine::queue::{Entry, Found, Held, Queue, Work};
+use crate::panic::guarded;
 use crate::pool::{Check, PULSE};
 use crate::{Error, Result};
 

@@ -22,7 +22,7 @@ pub(super) fn refusal(path: &str, place: &str) -> Error {
          from peft import PeftModel; from sentence_transformers import SentenceTransformer\n\
          model = SentenceTransformer(BASE)  # as base_model_name_or_path names it; or CrossEncoder(BASE)\n\
          model[0].auto_model = PeftModel.from_pretrained(model[0].auto_model, {:?}).merge_and_unload()\n\
-         model.save_pretrained(FOLDER)",
+         model.save_pretrained(FOLDER)  # then copy modules.json, and what it names, where the adapter has its own",
         inside(place, path).trim_end_matches('/')
     );
     Error::model(inside(path, FILE), message)

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use std::{hint, io, thread};
 
 use crate::kernels::FlushDenormals;
+use crate::panic::caught;
 use crate::profile::shared;
 
 /// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between two
@@ -34,6 +35,9 @@ thread_local! {
     /// The crew that this thread leads, unless it is in the midst of a piece.
     static LED: Cell<Option<Arc<Crew>>> = const { Cell::new(None) };
 }
+
+/// Bytes of stack of a thread that computes, whatever `RUST_MIN_STACK` says.
+pub const STACK: usize = 2 << 20;
 
 /// Threads that help another one with its kernels. They end when this is dropped.
 pub struct Crew {
@@ -84,7 +88,10 @@ impl Crew {
         let mut crew = Self { board: Arc::default(), helpers: Vec::new(), process: std::process::id() };
         for i in 1..threads {
             let board = crew.board.clone();
-            let helper = thread::Builder::new().name(format!("votive-crew-{i}")).spawn(move || board.help())?;
+            let helper = thread::Builder::new()
+                .name(format!("votive-crew-{i}"))
+                .stack_size(STACK)
+                .spawn(move || board.help())?;
             crew.helpers.push(helper.thread().clone());
         }
         Ok(Arc::new(crew))
@@ -181,7 +188,7 @@ impl Board {
         // SAFETY: the piece that was claimed is undone, so the task stays.
         let task = unsafe { *self.task.get() };
         let Some(Task { piece, pieces }) = task else { return false };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| piece(pieces - open))) {
+        if let Err(panic) = caught(|| piece(pieces - open)) {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
         self.undone.0.fetch_sub(1, Ordering::Release);
@@ -208,6 +215,8 @@ pub fn split(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
 
     /// How often each of `items` was done by kernels of `threads` threads.

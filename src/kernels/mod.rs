@@ -30,7 +30,7 @@ pub use activation::Activation;
 pub use aligned::{scratch_bytes, unset};
 pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
-pub use crew::{Crew, split};
+pub use crew::{Crew, STACK, split};
 pub use denormals::FlushDenormals;
 pub use embedding::{Table, embed};
 pub use isa::Isa;

@@ -64,7 +64,9 @@ impl<'py> Step<'py> {
         let Some(out) = self.out else {
             return found(py, network, run(shape.rows()?)?, shape);
         };
-        let mut guard = out.try_readwrite()?;
+        let mut guard = out.try_readwrite().map_err(|_| {
+            PyValueError::new_err("out: another call writes to this array, or reads it, now; give each its own")
+        })?;
         if guard.shape() != [shape.texts, shape.width] {
             let message = format!("out: expected shape ({}, {}), found {:?}", shape.texts, shape.width, guard.shape());
             return Err(PyValueError::new_err(message));

@@ -17,6 +17,9 @@ mod watch;
 
 use pyo3::prelude::*;
 
+use crate::panic::guarded;
+use crate::pool::with_stack;
+
 /// votive's compiled core. `votive` itself is what programs import.
 #[pymodule(gil_used = false)]
 mod _core {
@@ -49,8 +52,8 @@ mod _core {
     }
 }
 
-/// Runs `work` without the interpreter's lock. A panic, which would be a bug of votive's, is a RuntimeError.
+/// Runs `work` without the interpreter's lock, on a thread with stack enough. A panic, which would be a bug of votive's, is a
+/// RuntimeError.
 fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-    py.detach(|| std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)))
-        .map_err(|panic| crate::Error::of_panic(panic).into())
+    Ok(py.detach(|| with_stack(|| guarded(|| Ok(work()))))?)
 }

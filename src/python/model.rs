@@ -100,7 +100,7 @@ impl Model {
     }
 
     #[setter]
-    fn set_max_seq_length(&self, length: usize) -> PyResult<()> {
+    fn set_max_seq_length(&self, length: Option<usize>) -> PyResult<()> {
         Ok(self.0.set_max_seq_length(length)?)
     }
 

@@ -5,7 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::memory::{raise, reserve};
+use crate::memory::reserve;
+use crate::panic::raise;
 
 /// Rows in question, and four times k, that are kept at most.
 const MOST_IN_QUESTION: usize = 4096;

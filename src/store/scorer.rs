@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use super::leaders::{CANDIDATES, Candidate, FLUSHED};
 use super::search::{SCORE_WORK, Search};
 use crate::kernels::{Metric, exact, split};
-use crate::memory::{raise, reserve};
+use crate::memory::reserve;
+use crate::panic::raise;
 
 /// Computes them.
 pub(super) struct Scorer<'a> {

@@ -10,7 +10,8 @@ use super::scorer::Scorer;
 use super::segment::{Held, Segment, position};
 use crate::Result;
 use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, scan, split};
-use crate::memory::{raise, reserve};
+use crate::memory::reserve;
+use crate::panic::raise;
 use crate::pool::{Check, Pool};
 
 /// Multiply-adds that all threads do before they are asked whether to go on,

@@ -11,8 +11,8 @@ use minijinja::{Environment, ErrorKind, Output, State, context};
 use crate::config::ChatTemplateConfig;
 use crate::{Error, Result};
 
-/// Instructions of a rendering, some milliseconds.
-const FUEL: u64 = 200_000;
+/// What a rendering may do: instructions, and 64 bytes of text for each. Tens of milliseconds.
+const FUEL: u64 = 1 << 20;
 
 /// Marks an error as the template's own.
 const RAISED: &str = "raise_exception: ";
@@ -40,6 +40,11 @@ impl ChatTemplate {
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         let refuse = |error: minijinja::Error| refusal(&config.place, &error);
         environment.add_template_owned("chat", config.source.clone()).map_err(refuse)?;
+        let template = environment.get_template("chat").map_err(refuse)?;
+        if template.undeclared_variables(false).contains("task") {
+            // Whether it is a query or a document that is encoded.
+            return Err(Error::model(&config.place, "the chat template asks for the \"task\", which is not supported"));
+        }
         Ok(Self {
             environment,
             place: config.place.clone(),

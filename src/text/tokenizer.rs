@@ -1,6 +1,5 @@
 //! The tokenizer of a model, shared between threads.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
@@ -9,6 +8,7 @@ use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams,
 use crate::config::{TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
 use crate::memory::room;
+use crate::panic::caught;
 use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
 
@@ -279,7 +279,7 @@ fn beginning(text: &str, room: usize) -> Option<&str> {
 /// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its
 /// message is no text.
 fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
-    let message = match catch_unwind(AssertUnwindSafe(work)) {
+    let message = match caught(work) {
         Ok(Ok(result)) => return Ok(result),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),

@@ -149,6 +149,8 @@ class Lines:
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"{name}[{position + row}]: expected a str, found {type(text).__name__}")
+            # A class of its own may have another length than its characters.
+            text = str.__str__(text)
             try:
                 lengths[row] = len(text) if text.isascii() else len(text.encode())
             except UnicodeEncodeError:
