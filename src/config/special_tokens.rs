@@ -86,7 +86,8 @@ impl SpecialTokens {
         if let Some(decoder) = decoder.object("added_tokens_decoder")? {
             for id in decoder.keys() {
                 let number = id.parse().map_err(|_| decoder.error(id, "a token's id is expected as key"))?;
-                let token = decoder.get(id, "a token with its properties", |value| token(value).filter(|_| value.is_object()))?;
+                let token = decoder
+                    .get(id, "a token with its properties", |value| token(value).filter(|_| value.is_object()))?;
                 tokens.numbered.insert(number, decoder.required(id, token)?);
             }
         }
@@ -168,13 +169,15 @@ impl Listed {
         for key in object.keys().filter(|key| key.ends_with("_token")) {
             let standard = STANDARD.contains(&key);
             let is_token = |value: &Value| value.is_null() || token(value).is_some();
-            let value = object.get(key, "a string", |value| Some(value).filter(|value| !standard || is_token(value)))?;
+            let value =
+                object.get(key, "a string", |value| Some(value).filter(|value| !standard || is_token(value)))?;
             let value = value.unwrap_or(&Value::Null);
             if standard || token(value).is_some() {
                 tokens.push((key.to_owned(), special(value)));
             }
         }
-        let list = |value: &Value| value.as_array()?.iter().map(|value| token(&special(value))).collect::<Option<Vec<_>>>();
+        let list =
+            |value: &Value| value.as_array()?.iter().map(|value| token(&special(value))).collect::<Option<Vec<_>>>();
         let named = |value: &Value| {
             let fields = value.as_object()?.iter().map(|(key, value)| (key.clone(), value.clone()));
             Some(Extra::Named(fields.collect())).filter(|extra| extra.tokens().all(|value| token(value).is_some()))

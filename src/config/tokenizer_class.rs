@@ -110,8 +110,13 @@ enum Name {
 impl Name {
     fn of(name: &str) -> Option<Self> {
         Some(match name {
-            "BertTokenizer" | "DistilBertTokenizer" | "ElectraTokenizer" | "LayoutLMTokenizer" | "LxmertTokenizer"
-            | "MobileBertTokenizer" | "SqueezeBertTokenizer" => Self::Bert,
+            "BertTokenizer"
+            | "DistilBertTokenizer"
+            | "ElectraTokenizer"
+            | "LayoutLMTokenizer"
+            | "LxmertTokenizer"
+            | "MobileBertTokenizer"
+            | "SqueezeBertTokenizer" => Self::Bert,
             "MPNetTokenizer" => Self::Mpnet,
             "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "LongformerTokenizer" | "MvpTokenizer" => {
                 Self::Roberta
@@ -162,11 +167,9 @@ impl Name {
                 ("cls_token", "[CLS]"),
                 ("mask_token", "[MASK]"),
             ],
-            Self::Qwen2 => &[
-                ("eos_token", "<|endoftext|>"),
-                ("unk_token", "<|endoftext|>"),
-                ("pad_token", "<|endoftext|>"),
-            ],
+            Self::Qwen2 => {
+                &[("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")]
+            }
         }
     }
 }

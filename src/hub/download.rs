@@ -77,13 +77,12 @@ impl<'a> Download<'a> {
         let mut weight_folders = BTreeSet::new();
         for module in &modules {
             let path = module.path.trim_end_matches('/');
-            if module.needs_tokenizer() && !self.files.contains_key(&inside(path, "tokenizer.json")) {
-                let message = "the repository has none; votive reads no other tokenizer file. transformers' \
-                               AutoTokenizer.from_pretrained(...).save_pretrained(...) writes one";
+            let has = |name: &str| self.files.contains_key(&inside(path, name));
+            if module.needs_tokenizer() && !contents::has_tokenizer(has) {
+                let message = "the repository has none, and no vocabulary of another kind that votive reads";
                 return Err(Error::model(inside(path, "tokenizer.json"), message).into());
             }
             if module.needs_weights() {
-                let has = |name| self.files.contains_key(&inside(path, name));
                 if !has(SINGLE) && !has(INDEX) {
                     let names: Vec<String> = self.names_in(path).map(str::to_owned).collect();
                     let folder = inside("FOLDER", path);
@@ -99,7 +98,8 @@ impl<'a> Download<'a> {
         }
 
         for path in folders {
-            for name in self.names_in(path).filter(|name| contents::is_read(name)) {
+            let has = |name: &str| self.files.contains_key(&inside(path, name));
+            for name in self.names_in(path).filter(|name| contents::is_read(name, has)) {
                 self.fetch(&inside(path, name))?;
             }
         }

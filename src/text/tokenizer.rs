@@ -173,6 +173,11 @@ impl Tokenizer {
         Ok(())
     }
 
+    /// The file with the vocabulary, relative to the model's folder.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// The largest id that can come out, and its token.
     pub fn largest_id(&self) -> Option<(u32, String)> {
         self.inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()

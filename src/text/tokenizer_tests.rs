@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::{Input, InputKind, Tokenizer, beginning};
@@ -84,4 +84,109 @@ fn only_far_too_long_texts_are_looked_at_in_part() {
     let part = beginning(&long, 3).unwrap();
     assert!(part.len() <= 131 * 64 && long.starts_with(part));
     assert_eq!(beginning(&long, usize::MAX), None);
+}
+
+fn refusal(files: Value) -> String {
+    load(files.as_object().unwrap()).err().expect("an error").to_string()
+}
+
+#[test]
+fn classes_that_votive_lacks_are_refused() {
+    for name in ["T5Tokenizer", "LlamaTokenizer", "AlbertTokenizerFast", "GPT2Tokenizer", "BertJapaneseTokenizer"] {
+        let message = refusal(json!({
+            "config.json": {"model_type": "roberta"},
+            "tokenizer.json": "xlm_roberta/tokenizer.json",
+            "tokenizer_config.json": {"tokenizer_class": name},
+        }));
+        let name = name.strip_suffix("Fast").unwrap_or(name);
+        let expected = format!("tokenizer_config.json: tokenizer_class: \"{name}\" is not supported; ");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    // transformers takes the file of such models whatever is named.
+    let named = json!({
+        "config.json": {"model_type": "modernbert"},
+        "tokenizer.json": "modernbert/tokenizer.json",
+        "tokenizer_config.json": {"tokenizer_class": "T5Tokenizer"},
+    });
+    load(named.as_object().unwrap()).unwrap();
+}
+
+#[test]
+fn vocabularies_that_are_missing_or_damaged_are_named() {
+    let of = |model_type: &str| json!({"model_type": model_type});
+    let bytes = "vocabularies/vocab.txt";
+    for (files, expected) in [
+        (json!({"config.json": of("bert")}), "tokenizer.json is missing, and so is vocab.txt"),
+        (json!({"config.json": of("xlm-roberta")}), "tokenizer.json is missing, and so is sentencepiece.bpe.model"),
+        (json!({"config.json": of("deberta-v2")}), "tokenizer.json is missing, and so is spm.model"),
+        (
+            json!({"config.json": of("modernbert"), "vocab.txt": bytes}),
+            "tokenizer.json is missing, and no class is named that makes a tokenizer of other files",
+        ),
+        (
+            json!({"config.json": of("roberta"), "vocab.json": "vocabularies/roberta_vocab.json"}),
+            "merges.txt is missing in ",
+        ),
+        (
+            json!({"config.json": of("qwen3"), "vocab.json": "vocabularies/qwen_vocab.json", "merges.txt": bytes}),
+            "merges.txt: line 1: two pieces with a space between them are expected",
+        ),
+        (json!({"config.json": of("roberta"), "vocab.json": bytes}), "vocab.json: invalid type: sequence, expected a map"),
+        (
+            json!({"config.json": of("roberta"), "vocab.json": {"a": 0}, "merges.txt": "vocabularies/qwen_merges.txt"}),
+            "merges.txt: Token `",
+        ),
+        (
+            json!({"config.json": of("camembert"), "sentencepiece.bpe.model": bytes}),
+            "sentencepiece.bpe.model: is no model of SentencePiece, or is cut short",
+        ),
+    ] {
+        let message = refusal(files.clone());
+        assert!(message.contains(expected), "{files}: {message}");
+    }
+}
+
+#[test]
+fn token_lists_that_are_none_are_named() {
+    for (name, content, expected) in [
+        (
+            "tokenizer_config.json",
+            json!({"added_tokens_decoder": {"1": "<q>"}}),
+            "added_tokens_decoder.1: expected a token with its properties, found \"<q>\"",
+        ),
+        (
+            "tokenizer_config.json",
+            json!({"added_tokens_decoder": {"x": {"content": "<q>"}}}),
+            "added_tokens_decoder.x: a token's id is expected as key",
+        ),
+        (
+            "tokenizer_config.json",
+            json!({"additional_special_tokens": "<q>"}),
+            "additional_special_tokens: expected a list of tokens, found \"<q>\"",
+        ),
+        (
+            "tokenizer_config.json",
+            json!({"additional_special_tokens": [1]}),
+            "additional_special_tokens: expected a list of tokens, found a list of 1",
+        ),
+        (
+            "tokenizer_config.json",
+            json!({"extra_special_tokens": {"q": 1}}),
+            "extra_special_tokens: expected a list of tokens, or an object of them, found an object",
+        ),
+        (
+            "tokenizer_config.json",
+            json!({"eos_token": {"lstrip": true}}),
+            "eos_token: expected a string, found an object",
+        ),
+        ("special_tokens_map.json", json!({"eos_token": 1}), "eos_token: expected a string, found 1"),
+        ("added_tokens.json", json!({"<q>": "1"}), "<q>: expected an integer from 0 to 4294967295, found \"1\""),
+    ] {
+        let message = refusal(json!({
+            "config.json": {"model_type": "bert"},
+            "tokenizer.json": "bert_40/tokenizer.json",
+            name: content,
+        }));
+        assert_eq!(message, format!("{name}: {expected}"));
+    }
 }

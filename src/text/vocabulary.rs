@@ -97,7 +97,10 @@ impl Vocabulary {
             VocabularyFile::XlmRoberta | VocabularyFile::Camembert | VocabularyFile::DebertaV2 { .. } => {
                 let model = SentencePieceModel::read(&bytes, &file)?;
                 if !model.is_unigram {
-                    return Err(Error::model(&file, "its pieces have no scores that are summed (a model that is no unigram)"));
+                    return Err(Error::model(
+                        &file,
+                        "its pieces have no scores that are summed (a model that is no unigram)",
+                    ));
                 }
                 guarded(&file, || Self::of_pieces(model, class))?
             }
@@ -116,7 +119,8 @@ impl Vocabulary {
         // The class has a default for each, unless a file says that there is none.
         let special = |key: &str| (tokens.content(key).unwrap_or_default().to_owned(), 0.0);
         let without_score = |text: &str| (text.to_owned(), 0.0);
-        let pieces = |skipped| file.pieces.iter().skip(skipped).map(|piece| (piece.text.clone(), f64::from(piece.score)));
+        let pieces =
+            |skipped| file.pieces.iter().skip(skipped).map(|piece| (piece.text.clone(), f64::from(piece.score)));
         let vocabulary: Vec<_> = match class.vocabulary {
             VocabularyFile::XlmRoberta => {
                 let first = ["bos_token", "pad_token", "eos_token", "unk_token"].map(special);
@@ -134,9 +138,11 @@ impl Vocabulary {
             VocabularyFile::DebertaV2 { .. } => unknown_id(&vocabulary, class, file.unknown),
             _ => unknown_id(&vocabulary, class, 0),
         };
-        let in_texts = file.pieces.iter().filter(|piece| piece.kind != PieceKind::Text).map(|piece| {
-            AddedToken::from(piece.text.as_str(), piece.kind == PieceKind::Control).normalized(false)
-        });
+        let in_texts = file
+            .pieces
+            .iter()
+            .filter(|piece| piece.kind != PieceKind::Text)
+            .map(|piece| AddedToken::from(piece.text.as_str(), piece.kind == PieceKind::Control).normalized(false));
         let normalizer = match file.character_map.is_empty() {
             true => None,
             false => Some(Precompiled::from(&file.character_map).map_err(|error| error.to_string())?.into()),
