@@ -146,7 +146,12 @@ impl Object {
         value.ok_or_else(|| self.error(key, "missing"))
     }
 
-    fn get<'a, T>(&'a self, key: &str, accepted: &str, convert: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
+    pub(super) fn get<'a, T>(
+        &'a self,
+        key: &str,
+        accepted: &str,
+        convert: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
         match self.fields.get(key) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => match convert(value) {

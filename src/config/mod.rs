@@ -11,6 +11,7 @@ mod json;
 mod modules;
 mod pooling;
 mod sentence_transformers;
+mod special_tokens;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
@@ -27,8 +28,9 @@ pub use json::Object;
 pub use modules::{LogitScoreConfig, Module, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
+pub use special_tokens::SpecialTokens;
 pub use tokenizer::{TokenizerConfig, TruncationSide};
-pub use tokenizer_class::{Splitting, Template, TokenizerClass};
+pub use tokenizer_class::{Splitting, Template, TokenizerClass, VocabularyFile};
 pub use transformer::{Task, TransformerConfig};
 
 /// Beyond any module's width.

@@ -1,8 +1,8 @@
 //! tokenizer_config.json: what transformers adds to tokenizer.json, or puts in its place.
 
 use crate::Result;
-use crate::config::tokenizer_class::Template;
-use crate::config::{Architecture, Object, TokenizerClass};
+use crate::config::tokenizer_class::{Template, is_lacking};
+use crate::config::{Architecture, Object, SpecialTokens, TokenizerClass};
 use crate::hub::{ModelFolder, inside};
 
 /// The end of a text at which tokens beyond the maximum are dropped.
@@ -20,6 +20,11 @@ pub struct TokenizerConfig {
     pub truncation_side: Option<TruncationSide>,
     /// Replaces the normalizer, the pre-tokenizer and the post-processor of tokenizer.json. `None`: the file counts.
     pub class: Option<TokenizerClass>,
+    /// The class that the files name, where transformers has it and votive has not.
+    pub lacking_class: Option<String>,
+    pub special_tokens: SpecialTokens,
+    /// Whether the name of a special token in a text is text.
+    pub split_special_tokens: bool,
     /// Whether the network is told the tokens' types. It sees type 0 everywhere otherwise.
     pub token_type_ids: bool,
 }
@@ -47,11 +52,12 @@ impl TokenizerConfig {
                 return Err(side.error("truncation_side", message));
             }
         };
-        let name = match file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref()) {
-            Some(name) => name.strip_suffix("Fast").unwrap_or(name),
-            None => TokenizerClass::default_name(&architecture.model_type),
-        };
-        let class = TokenizerClass::read(name, &keys)?;
+        let named = file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref());
+        let name = TokenizerClass::name(&architecture.model_type, named);
+        let beside = |name: &str| Object::read(folder, &inside(path, name));
+        let (map, added) = (beside("special_tokens_map.json")?, beside("added_tokens.json")?);
+        let special_tokens = SpecialTokens::read(&keys, map.as_ref(), added.as_ref())?;
+        let class = TokenizerClass::read(name, &keys, &special_tokens)?;
         // transformers 5 takes them from BERT's own class by default, and not from the one that reads any file.
         let types =
             name != "DistilBertTokenizer" && class.as_ref().is_some_and(|class| class.template == Template::Bert);
@@ -60,6 +66,9 @@ impl TokenizerConfig {
             model_max_length: max_length(keys.of(length), length)?,
             truncation_side,
             class,
+            lacking_class: is_lacking(name).then(|| name.to_owned()),
+            special_tokens,
+            split_special_tokens: keys.of("split_special_tokens").boolean("split_special_tokens")?.unwrap_or(false),
             token_type_ids: inputs.map_or(types, |names| names.contains(&"token_type_ids")),
         })
     }

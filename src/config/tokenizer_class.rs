@@ -1,18 +1,53 @@
 //! The class of a tokenizer, which counts for more than its file.
 
+use tokenizers::AddedToken;
+
 use crate::Result;
+use crate::config::SpecialTokens;
 use crate::config::tokenizer::Keys;
 
 /// A tokenizer that transformers makes itself, with only the vocabulary and the added tokens of tokenizer.json: for the rest, the
 /// keys of tokenizer_config.json count with the defaults of its class, and not the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizerClass {
+    pub vocabulary: VocabularyFile,
     pub splitting: Splitting,
     pub template: Template,
     /// Comes before every text.
     pub first_token: String,
     /// Comes after every text.
     pub last_token: String,
+    /// Stands for what the vocabulary has no pieces for.
+    pub unknown_token: String,
+    /// Those that the files name, and the class's own in place of others.
+    pub special_tokens: SpecialTokens,
+}
+
+/// The file that has the vocabulary where there is no tokenizer.json.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VocabularyFile {
+    /// vocab.txt
+    Words,
+    /// vocab.json and merges.txt
+    Merges,
+    /// sentencepiece.bpe.model, with the special tokens of fairseq in front
+    XlmRoberta,
+    /// sentencepiece.bpe.model, with other special tokens in front
+    Camembert,
+    /// spm.model as it is, which names this id for what is unknown where no piece of that name has no score
+    DebertaV2 { unknown: usize },
+}
+
+impl VocabularyFile {
+    /// The file's name, or that of the first of two.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Words => "vocab.txt",
+            Self::Merges => "vocab.json",
+            Self::XlmRoberta | Self::Camembert => "sentencepiece.bpe.model",
+            Self::DebertaV2 { .. } => "spm.model",
+        }
+    }
 }
 
 /// What is done to a text before its pieces are looked up.
@@ -28,6 +63,11 @@ pub enum Splitting {
     /// Into bytes that are merged, as GPT-2 does.
     Bytes {
         /// Whether a text's first word is looked up as those behind a space are.
+        add_prefix_space: bool,
+    },
+    /// Into bytes that are merged, once characters are composed, as Qwen does since its second version.
+    ComposedBytes {
+        /// As above.
         add_prefix_space: bool,
     },
     /// Into pieces of words that know of the space before them, as SentencePiece does.
@@ -51,11 +91,103 @@ pub enum Template {
     Bert,
     /// Two tokens between the texts of a pair, and type 0 for all.
     Roberta,
+    /// That of tokenizer.json. Without that file, each text is between the first and the last token, where they are not "".
+    File,
+}
+
+/// The classes that votive makes, by every name that transformers has for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Name {
+    Bert,
+    Mpnet,
+    Roberta,
+    XlmRoberta,
+    Camembert,
+    DebertaV2,
+    Qwen2,
+}
+
+impl Name {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "BertTokenizer"
+            | "DistilBertTokenizer"
+            | "ElectraTokenizer"
+            | "LayoutLMTokenizer"
+            | "LxmertTokenizer"
+            | "MobileBertTokenizer"
+            | "SqueezeBertTokenizer" => Self::Bert,
+            "MPNetTokenizer" => Self::Mpnet,
+            "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "LongformerTokenizer" | "MvpTokenizer" => {
+                Self::Roberta
+            }
+            "XLMRobertaTokenizer" => Self::XlmRoberta,
+            "CamembertTokenizer" => Self::Camembert,
+            "DebertaV2Tokenizer" => Self::DebertaV2,
+            "Qwen2Tokenizer" => Self::Qwen2,
+            _ => return None,
+        })
+    }
+
+    /// The tokens that the class has where no file names others.
+    fn defaults(self) -> &'static [(&'static str, &'static str)] {
+        const FAIRSEQ: [(&str, &str); 7] = [
+            ("bos_token", "<s>"),
+            ("eos_token", "</s>"),
+            ("unk_token", "<unk>"),
+            ("sep_token", "</s>"),
+            ("pad_token", "<pad>"),
+            ("cls_token", "<s>"),
+            ("mask_token", "<mask>"),
+        ];
+        match self {
+            Self::Bert => &[
+                ("unk_token", "[UNK]"),
+                ("sep_token", "[SEP]"),
+                ("pad_token", "[PAD]"),
+                ("cls_token", "[CLS]"),
+                ("mask_token", "[MASK]"),
+            ],
+            Self::Mpnet => &[
+                ("bos_token", "<s>"),
+                ("eos_token", "</s>"),
+                ("unk_token", "[UNK]"),
+                ("sep_token", "</s>"),
+                ("pad_token", "<pad>"),
+                ("cls_token", "<s>"),
+                ("mask_token", "<mask>"),
+            ],
+            Self::Roberta | Self::XlmRoberta | Self::Camembert => &FAIRSEQ,
+            Self::DebertaV2 => &[
+                ("bos_token", "[CLS]"),
+                ("eos_token", "[SEP]"),
+                ("unk_token", "[UNK]"),
+                ("sep_token", "[SEP]"),
+                ("pad_token", "[PAD]"),
+                ("cls_token", "[CLS]"),
+                ("mask_token", "[MASK]"),
+            ],
+            Self::Qwen2 => {
+                &[("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")]
+            }
+        }
+    }
 }
 
 impl TokenizerClass {
-    /// The class that transformers takes where none is named; "" where that is the one that reads any file.
-    pub(super) fn default_name(model_type: &str) -> &'static str {
+    /// The name of the class that transformers takes for `model_type` where `named` is what the files name; "" for the one that
+    /// reads any file.
+    pub(super) fn name<'a>(model_type: &str, named: Option<&'a str>) -> &'a str {
+        // What repositories name for these is known to be wrong.
+        match (model_type, named) {
+            ("modernbert" | "modernbert-decoder", _) => "",
+            ("qwen2", _) => "Qwen2Tokenizer",
+            (_, Some(name)) => name.strip_suffix("Fast").unwrap_or(name),
+            (_, None) => Self::default_name(model_type),
+        }
+    }
+
+    fn default_name(model_type: &str) -> &'static str {
         match model_type {
             "bert" | "convbert" | "distilbert" | "electra" | "ernie" | "megatron-bert" | "nomic_bert"
             | "squeezebert" => "BertTokenizer",
@@ -64,12 +196,15 @@ impl TokenizerClass {
             "xlm-roberta" => "XLMRobertaTokenizer",
             "camembert" => "CamembertTokenizer",
             "deberta-v2" => "DebertaV2Tokenizer",
+            "qwen3" => "Qwen2Tokenizer",
             _ => "",
         }
     }
 
-    /// The class `name`; None if it takes the file as it is.
-    pub(super) fn read(name: &str, keys: &Keys) -> Result<Option<Self>> {
+    /// The class `name`, of which the files name `tokens`; None if it is not one of those that votive makes.
+    pub(super) fn read(name: &str, keys: &Keys, tokens: &SpecialTokens) -> Result<Option<Self>> {
+        let Some(name) = Name::of(name) else { return Ok(None) };
+        let mut tokens = tokens.clone();
         let flag = |key: &str| keys.of(key).boolean(key);
         let words = || -> Result<Splitting> {
             Ok(Splitting::Words {
@@ -79,52 +214,171 @@ impl TokenizerClass {
             })
         };
         let add_prefix_space = flag("add_prefix_space")?;
-        let (splitting, template) = match name {
-            "BertTokenizer"
-            | "DistilBertTokenizer"
-            | "ElectraTokenizer"
-            | "MobileBertTokenizer"
-            | "SqueezeBertTokenizer" => (words()?, Template::Bert),
-            "MPNetTokenizer" => (words()?, Template::Roberta),
-            "RobertaTokenizer" => {
-                (Splitting::Bytes { add_prefix_space: add_prefix_space.unwrap_or(false) }, Template::Roberta)
+        let (vocabulary, splitting, template) = match name {
+            Name::Bert => (VocabularyFile::Words, words()?, Template::Bert),
+            Name::Mpnet => (VocabularyFile::Words, words()?, Template::Roberta),
+            Name::Roberta => {
+                let splitting = Splitting::Bytes { add_prefix_space: add_prefix_space.unwrap_or(false) };
+                (VocabularyFile::Merges, splitting, Template::Roberta)
             }
-            "XLMRobertaTokenizer" | "CamembertTokenizer" => {
-                (Splitting::Pieces { add_prefix_space: add_prefix_space.unwrap_or(true) }, Template::Roberta)
+            Name::Qwen2 => {
+                let splitting = Splitting::ComposedBytes { add_prefix_space: add_prefix_space.unwrap_or(false) };
+                (VocabularyFile::Merges, splitting, Template::File)
             }
-            "DebertaV2Tokenizer" => {
+            Name::XlmRoberta | Name::Camembert => {
+                let splitting = Splitting::Pieces { add_prefix_space: add_prefix_space.unwrap_or(true) };
+                let xlm_roberta = name == Name::XlmRoberta;
+                let file = if xlm_roberta { VocabularyFile::XlmRoberta } else { VocabularyFile::Camembert };
+                (file, splitting, Template::Roberta)
+            }
+            Name::DebertaV2 => {
                 let splitting = Splitting::EvenPieces {
                     lowercase: flag("do_lower_case")?.unwrap_or(false),
                     split_by_punct: flag("split_by_punct")?.unwrap_or(false),
                     add_prefix_space: add_prefix_space.unwrap_or(true),
                 };
-                (splitting, Template::Bert)
-            }
-            _ => return Ok(None),
-        };
-        let [first, last] = match splitting {
-            Splitting::Pieces { .. } => ["bos_token", "eos_token"],
-            Splitting::Words { .. } | Splitting::Bytes { .. } | Splitting::EvenPieces { .. } => {
-                ["cls_token", "sep_token"]
+                let unknown = keys.of("unk_id").integer("unk_id", 0..=u32::MAX as usize)?.unwrap_or(1);
+                (VocabularyFile::DebertaV2 { unknown }, splitting, Template::Bert)
             }
         };
-        let defaults = match template {
-            Template::Bert => ["[CLS]", "[SEP]"],
-            Template::Roberta => ["<s>", "</s>"],
+
+        let defaults = name.defaults();
+        for (key, content) in defaults {
+            tokens.default_to(key, content);
+        }
+        match name {
+            // transformers makes objects of these names, which are searched for in the normalized text, then.
+            Name::Mpnet => {
+                for (key, _) in defaults {
+                    tokens.describe(key, |token| token.normalized(true).lstrip(*key == "mask_token"));
+                }
+            }
+            Name::Camembert => {
+                tokens.describe("mask_token", |token| token.lstrip(true));
+                if tokens.extra.is_none() {
+                    let unused = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"];
+                    tokens.default_extra = unused.map(|content| AddedToken::from(content, true)).to_vec();
+                }
+            }
+            Name::Bert | Name::Roberta | Name::XlmRoberta | Name::DebertaV2 | Name::Qwen2 => {}
+        }
+        let content = |key: &str| {
+            let default = defaults.iter().find(|(name, _)| *name == key).map_or("", |(_, content)| content);
+            tokens.content(key).unwrap_or(default).to_owned()
         };
-        let first_token = token(keys, first, defaults[0])?;
-        Ok(Some(Self { splitting, template, first_token, last_token: token(keys, last, defaults[1])? }))
+        let [first, last] = match (template, splitting.clone()) {
+            (Template::File, _) => {
+                let wanted = [flag("add_bos_token")?, flag("add_eos_token")?].map(|flag| flag.unwrap_or(false));
+                let [bos, eos] = ["bos_token", "eos_token"].map(content);
+                [if wanted[0] { bos } else { String::new() }, if wanted[1] { eos } else { String::new() }]
+            }
+            (_, Splitting::Pieces { .. }) => [content("bos_token"), content("eos_token")],
+            _ => [content("cls_token"), content("sep_token")],
+        };
+        let unknown_token = content("unk_token");
+        Ok(Some(Self {
+            vocabulary,
+            splitting,
+            template,
+            first_token: first,
+            last_token: last,
+            unknown_token,
+            special_tokens: tokens,
+        }))
     }
 }
 
-/// A special token; one with properties of its own is an object that has the text as its "content".
-fn token(keys: &Keys, key: &str, default: &str) -> Result<String> {
-    let source = keys.of(key);
-    let content = match source.object(key) {
-        Ok(Some(token)) => token.text("content")?.map(str::to_owned),
-        _ => source.text(key)?.map(str::to_owned),
-    };
-    Ok(content.unwrap_or_else(|| default.to_owned()))
+/// Classes that transformers makes otherwise than their tokenizer.json says, or in Python, and votive does not.
+const OTHERS: &[&str] = &[
+    "AlbertTokenizer",
+    "BarthezTokenizer",
+    "BartphoTokenizer",
+    "BertGenerationTokenizer",
+    "BertJapaneseTokenizer",
+    "BertweetTokenizer",
+    "BigBirdTokenizer",
+    "BioGptTokenizer",
+    "BlenderbotSmallTokenizer",
+    "BlenderbotTokenizer",
+    "ByT5Tokenizer",
+    "CLIPTokenizer",
+    "CTRLTokenizer",
+    "CanineTokenizer",
+    "ClvpTokenizer",
+    "CodeGenTokenizer",
+    "CodeLlamaTokenizer",
+    "CohereTokenizer",
+    "CpmAntTokenizer",
+    "CpmTokenizer",
+    "DPRContextEncoderTokenizer",
+    "DPRQuestionEncoderTokenizer",
+    "DPRReaderTokenizer",
+    "DebertaTokenizer",
+    "DiaTokenizer",
+    "EsmTokenizer",
+    "EsmcTokenizer",
+    "FNetTokenizer",
+    "FSMTTokenizer",
+    "FastSpeech2ConformerTokenizer",
+    "FlaubertTokenizer",
+    "FunnelTokenizer",
+    "GPT2Tokenizer",
+    "GPTNeoXJapaneseTokenizer",
+    "GPTNeoXTokenizer",
+    "GPTSw3Tokenizer",
+    "GemmaTokenizer",
+    "HerbertTokenizer",
+    "LasrTokenizer",
+    "LayoutLMv2Tokenizer",
+    "LayoutLMv3Tokenizer",
+    "LayoutXLMTokenizer",
+    "LlamaTokenizer",
+    "LukeTokenizer",
+    "M2M100Tokenizer",
+    "MBart50Tokenizer",
+    "MBartTokenizer",
+    "MLukeTokenizer",
+    "MarianTokenizer",
+    "MarkupLMTokenizer",
+    "MgpstrTokenizer",
+    "MyT5Tokenizer",
+    "NllbTokenizer",
+    "NougatTokenizer",
+    "OpenAIGPTTokenizer",
+    "PLBartTokenizer",
+    "PegasusTokenizer",
+    "PerceiverTokenizer",
+    "Phi3Tokenizer",
+    "PhobertTokenizer",
+    "ProphetNetTokenizer",
+    "Qwen3_5Tokenizer",
+    "ReformerTokenizer",
+    "RemBertTokenizer",
+    "RoCBertTokenizer",
+    "RoFormerTokenizer",
+    "SeamlessM4TTokenizer",
+    "Siglip2Tokenizer",
+    "SiglipTokenizer",
+    "Speech2TextTokenizer",
+    "SpeechT5Tokenizer",
+    "SplinterTokenizer",
+    "T5Tokenizer",
+    "TapasTokenizer",
+    "Tipsv2Tokenizer",
+    "UdopTokenizer",
+    "VideoPrismTokenizer",
+    "VitsTokenizer",
+    "Wav2Vec2CTCTokenizer",
+    "Wav2Vec2PhonemeCTCTokenizer",
+    "WhisperTokenizer",
+    "XGLMTokenizer",
+    "XLMTokenizer",
+    "XLNetTokenizer",
+];
+
+/// Whether transformers has a class `name` that votive lacks.
+pub(super) fn is_lacking(name: &str) -> bool {
+    OTHERS.contains(&name)
 }
 
 #[cfg(test)]
@@ -139,8 +393,9 @@ mod tests {
         TokenizerConfig::read(&folder, "", &Architecture::read(&folder, "")?, &Object::empty())
     }
 
-    fn class_of(model_type: &str, text: &str) -> Option<TokenizerClass> {
-        read(model_type, text).unwrap().class
+    fn class_of(model_type: &str, text: &str) -> Option<(Splitting, Template, String, String)> {
+        let class = read(model_type, text).unwrap().class?;
+        Some((class.splitting, class.template, class.first_token, class.last_token))
     }
 
     // Each line of the following was checked against AutoTokenizer.from_pretrained(folder).backend_tokenizer (transformers 5.23)
@@ -149,8 +404,7 @@ mod tests {
     fn a_bert_tokenizer_is_made_from_here() {
         let bert = |lowercase, strip_accents, handle_chinese_chars| {
             let splitting = Splitting::Words { lowercase, strip_accents, handle_chinese_chars };
-            let (first_token, last_token) = ("[CLS]".to_owned(), "[SEP]".to_owned());
-            Some(TokenizerClass { splitting, template: Template::Bert, first_token, last_token })
+            Some((splitting, Template::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
         };
         for (text, expected) in [
             ("{}", bert(true, None, true)),
@@ -168,7 +422,7 @@ mod tests {
             }
         }
         let tokens = class_of("bert", r#"{"cls_token": "<s>", "sep_token": {"content": "</s>"}}"#).unwrap();
-        assert_eq!((tokens.first_token.as_str(), tokens.last_token.as_str()), ("<s>", "</s>"));
+        assert_eq!((tokens.2.as_str(), tokens.3.as_str()), ("<s>", "</s>"));
         assert_eq!(
             read("bert", r#"{"cls_token": 3}"#).unwrap_err().to_string(),
             "tokenizer_config.json: cls_token: expected a string, found 3"
@@ -179,8 +433,7 @@ mod tests {
     fn so_is_debertas() {
         let made = |lowercase, split_by_punct, add_prefix_space| {
             let splitting = Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space };
-            let (first_token, last_token) = ("[CLS]".to_owned(), "[SEP]".to_owned());
-            Some(TokenizerClass { splitting, template: Template::Bert, first_token, last_token })
+            Some((splitting, Template::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
         };
         let changed = r#"{"do_lower_case": true, "split_by_punct": true, "add_prefix_space": false}"#;
         for (text, expected) in [
@@ -197,8 +450,7 @@ mod tests {
     #[test]
     fn so_are_those_of_robertas_family() {
         let made = |splitting, first: &str, last: &str| {
-            let (first_token, last_token) = (first.to_owned(), last.to_owned());
-            Some(TokenizerClass { splitting, template: Template::Roberta, first_token, last_token })
+            Some((splitting, Template::Roberta, first.to_owned(), last.to_owned()))
         };
         let bytes = |add_prefix_space| Splitting::Bytes { add_prefix_space };
         let pieces = |add_prefix_space| Splitting::Pieces { add_prefix_space };

@@ -102,8 +102,10 @@ impl Network {
             && id as usize >= encoder.vocab_size()
         {
             let rows = encoder.vocab_size();
-            let message = format!("token {token:?} has id {id}, but the model's embedding table has {rows} rows");
-            return Err(Error::model("tokenizer.json", message));
+            let message = format!(
+                "token {token:?}, of this file or of those beside it, has id {id}, but the model's embedding table has {rows} rows"
+            );
+            return Err(Error::model(tokenizer.file(), message));
         }
         let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
         weights.release();

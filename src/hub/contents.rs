@@ -62,18 +62,32 @@ pub(super) fn folders(modules: &[Module]) -> BTreeSet<&str> {
     modules.iter().map(|module| module.path.trim_end_matches('/')).chain([""]).collect()
 }
 
-/// Whether votive reads a file of this name, weights apart.
-pub(super) fn is_read(name: &str) -> bool {
-    const READ: [&str; 6] = [
+/// A tokenizer by itself.
+const TOKENIZER: &str = "tokenizer.json";
+
+/// What a tokenizer is made of where there is no tokenizer.json, depending on its class.
+const VOCABULARIES: [&str; 4] = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model"];
+
+/// Whether a folder that `has` such files has a tokenizer.
+pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {
+    has(TOKENIZER) || VOCABULARIES.into_iter().any(has)
+}
+
+/// Whether votive reads a file of this name, weights apart, in a folder that `has` such files.
+pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
+    const READ: [&str; 7] = [
+        "added_tokens.json",
         "config.json",
         "config_sentence_transformers.json",
         MODULES,
         "special_tokens_map.json",
-        "tokenizer.json",
+        TOKENIZER,
         "tokenizer_config.json",
     ];
     // sentence_bert_config.json and its elder names for other architectures.
-    READ.contains(&name) || (name.starts_with("sentence_") && name.ends_with("_config.json"))
+    let is_module = name.starts_with("sentence_") && name.ends_with("_config.json");
+    let is_vocabulary = VOCABULARIES.contains(&name) || name == "merges.txt";
+    READ.contains(&name) || is_module || is_vocabulary && !has(TOKENIZER)
 }
 
 /// Errs with the first thing that `folder` lacks, or has and cannot be read.
@@ -84,7 +98,8 @@ pub(super) fn check(folder: &ModelFolder) -> Result<()> {
             continue;
         }
         let config = module.needs_config().then_some("config.json");
-        let tokenizer = module.needs_tokenizer().then_some("tokenizer.json");
+        let has = |name: &str| matches!(folder.file(&inside(&module.path, name)), Ok(Some(_)));
+        let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);
         for name in [config, tokenizer].into_iter().flatten() {
             let name = inside(&module.path, name);
             if folder.file(&name)?.is_none() {

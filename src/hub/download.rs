@@ -82,9 +82,9 @@ impl<'a> Download<'a> {
             if module.needs_tokenizer() && self.files.contains_key(&inside(path, adapter::FILE)) {
                 return Err(adapter::refusal(path, self.client.repo()).into());
             }
-            if module.needs_tokenizer() && !self.files.contains_key(&inside(path, "tokenizer.json")) {
-                let message = "the repository has none; votive reads no other tokenizer file. transformers' \
-                               AutoTokenizer.from_pretrained(...).save_pretrained(...) writes one";
+            let has = |name: &str| self.files.contains_key(&inside(path, name));
+            if module.needs_tokenizer() && !contents::has_tokenizer(has) {
+                let message = "the repository has none, and no vocabulary of another kind that votive reads";
                 return Err(Error::model(inside(path, "tokenizer.json"), message).into());
             }
             if module.needs_weights() {
@@ -103,7 +103,8 @@ impl<'a> Download<'a> {
         }
 
         for path in folders {
-            for name in self.names_in(path).filter(|name| contents::is_read(name)) {
+            let has = |name: &str| self.files.contains_key(&inside(path, name));
+            for name in self.names_in(path).filter(|name| contents::is_read(name, has)) {
                 self.fetch(&inside(path, name))?;
             }
         }

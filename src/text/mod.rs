@@ -1,13 +1,16 @@
 //! From strings to packed tokens.
 
+mod added_tokens;
 mod batch;
 mod chat;
 mod chat_template;
 mod inputs;
 mod plan;
+mod sentencepiece;
 mod template;
 mod tokenizer;
 mod tokenizer_class;
+mod vocabulary;
 
 pub use batch::{PackedBatch, Wanted};
 pub use inputs::Inputs;

@@ -1,19 +1,18 @@
 //! The tokenizer of a model, shared between threads.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
-use crate::config::{TransformerConfig, TruncationSide};
+use crate::config::{TokenizerConfig, TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
-use crate::memory::room;
 use crate::panic::caught;
-use crate::text::tokenizer_class::rebuild;
+use crate::text::added_tokens::add_missing;
+use crate::text::tokenizer_class::make;
+use crate::text::vocabulary::{Vocabulary, read};
 use crate::{Error, Result};
-
-/// Bytes that a tokenizer takes for each of its file's.
-const PARSED: usize = 8;
 
 /// What a model makes one row of numbers of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +61,7 @@ impl Tokens {
     }
 }
 
-/// `tokenizer.json`, without the truncation and padding that is stored in it. Tokenizing takes no lock.
+/// The model's tokenizer, without the truncation and padding that its file may say. Tokenizing takes no lock.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// The file, relative to the model's folder.
@@ -83,23 +82,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Reads the tokenizer of the model's Transformer, and changes it as its other files say.
     pub fn load(folder: &ModelFolder, config: &TransformerConfig, kind: InputKind) -> Result<Self> {
-        let file = inside(&config.path, "tokenizer.json");
-        let path = folder.file(&file)?.ok_or_else(|| {
-            let path = folder.root().join(&file).display().to_string();
-            Error::NotFound {
-                message: format!(
-                    "{path} is missing; votive reads tokenizers in this format only. Make it with transformers: \
-                     AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
-                ),
-            }
-        })?;
-        let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        room(bytes.len().saturating_mul(PARSED), || format!("the tokenizer of {file}"))?;
-        let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
-        inner.with_padding(None);
-        if let Some(class) = &config.tokenizer.class {
-            guarded(&file, || rebuild(&mut inner, class))?;
-        }
+        let (mut inner, file) = Self::open(folder, config)?;
+        inner.set_encode_special_tokens(config.tokenizer.split_special_tokens);
         if config.do_lower_case {
             guarded(&file, || lowercase_first(&mut inner))?;
         }
@@ -133,6 +117,48 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
+    /// The tokenizer that the files say, and the name of the one with its vocabulary.
+    fn open(folder: &ModelFolder, config: &TransformerConfig) -> Result<(tokenizers::Tokenizer, String)> {
+        let TokenizerConfig { class, lacking_class, special_tokens, .. } = &config.tokenizer;
+        let file = inside(&config.path, "tokenizer.json");
+        let bytes = read(folder, &file)?;
+        if let Some(name) = lacking_class
+            && !(name == "LlamaTokenizer" && bytes.as_deref().is_some_and(splits_bytes))
+        {
+            let message = format!(
+                "tokenizer_class: \"{name}\" is not supported; \"PreTrainedTokenizerFast\" takes tokenizer.json as it is"
+            );
+            return Err(Error::model(inside(&config.path, "tokenizer_config.json"), message));
+        }
+        let Some(bytes) = bytes else {
+            let Some(class) = class else {
+                let path = folder.root().join(&file).display().to_string();
+                let message = format!("{path} is missing, and no class is named that makes a tokenizer of other files");
+                return Err(Error::NotFound { message });
+            };
+            let Some((vocabulary, file)) = Vocabulary::find(folder, &config.path, class)? else {
+                let path = folder.root().join(&file).display().to_string();
+                let message = format!("{path} is missing, and so is {}", class.vocabulary.name());
+                return Err(Error::NotFound { message });
+            };
+            return Ok((guarded(&file, || make(class, vocabulary))?, file));
+        };
+        if let Some(class) = class
+            && let Some(vocabulary) = guarded(&file, || Vocabulary::of_file(&bytes, class))?
+        {
+            return Ok((guarded(&file, || make(class, vocabulary))?, file));
+        }
+        let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
+        let mut special_tokens = special_tokens.clone();
+        if let Some(padding) = inner.get_padding() {
+            special_tokens.default_to("pad_token", &padding.pad_token);
+        }
+        inner.with_padding(None);
+        let extra = special_tokens.extra.clone().unwrap_or_default();
+        guarded(&file, || add_missing(&mut inner, &special_tokens, BTreeMap::new(), extra))?;
+        Ok((inner, file))
+    }
+
     /// The most tokens of a text, special ones included; None for no limit.
     pub fn max_length(&self) -> Option<usize> {
         Some(self.max_length.load(Ordering::Relaxed)).filter(|&length| length < usize::MAX)
@@ -151,6 +177,11 @@ impl Tokenizer {
         }
         self.max_length.store(max_length, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// The file with the vocabulary, relative to the model's folder.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 
     /// The largest id that can come out, and its token.
@@ -278,13 +309,19 @@ fn beginning(text: &str, room: usize) -> Option<&str> {
 /// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
 /// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its
 /// message is no text.
-fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
+pub(super) fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
     let message = match caught(work) {
         Ok(Ok(result)) => return Ok(result),
         Ok(Err(error)) => error.to_string(),
         Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
     };
     Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
+}
+
+/// Whether a tokenizer.json names a step for bytes anywhere: transformers looks no closer before it ignores Llama's class.
+fn splits_bytes(file: &[u8]) -> bool {
+    let name = br#""ByteLevel""#;
+    file.windows(name.len()).any(|window| window == name)
 }
 
 /// Puts a lowercasing step before the normalizer, unless one of its own steps is just that.
@@ -303,15 +340,5 @@ fn lowercase_first(inner: &mut tokenizers::Tokenizer) -> tokenizers::Result<()> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::beginning;
-
-    #[test]
-    fn only_far_too_long_texts_are_looked_at_in_part() {
-        let long = "wörd ".repeat(10_000);
-        assert_eq!(beginning(&long, 1000), None);
-        let part = beginning(&long, 3).unwrap();
-        assert!(part.len() <= 131 * 64 && long.starts_with(part));
-        assert_eq!(beginning(&long, usize::MAX), None);
-    }
-}
+#[path = "tokenizer_tests.rs"]
+mod tests;

@@ -1,6 +1,5 @@
 //! Tokenizers as transformers makes them from a vocabulary.
 
-use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{self, BertNormalizer, Lowercase, NFC, NormalizerWrapper, Replace, Strip};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -9,74 +8,95 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
 use tokenizers::pre_tokenizers::punctuation::Punctuation;
 use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
 use tokenizers::pre_tokenizers::whitespace::WhitespaceSplit;
+use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{Result, SplitDelimiterBehavior, Tokenizer};
 
 use crate::config::{Splitting, Template, TokenizerClass};
+use crate::text::added_tokens::add_missing;
+use crate::text::vocabulary::Vocabulary;
 
-/// Keeps of `inner` the vocabulary and the added tokens, and has the rest as `class` has it. What looks up pieces of another kind
-/// is left as it is: the class is named by mistake then.
-pub(super) fn rebuild(inner: &mut Tokenizer, class: &TokenizerClass) -> Result<()> {
-    let (normalizer, pre_tokenizer): (Option<NormalizerWrapper>, PreTokenizerWrapper) =
-        match (&class.splitting, inner.get_model()) {
-            (&Splitting::Words { lowercase, strip_accents, handle_chinese_chars }, ModelWrapper::WordPiece(_)) => {
-                let normalizer = BertNormalizer::new(true, handle_chinese_chars, strip_accents, lowercase);
-                (Some(normalizer.into()), BertPreTokenizer.into())
-            }
-            (&Splitting::Bytes { add_prefix_space }, ModelWrapper::BPE(_)) => {
-                (None, ByteLevel::new(add_prefix_space, true, true).into())
-            }
-            (&Splitting::Pieces { add_prefix_space }, ModelWrapper::Unigram(_)) => {
-                let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::Never };
-                let words = [WhitespaceSplit.into(), Metaspace::new('▁', scheme, true).into()];
-                (character_map(inner.get_normalizer()), Sequence::new(words.into()).into())
-            }
-            (&Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space }, ModelWrapper::Unigram(_)) => {
-                let white_space = Replace::new(ReplacePattern::Regex(r"\s{2,}|[\n\r\t]".to_owned()), " ")?;
-                let lower = lowercase.then(|| Lowercase.into());
-                let even: [NormalizerWrapper; 3] = [white_space.into(), NFC.into(), Strip::new(false, true).into()];
-                let normalizer = normalizers::Sequence::new(lower.into_iter().chain(even).collect());
-                let punctuation = split_by_punct.then(|| Punctuation::new(SplitDelimiterBehavior::Isolated).into());
-                let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::First };
-                let words = punctuation.into_iter().chain([Metaspace::new('▁', scheme, true).into()]);
-                (Some(normalizer.into()), Sequence::new(words.collect()).into())
-            }
-            _ => return Ok(()),
-        };
-    let processor = processor(inner, class)?;
-    inner.with_normalizer(normalizer)?;
-    inner.with_pre_tokenizer(Some(pre_tokenizer));
-    inner.with_post_processor(Some(processor));
-    Ok(())
-}
+/// Where Qwen cuts a text before it looks up merges.
+const QWEN_WORDS: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
-/// SentencePiece's table of characters that are the same, which is the model's own and stands in the file alone.
-fn character_map(normalizer: Option<&NormalizerWrapper>) -> Option<NormalizerWrapper> {
-    let steps = match normalizer? {
-        NormalizerWrapper::Sequence(sequence) => sequence.as_ref(),
-        step => std::slice::from_ref(step),
+/// The tokenizer that `class` makes of a vocabulary.
+pub(super) fn make(class: &TokenizerClass, vocabulary: Vocabulary) -> Result<Tokenizer> {
+    let Vocabulary { model, normalizer, processor, truncation, added, extra } = vocabulary;
+    let mut made = Tokenizer::new(model);
+    let (normalizer, pre_tokenizer) = splitter(class, normalizer)?;
+    made.with_normalizer(normalizer)?;
+    made.with_pre_tokenizer(Some(pre_tokenizer));
+    add_missing(&mut made, &class.special_tokens, added, extra)?;
+    let processor = match (class.template, processor) {
+        (Template::File, Some(processor)) => Some(processor),
+        _ => template(&made, class)?,
     };
-    steps.iter().find(|step| matches!(step, NormalizerWrapper::Precompiled(_))).cloned()
+    made.with_post_processor(processor);
+    made.with_truncation(truncation)?;
+    Ok(made)
 }
 
-fn processor(inner: &Tokenizer, class: &TokenizerClass) -> Result<TemplateProcessing> {
+/// What is done to a text before its pieces are looked up, with SentencePiece's own table where the model has one.
+fn splitter(
+    class: &TokenizerClass,
+    character_map: Option<NormalizerWrapper>,
+) -> Result<(Option<NormalizerWrapper>, PreTokenizerWrapper)> {
+    Ok(match class.splitting {
+        Splitting::Words { lowercase, strip_accents, handle_chinese_chars } => {
+            let normalizer = BertNormalizer::new(true, handle_chinese_chars, strip_accents, lowercase);
+            (Some(normalizer.into()), BertPreTokenizer.into())
+        }
+        Splitting::Bytes { add_prefix_space } => (None, ByteLevel::new(add_prefix_space, true, true).into()),
+        Splitting::ComposedBytes { add_prefix_space } => {
+            let words = SplitPattern::Regex(QWEN_WORDS.to_owned());
+            let words = Split::new(words, SplitDelimiterBehavior::Isolated, false)?;
+            let bytes = ByteLevel::new(add_prefix_space, true, false);
+            (Some(NFC.into()), Sequence::new(vec![words.into(), bytes.into()]).into())
+        }
+        Splitting::Pieces { add_prefix_space } => {
+            let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::Never };
+            let words = [WhitespaceSplit.into(), Metaspace::new('▁', scheme, true).into()];
+            (character_map, Sequence::new(words.into()).into())
+        }
+        Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space } => {
+            let white_space = Replace::new(ReplacePattern::Regex(r"\s{2,}|[\n\r\t]".to_owned()), " ")?;
+            let lower = lowercase.then(|| Lowercase.into());
+            let even: [NormalizerWrapper; 3] = [white_space.into(), NFC.into(), Strip::new(false, true).into()];
+            let normalizer = normalizers::Sequence::new(lower.into_iter().chain(even).collect());
+            let punctuation = split_by_punct.then(|| Punctuation::new(SplitDelimiterBehavior::Isolated).into());
+            let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::First };
+            let words = punctuation.into_iter().chain([Metaspace::new('▁', scheme, true).into()]);
+            (Some(normalizer.into()), Sequence::new(words.collect()).into())
+        }
+    })
+}
+
+/// The special tokens around texts; None where there are none.
+fn template(made: &Tokenizer, class: &TokenizerClass) -> Result<Option<PostProcessorWrapper>> {
     let TokenizerClass { template, first_token: first, last_token: last, .. } = class;
-    let special = [first, last].map(|token| {
-        let id = inner.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;
-        Ok::<_, String>((token.clone(), id))
-    });
-    let special = special.into_iter().collect::<std::result::Result<Vec<_>, _>>()?;
-    let typed = |pieces: &[&str], type_id| pieces.iter().map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>();
+    let typed = |pieces: &[&str], type_id| {
+        let pieces = pieces.iter().filter(|piece| !piece.is_empty());
+        pieces.map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>()
+    };
     let second = match template {
         Template::Bert => typed(&["$B", last], 1),
         Template::Roberta => typed(&[last, "$B", last], 0),
+        Template::File if first.is_empty() && last.is_empty() => return Ok(None),
+        Template::File => typed(&[first, "$B", last], 1),
     };
+    let special = [first, last].into_iter().filter(|token| !token.is_empty()).map(|token| {
+        let id = made.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;
+        Ok::<_, String>((token.clone(), id))
+    });
+    let special = special.collect::<std::result::Result<Vec<_>, _>>()?;
     let single = typed(&[first, "$A", last], 0);
     let processor = TemplateProcessing::builder()
         .try_single(single.clone())?
         .try_pair([single, second].concat())?
         .special_tokens(special)
         .build()?;
-    Ok(processor)
+    Ok(Some(processor.into()))
 }

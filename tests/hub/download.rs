@@ -245,3 +245,17 @@ fn weights_of_modules_are_fetched() {
     let message = place.find_offline().unwrap_err().to_string();
     assert!(message.contains("2_Dense/model.safetensors: not there"), "{message}");
 }
+
+#[test]
+fn vocabularies_are_downloaded_where_there_is_no_tokenizer_json() {
+    let mut model = tiny_model();
+    model.insert("added_tokens.json".to_owned(), b"{}".to_vec());
+    let without = model.clone();
+    let vocabularies = ["merges.txt", "sentencepiece.bpe.model", "spm.model", "vocab.json", "vocab.txt"];
+    model.extend(vocabularies.map(|name| (name.to_owned(), b"[PAD]".to_vec())));
+    assert_holds(&Place::of(&Hub::new(model.clone())).find().unwrap(), &without);
+    model.remove("tokenizer.json");
+    let place = Place::of(&Hub::new(model.clone()));
+    assert_holds(&place.find().unwrap(), &model);
+    assert_holds(&place.find_offline().unwrap(), &model);
+}
