@@ -237,7 +237,7 @@ impl Network {
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Finished> {
         let count = inputs.len();
-        let job = self.job(inputs, request, rows, every_token)?;
+        let job = self.job(inputs, request, rows, every_token, &|| progress(0))?;
         let finished = self.scheduler().run(self, job, progress)?;
         progress(count)?;
         Ok(finished)
@@ -252,15 +252,22 @@ impl Network {
         every_token: bool,
         end: End,
     ) -> Result<Ticket> {
-        let job = self.job(inputs, request, rows, every_token)?;
+        let job = self.job(inputs, request, rows, every_token, &|| Ok(()))?;
         self.scheduler().submit(self, job, end)
     }
 
-    fn job(&self, inputs: Box<dyn Inputs>, request: Request, rows: Rows, every_token: bool) -> Result<Job> {
+    fn job(
+        &self,
+        inputs: Box<dyn Inputs>,
+        request: Request,
+        rows: Rows,
+        every_token: bool,
+        check: Check<'_>,
+    ) -> Result<Job> {
         self.device.check()?;
         let prompt_tokens = match &self.finish {
             Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(&request.prompt)?
+                self.tokenizer.prompt_tokens(&request.prompt, check)?
             }
             _ => 0,
         };
@@ -291,7 +298,7 @@ impl Network {
         self.pool.alone(check, |pulse| {
             let tokens = |i| {
                 pulse()?;
-                self.tokens_of(inputs.get(i), prompt)
+                self.tokens_of(inputs.get(i), prompt, pulse)
             };
             (0..inputs.len()).map(tokens).collect()
         })

@@ -39,7 +39,7 @@ impl Template {
     /// The template of the rerankers that are language models of this `model_type`. From now on `tokenizer` takes the names of
     /// special tokens in a text for text: nobody's document ends the question and gives the answer.
     pub fn new(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
-        let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX)?.0) };
+        let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX, &|| Ok(()))?.0) };
         let template = match model_type {
             "qwen3" => Self {
                 form: Form::Joined,
@@ -84,6 +84,7 @@ impl Template {
         query: &str,
         document: &str,
         instruction: Option<&str>,
+        pulse: &dyn Fn() -> Result<()>,
     ) -> Result<Tokens> {
         let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
         let room = max_length.saturating_sub(self.reserved());
@@ -91,16 +92,17 @@ impl Template {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
                 let body = format!("<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}");
-                tokenizer.pieces_within(&body, room)?
+                tokenizer.pieces_within(&body, room, pulse)?
             }
             Form::Apart { separator } => {
                 let query = match instruction.filter(|instruction| !instruction.is_empty()) {
                     Some(instruction) => format!("instruction: {instruction}\nquery: {query}"),
                     None => format!("query: {query}"),
                 };
-                let (query, query_cut) = tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4))?;
+                let (query, query_cut) = tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), pulse)?;
                 let left = room.saturating_sub(query.len());
-                let (document, document_cut) = tokenizer.pieces_within(&format!("document: {document}"), left)?;
+                let (document, document_cut) =
+                    tokenizer.pieces_within(&format!("document: {document}"), left, pulse)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)
             }
         };
