@@ -44,6 +44,19 @@ def test_new_tokens_beyond_the_embedding_table_are_refused(name: str, content: A
         Embedder(folder)
 
 
+def test_tokens_that_only_the_class_has_are_refused_in_texts_alone(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURES / "xlm_roberta", tmp_path / "model"))
+    for name, change in {"config.json": {"model_type": "camembert"}, "tokenizer_config.json": {}}.items():
+        content = json.loads((folder / name).read_text(encoding="utf-8")) | change
+        content.pop("tokenizer_class", None)
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    model = Embedder(folder)
+    expected = model.encode(TEXTS)
+    with pytest.raises(ModelError, match=r'token "<unk>NOTUSED", of this file or of those beside it, has id'):
+        model.encode(["a <unk>NOTUSED b"])
+    assert np.array_equal(model.encode(TEXTS), expected)
+
+
 class TimeIsUpError(Exception):
     """Raised by a signal handler."""
 

@@ -99,15 +99,7 @@ impl Network {
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
         let encoder = device.attempt(0, || models::load(&source))?;
-        if let Some((id, token)) = tokenizer.largest_id()
-            && id as usize >= encoder.vocab_size()
-        {
-            let rows = encoder.vocab_size();
-            let message = format!(
-                "token {token:?}, of this file or of those beside it, has id {id}, but the model's embedding table has {rows} rows"
-            );
-            return Err(Error::model(tokenizer.file(), message));
-        }
+        tokenizer.keep_within(encoder.vocab_size())?;
         let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
         weights.release();
         let weight_bytes = weights.held();

@@ -71,6 +71,10 @@ pub struct Tokenizer {
     /// Shared with threads that nobody waits for any more.
     inner: Arc<tokenizers::Tokenizer>,
     boundaries: Boundaries,
+    /// Tokens that only the tokenizer's class has.
+    class_tokens: Vec<String>,
+    /// Of the embedding table; None where every token has one.
+    rows: Option<usize>,
     /// The file, relative to the model's folder.
     file: String,
     /// The most tokens of an input, special ones included; `usize::MAX` for no limit.
@@ -105,6 +109,8 @@ impl Tokenizer {
         let tokenizer = Self {
             inner: Arc::new(inner),
             boundaries,
+            class_tokens: config.tokenizer.class_tokens(),
+            rows: None,
             file,
             max_length: AtomicUsize::new(usize::MAX),
             kind,
@@ -182,14 +188,30 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The file with the vocabulary, relative to the model's folder.
-    pub fn file(&self) -> &str {
-        &self.file
+    /// Refuses tokens without a row in a table of so many, which a file or the vocabulary names. Those that only the class has
+    /// (some have tokens of their own that nobody writes) are refused in texts.
+    pub fn keep_within(&mut self, rows: usize) -> Result<()> {
+        let beyond = self.inner.get_vocab(true).into_iter().filter(|(_, id)| *id as usize >= rows);
+        let beyond: Vec<_> = beyond.map(|(token, id)| (id, token)).collect();
+        if let Some((id, token)) = beyond.iter().filter(|(_, token)| !self.class_tokens.contains(token)).max() {
+            return Err(self.beyond(token, *id, rows));
+        }
+        self.rows = (!beyond.is_empty()).then_some(rows);
+        Ok(())
     }
 
-    /// The largest id that can come out, and its token.
-    pub fn largest_id(&self) -> Option<(u32, String)> {
-        self.inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()
+    fn beyond(&self, token: &str, id: u32, rows: usize) -> Error {
+        let message = format!(
+            "token {token:?}, of this file or of those beside it, has id {id}, but the model's embedding table has {rows} rows"
+        );
+        Error::model(&self.file, message)
+    }
+
+    fn require_within(&self, ids: &[u32]) -> Result<()> {
+        match self.rows.and_then(|rows| Some((rows, *ids.iter().find(|id| **id as usize >= rows)?))) {
+            Some((rows, id)) => Err(self.beyond(&self.token(id).unwrap_or_default(), id, rows)),
+            None => Ok(()),
+        }
     }
 
     pub fn token(&self, id: u32) -> Option<String> {
@@ -202,6 +224,7 @@ impl Tokenizer {
             Input::Text(text) => self.encode(text, None, pulse)?,
             Input::Pair(first, second) => self.encode(first, Some(second), pulse)?,
         };
+        self.require_within(encoding.get_ids())?;
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -316,6 +339,7 @@ impl Tokenizer {
             TruncationDirection::Right => &ids[..ids.len().min(room)],
             TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
         };
+        self.require_within(kept)?;
         Ok((kept.to_vec(), kept.len() < ids.len()))
     }
 
