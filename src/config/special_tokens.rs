@@ -128,6 +128,12 @@ impl SpecialTokens {
         self.named.iter().filter_map(|named| named.token.as_ref())
     }
 
+    /// The texts of all of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        let unnamed = self.extra.iter().flatten().chain(&self.default_extra).chain(self.numbered.values());
+        self.named().chain(unnamed).map(|token| token.content.as_str())
+    }
+
     fn find(&self, key: &str) -> Option<&Named> {
         self.named.iter().find(|named| named.key == key)
     }

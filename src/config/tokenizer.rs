@@ -74,6 +74,16 @@ impl TokenizerConfig {
     }
 }
 
+impl TokenizerConfig {
+    /// The tokens that the class has and no file names.
+    pub fn class_tokens(&self) -> Vec<String> {
+        let Some(class) = &self.class else { return Vec::new() };
+        let named: Vec<_> = self.special_tokens.all().collect();
+        let own = class.special_tokens.all().filter(|token| !named.contains(token));
+        own.map(str::to_owned).collect()
+    }
+}
+
 /// A number of tokens, or what stands for "no limit": nothing, or more than 1e20 (transformers writes 1e30).
 pub(super) fn max_length(object: &Object, key: &str) -> Result<Option<usize>> {
     match object.number(key)? {

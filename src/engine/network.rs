@@ -98,15 +98,7 @@ impl Network {
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
         let encoder = device.attempt(0, || models::load(&source))?;
-        if let Some((id, token)) = tokenizer.largest_id()
-            && id as usize >= encoder.vocab_size()
-        {
-            let rows = encoder.vocab_size();
-            let message = format!(
-                "token {token:?}, of this file or of those beside it, has id {id}, but the model's embedding table has {rows} rows"
-            );
-            return Err(Error::model(tokenizer.file(), message));
-        }
+        tokenizer.keep_within(encoder.vocab_size())?;
         let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
         weights.release();
         let weight_bytes = weights.held();
@@ -242,7 +234,7 @@ impl Network {
         progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Finished> {
         let count = inputs.len();
-        let job = self.job(inputs, request, rows, every_token)?;
+        let job = self.job(inputs, request, rows, every_token, &|| progress(0))?;
         let finished = self.scheduler().run(self, job, progress)?;
         progress(count)?;
         Ok(finished)
@@ -257,15 +249,22 @@ impl Network {
         every_token: bool,
         end: End,
     ) -> Result<Ticket> {
-        let job = self.job(inputs, request, rows, every_token)?;
+        let job = self.job(inputs, request, rows, every_token, &|| Ok(()))?;
         self.scheduler().submit(self, job, end)
     }
 
-    fn job(&self, inputs: Box<dyn Inputs>, request: Request, rows: Rows, every_token: bool) -> Result<Job> {
+    fn job(
+        &self,
+        inputs: Box<dyn Inputs>,
+        request: Request,
+        rows: Rows,
+        every_token: bool,
+        check: Check<'_>,
+    ) -> Result<Job> {
         self.device.check()?;
         let prompt_tokens = match &self.finish {
             Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(&request.prompt)?
+                self.tokenizer.prompt_tokens(&request.prompt, check)?
             }
             _ => 0,
         };
@@ -296,7 +295,7 @@ impl Network {
         self.pool.alone(check, |pulse| {
             let tokens = |i| {
                 pulse()?;
-                self.tokens_of(inputs.get(i), prompt)
+                self.tokens_of(inputs.get(i), prompt, pulse)
             };
             (0..inputs.len()).map(tokens).collect()
         })

@@ -19,23 +19,23 @@ impl Network {
         let bytes = kinds.clone().map(|kind| job.kind(kind).bytes()).sum();
         let tokens = |kind| {
             pulse()?;
-            self.tokens_of(job.kind(kind), &job.request.prompt)
+            self.tokens_of(job.kind(kind), &job.request.prompt, pulse)
         };
         record(job.request.profile.as_ref(), || {
             stage(Stage::Tokenize, || Work::bytes(bytes), || kinds.map(tokens).collect())
         })
     }
 
-    pub(super) fn tokens_of(&self, input: Input, prompt: &str) -> Result<Tokens> {
+    pub(super) fn tokens_of(&self, input: Input, prompt: &str, pulse: Check<'_>) -> Result<Tokens> {
         match (input, &self.template) {
             (input, Some(template)) => {
                 let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                template.tokens(&self.tokenizer, input, instruction)
+                template.tokens(&self.tokenizer, input, instruction, pulse)
             }
-            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input),
-            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat())),
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, pulse),
+            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), pulse),
             (Input::Pair(first, second), None) => {
-                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second))
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), pulse)
             }
         }
     }

@@ -22,6 +22,9 @@ const FILLERS: [&str; 2] = ["0", "1 2 3 4"];
 const MARK: char = '\u{F0000}';
 const FIRST_NUMBER: u32 = 0x10_0000;
 
+/// Asks whether to go on; its error ends the work.
+type Pulse<'a> = &'a dyn Fn() -> Result<()>;
+
 pub(super) struct Chat(ChatTemplate);
 
 impl Chat {
@@ -57,9 +60,15 @@ impl Chat {
         self.0.render(&system.into_iter().chain(said.iter().copied()).collect::<Vec<_>>())
     }
 
-    pub(super) fn tokens(&self, tokenizer: &Tokenizer, input: Input, instruction: Option<&str>) -> Result<Tokens> {
+    pub(super) fn tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        input: Input,
+        instruction: Option<&str>,
+        pulse: Pulse<'_>,
+    ) -> Result<Tokens> {
         let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
-        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length)?;
+        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length, pulse)?;
         if ids.len() >= max_length {
             let end = self.end(tokenizer, input, instruction)?;
             let kept = end.len().min(ids.len());
@@ -75,7 +84,7 @@ impl Chat {
             Input::Text(_) => Input::Text(filler),
             Input::Pair(..) => Input::Pair(filler, filler),
         };
-        let ids = |filler| Ok::<_, Error>(self.ids(tokenizer, filled(filler), instruction, usize::MAX)?.0);
+        let ids = |filler| Ok::<_, Error>(self.ids(tokenizer, filled(filler), instruction, usize::MAX, &|| Ok(()))?.0);
         let (first, second) = (ids(FILLERS[0])?, ids(FILLERS[1])?);
         let common = first.iter().rev().zip(second.iter().rev()).take_while(|(a, b)| a == b).count();
         // Chats that are the same throughout show nothing of what is said.
@@ -90,6 +99,7 @@ impl Chat {
         input: Input,
         instruction: Option<&str>,
         room: usize,
+        pulse: Pulse<'_>,
     ) -> Result<(Vec<u32>, bool)> {
         let specials = tokenizer.special_tokens();
         let (marked, input) = (|text: &str| mark(text, specials), input);
@@ -115,7 +125,7 @@ impl Chat {
             let (before, token) = next.map_or((rest, None), |(at, special)| (&rest[..at], Some(special)));
             if !before.is_empty() {
                 let left = if from_left { usize::MAX } else { room - ids.len() };
-                let (pieces, cut) = tokenizer.pieces_within(&unmark(before, specials), left)?;
+                let (pieces, cut) = tokenizer.pieces_within(&unmark(before, specials), left, pulse)?;
                 ids.extend(pieces);
                 truncated |= cut;
             }

@@ -2,6 +2,7 @@
 
 mod added_tokens;
 mod batch;
+mod boundary;
 mod chat;
 mod chat_template;
 mod inputs;

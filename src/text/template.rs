@@ -66,7 +66,7 @@ impl Template {
 
     /// The question of the rerankers that are language models of this `model_type`.
     fn built_in(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
-        let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX)?.0) };
+        let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX, &|| Ok(()))?.0) };
         let template = match model_type {
             "qwen3" => Self {
                 form: Form::Joined,
@@ -106,9 +106,15 @@ impl Template {
 
     /// An input with what is written around it, by the `tokenizer` that the template is made from. Texts are cut to what is left of its
     /// greatest length; of a query and a document apart, the query to three quarters of that length.
-    pub fn tokens(&self, tokenizer: &Tokenizer, input: Input, instruction: Option<&str>) -> Result<Tokens> {
+    pub fn tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        input: Input,
+        instruction: Option<&str>,
+        pulse: &dyn Fn() -> Result<()>,
+    ) -> Result<Tokens> {
         let (query, document) = match (&self.form, input) {
-            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction),
+            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, pulse),
             (_, Input::Pair(query, document)) => (query, document),
             (_, Input::Text(_)) => unreachable!("a question is about a pair"),
         };
@@ -117,16 +123,17 @@ impl Template {
         let (body, truncated) = match &self.form {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
-                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room)?
+                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room, pulse)?
             }
             Form::Apart { separator } => {
                 let query = match instruction.filter(|instruction| !instruction.is_empty()) {
                     Some(instruction) => format!("instruction: {instruction}\nquery: {query}"),
                     None => format!("query: {query}"),
                 };
-                let (query, query_cut) = tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4))?;
+                let (query, query_cut) = tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), pulse)?;
                 let left = room.saturating_sub(query.len());
-                let (document, document_cut) = tokenizer.pieces_within(&format!("document: {document}"), left)?;
+                let (document, document_cut) =
+                    tokenizer.pieces_within(&format!("document: {document}"), left, pulse)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)
             }
             Form::Chat(_) => unreachable!("a chat template was asked"),

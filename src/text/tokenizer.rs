@@ -1,7 +1,11 @@
 //! The tokenizer of a model, shared between threads.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
@@ -10,6 +14,7 @@ use crate::config::{TokenizerConfig, TransformerConfig, TruncationSide};
 use crate::hub::{ModelFolder, inside};
 use crate::panic::caught;
 use crate::text::added_tokens::add_missing;
+use crate::text::boundary::Boundaries;
 use crate::text::tokenizer_class::make;
 use crate::text::vocabulary::{Vocabulary, read};
 use crate::{Error, Result};
@@ -63,7 +68,13 @@ impl Tokens {
 
 /// The model's tokenizer, without the truncation and padding that its file may say. Tokenizing takes no lock.
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    /// Shared with threads that nobody waits for any more.
+    inner: Arc<tokenizers::Tokenizer>,
+    boundaries: Boundaries,
+    /// Tokens that only the tokenizer's class has.
+    class_tokens: Vec<String>,
+    /// Of the embedding table; None where every token has one.
+    rows: Option<usize>,
     /// The file, relative to the model's folder.
     file: String,
     /// The most tokens of an input, special ones included; `usize::MAX` for no limit.
@@ -96,12 +107,16 @@ impl Tokenizer {
         guarded(&file, || inner.with_truncation(None).map(drop))?;
         let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         let special = guarded(&file, || Ok([added(false), added(true)]))?;
+        let boundaries = guarded(&file, || Ok(Boundaries::of(&inner)))?;
         let added = inner.get_added_tokens_decoder();
         let special_tokens = added.iter().filter(|(_, token)| token.special && !token.content.is_empty());
         let special_tokens = special_tokens.map(|(&id, token)| (token.content.clone(), id)).collect();
         let tokenizer = Self {
             special_tokens,
-            inner,
+            inner: Arc::new(inner),
+            boundaries,
+            class_tokens: config.tokenizer.class_tokens(),
+            rows: None,
             file,
             max_length: AtomicUsize::new(usize::MAX),
             kind,
@@ -179,26 +194,43 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// The file with the vocabulary, relative to the model's folder.
-    pub fn file(&self) -> &str {
-        &self.file
+    /// Refuses tokens without a row in a table of so many, which a file or the vocabulary names. Those that only the class has
+    /// (some have tokens of their own that nobody writes) are refused in texts.
+    pub fn keep_within(&mut self, rows: usize) -> Result<()> {
+        let beyond = self.inner.get_vocab(true).into_iter().filter(|(_, id)| *id as usize >= rows);
+        let beyond: Vec<_> = beyond.map(|(token, id)| (id, token)).collect();
+        if let Some((id, token)) = beyond.iter().filter(|(_, token)| !self.class_tokens.contains(token)).max() {
+            return Err(self.beyond(token, *id, rows));
+        }
+        self.rows = (!beyond.is_empty()).then_some(rows);
+        Ok(())
     }
 
-    /// The largest id that can come out, and its token.
-    pub fn largest_id(&self) -> Option<(u32, String)> {
-        self.inner.get_vocab(true).into_iter().map(|(token, id)| (id, token)).max()
+    fn beyond(&self, token: &str, id: u32, rows: usize) -> Error {
+        let message = format!(
+            "token {token:?}, of this file or of those beside it, has id {id}, but the model's embedding table has {rows} rows"
+        );
+        Error::model(&self.file, message)
+    }
+
+    fn require_within(&self, ids: &[u32]) -> Result<()> {
+        match self.rows.and_then(|rows| Some((rows, *ids.iter().find(|id| **id as usize >= rows)?))) {
+            Some((rows, id)) => Err(self.beyond(&self.token(id).unwrap_or_default(), id, rows)),
+            None => Ok(()),
+        }
     }
 
     pub fn token(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `input`, special ones included.
-    pub fn tokenize(&self, input: Input) -> Result<Tokens> {
+    /// The tokens of `input`, special ones included. `pulse` is asked now and then whether to go on.
+    pub fn tokenize(&self, input: Input, pulse: &dyn Fn() -> Result<()>) -> Result<Tokens> {
         let (encoding, truncated) = match input {
-            Input::Text(text) => self.encode(text, None)?,
-            Input::Pair(first, second) => self.encode(first, Some(second))?,
+            Input::Text(text) => self.encode(text, None, pulse)?,
+            Input::Pair(first, second) => self.encode(first, Some(second), pulse)?,
         };
+        self.require_within(encoding.get_ids())?;
         let type_ids = encoding.get_type_ids();
         Ok(Tokens {
             ids: encoding.get_ids().to_vec(),
@@ -208,54 +240,112 @@ impl Tokenizer {
     }
 
     /// What the model sees of a text or a pair, and whether that is not all of it. Of a pair, the longer text loses tokens first.
-    fn encode(&self, first: &str, second: Option<&str>) -> Result<(Encoding, bool)> {
+    fn encode(&self, first: &str, second: Option<&str>, pulse: &dyn Fn() -> Result<()>) -> Result<(Encoding, bool)> {
         let max_length = self.max_length.load(Ordering::Relaxed);
         let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
-        // Which of two long texts is the longer one decides where an odd token goes.
-        let both_long = second.is_some_and(|second| beginning(first, room).and(beginning(second, room)).is_some());
-        let enough = if both_long { usize::MAX } else { room };
-        let first = self.pieces(first, enough)?;
-        let mut second = second.map(|text| self.pieces(text, enough)).transpose()?;
-        if let Some(second) = &mut second {
-            second.set_type_ids(vec![1; second.len()]);
+        let (mut one, whole) = self.pieces(first, room, pulse)?;
+        let mut two = None;
+        if let Some(second) = second {
+            let (mut pieces, whole_second) = self.pieces(second, room, pulse)?;
+            // Where neither fits, which of them is longer decides who gets the odd token.
+            if room % 2 == 1 && one.len() > room && pieces.len() > room && !(whole && whole_second) {
+                one = self.pieces(first, usize::MAX, pulse)?.0;
+                pieces = self.pieces(second, usize::MAX, pulse)?.0;
+            }
+            pieces.set_type_ids(vec![1; pieces.len()]);
+            two = Some(pieces);
         }
-        let truncated = first.len() + second.as_ref().map_or(0, Encoding::len) > room;
-        let (mut first, mut second) = match truncated {
-            false => (first, second),
+        let truncated = one.len() + two.as_ref().map_or(0, Encoding::len) > room;
+        let (mut one, mut two) = match truncated {
+            false => (one, two),
             true => {
                 let cut =
                     TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
-                guarded(&self.file, || truncate_encodings(first, second, &cut))?
+                guarded(&self.file, || truncate_encodings(one, two, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
-        drop(first.take_overflowing());
-        drop(second.as_mut().map(Encoding::take_overflowing));
-        let encoding = guarded(&self.file, || self.inner.post_process(first, second, true))?;
+        drop(one.take_overflowing());
+        drop(two.as_mut().map(Encoding::take_overflowing));
+        let encoding = guarded(&self.file, || self.inner.post_process(one, two, true))?;
         Ok((encoding, truncated))
     }
 
-    /// The tokens of a text without special ones: all of them, or more than there is room for.
-    fn pieces(&self, text: &str, room: usize) -> Result<Encoding> {
-        let pieces = |text| guarded(&self.file, || self.inner.encode_fast(text, false));
-        let beginning = match self.direction {
-            TruncationDirection::Right => beginning(text, room),
-            TruncationDirection::Left => None,
+    /// The tokens of a text without special ones, or more than `room` of them from the end that is kept; and whether these are all.
+    fn pieces(&self, text: &str, room: usize, pulse: &dyn Fn() -> Result<()>) -> Result<(Encoding, bool)> {
+        let mut parts = Vec::new();
+        let mut tokens = 0;
+        let mut rest = text;
+        while parts.is_empty() || (!rest.is_empty() && tokens <= room) {
+            pulse()?;
+            let part;
+            (part, rest) = self.part_off(rest);
+            let encoding = self.part(part, pulse)?;
+            tokens += encoding.len();
+            parts.push(encoding);
+        }
+        if self.direction == TruncationDirection::Left {
+            parts.reverse();
+        }
+        let encoding = match parts.len() {
+            1 => parts.remove(0),
+            _ => Encoding::merge(parts, false),
         };
-        match beginning.map(pieces).transpose()? {
-            Some(encoding) if encoding.len() >= room + MARGIN_TOKENS => Ok(encoding),
-            _ => pieces(text),
+        Ok((encoding, rest.is_empty()))
+    }
+
+    /// A part of a text, from the end that is kept, and the rest.
+    fn part_off<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
+        if text.len() <= PART {
+            return (text, "");
+        }
+        match self.direction {
+            TruncationDirection::Right => {
+                let end = self.boundaries.after(&self.inner, text, PART).unwrap_or(text.len());
+                text.split_at(end)
+            }
+            TruncationDirection::Left => {
+                let start = self.boundaries.before(&self.inner, text, text.len() - PART).unwrap_or(0);
+                let (rest, part) = text.split_at(start);
+                (part, rest)
+            }
         }
     }
 
+    /// The tokens of a part. A long one, which cannot be cut, is left to a thread of its own: the library does not stop.
+    fn part(&self, part: &str, pulse: &dyn Fn() -> Result<()>) -> Result<Encoding> {
+        if part.len() > LONG_PART {
+            let (sender, receiver) = channel();
+            let (inner, file, text) = (self.inner.clone(), self.file.clone(), part.to_owned());
+            let work = move || drop(sender.send(guarded(&file, || inner.encode_fast(text, false))));
+            // Where no thread can be started, this one does it.
+            if thread::Builder::new().name("votive-text".to_owned()).spawn(work).is_ok() {
+                loop {
+                    match receiver.recv_timeout(PULSE) {
+                        Ok(encoding) => return encoding,
+                        Err(RecvTimeoutError::Timeout) => pulse()?,
+                        Err(RecvTimeoutError::Disconnected) => break,
+                    }
+                }
+            }
+        }
+        guarded(&self.file, || self.inner.encode_fast(part, false))
+    }
+
     /// The ids of a text without special ones, cut to `room`, and whether they were cut.
-    pub(super) fn pieces_within(&self, text: &str, room: usize) -> Result<(Vec<u32>, bool)> {
-        let encoding = self.pieces(text, room)?;
+    pub(super) fn pieces_within(
+        &self,
+        text: &str,
+        room: usize,
+        pulse: &dyn Fn() -> Result<()>,
+    ) -> Result<(Vec<u32>, bool)> {
+        let (encoding, _) = self.pieces(text, room, pulse)?;
         let ids = encoding.get_ids();
         let kept = match self.direction {
             TruncationDirection::Right => &ids[..ids.len().min(room)],
             TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
         };
+        self.require_within(kept)?;
         Ok((kept.to_vec(), kept.len() < ids.len()))
     }
 
@@ -281,30 +371,27 @@ impl Tokenizer {
 
     /// From now on the name of a special token in a text is text.
     pub(super) fn take_literally(&mut self) {
-        self.inner.set_encode_special_tokens(true);
+        // Nobody else has it yet; where somebody had, they keep their own.
+        Arc::make_mut(&mut self.inner).set_encode_special_tokens(true);
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
-    pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt, None)?;
+    pub fn prompt_tokens(&self, prompt: &str, pulse: &dyn Fn() -> Result<()>) -> Result<usize> {
+        let (encoding, _) = self.encode(prompt, None, pulse)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
 }
 
-/// Bytes of a text for each token that is kept, beyond which the text is not looked at if what comes before has tokens enough.
-const BYTES_PER_TOKEN: usize = 64;
+/// Bytes of a long text that are tokenized at a time: more than most models take, in less time than anybody notices.
+const PART: usize = 16 << 10;
 
-/// Tokens beyond those that are kept that show that these are the whole text's: where a text is cut may change the tokens of
-/// the word there, which has at most 100.
-const MARGIN_TOKENS: usize = 128;
+/// Bytes that take about as long as a pulse.
+const LONG_PART: usize = 128 << 10;
 
-/// The beginning of a text that is far longer than `room` tokens; None for other texts.
-fn beginning(text: &str, room: usize) -> Option<&str> {
-    let end = room.checked_add(MARGIN_TOKENS)?.checked_mul(BYTES_PER_TOKEN)?;
-    (end < text.len()).then(|| &text[..text.floor_char_boundary(end)])
-}
+/// How long the caller waits for another thread before it listens to its own caller.
+const PULSE: Duration = Duration::from_millis(20);
 
 /// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
 /// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its

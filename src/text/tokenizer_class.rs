@@ -19,7 +19,7 @@ use crate::text::added_tokens::add_missing;
 use crate::text::vocabulary::Vocabulary;
 
 /// Where Qwen cuts a text before it looks up merges.
-const QWEN_WORDS: &str =
+pub(super) const QWEN_WORDS: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The tokenizer that `class` makes of a vocabulary.

@@ -2,14 +2,16 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::{Input, InputKind, Tokenizer, beginning};
-use crate::Result;
+use super::{Input, InputKind, PART, Tokenizer};
 use crate::config::SentenceTransformersConfig;
 use crate::hub::{ModelFolder, Origin};
+use crate::text::boundary::Boundaries;
+use crate::{Error, Result};
 
 fn fixtures() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures"))
@@ -36,6 +38,10 @@ fn load(files: &Map<String, Value>) -> Result<Tokenizer> {
     Tokenizer::load(&folder, &config, InputKind::Pair)
 }
 
+fn go_on() -> Result<()> {
+    Ok(())
+}
+
 fn numbers(value: &Value) -> Vec<u32> {
     value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
 }
@@ -55,14 +61,15 @@ fn ids_are_those_of_transformers() {
         };
         for (text, expected) in texts("texts").iter().zip(case["ids"].as_array().unwrap()) {
             let (text, expected) = (text.as_str().unwrap(), numbers(expected));
-            let found = tokenizer.tokenize(Input::Text(text)).unwrap().ids;
+            let found = tokenizer.tokenize(Input::Text(text), &go_on).unwrap().ids;
             if found != expected {
                 wrong.push(format!("{name}: {text:?}\n  expected {expected:?}\n  found    {found:?}"));
                 break;
             }
         }
         for (pair, expected) in texts("texts_of_pairs").iter().zip(case["pairs"].as_array().unwrap()) {
-            let found = tokenizer.tokenize(Input::Pair(pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).unwrap();
+            let input = Input::Pair(pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+            let found = tokenizer.tokenize(input, &go_on).unwrap();
             let types = found.type_ids.unwrap_or(vec![0; found.ids.len()]);
             let expected_types = match case["reads_types"].as_bool().unwrap() {
                 true => numbers(&expected[1]),
@@ -75,15 +82,6 @@ fn ids_are_those_of_transformers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-#[test]
-fn only_far_too_long_texts_are_looked_at_in_part() {
-    let long = "wörd ".repeat(10_000);
-    assert_eq!(beginning(&long, 1000), None);
-    let part = beginning(&long, 3).unwrap();
-    assert!(part.len() <= 131 * 64 && long.starts_with(part));
-    assert_eq!(beginning(&long, usize::MAX), None);
 }
 
 fn refusal(files: Value) -> String {
@@ -192,4 +190,231 @@ fn token_lists_that_are_none_are_named() {
         }));
         assert_eq!(message, format!("{name}: {expected}"));
     }
+}
+
+/// What a boundary could go wrong with: scripts, marks that combine, white space, special tokens, and what normalizers replace.
+const BITS: [&str; 58] = [
+    " ",
+    " ",
+    " ",
+    " ",
+    "  ",
+    "\n",
+    "\t ",
+    "\u{3000}",
+    "\u{a0}",
+    "▁",
+    "a",
+    "b c",
+    "the",
+    "Quick",
+    "wörd",
+    "İ",
+    "ß",
+    "ﬁ",
+    "²",
+    "Ａ",
+    "7",
+    "12",
+    "3.14",
+    ",",
+    ".",
+    "!",
+    "、",
+    "。",
+    "，",
+    "'s",
+    "'",
+    "-",
+    "(",
+    "a,b",
+    "x.y",
+    "\u{301}",
+    "e\u{301}",
+    "\u{30a}",
+    "ー",
+    "か\u{3099}",
+    "日",
+    "本語",
+    "한국",
+    "ᄀ",
+    "ก็",
+    "क्ष",
+    "русский",
+    "Ёж",
+    "אב",
+    "عرب",
+    "\u{600}",
+    "👩\u{200d}👧",
+    "🏳",
+    "\u{200b}",
+    "\0",
+    "[MASK]",
+    "<mask>",
+    "<|endoftext|>",
+];
+
+/// Texts for each tokenizer.
+const ROUNDS: usize = 60;
+
+/// Random texts, always the same.
+struct Texts(u64);
+
+impl Texts {
+    fn number(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % below
+    }
+
+    fn text(&mut self, bits: usize) -> String {
+        (0..bits).map(|_| BITS[self.number(BITS.len())]).collect()
+    }
+}
+
+/// Tokenizers of every kind, by name.
+fn kinds() -> Vec<(String, Tokenizer)> {
+    let file: Value = serde_json::from_slice(&fs::read(fixtures().join("vocabularies/cases.json")).unwrap()).unwrap();
+    let cases = file["cases"].as_object().unwrap();
+    let loaded = |(name, case): (&String, &Value)| (name.clone(), load(case["files"].as_object().unwrap()).unwrap());
+    let mut kinds: Vec<_> = cases.iter().map(loaded).collect();
+    for name in ["deberta_v3", "xlm_roberta"] {
+        let files = json!({
+            "config.json": {"model_type": "bert"},
+            "tokenizer.json": format!("{name}/tokenizer.json"),
+            "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast"},
+        });
+        kinds.push((name.to_owned(), load(files.as_object().unwrap()).unwrap()));
+    }
+    kinds
+}
+
+/// The ids of all of a text, which is not cut before it is tokenized.
+fn uncut(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    tokenizer.inner.encode_fast(text, false).unwrap().get_ids().to_vec()
+}
+
+#[test]
+fn tokens_on_both_sides_of_a_boundary_are_those_of_the_whole() {
+    let mut texts = Texts(7);
+    let mut found = 0;
+    for (name, tokenizer) in kinds() {
+        for _ in 0..ROUNDS {
+            let text = texts.text(24);
+            let all = uncut(&tokenizer, &text);
+            let mut start = 0;
+            while let Some(place) = tokenizer.boundaries.after(&tokenizer.inner, &text, start) {
+                let (first, second) = text.split_at(place);
+                let both = [uncut(&tokenizer, first), uncut(&tokenizer, second)].concat();
+                assert_eq!(both, all, "{name}: {first:?} | {second:?}");
+                assert_eq!(tokenizer.boundaries.before(&tokenizer.inner, &text, place), Some(place));
+                start = place + second.chars().next().unwrap().len_utf8();
+                found += 1;
+            }
+        }
+    }
+    assert!(found > 1000, "only {found} boundaries");
+}
+
+#[test]
+fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
+    let mut texts = Texts(11);
+    for (name, mut tokenizer) in kinds().into_iter().step_by(12) {
+        let long: Vec<String> = [7_000, 9_000]
+            .map(|bits| texts.text(bits))
+            .into_iter()
+            .chain(["日本".repeat(PART), "x".repeat(3 * PART)])
+            .collect();
+        for direction in [tokenizers::TruncationDirection::Right, tokenizers::TruncationDirection::Left] {
+            tokenizer.direction = direction;
+            for text in &long {
+                let all = uncut(&tokenizer, text);
+                for room in [1, 100, 9_000] {
+                    let (ids, cut) = tokenizer.pieces_within(text, room, &go_on).unwrap();
+                    let kept = all.len().min(room);
+                    let expected = match direction {
+                        tokenizers::TruncationDirection::Right => &all[..kept],
+                        tokenizers::TruncationDirection::Left => &all[all.len() - kept..],
+                    };
+                    assert!(ids == expected && cut == (kept < all.len()), "{name}: {direction:?}, {room}");
+                }
+            }
+            for max_length in [64, 65] {
+                let special = tokenizer.special[1];
+                tokenizer.set_max_length(max_length).unwrap();
+                let room = max_length - special;
+                let (found, _) = tokenizer.encode(&long[0], Some(&long[1]), &go_on).unwrap();
+                let lengths = [&long[0], &long[1]].map(|text| uncut(&tokenizer, text).len());
+                let first = if lengths[0] > lengths[1] { room - room / 2 } else { room / 2 };
+                let sequence = |i: usize| found.get_sequence_ids().iter().filter(|id| **id == Some(i)).count();
+                assert_eq!([sequence(0), sequence(1)], [first, room - first], "{name}: {max_length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn boundaries_are_given_up_where_a_token_or_a_step_could_cross_them() {
+    let of = |changes: Value| {
+        let mut file: Value =
+            serde_json::from_slice(&fs::read(fixtures().join("bert_40/tokenizer.json")).unwrap()).unwrap();
+        for (key, value) in changes.as_object().unwrap() {
+            file[key] = value.clone();
+        }
+        let inner = tokenizers::Tokenizer::from_bytes(file.to_string()).unwrap();
+        let found = |text: &str| Boundaries::of(&inner).after(&inner, text, 0).is_some();
+        [found("aa bb"), found("aa,bb"), found("日本日")]
+    };
+    let added = |content: &str, keys: Value| {
+        let flags = json!({"id": 9, "content": content, "lstrip": false, "rstrip": false, "normalized": false, "single_word": false, "special": false});
+        let mut token = flags.as_object().unwrap().clone();
+        token.extend(keys.as_object().unwrap().clone());
+        json!({"added_tokens": [token]})
+    };
+    for (changes, expected) in [
+        (json!({}), [true, true, true]),
+        (added("[MASK]", json!({"lstrip": true, "rstrip": true})), [true, true, true]),
+        (added("   ", json!({})), [true, true, false]),
+        (added("new york", json!({})), [false, true, true]),
+        (added("yahoo!", json!({})), [true, false, true]),
+        (added("日本", json!({})), [true, true, false]),
+        (added("mask", json!({"lstrip": true})), [false, false, false]),
+        (json!({"normalizer": {"type": "Prepend", "prepend": "▁"}}), [false, false, false]),
+        (json!({"normalizer": {"type": "Strip", "strip_left": true, "strip_right": false}}), [false, false, false]),
+        (
+            json!({"normalizer": {"type": "Replace", "pattern": {"Regex": "a b"}, "content": "c"}}),
+            [false, false, false],
+        ),
+        (json!({"normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": ""}}), [false, false, false]),
+        (
+            json!({"normalizer": {"type": "Replace", "pattern": {"String": "b"}, "content": " b"}}),
+            [false, false, false],
+        ),
+        (json!({"normalizer": null}), [true, true, false]),
+        (json!({"pre_tokenizer": null}), [false, false, false]),
+        (
+            json!({"pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": false}}),
+            [false, false, false],
+        ),
+        (
+            json!({"pre_tokenizer": {"type": "Split", "pattern": {"String": "x"}, "behavior": "Removed", "invert": false}}),
+            [false, false, false],
+        ),
+    ] {
+        assert_eq!(of(changes.clone()), expected, "{changes}");
+    }
+}
+
+#[test]
+fn a_text_that_cannot_be_cut_is_given_up_at_once() {
+    let tokenizer = load(
+        json!({"config.json": {"model_type": "bert"}, "vocab.txt": "vocabularies/vocab.txt"}).as_object().unwrap(),
+    );
+    let text = "x".repeat(16 << 20);
+    let start = Instant::now();
+    let stop = || if start.elapsed() > Duration::from_millis(50) { Err(Error::Interrupted) } else { Ok(()) };
+    let found = tokenizer.unwrap().tokenize(Input::Text(&text), &stop);
+    assert!(matches!(found, Err(Error::Interrupted)));
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
 }
