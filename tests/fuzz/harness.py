@@ -20,7 +20,7 @@ from votive import VotiveError
 
 HANG = 10.0  # seconds that no case takes
 MEMORY = 1 << 30  # bytes that no case needs beyond what the process has before
-LONGEST = 2000  # characters of a message
+LONGEST = 4200  # characters of a message: what errors of the core keep of a long one, and a few words
 MOST_FAULTS = 20  # after which there is enough to look at
 
 Number = tuple[int, int]  # seed and case

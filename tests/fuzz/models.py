@@ -73,9 +73,9 @@ class Models(Fuzzer):
     def check_message(self, folder: Path, error: Exception) -> None:
         super().check_message(folder, error)
         message = str(error)
-        if not isinstance(error, MemoryError) and str(folder) not in message:
-            if not any(name in message for name in self.names):
-                raise Fault(f"no file is named: {type(error).__name__}: {message}")
+        names = {str(folder), *self.names}
+        if not isinstance(error, MemoryError) and not any(name in message for name in names):
+            raise Fault(f"no file is named: {type(error).__name__}: {message}")
 
     def _has_other_numbers(self, folder: Path) -> bool:
         """Whether weights, or numbers that scale them, are not those of a fixture."""
