@@ -1,5 +1,6 @@
 """Damage to files, by kind of file: of one `random.Random`, so that a number gives it again."""
 
+import copy
 import json
 import random
 import struct
@@ -108,7 +109,8 @@ def damaged_json(rng: random.Random, document: Any) -> Any:
             case 5 if isinstance(value, list):
                 place[key] = rng.choice([value * 2, value[: len(value) // 2], value[::-1], dict(enumerate(value[:9]))])
             case _:
-                place[key] = rng.choice(ODD_VALUES)
+                # Copied, since the next change may be within it.
+                place[key] = copy.deepcopy(rng.choice(ODD_VALUES))
     return holder[0]
 
 
