@@ -207,7 +207,15 @@ def link(source: Path, target: Path) -> None:
             os.link(path, place)
 
 
+def remove(path: Path) -> None:
+    """Removes a file or a folder, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def replace(path: Path, content: bytes) -> None:
     """Other content for what may be a link."""
-    path.unlink(missing_ok=True)
+    remove(path)
     path.write_bytes(content)

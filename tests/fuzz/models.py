@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from votive import Embedder, Reranker
 
-from fuzz.harness import Fault, Fuzzer, link, main, replace
+from fuzz.harness import Fault, Fuzzer, link, main, remove, replace
 from fuzz.mutations import KINDS, damaged_bytes
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -43,14 +43,14 @@ class Models(Fuzzer):
             place = folder / path.relative_to(source)
             match rng.randrange(40):
                 case 0:
-                    place.unlink(missing_ok=True)
+                    remove(place)
                 case 1:
                     replace(place, rng.choice(files).read_bytes())
                 case 2:
                     other = self.base / "sources" / rng.choice(self.sources).name / path.relative_to(source)
                     replace(place, other.read_bytes() if other.is_file() else b"")
                 case 3:
-                    place.unlink(missing_ok=True)
+                    remove(place)
                     place.mkdir()
                 case _ if place.is_file():
                     change = KINDS.get(path.suffix, damaged_bytes)
