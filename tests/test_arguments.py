@@ -1,6 +1,8 @@
 """Arguments that are odd or wrong: each is taken for what it says, or refused by an error with its name."""
 
 import io
+import json
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from votive import Embedder, EmbeddingStore, Reranker
+from votive import Embedder, EmbeddingStore, ModelError, Reranker
 
 if TYPE_CHECKING:
     from conftest import Tiny
@@ -119,6 +121,15 @@ def test_what_is_no_text_is_named_by_the_constructor(
 def test_a_name_of_a_model_that_is_no_text_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^model_name_or_path: holds a lone surrogate"):
         Embedder(SURROGATE)
+
+
+def test_a_default_prompt_of_the_files_that_they_lack_is_theirs(folder: str, tmp_path: Path) -> None:
+    copy = shutil.copytree(folder, tmp_path / "model")
+    path = copy / "config_sentence_transformers.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"default_prompt_name": "/"}))
+    with pytest.raises(ModelError, match=r"config_sentence_transformers\.json: default_prompt_name: '/' is not one of"):
+        Embedder(copy)
+    assert Embedder(copy, default_prompt_name="query").default_prompt_name == "query"
 
 
 # Values of other types

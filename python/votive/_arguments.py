@@ -89,7 +89,7 @@ def check_text(name: str, value: Any) -> str:
     return text
 
 
-def check_path(name: str, value: str | None) -> None:
+def check_path(name: str, value: Any) -> None:
     """Accepts what a file of this system may be called, and None."""
     try:
         os.fsencode(value or "")

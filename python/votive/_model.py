@@ -85,7 +85,11 @@ class Model(Generic[Core]):
         prompts = core.prompts | (given["prompts"] or {})
         default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
         if default_prompt_name is not None and default_prompt_name not in prompts:
-            raise ValueError(f"default_prompt_name: {default_prompt_name!r} is not one of {sorted(prompts, key=str)}")
+            found = f"default_prompt_name: {default_prompt_name!r:.200} is not one of {sorted(prompts, key=str)}"
+            if given["default_prompt_name"] is None:
+                # Nobody gave it as an argument.
+                raise _core.ModelError(f"{core.folder}: config_sentence_transformers.json: {found}")
+            raise ValueError(found)
         self._take_over(core)
         self._prompts: dict[str, str] = prompts
         self._default_prompt_name: str | None = default_prompt_name
