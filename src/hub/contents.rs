@@ -1,12 +1,12 @@
 //! Which files of a model votive reads: what to download, and when a cached snapshot is whole.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use serde::Deserialize;
 
+use super::file::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, read_file};
 use super::folder::inside;
-use super::weights::Weights;
+use super::weights::{INDEX, Weights};
 use crate::hub::ModelFolder;
 use crate::{Error, Result};
 
@@ -46,7 +46,7 @@ pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<Module>> {
     let Some(path) = folder.file(MODULES)? else {
         return Ok(vec![Module { path: String::new(), class: "Transformer".to_owned() }]);
     };
-    let json = fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
     let modules: Vec<Module> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
     for module in &modules {
@@ -73,6 +73,15 @@ pub(super) fn is_read(name: &str) -> bool {
     ];
     // sentence_bert_config.json and its elder names for other architectures.
     READ.contains(&name) || (name.starts_with("sentence_") && name.ends_with("_config.json"))
+}
+
+/// The most bytes that votive reads of a file of this name; `None` for weights, which are mapped.
+pub(super) fn most_bytes(name: &str) -> Option<u64> {
+    match name {
+        "tokenizer.json" => Some(MAX_TOKENIZER_BYTES),
+        INDEX => Some(MAX_INDEX_BYTES),
+        _ => is_read(name).then_some(MAX_JSON_BYTES),
+    }
 }
 
 /// Errs with the first thing that `folder` lacks, or has and cannot be read.

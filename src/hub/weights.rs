@@ -15,6 +15,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 use serde::Deserialize;
 
+use super::file::{MAX_INDEX_BYTES, read_file};
 use super::safetensors::{Entries, Extent, TensorFile};
 use crate::hub::{ModelFolder, inside};
 use crate::{Error, Result};
@@ -24,8 +25,6 @@ compile_error!("safetensors files are little-endian and are read in place");
 
 pub(super) const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
-/// The longest index that is read: far above any real one (a few megabytes), far below what would hurt.
-const MAX_INDEX_BYTES: u64 = 100_000_000;
 
 /// All tensors of a model, by name. Bytes stay in the page cache until somebody reads them.
 pub struct Weights {
@@ -153,11 +152,7 @@ impl Weights {
 
 /// The index at `path`, called `name` in messages: for each tensor, its file.
 pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
-    let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
-    if bytes > MAX_INDEX_BYTES {
-        return Err(Error::model(name, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
-    }
-    let json = fs::read(path).map_err(|source| Error::io(path, source))?;
+    let json = read_file(path, name, MAX_INDEX_BYTES)?;
     let Index { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)

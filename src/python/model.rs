@@ -81,7 +81,7 @@ impl Options {
                 token: match self.token {
                     None | Some(TokenOption::Stored(true)) => Token::Implicit,
                     Some(TokenOption::Stored(false)) => Token::Never,
-                    Some(TokenOption::Given(token)) => Token::Given(token),
+                    Some(TokenOption::Given(token)) => Token::Given(token.into()),
                 },
                 packaged: &packaged,
                 environment: HubEnvironment::read(),

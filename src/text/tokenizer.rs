@@ -7,7 +7,7 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
 use crate::config::{TransformerConfig, TruncationSide};
-use crate::hub::{ModelFolder, inside};
+use crate::hub::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::text::tokenizer_class::rebuild;
 use crate::{Error, Result};
 
@@ -87,7 +87,7 @@ impl Tokenizer {
                 ),
             }
         })?;
-        let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+        let bytes = read_file(&path, &file, MAX_TOKENIZER_BYTES)?;
         let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         inner.with_padding(None);
         if let Some(class) = &config.tokenizer.class {
