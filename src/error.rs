@@ -3,6 +3,10 @@
 use std::any::Any;
 use std::path::PathBuf;
 
+/// The most bytes of a message, but for what it says of those that are left out, and how many are kept of its end.
+const MAX_MESSAGE_BYTES: usize = 4000;
+const END_BYTES: usize = 1000;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,11 @@ impl Error {
         Self::Model { file: file.into(), message: message.into() }
     }
 
+    /// What `to_string` gives, without what a file may have put into it: megabytes, and characters that a terminal obeys.
+    pub fn message(&self) -> String {
+        fit(&self.to_string())
+    }
+
     /// What a panic leaves: the error that was raised, or a bug.
     pub fn of_panic(panic: Box<dyn Any + Send>) -> Self {
         let internal = |panic: Box<dyn Any + Send>| Self::Internal { message: panic_text(&*panic).to_owned() };
@@ -89,4 +98,33 @@ impl Error {
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
     text.unwrap_or("panic")
+}
+
+/// `message` with its middle cut out where it is too long, and with control characters escaped.
+fn fit(message: &str) -> String {
+    let plain = |text: &str| -> String {
+        let escape = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+        text.chars().map(|l| if escape(l) { l.escape_default().to_string() } else { l.to_string() }).collect()
+    };
+    if message.len() <= MAX_MESSAGE_BYTES {
+        return plain(message);
+    }
+    let head = message.floor_char_boundary(MAX_MESSAGE_BYTES - END_BYTES);
+    let tail = message.ceil_char_boundary(message.len() - END_BYTES);
+    format!("{} [{} bytes left out] {}", plain(&message[..head]), tail - head, plain(&message[tail..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_plain_and_of_a_length_to_read() {
+        assert_eq!(fit("a\nb\tc: ü\u{0}\u{1b}[31m\u{9b}"), "a\nb\tc: ü\\u{0}\\u{1b}[31m\\u{9b}");
+        let long = format!("head{}tail", "ü".repeat(5_000_000));
+        let message = fit(&long);
+        assert!(message.len() < 4100 && message.starts_with("head") && message.ends_with("tail"));
+        assert!(message.contains("bytes left out"), "{message}");
+        assert_eq!(fit(&"x".repeat(4000)).len(), 4000);
+    }
 }

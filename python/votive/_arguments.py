@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import NoneType
 from typing import Any
@@ -40,8 +41,18 @@ def check_constructor(arguments: dict[str, Any]) -> None:
         if name in arguments and not isinstance(arguments[name], types):
             accepted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
             raise TypeError(f"{name}: expected {accepted}, found {type(arguments[name]).__name__}")
+        if isinstance(arguments.get(name), str):
+            _check_name(name, arguments[name])
     for name in _COUNTS:
         check_count(name, arguments.get(name))
+
+
+def _check_name(name: str, value: str) -> None:
+    """Accepts text, and of a folder that is not looked into by name what the system can encode."""
+    try:
+        os.fsencode(value) if name == "cache_folder" else value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: holds what is no UTF-8, or a lone surrogate") from None
 
 
 def check_count(name: str, value: Any) -> None:

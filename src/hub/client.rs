@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::download::{DownloadWatch, WATCH_EVERY};
 use super::environment::HubEnvironment;
+use super::find::Token;
 use super::network::Network;
 use super::secret::Secret;
 use crate::{Error, Result};
@@ -72,20 +73,28 @@ pub(super) struct Client {
     endpoint: String,
     /// The header that proves to the endpoint who asks.
     authorization: Option<Secret>,
+    /// A token was given that is not known any more.
+    lost_token: bool,
 }
 
 impl Client {
-    pub(super) fn new(environment: &HubEnvironment, network: Arc<Network>, token: Option<&Secret>, name: &str) -> Self {
+    pub(super) fn new(environment: &HubEnvironment, network: Arc<Network>, token: &Token, name: &str) -> Self {
+        let found = match token {
+            Token::Implicit | Token::Lost => environment.token.as_ref(),
+            Token::Given(token) => Some(token),
+            Token::Never => None,
+        };
         // A request has room for one of them, and a hub behind a password is not asked without it.
         let authorization = match &environment.credentials {
             Some(credentials) => Some(format!("Basic {}", BASE64_STANDARD.encode(credentials.reveal()))),
-            None => token.map(|token| format!("Bearer {}", token.reveal())),
+            None => found.map(|token| format!("Bearer {}", token.reveal())),
         };
         Self {
             network,
             name: name.to_owned(),
             endpoint: environment.endpoint.clone(),
             authorization: authorization.map(Secret::from),
+            lost_token: *token == Token::Lost,
         }
     }
 
@@ -189,24 +198,27 @@ impl Client {
 
     /// What an answer other than the wanted one means.
     pub(super) fn refusal(&self, response: &Response) -> Failure {
-        const HOW: &str = "with token=, HF_TOKEN or `hf auth login`";
+        let how = match self.lost_token {
+            false => "with token=, HF_TOKEN or `hf auth login`",
+            true => "with HF_TOKEN or `hf auth login` in this process: pickles do not hold what token= was",
+        };
         let (endpoint, name, status) = (&self.endpoint, &self.name, response.status);
         match (status, response.header("x-error-code").unwrap_or_default()) {
             (401 | 403, "GatedRepo") => self
                 .error(format!(
-                    "its licence must be accepted at {endpoint}/{name}, and the token of that account given {HOW} \
+                    "its licence must be accepted at {endpoint}/{name}, and the token of that account given {how} \
                      (status {status})"
                 ))
                 .into(),
             // What a hub says to a stranger of both a repository that is not there and one that is private.
             (401, "RepoNotFound") => {
-                Failure::Absent(format!("no such repository, or a private one that needs a token, given {HOW}"))
+                Failure::Absent(format!("no such repository, or a private one that needs a token, given {how}"))
             }
-            (401, _) => self.error(format!("a valid token is needed, given {HOW} (status 401)")).into(),
+            (401, _) => self.error(format!("a valid token is needed, given {how} (status 401)")).into(),
             (403, _) => self
                 .error(format!(
                     "this token may not read it: accept the licence at {endpoint}/{name} if it has one, or give \
-                     another token {HOW} (status 403)"
+                     another token {how} (status 403)"
                 ))
                 .into(),
             (404, "RevisionNotFound") => Failure::Absent("the repository has no such revision".to_owned()),

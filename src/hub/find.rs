@@ -24,6 +24,8 @@ pub enum Token {
     #[default]
     Implicit,
     Given(Secret),
+    /// One that was given and could not be kept: the one of the environment, if there is one, stands in.
+    Lost,
     Never,
 }
 
@@ -119,16 +121,11 @@ impl Search {
             return Ok(unconfirmed);
         }
 
-        let token = match &options.token {
-            Token::Implicit => environment.token.as_ref(),
-            Token::Given(token) => Some(token),
-            Token::Never => None,
-        };
         let network = Network::new(&environment.network, environment.timeout)
             .map_err(|message| Error::Hub { repo: environment.endpoint.clone(), message })?;
         let network = Arc::new(network);
         for (repo, cache) in repos.iter().zip(&caches) {
-            let client = Client::new(environment, network.clone(), token, repo);
+            let client = Client::new(environment, network.clone(), &options.token, repo);
             let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
             match Download::new(&client, cache, revision, watch).and_then(|download| download.run(revision)) {
                 Ok(folder) => return Ok(Some(folder)),
