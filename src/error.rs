@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 use std::{fs, io};
 
+/// The most bytes of a message, but for what it says of those that are left out, and how many are kept of its end.
+const MAX_MESSAGE_BYTES: usize = 4000;
+const END_BYTES: usize = 1000;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +82,11 @@ impl Error {
         Self::Internal { message: message.into() }
     }
 
+    /// What `to_string` gives, without what a file may have put into it: megabytes, and characters that a terminal obeys.
+    pub fn message(&self) -> String {
+        fit(&self.to_string())
+    }
+
     /// `what` is what `bytes` of memory were wanted for, as a user knows it.
     pub fn memory(what: impl Into<String>, bytes: usize) -> Self {
         Self::Memory { what: what.into(), bytes }
@@ -90,5 +99,33 @@ impl Error {
             return Self::memory(path.display().to_string(), usize::try_from(bytes).unwrap_or(usize::MAX));
         }
         Self::Io { path, source }
+    }
+}
+/// `message` with its middle cut out where it is too long, and with control characters escaped.
+fn fit(message: &str) -> String {
+    let plain = |text: &str| -> String {
+        let escape = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+        text.chars().map(|l| if escape(l) { l.escape_default().to_string() } else { l.to_string() }).collect()
+    };
+    if message.len() <= MAX_MESSAGE_BYTES {
+        return plain(message);
+    }
+    let head = message.floor_char_boundary(MAX_MESSAGE_BYTES - END_BYTES);
+    let tail = message.ceil_char_boundary(message.len() - END_BYTES);
+    format!("{} [{} bytes left out] {}", plain(&message[..head]), tail - head, plain(&message[tail..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_plain_and_of_a_length_to_read() {
+        assert_eq!(fit("a\nb\tc: ü\u{0}\u{1b}[31m\u{9b}"), "a\nb\tc: ü\\u{0}\\u{1b}[31m\\u{9b}");
+        let long = format!("head{}tail", "ü".repeat(5_000_000));
+        let message = fit(&long);
+        assert!(message.len() < 4100 && message.starts_with("head") && message.ends_with("tail"));
+        assert!(message.contains("bytes left out"), "{message}");
+        assert_eq!(fit(&"x".repeat(4000)).len(), 4000);
     }
 }

@@ -3,6 +3,8 @@
 `tests/hub/` tests the same client from Rust, with all that a server can do wrong.
 """
 
+import copy
+import hashlib
 import io
 import json
 import logging
@@ -11,6 +13,7 @@ import pickle
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -40,6 +43,11 @@ READ = {
 TEXTS = ["hello world", "", "a longer text of some more words"]
 
 
+def named(content: bytes) -> str:
+    """The name that git gives to a file."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 class Hub:
     """A hub with one repository of any name, at two commits with the same files, that does what a test asks for."""
 
@@ -47,6 +55,8 @@ class Hub:
         self.files = {name: (FIXTURE / name).read_bytes() for name in READ}
         self.files |= dict.fromkeys(["pytorch_model.bin", "onnx/model.onnx", "README.md"], b"not for votive")
         self.listed_sizes: dict[str, int] = {}
+        # What is sent in place of a file that is named by its own hash.
+        self.served: dict[str, bytes] = {}
         self.refusal: tuple[int, str] | None = None
         # While it is clear, weights stop in the middle, and say so.
         self.flowing = threading.Event()
@@ -77,9 +87,10 @@ class Hub:
             name = request.path.split("/resolve/")[1].split("/", 1)[1]
             content = self.files[name]
             start = int(headers["range"].removeprefix("bytes=").removesuffix("-")) if "range" in headers else 0
-            extra = {"etag": f'"{name.replace("/", "-")}"'}
+            extra = {"etag": f'"{named(content)}"'}
             if start:
                 extra["content-range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+            content = self.served.get(name, content)
             self.send(request, 206 if start else 200, content[start:], extra, name == WEIGHTS)
 
     def send(
@@ -343,11 +354,138 @@ def test_a_download_goes_on_where_the_last_one_ended(hub: Hub, tmp_path: Path) -
     content = hub.files[WEIGHTS]
     blobs = tmp_path / "home" / "hub" / "models--ada--tiny" / "blobs"
     blobs.mkdir(parents=True)
-    (blobs / f"{WEIGHTS}.incomplete").write_bytes(content[:1000])
+    (blobs / f"{named(content)}.incomplete").write_bytes(content[:1000])
     assert_works(Embedder(NAME))
     ranges = [headers.get("range") for path, headers in hub.requests if path.endswith(WEIGHTS)]
     assert ranges == [None, "bytes=1000-"]
-    assert (blobs / WEIGHTS).read_bytes() == content
+    assert (blobs / named(content)).read_bytes() == content
+
+
+def test_other_bytes_of_the_right_size_are_never_used(hub: Hub) -> None:
+    hub.served[WEIGHTS] = hub.files[WEIGHTS][:-1] + b"x"
+    with pytest.raises(ModelError, match=f"{WEIGHTS} has the git hash .*the hub names it {named(hub.files[WEIGHTS])}"):
+        Embedder(NAME)
+    with pytest.raises(FileNotFoundError):
+        Embedder(NAME, local_files_only=True)
+    hub.served = {}
+    assert_works(Embedder(NAME))
+
+
+def test_a_tokenizer_beyond_all_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "large"))
+    with (folder / "tokenizer.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ModelError, match=r"tokenizer.json: is 1099511627776 bytes long; at most 268435456 are read"):
+        Embedder(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+@pytest.mark.parametrize("name", sorted(READ))
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "piped"))
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    load = f"import votive\ntry: votive.Embedder({str(folder)!r})\nexcept Exception as error: print(repr(error))"
+    subprocess.run([sys.executable, "-c", load], check=True, timeout=60)
+
+
+# Secrets
+
+
+def test_a_token_is_in_no_pickle_and_in_no_description(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Embedder(NAME, token="hf_secret")
+    assert {headers.get("authorization") for _, headers in hub.requests} == {"Bearer hf_secret"}
+    pickles = [pickle.dumps(model, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    assert all(b"hf_secret" not in pickled for pickled in pickles)
+    shown = [repr(model), repr(vars(model)), str(vars(model)), repr(model.__getstate__())]
+    assert all("hf_secret" not in text for text in shown)
+
+    # Copies are of this process, and keep it; what was pickled takes that of the environment.
+    for copied in (copy.copy(model), copy.deepcopy(model)):
+        hub.requests.clear()
+        shutil.rmtree(os.environ["HF_HOME"])
+        assert_works(copied)
+        assert {headers.get("authorization") for _, headers in hub.requests} == {"Bearer hf_secret"}
+    monkeypatch.setenv("HF_TOKEN", "hf_environment")
+    for pickled in pickles[2:]:
+        hub.requests.clear()
+        shutil.rmtree(os.environ["HF_HOME"])
+        assert_works(pickle.loads(pickled))
+        assert {headers.get("authorization") for _, headers in hub.requests} == {"Bearer hf_environment"}
+
+
+def test_a_token_that_was_lost_and_is_needed_is_asked_for(hub: Hub) -> None:
+    pickled = pickle.dumps(Embedder(NAME, token="hf_secret"))
+    shutil.rmtree(os.environ["HF_HOME"])
+    hub.refusal = (401, "GatedRepo")
+    with pytest.raises(
+        ModelError, match="HF_TOKEN or `hf auth login` in this process: pickles do not hold what token= was"
+    ):
+        pickle.loads(pickled).encode("a")
+
+
+def test_the_password_of_an_endpoint_shows_nowhere(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", os.environ["HF_ENDPOINT"].replace("http://", "http://ada:s3cret@"))
+    texts = []
+    with caplog.at_level(0):
+        model = Embedder(NAME)
+    assert {headers.get("authorization") for _, headers in hub.requests} == {"Basic YWRhOnMzY3JldA=="}
+    shutil.rmtree(os.environ["HF_HOME"])
+    for refusal in [(401, ""), (401, "RepoNotFound"), (403, "GatedRepo"), (404, ""), (503, ""), (418, "")]:
+        hub.refusal = refusal
+        with pytest.raises((ModelError, FileNotFoundError)) as refused:
+            Embedder(NAME)
+        texts.append(str(refused.value))
+    with pytest.raises(FileNotFoundError) as refused:
+        Embedder(NAME, local_files_only=True)
+    texts += [str(refused.value), repr(model), repr(vars(model)), caplog.text]
+    assert all("s3cret" not in text and "YWRh" not in text for text in texts)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names")
+def test_a_pipe_as_token_or_ref_is_not_waited_for(hub: Hub, tmp_path: Path) -> None:
+    for path in ("token", "hub/models--ada--tiny/refs/main"):
+        pipe = tmp_path / "home" / path
+        pipe.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(pipe)
+    load = f"import votive; print(votive.Embedder({NAME!r}))"
+    found = subprocess.run([sys.executable, "-c", load], check=True, timeout=60, capture_output=True, text=True)
+    assert f"from hub {COMMIT}" in found.stdout
+
+
+# Names and messages
+
+
+@pytest.mark.parametrize("name", ["model_name_or_path", "revision", "token", "device", "dtype"])
+def test_names_that_are_no_text_are_refused_by_name(hub: Hub, name: str) -> None:
+    odd = os.fsdecode(b"ada/\xfftiny") if os.name == "posix" else "ada/\udcfftiny"
+    with pytest.raises(ValueError, match=f"^{name}: holds what is no UTF-8") as refused:
+        Embedder(**({"model_name_or_path": NAME} | {name: odd}))
+    assert not isinstance(refused.value, UnicodeError)
+    assert hub.requests == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="folders of any name")
+def test_a_cache_folder_may_have_any_name_that_the_system_takes(hub: Hub, tmp_path: Path) -> None:
+    folder = os.path.join(tmp_path, os.fsdecode(b"c\xffche"))
+    assert_works(Embedder(NAME, cache_folder=folder))
+    assert os.listdir(folder)
+    with pytest.raises(ValueError, match=r"^cache_folder: holds what is no UTF-8"):
+        Embedder(NAME, cache_folder="\ud800")
+
+
+def test_messages_are_of_a_length_to_read_and_hold_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(FIXTURE, tmp_path / "odd"))
+    config = json.loads((folder / "config.json").read_text())
+    for kind in ("x" * 10_000_000, "\0\x1b[2J\x9b" * 100):
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+        with pytest.raises(ModelError, match=r"config.json: ") as refused:
+            Embedder(folder)
+        message = str(refused.value)
+        assert 100 < len(message) < 5000
+        assert all(letter.isprintable() or letter == "\n" for letter in message)
 
 
 # The bar

@@ -83,6 +83,13 @@ class Stats:
         tuples: count, mean, and percentiles 50, 95 and 99.
         """
 
+@final
+class Credential:
+    """A token that Python does not see. A copy holds it, and a pickle does not."""
+
+    def __new__(cls, token: str | None = None) -> Credential:
+        """With None: one that was lost, in place of which the environment's is taken."""
+
 @disjoint_base
 class Model:
     """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""

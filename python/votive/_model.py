@@ -48,7 +48,7 @@ class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = check_constructor(arguments)
+        self._arguments = _hidden(check_constructor(arguments))
         self._start()
         self._load()
 
@@ -140,7 +140,7 @@ class Model(Generic[Core]):
         return self._arguments
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = dict(arguments)
+        self._arguments = _hidden(arguments)
         self._start()
 
     def stats(self) -> Stats:
@@ -243,6 +243,12 @@ class Model(Generic[Core]):
 
     def _recorder(self) -> _core.Profile | None:
         return recorder.get() or self._lasting_recorder
+
+
+def _hidden(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, with the token where neither `vars`, nor a pickle, nor a traceback's locals show it."""
+    token = arguments["token"]
+    return arguments | {"token": _core.Credential(token)} if isinstance(token, str) else dict(arguments)
 
 
 def _origin(core: _core.Model) -> str:

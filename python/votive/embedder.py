@@ -62,7 +62,7 @@ class Embedder(Model[_core.Embedder]):
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
         token: for private models; True for the one that `huggingface-cli login` stored, False for none, None for the
-            stored one if there is one.
+            stored one if there is one. A pickle does not hold it: where it is loaded, the stored one is taken.
         max_seq_length: most tokens of a text, special ones included; None for what the model's files say.
         truncate_dim: keep so many first elements of each embedding.
         prompts: texts to put before others, by name; more than, and before, those of the model's files.

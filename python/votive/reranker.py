@@ -46,7 +46,7 @@ class Reranker(Model[_core.Reranker]):
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
         token: for private models; True for the one that `huggingface-cli login` stored, False for none, None for the
-            stored one if there is one.
+            stored one if there is one. A pickle does not hold it: where it is loaded, the stored one is taken.
         max_length: most tokens of a pair, special ones included; None for what the model's files say. Of a longer pair
             the longer text loses tokens first.
         num_labels: how many scores a pair is to get; None for as many as the model gives.

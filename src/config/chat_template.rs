@@ -1,15 +1,13 @@
 //! The chat template of a model's tokenizer: what sentence-transformers puts around texts and pairs.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::hub::{ModelFolder, inside, read_file};
 use crate::{Error, Result};
 
 /// Templates are kilobytes.
-const LARGEST_TEMPLATE: u64 = 1 << 20;
+const MAX_TEMPLATE_BYTES: u64 = 1 << 20;
 
 /// Names of special tokens, which a template may use.
 const SPECIAL_TOKENS: [&str; 7] =
@@ -63,12 +61,7 @@ impl ChatTemplateConfig {
 
 fn read_text(folder: &ModelFolder, relative: &str) -> Result<Option<String>> {
     let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-    let mut text = Vec::new();
-    file.take(LARGEST_TEMPLATE + 1).read_to_end(&mut text).map_err(|source| Error::io(&path, source))?;
-    if text.len() as u64 > LARGEST_TEMPLATE {
-        return Err(Error::model(relative, format!("larger than the {LARGEST_TEMPLATE} bytes that are accepted")));
-    }
+    let text = read_file(&path, relative, MAX_TEMPLATE_BYTES)?;
     String::from_utf8(text).map(Some).map_err(|error| Error::model(relative, error.to_string()))
 }
 

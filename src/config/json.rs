@@ -1,30 +1,20 @@
 //! Reading JSON objects with errors that name file and key.
 
-use std::fs::File;
-use std::io::Read;
 use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::hub::ModelFolder;
+use crate::hub::{MAX_JSON_BYTES, ModelFolder, read_file};
 use crate::{Error, Result};
-
-/// Configurations are kilobytes; the longest are word lists. More than this is a mistake or an attack.
-const LARGEST_FILE: u64 = 16 << 20;
 
 /// Reads the JSON file `relative` of `folder`; `None` if there is no such file.
 ///
-/// Nesting deeper than 128 levels and files of more than 16 MB are errors. Of a key that comes twice the last counts,
+/// Nesting deeper than 128 levels and files of more than [`MAX_JSON_BYTES`] are errors. Of a key that comes twice the last counts,
 /// as in Python.
 fn read_json<T: DeserializeOwned>(folder: &ModelFolder, relative: &str) -> Result<Option<T>> {
     let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-    let mut text = Vec::new();
-    file.take(LARGEST_FILE + 1).read_to_end(&mut text).map_err(|source| Error::io(&path, source))?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(Error::model(relative, format!("larger than the {} MB that are accepted", LARGEST_FILE >> 20)));
-    }
+    let text = read_file(&path, relative, MAX_JSON_BYTES)?;
     let value = serde_json::from_slice(&text).map_err(|error| Error::model(relative, error.to_string()))?;
     Ok(Some(value))
 }
@@ -241,7 +231,7 @@ mod tests {
             ("", "config.json: EOF while parsing"),
             ("[]", "config.json: invalid type: sequence"),
             (&r#"{"a":"#.repeat(2 << 20), "config.json: recursion limit exceeded"),
-            (&" ".repeat((16 << 20) + 1), "config.json: larger than the 16 MB that are accepted"),
+            (&" ".repeat((16 << 20) + 1), "config.json: is 16777217 bytes long; at most 16777216 are read"),
         ] {
             let message = message(object(text));
             assert!(message.starts_with(expected), "{message}");

@@ -3,16 +3,16 @@
 //! `blobs/{etag}` holds each file once, `snapshots/{commit}/{file}` links to it, `refs/{revision}` names the commit that
 //! a branch or tag stood at, `.no_exist/{commit}/{file}` remembers that a commit has no such file.
 
-use std::fs::{self, File, TryLockError};
-use std::io;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::iter;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::time::Duration;
 
-use hf_hub::{Repo, RepoType};
+use tempfile::Builder;
 
 use super::download::{self, DownloadWatch};
+use super::file::{MAX_LINE_BYTES, open_own, read_file};
 use crate::{Error, Result};
 
 const LOCK_POLL: Duration = Duration::from_millis(100);
@@ -25,7 +25,7 @@ pub(super) struct RepoCache {
 
 impl RepoCache {
     pub(super) fn new(cache_folder: &Path, repo: &str) -> Self {
-        let folder = Repo::new(repo.to_owned(), RepoType::Model).folder_name();
+        let folder = format!("models--{}", repo.replace('/', "--"));
         Self { root: cache_folder.join(&folder), locks: cache_folder.join(".locks").join(folder) }
     }
 
@@ -35,9 +35,10 @@ impl RepoCache {
 
     /// The commit of `revision`: what the branch or tag stood at when it was last asked for, or itself a commit.
     pub(super) fn commit(&self, revision: &str) -> Option<String> {
-        let commit = match fs::read_to_string(self.root.join("refs").join(revision)) {
-            Ok(commit) => commit.trim().to_owned(),
-            Err(_) => revision.to_owned(),
+        let stored = read_file(&self.root.join("refs").join(revision), revision, MAX_LINE_BYTES).ok();
+        let commit = match stored.and_then(|stored| String::from_utf8(stored).ok()) {
+            Some(commit) => commit.trim().to_owned(),
+            None => revision.to_owned(),
         };
         (is_file_name(&commit) && self.snapshot(&commit).is_dir()).then_some(commit)
     }
@@ -60,13 +61,13 @@ impl RepoCache {
         if revision == commit {
             return Ok(());
         }
-        let refs = self.root.join("refs");
-        let path = refs.join(revision);
+        let path = self.root.join("refs").join(revision);
+        let failed = |source| Error::io(&path, source);
+        let folder = self.create_parent(&path)?;
         // A ref is replaced whole: another process may be reading it.
-        let new = refs.join(format!("{revision}.{}.tmp", process::id()));
-        create_parent(&new)?;
-        fs::write(&new, commit).map_err(|source| Error::io(&new, source))?;
-        fs::rename(&new, &path).map_err(|source| Error::io(&path, source))
+        let mut new = new_names().tempfile_in(folder).map_err(failed)?;
+        new.write_all(commit.as_bytes()).map_err(failed)?;
+        new.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
 
     pub(super) fn is_known_absent(&self, commit: &str, file: &str) -> bool {
@@ -75,15 +76,15 @@ impl RepoCache {
 
     pub(super) fn set_known_absent(&self, commit: &str, file: &str) -> Result<()> {
         let path = self.root.join(".no_exist").join(commit).join(file);
-        create_parent(&path)?;
-        File::create(&path).map(drop).map_err(|source| Error::io(&path, source))
+        self.create_parent(&path)?;
+        open_own(&path, OpenOptions::new().write(true)).map(drop)
     }
 
     /// Waits until no other process downloads `etag`. The lock goes with the returned file.
     pub(super) fn lock(&self, etag: &str, watch: &dyn DownloadWatch) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
-        create_parent(&path)?;
-        let file = File::create(&path).map_err(|source| Error::io(&path, source))?;
+        fs::create_dir_all(&self.locks).map_err(|source| Error::io(&self.locks, source))?;
+        let file = open_own(&path, OpenOptions::new().write(true))?;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
@@ -99,28 +100,44 @@ impl RepoCache {
     /// With the lock of `etag` held, puts its blob at `file` of `commit`'s snapshot.
     pub(super) fn link(&self, etag: &str, commit: &str, file: &str) -> Result<()> {
         let (blob, pointer) = (self.blob(etag), self.snapshot(commit).join(file));
-        create_parent(&pointer)?;
+        let failed = |source| Error::io(&pointer, source);
+        self.create_parent(&pointer)?;
         // Relative, so that the cache can be moved: up from snapshots/{commit}/{folders of file}.
         let up = iter::repeat_n("..", 2 + file.matches('/').count());
         let target: PathBuf = up.chain(["blobs", etag]).collect();
         // Made beside and renamed: another thread may be reading what is there.
-        let link = self.root.join("blobs").join(format!("{etag}.link"));
-        drop(fs::remove_file(&link));
         #[cfg(unix)]
-        let linked = std::os::unix::fs::symlink(&target, &link);
+        let link = |new: &Path| std::os::unix::fs::symlink(&target, new);
         #[cfg(windows)]
-        let linked = std::os::windows::fs::symlink_file(&target, &link);
-        // Windows lets only some users make links; huggingface_hub also moves the blob then.
-        let source = if linked.is_ok() { link } else { blob };
-        fs::rename(source, &pointer).map_err(|source| Error::io(pointer, source))
+        let link = |new: &Path| std::os::windows::fs::symlink_file(&target, new);
+        match new_names().make_in(self.root.join("blobs"), link) {
+            Ok(link) => link.persist(&pointer).map_err(|error| failed(error.error)),
+            // Windows lets only some users make links; huggingface_hub also moves the blob then.
+            Err(_) => fs::rename(blob, &pointer).map_err(failed),
+        }
+    }
+
+    /// Makes the folder that `path`, in this cache, is to be in. Below the folders that all repositories have, no link
+    /// leads anywhere else: what is made there must not land outside.
+    pub(super) fn create_parent<'a>(&self, path: &'a Path) -> Result<&'a Path> {
+        let parent = path.parent().unwrap_or(path);
+        fs::create_dir_all(parent).map_err(|source| Error::io(parent, source))?;
+        let depth = self.root.components().count() + 1;
+        let is_inside = |folder: &&Path| folder.components().count() > depth;
+        match parent.ancestors().take_while(is_inside).find(|folder| folder.is_symlink()) {
+            Some(link) => Err(Error::io(link, io::Error::new(io::ErrorKind::InvalidInput, "is a link, not a folder"))),
+            None => Ok(parent),
+        }
     }
 }
 
-pub(super) fn create_parent(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(parent) => fs::create_dir_all(parent).map_err(|source| Error::io(parent, source)),
-        None => Ok(()),
-    }
+/// How files are made that are renamed when they are whole: under names that nobody can foresee, readable to whom the
+/// process's own files are.
+fn new_names() -> Builder<'static, 'static> {
+    let mut builder = Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
 }
 
 /// Whether a name that the hub gave (a commit, an etag) can stand for one file and nothing else.

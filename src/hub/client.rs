@@ -1,24 +1,26 @@
-//! Requests to a hub: hf-hub's client, with the rules that its own downloads lack.
-//!
-//! hf-hub 0.5 sets no timeouts, cannot be stopped, appends a whole file to a part when a server ignores the range, and
-//! renames whatever came without looking at its size. So its client (TLS, proxies, token) is used request by request.
+//! Requests to a hub: what they ask for, who is told the token, and what the answers mean.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
-use std::time::Duration;
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::download::{DownloadWatch, WATCH_EVERY};
 use super::environment::HubEnvironment;
+use super::find::Token;
+use super::network::Network;
+use super::secret::Secret;
 use crate::{Error, Result};
 
-const MAX_CONNECT: Duration = Duration::from_secs(5);
+/// What a part of a path is written without.
+const SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const PATH: AsciiSet = SEGMENT.remove(b'/');
 const MAX_REDIRECTS: usize = 10;
 const CHUNK_BYTES: u64 = 1 << 16;
 /// The longest answer that is held in memory: the file list of a repository, far above any real one.
@@ -65,30 +67,41 @@ pub(super) struct Response {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    repo: Arc<ApiRepo>,
+    network: Arc<Network>,
     /// "owner/name"
     name: String,
     endpoint: String,
-    timeout: Duration,
+    /// The header that proves to the endpoint who asks.
+    authorization: Option<Secret>,
+    /// A token was given that is not known any more.
+    lost_token: bool,
 }
 
 impl Client {
-    pub(super) fn new(environment: &HubEnvironment, token: Option<String>, name: &str) -> Result<Self> {
-        // The cache is ours to write: hf-hub only wants to know where one would be.
-        let api = ApiBuilder::from_cache(Cache::new(environment.cache_folder.clone().unwrap_or_default()))
-            .with_endpoint(environment.endpoint.clone())
-            .with_token(token)
-            .with_user_agent("votive", env!("CARGO_PKG_VERSION"))
-            .build()
-            .map_err(|error| Error::Hub { repo: name.to_owned(), message: error.to_string() })?;
-        let repo = Arc::new(api.repo(Repo::new(name.to_owned(), RepoType::Model)));
-        Ok(Self { repo, name: name.to_owned(), endpoint: environment.endpoint.clone(), timeout: environment.timeout })
+    pub(super) fn new(environment: &HubEnvironment, network: Arc<Network>, token: &Token, name: &str) -> Self {
+        let found = match token {
+            Token::Implicit | Token::Lost => environment.token.as_ref(),
+            Token::Given(token) => Some(token),
+            Token::Never => None,
+        };
+        // A request has room for one of them, and a hub behind a password is not asked without it.
+        let authorization = match &environment.credentials {
+            Some(credentials) => Some(format!("Basic {}", BASE64_STANDARD.encode(credentials.reveal()))),
+            None => found.map(|token| format!("Bearer {}", token.reveal())),
+        };
+        Self {
+            network,
+            name: name.to_owned(),
+            endpoint: environment.endpoint.clone(),
+            authorization: authorization.map(Secret::from),
+            lost_token: *token == Token::Lost,
+        }
     }
 
     /// The files of `revision`.
     pub(super) fn info(&self, revision: &str, watch: &dyn DownloadWatch) -> Result<RepoInfo, Failure> {
         let (endpoint, name) = (&self.endpoint, &self.name);
-        let revision = percent_encode(revision, false);
+        let revision = utf8_percent_encode(revision, &SEGMENT);
         let response = self.get(format!("{endpoint}/api/models/{name}/revision/{revision}?blobs=true"), 0, watch)?;
         if response.status != 200 {
             return Err(self.refusal(&response));
@@ -112,7 +125,7 @@ impl Client {
         watch: &dyn DownloadWatch,
     ) -> Result<Response, Failure> {
         let (endpoint, name) = (&self.endpoint, &self.name);
-        self.get(format!("{endpoint}/{name}/resolve/{commit}/{}", percent_encode(file, true)), start, watch)
+        self.get(format!("{endpoint}/{name}/resolve/{commit}/{}", utf8_percent_encode(file, &PATH)), start, watch)
     }
 
     /// Requests `url` on a thread of its own, so that the caller can be stopped while a server is silent.
@@ -140,36 +153,25 @@ impl Client {
         }
     }
 
-    /// Follows redirects by hand: the size and name of a file are told before the last one, and the token must not go
-    /// to another host.
+    /// Follows redirects by hand: the size and name of a file are told before the last one, and the token goes to the
+    /// hub alone. Once another server had a say in where to go, it is not sent any more.
     fn follow(
         &self,
         mut url: String,
         start: u64,
     ) -> Result<(u16, BTreeMap<String, String>, impl Read + 'static), String> {
         let mut linked = BTreeMap::new();
+        let mut is_own = true;
         for _ in 0..=MAX_REDIRECTS {
-            // `info_request` is hf-hub's only way to a request that carries its settings; where it goes is set here.
-            let mut request = self.repo.info_request().uri(&url).header("accept-encoding", "identity");
+            let mut request = self.network.agent(&url).get(&url).header("accept-encoding", "identity");
             if start > 0 {
                 request = request.header("range", format!("bytes={start}-"));
             }
-            if origin(&url) != origin(&self.endpoint)
-                && let Some(headers) = request.headers_mut()
-            {
-                headers.remove("authorization");
+            is_own = is_own && is_below(&url, &self.endpoint);
+            if let (true, Some(authorization)) = (is_own, &self.authorization) {
+                request = request.header("authorization", authorization.reveal());
             }
-            let response = request
-                .config()
-                .max_redirects(0)
-                .http_status_as_error(false)
-                .timeout_resolve(Some(MAX_CONNECT))
-                .timeout_connect(Some(MAX_CONNECT))
-                .timeout_recv_response(Some(self.timeout))
-                .timeout_per_read(Some(self.timeout))
-                .build()
-                .call()
-                .map_err(|error| format!("could not be reached: {error}"))?;
+            let response = request.call().map_err(unreachable)?;
 
             let status = response.status().as_u16();
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
@@ -185,7 +187,7 @@ impl Client {
             let location = headers.get("location").ok_or("redirects to nowhere")?;
             let next = resolve(&url, location);
             if url.starts_with("https:") && !next.starts_with("https:") {
-                return Err(format!("redirects from https to {next}"));
+                return Err(format!("redirects from https to {}", split(&next).0));
             }
             url = next;
             headers.retain(|name, _| name.starts_with("x-linked-"));
@@ -196,24 +198,27 @@ impl Client {
 
     /// What an answer other than the wanted one means.
     pub(super) fn refusal(&self, response: &Response) -> Failure {
-        const HOW: &str = "with token=, HF_TOKEN or `hf auth login`";
+        let how = match self.lost_token {
+            false => "with token=, HF_TOKEN or `hf auth login`",
+            true => "with HF_TOKEN or `hf auth login` in this process: pickles do not hold what token= was",
+        };
         let (endpoint, name, status) = (&self.endpoint, &self.name, response.status);
         match (status, response.header("x-error-code").unwrap_or_default()) {
             (401 | 403, "GatedRepo") => self
                 .error(format!(
-                    "its licence must be accepted at {endpoint}/{name}, and the token of that account given {HOW} \
+                    "its licence must be accepted at {endpoint}/{name}, and the token of that account given {how} \
                      (status {status})"
                 ))
                 .into(),
             // What a hub says to a stranger of both a repository that is not there and one that is private.
             (401, "RepoNotFound") => {
-                Failure::Absent(format!("no such repository, or a private one that needs a token, given {HOW}"))
+                Failure::Absent(format!("no such repository, or a private one that needs a token, given {how}"))
             }
-            (401, _) => self.error(format!("a valid token is needed, given {HOW} (status 401)")).into(),
+            (401, _) => self.error(format!("a valid token is needed, given {how} (status 401)")).into(),
             (403, _) => self
                 .error(format!(
                     "this token may not read it: accept the licence at {endpoint}/{name} if it has one, or give \
-                     another token {HOW} (status 403)"
+                     another token {how} (status 403)"
                 ))
                 .into(),
             (404, "RevisionNotFound") => Failure::Absent("the repository has no such revision".to_owned()),
@@ -290,11 +295,32 @@ fn send_chunks(mut reader: impl Read, chunks: &SyncSender<io::Result<Vec<u8>>>) 
     }
 }
 
-/// Scheme, host and port of a URL.
-fn origin(url: &str) -> String {
+/// What kept a request from being answered, with what to do about it. A URL, which may hold a secret, is not shown.
+fn unreachable(error: ureq::Error) -> String {
+    let mut message = match error {
+        ureq::Error::BadUri(_) => "could not be reached: bad uri".to_owned(),
+        error => format!("could not be reached: {error}"),
+    };
+    if message.contains("certificate") {
+        message += "; SSL_CERT_FILE or REQUESTS_CA_BUNDLE can name a file with the authority to believe";
+    }
+    message
+}
+
+/// Scheme, host and port of a URL, and the rest of it. A user's name and password are left out.
+fn split(url: &str) -> (String, &str) {
     let host = url.find("://").map_or(0, |colon| colon + 3);
     let end = url[host..].find(['/', '?', '#']).map_or(url.len(), |slash| host + slash);
-    url[..end].to_ascii_lowercase()
+    let authority = url[host..end].rsplit('@').next().unwrap_or_default();
+    (format!("{}{authority}", &url[..host]).to_ascii_lowercase(), &url[end..])
+}
+
+/// Whether `url` is one of the hub's own, at `endpoint`.
+fn is_below(url: &str, endpoint: &str) -> bool {
+    let ((origin, rest), (own, folder)) = (split(url), split(endpoint));
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let climbs = path.to_ascii_lowercase().replace("%2e", ".").replace('\\', "/").split('/').any(|part| part == "..");
+    origin == own && !climbs && path.strip_prefix(folder).is_some_and(|path| path.starts_with('/'))
 }
 
 /// Where `location`, given in an answer to `url`, leads.
@@ -304,24 +330,11 @@ fn resolve(url: &str, location: &str) -> String {
     } else if let Some(host) = location.strip_prefix("//") {
         format!("{}//{host}", url.split_inclusive(':').next().unwrap_or_default())
     } else if location.starts_with('/') {
-        format!("{}{location}", origin(url))
+        format!("{}{location}", split(url).0)
     } else {
         let path = url.split(['?', '#']).next().unwrap_or_default();
         format!("{}/{location}", path.rsplit_once('/').map_or(path, |(folder, _)| folder))
     }
-}
-
-fn percent_encode(path: &str, keep_slashes: bool) -> String {
-    use std::fmt::Write;
-    path.bytes().fold(String::new(), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || (keep_slashes && byte == b'/') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
 }
 
 #[cfg(test)]
@@ -343,16 +356,37 @@ mod tests {
 
     #[test]
     fn an_origin_is_scheme_host_and_port() {
+        let origin = |url| split(url).0;
         assert_eq!(origin("HTTPS://Hub.test/a/b"), "https://hub.test");
         assert_eq!(origin("https://hub.test?q"), "https://hub.test");
+        assert_eq!(origin("https://ada:secret@hub.test/a"), "https://hub.test");
         assert_ne!(origin("https://hub.test"), origin("http://hub.test"));
         assert_ne!(origin("https://hub.test"), origin("https://hub.test:444"));
         assert_ne!(origin("https://hub.test"), origin("https://hub.test@evil.test"));
     }
 
     #[test]
+    fn the_hub_is_what_lies_below_its_endpoint() {
+        for (url, expected) in [
+            ("https://hub.test/hf/ada/tiny", true),
+            ("https://HUB.test/hf/x?y=/../z", true),
+            ("https://hub.test/hf", false),
+            ("https://hub.test/hf-evil/x", false),
+            ("https://hub.test/evil/x", false),
+            ("https://hub.test/hf/../evil/x", false),
+            ("https://hub.test/hf/%2E%2e/evil/x", false),
+            ("https://hub.test@evil.test/hf/x", false),
+            ("https://hub.test:444/hf/x", false),
+            ("http://hub.test/hf/x", false),
+        ] {
+            assert_eq!(is_below(url, "https://hub.test/hf"), expected, "{url}");
+        }
+        assert!(is_below("https://hub.test/x", "https://hub.test"));
+    }
+
+    #[test]
     fn names_are_encoded_for_urls() {
-        assert_eq!(percent_encode("refs/pr/1", false), "refs%2Fpr%2F1");
-        assert_eq!(percent_encode("a b/ü#?.json", true), "a%20b/%C3%BC%23%3F.json");
+        assert_eq!(utf8_percent_encode("refs/pr/1", &SEGMENT).to_string(), "refs%2Fpr%2F1");
+        assert_eq!(utf8_percent_encode("a b/ü#?.json", &PATH).to_string(), "a%20b/%C3%BC%23%3F.json");
     }
 }

@@ -1,11 +1,11 @@
 //! Which files of a model votive reads: what to download, and when a cached snapshot is whole.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use serde::Deserialize;
 
 use super::adapter;
+use super::file::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, read_file};
 use super::folder::inside;
 use super::weights::Weights;
 use crate::hub::ModelFolder;
@@ -47,7 +47,7 @@ pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<Module>> {
     let Some(path) = folder.file(MODULES)? else {
         return Ok(vec![Module { path: String::new(), class: "Transformer".to_owned() }]);
     };
-    let json = fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
     let modules: Vec<Module> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
     for module in &modules {
@@ -75,8 +75,9 @@ pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {
 
 /// Whether votive reads a file of this name, weights apart, in a folder that `has` such files.
 pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
-    const READ: [&str; 7] = [
+    const READ: [&str; 8] = [
         "added_tokens.json",
+        "chat_template.jinja",
         "config.json",
         "config_sentence_transformers.json",
         MODULES,
@@ -88,6 +89,16 @@ pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
     let is_module = name.starts_with("sentence_") && name.ends_with("_config.json");
     let is_vocabulary = VOCABULARIES.contains(&name) || name == "merges.txt";
     READ.contains(&name) || is_module || is_vocabulary && !has(TOKENIZER)
+}
+
+/// The most bytes that votive reads of a file of this name; `None` for weights, which are mapped.
+pub(super) fn most_bytes(name: &str) -> Option<u64> {
+    match name {
+        "merges.txt" => Some(MAX_TOKENIZER_BYTES),
+        name if name == TOKENIZER || VOCABULARIES.contains(&name) => Some(MAX_TOKENIZER_BYTES),
+        name if name.ends_with(".index.json") => Some(MAX_INDEX_BYTES),
+        _ => is_read(name, |_| false).then_some(MAX_JSON_BYTES),
+    }
 }
 
 /// Errs with the first thing that `folder` lacks, or has and cannot be read.

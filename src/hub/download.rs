@@ -156,6 +156,12 @@ impl<'a> Download<'a> {
     /// Brings `file` of the list into the snapshot.
     fn fetch(&self, file: &str) -> Result<(), Failure> {
         let listed = self.files.get(file).copied().flatten();
+        let name = file.rsplit('/').next().unwrap_or(file);
+        if let (Some(bytes), Some(most)) = (listed, contents::most_bytes(name))
+            && bytes > most
+        {
+            return Err(Error::model(file, format!("is {bytes} bytes long; at most {most} are read")).into());
+        }
         Transfer { client: self.client, cache: self.cache, watch: self.watch, commit: &self.commit, file, listed }.run()
     }
 }

@@ -1,12 +1,15 @@
 //! Where a model comes from: a folder, the Hugging Face cache, a download, an installed package.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::cache::RepoCache;
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
 use super::download::{Download, DownloadWatch};
 use super::environment::HubEnvironment;
+use super::network::Network;
+use super::secret::Secret;
 use crate::hub::{ModelFolder, Origin};
 use crate::{Error, Result};
 
@@ -20,7 +23,9 @@ pub enum Token {
     /// The one of the environment, if there is one.
     #[default]
     Implicit,
-    Given(String),
+    Given(Secret),
+    /// One that was given and could not be kept: the one of the environment, if there is one, stands in.
+    Lost,
     Never,
 }
 
@@ -63,6 +68,7 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
     check_repo_name(name)?;
     let revision = options.revision.unwrap_or(DEFAULT_REVISION);
     check_revision(revision)?;
+    check_token(options)?;
 
     let repos: Vec<String> = if name.contains('/') {
         vec![name.to_owned()]
@@ -115,13 +121,11 @@ impl Search {
             return Ok(unconfirmed);
         }
 
-        let token = match &options.token {
-            Token::Implicit => environment.token.clone(),
-            Token::Given(token) => Some(token.clone()),
-            Token::Never => None,
-        };
+        let network = Network::new(&environment.network, environment.timeout)
+            .map_err(|message| Error::Hub { repo: environment.endpoint.clone(), message })?;
+        let network = Arc::new(network);
         for (repo, cache) in repos.iter().zip(&caches) {
-            let client = Client::new(environment, token.clone(), repo)?;
+            let client = Client::new(environment, network.clone(), &options.token, repo);
             let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
             match Download::new(&client, cache, revision, watch).and_then(|download| download.run(revision)) {
                 Ok(folder) => return Ok(Some(folder)),
@@ -209,6 +213,19 @@ fn check_repo_name(repo: &str) -> Result<()> {
          and '.', without \"--\" and \"..\", not beginning or ending with '-' or '.'"
     );
     Err(Error::argument("model_name_or_path", message))
+}
+
+/// A token becomes part of a header.
+fn check_token(options: &FindOptions) -> Result<()> {
+    let Token::Given(token) = &options.token else { return Ok(()) };
+    if options.environment.credentials.is_some() {
+        let message = "HF_ENDPOINT names a user and a password, and a hub can be sent only one: give it no token";
+        return Err(Error::argument("token", message));
+    }
+    match token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) && !token.reveal().is_empty() {
+        true => Ok(()),
+        false => Err(Error::argument("token", "holds characters that no token has, or none at all")),
+    }
 }
 
 /// A revision becomes part of a path in the cache.

@@ -1,16 +1,16 @@
 //! Read-only memory maps: the only unsafe code outside `kernels` and `python`.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
 use memmap2::Mmap;
 
+use super::file::open_file;
 use crate::memory::lack;
 use crate::{Error, Result};
 
 pub(super) fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    let (file, _) = open_file(path)?;
     // SAFETY: the map is read-only and private to this process. Another process that truncates the file while it is
     // mapped can still fault this one, as with every reader of mapped files; the hub's cache never rewrites a file.
     unsafe { Mmap::map(&file) }.map_err(|source| match source.kind() {

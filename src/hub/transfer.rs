@@ -2,13 +2,15 @@
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::cache::{self, RepoCache};
+use super::checksum::Checksum;
 use super::client::{Client, Failure, Response};
 use super::download::{self, DownloadWatch};
+use super::file::open_own;
 use crate::{Error, Result};
 
 /// How often a file is asked for again while not a byte of it comes; with the pauses, about three seconds in all.
@@ -30,6 +32,7 @@ struct Part {
     path: PathBuf,
     output: File,
     received: u64,
+    checksum: Checksum,
 }
 
 impl Transfer<'_> {
@@ -50,7 +53,9 @@ impl Transfer<'_> {
         let blob = self.cache.blob(&etag);
         // A blob of another size was left by a program that does not check.
         if size_of(&blob) != Some(bytes) {
-            let part = Part::open(self.cache.partial(&etag), bytes)?;
+            let path = self.cache.partial(&etag);
+            self.cache.create_parent(&path)?;
+            let part = Part::open(path, &etag, bytes, self.watch)?;
             self.watch.start(self.file, bytes, part.received);
             let received = self.receive(part, bytes, &etag, response);
             self.watch.finish();
@@ -71,9 +76,9 @@ impl Transfer<'_> {
                 None => self.request(part.received)?,
             };
             if self.etag(&response)? != etag || self.size(&response)? != bytes {
-                return Err(self.discard(part, "changed while it was downloaded"));
+                return Err(self.discard(&part.path, "changed while it was downloaded"));
             }
-            let broken = self.append(&mut part, bytes, &response)?;
+            let broken = self.append(&mut part, bytes, etag, &response)?;
             retries = if part.received > before { 0 } else { retries + 1 };
             if retries > MAX_RETRIES {
                 let (file, received) = (self.file, part.received);
@@ -86,19 +91,23 @@ impl Transfer<'_> {
             }
         }
         if part.received > bytes {
-            return Err(self.discard(part, format!("is longer than the {bytes} bytes it should have")));
+            return Err(self.discard(&part.path, format!("is longer than the {bytes} bytes it should have")));
+        }
+        if let Some(contradiction) = part.checksum.contradiction(etag) {
+            let message = format!("{contradiction}. Nothing of it was kept; the next call downloads it anew");
+            return Err(self.discard(&part.path, message));
         }
         part.output.sync_all().map_err(|source| Error::io(&part.path, source))?;
         Ok(part.path)
     }
 
     /// Appends what `response` brings, at most a little more than `bytes`, and says how it ended.
-    fn append(&self, part: &mut Part, bytes: u64, response: &Response) -> Result<String, Failure> {
+    fn append(&self, part: &mut Part, bytes: u64, etag: &str, response: &Response) -> Result<String, Failure> {
         match response.first_byte() {
             Some(first) if first == part.received => {}
             // The server knows no ranges and sends the whole file.
             Some(0) => {
-                part.clear()?;
+                part.clear(Checksum::of(etag, bytes))?;
                 self.watch.finish();
                 self.watch.start(self.file, bytes, 0);
             }
@@ -108,6 +117,7 @@ impl Transfer<'_> {
             match response.next_chunk(self.watch)? {
                 Some(Ok(chunk)) => {
                     part.output.write_all(&chunk).map_err(|source| Error::io(&part.path, source))?;
+                    part.checksum.update(&chunk);
                     part.received += chunk.len() as u64;
                     self.watch.advance(chunk.len() as u64);
                 }
@@ -163,30 +173,47 @@ impl Transfer<'_> {
         Ok(size)
     }
 
-    fn discard(&self, part: Part, message: impl Display) -> Failure {
+    fn discard(&self, part: &Path, message: impl Display) -> Failure {
         // Should it stay, it is still no file that anybody takes for whole.
-        drop(fs::remove_file(part.path));
+        drop(fs::remove_file(part));
         self.client.error(format!("{} {message}", self.file)).into()
     }
 }
 
 impl Part {
     /// Opens what an earlier run left at `path` if it can be the beginning of `bytes` bytes, else an empty file.
-    fn open(path: PathBuf, bytes: u64) -> Result<Self> {
-        cache::create_parent(&path)?;
+    fn open(path: PathBuf, etag: &str, bytes: u64, watch: &dyn DownloadWatch) -> Result<Self> {
         let failed = |source| Error::io(&path, source);
-        let output = OpenOptions::new().create(true).append(true).open(&path).map_err(failed)?;
+        let open = || open_own(&path, OpenOptions::new().read(true).append(true));
+        let mut output = match open() {
+            // Somebody else put it there, and nothing is lost with it.
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
+                fs::remove_file(&path).map_err(failed)?;
+                open()
+            }
+            output => output,
+        }?;
         let received = output.metadata().map_err(failed)?.len();
-        let mut part = Self { path, output, received };
+        let mut checksum = Checksum::of(etag, bytes);
+        if received <= bytes {
+            let mut chunk = vec![0; 1 << 20];
+            while let length @ 1.. = output.read(&mut chunk).map_err(failed)? {
+                watch.check()?;
+                checksum.update(&chunk[..length]);
+            }
+        }
+        let mut part = Self { path, output, received, checksum };
         if received > bytes {
-            part.clear()?;
+            part.clear(Checksum::of(etag, bytes))?;
         }
         Ok(part)
     }
 
-    fn clear(&mut self) -> Result<()> {
+    /// Begins anew, with a `checksum` of nothing.
+    fn clear(&mut self, checksum: Checksum) -> Result<()> {
         self.output.set_len(0).map_err(|source| Error::io(&self.path, source))?;
         self.received = 0;
+        self.checksum = checksum;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
+use super::file::{MAX_INDEX_BYTES, read_file};
 use super::pytorch;
 use super::safetensors::Entries;
 use super::tensor_file::TensorFile;
@@ -23,8 +24,6 @@ pub(super) const FILES: [&str; 4] =
     [SINGLE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// How the name of what a quantized tensor is to be multiplied by ends; votive reads no such tensors.
 const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
-/// The longest index that is read: far above any real one (a few megabytes), far below what would hurt.
-const MAX_INDEX_BYTES: u64 = 100_000_000;
 
 /// All tensors of a model, by name. Bytes stay in the page cache until somebody reads them.
 pub struct Weights {
@@ -150,11 +149,7 @@ impl Weights {
 
 /// The index at `path`, called `name` in messages: for each tensor, its file.
 pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
-    let bytes = fs::metadata(path).map_err(|source| Error::io(path, source))?.len();
-    if bytes > MAX_INDEX_BYTES {
-        return Err(Error::model(name, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
-    }
-    let json = fs::read(path).map_err(|source| Error::io(path, source))?;
+    let json = read_file(path, name, MAX_INDEX_BYTES)?;
     let Index { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)

@@ -23,7 +23,7 @@ create_exception!(votive, CorruptStoreError, StoreError, "A store's folder is da
 
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
-        let message = error.to_string();
+        let message = error.message();
         match error {
             Error::Argument { .. } => PyValueError::new_err(message),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),

@@ -1,6 +1,7 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
 mod call;
+mod credential;
 mod device;
 mod embedder;
 mod error;
@@ -27,6 +28,8 @@ mod _core {
 
     #[pymodule_export]
     use super::call::Ticket;
+    #[pymodule_export]
+    use super::credential::Credential;
     #[pymodule_export]
     use super::device::{devices, features, find_device, next_device};
     #[pymodule_export]

@@ -12,6 +12,7 @@ use crate::engine::{LoadOptions, Network, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
 use crate::nn::Body;
 use crate::python::call::{Found, Step, Ticket};
+use crate::python::credential::Credential;
 use crate::python::stats::Stats;
 use crate::python::watch::{DownloadBar, Watch};
 use crate::python::{detached, text};
@@ -49,7 +50,7 @@ pub(super) struct Options {
 #[derive(FromPyObject)]
 enum TokenOption {
     Stored(bool),
-    Given(String),
+    Given(Py<Credential>),
 }
 
 impl Options {
@@ -81,7 +82,7 @@ impl Options {
                 token: match self.token {
                     None | Some(TokenOption::Stored(true)) => Token::Implicit,
                     Some(TokenOption::Stored(false)) => Token::Never,
-                    Some(TokenOption::Given(token)) => Token::Given(token),
+                    Some(TokenOption::Given(credential)) => credential.get().token(),
                 },
                 packaged: &packaged,
                 environment: HubEnvironment::read(),

@@ -13,7 +13,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Result, TruncationParams};
 
 use crate::config::{SpecialTokens, Splitting, TokenizerClass, VocabularyFile};
-use crate::hub::{ModelFolder, inside};
+use crate::hub::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::memory::room;
 use crate::text::sentencepiece::{PieceKind, SentencePieceModel};
 use crate::text::tokenizer::guarded;
@@ -165,7 +165,7 @@ impl Vocabulary {
 /// The bytes of a file of `folder`; None if there is no such file.
 pub(super) fn read(folder: &ModelFolder, relative: &str) -> error::Result<Option<Vec<u8>>> {
     let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let bytes = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+    let bytes = read_file(&path, relative, MAX_TOKENIZER_BYTES)?;
     room(bytes.len().saturating_mul(PARSED), || format!("the tokenizer of {relative}"))?;
     Ok(Some(bytes))
 }

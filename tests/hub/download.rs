@@ -105,7 +105,7 @@ fn a_name_without_owner_is_looked_for_as_sentence_transformers_does() {
 fn the_token_stays_with_the_hub() {
     let hub = Hub::new(tiny_model());
     let place = Place::of(&hub);
-    let token = Token::Given("hf_secret".to_owned());
+    let token = Token::Given("hf_secret".into());
     find(REPO, &FindOptions { token, ..place.options() }, &Watch::new()).unwrap();
     let authorization = |request: &server::Request| request.header("authorization").map(str::to_owned);
     assert!(hub.api.requests().iter().all(|request| authorization(request).as_deref() == Some("Bearer hf_secret")));
@@ -118,7 +118,7 @@ fn the_token_comes_from_the_environment_unless_it_is_never_to_be_sent() {
     for (token, expected) in [(Token::Implicit, Some("Bearer hf_stored")), (Token::Never, None)] {
         let hub = Hub::new(tiny_model());
         let mut place = Place::of(&hub);
-        place.environment.token = Some("hf_stored".to_owned());
+        place.environment.token = Some("hf_stored".into());
         find(REPO, &FindOptions { token, ..place.options() }, &Watch::new()).unwrap();
         assert!(hub.api.requests().iter().all(|request| request.header("authorization") == expected));
     }

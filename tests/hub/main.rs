@@ -3,6 +3,8 @@
 mod cache;
 mod download;
 mod hostile;
+mod integrity;
+mod network;
 mod refusals;
 mod server;
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use server::{Files, Hub, REPO};
 use tempfile::TempDir;
-use votive::hub::{DownloadWatch, FindOptions, HubEnvironment, ModelFolder, Token, find};
+use votive::hub::{DownloadWatch, FindOptions, HubEnvironment, ModelFolder, NetworkEnvironment, Token, find};
 use votive::{Error, Result};
 
 /// One file's download, as a watch was told of it.
@@ -95,10 +97,12 @@ impl Place {
         let cache = tempfile::tempdir().unwrap();
         let environment = HubEnvironment {
             endpoint: endpoint.into(),
+            credentials: None,
             cache_folder: Some(cache.path().to_owned()),
             token: None,
             offline: false,
             timeout: Duration::from_secs(10),
+            network: NetworkEnvironment::default(),
         };
         Self { cache, environment }
     }

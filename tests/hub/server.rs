@@ -2,12 +2,16 @@
 //! wrong.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub(crate) const REPO: &str = "ada/tiny";
@@ -54,7 +58,7 @@ impl Reply {
         self
     }
 
-    fn send(&self, stream: &mut TcpStream) -> std::io::Result<()> {
+    fn send(&self, stream: &mut dyn Stream) -> std::io::Result<()> {
         let mut head = format!("HTTP/1.1 {} -\r\nconnection: close\r\n", self.status);
         for (name, value) in &self.headers {
             head += &format!("{name}: {value}\r\n");
@@ -64,9 +68,15 @@ impl Reply {
     }
 }
 
+/// A connection, encrypted or not.
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
+
 /// Answers every request with what a function says, until it is dropped.
 pub(crate) struct Server {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    scheme: &'static str,
     requests: Arc<Mutex<Vec<Request>>>,
     stopped: Arc<AtomicBool>,
     listener: Option<JoinHandle<()>>,
@@ -74,6 +84,15 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with(None, answer)
+    }
+
+    /// With a certificate, for `https`.
+    pub(crate) fn start_with(
+        tls: Option<Arc<ServerConfig>>,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -85,23 +104,28 @@ impl Server {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let mut stream = stream.unwrap();
-                let Some(request) = read_request(&stream) else { continue };
+                let stream = stream.unwrap();
+                stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let mut stream: Box<dyn Stream> = match &tls {
+                    None => Box::new(stream),
+                    Some(tls) => Box::new(StreamOwned::new(ServerConnection::new(tls.clone()).unwrap(), stream)),
+                };
+                let Some(request) = read_request(&mut *stream) else { continue };
                 seen.lock().unwrap().push(request.clone());
                 let reply = answer(&request);
                 if reply.silent {
                     silent.push(stream);
                 } else {
                     // A client that hangs up early is what some tests are about.
-                    thread::spawn(move || drop(reply.send(&mut stream)));
+                    thread::spawn(move || drop(reply.send(&mut *stream)));
                 }
             }
         };
-        Self { address, requests, stopped, listener: Some(thread::spawn(accept)) }
+        Self { address, scheme, requests, stopped, listener: Some(thread::spawn(accept)) }
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
@@ -121,7 +145,7 @@ impl Drop for Server {
     }
 }
 
-fn read_request(stream: &TcpStream) -> Option<Request> {
+fn read_request(stream: &mut dyn Stream) -> Option<Request> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
     let headers = lines
@@ -150,10 +174,18 @@ impl Hub {
         files: Files,
         deviation: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
     ) -> Self {
+        Self::start(files, None, deviation)
+    }
+
+    pub(crate) fn start(
+        files: Files,
+        tls: Option<Arc<ServerConfig>>,
+        deviation: impl Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let files = Arc::new(files);
         let deviation = Arc::new(deviation);
         let (large, deviate) = (files.clone(), deviation.clone());
-        let cdn = Server::start(move |request| {
+        let cdn = Server::start_with(tls.clone(), move |request| {
             deviate(request).unwrap_or_else(|| {
                 let name = request.path.strip_prefix("/cdn/").unwrap();
                 // A store of its own names content in its own way.
@@ -161,7 +193,8 @@ impl Hub {
             })
         });
         let cdn_url = cdn.url();
-        let api = Server::start(move |request| deviation(request).unwrap_or_else(|| answer(request, &files, &cdn_url)));
+        let answer = move |request: &Request| deviation(request).unwrap_or_else(|| answer(request, &files, &cdn_url));
+        let api = Server::start_with(tls, answer);
         Self { api, cdn }
     }
 
@@ -173,10 +206,14 @@ impl Hub {
     }
 }
 
+/// The name that the real hub gives to a file: git's of a small one, SHA-256 of a large one.
 pub(crate) fn etag(content: &[u8]) -> String {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
+    match content.len() {
+        ..10_000 => {
+            format!("{:x}", Sha1::new_with_prefix(format!("blob {}\0", content.len())).chain_update(content).finalize())
+        }
+        _ => format!("{:x}", Sha256::digest(content)),
+    }
 }
 
 fn answer(request: &Request, files: &Files, cdn: &str) -> Reply {

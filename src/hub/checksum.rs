@@ -1,0 +1,75 @@
+//! What a file's name on the hub says of its content.
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+/// The hash by which the hub names a file, of what has come of it so far.
+pub(super) enum Checksum {
+    /// Of a large file: SHA-256 of its content.
+    Content(Sha256),
+    /// Of a file that git keeps itself: SHA-1 of "blob", its size and its content.
+    Blob(Sha1),
+    /// Other hubs name files as they like.
+    Unknown,
+}
+
+impl Checksum {
+    /// The hash that `etag`, the name of a file of `bytes` bytes, is by its length.
+    pub(super) fn of(etag: &str, bytes: u64) -> Self {
+        let is_hash = etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match etag.len() {
+            64 if is_hash => Self::Content(Sha256::new()),
+            40 if is_hash => Self::Blob(Sha1::new_with_prefix(format!("blob {bytes}\0"))),
+            _ => Self::Unknown,
+        }
+    }
+
+    pub(super) fn update(&mut self, content: &[u8]) {
+        match self {
+            Self::Content(hash) => hash.update(content),
+            Self::Blob(hash) => hash.update(content),
+            Self::Unknown => {}
+        }
+    }
+
+    /// What is wrong with the content, given the etag; `None` if nothing is.
+    pub(super) fn contradiction(self, etag: &str) -> Option<String> {
+        let (kind, found) = match self {
+            Self::Content(hash) => ("SHA-256", format!("{:x}", hash.finalize())),
+            Self::Blob(hash) => ("git hash", format!("{:x}", hash.finalize())),
+            Self::Unknown => return None,
+        };
+        (!found.eq_ignore_ascii_case(etag)).then(|| format!("has the {kind} {found}; the hub names it {etag}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contradiction that `content` and `etag` are in.
+    fn contradiction(content: &[u8], etag: &str) -> Option<String> {
+        let mut checksum = Checksum::of(etag, content.len() as u64);
+        content.chunks(3).for_each(|chunk| checksum.update(chunk));
+        checksum.contradiction(etag)
+    }
+
+    #[test]
+    fn names_are_the_hashes_that_git_and_sha256sum_give() {
+        let content = b"hello world\n";
+        // `git hash-object` and `sha256sum`.
+        let names = [
+            "3b18e512dba79e4c8300dd08aeb37f8e728b8dad",
+            "a948904f2f0f479b8f8197694b30184b0d2ed1c1cd2a1ec0fb85d299a192a447",
+        ];
+        for name in names {
+            assert_eq!(contradiction(content, name), None);
+            assert_eq!(contradiction(content, &name.to_uppercase()), None);
+            let message = contradiction(b"hello World\n", name).unwrap();
+            assert!(message.ends_with(&format!("the hub names it {name}")), "{message}");
+        }
+        for other in ["", "cdn-5", &"z".repeat(64)] {
+            assert_eq!(contradiction(content, other), None);
+        }
+    }
+}
