@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Deserialize;
 
 use super::pytorch;
-use super::safetensors::Entries;
+use super::safetensors::{Entries, PARSED};
 use super::tensor_file::TensorFile;
 use super::weight::Weight;
 use crate::hub::{ModelFolder, inside};
+use crate::memory::room;
 use crate::{Error, Result};
 
 #[cfg(target_endian = "big")]
@@ -155,6 +156,7 @@ pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, Str
         return Err(Error::model(name, format!("is {bytes} bytes long; at most {MAX_INDEX_BYTES} are read")));
     }
     let json = fs::read(path).map_err(|source| Error::io(path, source))?;
+    room(json.len().saturating_mul(PARSED), || format!("the entries of {name}"))?;
     let Index { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)
