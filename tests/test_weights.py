@@ -151,7 +151,7 @@ MEGABYTES = ROWS * 24 * 4 >> 20  # of the large tensor in float32
 
 
 def zip_of(entries: dict[str, bytes | int]) -> bytes:
-    """A zip archive of what is stored under names; of a number, as many zeros that the caller puts in after the header."""
+    """A zip archive of what is stored under names; of a number, as many zeros, which the caller puts in."""
     file, directory = b"", b""
     skipped = 0
     for name, content in entries.items():
