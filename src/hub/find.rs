@@ -156,8 +156,8 @@ impl Search {
         let folder = ModelFolder::new(cache.snapshot(&commit), Origin::Cache { commit: commit.clone() });
         if let Err(error) = contents::check(&folder) {
             self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
-            if folder.root().join("pytorch_model.bin").is_file() {
-                // Nothing is missing, it is what votive does not read.
+            if matches!(error, Error::Memory { .. }) || folder.root().join("pytorch_model.bin").is_file() {
+                // Nothing is missing, it is what cannot be read.
                 self.refusal = Some(error);
             }
             return None;

@@ -17,8 +17,8 @@ use crate::{Error, Result};
 
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// Bytes that the tensors of a header take for each of the header's.
-const PARSED: usize = 4;
+/// Bytes that the entries of a header or index take for each of its own.
+pub(super) const PARSED: usize = 4;
 
 /// The tensors that the header of `file`, called `name` in messages, declares, after checking that they fill the file exactly.
 pub(super) fn read_header(name: &str, file: &[u8]) -> Result<BTreeMap<String, Extent>> {

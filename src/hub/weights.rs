@@ -9,10 +9,11 @@ use serde::Deserialize;
 
 use super::file::{MAX_INDEX_BYTES, read_file};
 use super::pytorch;
-use super::safetensors::Entries;
+use super::safetensors::{Entries, PARSED};
 use super::tensor_file::TensorFile;
 use super::weight::Weight;
 use crate::hub::{ModelFolder, inside};
+use crate::memory::room;
 use crate::{Error, Result};
 
 #[cfg(target_endian = "big")]
@@ -150,6 +151,7 @@ impl Weights {
 /// The index at `path`, called `name` in messages: for each tensor, its file.
 pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
     let json = read_file(path, name, MAX_INDEX_BYTES)?;
+    room(json.len().saturating_mul(PARSED), || format!("the entries of {name}"))?;
     let Index { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)

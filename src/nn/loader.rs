@@ -37,6 +37,10 @@ pub fn active_isa() -> Result<Isa> {
     Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
 }
 
+/// What training puts before the name of each tensor: PyTorch's DataParallel, classes that hold a model as `model`, and
+/// sentence-transformers when it saves a Transformer module, or all modules, as PyTorch does.
+const WRAPPERS: [&str; 4] = ["module", "model", "auto_model", "0.auto_model"];
+
 /// A place in a checkpoint: names are relative to `prefix`.
 #[derive(Clone)]
 pub struct Loader<'a> {
@@ -54,8 +58,16 @@ struct Rows {
 }
 
 impl<'a> Loader<'a> {
+    /// The place of the whole network: below the names of wrappers that all tensors are below.
     pub fn new(weights: &'a Weights, body: &Body) -> Self {
-        Self { weights, body: body.clone(), prefix: String::new(), rows: None }
+        let root = Self { weights, body: body.clone(), prefix: String::new(), rows: None };
+        let wraps_all = |at: &Self| {
+            let prefix = format!("{}.", at.prefix);
+            let mut names = weights.names().peekable();
+            names.peek().is_some() && names.all(|name| name.starts_with(&prefix))
+        };
+        let inner = |at: &Self| WRAPPERS.iter().map(|name| at.at(name)).find(wraps_all);
+        std::iter::successors(Some(root.clone()), inner).last().unwrap_or(root)
     }
 
     /// The place `name` below this one.
@@ -131,14 +143,15 @@ impl<'a> Loader<'a> {
     pub(super) fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let what = || weights.first().map_or_else(String::new, Weight::what);
+        let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);
+        let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
         let matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
-        let bytes = (dtype.bytes() * parts.len()).saturating_mul(n).saturating_mul(k);
-        let mut matrix = matrix.ok_or_else(|| Error::memory(what(), bytes))?;
-        for (i, (part, weight)) in parts.iter().zip(weights).enumerate() {
+        let mut matrix = matrix.ok_or_else(|| no_memory(&weights[0]))?;
+        for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             part.weights.hold(n * k * dtype.bytes());
-            matrix.set_rows(i * n, &in_range(&weight, dtype)?, bias.as_deref());
+            let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
+            set.ok_or_else(|| no_memory(weight))?;
         }
         Ok(matrix)
     }

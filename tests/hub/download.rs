@@ -259,3 +259,23 @@ fn vocabularies_are_downloaded_where_there_is_no_tokenizer_json() {
     assert_holds(&place.find().unwrap(), &model);
     assert_holds(&place.find_offline().unwrap(), &model);
 }
+
+#[test]
+fn fetches_pickled_weights_where_there_are_no_safetensors() {
+    let fixture =
+        |name: &str| fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickled").join(name)).unwrap();
+    let shards =
+        ["pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "pytorch_model.bin.index.json"];
+    let one = vec![("pytorch_model.bin".to_owned(), fixture("archive.bin"))];
+    for weights in [one, shards.map(|name| (name.to_owned(), fixture(name))).into()] {
+        let mut model = tiny_model();
+        model.remove("model.safetensors");
+        model.extend(weights);
+        let mut all = model.clone();
+        all.insert("training_args.bin".to_owned(), b"-".to_vec());
+        let hub = Hub::new(all);
+        let place = Place::of(&hub);
+        assert_holds(&place.find().unwrap(), &model);
+        assert_holds(&place.find_offline().unwrap(), &model);
+    }
+}

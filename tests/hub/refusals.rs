@@ -157,16 +157,16 @@ fn a_body_longer_than_announced_leaves_nothing_behind() {
 }
 
 #[test]
-fn pickled_weights_are_refused_before_anything_is_fetched() {
+fn weights_that_are_not_read_are_refused_before_anything_is_fetched() {
     let mut model = tiny_model();
     model.remove("model.safetensors");
-    model.insert("pytorch_model.bin".to_owned(), b"pickle".to_vec());
+    model.insert("model.pt".to_owned(), b"pickle".to_vec());
     let hub = Hub::new(model);
     let error = Place::of(&hub).find().unwrap_err();
     assert!(matches!(error, Error::Model { .. }), "{error:?}");
     let message = error.to_string();
-    assert!(message.contains("only pytorch_model.bin. PyTorch's pickle format can run any code"), "{message}");
-    assert!(message.contains("torch.load(\"FOLDER/pytorch_model.bin\""), "{message}");
+    assert!(message.contains("nor pytorch_model.bin, only model.pt. To convert it"), "{message}");
+    assert!(message.contains("torch.load(\"FOLDER/model.pt\""), "{message}");
     assert!(message.contains("`hf download ada/tiny --local-dir FOLDER`"), "{message}");
     assert_eq!(hub.asked_files(), ["modules.json"]);
 }

@@ -38,9 +38,9 @@ impl Int8Panels {
         })
     }
 
-    pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32]) {
-        let mut rotated = vec![0.0; self.k];
-        isa.run(Rotate { x: values, out: &mut rotated });
+    /// `rotated [k]` is memory to work in.
+    pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32], rotated: &mut [f32]) {
+        isa.run(Rotate { x: values, out: rotated });
         let share = 1.0 / span(self.k) as f32;
         rotated.iter_mut().for_each(|x| *x *= share);
         let values = rotated;

@@ -84,7 +84,7 @@ impl Matrix {
     /// None where there is no memory for it.
     pub fn new(isa: Isa, dtype: Dtype, weight: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Option<Self> {
         let mut matrix = Self::zeroed(isa, dtype, n, k)?;
-        matrix.set_rows(0, weight, bias);
+        matrix.set_rows(0, weight, bias)?;
         Some(matrix)
     }
 
@@ -102,11 +102,12 @@ impl Matrix {
         Some(Self { isa, n, k, panels, bias: Aligned::try_zeroed(n.next_multiple_of(MOST_LANES))? })
     }
 
-    /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on.
-    pub fn set_rows(&mut self, first: usize, weight: &[f32], bias: Option<&[f32]>) {
+    /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; None where there is no memory for it.
+    pub fn set_rows(&mut self, first: usize, weight: &[f32], bias: Option<&[f32]>) -> Option<()> {
         let rows = weight.len() / self.k;
         assert_eq!(weight.len(), rows * self.k, "weight is [rows, k]");
         assert!(first + rows <= self.n, "rows are within n");
+        let mut rotated = Aligned::try_zeroed(if self.dtype() == Dtype::Int8 { self.k } else { 0 })?;
         for (row, values) in (first..).zip(weight.chunks_exact(self.k)) {
             match &mut self.panels {
                 Panels::Float32(panels) => panels.set_row(row, values, |x| x),
@@ -114,12 +115,13 @@ impl Matrix {
                 Panels::Float16(panels) => panels.set_row(row, values, |x| f16::from_f32(x).to_bits()),
                 #[cfg(target_arch = "x86_64")]
                 Panels::Bfloat16Pairs(panels) => panels.set_row(row, values),
-                Panels::Int8(panels) => panels.set_row(self.isa, row, values),
+                Panels::Int8(panels) => panels.set_row(self.isa, row, values, rotated.as_mut_slice()),
             }
         }
         if let Some(bias) = bias {
             self.bias.as_mut_slice()[first..first + rows].copy_from_slice(bias);
         }
+        Some(())
     }
 
     /// Output channels.

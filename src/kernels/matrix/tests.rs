@@ -217,8 +217,8 @@ fn stacked_rows_equal_separate_matrices() {
         let (mut whole, mut stacked) = (vec![0.0; 120], vec![0.0; 120]);
         Matrix::new(isa, dtype, &weight, Some(&bias), 30, 10).unwrap().apply(&x, Activation::Identity, &mut whole);
         let mut matrix = Matrix::zeroed(isa, dtype, 30, 10).unwrap();
-        matrix.set_rows(20, &weight[200..], Some(&bias[20..]));
-        matrix.set_rows(0, &weight[..200], Some(&bias[..20]));
+        matrix.set_rows(20, &weight[200..], Some(&bias[20..])).unwrap();
+        matrix.set_rows(0, &weight[..200], Some(&bias[..20])).unwrap();
         matrix.apply(&x, Activation::Identity, &mut stacked);
         assert_eq!(worst(&whole, &stacked), 0.0);
     }
