@@ -19,6 +19,7 @@ pub(crate) const PULSE: Duration = Duration::from_millis(50);
 
 /// Bytes of stack that a caller's thread must have left for its job: several times what loading takes, whose deepest calls
 /// read a file of nested JSON.
+#[cfg(feature = "python")]
 const ENOUGH_STACK: usize = 1 << 20;
 
 /// Asks a caller whether its job should go on; an error ends the job and is given back.
@@ -215,6 +216,7 @@ impl Running {
 }
 
 /// Does a job on the caller's thread or, where that has little stack left, on another one while the caller waits.
+#[cfg(feature = "python")]
 pub(crate) fn with_stack<R: Send>(job: impl FnOnce() -> Result<R> + Send) -> Result<R> {
     if stacker::remaining_stack().is_none_or(|left| left >= ENOUGH_STACK) {
         return job();
