@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import MANIFEST, forge, refused, setting, use
+from stored import MANIFEST, forge, make, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError
 
 
@@ -226,3 +226,11 @@ def test_any_change_of_a_manifest(intact: Path, tmp_path: Path, data: st.DataObj
         # What may change is what nothing else tells: a metric, a largest id, a generation.
         found = use(store)
         assert [found[key] for key in ("ids", "texts", "name", "number")] == right
+
+
+def test_a_newer_format_says_in_short_who_wrote_it(tmp_path: Path) -> None:
+    make(tmp_path / "store", "int64")
+    forge(tmp_path / "store", lambda document: document.update(format_version=99, created_by="x" * 10_000))
+    with pytest.raises(StoreError, match=r"format_version 99, written by 'x+; votive ") as caught:
+        EmbeddingStore.open(tmp_path / "store")
+    assert len(str(caught.value)) < 1000

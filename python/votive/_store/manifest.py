@@ -163,7 +163,7 @@ class Manifest:
         version = top.integer("format_version", 1)
         if version > FORMAT_VERSION:
             raise StoreError(
-                f"{path}: format_version {version}, written by {document.get('created_by')!r}; "
+                f"{path}: format_version {version}, written by {_shown(document.get('created_by'))}; "
                 f"votive {__version__} reads up to {FORMAT_VERSION}: use a newer votive"
             )
         try:
