@@ -253,9 +253,12 @@ fn vocabularies_are_downloaded_where_there_is_no_tokenizer_json() {
     let without = model.clone();
     let vocabularies = ["merges.txt", "sentencepiece.bpe.model", "spm.model", "vocab.json", "vocab.txt"];
     model.extend(vocabularies.map(|name| (name.to_owned(), b"[PAD]".to_vec())));
-    assert_holds(&Place::of(&Hub::new(model.clone())).find().unwrap(), &without);
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
+    assert_holds(&place.find().unwrap(), &without);
     model.remove("tokenizer.json");
-    let place = Place::of(&Hub::new(model.clone()));
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
     assert_holds(&place.find().unwrap(), &model);
     assert_holds(&place.find_offline().unwrap(), &model);
 }
