@@ -14,7 +14,10 @@ from bodies import BITS
 from cases import FIXTURES, Case, cases
 from votive import Embedder
 
-pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::votive.TruncationWarning"),
+    pytest.mark.filterwarnings("ignore:.* was saved from a SparseEncoder:UserWarning"),
+]
 
 TEXTS: list[str] = json.loads((FIXTURES / "texts.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-5  # greatest difference of an element

@@ -460,7 +460,7 @@ def test_a_pipe_as_token_or_ref_is_not_waited_for(hub: Hub, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["model_name_or_path", "revision", "token", "device", "dtype"])
 def test_names_that_are_no_text_are_refused_by_name(hub: Hub, name: str) -> None:
     odd = os.fsdecode(b"ada/\xfftiny") if os.name == "posix" else "ada/\udcfftiny"
-    with pytest.raises(ValueError, match=f"^{name}: holds what is no UTF-8") as refused:
+    with pytest.raises(ValueError, match=f"^{name}: holds a lone surrogate") as refused:
         Embedder(**({"model_name_or_path": NAME} | {name: odd}))
     assert not isinstance(refused.value, UnicodeError)
     assert hub.requests == []
@@ -471,7 +471,7 @@ def test_a_cache_folder_may_have_any_name_that_the_system_takes(hub: Hub, tmp_pa
     folder = os.path.join(tmp_path, os.fsdecode(b"c\xffche"))
     assert_works(Embedder(NAME, cache_folder=folder))
     assert os.listdir(folder)
-    with pytest.raises(ValueError, match=r"^cache_folder: holds what is no UTF-8"):
+    with pytest.raises(ValueError, match=r"^cache_folder: holds a lone surrogate"):
         Embedder(NAME, cache_folder="\ud800")
 
 

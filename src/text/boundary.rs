@@ -18,8 +18,8 @@
 //!   keeps a prefix from being put before it, where the text within has none either.)
 //! * **Models** look up each piece by itself.
 //!
-//! A mark of punctuation behind a letter, and an ideograph behind another, are boundaries by the same reasons where nothing maps
-//! them to anything else, and the pre-tokenizer splits there.
+//! A mark of punctuation behind a letter, one behind two others, and an ideograph behind another, are boundaries by the same reasons
+//! where nothing maps them to anything else, and the pre-tokenizer splits there.
 //!
 //! Only where the library's regular expressions give up (a run of a million spaces) may the parts be split better than the whole.
 
@@ -42,12 +42,14 @@ pub(super) struct Boundaries {
     spaces: bool,
     /// Between a letter and a mark of punctuation.
     marks: bool,
+    /// Between two marks of punctuation.
+    runs: bool,
     /// Between two ideographs.
     ideographs: bool,
 }
 
 impl Boundaries {
-    const NONE: Self = Self { spaces: false, marks: false, ideographs: false };
+    const NONE: Self = Self { spaces: false, marks: false, runs: false, ideographs: false };
 
     pub(super) fn of(inner: &Tokenizer) -> Self {
         let normalizer = inner.get_normalizer();
@@ -72,13 +74,14 @@ impl Boundaries {
     }
 
     fn all() -> Self {
-        Self { spaces: true, marks: true, ideographs: true }
+        Self { spaces: true, marks: true, runs: true, ideographs: true }
     }
 
     fn and(self, other: Self) -> Self {
         Self {
             spaces: self.spaces && other.spaces,
             marks: self.marks && other.marks,
+            runs: self.runs && other.runs,
             ideographs: self.ideographs && other.ideographs,
         }
     }
@@ -108,17 +111,22 @@ impl Boundaries {
         let Some(next) = behind.next() else { return false };
         let could_be = match next {
             ' ' => self.spaces,
-            next if MARKS.contains(&next) => self.marks,
+            next if MARKS.contains(&next) => self.marks || self.runs,
             next => self.ideographs && is_ideograph(next),
         };
         let mut before = before.chars().rev();
         let (Some(last), Some(earlier)) = (before.next(), before.next()) else { return false };
+        let is_run = [last, earlier, next].iter().all(|c| MARKS.contains(c));
+        if could_be && self.runs && is_run {
+            return true;
+        }
         if !could_be || !is_letter(last) || !is_letter(earlier) {
             return false;
         }
         match next {
             ' ' => behind.next().is_some_and(|first| is_letter(first) && stays(inner, last, first)),
-            next => MARKS.contains(&next) || is_ideograph(last),
+            next if MARKS.contains(&next) => self.marks,
+            _ => is_ideograph(last),
         }
     }
 }
@@ -160,6 +168,7 @@ fn uncrossed_by(form: &str) -> Boundaries {
     Boundaries {
         spaces: !has(&|a, b| a.is_alphanumeric() && is_space(b)),
         marks: !has(&|a, b| a.is_alphanumeric() && MARKS.contains(&b)),
+        runs: !has(&|a, b| MARKS.contains(&a) && MARKS.contains(&b)),
         // The normalized form of one has a space on both sides.
         ideographs: chars.iter().filter(|&&c| is_ideograph(c)).count() < 2 && !has(&|a, b| is_space(a) && is_space(b)),
     }
@@ -181,7 +190,7 @@ fn kept_by(normalizer: &NormalizerWrapper) -> Option<Boundaries> {
         | NormalizerWrapper::Lowercase(_) => Some(all),
         NormalizerWrapper::StripNormalizer(strip) => (!strip.strip_left).then_some(all),
         // It may make anything of a mark.
-        NormalizerWrapper::Precompiled(_) => Some(Boundaries { marks: false, ideographs: false, ..all }),
+        NormalizerWrapper::Precompiled(_) => Some(Boundaries { marks: false, runs: false, ideographs: false, ..all }),
         NormalizerWrapper::Replace(replace) => {
             let value = serde_json::to_value(replace).ok()?;
             let pattern = value.get("pattern")?;
@@ -189,7 +198,7 @@ fn kept_by(normalizer: &NormalizerWrapper) -> Option<Boundaries> {
             let single = pattern.get("String").and_then(|text| text.as_str());
             let is_local = runs.is_some_and(|regex| WHITE_SPACE.contains(&regex))
                 || single.is_some_and(|text| text.chars().count() == 1);
-            is_local.then_some(Boundaries { marks: false, ideographs: false, ..all })
+            is_local.then_some(Boundaries { marks: false, runs: false, ideographs: false, ..all })
         }
         NormalizerWrapper::Nmt(_) | NormalizerWrapper::Prepend(_) | NormalizerWrapper::ByteLevel(_) => None,
     }

@@ -324,7 +324,7 @@ fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
         let long: Vec<String> = [7_000, 9_000]
             .map(|bits| texts.text(bits))
             .into_iter()
-            .chain(["日本".repeat(PART), "x".repeat(3 * PART)])
+            .chain(["日本".repeat(PART), ",.;!".repeat(PART), "x".repeat(3 * PART)])
             .collect();
         for direction in [tokenizers::TruncationDirection::Right, tokenizers::TruncationDirection::Left] {
             tokenizer.direction = direction;
