@@ -12,6 +12,7 @@ from votive._steps import Found, Step
 
 __all__ = [
     "CorruptStoreError",
+    "Credential",
     "DeviceError",
     "Embedder",
     "Model",
@@ -89,6 +90,9 @@ class Credential:
 
     def __new__(cls, token: str | None = None) -> Credential:
         """With None: one that was lost, in place of which the environment's is taken."""
+
+    def __copy__(self) -> Credential: ...
+    def __deepcopy__(self, _memo: dict[int, Any], /) -> Credential: ...
 
 @disjoint_base
 class Model:

@@ -24,7 +24,7 @@ enum Form {
     /// these tokens between them, and `max_length` holds nothing but these.
     Apart { separator: Vec<u32> },
     /// A folder's own.
-    Chat(Chat),
+    Chat(Box<Chat>),
 }
 
 const QWEN3_PREFIX: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
@@ -59,7 +59,7 @@ impl Template {
                 }
                 let answers = tokenizer.id("yes").zip(tokenizer.id("no")).map(|(yes, no)| [yes, no]);
                 tokenizer.take_literally();
-                Ok(Some(Self { form: Form::Chat(chat), prefix: Vec::new(), suffix: Vec::new(), answers }))
+                Ok(Some(Self { form: Form::Chat(Box::new(chat)), prefix: Vec::new(), suffix: Vec::new(), answers }))
             }
         }
     }
