@@ -179,7 +179,7 @@ def test_a_class_of_str_is_its_characters(model: Embedder, reranker: Reranker) -
 
 
 def test_a_class_of_str_is_its_characters_for_the_constructor(folder: str) -> None:
-    options = {"device": "cpu", "dtype": "int8", "default_prompt_name": "a", "similarity_fn_name": "dot"}
+    options = {"device": "cpu", "dtype": "bfloat16", "default_prompt_name": "a", "similarity_fn_name": "dot"}
     odd: dict[str, Any] = {name: Odd(value) for name, value in options.items()}
 
     class Name(Odd):
@@ -188,7 +188,7 @@ def test_a_class_of_str_is_its_characters_for_the_constructor(folder: str) -> No
 
     model = Embedder(Odd(folder), prompts={Name("a"): Odd("a: ")}, **odd)
     assert model.prompts["a"] == "a: "
-    assert (model.dtype, model.default_prompt_name, model.similarity_fn_name) == ("int8", "a", "dot")
+    assert (model.dtype, model.default_prompt_name, model.similarity_fn_name) == ("bfloat16", "a", "dot")
 
 
 def test_texts_of_a_store_are_their_characters(tmp_path: Path) -> None:
