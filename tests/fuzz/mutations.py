@@ -107,7 +107,9 @@ def damaged_json(rng: random.Random, document: Any) -> Any:
                     # Copied, so that nothing holds itself.
                     place[key] = json.loads(json.dumps(other[at]))
             case 5 if isinstance(value, list):
-                place[key] = rng.choice([value * 2, value[: len(value) // 2], value[::-1], dict(enumerate(value[:9]))])
+                place[key] = rng.choice(
+                    [value * 2, value[: len(value) // 2], value[::-1], {str(i): x for i, x in enumerate(value[:9])}]
+                )
             case _:
                 # Copied, since the next change may be within it.
                 place[key] = copy.deepcopy(rng.choice(ODD_VALUES))
