@@ -3,6 +3,7 @@
 mod added_tokens;
 mod batch;
 mod boundary;
+mod charsmap;
 mod chat;
 mod chat_template;
 mod inputs;

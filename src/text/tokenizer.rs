@@ -15,6 +15,7 @@ use crate::hub::{ModelFolder, inside};
 use crate::panic::caught;
 use crate::text::added_tokens::add_missing;
 use crate::text::boundary::Boundaries;
+use crate::text::charsmap::check_file;
 use crate::text::tokenizer_class::make;
 use crate::text::vocabulary::{Vocabulary, read};
 use crate::{Error, Result};
@@ -158,6 +159,7 @@ impl Tokenizer {
             };
             return Ok((guarded(&file, || make(class, vocabulary))?, file));
         };
+        check_file(&file, &bytes)?;
         if let Some(class) = class
             && let Some(vocabulary) = guarded(&file, || Vocabulary::of_file(&bytes, class))?
         {

@@ -15,6 +15,7 @@ use tokenizers::{AddedToken, Result, TruncationParams};
 use crate::config::{SpecialTokens, Splitting, TokenizerClass, VocabularyFile};
 use crate::hub::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::memory::room;
+use crate::text::charsmap::check;
 use crate::text::sentencepiece::{PieceKind, SentencePieceModel};
 use crate::text::tokenizer::guarded;
 use crate::{Error, error};
@@ -149,7 +150,10 @@ impl Vocabulary {
             .map(|piece| AddedToken::from(piece.text.as_str(), piece.kind == PieceKind::Control).normalized(false));
         let normalizer = match file.character_map.is_empty() {
             true => None,
-            false => Some(Precompiled::from(&file.character_map).map_err(|error| error.to_string())?.into()),
+            false => {
+                check(&file.character_map, file.character_map.len())?;
+                Some(Precompiled::from(&file.character_map).map_err(|error| error.to_string())?.into())
+            }
         };
         Ok(Self {
             model: Unigram::from(vocabulary, Some(unknown), false)?.into(),
