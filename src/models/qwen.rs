@@ -144,9 +144,10 @@ fn theta(file: &Object) -> Result<f64> {
         }
     }
     let theta = parameters.number("rope_theta")?.unwrap_or(of_file);
-    match theta.is_finite() && theta > 0.0 {
+    // Angles of a far smaller one are no numbers of float32.
+    match (1.0..1e30).contains(&theta) {
         true => Ok(theta),
-        false => Err(file.error("rope_theta", format!("expected a number above 0, found {theta}"))),
+        false => Err(file.error("rope_theta", format!("expected a number from 1, found {theta}"))),
     }
 }
 
@@ -408,7 +409,8 @@ mod tests {
             (r#""head_dim": 1099511627776"#, "head_dim: expected an integer from 1 to 65536, found 1099511627776"),
             (r#""hidden_act": "fancy""#, "hidden_act: \"fancy\" is not supported; supported: "),
             (r#""rms_norm_eps": 2"#, "rms_norm_eps: expected 0 to 1, found 2"),
-            (r#""rope_theta": 0"#, "rope_theta: expected a number above 0, found 0"),
+            (r#""rope_theta": 0"#, "rope_theta: expected a number from 1, found 0"),
+            (r#""rope_theta": 1e-30"#, "rope_theta: expected a number from 1, found 0.000000000000000000000000000001"),
             (r#""rope_theta": "big""#, "rope_theta: expected a number, found \"big\""),
             (
                 r#""rope_scaling": {"type": "yarn", "factor": 4}"#,
