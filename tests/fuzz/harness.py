@@ -89,6 +89,9 @@ def main(kind: type[Fuzzer]) -> None:
     """The command line of a fuzzer."""
     parser = argparse.ArgumentParser(description=kind.__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (%(default)s)")
+    parser.add_argument(
+        "--cases", type=int, default=sys.maxsize, help="how many at most (as many as there is time for)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the cases (%(default)s)")
     parser.add_argument("--faults", type=Path, default=Path("fuzz-faults"), help="where failing cases go (%(default)s)")
     parser.add_argument("--replay", type=Path, help="a folder with a failing case to try again")
@@ -105,14 +108,20 @@ def main(kind: type[Fuzzer]) -> None:
             warnings.simplefilter("ignore")
             print(kind(Path(base)).judge(Path(copy)))
         else:
-            sys.exit(_campaign(kind, Path(base), given.seed, given.seconds, given.faults))
+            sys.exit(_campaign(kind, Path(base), given))
 
 
-def _campaign(kind: type[Fuzzer], base: Path, seed: int, seconds: float, faults: Path) -> int:
+def _is_over(start: float, number: int, counts: dict[str, int], given: argparse.Namespace) -> bool:
+    late = time.monotonic() - start >= given.seconds
+    return late or number >= given.cases or counts["fault"] >= MOST_FAULTS
+
+
+def _campaign(kind: type[Fuzzer], base: Path, given: argparse.Namespace) -> int:
+    seed, faults = given.seed, given.faults
     fuzzer = kind(base)
     counts = {"answered": 0, "refused": 0, "fault": 0}
     start, number = time.monotonic(), 0
-    while time.monotonic() - start < seconds and counts["fault"] < MOST_FAULTS:
+    while not _is_over(start, number, counts, given):
         errors = base / "errors"
         command = [sys.executable, "-m", f"fuzz.{kind.name}", "--worker", str(base), str(seed), str(number)]
         environment = {**os.environ, "MALLOC_ARENA_MAX": "2", "HF_HUB_OFFLINE": "1", "RUST_BACKTRACE": "0"}
@@ -136,7 +145,7 @@ def _campaign(kind: type[Fuzzer], base: Path, seed: int, seconds: float, faults:
                 if told["end"] == "fault":
                     _keep(fuzzer, (seed, number), faults, told["why"])
                 number += 1
-                if not line or time.monotonic() - start >= seconds or counts["fault"] >= MOST_FAULTS:
+                if not line or _is_over(start, number, counts, given):
                     break
             worker.kill()
     took = time.monotonic() - start
