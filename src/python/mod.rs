@@ -5,6 +5,7 @@ mod credential;
 mod device;
 mod embedder;
 mod error;
+mod forks;
 mod messenger;
 mod model;
 mod numpy;
@@ -51,6 +52,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        super::forks::watch(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
