@@ -410,7 +410,7 @@ mod tests {
             (r#""hidden_act": "fancy""#, "hidden_act: \"fancy\" is not supported; supported: "),
             (r#""rms_norm_eps": 2"#, "rms_norm_eps: expected 0 to 1, found 2"),
             (r#""rope_theta": 0"#, "rope_theta: expected a number from 1, found 0"),
-            (r#""rope_theta": 1e-30"#, "rope_theta: expected a number from 1, found 0.000000000000000000000000000001"),
+            (r#""rope_theta": 0.5"#, "rope_theta: expected a number from 1, found 0.5"),
             (r#""rope_theta": "big""#, "rope_theta: expected a number, found \"big\""),
             (
                 r#""rope_scaling": {"type": "yarn", "factor": 4}"#,

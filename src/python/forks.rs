@@ -21,15 +21,15 @@ static FORKING: AtomicUsize = AtomicUsize::new(0);
 static RETURNING: AtomicUsize = AtomicUsize::new(0);
 
 /// Python objects that any thread may be the last to have.
-pub(super) struct Shared<T>(Option<T>);
+pub(super) struct Returned<T>(Option<T>);
 
-impl<T> Shared<T> {
+impl<T> Returned<T> {
     pub(super) fn new(objects: T) -> Self {
         Self(Some(objects))
     }
 }
 
-impl<T> Deref for Shared<T> {
+impl<T> Deref for Returned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -37,7 +37,7 @@ impl<T> Deref for Shared<T> {
     }
 }
 
-impl<T> Drop for Shared<T> {
+impl<T> Drop for Returned<T> {
     fn drop(&mut self) {
         let start = Instant::now();
         RETURNING.fetch_add(1, Ordering::SeqCst);

@@ -10,7 +10,7 @@ use bytemuck::Pod;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::python::forks::Shared;
+use crate::python::forks::Returned;
 use crate::store::{Foreign, Memory};
 
 /// `values` as an array `[rows, width]` that owns their memory: nothing is copied.
@@ -52,7 +52,7 @@ pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
 
 /// An array of Python's that a call writes to.
 pub(super) struct Target {
-    _array: Shared<Py<PyArray2<f32>>>,
+    _array: Returned<Py<PyArray2<f32>>>,
     numbers: *mut f32,
     len: usize,
 }
@@ -65,7 +65,7 @@ impl Target {
     pub(super) fn new(array: &Bound<'_, PyArray2<f32>>, guard: &mut PyReadwriteArray2<'_, f32>) -> PyResult<Self> {
         let contiguous = |_| PyValueError::new_err("out: expected a C-contiguous array");
         let numbers = guard.as_slice_mut().map_err(contiguous)?;
-        Ok(Self { _array: Shared::new(array.clone().unbind()), numbers: numbers.as_mut_ptr(), len: numbers.len() })
+        Ok(Self { _array: Returned::new(array.clone().unbind()), numbers: numbers.as_mut_ptr(), len: numbers.len() })
     }
 }
 
@@ -79,7 +79,7 @@ impl AsMut<[f32]> for Target {
 
 /// Numbers of an array of Python's.
 struct Lent<T> {
-    _array: Shared<Py<PyAny>>,
+    _array: Returned<Py<PyAny>>,
     numbers: *const T,
     len: usize,
 }
@@ -123,7 +123,7 @@ pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
     let numbers = guard.as_slice()?;
     let numbers = bytemuck::try_cast_slice::<E, T>(numbers).map_err(|error| refuse(error.to_string()))?;
     Ok(Arc::new(Lent {
-        _array: Shared::new(array.clone().into_any().unbind()),
+        _array: Returned::new(array.clone().into_any().unbind()),
         numbers: numbers.as_ptr(),
         len: numbers.len(),
     }))

@@ -6,14 +6,14 @@ use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
 use crate::memory::reserve;
-use crate::python::forks::Shared;
+use crate::python::forks::Returned;
 use crate::text::{Input, Inputs};
 
 /// Strings that keep their objects alive and so outlast the interpreter's lock.
 pub(super) struct Lent {
-    first: Shared<Vec<PyBackedStr>>,
+    first: Returned<Vec<PyBackedStr>>,
     /// As many, or none where each text stands for itself.
-    second: Option<Shared<Vec<PyBackedStr>>>,
+    second: Option<Returned<Vec<PyBackedStr>>>,
     /// Position of the first in what the caller gave.
     start: usize,
 }
@@ -22,7 +22,7 @@ impl Lent {
     /// `start` is the position of the first for messages.
     pub(super) fn texts(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
         let first = borrow(texts, &|i| format!("sentences[{}]", start + i))?;
-        Ok(Self { first: Shared::new(first), second: None, start })
+        Ok(Self { first: Returned::new(first), second: None, start })
     }
 
     /// Pairs of a text of each list, which must be of one length.
@@ -33,7 +33,7 @@ impl Lent {
             let message = format!("inputs: {} first texts and {} second ones", first.len(), second.len());
             return Err(PyValueError::new_err(message));
         }
-        Ok(Self { first: Shared::new(first), second: Some(Shared::new(second)), start })
+        Ok(Self { first: Returned::new(first), second: Some(Returned::new(second)), start })
     }
 }
 
