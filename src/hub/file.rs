@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
 
+use crate::memory::with_room;
 use crate::{Error, Result};
 
 /// Most bytes of a model's JSON files: configurations are kilobytes, and the longest are word lists.
@@ -27,10 +28,7 @@ pub(crate) fn read_file(path: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
     if bytes > most {
         return Err(too_large(bytes));
     }
-    let mut content = Vec::new();
-    content
-        .try_reserve_exact(bytes as usize)
-        .map_err(|_| Error::Memory { what: name.to_owned(), bytes: bytes as usize })?;
+    let mut content = with_room(bytes as usize, name)?;
     // It may grow meanwhile.
     file.take(most + 1).read_to_end(&mut content).map_err(failed)?;
     match content.len() as u64 {

@@ -1,25 +1,17 @@
 //! Read-only memory maps: the only unsafe code outside `kernels` and `python`.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use super::file::open_file;
-use crate::memory::lack;
 use crate::{Error, Result};
 
 pub(super) fn map(path: &Path) -> Result<Mmap> {
     let (file, _) = open_file(path)?;
     // SAFETY: the map is read-only and private to this process. Another process that truncates the file while it is
     // mapped can still fault this one, as with every reader of mapped files; the hub's cache never rewrites a file.
-    unsafe { Mmap::map(&file) }.map_err(|source| match source.kind() {
-        ErrorKind::OutOfMemory => {
-            let bytes = file.metadata().map_or(0, |metadata| metadata.len() as usize);
-            lack(1, bytes, &path.display().to_string())
-        }
-        _ => Error::io(path, source),
-    })
+    unsafe { Mmap::map(&file) }.map_err(|source| Error::io(path, source))
 }
 
 /// Takes the map's pages out of this process's memory; the next read brings them back from the file.

@@ -28,9 +28,7 @@ impl<T: Pod> Aligned<T> {
     /// As [`Self::zeroed`]; None where there is no memory for so many numbers.
     pub(super) fn try_zeroed(len: usize) -> Option<Self> {
         let count = len.checked_mul(size_of::<T>())?.div_ceil(size_of::<Line>());
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).ok()?;
-        lines.resize(count, Line([0; 64]));
+        let lines = zeroed(count, "packed weights").ok()?;
         Some(Self { lines, len, numbers: PhantomData })
     }
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
 use crate::engine::{self, Finished, Network, Request, Rows};
-use crate::memory::{reserve, zeroed};
+use crate::memory::{with_room, zeroed};
 use crate::python::detached;
 use crate::python::messenger::{self, Message};
 use crate::python::numpy::{self, Target};
@@ -33,6 +33,9 @@ pub(super) struct Step<'py> {
     out: Option<Bound<'py, PyArray2<f32>>>,
     progress: Option<Py<PyAny>>,
 }
+
+/// What the ids of tokens are called where there is no memory for them.
+const IDS: &str = "ids of tokens";
 
 /// What is found.
 #[derive(Clone, Copy)]
@@ -142,11 +145,11 @@ pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished,
     let Rows::New(rows) = output.rows else { unreachable!("new rows stay new") };
     let rows = numpy::matrix(py, rows, shape.texts, shape.width)?;
     let states = || {
-        let mut ids = room(report.tokens)?;
+        let mut ids = with_room(report.tokens, IDS)?;
         ids.extend(tokens.iter().flat_map(|tokens| &tokens.ids).map(|&id| i64::from(id)));
         let type_id = |i: usize, t: usize| tokens[i].type_ids.as_ref().map_or(0, |ids| i64::from(ids[t]));
         let type_ids = (0..tokens.len()).flat_map(|i| (0..tokens[i].len()).map(move |t| (i, t)));
-        let mut all_type_ids = room(report.tokens)?;
+        let mut all_type_ids = with_room(report.tokens, IDS)?;
         all_type_ids.extend(type_ids.map(|(i, t)| type_id(i, t)));
         let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
         let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.hidden_size())?;
@@ -154,11 +157,4 @@ pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished,
     };
     let states = shape.every_token.then(states).transpose()?;
     Ok((rows, report.tokens, report.truncated, report.halved, states))
-}
-
-/// An empty vector with room for a number of each of so many tokens.
-fn room(tokens: usize) -> crate::Result<Vec<i64>> {
-    let mut numbers = Vec::new();
-    reserve(&mut numbers, tokens, "ids of tokens")?;
-    Ok(numbers)
 }

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyList, PyString};
 
-use crate::memory::reserve;
+use crate::memory::with_room;
 use crate::python::forks::Returned;
 use crate::text::{Input, Inputs};
 
@@ -67,8 +67,7 @@ fn borrow(texts: &Bound<'_, PyList>, name: &dyn Fn(usize) -> String) -> PyResult
             PyValueError::new_err(format!("{}: {message}", name(i)))
         })
     };
-    let mut borrowed = Vec::new();
-    reserve(&mut borrowed, texts.len(), "the list of texts")?;
+    let mut borrowed = with_room(texts.len(), "the list of texts")?;
     for text in texts.iter().enumerate() {
         borrowed.push(borrow_one(text)?);
     }

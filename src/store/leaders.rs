@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::memory::reserve;
+use crate::memory::{reserve, with_room};
 use crate::panic::raise;
 
 /// Rows in question, and four times k, that are kept at most.
@@ -160,9 +160,7 @@ pub(super) fn best(
 ) -> (Vec<Candidate>, usize) {
     candidates.sort_unstable_by(|a, b| b.upper.total_cmp(&a.upper));
     // The worst on top.
-    let mut best = Vec::new();
-    reserve(&mut best, k.min(candidates.len()) + 1, CANDIDATES).unwrap_or_else(raise);
-    let mut best = BinaryHeap::from(best);
+    let mut best = BinaryHeap::from(with_room(k.min(candidates.len()) + 1, CANDIDATES).unwrap_or_else(raise));
     for (i, candidate) in candidates.iter_mut().enumerate() {
         let upper = f64::from(candidate.upper) + f64::from(FLUSHED);
         if best.len() == k && best.peek().is_some_and(|kth: &Candidate| upper < key(kth.score)) {

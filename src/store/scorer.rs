@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use super::leaders::{CANDIDATES, Candidate, FLUSHED};
 use super::search::{SCORE_WORK, Search};
 use crate::kernels::{Metric, exact, split};
-use crate::memory::reserve;
+use crate::memory::with_room;
 use crate::panic::raise;
 
 /// Computes them.
@@ -107,7 +107,5 @@ impl<'a> Scorer<'a> {
 
 /// An empty vector with room for something of each of so many candidates.
 fn vec_for<T>(candidates: usize) -> Vec<T> {
-    let mut vec = Vec::new();
-    reserve(&mut vec, candidates, CANDIDATES).unwrap_or_else(raise);
-    vec
+    with_room(candidates, CANDIDATES).unwrap_or_else(raise)
 }

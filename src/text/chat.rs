@@ -102,7 +102,7 @@ impl Chat {
         pulse: Pulse<'_>,
     ) -> Result<(Vec<u32>, bool)> {
         let specials = tokenizer.special_tokens();
-        let (marked, input) = (|text: &str| mark(text, specials), input);
+        let marked = |text: &str| mark(text, specials);
         let instruction = instruction.map(&marked);
         let (first, second);
         let input = match input {
