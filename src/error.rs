@@ -7,6 +7,9 @@ use std::{fs, io};
 const MAX_MESSAGE_BYTES: usize = 4000;
 const END_BYTES: usize = 1000;
 
+/// Asks the caller of a long job whether it should go on; the error that it gives ends the job and is the job's result.
+pub type CancelCheck<'a> = &'a dyn Fn() -> Result<()>;
+
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]

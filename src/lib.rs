@@ -22,4 +22,4 @@ mod python;
 pub mod store;
 pub mod text;
 
-pub use error::{Error, Result};
+pub use error::{CancelCheck, Error, Result};

@@ -1,4 +1,4 @@
-//! The worker threads of one object.
+//! The threads of one model or store: workers that take a job each, and a team that shares one job.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,32 +9,30 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-pub(crate) use crate::kernels::STACK;
-use crate::kernels::{Crew, FlushDenormals};
+pub(crate) use crate::kernels::STACK_BYTES;
+use crate::kernels::{FlushDenormals, Team};
 use crate::panic::guarded;
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
-/// How often a caller is asked whether to go on.
-pub(crate) const PULSE: Duration = Duration::from_millis(50);
+/// How often a job's caller is asked whether to go on.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Bytes of stack that a caller's thread must have left for its job: several times what loading takes, whose deepest calls
 /// read a file of nested JSON.
 #[cfg(feature = "python")]
-const ENOUGH_STACK: usize = 1 << 20;
-
-/// Asks a caller whether its job should go on; an error ends the job and is given back.
-pub(crate) type Check<'a> = &'a dyn Fn() -> Result<()>;
+const MIN_STACK_BYTES: usize = 1 << 20;
 
 /// Threads of one object, started on first use, and started anew in a child of `fork()`, where none survives.
 pub(crate) struct Pool {
     threads: usize,
-    /// Those that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
+    /// Threads that share one job, the caller's among them: no more than there are CPUs, since one that waits for a CPU
     /// holds up the others.
-    crew: usize,
-    running: PerProcess<Running>,
+    team_threads: usize,
+    started: PerProcess<StartedThreads>,
 }
 
-/// What each process has its own of: a child of `fork()` has none of its parent's threads, and inherits locks that they hold.
+/// A value that each process makes for itself: a child of `fork()` has none of its parent's threads, and inherits locks that
+/// they hold.
 pub(crate) struct PerProcess<T>(ArcSwapOption<Owned<T>>);
 
 struct Owned<T> {
@@ -43,11 +41,11 @@ struct Owned<T> {
 }
 
 #[derive(Default)]
-struct Running {
+struct StartedThreads {
     /// For jobs that each take one thread.
     workers: OnceLock<ThreadPool>,
     /// For a job that takes all threads.
-    crew: OnceLock<Arc<Crew>>,
+    team: OnceLock<Arc<Team>>,
 }
 
 impl Pool {
@@ -57,72 +55,75 @@ impl Pool {
         let threads = match threads {
             Some(0) => return Err(Error::argument("num_threads", "0 threads cannot work; give 1 or more, or None")),
             Some(threads) => threads,
-            None => from_environment().unwrap_or_else(available),
+            None => from_environment().unwrap_or_else(available_cpus),
         };
-        let crew = threads.min(available()).min(Crew::MOST_THREADS);
-        Ok(Self { threads, crew, running: PerProcess::none() })
+        let team_threads = threads.min(available_cpus()).min(Team::MAX_THREADS);
+        Ok(Self { threads, team_threads, started: PerProcess::none() })
     }
 
     pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 
-    pub(crate) fn crew(&self) -> usize {
-        self.crew
+    /// Number of threads that share a job in `run_on_team`.
+    pub(crate) fn team_threads(&self) -> usize {
+        self.team_threads
     }
 
-    fn running(&self) -> Arc<Running> {
-        self.running.get(Running::default)
+    fn started(&self) -> Arc<StartedThreads> {
+        self.started.get(StartedThreads::default)
     }
 
-    /// Has a worker do a job, whenever one is free.
-    pub(crate) fn start(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
-        self.running().workers(self.threads)?.spawn(job);
+    /// Queues a job for the next free worker.
+    pub(crate) fn spawn(&self, job: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.started().workers(self.threads)?.spawn(job);
         Ok(())
     }
 
-    /// Does a job on the caller's thread, alone.
-    pub(crate) fn alone<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
-        let pulse = pulse(check);
+    /// Runs a job on the caller's thread alone. `work` gets a check that it may call as often as it likes.
+    pub(crate) fn run_inline<R>(
+        &self,
+        check_cancel: CancelCheck<'_>,
+        work: impl FnOnce(CancelCheck<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let check_cancel = rate_limited(check_cancel);
         let _flush = FlushDenormals::new();
-        work(&pulse)
+        work(&check_cancel)
     }
 
-    /// Does a job that its kernels share out between all threads.
-    pub(crate) fn together<R>(&self, check: Check<'_>, work: impl FnOnce(Check<'_>) -> Result<R>) -> Result<R> {
-        if self.crew == 1 {
-            return self.alone(check, work);
+    /// Runs a job on the caller's thread, whose kernels share their loops with the team.
+    pub(crate) fn run_on_team<R>(
+        &self,
+        check_cancel: CancelCheck<'_>,
+        work: impl FnOnce(CancelCheck<'_>) -> Result<R>,
+    ) -> Result<R> {
+        if self.team_threads == 1 {
+            return self.run_inline(check_cancel, work);
         }
-        self.running().crew(self.crew)?.lead(|| self.alone(check, work))
+        self.started().team(self.team_threads)?.lead(|| self.run_inline(check_cancel, work))
     }
 
-    /// Does every job, several at a time, each on one thread; `work` gets a pulse that it calls now and then. The first error ends
-    /// all of it.
-    pub(crate) fn spread<J: Send>(
+    /// Runs every job, several at a time, each on one thread; `work` gets a check that it calls now and then. The first
+    /// error ends all of it.
+    pub(crate) fn for_each<J: Send>(
         &self,
         jobs: Vec<J>,
-        check: Check<'_>,
-        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
+        check_cancel: CancelCheck<'_>,
+        work: impl Fn(J, CancelCheck<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
         if self.threads == 1 || jobs.len() <= 1 {
-            return self.stay(jobs, check, work);
+            return self
+                .run_inline(check_cancel, |check_cancel| jobs.into_iter().try_for_each(|job| work(job, check_cancel)));
         }
-        self.hand_over(jobs, check, work)
+        self.for_each_on_workers(jobs, check_cancel, work)
     }
 
-    /// On the caller's thread.
-    fn stay<J>(&self, jobs: Vec<J>, check: Check<'_>, work: impl Fn(J, Check<'_>) -> Result<()>) -> Result<()> {
-        let pulse = pulse(check);
-        let _flush = FlushDenormals::new();
-        jobs.into_iter().try_for_each(|job| work(job, &pulse))
-    }
-
-    /// On the workers, while the caller's thread listens to the caller.
-    fn hand_over<J: Send>(
+    /// Runs every job on the workers, while the caller's thread asks the caller whether to go on.
+    fn for_each_on_workers<J: Send>(
         &self,
         jobs: Vec<J>,
-        check: Check<'_>,
-        work: impl Fn(J, Check<'_>) -> Result<()> + Sync,
+        check_cancel: CancelCheck<'_>,
+        work: impl Fn(J, CancelCheck<'_>) -> Result<()> + Sync,
     ) -> Result<()> {
         let queue = Mutex::new(jobs.into_iter());
         let stopped = AtomicBool::new(false);
@@ -132,29 +133,29 @@ impl Pool {
             let _ = failure.set(error);
             stopped.store(true, Ordering::Relaxed);
         };
-        let pulse = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
+        let check_stopped = || if stopped.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
         let next = || queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-        self.running().workers(self.threads)?.in_place_scope(|scope| {
+        self.started().workers(self.threads)?.in_place_scope(|scope| {
             // Nothing is sent: the channel closes when the last worker has dropped its end.
             let (working, all_done) = channel::<()>();
             for _ in 0..self.threads {
                 let working = working.clone();
-                let (work, next, pulse, fail) = (&work, &next, &pulse, &fail);
+                let (work, next, check_stopped, fail) = (&work, &next, &check_stopped, &fail);
                 scope.spawn(move |_| {
                     let _working = working;
-                    while pulse().is_ok()
+                    while check_stopped().is_ok()
                         && let Some(job) = next()
                     {
-                        if let Err(error) = guarded(|| work(job, pulse)) {
+                        if let Err(error) = guarded(|| work(job, check_stopped)) {
                             fail(error);
                         }
                     }
                 });
             }
             drop(working);
-            while let Err(RecvTimeoutError::Timeout) = all_done.recv_timeout(PULSE) {
+            while let Err(RecvTimeoutError::Timeout) = all_done.recv_timeout(CHECK_INTERVAL) {
                 if !stopped.load(Ordering::Relaxed)
-                    && let Err(error) = check()
+                    && let Err(error) = check_cancel()
                 {
                     fail(error);
                 }
@@ -191,7 +192,7 @@ impl<T> PerProcess<T> {
     }
 }
 
-impl Running {
+impl StartedThreads {
     fn workers(&self, threads: usize) -> Result<&ThreadPool> {
         if let Some(workers) = self.workers.get() {
             return Ok(workers);
@@ -199,32 +200,32 @@ impl Running {
         let workers = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("votive-{i}"))
-            .stack_size(STACK)
+            .stack_size(STACK_BYTES)
             .start_handler(|_| std::mem::forget(FlushDenormals::new()))
             .build()
             .map_err(|error| cannot_start(threads, &error))?;
         Ok(self.workers.get_or_init(|| workers))
     }
 
-    fn crew(&self, threads: usize) -> Result<&Arc<Crew>> {
-        if let Some(crew) = self.crew.get() {
-            return Ok(crew);
+    fn team(&self, threads: usize) -> Result<&Arc<Team>> {
+        if let Some(team) = self.team.get() {
+            return Ok(team);
         }
-        let crew = Crew::new(threads).map_err(|error| cannot_start(threads, &error))?;
-        Ok(self.crew.get_or_init(|| crew))
+        let team = Team::new(threads).map_err(|error| cannot_start(threads, &error))?;
+        Ok(self.team.get_or_init(|| team))
     }
 }
 
-/// Does a job on the caller's thread or, where that has little stack left, on another one while the caller waits.
+/// Runs a job on the caller's thread or, where that has little stack left, on another one while the caller waits.
 #[cfg(feature = "python")]
-pub(crate) fn with_stack<R: Send>(job: impl FnOnce() -> Result<R> + Send) -> Result<R> {
-    if stacker::remaining_stack().is_none_or(|left| left >= ENOUGH_STACK) {
+pub(crate) fn with_min_stack<R: Send>(job: impl FnOnce() -> Result<R> + Send) -> Result<R> {
+    if stacker::remaining_stack().is_none_or(|left| left >= MIN_STACK_BYTES) {
         return job();
     }
     std::thread::scope(|scope| {
-        let roomy = std::thread::Builder::new().name("votive-caller".to_owned()).stack_size(STACK);
-        let roomy = roomy.spawn_scoped(scope, job).map_err(|error| cannot_start(1, &error))?;
-        roomy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = std::thread::Builder::new().name("votive-caller".to_owned()).stack_size(STACK_BYTES);
+        let thread = thread.spawn_scoped(scope, job).map_err(|error| cannot_start(1, &error))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -232,15 +233,15 @@ fn cannot_start(threads: usize, error: &dyn std::error::Error) -> Error {
     Error::Device { message: format!("cannot start {threads} threads: {error}") }
 }
 
-/// Asks `check` when it was not asked for a while: it may have to wait for Python's lock.
-fn pulse(check: Check<'_>) -> impl Fn() -> Result<()> {
+/// Gives a check that asks `check_cancel` at most once in each `CHECK_INTERVAL`: that may have to wait for Python's lock.
+fn rate_limited(check_cancel: CancelCheck<'_>) -> impl Fn() -> Result<()> {
     let last = Cell::new(Instant::now());
     move || {
-        if last.get().elapsed() < PULSE {
+        if last.get().elapsed() < CHECK_INTERVAL {
             return Ok(());
         }
         last.set(Instant::now());
-        check()
+        check_cancel()
     }
 }
 
@@ -250,8 +251,8 @@ fn from_environment() -> Option<usize> {
         .find_map(|name| std::env::var(name).ok()?.trim().parse().ok().filter(|&threads| threads > 0))
 }
 
-/// Respects affinity and, on Linux, the quota of the control group.
-pub(crate) fn available() -> usize {
+/// Number of CPUs that this process may use: respects affinity and, on Linux, the quota of the control group.
+pub(crate) fn available_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -273,11 +274,11 @@ mod tests {
         for threads in [1, 2, 5] {
             let done: Vec<_> = (0..100).map(|_| AtomicUsize::new(0)).collect();
             let pool = Pool::new(Some(threads)).unwrap();
-            let work = |i: usize, _: Check<'_>| {
+            let work = |i: usize, _: CancelCheck<'_>| {
                 done[i].fetch_add(1, Ordering::Relaxed);
                 Ok(())
             };
-            pool.spread((0..100).collect(), &patient, work).unwrap();
+            pool.for_each((0..100).collect(), &patient, work).unwrap();
             assert!(done.iter().all(|n| n.load(Ordering::Relaxed) == 1));
         }
     }
@@ -287,7 +288,7 @@ mod tests {
         let pool = Pool::new(Some(2)).unwrap();
         let done = AtomicUsize::new(0);
         let error = pool
-            .spread((0..10_000).collect(), &patient, |i: usize, _| {
+            .for_each((0..10_000).collect(), &patient, |i: usize, _| {
                 done.fetch_add(1, Ordering::Relaxed);
                 if i == 3 { Err(Error::argument("texts", "bad")) } else { Ok(()) }
             })
@@ -299,17 +300,20 @@ mod tests {
     #[test]
     fn a_caller_that_gives_up_is_heard() {
         for threads in [1, 2] {
-            let endless = |_: usize, pulse: Check<'_>| -> Result<()> {
+            let endless = |_: usize, check_cancel: CancelCheck<'_>| -> Result<()> {
                 loop {
-                    pulse()?;
+                    check_cancel()?;
                     std::thread::yield_now();
                 }
             };
             let pool = Pool::new(Some(threads)).unwrap();
-            assert!(matches!(pool.spread(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
-            assert!(matches!(pool.together(&impatient, |pulse| endless(0, pulse)), Err(Error::Interrupted)));
+            assert!(matches!(pool.for_each(vec![0, 1], &impatient, endless), Err(Error::Interrupted)));
+            assert!(matches!(
+                pool.run_on_team(&impatient, |check_cancel| endless(0, check_cancel)),
+                Err(Error::Interrupted)
+            ));
             // And the pool works as before.
-            pool.spread(vec![0, 1], &patient, |_, _| Ok(())).unwrap();
+            pool.for_each(vec![0, 1], &patient, |_, _| Ok(())).unwrap();
         }
     }
 

@@ -338,14 +338,26 @@ def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tin
 # The threads themselves
 
 
-# Names of the threads that votive or a library below it has started in a new interpreter.
+# The threads of a new interpreter, among them those of NumPy's libraries.
+BEFORE = """
+import os
+import numpy
+before = set(os.listdir("/proc/self/task"))
+"""
+
+# Names of the threads that votive or a library below it has started since. A thread that has not run yet has the name
+# of the one that started it: the program waits until it has its own.
 STARTED = """
-import json, os, pathlib, warnings
+import json, pathlib, time, warnings
 warnings.simplefilter("ignore")
 for inputs in (INPUTS[0], INPUTS, iter(INPUTS)):
     compute(inputs)
 model.tokenize(INPUTS)
-names = [path.read_text().strip() for path in pathlib.Path("/proc/self/task").glob("*/comm")]
+def name(thread):
+    return pathlib.Path(f"/proc/self/task/{thread}/comm").read_text().strip()
+while any(name(thread) == name(os.getpid()) for thread in set(os.listdir("/proc/self/task")) - before):
+    time.sleep(0.001)
+names = [name(thread) for thread in os.listdir("/proc/self/task")]
 print(json.dumps(sorted(name for name in names if name.startswith(("votive", "candle", "rayon")))))
 """
 
@@ -356,9 +368,9 @@ def test_as_many_threads_are_started_as_were_asked_for(
     tiny: "Tiny", threads: int, run_python: Callable[..., str]
 ) -> None:
     # Those that help with one input have a CPU each, beside the caller's.
-    helpers = [f"votive-crew-{i}" for i in range(1, min(threads, len(os.sched_getaffinity(0))))]
+    helpers = [f"votive-team-{i}" for i in range(1, min(threads, len(os.sched_getaffinity(0))))]
     workers = [f"votive-{i}" for i in range(threads)]
-    started = json.loads(run_python(tiny.program(threads) + STARTED))
+    started = json.loads(run_python(BEFORE + tiny.program(threads) + STARTED))
     # What one thread does in one go, the caller's does.
     assert started == sorted(helpers + workers) or (threads == 1 and started == [])
 

@@ -34,7 +34,7 @@ impl Architecture {
         // XLNet says "no limit" with -1.
         let mut max_position_embeddings = match file.number("max_position_embeddings")? {
             Some(-1.0) => None,
-            _ => file.integer("max_position_embeddings", 1..=MOST_POSITIONS)?,
+            _ => file.integer("max_position_embeddings", 1..=MAX_POSITIONS)?,
         };
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
@@ -42,7 +42,7 @@ impl Architecture {
             "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
             "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {
-                Some(file.integer("pad_token_id", 0..=MOST_POSITIONS)?.unwrap_or(1) + 1)
+                Some(file.integer("pad_token_id", 0..=MAX_POSITIONS)?.unwrap_or(1) + 1)
             }
             _ => None,
         };
@@ -104,7 +104,7 @@ fn refuse_quantized(file: &Object) -> Result<()> {
 }
 
 /// Of a text, or of a vocabulary: beyond what any model has, and far below what would overflow.
-const MOST_POSITIONS: usize = 1 << 24;
+const MAX_POSITIONS: usize = 1 << 24;
 
 #[cfg(test)]
 mod tests {

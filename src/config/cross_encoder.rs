@@ -11,7 +11,7 @@ use crate::{Error, Result};
 const LABELS: usize = 2;
 
 /// Beyond any classifier's.
-const MOST_LABELS: usize = 1 << 20;
+const MAX_LABELS: usize = 1 << 20;
 
 /// How the network's hidden states become scores.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,7 +96,7 @@ fn listed(task: Task, modules: Vec<Module>, config: &Object) -> Result<Scoring> 
 /// How many labels config.json names or counts.
 fn labels(config: &Object) -> Result<usize> {
     let named = config.object("id2label")?.map(|names| names.keys().count());
-    let counted = config.integer("num_labels", 1..=MOST_LABELS)?;
+    let counted = config.integer("num_labels", 1..=MAX_LABELS)?;
     match named.or(counted).unwrap_or(LABELS) {
         0 => Err(config.error("id2label", "names no label")),
         labels => Ok(labels),

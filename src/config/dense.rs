@@ -25,7 +25,7 @@ impl DenseConfig {
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
         super::refuse_other_features(&file, true)?;
-        let features = |key| file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?);
+        let features = |key| file.required(key, file.integer(key, 1..=super::MAX_FEATURES)?);
         // Present and null is an error in sentence-transformers, and not the absent key's Tanh.
         let activation = match file.text("activation_function")? {
             None if file.contains("activation_function") => {

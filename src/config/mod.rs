@@ -34,7 +34,7 @@ pub use tokenizer_class::{Splitting, Template, TokenizerClass, VocabularyFile};
 pub use transformer::{Task, TransformerConfig};
 
 /// Beyond any module's width.
-const MOST_FEATURES: usize = 1 << 20;
+const MAX_FEATURES: usize = 1 << 20;
 
 /// A module may read and write other features than the embedding of the text; that is not supported, but for one: what a
 /// cross-encoder's last module writes.

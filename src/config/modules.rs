@@ -35,14 +35,14 @@ pub struct LogitScoreConfig {
 impl LogitScoreConfig {
     fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
-        let id = |key| Ok::<_, Error>(file.integer(key, 0..=MOST_TOKENS)?.map(|id| id as u32));
+        let id = |key| Ok::<_, Error>(file.integer(key, 0..=MAX_TOKENS)?.map(|id| id as u32));
         let true_token_id = file.required("true_token_id", id("true_token_id")?)?;
         Ok(Self { true_token_id, false_token_id: id("false_token_id")? })
     }
 }
 
 /// Beyond any vocabulary.
-const MOST_TOKENS: usize = 1 << 24;
+const MAX_TOKENS: usize = 1 << 24;
 
 /// modules.json of `folder`: the Transformer's subfolder, and the modules after it; `None` if there is no such file.
 pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>> {
@@ -87,7 +87,7 @@ fn subfolder(entry: &Object) -> Result<String> {
 
 fn layer_norm(folder: &ModelFolder, path: String) -> Result<Module> {
     let file = Object::require(folder, &inside(&path, "config.json"))?;
-    let dimension = file.required("dimension", file.integer("dimension", 1..=super::MOST_FEATURES)?)?;
+    let dimension = file.required("dimension", file.integer("dimension", 1..=super::MAX_FEATURES)?)?;
     Ok(Module::LayerNorm { path, dimension })
 }
 

@@ -52,7 +52,7 @@ impl PoolingConfig {
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
         let key = if file.contains("embedding_dimension") { "embedding_dimension" } else { "word_embedding_dimension" };
-        let dimension = file.required(key, file.integer(key, 1..=super::MOST_FEATURES)?)?;
+        let dimension = file.required(key, file.integer(key, 1..=super::MAX_FEATURES)?)?;
         Ok(Self {
             path: path.to_owned(),
             embedding_dimension: Some(dimension),

@@ -90,7 +90,7 @@ impl SentenceTransformersConfig {
             // A name of another class ("maxsim") does not count.
             similarity: file.text("similarity_fn_name")?.and_then(SimilarityFunction::named).unwrap_or_default(),
             converted_from,
-            truncate_dim: file.integer("truncate_dim", 1..=super::MOST_FEATURES)?,
+            truncate_dim: file.integer("truncate_dim", 1..=super::MAX_FEATURES)?,
         })
     }
 }

@@ -208,7 +208,7 @@ impl Course {
         let units: VecDeque<_> =
             sharing.into_iter().map(|group| Unit::Remember { batch: batch.clone(), group }).collect();
         self.remembering = Some(batch);
-        Ok(Some(match units.len() < network.crew() {
+        Ok(Some(match units.len() < network.team() {
             true => Stage { shared: units, ..Stage::default() },
             false => Stage { units, ..Stage::default() },
         }))

@@ -16,9 +16,9 @@ use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::panic::guarded;
-use crate::pool::{Check, PerProcess, Pool};
+use crate::pool::{PerProcess, Pool};
 use crate::text::{InputKind, Inputs, Limits, Template, Tokenizer, Tokens, cost, plan, shared_tail};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.
 const PASS_TOKENS: usize = 256;
@@ -215,8 +215,8 @@ impl Network {
     }
 
     /// Threads that share one pass.
-    pub(super) fn crew(&self) -> usize {
-        if self.owner.is_some() { 1 } else { self.pool.crew() }
+    pub(super) fn team(&self) -> usize {
+        if self.owner.is_some() { 1 } else { self.pool.team_threads() }
     }
 
     pub(super) fn has_decoder(&self) -> bool {
@@ -259,12 +259,12 @@ impl Network {
         request: Request,
         rows: Rows,
         every_token: bool,
-        check: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Job> {
         self.device.check()?;
         let prompt_tokens = match &self.finish {
             Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(&request.prompt, check)?
+                self.tokenizer.prompt_tokens(&request.prompt, check_cancel)?
             }
             _ => 0,
         };
@@ -285,17 +285,17 @@ impl Network {
     /// Has a worker of the lane start.
     pub(super) fn start(&self, lane: Lane, work: impl FnOnce() + Send + 'static) -> Result<()> {
         match (lane, &self.owner) {
-            (Lane::Device, Some(owner)) => owner.start(work),
-            _ => self.pool.start(work),
+            (Lane::Device, Some(owner)) => owner.spawn(work),
+            _ => self.pool.spawn(work),
         }
     }
 
     /// The tokens of each input after the prompt.
-    pub fn tokens(&self, inputs: &dyn Inputs, prompt: &str, check: Check<'_>) -> Result<Vec<Tokens>> {
-        self.pool.alone(check, |pulse| {
+    pub fn tokens(&self, inputs: &dyn Inputs, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<Vec<Tokens>> {
+        self.pool.run_inline(check_cancel, |check_cancel| {
             let tokens = |i| {
-                pulse()?;
-                self.tokens_of(inputs.get(i), prompt, pulse)
+                check_cancel()?;
+                self.tokens_of(inputs.get(i), prompt, check_cancel)
             };
             (0..inputs.len()).map(tokens).collect()
         })
@@ -311,9 +311,9 @@ impl Network {
     ) -> (Vec<(usize, Vec<usize>)>, usize) {
         let hidden = self.hidden_size();
         let threads = if self.owner.is_some() { 1 } else { self.pool.threads() };
-        let crew = self.crew();
+        let team = self.team();
         let costs = lengths.iter().flatten().map(|&length| cost(length, hidden));
-        let small = last && costs.sum::<usize>() < crew * SHARED_COST;
+        let small = last && costs.sum::<usize>() < team * SHARED_COST;
         let limits = Limits {
             tokens: self.pass_tokens(),
             texts: batch_size.unwrap_or(usize::MAX).min(self.sharing.max_batch_size.unwrap_or(usize::MAX)),
@@ -324,14 +324,14 @@ impl Network {
         for (group, lengths) in lengths.iter().enumerate() {
             passes.extend(plan(lengths, &limits).into_iter().map(|pass| (group, pass)));
         }
-        let shared = match (small, last && crew > 1) {
+        let shared = match (small, last && team > 1) {
             (true, _) => passes.len(),
             (false, false) => 0,
             (false, true) => {
                 let cost_of = |(group, members): &(usize, Vec<usize>)| {
                     members.iter().map(|&i| cost(lengths[*group][i], hidden)).sum::<usize>()
                 };
-                shared_tail(&passes.iter().map(cost_of).collect::<Vec<_>>(), crew)
+                shared_tail(&passes.iter().map(cost_of).collect::<Vec<_>>(), team)
             }
         };
         (passes, shared)
@@ -341,7 +341,7 @@ impl Network {
     pub(super) fn perform(&self, work: Work) -> Vec<Done> {
         let Work { units, together, .. } = work;
         let jobs: Vec<_> = units.iter().map(|(_, job, _)| job.clone()).collect();
-        let check = || match jobs.iter().all(|job| job.is_given_up()) {
+        let check_cancel = || match jobs.iter().all(|job| job.is_given_up()) {
             true => Err(Error::Interrupted),
             false => Ok(()),
         };
@@ -351,14 +351,14 @@ impl Network {
         for (number, job, unit) in units {
             match unit {
                 Unit::Tokenize { piece, kinds } => {
-                    let tokens = guarded(|| self.tokenize(&job, kinds, &check));
+                    let tokens = guarded(|| self.tokenize(&job, kinds, &check_cancel));
                     done.push((number, tokens.map(|tokens| Some((piece, tokens)))));
                 }
                 Unit::Remember { batch, group } => {
-                    let remember = |pulse: Check<'_>| self.remember(&job, &batch, group, pulse);
+                    let remember = |check_cancel: CancelCheck<'_>| self.remember(&job, &batch, group, check_cancel);
                     let remembered = match together {
-                        true => guarded(|| self.pool.together(&check, remember)),
-                        false => guarded(|| remember(&check)),
+                        true => guarded(|| self.pool.run_on_team(&check_cancel, remember)),
+                        false => guarded(|| remember(&check_cancel)),
                     };
                     done.push((number, remembered.map(|()| None)));
                 }
@@ -370,11 +370,11 @@ impl Network {
         }
         if !parts.is_empty() {
             let results = match together {
-                true => self.pool.together(&check, |pulse| Ok(self.compute(&parts, pulse))),
-                false => Ok(self.compute(&parts, &check)),
+                true => self.pool.run_on_team(&check_cancel, |check_cancel| Ok(self.compute(&parts, check_cancel))),
+                false => Ok(self.compute(&parts, &check_cancel)),
             };
             // Where threads cannot be started, one does it.
-            let results = results.unwrap_or_else(|_| self.compute(&parts, &check));
+            let results = results.unwrap_or_else(|_| self.compute(&parts, &check_cancel));
             done.extend(numbers.into_iter().zip(results.into_iter().map(|result| result.map(|()| None))));
         }
         done

@@ -8,45 +8,49 @@ use crate::engine::job::Job;
 use crate::engine::network::{Network, Part};
 use crate::memory::zeroed;
 use crate::panic::guarded;
-use crate::pool::Check;
 use crate::profile::{Stage, Work, record, stage};
 use crate::text::{Input, PackedBatch, Tokens, Wanted};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 impl Network {
     /// The tokens of some kinds of a job's inputs, after its prompt.
-    pub(super) fn tokenize(&self, job: &Job, kinds: Range<usize>, pulse: Check<'_>) -> Result<Vec<Tokens>> {
+    pub(super) fn tokenize(
+        &self,
+        job: &Job,
+        kinds: Range<usize>,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Vec<Tokens>> {
         let bytes = kinds.clone().map(|kind| job.kind(kind).bytes()).sum();
         let tokens = |kind| {
-            pulse()?;
-            self.tokens_of(job.kind(kind), &job.request.prompt, pulse)
+            check_cancel()?;
+            self.tokens_of(job.kind(kind), &job.request.prompt, check_cancel)
         };
         record(job.request.profile.as_ref(), || {
             stage(Stage::Tokenize, || Work::bytes(bytes), || kinds.map(tokens).collect())
         })
     }
 
-    pub(super) fn tokens_of(&self, input: Input, prompt: &str, pulse: Check<'_>) -> Result<Tokens> {
+    pub(super) fn tokens_of(&self, input: Input, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
         match (input, &self.template) {
             (input, Some(template)) => {
                 let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                template.tokens(&self.tokenizer, input, instruction, pulse)
+                template.tokens(&self.tokenizer, input, instruction, check_cancel)
             }
-            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, pulse),
-            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), pulse),
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, check_cancel),
+            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), check_cancel),
             (Input::Pair(first, second), None) => {
-                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), pulse)
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), check_cancel)
             }
         }
     }
 
     /// Computes what a group begins with.
-    pub(super) fn remember(&self, job: &Job, batch: &Batch, group: usize, pulse: Check<'_>) -> Result<()> {
+    pub(super) fn remember(&self, job: &Job, batch: &Batch, group: usize, check_cancel: CancelCheck<'_>) -> Result<()> {
         let Some(decoder) = self.encoder.decoder() else { return Ok(()) };
         record(job.request.profile.as_ref(), || {
             let beginning = batch.beginning(group);
             let packed = PackedBatch::new([&beginning].into_iter());
-            let past = self.device.attempt(packed.tokens(), || decoder.remember(&packed, pulse));
+            let past = self.device.attempt(packed.tokens(), || decoder.remember(&packed, check_cancel));
             let past = past.map_err(|error| too_much(error, packed.tokens()))?;
             batch.remember(group, past);
             Ok(())
@@ -55,25 +59,26 @@ impl Network {
 
     /// Computes what is of one pass, and says of each part what became of it. An input that the network fails on fails nobody
     /// else's.
-    pub(super) fn compute(&self, parts: &[Part], pulse: Check<'_>) -> Vec<Result<()>> {
-        let result = guarded(|| self.pass(parts, pulse));
-        let each =
-            |parts: &[Part]| parts.iter().flat_map(|part| self.compute(std::slice::from_ref(part), pulse)).collect();
+    pub(super) fn compute(&self, parts: &[Part], check_cancel: CancelCheck<'_>) -> Vec<Result<()>> {
+        let result = guarded(|| self.pass(parts, check_cancel));
+        let each = |parts: &[Part]| {
+            parts.iter().flat_map(|part| self.compute(std::slice::from_ref(part), check_cancel)).collect()
+        };
         match (result, parts) {
             (Ok(()), _) => parts.iter().map(|_| Ok(())).collect(),
-            (Err(error @ Error::DeviceMemory { .. }), [part]) => vec![self.compute_halves(part, error, pulse)],
+            (Err(error @ Error::DeviceMemory { .. }), [part]) => vec![self.compute_halves(part, error, check_cancel)],
             (Err(Error::Interrupted), [_, _, ..]) => parts.iter().map(|_| Err(Error::Interrupted)).collect(),
             (Err(error), [_]) => vec![Err(error)],
             (Err(Error::DeviceMemory { .. }), _) => {
                 let (first, second) = parts.split_at(parts.len() / 2);
-                [first, second].into_iter().flat_map(|parts| self.compute(parts, pulse)).collect()
+                [first, second].into_iter().flat_map(|parts| self.compute(parts, check_cancel)).collect()
             }
             (Err(_), _) => each(parts),
         }
     }
 
     /// Computes what the device had no memory for at once.
-    fn compute_halves(&self, part: &Part, error: Error, pulse: Check<'_>) -> Result<()> {
+    fn compute_halves(&self, part: &Part, error: Error, check_cancel: CancelCheck<'_>) -> Result<()> {
         if part.pass.members.len() == 1 {
             return Err(too_much(error, part.pass.tokens));
         }
@@ -81,15 +86,15 @@ impl Network {
         part.job.count_halving();
         for pass in part.pass.halves(self) {
             let half = Part { job: part.job.clone(), pass };
-            self.compute(&[half], pulse).pop().expect("a result for each part")?;
+            self.compute(&[half], check_cancel).pop().expect("a result for each part")?;
         }
         Ok(())
     }
 
-    fn pass(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
+    fn pass(&self, parts: &[Part], check_cancel: CancelCheck<'_>) -> Result<()> {
         let (job, tokens) = (&parts[0].job, parts.iter().map(|part| part.pass.tokens).sum());
-        let pulse = || pulse().and_then(|()| self.device.operation());
-        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &pulse)))?;
+        let check_cancel = || check_cancel().and_then(|()| self.device.operation());
+        record(job.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &check_cancel)))?;
         let mut standing = [0, 0];
         for part in parts {
             for (kind, text) in part.pass.kinds().zip(part.pass.texts()) {
@@ -103,7 +108,7 @@ impl Network {
 
     /// What all parts have in common is that of the first. Only texts with tokens go through the network: what comes out of it has one row
     /// for each of them.
-    fn forward(&self, parts: &[Part], pulse: Check<'_>) -> Result<()> {
+    fn forward(&self, parts: &[Part], check_cancel: CancelCheck<'_>) -> Result<()> {
         let Part { job, pass } = &parts[0];
         let mut values =
             zeroed(parts.iter().map(|part| part.pass.members.len() * part.job.width()).sum(), "rows of a pass")?;
@@ -130,8 +135,8 @@ impl Network {
             let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.iter().copied());
             let wanted = if job.every_token { Wanted::All } else { self.finish.wanted(job.prompt_tokens) };
             let hidden = match (past, self.encoder.decoder()) {
-                (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, pulse)?,
-                _ => self.encoder.forward(&batch, wanted, pulse)?,
+                (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, check_cancel)?,
+                _ => self.encoder.forward(&batch, wanted, check_cancel)?,
             };
             let states = States { hidden: &hidden, wanted, batch: &batch, prompt_tokens: job.prompt_tokens };
             self.finish.apply(&states, job.request.normalize, &mut rows)?;

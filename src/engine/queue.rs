@@ -19,7 +19,7 @@ const SMALLEST_SHARE: usize = 128;
 const COMPANY: usize = 4;
 
 /// Calls that are looked at for one pass.
-const MOST_LOOKED_AT: usize = 256;
+const MAX_LOOKED_AT: usize = 256;
 
 /// What a token counts, at priority 1.
 const TOKEN: f32 = 1024.0;
@@ -271,12 +271,12 @@ impl Queue {
         None
     }
 
-    /// A part of the machine for a caller that computes so many units itself: all `crew` threads, if callers come one at a time, else its
+    /// A part of the machine for a caller that computes so many units itself: all `team` threads, if callers come one at a time, else its
     /// own. None where that would keep others waiting.
-    pub(super) fn hold(&mut self, units: usize, crew: usize) -> Option<Held> {
+    pub(super) fn hold(&mut self, units: usize, team: usize) -> Option<Held> {
         self.meet();
         let together = self.company == 0;
-        let slots = if together { crew.min(self.slots) } else { 1 };
+        let slots = if together { team.min(self.slots) } else { 1 };
         let free = !self.owned && self.sharing.max_wait.is_zero() && self.busy + slots <= self.slots;
         // One thread takes its time for several: workers share them.
         (free && self.entries.is_empty() && (together || units == 1)).then(|| {
@@ -401,7 +401,7 @@ impl Queue {
 
     /// Adds passes of others, as long as they fit.
     fn join(&mut self, units: &mut Vec<(u64, Arc<Job>, Unit)>, mut room: Room) {
-        let candidates: Vec<u64> = self.ready[COMPUTE].iter().take(MOST_LOOKED_AT).map(|key| key.1).collect();
+        let candidates: Vec<u64> = self.ready[COMPUTE].iter().take(MAX_LOOKED_AT).map(|key| key.1).collect();
         for number in candidates {
             let entry = &self.entries[&number];
             let next = entry.compute.front().or(entry.shared.front());

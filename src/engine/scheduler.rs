@@ -14,8 +14,8 @@ use crate::engine::job::{Finished, Job};
 use crate::engine::network::{Network, Part};
 use crate::engine::queue::{Entry, Found, Held, Queue, Work};
 use crate::panic::guarded;
-use crate::pool::{Check, PULSE};
-use crate::{Error, Result};
+use crate::pool::CHECK_INTERVAL;
+use crate::{CancelCheck, Error, Result};
 
 /// How a model is shared.
 #[derive(Debug, Clone, Default)]
@@ -98,17 +98,17 @@ impl Scheduler {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a job done while this thread waits. `check` is asked now and then whether to go on; its error ends the call.
+    /// Has a job done while this thread waits. `check_progress` gets the number of inputs that are done and is asked now and then whether to go on; its error ends the call.
     pub(super) fn run(
         self: &Arc<Self>,
         network: &Arc<Network>,
         job: Job,
-        check: &dyn Fn(usize) -> Result<()>,
+        check_progress: &dyn Fn(usize) -> Result<()>,
     ) -> Result<Finished> {
         let job = Arc::new(job);
         let mut course = Course::new(&job);
         let mut hold = None;
-        let check = || check(job.done());
+        let check_cancel = || check_progress(job.done());
         while let Some(stage) = course.next(network, &job)? {
             if let [Unit::Tokenize { piece, kinds }] = stage.units.as_slices().0
                 && stage.is_single_file()
@@ -116,7 +116,9 @@ impl Scheduler {
                 // Whatever the machine is at: this thread could do nothing else meanwhile.
                 course.tokenized(
                     *piece,
-                    network.pool.alone(&check, |pulse| network.tokenize(&job, kinds.clone(), pulse))?,
+                    network.pool.run_inline(&check_cancel, |check_cancel| {
+                        network.tokenize(&job, kinds.clone(), check_cancel)
+                    })?,
                 );
                 continue;
             }
@@ -127,23 +129,23 @@ impl Scheduler {
             let suffices = |hold: &&Hold| stage.is_single_file() && (units == 1 || hold.held.together);
             let Some(Hold { held, .. }) = hold.as_ref().filter(suffices) else {
                 drop(hold);
-                return self.wait(network, job.clone(), course, stage, &check);
+                return self.wait(network, job.clone(), course, stage, &check_cancel);
             };
             for unit in stage.units.into_iter().chain(stage.shared) {
-                let work = |pulse: Check<'_>| match unit {
+                let work = |check_cancel: CancelCheck<'_>| match unit {
                     Unit::Tokenize { piece, kinds } => {
-                        course.tokenized(piece, network.tokenize(&job, kinds, pulse)?);
+                        course.tokenized(piece, network.tokenize(&job, kinds, check_cancel)?);
                         Ok(())
                     }
-                    Unit::Remember { batch, group } => network.remember(&job, &batch, group, pulse),
+                    Unit::Remember { batch, group } => network.remember(&job, &batch, group, check_cancel),
                     Unit::Compute(pass) => {
                         let part = Part { job: job.clone(), pass };
-                        network.compute(&[part], pulse).pop().expect("a result for each part")
+                        network.compute(&[part], check_cancel).pop().expect("a result for each part")
                     }
                 };
                 match held.together {
-                    true => network.pool.together(&check, work)?,
-                    false => network.pool.alone(&check, work)?,
+                    true => network.pool.run_on_team(&check_cancel, work)?,
+                    false => network.pool.run_inline(&check_cancel, work)?,
                 }
             }
         }
@@ -172,15 +174,15 @@ impl Scheduler {
         job: Arc<Job>,
         course: Course,
         stage: Stage,
-        check: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Finished> {
         let (sender, ended) = channel();
         let end = Box::new(move |result| drop(sender.send(result)));
         let ticket = self.enter(network, Entry::new(job.clone(), course, stage, end))?;
         loop {
-            match ended.recv_timeout(PULSE) {
+            match ended.recv_timeout(CHECK_INTERVAL) {
                 Ok(result) => return result,
-                Err(RecvTimeoutError::Timeout) => check().inspect_err(|_| ticket.cancel())?,
+                Err(RecvTimeoutError::Timeout) => check_cancel().inspect_err(|_| ticket.cancel())?,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::Internal { message: "a call was lost".to_owned() });
                 }
@@ -202,7 +204,7 @@ impl Scheduler {
 
     /// What a caller needs of the machine to compute so many units on its own thread; None where that would keep others waiting.
     fn hold<'a>(self: &'a Arc<Self>, network: &'a Arc<Network>, units: usize) -> Option<Hold<'a>> {
-        let held = self.lock().hold(units, network.crew())?;
+        let held = self.lock().hold(units, network.team())?;
         Some(Hold { network, scheduler: self, held })
     }
 

@@ -2,7 +2,7 @@
 
 use crate::kernels::Isa;
 use crate::kernels::math::{coarse_erf, coarse_silu, erf, exp, sigmoid, silu, tanh};
-use crate::kernels::simd::{MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 
 /// What a product's epilogue does to each element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +147,7 @@ impl Activation {
                 s.mul_add(erf(s, z), half, half)
             }
             Activation::SqrtSoftplus => {
-                let mut lanes = [0.0f32; MOST_LANES];
+                let mut lanes = [0.0f32; MAX_LANES];
                 // SAFETY: no set has more than 16 lanes.
                 unsafe {
                     s.store(lanes.as_mut_ptr(), x);

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use crate::kernels::simd::{MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::{Isa, Norm};
 
 /// Vectors by number, `[rows, hidden]`.
@@ -88,7 +88,7 @@ fn add<S: Simd, T: Narrow>(s: S, row: &[T], out: &mut [f32]) {
         unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), T::load(s, from.as_ptr()))) };
     }
     let (from, to) = (from.remainder(), to.into_remainder());
-    let mut last = [T::default(); MOST_LANES];
+    let mut last = [T::default(); MAX_LANES];
     last[..from.len()].copy_from_slice(from);
     // SAFETY: no set has more lanes than `last` has numbers; `to` is as long as it says.
     unsafe {

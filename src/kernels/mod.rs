@@ -5,9 +5,9 @@
 
 mod activation;
 mod aligned;
+mod append_buffer;
 mod attention;
 mod cpu;
-mod crew;
 mod denormals;
 mod embedding;
 mod hadamard;
@@ -20,17 +20,17 @@ mod peaks;
 mod prefetch;
 mod rope;
 mod scan;
-mod shelf;
 mod simd;
+mod team;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tile;
 
 pub use activation::Activation;
 pub use aligned::{scratch_bytes, unset};
+pub use append_buffer::{AppendBuffer, Claim};
 pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
 pub use cpu::{Cache, caches, cpu_name};
-pub use crew::{Crew, STACK, split};
 pub use denormals::FlushDenormals;
 pub use embedding::{Table, embed};
 pub use isa::Isa;
@@ -40,4 +40,4 @@ pub use norm::{Norm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{Rotations, rope};
 pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
-pub use shelf::{Claim, Shelf};
+pub use team::{STACK_BYTES, Team, parallel_for};

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Operation, Simd};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{
     avx512::Avx512,
@@ -113,7 +113,7 @@ fn spare_memory() -> Option<usize> {
 macro_rules! steps {
     ($rows:literal x $vectors:literal of $zero:expr, $w:ident => $columns:expr, $x:ident => $row:expr,
      ($a:ident, $b:ident, $sum:ident) => $add:expr, $s:ident: $float:expr) => {{
-        let operands = [1_u32; MOST_LANES];
+        let operands = [1_u32; MAX_LANES];
         let mut columns = [{
             let $w = operands.as_ptr().cast();
             // SAFETY: the operands are as long as a vector of any set.

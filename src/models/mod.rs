@@ -19,8 +19,8 @@ use candle_core::Tensor;
 pub use head::Head;
 pub use registry::{Source, load, load_head, load_logit_head, narrow};
 
-use crate::Result;
 use crate::text::{PackedBatch, Wanted};
+use crate::{CancelCheck, Result};
 
 /// A network that maps packed tokens to hidden states.
 pub trait Encoder: Send + Sync {
@@ -31,8 +31,8 @@ pub trait Encoder: Send + Sync {
     fn vocab_size(&self) -> usize;
 
     /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each text.
-    /// `pulse` is called between layers; its error ends the pass.
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor>;
+    /// `check_cancel` is called between layers; its error ends the pass.
+    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
 
     /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input without tokens,
     /// which stands in a batch as padding alone. None for a network that does not say.
@@ -49,17 +49,12 @@ pub trait Encoder: Send + Sync {
 /// A network whose tokens see only what comes before them: texts that begin alike can share what is computed of the beginning.
 pub trait Decoder: Send + Sync {
     /// What the tokens after `prefix`, a single text, see of it.
-    fn remember(&self, prefix: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Past>;
+    fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past>;
 
     /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
     /// its positions from 0.
-    fn resume(
-        &self,
-        past: &Past,
-        batch: &PackedBatch,
-        wanted: Wanted,
-        pulse: &dyn Fn() -> Result<()>,
-    ) -> Result<Tensor>;
+    fn resume(&self, past: &Past, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>)
+    -> Result<Tensor>;
 }
 
 /// The beginning of texts.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::Result;
 use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
@@ -15,6 +14,7 @@ use crate::models::registry::{Family, Source, require_head};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
+use crate::{CancelCheck, Result};
 
 pub(super) const FAMILY: Family = Family { model_types: &["modernbert"], load, head, logit_head: None };
 
@@ -196,12 +196,12 @@ impl Encoder for ModernBert {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         require_rows(&batch.ids, self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&batch.ids])?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {
-            pulse()?;
+            check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
             hidden = layer.forward(&hidden, &layout, rows)?;
         }

@@ -12,7 +12,7 @@ use crate::models::registry::Source;
 use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// The sizes of a network, by the keys that BERT gave them.
 #[derive(Debug, Clone, Copy)]
@@ -229,11 +229,11 @@ impl Encoder for PostNorm {
         self.tables.words
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         let mut hidden = self.embed(batch)?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {
-            pulse()?;
+            check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
             hidden = layer.forward(&hidden, &layout, rows)?;
         }

@@ -3,7 +3,6 @@
 
 use candle_core::Tensor;
 
-use crate::Result;
 use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::head::{Head, HeadPooling};
@@ -13,6 +12,7 @@ use crate::models::{Decoder, Encoder, Past};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
+use crate::{CancelCheck, Result};
 
 pub(super) const FAMILY: Family = Family { model_types: &["qwen3", "qwen2"], load, head, logit_head: Some(logit_head) };
 
@@ -198,8 +198,8 @@ impl Encoder for Qwen {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, pulse: &dyn Fn() -> Result<()>) -> Result<Tensor> {
-        self.resume(&Past::default(), batch, wanted, pulse)
+    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+        self.resume(&Past::default(), batch, wanted, check_cancel)
     }
 
     fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
@@ -217,7 +217,7 @@ impl Encoder for Qwen {
 }
 
 impl Decoder for Qwen {
-    fn remember(&self, prefix: &PackedBatch, pulse: &dyn Fn() -> Result<()>) -> Result<Past> {
+    fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past> {
         let tokens = prefix.tokens();
         let mut past = Past { tokens, layers: Vec::with_capacity(self.layers.len()) };
         if tokens == 0 {
@@ -226,7 +226,7 @@ impl Decoder for Qwen {
         let layout = Layout::new(&prefix.offsets, &prefix.positions);
         let mut hidden = self.embed(prefix)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            pulse()?;
+            check_cancel()?;
             let qkv = layer.project(&hidden, &layout)?;
             past.layers.push(layer.keys_and_values(&qkv)?);
             if i + 1 < self.layers.len() {
@@ -241,13 +241,13 @@ impl Decoder for Qwen {
         past: &Past,
         batch: &PackedBatch,
         wanted: Wanted,
-        pulse: &dyn Fn() -> Result<()>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Tensor> {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();
         let (layout, rows) = (Layout::new(&batch.offsets, &positions), batch.rows(wanted));
         let mut hidden = self.embed(batch)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            pulse()?;
+            check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
             let qkv = layer.project(&hidden, &layout)?;
             hidden = layer.finish(&hidden, &qkv, &layout, past.layers.get(i), rows)?;

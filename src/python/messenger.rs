@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyList;
 
 use crate::engine::{Finished, Network};
-use crate::pool::{PerProcess, STACK};
+use crate::pool::{PerProcess, STACK_BYTES};
 use crate::python::call::{Found, Shape, found};
 use crate::{Error, Result};
 
@@ -71,7 +71,7 @@ fn close(py: Python<'_>) {
 impl Messenger {
     fn start() -> Result<Self> {
         let (outlet, messages) = channel();
-        let thread = std::thread::Builder::new().name("votive-messenger".to_owned()).stack_size(STACK);
+        let thread = std::thread::Builder::new().name("votive-messenger".to_owned()).stack_size(STACK_BYTES);
         let thread = thread
             .spawn(move || run(&messages))
             .map_err(|error| Error::Device { message: format!("cannot start a thread: {error}") })?;

@@ -20,7 +20,7 @@ mod watch;
 use pyo3::prelude::*;
 
 use crate::panic::guarded;
-use crate::pool::with_stack;
+use crate::pool::with_min_stack;
 
 /// votive's compiled core. `votive` itself is what programs import.
 #[pymodule(gil_used = false)]
@@ -60,5 +60,5 @@ mod _core {
 /// Runs `work` without the interpreter's lock, on a thread with stack enough. A panic, which would be a bug of votive's, is a
 /// RuntimeError.
 fn detached<R: Send>(py: Python<'_>, work: impl FnOnce() -> R + Send) -> PyResult<R> {
-    Ok(py.detach(|| with_stack(|| guarded(|| Ok(work()))))?)
+    Ok(py.detach(|| with_min_stack(|| guarded(|| Ok(work()))))?)
 }

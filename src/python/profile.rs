@@ -107,5 +107,5 @@ impl Peaks {
 #[expect(clippy::type_complexity, reason = "a Python tuple")]
 pub(super) fn cpu() -> PyResult<(String, &'static str, usize, Vec<(u32, usize)>)> {
     let caches = device::caches().iter().map(|cache| (cache.level, cache.bytes)).collect();
-    Ok((device::cpu_name(), device::isa_name()?, pool::available(), caches))
+    Ok((device::cpu_name(), device::isa_name()?, pool::available_cpus(), caches))
 }

@@ -4,15 +4,14 @@ use super::fill::{Given, fill};
 use super::segment::{Held, Segment, Space};
 use super::{Keys, Store};
 use crate::kernels::{Bound, code_stride};
-use crate::pool::Check;
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// A segment for rows that come a few at a time has room for as many as the store has, and for at least so many,
-const LEAST_ROOM: usize = 1024;
+const MIN_ROOM: usize = 1024;
 /// or rows of so many bytes if these are fewer,
-const LEAST_ROOM_BYTES: usize = 1 << 20;
+const MIN_ROOM_BYTES: usize = 1 << 20;
 /// and at most rows of so many bytes.
-const MOST_ROOM_BYTES: usize = 256 << 20;
+const MAX_ROOM_BYTES: usize = 256 << 20;
 
 /// Where rows go.
 enum Place {
@@ -30,7 +29,7 @@ impl Store {
         ids: Option<Keys>,
         expected: usize,
         first: usize,
-        check: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Self> {
         let d = self.fixed.dimension;
         if !vectors.len().is_multiple_of(d) {
@@ -51,7 +50,7 @@ impl Store {
         }
         let (place, mut space) = self.space(n, expected.max(n))?;
         let refuse = |i: usize, why: &str| Error::argument("vectors", format!("row {} {why}", first + i));
-        fill(&self.fixed, &mut space, Given::Float32(vectors), &refuse, check)?;
+        fill(&self.fixed, &mut space, Given::Float32(vectors), &refuse, check_cancel)?;
         let held = space.publish();
         let mut store = self.clone();
         match place {
@@ -83,7 +82,7 @@ impl Store {
     /// Rows that a new segment has room for when so many are to be added: just these where they are many, else some more.
     fn capacity(&self, expected: usize) -> usize {
         let row = self.row_bytes();
-        let room = self.live.max(LEAST_ROOM.min(LEAST_ROOM_BYTES / row)).min(MOST_ROOM_BYTES / row);
+        let room = self.live.max(MIN_ROOM.min(MIN_ROOM_BYTES / row)).min(MAX_ROOM_BYTES / row);
         if expected > room / 4 { expected } else { room }
     }
 

@@ -5,8 +5,7 @@ use super::mirror::Mirror;
 use super::segment::{Foreign, Held, Memory, Segment, Vectors};
 use super::{Dtype, Keys, Store};
 use crate::kernels::{Bound, code_stride};
-use crate::pool::Check;
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 use half::f16;
 
@@ -37,7 +36,7 @@ impl Store {
     /// over. Without vectors and codes the rows are gone: only their numbers and ids are there.
     ///
     /// Sizes, ids and bounds are checked, so that no search goes astray; numbers of vectors and codes are taken as they are.
-    pub fn attach(&self, attached: Attached, deleted: &[usize], check: Check<'_>) -> Result<Self> {
+    pub fn attach(&self, attached: Attached, deleted: &[usize], check_cancel: CancelCheck<'_>) -> Result<Self> {
         let Attached { vectors, codes, ids } = attached;
         let n = ids.len();
         self.ids.check_kind(&ids).map_err(|error| store_error(error.to_string()))?;
@@ -45,7 +44,7 @@ impl Store {
         if n == 0 {
             return Ok(self.clone());
         }
-        let segment = match self.held(n, vectors, codes, check)? {
+        let segment = match self.held(n, vectors, codes, check_cancel)? {
             Some(held) => Segment::new(self.rows, n, held),
             None => Segment::gone(self.rows, n),
         };
@@ -83,7 +82,7 @@ impl Store {
         n: usize,
         vectors: Option<AttachedVectors>,
         codes: Option<(Foreign<i8>, Foreign<Bound>)>,
-        check: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Option<Held>> {
         let d = self.fixed.dimension;
         let vectors = match (vectors, self.fixed.dtype) {
@@ -113,7 +112,7 @@ impl Store {
             return Err(store_error(format!("vectors: found {numbers} numbers, where {n} rows of {d} have {}", n * d)));
         }
         let Some((codes, bounds)) = codes else {
-            return self.encoded(n, vectors, check).map(Some);
+            return self.encoded(n, vectors, check_cancel).map(Some);
         };
         let (codes, bounds) = (Memory::Foreign(codes), Memory::Foreign(bounds));
         if codes.len() != n * code_stride(d) {
@@ -130,7 +129,7 @@ impl Store {
     }
 
     /// Vectors with codes made anew.
-    fn encoded(&self, n: usize, vectors: Vectors, check: Check<'_>) -> Result<Held> {
+    fn encoded(&self, n: usize, vectors: Vectors, check_cancel: CancelCheck<'_>) -> Result<Held> {
         let d = self.fixed.dimension;
         // Codes and bounds alone.
         let mut space = Held::with_capacity(n, d, Dtype::Int8)?.claim(n, d).expect("a new segment has room");
@@ -140,7 +139,7 @@ impl Store {
             Vectors::Int8 => unreachable!("codes are made of vectors"),
         };
         let refuse = |i: usize, why: &str| corrupt(format!("vectors: row {i} {why}"));
-        fill(&self.fixed, &mut space, given, &refuse, check)?;
+        fill(&self.fixed, &mut space, given, &refuse, check_cancel)?;
         Ok(Held { vectors, ..space.publish() })
     }
 }

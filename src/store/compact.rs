@@ -2,9 +2,8 @@
 
 use super::Store;
 use super::segment::{Held, Segment, SpaceForVectors, Vectors};
-use crate::Result;
 use crate::kernels::code_stride;
-use crate::pool::Check;
+use crate::{CancelCheck, Result};
 
 /// Bytes of a job: a millisecond or so.
 const JOB: usize = 4 << 20;
@@ -17,7 +16,7 @@ struct Job<'a> {
 
 impl Store {
     /// The live rows in one segment, in their order. Their numbers change, their ids stay.
-    pub fn compact(&self, check: Check<'_>) -> Result<Self> {
+    pub fn compact(&self, check_cancel: CancelCheck<'_>) -> Result<Self> {
         if self.live == self.rows && self.segments.len() <= 1 {
             return Ok(self.clone());
         }
@@ -38,7 +37,7 @@ impl Store {
             }
             self.copies(&mut jobs, space.codes.as_mut_slice(), code_stride(d), |held| &held.codes);
             self.copies(&mut jobs, space.bounds.as_mut_slice(), 1, |held| &held.bounds);
-            self.fixed.pool.spread(batches(jobs), check, |batch, _| {
+            self.fixed.pool.for_each(batches(jobs), check_cancel, |batch, _| {
                 batch.into_iter().for_each(|job| job.to.copy_from_slice(job.from));
                 Ok(())
             })?;

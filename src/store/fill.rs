@@ -6,8 +6,7 @@ use half::slice::HalfFloatSliceExt;
 use super::segment::{Space, SpaceForVectors};
 use super::{Dtype, Fixed};
 use crate::kernels::{Bound, CodesOf, FlushDenormals, Unencodable, code_stride, encode};
-use crate::pool::Check;
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// Numbers of a job: a few milliseconds, and less than a caller wants to wait before it is asked whether to go on.
 const JOB: usize = 1 << 20;
@@ -52,7 +51,7 @@ pub(super) fn fill(
     space: &mut Space,
     given: Given<'_>,
     refuse: &(dyn Fn(usize, &str) -> Error + Sync),
-    check: Check<'_>,
+    check_cancel: CancelCheck<'_>,
 ) -> Result<()> {
     let d = fixed.dimension;
     let bounds = space.bounds.as_mut_slice();
@@ -69,7 +68,7 @@ pub(super) fn fill(
         let _flush = FlushDenormals::new();
         return whole.run(fixed, refuse);
     }
-    fixed.pool.spread(whole.cut(JOB.div_ceil(d), d), check, |job, _| job.run(fixed, refuse))
+    fixed.pool.for_each(whole.cut(JOB.div_ceil(d), d), check_cancel, |job, _| job.run(fixed, refuse))
 }
 
 impl<'a> Given<'a> {

@@ -10,9 +10,8 @@ use super::place::Place;
 use super::scorer::Scorer;
 use super::search::{Gather, Scout, Search};
 use super::segment::Segment;
-use crate::Result;
 use crate::kernels::{Collect, Metric};
-use crate::pool::Check;
+use crate::{CancelCheck, Result};
 
 /// Rows of a tile that are looked at beside twice the share that a tile has in k. Of tiles that have more of the best, which are few, all rows
 /// are read.
@@ -70,14 +69,14 @@ impl<'a> FirstPass<'a> {
     }
 
     /// Looks at all rows of the segments.
-    pub(super) fn run(&self, scout: &mut Scout, pulse: Check<'_>) -> Result<()> {
+    pub(super) fn run(&self, scout: &mut Scout, check_cancel: CancelCheck<'_>) -> Result<()> {
         for segment in self.search.segments {
             let Some(held) = segment.held() else { continue };
-            let blocks = held.mirror.extended(held, segment.rows, self.place, pulse)?;
+            let blocks = held.mirror.extended(held, segment.rows, self.place, check_cancel)?;
             for block in blocks.iter().take_while(|block| block.rows.start < segment.rows) {
                 let Some(part) = self.part(segment, block, &mut scout.seen)? else { continue };
                 let mut gather = Gather { scout, scorers: self.scorers, floors: self.floors, first: part.first };
-                self.explore(&part, &mut gather, pulse)?;
+                self.explore(&part, &mut gather, check_cancel)?;
             }
         }
         Ok(())
@@ -105,7 +104,7 @@ impl<'a> FirstPass<'a> {
     }
 
     /// Looks at the best rows of each tile, for as many queries and tiles at a time as there is memory for.
-    fn explore(&self, part: &Part<'_>, gather: &mut Gather<'_>, pulse: Check<'_>) -> Result<()> {
+    fn explore(&self, part: &Part<'_>, gather: &mut Gather<'_>, check_cancel: CancelCheck<'_>) -> Result<()> {
         let n = self.lengths.len();
         let whole = part.rows / TILE * TILE;
         // Last comes what is done first.
@@ -119,7 +118,7 @@ impl<'a> FirstPass<'a> {
                 todo.extend(halves(queries, rows));
                 continue;
             }
-            pulse()?;
+            check_cancel()?;
             if !self.look(part, queries.clone(), rows.clone(), gather)? {
                 if queries.len() == 1 && rows.len() <= TILE {
                     return Err(self.place.no_memory(numbers));

@@ -52,8 +52,8 @@ impl Ids {
     /// Checks ids of rows to be added, and makes a level of them; and the rows whose id comes again in a later one.
     pub(super) fn level(&self, keys: Keys) -> Result<(Level, Vec<usize>)> {
         self.check_kind(&keys)?;
-        if keys.len() > Level::MOST_ROWS {
-            let message = format!("{} rows at once; accepted: up to {}", keys.len(), Level::MOST_ROWS);
+        if keys.len() > Level::MAX_ROWS {
+            let message = format!("{} rows at once; accepted: up to {}", keys.len(), Level::MAX_ROWS);
             return Err(Error::argument("ids", message));
         }
         if let Keys::Int64(numbers) = &keys
@@ -91,7 +91,7 @@ impl Ids {
         let mut last = (ids.rows, Arc::new(level));
         ids.rows += last.1.len();
         while let Some((_, before)) = ids.levels.last()
-            && before.len() + last.1.len() <= Level::MOST_ROWS
+            && before.len() + last.1.len() <= Level::MAX_ROWS
             && (before.len() < 2 * last.1.len() || continues(before.keys(), last.1.keys()))
         {
             let merged = before.followed_by(&last.1, &ids.hasher);

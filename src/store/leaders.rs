@@ -9,7 +9,7 @@ use crate::memory::{reserve, with_room};
 use crate::panic::raise;
 
 /// Rows in question, and four times k, that are kept at most.
-const MOST_IN_QUESTION: usize = 4096;
+const MAX_IN_QUESTION: usize = 4096;
 
 /// Rows in question that there are before the first are dropped, and k.
 const FIRST_IN_QUESTION: usize = 512;
@@ -90,7 +90,7 @@ impl Leaders {
     pub(super) fn new(k: usize) -> Self {
         let mut candidates = Vec::new();
         // What follows from k: fewer grow as they come.
-        if k > MOST_IN_QUESTION / 4 {
+        if k > MAX_IN_QUESTION / 4 {
             reserve(&mut candidates, Self::most(k), CANDIDATES).unwrap_or_else(raise);
         }
         Self { k, threshold: f32::NEG_INFINITY, candidates, many: k.saturating_add(FIRST_IN_QUESTION) }
@@ -98,7 +98,7 @@ impl Leaders {
 
     /// Rows in question that are kept at most.
     pub(super) fn most(k: usize) -> usize {
-        MOST_IN_QUESTION.max(k.saturating_mul(4))
+        MAX_IN_QUESTION.max(k.saturating_mul(4))
     }
 
     #[inline(always)]
@@ -237,7 +237,7 @@ mod tests {
             leaders.add(candidate, &floor, |candidate| {
                 (candidate.lower, candidate.upper, candidate.score) = (1.0, 1.0, 1.0);
             });
-            assert!(leaders.candidates.len() < MOST_IN_QUESTION);
+            assert!(leaders.candidates.len() < MAX_IN_QUESTION);
         }
         let (found, _) = best(Leaders::join([leaders], 10, &floor), 10, |score| score, |c| c.score = 1.0);
         assert_eq!(found.iter().map(|found| found.row).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());

@@ -19,7 +19,7 @@ struct Index {
 
 impl Level {
     /// The most rows: an index numbers them by 32 bits.
-    pub(super) const MOST_ROWS: usize = u32::MAX as usize;
+    pub(super) const MAX_ROWS: usize = u32::MAX as usize;
 
     /// And the rows whose id comes again in a later one.
     pub(super) fn new(keys: Keys, hasher: &RandomState) -> (Self, Vec<usize>) {

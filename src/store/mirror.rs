@@ -10,9 +10,8 @@ use half::f16;
 use super::place::Place;
 use super::segment::Held;
 use super::slack::Slack;
-use crate::Result;
 use crate::kernels::{Bound, Metric, Stored, code_stride};
-use crate::pool::Check;
+use crate::{CancelCheck, Result};
 
 /// Rows whose scores are sorted together. candle's sort gives each a thread of one group, and Metal's groups have 1,024; CUDA's sort takes
 /// up to 8,192.
@@ -48,7 +47,7 @@ impl Mirror {
         held: &Held,
         rows: usize,
         place: &Place,
-        pulse: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Arc<Vec<Block>>> {
         loop {
             let blocks = self.0.load_full();
@@ -56,7 +55,7 @@ impl Mirror {
             if there >= rows {
                 return Ok(blocks);
             }
-            pulse()?;
+            check_cancel()?;
             let most = (place.most() / place.dimension / TILE).max(1) * TILE;
             let rows = there..rows.min(there + most);
             let numbers = rows.len() * place.dimension;

@@ -39,13 +39,13 @@ pub use segment::{Foreign, Held, Memory, Segment, Vectors};
 use crate::device::Device;
 use crate::kernels::{Isa, Metric, code_stride};
 use crate::nn::active_isa;
-use crate::pool::{Check, Pool};
-use crate::{Error, Result};
+use crate::pool::Pool;
+use crate::{CancelCheck, Error, Result};
 
 pub use attach::{Attached, AttachedVectors};
 
 /// The largest dimension: sums of products of codes stay within 32 bits.
-const MOST_DIMENSIONS: usize = 1 << 16;
+const MAX_DIMENSIONS: usize = 1 << 16;
 
 /// How a store keeps vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,8 +99,8 @@ impl Store {
     /// An empty store. `dtype`, `metric` and `device` by their names.
     pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
         let device = Device::choose(device)?;
-        if !(1..=MOST_DIMENSIONS).contains(&dimension) {
-            let message = format!("{dimension}; accepted: 1 to {MOST_DIMENSIONS}");
+        if !(1..=MAX_DIMENSIONS).contains(&dimension) {
+            let message = format!("{dimension}; accepted: 1 to {MAX_DIMENSIONS}");
             return Err(Error::argument("dimension", message));
         }
         let metric = metric_named(metric)?;
@@ -283,7 +283,7 @@ impl Store {
         k: usize,
         mask: Option<&[u8]>,
         exact: bool,
-        check: Check<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Found> {
         let Fixed { dimension, metric, isa, .. } = *self.fixed;
         if !queries.len().is_multiple_of(dimension) {
@@ -299,7 +299,7 @@ impl Store {
         let k = k.min(self.live).max(1);
         let place = self.fixed.place.as_ref();
         let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact, place };
-        search.run(queries, &self.fixed.pool, check)
+        search.run(queries, &self.fixed.pool, check_cancel)
     }
 
     pub fn memory(&self) -> Usage {

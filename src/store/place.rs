@@ -8,12 +8,12 @@ use candle_core::Tensor;
 
 use crate::device::Device;
 use crate::kernels::Metric;
-use crate::pool::{Check, PULSE};
-use crate::{Error, Result};
+use crate::pool::CHECK_INTERVAL;
+use crate::{CancelCheck, Error, Result};
 
 /// Numbers of a tensor at most: a block of vectors, or the scores of some queries and rows. Each takes 128 MB in float32, and scores
 /// are computed through three or four.
-const MOST_NUMBERS: usize = 1 << 25;
+const MAX_NUMBERS: usize = 1 << 25;
 
 /// The devices that a search of this process uses now.
 static TAKEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -24,7 +24,7 @@ pub(super) struct Place {
     device: Device,
     pub(super) metric: Metric,
     pub(super) dimension: usize,
-    /// Numbers of a tensor: [`MOST_NUMBERS`], or fewer once there was no memory for as many.
+    /// Numbers of a tensor: [`MAX_NUMBERS`], or fewer once there was no memory for as many.
     most: AtomicUsize,
 }
 
@@ -34,7 +34,7 @@ pub(super) struct Turn<'a>(&'a str);
 impl Place {
     /// None where the kernels compute.
     pub(super) fn new(device: Device, metric: Metric, dimension: usize) -> Option<Self> {
-        device.has_owner().then(|| Self { device, metric, dimension, most: AtomicUsize::new(MOST_NUMBERS) })
+        device.has_owner().then(|| Self { device, metric, dimension, most: AtomicUsize::new(MAX_NUMBERS) })
     }
 
     /// Where tensors are made.
@@ -43,21 +43,21 @@ impl Place {
     }
 
     /// Waits until no other search uses the device.
-    pub(super) fn turn(&self, pulse: Check<'_>) -> Result<Turn<'_>> {
+    pub(super) fn turn(&self, check_cancel: CancelCheck<'_>) -> Result<Turn<'_>> {
         // First, since a child of fork() could have inherited the lock taken.
         self.device.check()?;
         let name = self.device.name();
         loop {
             let taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
             let is_taken = |taken: &mut Vec<String>| taken.iter().any(|other| other == name);
-            let waited = GIVEN_BACK.wait_timeout_while(taken, PULSE, is_taken);
+            let waited = GIVEN_BACK.wait_timeout_while(taken, CHECK_INTERVAL, is_taken);
             let (mut taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
             if !waited.timed_out() {
                 taken.push(name.to_owned());
                 return Ok(Turn(name));
             }
             drop(taken);
-            pulse()?;
+            check_cancel()?;
         }
     }
 

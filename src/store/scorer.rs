@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::leaders::{CANDIDATES, Candidate, FLUSHED};
 use super::search::{SCORE_WORK, Search};
-use crate::kernels::{Metric, exact, split};
+use crate::kernels::{Metric, exact, parallel_for};
 use crate::memory::with_room;
 use crate::panic::raise;
 
@@ -68,7 +68,7 @@ impl<'a> Scorer<'a> {
         likely.extend((0..candidates.len()).filter(is_likely));
         let mut scores = vec_for(likely.len());
         scores.resize_with(likely.len(), AtomicU64::default);
-        split(likely.len(), SCORE_WORK * dimension, |range| {
+        parallel_for(likely.len(), SCORE_WORK * dimension, |range| {
             for at in range {
                 if let Some((held, row)) = likely.get(at + 1).and_then(|&next| self.search.locate(candidates[next].row))
                 {

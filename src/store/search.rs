@@ -8,11 +8,11 @@ use super::leaders::{Candidate, Floor, Leaders, best};
 use super::place::Place;
 use super::scorer::Scorer;
 use super::segment::{Held, Segment, position};
-use crate::Result;
-use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, scan, split};
+use crate::kernels::{Bound, Collect, Isa, Metric, Queries, Rows, Stored, code_stride, parallel_for, scan};
 use crate::memory::reserve;
 use crate::panic::raise;
-use crate::pool::{Check, Pool};
+use crate::pool::Pool;
+use crate::{CancelCheck, Result};
 
 /// Multiply-adds that all threads do before they are asked whether to go on,
 const ROUND_WORK: usize = 1 << 32;
@@ -26,10 +26,10 @@ pub(super) const SCORE_WORK: usize = 16;
 const WORD: usize = 64;
 
 /// Queries that are scanned for together: their bytes stay in the cache of a core.
-const MOST_QUERIES: usize = 256;
+const MAX_QUERIES: usize = 256;
 
 /// Rows in question that each thread keeps at most, of all queries.
-const MOST_CANDIDATES: usize = 1 << 21;
+const MAX_CANDIDATES: usize = 1 << 21;
 
 /// What is searched, and how.
 pub(super) struct Search<'a> {
@@ -82,17 +82,18 @@ impl Found {
 
 impl Search<'_> {
     /// Searches for `queries [n, dimension]`.
-    pub(super) fn run(&self, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Found> {
+    pub(super) fn run(&self, queries: &[f32], pool: &Pool, check_cancel: CancelCheck<'_>) -> Result<Found> {
         let mut found = Found::default();
         // As many as there can be, of all queries.
         let hits = (queries.len() / self.dimension).saturating_mul(self.k);
         found.reserve(hits)?;
-        let batch = (MOST_CANDIDATES / Leaders::most(self.k)).clamp(1, MOST_QUERIES);
+        let batch = (MAX_CANDIDATES / Leaders::most(self.k)).clamp(1, MAX_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
-            let part = self.place.map(|place| self.by_scores(place, queries, pool, check)).transpose()?.flatten();
+            let part =
+                self.place.map(|place| self.by_scores(place, queries, pool, check_cancel)).transpose()?.flatten();
             let mut part = match part {
                 Some(part) => part,
-                None => pool.together(check, |pulse| self.by_codes(queries, pulse))?,
+                None => pool.run_on_team(check_cancel, |check_cancel| self.by_codes(queries, check_cancel))?,
             };
             found.scores.append(&mut part.scores);
             found.rows.append(&mut part.rows);
@@ -107,18 +108,24 @@ impl Search<'_> {
 
     /// Has a device compute all scores first. None where one of them was further off than it may be, as the device does not compute in
     /// float32, or a mapped file is damaged: nothing is proven then.
-    fn by_scores(&self, place: &Place, queries: &[f32], pool: &Pool, check: Check<'_>) -> Result<Option<Found>> {
+    fn by_scores(
+        &self,
+        place: &Place,
+        queries: &[f32],
+        pool: &Pool,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Option<Found>> {
         // The threads have nothing to do meanwhile.
-        let (scorers, floors, scout) = pool.alone(check, |pulse| {
+        let (scorers, floors, scout) = pool.run_inline(check_cancel, |check_cancel| {
             let (scorers, floors) = self.begin(queries);
             let mut scout = Scout::new(scorers.len(), self.k);
-            let _turn = place.turn(pulse)?;
-            FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, pulse)?;
+            let _turn = place.turn(check_cancel)?;
+            FirstPass::new(self, place, &scorers, &floors)?.run(&mut scout, check_cancel)?;
             Ok((scorers, floors, scout))
         })?;
         // Codes are float16 there.
         let row = self.row_bytes().max(2 * self.dimension);
-        let found = pool.together(check, |_| Ok(self.decide(&scorers, &floors, vec![scout], row)))?;
+        let found = pool.run_on_team(check_cancel, |_| Ok(self.decide(&scorers, &floors, vec![scout], row)))?;
         Ok(Some(found).filter(|_| !scorers.iter().any(Scorer::is_astray)))
     }
 
@@ -129,7 +136,7 @@ impl Search<'_> {
     }
 
     /// Scans the codes first; shares its work with the threads that the caller leads.
-    fn by_codes(&self, queries: &[f32], pulse: Check<'_>) -> Result<Found> {
+    fn by_codes(&self, queries: &[f32], check_cancel: CancelCheck<'_>) -> Result<Found> {
         let (scorers, floors) = self.begin(queries);
         let prepared = Queries::new(self.isa, self.metric, queries, self.dimension);
         let n = scorers.len();
@@ -140,9 +147,9 @@ impl Search<'_> {
         let rows_a_round = rows_a_round.max(WORD) / WORD * WORD;
         for segment in self.segments.iter().filter(|segment| segment.live() > 0) {
             for round in (0..segment.rows).step_by(rows_a_round) {
-                pulse()?;
+                check_cancel()?;
                 let words = rows_a_round.min(segment.rows - round).div_ceil(WORD);
-                split(words, WORD * self.dimension * n, |range| {
+                parallel_for(words, WORD * self.dimension * n, |range| {
                     let mut scout = take().unwrap_or_else(|| Scout::new(n, self.k));
                     let rows = round + range.start * WORD..segment.rows.min(round + range.end * WORD);
                     scout.explore(&prepared, &scorers, &floors, segment, rows);
@@ -151,7 +158,7 @@ impl Search<'_> {
             }
         }
         let scouts = scouts.into_inner().unwrap_or_else(PoisonError::into_inner);
-        pulse()?;
+        check_cancel()?;
         Ok(self.decide(&scorers, &floors, scouts, code_stride(self.dimension) + size_of::<Bound>()))
     }
 
@@ -171,7 +178,7 @@ impl Search<'_> {
         match verdicts.len() {
             // The threads share its scores.
             1 => reach(0),
-            n => split(n, SCORE_WORK * self.dimension * self.k, |range| range.for_each(reach)),
+            n => parallel_for(n, SCORE_WORK * self.dimension * self.k, |range| range.for_each(reach)),
         }
         let rescored = scouts.iter().map(|scout| scout.scored).sum();
         let mut found = Found { columns: self.k.min(seen), ..Found::default() };

@@ -8,7 +8,7 @@ use half::f16;
 use super::Dtype;
 use super::mirror::Mirror;
 use crate::Result;
-use crate::kernels::{Bound, Claim, Shelf, Stored, code_stride};
+use crate::kernels::{AppendBuffer, Bound, Claim, Stored, code_stride};
 use crate::memory::lack;
 
 /// Memory of another's, such as a mapped file, which stays as it is for as long as this is held.
@@ -16,7 +16,7 @@ pub type Foreign<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
 
 /// Numbers that never change.
 pub enum Memory<T> {
-    Own(Shelf<T>),
+    Own(AppendBuffer<T>),
     Foreign(Foreign<T>),
 }
 
@@ -73,7 +73,7 @@ impl<T: bytemuck::Pod> Deref for Memory<T> {
 
     fn deref(&self) -> &[T] {
         match self {
-            Self::Own(shelf) => shelf.as_slice(),
+            Self::Own(buffer) => buffer.as_slice(),
             Self::Foreign(foreign) => (**foreign).as_ref(),
         }
     }
@@ -82,7 +82,7 @@ impl<T: bytemuck::Pod> Deref for Memory<T> {
 impl<T> Clone for Memory<T> {
     fn clone(&self) -> Self {
         match self {
-            Self::Own(shelf) => Self::Own(shelf.clone()),
+            Self::Own(buffer) => Self::Own(buffer.clone()),
             Self::Foreign(foreign) => Self::Foreign(foreign.clone()),
         }
     }
@@ -91,7 +91,7 @@ impl<T> Clone for Memory<T> {
 impl<T: bytemuck::Pod> Memory<T> {
     fn claim(&self, n: usize) -> Option<Claim<T>> {
         match self {
-            Self::Own(shelf) => shelf.claim(n),
+            Self::Own(buffer) => buffer.claim(n),
             Self::Foreign(_) => None,
         }
     }
@@ -99,19 +99,19 @@ impl<T: bytemuck::Pod> Memory<T> {
     /// Bytes in use, foreign bytes in use, bytes allocated and not in use.
     pub(super) fn bytes(&self) -> [usize; 3] {
         match self {
-            Self::Own(shelf) => {
-                let used = size_of_val(shelf.as_slice());
-                [used, 0, shelf.capacity() * size_of::<T>() - used]
+            Self::Own(buffer) => {
+                let used = size_of_val(buffer.as_slice());
+                [used, 0, buffer.capacity() * size_of::<T>() - used]
             }
             Self::Foreign(_) => [0, size_of_val(&**self), 0],
         }
     }
 }
 
-/// An empty shelf for so many rows of `width` numbers.
-fn shelf<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<Memory<T>> {
-    let shelf = rows.checked_mul(width).and_then(Shelf::with_capacity);
-    Ok(Memory::Own(shelf.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
+/// An empty buffer for so many rows of `width` numbers.
+fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<Memory<T>> {
+    let buffer = rows.checked_mul(width).and_then(AppendBuffer::with_capacity);
+    Ok(Memory::Own(buffer.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
 }
 
 impl Held {
@@ -119,12 +119,12 @@ impl Held {
     pub(super) fn with_capacity(rows: usize, dimension: usize, dtype: Dtype) -> Result<Self> {
         Ok(Self {
             vectors: match dtype {
-                Dtype::Float32 => Vectors::Float32(shelf(rows, dimension)?),
-                Dtype::Float16 => Vectors::Float16(shelf(rows, dimension)?),
+                Dtype::Float32 => Vectors::Float32(buffer(rows, dimension)?),
+                Dtype::Float16 => Vectors::Float16(buffer(rows, dimension)?),
                 Dtype::Int8 => Vectors::Int8,
             },
-            codes: shelf(rows, code_stride(dimension))?,
-            bounds: shelf(rows, 1)?,
+            codes: buffer(rows, code_stride(dimension))?,
+            bounds: buffer(rows, 1)?,
             mirror: Mirror::default(),
         })
     }

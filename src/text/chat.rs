@@ -9,7 +9,7 @@
 use crate::config::ChatTemplateConfig;
 use crate::text::chat_template::{ChatTemplate, Message};
 use crate::text::{Input, InputKind, Tokenizer, Tokens};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// Pairs that differ in one of their texts.
 const PROBES: [Input; 3] =
@@ -21,9 +21,6 @@ const FILLERS: [&str; 2] = ["0", "1 2 3 4"];
 /// Characters of no meaning that stand for the name of a special token while a template is rendered: the mark, and the token's number.
 const MARK: char = '\u{F0000}';
 const FIRST_NUMBER: u32 = 0x10_0000;
-
-/// Asks whether to go on; its error ends the work.
-type Pulse<'a> = &'a dyn Fn() -> Result<()>;
 
 pub(super) struct Chat(ChatTemplate);
 
@@ -65,10 +62,10 @@ impl Chat {
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
-        pulse: Pulse<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
         let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
-        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length, pulse)?;
+        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length, check_cancel)?;
         if ids.len() >= max_length {
             let end = self.end(tokenizer, input, instruction)?;
             let kept = end.len().min(ids.len());
@@ -99,7 +96,7 @@ impl Chat {
         input: Input,
         instruction: Option<&str>,
         room: usize,
-        pulse: Pulse<'_>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<(Vec<u32>, bool)> {
         let specials = tokenizer.special_tokens();
         let marked = |text: &str| mark(text, specials);
@@ -125,7 +122,7 @@ impl Chat {
             let (before, token) = next.map_or((rest, None), |(at, special)| (&rest[..at], Some(special)));
             if !before.is_empty() {
                 let left = if from_left { usize::MAX } else { room - ids.len() };
-                let (pieces, cut) = tokenizer.pieces_within(&unmark(before, specials), left, pulse)?;
+                let (pieces, cut) = tokenizer.pieces_within(&unmark(before, specials), left, check_cancel)?;
                 ids.extend(pieces);
                 truncated |= cut;
             }

@@ -4,7 +4,7 @@
 use crate::config::TransformerConfig;
 use crate::text::chat::Chat;
 use crate::text::{Input, InputKind, Tokenizer, Tokens};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// The text around a text, or around a query and a document.
 pub struct Template {
@@ -111,10 +111,10 @@ impl Template {
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
-        pulse: &dyn Fn() -> Result<()>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
         let (query, document) = match (&self.form, input) {
-            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, pulse),
+            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, check_cancel),
             (_, Input::Pair(query, document)) => (query, document),
             (_, Input::Text(_)) => unreachable!("a question is about a pair"),
         };
@@ -123,17 +123,18 @@ impl Template {
         let (body, truncated) = match &self.form {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
-                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room, pulse)?
+                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room, check_cancel)?
             }
             Form::Apart { separator } => {
                 let query = match instruction.filter(|instruction| !instruction.is_empty()) {
                     Some(instruction) => format!("instruction: {instruction}\nquery: {query}"),
                     None => format!("query: {query}"),
                 };
-                let (query, query_cut) = tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), pulse)?;
+                let (query, query_cut) =
+                    tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), check_cancel)?;
                 let left = room.saturating_sub(query.len());
                 let (document, document_cut) =
-                    tokenizer.pieces_within(&format!("document: {document}"), left, pulse)?;
+                    tokenizer.pieces_within(&format!("document: {document}"), left, check_cancel)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)
             }
             Form::Chat(_) => unreachable!("a chat template was asked"),

@@ -18,7 +18,7 @@ use crate::text::boundary::Boundaries;
 use crate::text::charsmap::check_file;
 use crate::text::tokenizer_class::make;
 use crate::text::vocabulary::{Vocabulary, read};
-use crate::{Error, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// What a model makes one row of numbers of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -226,11 +226,11 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `input`, special ones included. `pulse` is asked now and then whether to go on.
-    pub fn tokenize(&self, input: Input, pulse: &dyn Fn() -> Result<()>) -> Result<Tokens> {
+    /// The tokens of `input`, special ones included. `check_cancel` is asked now and then whether to go on.
+    pub fn tokenize(&self, input: Input, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
         let (encoding, truncated) = match input {
-            Input::Text(text) => self.encode(text, None, pulse)?,
-            Input::Pair(first, second) => self.encode(first, Some(second), pulse)?,
+            Input::Text(text) => self.encode(text, None, check_cancel)?,
+            Input::Pair(first, second) => self.encode(first, Some(second), check_cancel)?,
         };
         self.require_within(encoding.get_ids())?;
         let type_ids = encoding.get_type_ids();
@@ -242,17 +242,17 @@ impl Tokenizer {
     }
 
     /// What the model sees of a text or a pair, and whether that is not all of it. Of a pair, the longer text loses tokens first.
-    fn encode(&self, first: &str, second: Option<&str>, pulse: &dyn Fn() -> Result<()>) -> Result<(Encoding, bool)> {
+    fn encode(&self, first: &str, second: Option<&str>, check_cancel: CancelCheck<'_>) -> Result<(Encoding, bool)> {
         let max_length = self.max_length.load(Ordering::Relaxed);
         let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
-        let (mut one, whole) = self.pieces(first, room, pulse)?;
+        let (mut one, whole) = self.pieces(first, room, check_cancel)?;
         let mut two = None;
         if let Some(second) = second {
-            let (mut pieces, whole_second) = self.pieces(second, room, pulse)?;
+            let (mut pieces, whole_second) = self.pieces(second, room, check_cancel)?;
             // Where neither fits, which of them is longer decides who gets the odd token.
             if room % 2 == 1 && one.len() > room && pieces.len() > room && !(whole && whole_second) {
-                one = self.pieces(first, usize::MAX, pulse)?.0;
-                pieces = self.pieces(second, usize::MAX, pulse)?.0;
+                one = self.pieces(first, usize::MAX, check_cancel)?.0;
+                pieces = self.pieces(second, usize::MAX, check_cancel)?.0;
             }
             pieces.set_type_ids(vec![1; pieces.len()]);
             two = Some(pieces);
@@ -274,15 +274,15 @@ impl Tokenizer {
     }
 
     /// The tokens of a text without special ones, or more than `room` of them from the end that is kept; and whether these are all.
-    fn pieces(&self, text: &str, room: usize, pulse: &dyn Fn() -> Result<()>) -> Result<(Encoding, bool)> {
+    fn pieces(&self, text: &str, room: usize, check_cancel: CancelCheck<'_>) -> Result<(Encoding, bool)> {
         let mut parts = Vec::new();
         let mut tokens = 0;
         let mut rest = text;
         while parts.is_empty() || (!rest.is_empty() && tokens <= room) {
-            pulse()?;
+            check_cancel()?;
             let part;
             (part, rest) = self.part_off(rest);
-            let encoding = self.part(part, pulse)?;
+            let encoding = self.part(part, check_cancel)?;
             tokens += encoding.len();
             parts.push(encoding);
         }
@@ -315,7 +315,7 @@ impl Tokenizer {
     }
 
     /// The tokens of a part. A long one, which cannot be cut, is left to a thread of its own: the library does not stop.
-    fn part(&self, part: &str, pulse: &dyn Fn() -> Result<()>) -> Result<Encoding> {
+    fn part(&self, part: &str, check_cancel: CancelCheck<'_>) -> Result<Encoding> {
         if part.len() > LONG_PART {
             let (sender, receiver) = channel();
             let (inner, file, text) = (self.inner.clone(), self.file.clone(), part.to_owned());
@@ -323,9 +323,9 @@ impl Tokenizer {
             // Where no thread can be started, this one does it.
             if thread::Builder::new().name("votive-text".to_owned()).spawn(work).is_ok() {
                 loop {
-                    match receiver.recv_timeout(PULSE) {
+                    match receiver.recv_timeout(CHECK_INTERVAL) {
                         Ok(encoding) => return encoding,
-                        Err(RecvTimeoutError::Timeout) => pulse()?,
+                        Err(RecvTimeoutError::Timeout) => check_cancel()?,
                         Err(RecvTimeoutError::Disconnected) => break,
                     }
                 }
@@ -339,9 +339,9 @@ impl Tokenizer {
         &self,
         text: &str,
         room: usize,
-        pulse: &dyn Fn() -> Result<()>,
+        check_cancel: CancelCheck<'_>,
     ) -> Result<(Vec<u32>, bool)> {
-        let (encoding, _) = self.pieces(text, room, pulse)?;
+        let (encoding, _) = self.pieces(text, room, check_cancel)?;
         let ids = encoding.get_ids();
         let kept = match self.direction {
             TruncationDirection::Right => &ids[..ids.len().min(room)],
@@ -379,8 +379,8 @@ impl Tokenizer {
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, without the special token that ends it.
-    pub fn prompt_tokens(&self, prompt: &str, pulse: &dyn Fn() -> Result<()>) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt, None, pulse)?;
+    pub fn prompt_tokens(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        let (encoding, _) = self.encode(prompt, None, check_cancel)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
@@ -389,11 +389,11 @@ impl Tokenizer {
 /// Bytes of a long text that are tokenized at a time: more than most models take, in less time than anybody notices.
 const PART: usize = 16 << 10;
 
-/// Bytes that take about as long as a pulse.
+/// Bytes that take about as long as a caller may go unasked whether to go on.
 const LONG_PART: usize = 128 << 10;
 
 /// How long the caller waits for another thread before it listens to its own caller.
-const PULSE: Duration = Duration::from_millis(20);
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
 /// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its

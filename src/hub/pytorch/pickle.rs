@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use safetensors::Dtype;
 
 /// The most instructions that are followed: those of some 30,000 tensors.
-const MOST_INSTRUCTIONS: usize = 2_000_000;
+const MAX_INSTRUCTIONS: usize = 2_000_000;
 /// The most dimensions of a tensor.
-const MOST_DIMENSIONS: usize = 16;
+const MAX_DIMENSIONS: usize = 16;
 
 /// One value; numbers are places in [`Values`].
 #[derive(Debug, Clone, Copy)]
@@ -100,7 +100,7 @@ impl<'a> Pickle<'a> {
     /// Reads the pickle that `bytes` start with.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
         let mut machine = Machine { bytes, ..Machine::default() };
-        for _ in 0..MOST_INSTRUCTIONS {
+        for _ in 0..MAX_INSTRUCTIONS {
             let at = machine.at;
             let instruction = machine.byte()?;
             if instruction == b'.' {
@@ -109,7 +109,7 @@ impl<'a> Pickle<'a> {
             }
             machine.step(instruction).map_err(|message| format!("byte {at} of its pickle {message}"))?;
         }
-        Err(format!("its pickle has more than {MOST_INSTRUCTIONS} instructions"))
+        Err(format!("its pickle has more than {MAX_INSTRUCTIONS} instructions"))
     }
 
     /// The entries of `value` if it is a dict.
@@ -233,7 +233,7 @@ impl<'a> Machine<'a> {
     fn tensor(&mut self, storage: usize, dtype: Dtype, view: [Value<'a>; 3]) -> Result<(), String> {
         let sizes = |value| {
             let items = self.items(value)?;
-            if items.len() > MOST_DIMENSIONS {
+            if items.len() > MAX_DIMENSIONS {
                 return Err(format!("makes a tensor of {} dimensions", items.len()));
             }
             items.iter().map(|&item| size(item)).collect::<Result<Vec<_>, _>>()

@@ -7,7 +7,7 @@ use super::float::{ROWS, multiply};
 use super::{Bias, BiasHead, BiasRows, panel_of};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
-use crate::kernels::simd::{MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, Terms};
 
 /// Which distances between a query and a key are one.
@@ -82,7 +82,7 @@ impl Disentangled {
 
 /// Columns of the panels of a head.
 fn padded(buckets: Buckets) -> usize {
-    buckets.count().next_multiple_of(MOST_LANES)
+    buckets.count().next_multiple_of(MAX_LANES)
 }
 
 /// What is kept for a head, and for some of its rows.
@@ -220,7 +220,7 @@ impl Operation for Multiply<'_> {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, worst};
-    use crate::kernels::{Attention, Crew, Dtype, Inputs, Mask, attention};
+    use crate::kernels::{Attention, Dtype, Inputs, Mask, Team, attention};
 
     /// Largest absolute error for values in [-1, 1]; in integers scores are off by up to a hundredth.
     const ERRORS: [(Dtype, f64); 2] = [(Dtype::Float32, 2e-6), (Dtype::Int8, 0.02)];
@@ -332,7 +332,7 @@ mod tests {
         let buckets = Buckets::Logarithmic { span: 16, most: 64 };
         let (hidden, places) = (60, numbers(32 * 60, 1));
         let qkv = numbers(390 * 3 * hidden, 9);
-        let crew = Crew::new(2).unwrap();
+        let team = Team::new(2).unwrap();
         for isa in Isa::available() {
             let bias = Disentangled::new(isa, (3, 20), buckets, Some(&places), Some(&places));
             let attend = |qkv: &[f32], offsets: &[u32]| {
@@ -344,7 +344,7 @@ mod tests {
             let all = attend(&qkv, &[0, 233, 240, 390]);
             let alone = attend(&qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7]);
             assert_eq!(alone, all[233 * hidden..240 * hidden]);
-            let shared = crew.lead(|| attend(&qkv, &[0, 233, 240, 390]));
+            let shared = team.lead(|| attend(&qkv, &[0, 233, 240, 390]));
             assert_eq!(worst(&shared, &all), 0.0);
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{Attention, BiasRows, Head, HeadBias, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
-use crate::kernels::simd::{MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, Terms, tile, with_tile};
 
 /// Query rows at a time.
@@ -14,7 +14,7 @@ pub(super) const ROWS: usize = 6;
 /// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
 /// whole vectors of any set.
 pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
-    let (padded, padded_dim) = (keys.next_multiple_of(MOST_LANES), head_dim.next_multiple_of(MOST_LANES));
+    let (padded, padded_dim) = (keys.next_multiple_of(MAX_LANES), head_dim.next_multiple_of(MAX_LANES));
     padded * head_dim + keys * padded_dim + ROWS * padded
 }
 

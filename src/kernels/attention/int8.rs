@@ -12,7 +12,7 @@ use bytemuck::Pod;
 use super::{Attention, BiasRows, Head, Tasks, float, hide_others, panel_of, panels};
 use crate::kernels::math::{ROUND, coarse_exp2};
 use crate::kernels::prefetch::Ahead;
-use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
+use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
 use crate::kernels::tile::{Bytes, Terms, Words, tile, with_tile};
 
 /// Query rows at a time, at most.
@@ -66,7 +66,7 @@ struct Sizes {
 
 impl Sizes {
     fn new(len: usize, head_dim: usize, lanes: usize) -> Self {
-        Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MOST_LANES) }
+        Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MAX_LANES) }
     }
 }
 
@@ -89,7 +89,7 @@ pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
 }
 
 fn integers_for(len: usize, head_dim: usize) -> usize {
-    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MOST_LANES);
+    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MAX_LANES);
     let pairs = padded.div_ceil(2) * dim;
     [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()

@@ -11,7 +11,7 @@ mod int8;
 use std::ops::Range;
 
 use crate::kernels::aligned::scratch;
-use crate::kernels::{Dtype, Isa, split};
+use crate::kernels::{Dtype, Isa, parallel_for};
 
 pub use disentangled::{Buckets, Disentangled};
 
@@ -135,7 +135,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
     };
     let pairs: usize = offsets.windows(2).map(pairs).sum();
     let work = 2 * pairs * head_dim / sequences.max(1);
-    split(sequences * heads, work, |tasks| {
+    parallel_for(sequences * heads, work, |tasks| {
         let tasks = Tasks { shape, inputs, past_tokens, out: &out, tasks };
         let keys = past_tokens + longest;
         let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));

@@ -127,14 +127,14 @@ fn a_sequence_has_the_same_bits_alone_and_split() {
     let shape = Attention { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
     let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
     let qkv = numbers(390 * 3 * hidden, 9);
-    let crew = crate::kernels::Crew::new(2).unwrap();
+    let team = crate::kernels::Team::new(2).unwrap();
     for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
         let (mut all, mut alone, mut shared) =
             (vec![0.0; 390 * hidden], vec![0.0; 7 * hidden], vec![0.0; 390 * hidden]);
         attend(isa, dtype, &shape, &qkv, &offsets, &mut all);
         attend(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
         assert_eq!(alone, all[233 * hidden..240 * hidden]);
-        crew.lead(|| attend(isa, dtype, &shape, &qkv, &offsets, &mut shared));
+        team.lead(|| attend(isa, dtype, &shape, &qkv, &offsets, &mut shared));
         assert_eq!(worst(&shared, &all), 0.0);
     }
 }

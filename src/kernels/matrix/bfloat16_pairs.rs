@@ -11,7 +11,7 @@ use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::simd::avx512::Avx512;
 use crate::kernels::simd::bf16_x86::{Bf16, Bf16Operation};
-use crate::kernels::simd::{MOST_LANES, Simd};
+use crate::kernels::simd::{MAX_LANES, Simd};
 use crate::kernels::tile::{Float, Terms};
 
 /// Panels of `[k / 2, width, 2]`.
@@ -33,7 +33,7 @@ impl Bfloat16Pairs {
 
     pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &Output) {
         let Self { layout, k, panels } = self;
-        let stride = k.next_multiple_of(MOST_LANES);
+        let stride = k.next_multiple_of(MAX_LANES);
         scratch(out.m() * stride, |rows| {
             isa.run_bf16(Round { x, k: *k, stride, rows });
             let factors = |d| PairFactors { d, layout: *layout, panels: panels.as_slice(), rows, stride, bias };

@@ -11,7 +11,7 @@ use super::product::{Factors, Output, multiply};
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::hadamard::{Rotate, rotate, span};
-use crate::kernels::simd::{Int8, Int8Operation, MOST_LANES, Simd};
+use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
 use crate::kernels::tile::Bytes;
 
 /// Panels of `[k / 4, width, 4]`.
@@ -28,7 +28,7 @@ pub(super) struct Int8Panels {
 impl Int8Panels {
     pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Option<Self> {
         let layout = isa.run_int8(LayoutOf { n, k });
-        let padded = n.next_multiple_of(MOST_LANES);
+        let padded = n.next_multiple_of(MAX_LANES);
         Some(Self {
             layout,
             k,
@@ -56,7 +56,7 @@ impl Int8Panels {
 
     pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &Output) {
         let Self { layout, k, panels, scales, sums } = self;
-        let (m, stride) = (out.m(), k.next_multiple_of(MOST_LANES));
+        let (m, stride) = (out.m(), k.next_multiple_of(MAX_LANES));
         scratch(m * stride, |rows: &mut [u8]| {
             scratch(m, |ranges: &mut [RowRange]| {
                 // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.

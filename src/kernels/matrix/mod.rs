@@ -9,7 +9,7 @@ mod product;
 use half::{bf16, f16};
 
 use crate::kernels::aligned::Aligned;
-use crate::kernels::simd::MOST_LANES;
+use crate::kernels::simd::MAX_LANES;
 use crate::kernels::tile::Terms;
 use crate::kernels::{Activation, Isa};
 use crate::profile::{Arithmetic, Work};
@@ -99,7 +99,7 @@ impl Matrix {
             Dtype::Float16 => Panels::Float16(FloatPanels::zeroed(isa, n, k)?),
             Dtype::Int8 => Panels::Int8(Int8Panels::zeroed(isa, n, k)?),
         };
-        Some(Self { isa, n, k, panels, bias: Aligned::try_zeroed(n.next_multiple_of(MOST_LANES))? })
+        Some(Self { isa, n, k, panels, bias: Aligned::try_zeroed(n.next_multiple_of(MAX_LANES))? })
     }
 
     /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; None where there is no memory for it.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{Terms, tile, with_tile};
-use crate::kernels::{Activation, split};
+use crate::kernels::{Activation, parallel_for};
 
 /// Bytes of `x` that are multiplied with all panels before the next rows: as many as stay near, so that weights that do not are
 /// fetched seldom.
@@ -47,7 +47,7 @@ impl<'a> Output<'a> {
     /// Calls `part` on ranges of panels that together are all of them, on this thread and others; `width` columns in a panel,
     /// `k` multiply-adds for an element.
     pub(super) fn split(&self, width: usize, k: usize, part: impl Fn(Range<usize>) + Sync) {
-        split(self.n.div_ceil(width), self.m * k * width, part);
+        parallel_for(self.n.div_ceil(width), self.m * k * width, part);
     }
 }
 

@@ -186,7 +186,7 @@ fn int8_takes_extreme_rows() {
 #[test]
 fn a_row_has_the_same_bits_in_any_company_and_any_split() {
     let (m, n, k) = (211, 390, 77);
-    let crew = crate::kernels::Crew::new(3).unwrap();
+    let team = crate::kernels::Team::new(3).unwrap();
     for (isa, dtype) in every_format() {
         let (x, weight) = (numbers(m * k, 4), numbers(n * k, 5));
         let matrix = Matrix::new(isa, dtype, &weight, None, n, k).unwrap();
@@ -198,7 +198,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
             assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
         }
         let mut together = vec![0.0; m * n];
-        crew.lead(|| matrix.apply(&x, Activation::Gelu, &mut together));
+        team.lead(|| matrix.apply(&x, Activation::Gelu, &mut together));
         assert_eq!(together, all);
     }
 }

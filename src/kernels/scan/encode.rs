@@ -1,6 +1,6 @@
 //! Vectors to codes.
 
-use super::{Bound, MOST_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
+use super::{Bound, MAX_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
@@ -80,8 +80,8 @@ impl Int8Operation for Encode<'_> {
 
 /// SIDE_BY_SIDE numbers in as many vectors as it takes; the others are zero.
 #[inline(always)]
-fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MOST_VECTORS] {
-    let mut vectors = [s.splat(0.0); MOST_VECTORS];
+fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MAX_VECTORS] {
+    let mut vectors = [s.splat(0.0); MAX_VECTORS];
     for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
         // SAFETY: a chunk has LANES numbers.
         *vector = unsafe { s.load(x.as_ptr()) };
@@ -101,9 +101,9 @@ fn padded(rest: &[f32]) -> [f32; SIDE_BY_SIDE] {
 #[inline(always)]
 fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
     let zero = s.splat(0.0);
-    let mut most = [zero; MOST_VECTORS];
+    let mut most = [zero; MAX_VECTORS];
     // Stays zero for finite numbers alone.
-    let mut taint = [zero; MOST_VECTORS];
+    let mut taint = [zero; MAX_VECTORS];
     let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
     for x in whole.iter().chain([&padded(rest)]) {
         let x = load(s, x);
@@ -139,7 +139,7 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums 
     let lanes = <D::Simd as Simd>::LANES;
     assert!(codes.len() >= vector.len().next_multiple_of(SIDE_BY_SIDE), "a row of codes is whole lines");
     let (inverse, middle) = (s.splat(inverse), s.splat(128.0));
-    let mut sums = [[s.splat(0.0); MOST_VECTORS]; 4];
+    let mut sums = [[s.splat(0.0); MAX_VECTORS]; 4];
     let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
     let mut to = codes.as_mut_ptr();
     for x in whole.iter().chain((!rest.is_empty()).then_some(&padded(rest))) {

@@ -1,9 +1,9 @@
 //! Scores that decide.
 
-use super::{Bound, MOST_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
+use super::{Bound, MAX_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::prefetch::prefetch;
-use crate::kernels::simd::{MOST_LANES, Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 
 /// Rows of vectors as a store keeps them.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +82,8 @@ impl Number for f32 {
 impl Number for half::f16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const half::f16) -> S::D {
-        let mut numbers = [0.0; MOST_LANES];
-        // SAFETY: the caller vouches for LANES numbers, and no set has more than MOST_LANES.
+        let mut numbers = [0.0; MAX_LANES];
+        // SAFETY: the caller vouches for LANES numbers, and no set has more than MAX_LANES.
         unsafe {
             s.store(numbers.as_mut_ptr(), s.load_float16(from.cast()));
             s.load_widened(numbers.as_ptr())
@@ -94,8 +94,8 @@ impl Number for half::f16 {
 impl Number for i8 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const i8) -> S::D {
-        let mut numbers = [0.0; MOST_LANES];
-        // SAFETY: the caller vouches for LANES numbers, and no set has more than MOST_LANES.
+        let mut numbers = [0.0; MAX_LANES];
+        // SAFETY: the caller vouches for LANES numbers, and no set has more than MAX_LANES.
         unsafe {
             for (i, number) in numbers[..S::LANES].iter_mut().enumerate() {
                 *number = f32::from(*from.add(i));
@@ -108,7 +108,7 @@ impl Number for i8 {
 /// The numbers of `x` times `step` are the vector's.
 #[inline(always)]
 fn score<S: Simd, T: Number>(s: S, metric: Metric, query: &[f64], x: &[T], step: f64) -> f64 {
-    let [mut first, mut second] = [[s.zeros(); MOST_VECTORS]; 2];
+    let [mut first, mut second] = [[s.zeros(); MAX_VECTORS]; 2];
     let step_vector = s.splat_double(step);
     let (whole, rest) = query.as_chunks::<SIDE_BY_SIDE>();
     let (whole_x, rest_x) = x.as_chunks::<SIDE_BY_SIDE>();
@@ -148,7 +148,7 @@ fn score<S: Simd, T: Number>(s: S, metric: Metric, query: &[f64], x: &[T], step:
 
 /// The sum of SIDE_BY_SIDE numbers, in order.
 #[inline(always)]
-fn total<S: Simd>(s: S, sums: &[S::D; MOST_VECTORS]) -> f64 {
+fn total<S: Simd>(s: S, sums: &[S::D; MAX_VECTORS]) -> f64 {
     let mut all = [0.0; SIDE_BY_SIDE];
     for (to, &sum) in all.chunks_exact_mut(S::LANES).zip(sums) {
         // SAFETY: a chunk has LANES numbers.

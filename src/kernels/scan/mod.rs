@@ -53,4 +53,4 @@ pub fn code_stride(dimension: usize) -> usize {
 const SIDE_BY_SIDE: usize = 16;
 
 /// Vectors that these take on the set with the fewest lanes.
-const MOST_VECTORS: usize = 4;
+const MAX_VECTORS: usize = 4;

@@ -12,7 +12,7 @@ use crate::kernels::simd::{Int8, Int8Operation, Simd};
 use crate::kernels::tile::{Bytes, Terms, tile, with_tile};
 
 /// Rows whose products are judged together: a panel's on any instruction set, 4 vectors of 16 at most.
-const MOST_ROWS: usize = 64;
+const MAX_ROWS: usize = 64;
 
 /// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
 const PANELS_FROM: usize = 4;
@@ -65,7 +65,7 @@ pub fn scan(isa: Isa, queries: &Queries, codes: &[i8], bounds: &[Bound], rows: &
     }
     assert!(rows.get(rows.len() - 1) < bounds.len(), "rows of the block");
     // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
-    scratch(2 * MOST_ROWS * stride, |panel: &mut [i8]| {
+    scratch(2 * MAX_ROWS * stride, |panel: &mut [i8]| {
         isa.run_int8(Scan { queries, codes, bounds, stride, rows, panel, collect });
     });
 }
@@ -83,14 +83,14 @@ struct Scan<'a, C> {
 
 /// Rows that are multiplied together, and their bounds, column by column.
 struct Group {
-    scale: [f32; MOST_ROWS],
-    error: [f32; MOST_ROWS],
-    norm: [f32; MOST_ROWS],
-    half_square: [f32; MOST_ROWS],
+    scale: [f32; MAX_ROWS],
+    error: [f32; MAX_ROWS],
+    norm: [f32; MAX_ROWS],
+    half_square: [f32; MAX_ROWS],
     /// What the offset of a query's bytes adds to the sums.
-    excess: [f32; MOST_ROWS],
-    row: [usize; MOST_ROWS],
-    codes: [*const i8; MOST_ROWS],
+    excess: [f32; MAX_ROWS],
+    row: [usize; MAX_ROWS],
+    codes: [*const i8; MAX_ROWS],
     count: usize,
 }
 
@@ -100,15 +100,15 @@ impl<C: Collect> Int8Operation for Scan<'_, C> {
     #[inline(always)]
     fn run<D: Int8>(mut self, d: D) {
         let width = Bytes::<D>::WIDTH;
-        let zeros = [0.0; MOST_ROWS];
+        let zeros = [0.0; MAX_ROWS];
         let mut group = Group {
             scale: zeros,
             error: zeros,
             norm: zeros,
             half_square: zeros,
             excess: zeros,
-            row: [0; MOST_ROWS],
-            codes: [self.codes.as_ptr(); MOST_ROWS],
+            row: [0; MAX_ROWS],
+            codes: [self.codes.as_ptr(); MAX_ROWS],
             count: 0,
         };
         for start in (0..self.rows.len()).step_by(width) {
@@ -148,7 +148,7 @@ impl<C: Collect> Scan<'_, C> {
         let queries = self.queries;
         for query in 0..queries.len() {
             let x = queries.bytes.as_slice()[query * self.stride..][..self.stride].as_ptr();
-            let mut sums = [0.0; MOST_ROWS];
+            let mut sums = [0.0; MAX_ROWS];
             for i in (0..group.count).step_by(ALONG) {
                 if query == 0 {
                     self.ask_for(next + i);
@@ -235,7 +235,7 @@ impl<C: Collect> Scan<'_, C> {
                     let (a, b) = ((a, self.stride), (self.panel.as_ptr(), 4 * width));
                     let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, a, b, ahead);
                     for (i, sums) in sums.iter().enumerate() {
-                        let mut numbers = [0.0; MOST_ROWS];
+                        let mut numbers = [0.0; MAX_ROWS];
                         for (j, &sum) in sums.iter().enumerate() {
                             d.simd().store(numbers.as_mut_ptr().add(j * lanes), d.floats(sum));
                         }
@@ -248,16 +248,16 @@ impl<C: Collect> Scan<'_, C> {
 
     /// Tells of rows that may reach the query's threshold.
     #[inline(always)]
-    fn judge<D: Int8>(&mut self, d: D, query: usize, sums: &[f32; MOST_ROWS], group: &Group) {
+    fn judge<D: Int8>(&mut self, d: D, query: usize, sums: &[f32; MAX_ROWS], group: &Group) {
         let (s, lanes) = (d.simd(), <D::Simd as Simd>::LANES);
         let QueryRange { scale, length, error } = self.queries.ranges[query];
         let [scale, length, error] = [scale, length, error].map(|x| s.splat(x));
-        let mut uppers = [0.0; MOST_ROWS];
+        let mut uppers = [0.0; MAX_ROWS];
         let mut most = s.splat(f32::NEG_INFINITY);
         for at in (0..group.count).step_by(lanes) {
-            // SAFETY: each has MOST_ROWS numbers, a multiple of `lanes`.
+            // SAFETY: each has MAX_ROWS numbers, a multiple of `lanes`.
             unsafe {
-                let at_row = |numbers: &[f32; MOST_ROWS]| s.load(numbers.as_ptr().add(at));
+                let at_row = |numbers: &[f32; MAX_ROWS]| s.load(numbers.as_ptr().add(at));
                 let product = s.mul(s.sub(at_row(sums), at_row(&group.excess)), s.mul(scale, at_row(&group.scale)));
                 let product = s.sub(product, at_row(&group.half_square));
                 let upper = s.mul_add(length, at_row(&group.error), s.mul_add(error, at_row(&group.norm), product));

@@ -32,7 +32,7 @@ pub(crate) trait Operation {
 }
 
 /// No set has more numbers in a vector.
-pub(super) const MOST_LANES: usize = 16;
+pub(super) const MAX_LANES: usize = 16;
 
 pub(crate) trait Simd: Double {
     /// Numbers in a vector.
@@ -115,7 +115,7 @@ pub(crate) trait Simd: Double {
     /// `from` is valid for reads of `count` numbers.
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize, fill: f32) -> Self::F {
-        let mut lanes = [fill; MOST_LANES];
+        let mut lanes = [fill; MAX_LANES];
         // SAFETY: the caller vouches for `count` numbers; no set has more than 16 lanes.
         unsafe {
             std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
@@ -129,7 +129,7 @@ pub(crate) trait Simd: Double {
     /// `to` is valid for writes of `count` numbers.
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, x: Self::F, count: usize) {
-        let mut lanes = [0.0; MOST_LANES];
+        let mut lanes = [0.0; MAX_LANES];
         // SAFETY: no set has more than 16 lanes; the caller vouches for `count` numbers.
         unsafe {
             self.store(lanes.as_mut_ptr(), x);

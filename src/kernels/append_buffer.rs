@@ -1,4 +1,8 @@
-//! Memory that grows at its end without moving, while others read what is there.
+//! A buffer of fixed capacity that grows at its end without moving, while other threads read what is there.
+//!
+//! All [`AppendBuffer`]s of one memory are prefixes of it. `taken` is the length of the longest prefix or claim; a claim moves
+//! it from its own start to its own end with one compare-exchange, so that of several threads that append to the same prefix
+//! one gets the place. Numbers below `taken` that are published never change, and so are read without a lock.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -10,52 +14,52 @@ use memmap2::MmapMut;
 /// Bytes from which on memory is wanted in huge pages: fewer faults while it is written, and fewer misses of the CPU's page
 /// tables while it is scanned.
 #[cfg(target_os = "linux")]
-const HUGE: usize = 8 << 20;
+const HUGE_PAGE_MIN_BYTES: usize = 8 << 20;
 
-/// The first `len` numbers of some memory, which never change. Who has them may append to them, once: of several that try, one
+/// The first `len` numbers of some memory, which never change. A holder may append to them, once: of several that try, one
 /// gets the place.
-pub struct Shelf<T> {
-    memory: Arc<Memory<T>>,
+pub struct AppendBuffer<T> {
+    memory: Arc<Pages<T>>,
     len: usize,
 }
 
-/// Numbers of the memory behind a [`Shelf`] that one alone has, to write them. Dropped, they are free as before.
+/// Numbers of the memory behind a [`AppendBuffer`] that one alone has, to write them. Dropped, they are free as before.
 pub struct Claim<T> {
-    memory: Arc<Memory<T>>,
+    memory: Arc<Pages<T>>,
     start: usize,
     end: usize,
 }
 
 /// Memory of which each number is either read by many or written by one.
-struct Memory<T> {
+struct Pages<T> {
     /// Zeroed pages, which are taken when they are written: an allocator's zeroed memory is that only without an alignment.
-    _pages: MmapMut,
+    _map: MmapMut,
     numbers: NonNull<T>,
     capacity: usize,
-    /// Numbers that are on some shelf or in the claim after it.
+    /// Number of numbers that are in some buffer or in the claim after it.
     taken: AtomicUsize,
 }
 
-// SAFETY: the pages belong to this alone, as a `Vec`'s would, and what is on them is plain bytes. What several threads do with
-// them at once goes by shelves and claims: numbers below a shelf's length are only read, those of a claim are reached through
+// SAFETY: the pages belong to this alone, as a `Vec`'s would, and what is in them is plain bytes. What several threads do with
+// them at once goes by buffers and claims: numbers below a buffer's length are only read, those of a claim are reached through
 // that one claim.
-unsafe impl<T: Pod> Send for Memory<T> {}
+unsafe impl<T: Pod> Send for Pages<T> {}
 // SAFETY: as above.
-unsafe impl<T: Pod> Sync for Memory<T> {}
+unsafe impl<T: Pod> Sync for Pages<T> {}
 
-impl<T: Pod> Shelf<T> {
-    /// An empty shelf with room for so many numbers, the first at the start of a page; None where there is no memory for them.
+impl<T: Pod> AppendBuffer<T> {
+    /// An empty buffer with room for so many numbers, the first at the start of a page; None where there is no memory for them.
     pub fn with_capacity(capacity: usize) -> Option<Self> {
         let bytes = capacity.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize)?;
         let mut pages = MmapMut::map_anon(bytes).ok()?;
         #[cfg(target_os = "linux")]
-        if bytes >= HUGE {
+        if bytes >= HUGE_PAGE_MIN_BYTES {
             // Without them it works as well.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
         let numbers = NonNull::new(pages.as_mut_ptr())?.cast::<T>();
         assert!(numbers.is_aligned(), "a page starts where a number may");
-        let memory = Memory { _pages: pages, numbers, capacity, taken: AtomicUsize::new(0) };
+        let memory = Pages { _map: pages, numbers, capacity, taken: AtomicUsize::new(0) };
         Some(Self { memory: Arc::new(memory), len: 0 })
     }
 
@@ -71,9 +75,9 @@ impl<T: Pod> Shelf<T> {
     }
 
     pub fn as_slice(&self) -> &[T] {
-        // SAFETY: these numbers are within the pages, zero or written, and this shelf was made after the last of them was: whoever made
-        // it had exclusive use of them until then, and passing it to another thread makes them seen there. No claim has a
-        // number of a shelf, so none of them changes any more.
+        // SAFETY: these numbers are within the pages, zero or written, and this buffer was made after the last of them was: the
+        // thread that made it had exclusive use of them until then, and passing it to another thread makes them seen there. No
+        // claim has a number of a buffer, so none of them changes any more.
         unsafe { std::slice::from_raw_parts(self.memory.numbers.as_ptr(), self.len) }
     }
 
@@ -87,7 +91,7 @@ impl<T: Pod> Shelf<T> {
     }
 }
 
-impl<T> Clone for Shelf<T> {
+impl<T> Clone for AppendBuffer<T> {
     fn clone(&self) -> Self {
         Self { memory: self.memory.clone(), len: self.len }
     }
@@ -96,22 +100,22 @@ impl<T> Clone for Shelf<T> {
 impl<T: Pod> Claim<T> {
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         // SAFETY: the numbers are within the pages, and zero or written before. `taken` went from `start` to `end` for this claim
-        // alone and stays until it ends, so no other claim has them; no shelf has them before `publish`.
+        // alone and stays until it ends, so no other claim has them; no buffer has them before `publish`.
         unsafe { std::slice::from_raw_parts_mut(self.memory.numbers.as_ptr().add(self.start), self.end - self.start) }
     }
 
-    /// A shelf that ends with what was claimed.
-    pub fn publish(mut self) -> Shelf<T> {
+    /// A buffer that ends with what was claimed.
+    pub fn publish(mut self) -> AppendBuffer<T> {
         // Nothing is left to give back.
         self.start = self.end;
-        Shelf { memory: self.memory.clone(), len: self.end }
+        AppendBuffer { memory: self.memory.clone(), len: self.end }
     }
 }
 
 impl<T> Drop for Claim<T> {
     fn drop(&mut self) {
         if self.start < self.end {
-            // Nobody else has changed it: that takes a shelf of `end` numbers, and only publishing makes one.
+            // No other thread has changed it: that takes a buffer of `end` numbers, and only publishing makes one.
             let _ = self.memory.taken.compare_exchange(self.end, self.start, Ordering::Release, Ordering::Relaxed);
         }
     }
@@ -123,15 +127,15 @@ mod tests {
     use std::sync::mpsc::channel;
     use std::thread;
 
-    fn append(shelf: &Shelf<u32>, numbers: &[u32]) -> Option<Shelf<u32>> {
-        let mut claim = shelf.claim(numbers.len())?;
+    fn append(buffer: &AppendBuffer<u32>, numbers: &[u32]) -> Option<AppendBuffer<u32>> {
+        let mut claim = buffer.claim(numbers.len())?;
         claim.as_mut_slice().copy_from_slice(numbers);
         Some(claim.publish())
     }
 
     #[test]
     fn what_is_there_stays_where_it_is() {
-        let empty = Shelf::with_capacity(5).unwrap();
+        let empty = AppendBuffer::with_capacity(5).unwrap();
         assert_eq!((empty.as_slice(), empty.room(), empty.capacity()), (&[][..], 5, 5));
         let two = append(&empty, &[1, 2]).unwrap();
         let five = append(&two, &[3, 4, 5]).unwrap();
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn of_two_branches_one_gets_the_place() {
-        let empty = Shelf::with_capacity(10).unwrap();
+        let empty = AppendBuffer::with_capacity(10).unwrap();
         let one = append(&empty, &[1]).unwrap();
         assert!(append(&empty, &[2]).is_none());
         assert_eq!((empty.room(), one.room()), (0, 9));
@@ -157,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_claim_that_is_dropped_is_free_again() {
-        let empty = Shelf::<u32>::with_capacity(3).unwrap();
+        let empty = AppendBuffer::<u32>::with_capacity(3).unwrap();
         let mut claim = empty.claim(3).unwrap();
         claim.as_mut_slice().fill(7);
         assert!(empty.claim(1).is_none());
@@ -167,31 +171,31 @@ mod tests {
 
     #[test]
     fn no_more_is_given_than_there_is() {
-        let shelf = Shelf::<u64>::with_capacity(2).unwrap();
-        assert!(shelf.claim(3).is_none() && shelf.claim(usize::MAX).is_none());
-        assert!(shelf.claim(0).is_some_and(|mut claim| claim.as_mut_slice().is_empty()));
-        assert!(Shelf::<u64>::with_capacity(usize::MAX / 2).is_none());
-        assert!(Shelf::<u64>::with_capacity(usize::MAX / 16).is_none());
+        let buffer = AppendBuffer::<u64>::with_capacity(2).unwrap();
+        assert!(buffer.claim(3).is_none() && buffer.claim(usize::MAX).is_none());
+        assert!(buffer.claim(0).is_some_and(|mut claim| claim.as_mut_slice().is_empty()));
+        assert!(AppendBuffer::<u64>::with_capacity(usize::MAX / 2).is_none());
+        assert!(AppendBuffer::<u64>::with_capacity(usize::MAX / 16).is_none());
     }
 
     #[test]
     fn threads_read_while_one_appends() {
         const N: u32 = 2_000;
-        let empty = Shelf::with_capacity(N as usize).unwrap();
+        let empty = AppendBuffer::with_capacity(N as usize).unwrap();
         thread::scope(|scope| {
             let readers: Vec<_> = (0..3)
                 .map(|_| {
-                    let (sender, receiver) = channel::<Shelf<u32>>();
+                    let (sender, receiver) = channel::<AppendBuffer<u32>>();
                     scope.spawn(move || {
-                        for shelf in receiver {
-                            assert!(shelf.as_slice().iter().copied().eq(0..shelf.as_slice().len() as u32));
+                        for buffer in receiver {
+                            assert!(buffer.as_slice().iter().copied().eq(0..buffer.as_slice().len() as u32));
                         }
                     });
                     sender
                 })
                 .collect();
-            (0..N).fold(empty.clone(), |shelf, i| {
-                let next = append(&shelf, &[i]).unwrap();
+            (0..N).fold(empty.clone(), |buffer, i| {
+                let next = append(&buffer, &[i]).unwrap();
                 readers.iter().for_each(|reader| reader.send(next.clone()).unwrap());
                 next
             });
@@ -200,11 +204,11 @@ mod tests {
 
     #[test]
     fn threads_that_race_for_a_place_get_different_ones() {
-        let shelf = Shelf::<u32>::with_capacity(1).unwrap();
+        let buffer = AppendBuffer::<u32>::with_capacity(1).unwrap();
         let winners: usize = thread::scope(|scope| {
-            let racers: Vec<_> = (0..4).map(|i| (i, shelf.clone())).collect();
+            let racers: Vec<_> = (0..4).map(|i| (i, buffer.clone())).collect();
             let threads: Vec<_> =
-                racers.into_iter().map(|(i, shelf)| scope.spawn(move || append(&shelf, &[i]).is_some())).collect();
+                racers.into_iter().map(|(i, buffer)| scope.spawn(move || append(&buffer, &[i]).is_some())).collect();
             threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum()
         });
         assert_eq!(winners, 1);

@@ -1,0 +1,315 @@
+//! A parallel loop of microseconds: fork and join on threads that spin between the loops (as OpenMP's thread teams do).
+//!
+//! Waking a thread takes tens of microseconds, more than a product for a short text. So the helpers stay awake between the
+//! kernels of one forward pass, and ask for work in a loop; the thread that calls a kernel, the leader, does its share.
+//!
+//! ```text
+//! leader: write the loop, unfinished = pieces, unclaimed = pieces; claim pieces until none is left; wait for unfinished = 0
+//! helper: claim a piece: unclaimed -= 1 if above 0; run it; unfinished -= 1; sleep after 200 us without one
+//! ```
+//!
+//! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop only
+//! when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at `unclaimed` a last
+//! time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the other.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+use std::{hint, io, thread};
+
+use crate::kernels::FlushDenormals;
+use crate::panic::caught;
+use crate::profile::shared;
+
+/// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between two
+/// calls of a program that has nothing else to do.
+const SPIN_TIME: Duration = Duration::from_micros(200);
+
+/// How often a thread looks for work before it yields its CPU: for a microsecond or two.
+const SPINS_PER_YIELD: usize = 32;
+
+/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes a
+/// tenth of that, but its input and output move between caches.
+const MIN_PIECE_WORK: usize = 1 << 17;
+
+/// Pieces of a loop for each thread: several, so that one that is held up leaves what it has not begun to the others.
+const PIECES_PER_THREAD: usize = 4;
+
+thread_local! {
+    /// The team that this thread leads, unless it is in the midst of a piece.
+    static LEADING: Cell<Option<Arc<Team>>> = const { Cell::new(None) };
+}
+
+/// Size of the stack of a thread that computes, in bytes, whatever `RUST_MIN_STACK` says.
+pub const STACK_BYTES: usize = 2 << 20;
+
+/// Threads that help another one with its kernels. They end when this is dropped.
+pub struct Team {
+    shared: Arc<SharedLoop>,
+    helpers: Vec<Thread>,
+    /// In a child of `fork()` the helpers are not there.
+    process: u32,
+}
+
+/// The loop that a team is at, and what its threads know of each other.
+#[derive(Default)]
+struct SharedLoop {
+    current: UnsafeCell<Option<ParallelLoop>>,
+    /// Number of pieces that no thread has claimed.
+    unclaimed: CacheLine<AtomicUsize>,
+    /// Number of pieces that are not done.
+    unfinished: CacheLine<AtomicUsize>,
+    /// Number of helpers that sleep, or are about to.
+    asleep: AtomicUsize,
+    /// Whether some thread leads.
+    has_leader: AtomicBool,
+    ended: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+/// A value with cache lines of its own, so that writing it does not slow down what other threads read.
+#[derive(Default)]
+#[repr(align(128))]
+struct CacheLine<T>(T);
+
+#[derive(Clone, Copy)]
+struct ParallelLoop {
+    /// Runs one of the pieces; valid until all are done.
+    run: &'static (dyn Fn(usize) + Sync),
+    pieces: usize,
+}
+
+// SAFETY: only `current` is not `Sync` by itself. The leader writes it while no piece is unclaimed or unfinished; a helper reads
+// it between claiming a piece and saying that it is done.
+unsafe impl Sync for SharedLoop {}
+
+impl Team {
+    /// More threads than these find no work in products of a few dozen panels.
+    pub const MAX_THREADS: usize = 16;
+
+    /// Starts the helpers of a team of so many threads, of which the leader is one.
+    pub fn new(threads: usize) -> io::Result<Arc<Self>> {
+        let mut team = Self { shared: Arc::default(), helpers: Vec::new(), process: std::process::id() };
+        for i in 1..threads {
+            let shared = team.shared.clone();
+            let helper = thread::Builder::new()
+                .name(format!("votive-team-{i}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || shared.help())?;
+            team.helpers.push(helper.thread().clone());
+        }
+        Ok(Arc::new(team))
+    }
+
+    /// Runs `work`, whose kernels share their work with the team if no other thread leads it now.
+    pub fn lead<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
+        /// Puts things back, also when `work` panics.
+        struct Restore<'a>(Option<&'a SharedLoop>, Option<Arc<Team>>);
+        impl Drop for Restore<'_> {
+            fn drop(&mut self) {
+                LEADING.set(self.1.take());
+                if let Some(shared) = self.0 {
+                    shared.has_leader.store(false, Ordering::Release);
+                }
+            }
+        }
+        let free = !self.shared.has_leader.swap(true, Ordering::Acquire);
+        let _restore = Restore(free.then_some(&self.shared), LEADING.replace(free.then(|| self.clone())));
+        if free {
+            self.wake();
+        }
+        work()
+    }
+
+    /// Wakes the helpers that sleep.
+    fn wake(&self) {
+        if self.shared.asleep.load(Ordering::SeqCst) > 0 && self.process == std::process::id() {
+            self.helpers.iter().for_each(Thread::unpark);
+        }
+    }
+
+    /// Runs all pieces of a loop, with the helpers that are awake in time.
+    fn run(&self, pieces: usize, run: &(dyn Fn(usize) + Sync)) {
+        let shared = &*self.shared;
+        // SAFETY: a piece is run only after it was claimed, and this returns when all of them were claimed and are done.
+        let run = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(run) };
+        // SAFETY: this thread alone leads, and no piece of its last loop is unclaimed or unfinished.
+        unsafe { *shared.current.get() = Some(ParallelLoop { run, pieces }) };
+        shared.unfinished.0.store(pieces, Ordering::Relaxed);
+        // After this a helper sees the pieces, or this thread sees that it sleeps.
+        shared.unclaimed.0.store(pieces, Ordering::SeqCst);
+        self.wake();
+        while shared.run_one() {}
+        let mut spins = 0;
+        while shared.unfinished.0.load(Ordering::Acquire) > 0 {
+            spins += 1;
+            // The thread that has the last piece may be waiting for this CPU.
+            if spins % SPINS_PER_YIELD == 0 { thread::yield_now() } else { hint::spin_loop() }
+        }
+        if let Some(panic) = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            resume_unwind(panic);
+        }
+    }
+}
+
+impl Drop for Team {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.wake();
+    }
+}
+
+impl SharedLoop {
+    /// Runs pieces of one loop after the other until the team ends.
+    fn help(&self) {
+        let _flush = FlushDenormals::new();
+        while !self.ended.load(Ordering::Relaxed) {
+            let mut last = Instant::now();
+            while last.elapsed() < SPIN_TIME {
+                for _ in 0..SPINS_PER_YIELD {
+                    if self.run_one() {
+                        last = Instant::now();
+                    }
+                    hint::spin_loop();
+                }
+                // Where CPUs are scarce the leader itself may be waiting for this one.
+                thread::yield_now();
+            }
+            self.asleep.fetch_add(1, Ordering::SeqCst);
+            if self.unclaimed.0.load(Ordering::SeqCst) == 0 && !self.ended.load(Ordering::SeqCst) {
+                thread::park();
+            }
+            self.asleep.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Runs a piece if one is unclaimed; gives whether there was one.
+    fn run_one(&self) -> bool {
+        let Ok(unclaimed) = self.unclaimed.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, |n| n.checked_sub(1))
+        else {
+            return false;
+        };
+        // SAFETY: the piece that was claimed is unfinished, so the loop stays.
+        let current = unsafe { *self.current.get() };
+        let Some(ParallelLoop { run, pieces }) = current else { return false };
+        if let Err(panic) = caught(|| run(pieces - unclaimed)) {
+            self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+        self.unfinished.0.fetch_sub(1, Ordering::Release);
+        true
+    }
+}
+
+/// Calls `part` on ranges that together cover `0..items`: on this thread and, where it leads a team and the work is
+/// worth it, on the team's. `work` is the number of multiply-adds of one item.
+pub fn parallel_for(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
+    let grain = MIN_PIECE_WORK.div_ceil(work.max(1));
+    // Taken: a loop within a part runs on the thread that has the part.
+    let team = LEADING.take();
+    match &team {
+        Some(team) if items / grain > 1 && !team.helpers.is_empty() => {
+            let pieces = (items / grain).min(PIECES_PER_THREAD * (1 + team.helpers.len()));
+            let stage = shared();
+            team.run(pieces, &|i| stage.help(|| part(items * i / pieces..items * (i + 1) / pieces)));
+        }
+        _ => part(0..items),
+    }
+    LEADING.set(team);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// How often each of `items` was done by kernels of `threads` threads.
+    fn counts(team: &Arc<Team>, items: usize) -> Vec<usize> {
+        let counts: Vec<_> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+        let add = |range: Range<usize>| {
+            for count in &counts[range] {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        team.lead(|| parallel_for(items, MIN_PIECE_WORK, add));
+        counts.into_iter().map(AtomicUsize::into_inner).collect()
+    }
+
+    #[test]
+    fn every_item_is_done_once() {
+        for threads in [1, 2, 5] {
+            let team = Team::new(threads).unwrap();
+            for items in [0, 1, 2, 3, 7, 8, 9, 100, 1000] {
+                // Again and again, so that helpers are met asleep, awake and at work.
+                for _ in 0..50 {
+                    assert_eq!(counts(&team, items), vec![1; items]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn helpers_help() {
+        let team = Team::new(2).unwrap();
+        let threads = Mutex::new(std::collections::HashSet::new());
+        let both = std::sync::Barrier::new(2);
+        let meet = |_| {
+            // The first pieces wait for each other, which they can only on two threads.
+            if threads.lock().unwrap().insert(thread::current().id()) {
+                both.wait();
+            }
+        };
+        team.lead(|| parallel_for(100, MIN_PIECE_WORK, meet));
+        assert_eq!(threads.into_inner().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_busy_crew_is_not_waited_for() {
+        let team = Team::new(2).unwrap();
+        team.lead(|| {
+            thread::scope(|scope| scope.spawn(|| assert_eq!(counts(&team, 10), [1; 10])).join().unwrap());
+            // Nor by its own leader.
+            assert_eq!(counts(&team, 10), [1; 10]);
+            parallel_for(10, MIN_PIECE_WORK, |_| assert_eq!(counts(&team, 10), [1; 10]));
+        });
+        assert_eq!(counts(&team, 10), [1; 10]);
+    }
+
+    #[test]
+    fn many_threads_take_turns() {
+        let team = Team::new(3).unwrap();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..200).for_each(|_| assert_eq!(counts(&team, 20), [1; 20])));
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_the_leader_and_leaves_the_crew_whole() {
+        let team = Team::new(2).unwrap();
+        for bad in [0, 50, 99] {
+            let panic = catch_unwind(AssertUnwindSafe(|| {
+                team.lead(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
+            }));
+            assert_eq!(panic.unwrap_err().downcast_ref::<String>(), Some(&format!("bad {bad}")));
+            assert_eq!(counts(&team, 100), [1; 100]);
+        }
+    }
+
+    #[test]
+    fn helpers_end_with_their_crew() {
+        let team = Team::new(3).unwrap();
+        counts(&team, 100);
+        let shared = Arc::downgrade(&team.shared);
+        drop(team);
+        while shared.strong_count() > 0 {
+            thread::yield_now();
+        }
+    }
+}
