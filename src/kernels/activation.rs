@@ -1,4 +1,9 @@
-//! Activation functions, by the names that model configurations use.
+//! Activation functions, by the names that model configurations use, on vectors; `math.rs` has the functions that they
+//! are made of.
+//!
+//! GELU: Hendrycks and Gimpel 2016. SiLU: Elfwing et al. 2018, swish: Ramachandran et al. 2017. Mish: Misra 2019,
+//! without a logarithm: `tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2)`. Squared ReLU: So et al. 2021. The tests compare
+//! each with its definition in float64.
 
 use crate::kernels::Isa;
 use crate::kernels::math::{coarse_erf, coarse_silu, erf, exp, sigmoid, silu, tanh};

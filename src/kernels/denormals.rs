@@ -1,4 +1,5 @@
-//! Denormal numbers cost a hundred cycles each and mean nothing here.
+//! A guard that has a thread round denormal numbers to zero, which cost a hundred cycles each and mean nothing here:
+//! flush-to-zero and denormals-are-zero of x86-64, FZ of Arm.
 
 /// While it lives, this thread rounds denormals to zero; then its mode is what it was.
 pub struct FlushDenormals {

@@ -1,12 +1,13 @@
-//! Looking rows up in tables, adding them, and normalizing the sum in one pass.
+//! The lookup of embeddings: rows of tables (words, positions, types) are added, and the sum is normalized in the same
+//! pass.
 
 use half::{bf16, f16};
 
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
-use crate::kernels::{Isa, Norm};
+use crate::kernels::{Isa, RowNorm};
 
 /// Vectors by number, `[rows, hidden]`.
-pub enum Table {
+pub enum EmbeddingTable {
     Float32(Vec<f32>),
     Bfloat16(Vec<bf16>),
     Float16(Vec<f16>),
@@ -15,13 +16,13 @@ pub enum Table {
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
 ///
 /// Every id must be below its table's rows.
-pub fn embed(isa: Isa, tables: &[(&Table, &[u32])], norm: Option<&Norm>, hidden: usize, out: &mut [f32]) {
+pub fn embed(isa: Isa, tables: &[(&EmbeddingTable, &[u32])], norm: Option<&RowNorm>, hidden: usize, out: &mut [f32]) {
     isa.run(Embed { tables, norm, hidden, out });
 }
 
 struct Embed<'a> {
-    tables: &'a [(&'a Table, &'a [u32])],
-    norm: Option<&'a Norm>,
+    tables: &'a [(&'a EmbeddingTable, &'a [u32])],
+    norm: Option<&'a RowNorm>,
     hidden: usize,
     out: &'a mut [f32],
 }
@@ -36,9 +37,9 @@ impl Operation for Embed<'_> {
             for (table, ids) in self.tables {
                 let row = ids[t] as usize * self.hidden..(ids[t] as usize + 1) * self.hidden;
                 match table {
-                    Table::Float32(values) => add(s, &values[row], out),
-                    Table::Bfloat16(values) => add(s, &values[row], out),
-                    Table::Float16(values) => add(s, &values[row], out),
+                    EmbeddingTable::Float32(values) => add(s, &values[row], out),
+                    EmbeddingTable::Bfloat16(values) => add(s, &values[row], out),
+                    EmbeddingTable::Float16(values) => add(s, &values[row], out),
                 }
             }
             if let Some(norm) = self.norm {
@@ -103,15 +104,15 @@ mod tests {
     use crate::kernels::testing::{numbers, worst};
 
     /// For each type, tables of these values, and the values that they hold.
-    fn tables(values: &[f32]) -> [(Table, Vec<f32>); 3] {
+    fn tables(values: &[f32]) -> [(EmbeddingTable, Vec<f32>); 3] {
         let bfloat16: Vec<_> = values.iter().copied().map(bf16::from_f32).collect();
         let float16: Vec<_> = values.iter().copied().map(f16::from_f32).collect();
         let rounded = [bfloat16.iter().map(|x| x.to_f32()).collect(), float16.iter().map(|x| x.to_f32()).collect()];
         let [as_bfloat16, as_float16] = rounded;
         [
-            (Table::Float32(values.to_vec()), values.to_vec()),
-            (Table::Bfloat16(bfloat16), as_bfloat16),
-            (Table::Float16(float16), as_float16),
+            (EmbeddingTable::Float32(values.to_vec()), values.to_vec()),
+            (EmbeddingTable::Bfloat16(bfloat16), as_bfloat16),
+            (EmbeddingTable::Float16(float16), as_float16),
         ]
     }
 
@@ -120,7 +121,7 @@ mod tests {
         let (ids, places) = ([6, 0, 3], [0, 1, 2]);
         for (isa, hidden) in Isa::available().into_iter().flat_map(|isa| [1, 3, 16, 19, 40].map(|hidden| (isa, hidden)))
         {
-            let norm = Norm::layer(vec![1.0; hidden], None, 1e-12);
+            let norm = RowNorm::layer(vec![1.0; hidden], None, 1e-12);
             let words = tables(&numbers(7 * hidden, 1));
             for ((words, a), (positions, b)) in words.iter().zip(&tables(&numbers(3 * hidden, 2))) {
                 let tables = [(words, &ids[..]), (positions, &places[..])];

@@ -1,8 +1,21 @@
-//! Rotating rows before they are quantized, so that no channel is far larger than the others.
+//! The fast Walsh-Hadamard transform, which rotates rows before they are quantized, so that no channel is far larger
+//! than the others (QuaRot, Ashkboos et al. 2024).
 //!
-//! A layer's weights multiply the same few channels with large numbers for every text, and one scale for a whole row then leaves
-//! the others few steps. A Hadamard transform (as QuaRot's, Ashkboos et al. 2024) spreads them over many channels; applied to rows
-//! and weights alike it leaves their product as it was, and needs no data to be fitted to.
+//! A layer's weights multiply the same few channels with large numbers for every text, and one scale for a whole row
+//! then leaves the others few steps. The transform spreads them over many channels; applied to rows and weights alike
+//! it leaves their product as it was, and needs no data to be fitted to.
+//!
+//! ```text
+//! units = x cut into runs of 16 channels; span = the largest power of two that divides their number, at most 64
+//! for distance in 1, 8, 64, ...:                   radix 8, and 2 or 4 for what is left
+//!     for units u and u + distance, ... of a block: their sums and differences
+//! ```
+//!
+//! Why it is right: this multiplies by the Hadamard matrix of `span` rows, for each of the 16 channels of a unit; that
+//! matrix times itself is `span` times the identity, so `(H x) · (H w) / span = x · w`. It takes additions alone.
+//!
+//! 16 channels are not mixed with each other, so that vectors of every set are added whole. A larger span would be
+//! slower and mix no better.
 
 use crate::kernels::simd::{Operation, Simd};
 
@@ -82,12 +95,12 @@ unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f3
 }
 
 /// `x [k]` to `out [k]`.
-pub(super) struct Rotate<'a> {
+pub(super) struct HadamardTransform<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a mut [f32],
 }
 
-impl Operation for Rotate<'_> {
+impl Operation for HadamardTransform<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -112,7 +125,7 @@ mod tests {
         for isa in Isa::available() {
             for k in [16, 17, 32, 64, 96, 128, 256, 384, 512, 1024] {
                 let (x, mut out, span) = (numbers(k, 1), vec![f32::NAN; k], span(k));
-                isa.run(Rotate { x: &x, out: &mut out });
+                isa.run(HadamardTransform { x: &x, out: &mut out });
                 for (i, y) in out.iter().enumerate() {
                     let unit = i / UNIT;
                     let expected: f32 = match span {

@@ -29,15 +29,17 @@ mod tile;
 pub use activation::Activation;
 pub use aligned::{scratch_bytes, unset};
 pub use append_buffer::{AppendBuffer, Claim};
-pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
+pub use attention::{
+    AttentionInputs, AttentionShape, Bias, BiasHead, BiasRows, Buckets, DisentangledBias, Mask, attention,
+};
 pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
-pub use embedding::{Table, embed};
+pub use embedding::{EmbeddingTable, embed};
 pub use isa::Isa;
 pub use matrix::{Dtype, Matrix};
-pub use mlp::Mlp;
-pub use norm::{Norm, add_norm, norm};
+pub use mlp::PackedMlp;
+pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
-pub use rope::{Rotations, rope};
+pub use rope::{RopeAngles, rope};
 pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
 pub use team::{STACK_BYTES, Team, parallel_for};

@@ -1,18 +1,27 @@
-//! Layer and root-mean-square normalization, with the residual added in the same pass.
+//! Layer normalization (Ba et al. 2016) and root-mean-square normalization (Zhang and Sennrich 2019), with the residual
+//! added in the same pass.
+//!
+//! ```text
+//! mean = Σ x / width, or 0;  x = x - mean;  y = x / sqrt(Σ x² / width + eps) * weight + bias
+//! ```
+//!
+//! All in float32. The variance is that of the centred row, a second pass over it: the difference of two large sums
+//! would lose the bits that matter. A sum has one part for each lane, which are added at the end in one order: the same
+//! bits on every run.
 
 use crate::kernels::Isa;
 use crate::kernels::simd::{Operation, Simd};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
 /// Of a root-mean-square normalization (Zhang and Sennrich 2019) the mean is taken to be zero, and so is the bias.
-pub struct Norm {
+pub struct RowNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     eps: f32,
     centred: bool,
 }
 
-impl Norm {
+impl RowNorm {
     /// `weight [hidden]`, `bias [hidden]`.
     pub fn layer(weight: Vec<f32>, bias: Option<Vec<f32>>, eps: f32) -> Self {
         let bias = bias.unwrap_or_else(|| vec![0.0; weight.len()]);
@@ -92,13 +101,13 @@ fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
 }
 
 /// `out = norm(x + residual)`, all `[rows, hidden]`.
-pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
+pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &RowNorm, out: &mut [f32]) {
     assert!(x.len() == residual.len() && x.len() == out.len(), "x, residual and out are of one shape");
     isa.run(AddNorm { x, residual: Some(residual), norm, out });
 }
 
 /// `out = norm(x)`, both `[rows, hidden]`.
-pub fn norm(isa: Isa, x: &[f32], norm: &Norm, out: &mut [f32]) {
+pub fn norm(isa: Isa, x: &[f32], norm: &RowNorm, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "x and out are of one shape");
     isa.run(AddNorm { x, residual: None, norm, out });
 }
@@ -106,7 +115,7 @@ pub fn norm(isa: Isa, x: &[f32], norm: &Norm, out: &mut [f32]) {
 struct AddNorm<'a> {
     x: &'a [f32],
     residual: Option<&'a [f32]>,
-    norm: &'a Norm,
+    norm: &'a RowNorm,
     out: &'a mut [f32],
 }
 
@@ -140,7 +149,7 @@ mod tests {
     const ERROR: f64 = 4e-6;
 
     /// The definition, in float64, of `norm(rows)`.
-    fn reference(norm: &Norm, rows: &[f32]) -> Vec<f64> {
+    fn reference(norm: &RowNorm, rows: &[f32]) -> Vec<f64> {
         let width = norm.width();
         let of_row = |row: &[f32]| -> Vec<f64> {
             let at = |i: usize| f64::from(row[i]);
@@ -160,9 +169,9 @@ mod tests {
                 let (x, residual) = (numbers(3 * width, 1), numbers(3 * width, 2));
                 let sums: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x + residual).collect();
                 for rule in [
-                    Norm::layer(numbers(width, 3), Some(numbers(width, 4)), 1e-5),
-                    Norm::layer(numbers(width, 3), None, 1e-5),
-                    Norm::root_mean_square(numbers(width, 3), 1e-6),
+                    RowNorm::layer(numbers(width, 3), Some(numbers(width, 4)), 1e-5),
+                    RowNorm::layer(numbers(width, 3), None, 1e-5),
+                    RowNorm::root_mean_square(numbers(width, 3), 1e-6),
                 ] {
                     let mut added = vec![f32::NAN; 3 * width];
                     add_norm(isa, &x, &residual, &rule, &mut added);

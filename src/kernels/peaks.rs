@@ -1,4 +1,11 @@
-//! What the machine can do at most, measured: the yardstick for what the kernels do.
+//! What the machine can do at most, measured: the two roofs of the roofline model (Williams et al. 2009), arithmetic
+//! and memory, which say how far a kernel is from what is possible.
+//!
+//! ```text
+//! arithmetic:  multiply-adds of a register tile, whose operands stay in the nearest cache
+//! memory:      sums over a buffer larger than the caches
+//! for each of several trials: all threads start together; the sum of their rates; the best trial counts
+//! ```
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -50,7 +57,7 @@ fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
             let end = (*at + READ_BYTES / size_of::<f32>()).min(numbers);
             let part = &buffer[*at..end];
             *at = if end == numbers { 0 } else { end };
-            isa.run(Sum { numbers: part });
+            isa.run(ReadBuffer { numbers: part });
             size_of_val(part)
         },
     );
@@ -200,11 +207,11 @@ impl Bf16Operation for Bfloat16Sums {
 }
 
 /// Reads the numbers.
-struct Sum<'a> {
+struct ReadBuffer<'a> {
     numbers: &'a [f32],
 }
 
-impl Operation for Sum<'_> {
+impl Operation for ReadBuffer<'_> {
     type Output = ();
 
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Asking for memory before it is needed.
+//! Asking for memory before it is needed (software prefetch), for products and scans.
 
 /// Lines that are fetched to the second-level cache while something else is computed, some at each step.
 #[derive(Clone, Copy)]

@@ -110,7 +110,7 @@ impl Relative {
     }
 
     /// The bias of the layer `at` with this attention, from the table of places `[buckets, hidden]`.
-    fn bias(self, at: &Loader, shape: &kernels::Attention, places: &Tensor) -> Result<Disentangled> {
+    fn bias(self, at: &Loader, shape: &kernels::AttentionShape, places: &Tensor) -> Result<Disentangled> {
         let at = at.at("attention.self");
         let hidden = shape.heads * shape.head_dim;
         // In float32: this is done once, and what comes out takes part in every score.
@@ -167,7 +167,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         None => None,
     };
     let bias = relative.as_ref().map(|(relative, places)| {
-        |at: &Loader, shape: &kernels::Attention| -> Result<Arc<dyn AttentionBias>> {
+        |at: &Loader, shape: &kernels::AttentionShape| -> Result<Arc<dyn AttentionBias>> {
             Ok(Arc::new(relative.bias(at, shape, places)?))
         }
     });

@@ -121,7 +121,7 @@ mod tests {
             for (offsets, rows) in [(&[0, 1, 8, 8, 60][..], None), (&[0, 1, 8, 60], Some(&[0, 7, 30][..]))] {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape =
-                        kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
+                        kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
                     let qkv = x.tensor(&[60, shape.width()])?;
                     Attention::new(at.body(), shape).with_bias(Arc::new(bias(at.body(), far))).forward(
                         &qkv,

@@ -1,5 +1,16 @@
-//! The bias of disentangled attention (He et al. 2021): besides their contents, a query's content and the key's place score each
-//! other, and the key's content and the query's place. Places are relative: one vector for each bucket of distances.
+//! The bias of disentangled attention (DeBERTa: He et al. 2021): besides their contents, a query's content and the
+//! key's place score each other, and the key's content and the query's place. Places are relative: one vector for each
+//! bucket of distances.
+//!
+//! ```text
+//! for a head:         of_keys[j, b] = key[j] · queries[b]       for every bucket b that the text reaches
+//! for a few rows:     of_queries[i, b] = query[i] · keys[b]     likewise
+//!                     bias[i, j] = of_queries[i, bucket(i - j)] + of_keys[j, bucket(i - j)]
+//! ```
+//!
+//! Why it is right: a bias takes one of as many products as there are buckets, so these are computed for all buckets
+//! (as tiles), and then looked up; buckets do not fall as the distance grows, so those that a text reaches are a range.
+//! Buckets are those of the reference's `make_log_bucket_position`, rounded to float32 at each step as there.
 
 use std::ops::Range;
 
@@ -8,7 +19,7 @@ use super::{Bias, BiasHead, BiasRows, panel_of};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
-use crate::kernels::tile::{Float, Terms};
+use crate::kernels::tile::{Float, MicroKernel};
 
 /// Which distances between a query and a key are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +58,7 @@ impl Buckets {
 
 /// Of every head, the vectors of all buckets. The bias of a score is the product of its query with the bucket's vector among
 /// `keys`, and that of its key with the bucket's among `queries`.
-pub struct Disentangled {
+pub struct DisentangledBias {
     isa: Isa,
     head_dim: usize,
     buckets: Buckets,
@@ -56,7 +67,7 @@ pub struct Disentangled {
     queries: Option<Aligned<f32>>,
 }
 
-impl Disentangled {
+impl DisentangledBias {
     /// `keys` and `queries [buckets, heads * head_dim]`, multiplied by the scale of the scores.
     pub fn new(
         isa: Isa,
@@ -86,7 +97,7 @@ fn padded(buckets: Buckets) -> usize {
 }
 
 /// What is kept for a head, and for some of its rows.
-struct Memory<'a> {
+struct BiasScratch<'a> {
     /// `[2 * len - 1]`: the buckets of distances from `1 - len` to `len - 1`.
     buckets: &'a mut [u32],
     /// `[len, padded]`: products of keys with the places of queries.
@@ -97,7 +108,7 @@ struct Memory<'a> {
     sums: &'a mut [f32],
 }
 
-impl<'a> Memory<'a> {
+impl<'a> BiasScratch<'a> {
     fn of(memory: &'a mut [f32], len: usize, padded: usize) -> Self {
         let (buckets, rest) = memory.split_at_mut(2 * len - 1);
         let (of_keys, rest) = rest.split_at_mut(len * padded);
@@ -106,7 +117,7 @@ impl<'a> Memory<'a> {
     }
 }
 
-impl Bias for Disentangled {
+impl Bias for DisentangledBias {
     fn memory_for(&self, len: usize) -> usize {
         2 * len + (len + ROWS) * padded(self.buckets) + ROWS * len
     }
@@ -114,7 +125,7 @@ impl Bias for Disentangled {
     fn prepare(&self, head: BiasHead, memory: &mut [f32]) {
         let BiasHead { len, .. } = head;
         let padded = padded(self.buckets);
-        let Memory { buckets, of_keys, .. } = Memory::of(memory, len, padded);
+        let BiasScratch { buckets, of_keys, .. } = BiasScratch::of(memory, len, padded);
         for (bucket, distance) in buckets.iter_mut().zip(1 - len as isize..) {
             *bucket = self.buckets.of(distance) as u32;
         }
@@ -133,7 +144,7 @@ impl Bias for Disentangled {
     fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a> {
         let BiasHead { len, stride, .. } = head;
         let padded = padded(self.buckets);
-        let Memory { buckets, of_keys, of_queries, sums } = Memory::of(memory, len, padded);
+        let BiasScratch { buckets, of_keys, of_queries, sums } = BiasScratch::of(memory, len, padded);
         if let Some(keys) = &self.keys {
             // From the first of these queries and the last key to the last of them and the first key.
             let reached = buckets[rows.start] as usize..=buckets[rows.end + len - 2] as usize;
@@ -220,7 +231,7 @@ impl Operation for Multiply<'_> {
 mod tests {
     use super::*;
     use crate::kernels::testing::{numbers, worst};
-    use crate::kernels::{Attention, Dtype, Inputs, Mask, Team, attention};
+    use crate::kernels::{AttentionInputs, AttentionShape, Dtype, Mask, Team, attention};
 
     /// Largest absolute error for values in [-1, 1]; in integers scores are off by up to a hundredth.
     const ERRORS: [(Dtype, f64); 2] = [(Dtype::Float32, 2e-6), (Dtype::Int8, 0.02)];
@@ -236,8 +247,8 @@ mod tests {
     }
 
     /// The definition, in float64, for heads with the vectors of `keys` and `queries`.
-    fn reference(shape: &Attention, qkv: &[f32], buckets: Buckets, places: [Option<&[f32]>; 2]) -> Vec<f64> {
-        let Attention { heads, head_dim, scale, .. } = *shape;
+    fn reference(shape: &AttentionShape, qkv: &[f32], buckets: Buckets, places: [Option<&[f32]>; 2]) -> Vec<f64> {
+        let AttentionShape { heads, head_dim, scale, .. } = *shape;
         let hidden = heads * head_dim;
         let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * hidden + i]);
         let mut out = vec![0.0; qkv.len() / 3];
@@ -297,8 +308,13 @@ mod tests {
             (2, 32, Buckets::Logarithmic { span: 45, most: 64 }),
             (1, 64, Buckets::Each { span: 200 }),
         ] {
-            let shape =
-                Attention { heads, kv_heads: heads, head_dim, scale: 0.6 / (head_dim as f32).sqrt(), mask: Mask::Full };
+            let shape = AttentionShape {
+                heads,
+                kv_heads: heads,
+                head_dim,
+                scale: 0.6 / (head_dim as f32).sqrt(),
+                mask: Mask::Full,
+            };
             let offsets = offsets();
             let qkv = numbers(*offsets.last().unwrap() as usize * shape.width(), 1);
             let places = [2, 3].map(|seed| {
@@ -312,9 +328,10 @@ mod tests {
                 for (isa, (dtype, bound)) in
                     Isa::available().into_iter().flat_map(|isa| ERRORS.map(|error| (isa, error)))
                 {
-                    let bias = Disentangled::new(isa, (heads, head_dim), buckets, keys, queries);
+                    let bias = DisentangledBias::new(isa, (heads, head_dim), buckets, keys, queries);
                     let mut out = vec![f32::NAN; qkv.len() / 3];
-                    let inputs = Inputs { qkv: &qkv, offsets: &offsets, past: &[], bias: Some(&bias), rows: None };
+                    let inputs =
+                        AttentionInputs { qkv: &qkv, offsets: &offsets, past: &[], bias: Some(&bias), rows: None };
                     attention(isa, dtype, &shape, inputs, &mut out);
                     for (i, (y, expected)) in out.iter().zip(&expected).enumerate() {
                         let error = (f64::from(*y) - expected).abs();
@@ -328,16 +345,16 @@ mod tests {
 
     #[test]
     fn a_sequence_has_the_same_bits_alone_and_split() {
-        let shape = Attention { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
+        let shape = AttentionShape { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
         let buckets = Buckets::Logarithmic { span: 16, most: 64 };
         let (hidden, places) = (60, numbers(32 * 60, 1));
         let qkv = numbers(390 * 3 * hidden, 9);
         let team = Team::new(2).unwrap();
         for isa in Isa::available() {
-            let bias = Disentangled::new(isa, (3, 20), buckets, Some(&places), Some(&places));
+            let bias = DisentangledBias::new(isa, (3, 20), buckets, Some(&places), Some(&places));
             let attend = |qkv: &[f32], offsets: &[u32]| {
                 let mut out = vec![f32::NAN; qkv.len() / 3];
-                let inputs = Inputs { qkv, offsets, past: &[], bias: Some(&bias), rows: None };
+                let inputs = AttentionInputs { qkv, offsets, past: &[], bias: Some(&bias), rows: None };
                 attention(isa, Dtype::Float32, &shape, inputs, &mut out);
                 out
             };

@@ -1,12 +1,16 @@
-//! Attention in float32.
+//! Attention in float32: the loop of `mod.rs` with tiles of 6 rows.
+//!
+//! Scores are scaled, and the maximum subtracted, in the multiply-add before the exponential, which is `2^x`: the scale
+//! is multiplied by log2(e) once. Keys that are padding have scores of zero and are hidden with those that the mask
+//! hides.
 
 use std::ops::Range;
 
-use super::{Attention, BiasRows, Head, HeadBias, Tasks, hide_others, panel_of, panels};
+use super::{AttentionShape, BiasRows, HeadBias, SequenceHead, Tasks, hide_others, panel_of, panels};
 use crate::kernels::math::exp2;
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
-use crate::kernels::tile::{Float, Terms, tile, with_tile};
+use crate::kernels::tile::{Float, MicroKernel, tile, with_tile};
 
 /// Query rows at a time.
 pub(super) const ROWS: usize = 6;
@@ -18,7 +22,7 @@ pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
     padded * head_dim + keys * padded_dim + ROWS * padded
 }
 
-pub(super) struct Attend<'a> {
+pub(super) struct FloatAttention<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
@@ -26,7 +30,7 @@ pub(super) struct Attend<'a> {
     pub(super) bias_memory: &'a mut [f32],
 }
 
-impl Operation for Attend<'_> {
+impl Operation for FloatAttention<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -40,7 +44,7 @@ impl Operation for Attend<'_> {
 
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
+pub(super) fn attend<S: Simd>(s: S, head: &SequenceHead, mut bias: Option<HeadBias>, memory: &mut [f32]) {
     let (count, head_dim) = (head.keys(), head.shape.head_dim);
     let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
@@ -74,7 +78,7 @@ pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, mem
 #[inline(always)]
 unsafe fn attend_rows<S: Simd>(
     s: S,
-    head: &Head,
+    head: &SequenceHead,
     bias: Option<BiasRows>,
     rows: Range<usize>,
     keys: &[f32],
@@ -82,7 +86,7 @@ unsafe fn attend_rows<S: Simd>(
     scores: &mut [f32],
 ) {
     let out = head.out;
-    let Attention { heads, head_dim, scale, .. } = *head.shape;
+    let AttentionShape { heads, head_dim, scale, .. } = *head.shape;
     let (hidden, stride) = (heads * head_dim, head.shape.width());
     let padded = head.keys().next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);

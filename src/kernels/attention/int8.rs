@@ -1,19 +1,33 @@
-//! Attention in integers: queries and keys in bytes with a scale for each token, weights in eleven bits, values in twelve bits
-//! with a scale for each channel of a text.
+//! Attention in integers: the loop of `mod.rs` with queries and keys in bytes with a scale for each token, weights in
+//! eleven bits, and values in twelve bits with a scale for each channel of a text. (SageAttention, Zhang et al. 2025,
+//! quantizes queries and keys alike, and keeps weights and values wider, too.)
 //!
-//! On all-MiniLM-L6-v2 all of that moves an embedding's cosine by less than 1e-5. (Weights in eight bits lose the many small ones
-//! of long texts.)
+//! ```text
+//! q, k = round(127 * x / max |x|)              for each token
+//! score = scale_q * scale_k * Σ q k * scale    q is held 128 higher, unsigned; 128 Σ k is taken off
+//! w = round(2048 * 2^(score - max score))
+//! v = round(2047 * value / max |value|)        for each channel
+//! out = scale_v * Σ w v / Σ w
+//! ```
+//!
+//! Why it is right: `Σ q k` is exact in 32 bits. `Σ w v` is summed for at most `MAX_KEYS` keys in 32 bits, as many as
+//! cannot overflow, and these sums are added in float32.
+//!
+//! On all-MiniLM-L6-v2 all of that moves an embedding's cosine by less than 1e-5. Tried and given up: weights in eight
+//! bits, which lose the many small ones of long texts; integers for texts below `MIN_TOKENS`, where packing costs more
+//! than it gains; integers under a causal mask, since the scale of values would let a token's output depend on what
+//! comes after it.
 
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::{Attention, BiasRows, Head, Tasks, float, hide_others, panel_of, panels};
+use super::{AttentionShape, BiasRows, SequenceHead, Tasks, float, hide_others, panel_of, panels};
 use crate::kernels::math::{ROUND, coarse_exp2};
 use crate::kernels::prefetch::Ahead;
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
-use crate::kernels::tile::{Bytes, Terms, Words, tile, with_tile};
+use crate::kernels::tile::{Bytes, MicroKernel, Words, tile, with_tile};
 
 /// Query rows at a time, at most.
 const ROWS: usize = 6;
@@ -31,7 +45,7 @@ const VALUE: f32 = 2047.0;
 const KEYS: usize = (i32::MAX as u32 / (WEIGHT as u32 * VALUE as u32)) as usize / 2 * 2;
 
 /// What one head needs beside its input.
-struct Memory<'a> {
+struct Int8Scratch<'a> {
     /// `[len, dim]`: 128 more than the integers, XOR `FLIP`.
     queries: &'a mut [u8],
     /// `[len]`
@@ -55,7 +69,7 @@ struct Memory<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Sizes {
+struct HeadSizes {
     /// Tokens.
     len: usize,
     /// In whole vectors.
@@ -64,7 +78,7 @@ struct Sizes {
     dim: usize,
 }
 
-impl Sizes {
+impl HeadSizes {
     fn new(len: usize, head_dim: usize, lanes: usize) -> Self {
         Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MAX_LANES) }
     }
@@ -83,13 +97,13 @@ fn lines(bytes: usize) -> usize {
     bytes.div_ceil(64) * 16
 }
 
-/// Numbers that [`Attend`] needs for sequences up to `len`.
+/// Numbers that [`Int8Attention`] needs for sequences up to `len`.
 pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
     integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
 }
 
 fn integers_for(len: usize, head_dim: usize) -> usize {
-    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MAX_LANES);
+    let HeadSizes { padded, dim, .. } = HeadSizes::new(len, head_dim, MAX_LANES);
     let pairs = padded.div_ceil(2) * dim;
     [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()
@@ -98,7 +112,7 @@ fn integers_for(len: usize, head_dim: usize) -> usize {
         .sum()
 }
 
-pub(super) struct Attend<'a> {
+pub(super) struct Int8Attention<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
@@ -106,7 +120,7 @@ pub(super) struct Attend<'a> {
     pub(super) bias_memory: &'a mut [f32],
 }
 
-impl Int8Operation for Attend<'_> {
+impl Int8Operation for Int8Attention<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -117,10 +131,10 @@ impl Int8Operation for Attend<'_> {
                 float::attend(d.simd(), &head, bias, self.memory);
                 continue;
             }
-            let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
-            let Sizes { len, padded, dim, .. } = sizes;
+            let sizes = HeadSizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
+            let HeadSizes { len, padded, dim, .. } = sizes;
             let mut rest = &mut *self.memory;
-            let mut memory = Memory {
+            let mut memory = Int8Scratch {
                 queries: take(&mut rest, len * dim),
                 query_scales: take(&mut rest, len),
                 keys: take(&mut rest, padded * dim),
@@ -184,7 +198,12 @@ unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
 }
 
 #[inline(always)]
-fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
+fn pack_queries_and_keys<D: Int8>(
+    d: D,
+    head: &SequenceHead,
+    HeadSizes { len, padded, dim }: HeadSizes,
+    memory: &mut Int8Scratch,
+) {
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
@@ -227,7 +246,7 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }:
 }
 
 #[inline(always)]
-fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
+fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: HeadSizes, memory: &mut Int8Scratch) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let head_dim = head.shape.head_dim;
@@ -268,15 +287,15 @@ fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory
 #[inline(always)]
 unsafe fn attend_rows<D: Int8>(
     d: D,
-    head: &Head,
+    head: &SequenceHead,
     bias: Option<BiasRows>,
-    Sizes { padded, dim, .. }: Sizes,
+    HeadSizes { padded, dim, .. }: HeadSizes,
     rows: Range<usize>,
-    memory: &mut Memory,
+    memory: &mut Int8Scratch,
 ) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
-    let Attention { heads, head_dim, scale, .. } = *head.shape;
+    let AttentionShape { heads, head_dim, scale, .. } = *head.shape;
     let hidden = heads * head_dim;
     let groups = head_dim.div_ceil(4);
     let seen = head.seen(rows.clone());

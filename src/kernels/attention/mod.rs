@@ -1,8 +1,27 @@
-//! Scaled dot-product attention over packed sequences.
+//! Scaled dot-product attention (Vaswani et al. 2017) over packed sequences.
 //!
-//! For each sequence and head the keys are transposed into panels and the values packed beside them; then a few query rows at a
-//! time compute their scores, turn them into weights and take the weighted sum of the values. Only so many rows of scores exist,
-//! so the work stays in the cache at any length.
+//! ```text
+//! for (sequence, head), each on one thread:
+//!     keys -> panels [head_dim, width]; values -> [keys, head_dim]
+//!     for a few query rows:
+//!         scores = rows · keysᵀ                    as tiles: [rows, keys]
+//!         scores = scores * scale + bias           minus infinity where the mask hides a key
+//!         weights = exp(scores - max(scores))      a row's maximum first, then its exponentials and their sum
+//!         out = (weights · values) / Σ weights
+//! ```
+//!
+//! The softmax takes two passes over whole rows of scores; it is not the online softmax (Milakov and Gimelshein 2018)
+//! of FlashAttention (Dao et al. 2022). Like the latter it never holds `[len, len]` scores and divides the outputs,
+//! which are fewer than the weights; but it cuts queries alone into blocks and not keys: six rows of scores stay in the
+//! cache at any length that a model takes, so that no sum has to be scaled again.
+//!
+//! Why it is right: subtracting the maximum changes no quotient, all exponentials are at most 1, and one of them is 1,
+//! so that nothing overflows and the sum is not zero. A row depends on nothing but its own sequence: its bits are the
+//! same in every batch.
+//!
+//! `shape.rs` says what attends and where it lies, `task.rs` what one thread takes, `bias.rs` what may be added to
+//! scores, `panels.rs` how keys are cut; `float.rs` and `int8.rs` are the two arithmetics, `disentangled.rs` is
+//! DeBERTa's bias.
 
 mod disentangled;
 mod float;
@@ -13,7 +32,7 @@ use std::ops::Range;
 use crate::kernels::aligned::scratch;
 use crate::kernels::{Dtype, Isa, parallel_for};
 
-pub use disentangled::{Buckets, Disentangled};
+pub use disentangled::{Buckets, DisentangledBias};
 
 /// Which tokens of its own sequence a token sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +56,7 @@ impl Mask {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Attention {
+pub struct AttentionShape {
     /// Of queries.
     pub heads: usize,
     /// Of keys and values, each shared by `heads / kv_heads` neighbouring heads of queries.
@@ -48,7 +67,7 @@ pub struct Attention {
     pub mask: Mask,
 }
 
-impl Attention {
+impl AttentionShape {
     /// Numbers of a token's queries, keys and values together.
     pub fn width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.head_dim
@@ -97,7 +116,7 @@ impl<'a> BiasRows<'a> {
 
 /// What tokens attend with, and to.
 #[derive(Clone, Copy)]
-pub struct Inputs<'a> {
+pub struct AttentionInputs<'a> {
     /// `[tokens, (heads + 2 * kv_heads) * head_dim]`: queries, keys and values of a token one after the other.
     pub qkv: &'a [f32],
     /// `[sequences + 1]`: cumulative lengths; no token sees another sequence.
@@ -111,9 +130,9 @@ pub struct Inputs<'a> {
 
 /// Writes `out [tokens, heads * head_dim]`, or `[sequences, heads * head_dim]` for one token of each; with [`Dtype::Int8`] in integers unless tokens see only what is before them, else in
 /// float32. (Integers have a scale that all values of a text agree on: a token's output would depend on what comes after it.)
-pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out: &mut [f32]) {
-    let Inputs { qkv, offsets, past, bias, rows } = inputs;
-    let Attention { heads, kv_heads, head_dim, mask, .. } = *shape;
+pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: AttentionInputs, out: &mut [f32]) {
+    let AttentionInputs { qkv, offsets, past, bias, rows } = inputs;
+    let AttentionShape { heads, kv_heads, head_dim, mask, .. } = *shape;
     let tokens = *offsets.last().expect("offsets start with 0") as usize;
     assert!(offsets.is_sorted(), "offsets are cumulative");
     assert!(heads.is_multiple_of(kv_heads), "heads share keys evenly");
@@ -142,10 +161,10 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &Attention, inputs: Inputs, out:
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         match dtype {
             Dtype::Int8 if mask != Mask::Causal => scratch(int8::memory_for(longest, head_dim), |memory| {
-                scratch(bias_memory, |bias_memory| isa.run_int8(int8::Attend { tasks, memory, bias_memory }));
+                scratch(bias_memory, |bias_memory| isa.run_int8(int8::Int8Attention { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {
-                scratch(bias_memory, |bias_memory| isa.run(float::Attend { tasks, memory, bias_memory }));
+                scratch(bias_memory, |bias_memory| isa.run(float::FloatAttention { tasks, memory, bias_memory }));
             }),
         }
     });
@@ -159,8 +178,8 @@ unsafe impl Sync for Heads {}
 
 /// Some (sequence, head) pairs, numbered `sequence * heads + head`.
 struct Tasks<'a> {
-    shape: &'a Attention,
-    inputs: Inputs<'a>,
+    shape: &'a AttentionShape,
+    inputs: AttentionInputs<'a>,
     past_tokens: usize,
     out: &'a Heads,
     tasks: Range<usize>,
@@ -168,8 +187,8 @@ struct Tasks<'a> {
 
 /// One head of one sequence.
 #[derive(Clone)]
-struct Head<'a> {
-    shape: &'a Attention,
+struct SequenceHead<'a> {
+    shape: &'a AttentionShape,
     /// Its number.
     head: usize,
     /// Tokens in the sequence.
@@ -190,9 +209,9 @@ struct Head<'a> {
 impl<'a> Tasks<'a> {
     /// The heads of sequences that are not empty.
     #[inline(always)]
-    fn heads(&self) -> impl Iterator<Item = Head<'a>> + use<'a> {
-        let Self { shape, inputs: Inputs { qkv, offsets, past, bias, rows }, past_tokens, out, .. } = *self;
-        let Attention { heads, head_dim, .. } = *shape;
+    fn heads(&self) -> impl Iterator<Item = SequenceHead<'a>> + use<'a> {
+        let Self { shape, inputs: AttentionInputs { qkv, offsets, past, bias, rows }, past_tokens, out, .. } = *self;
+        let AttentionShape { heads, head_dim, .. } = *shape;
         let width = shape.width();
         self.tasks.clone().filter_map(move |task| {
             let (sequence, head) = (task / heads, task % heads);
@@ -201,7 +220,7 @@ impl<'a> Tasks<'a> {
                 None => (start, 0..end - start),
                 Some(rows) => (sequence, rows[sequence] as usize - start..rows[sequence] as usize - start + 1),
             };
-            (start < end).then(|| Head {
+            (start < end).then(|| SequenceHead {
                 shape,
                 head,
                 len: end - start,
@@ -217,7 +236,7 @@ impl<'a> Tasks<'a> {
     }
 }
 
-impl<'a> Head<'a> {
+impl<'a> SequenceHead<'a> {
     /// Tokens that are seen or hidden by the mask.
     #[inline(always)]
     fn keys(&self) -> usize {
@@ -244,7 +263,7 @@ impl<'a> Head<'a> {
 
     #[inline(always)]
     fn shared(&self, j: usize, part: usize) -> &'a [f32] {
-        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *self.shape;
         let column = part * kv_heads + self.head / (heads / kv_heads);
         match j.checked_sub(self.past) {
             Some(token) => self.of_token(token, heads + column),
@@ -265,7 +284,7 @@ impl<'a> Head<'a> {
         'a: 'm,
     {
         let bias = self.bias?;
-        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *self.shape;
         let queries = &self.qkv[self.head * head_dim..];
         let keys = &self.qkv[(heads + self.head / (heads / kv_heads)) * head_dim..];
         let at = BiasHead { head: self.head, len: self.len, queries, keys, stride: self.shape.width() };

@@ -1,4 +1,14 @@
-//! A weight matrix, packed once for products with many rows.
+//! A weight matrix, packed once for products with many rows: the packed panels of GotoBLAS (Goto and van de Geijn
+//! 2008), made when a model is loaded, since its weights do not change.
+//!
+//! ```text
+//! weight [n, k] -> panels of WIDTH columns of weightᵀ, each [k / GROUP, WIDTH, GROUP], padded with zeros
+//! ```
+//!
+//! A tile (`tile.rs`) reads a panel from its start to its end, so every load is the next one in memory. `product.rs`
+//! has the loops around the tiles, the same for every format; a format is a file: `float.rs` (float32; two bytes,
+//! widened a panel at a time), `bfloat16_pairs.rs` (both sides in bfloat16) and `int8.rs` (both sides in bytes).
+//! `layout.rs` says where a number lies.
 
 #[cfg(target_arch = "x86_64")]
 mod bfloat16_pairs;
@@ -10,13 +20,13 @@ use half::{bf16, f16};
 
 use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::MAX_LANES;
-use crate::kernels::tile::Terms;
+use crate::kernels::tile::MicroKernel;
 use crate::kernels::{Activation, Isa};
 use crate::profile::{Arithmetic, Work};
 
 use float::{FloatPanels, Half};
 use int8::Int8Panels;
-use product::{Output, Then};
+use product::{ProductOutput, Then};
 
 /// How weights are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,15 +170,15 @@ impl Matrix {
 
     /// `x [m, k]` to `out [m, n]`. A row's result has the same bits for every `m`.
     pub fn apply(&self, x: &[f32], activation: Activation, out: &mut [f32]) {
-        self.write(x, Output::new(out, self.n, Then::Activate(activation)));
+        self.write(x, ProductOutput::new(out, self.n, Then::Activate(activation)));
     }
 
     /// Multiplies each number of `out [m, n]` by that of the product with `x [m, k]`.
     pub fn multiply(&self, x: &[f32], out: &mut [f32]) {
-        self.write(x, Output::new(out, self.n, Then::Multiply));
+        self.write(x, ProductOutput::new(out, self.n, Then::Multiply));
     }
 
-    fn write(&self, x: &[f32], out: Output) {
+    fn write(&self, x: &[f32], out: ProductOutput) {
         assert_eq!(x.len(), out.m() * self.k, "x is [m, k]");
         let (isa, bias) = (self.isa, self.bias.as_slice());
         match &self.panels {
@@ -184,7 +194,7 @@ impl Matrix {
 
 /// How many columns a panel takes, and where one of its numbers lies.
 #[derive(Debug, Clone, Copy)]
-struct Layout {
+struct PanelLayout {
     /// Columns, in whole vectors.
     padded: usize,
     /// Columns in a full panel.
@@ -195,8 +205,8 @@ struct Layout {
     groups: usize,
 }
 
-impl Layout {
-    fn of<T: Terms>(n: usize, k: usize) -> Self {
+impl PanelLayout {
+    fn of<T: MicroKernel>(n: usize, k: usize) -> Self {
         let (groups, padded) = (k.div_ceil(T::GROUP), n.next_multiple_of(T::LANES));
         Self { padded, width: T::WIDTH, group: T::GROUP, groups }
     }

@@ -9,7 +9,7 @@ use crate::kernels::Isa;
 use crate::kernels::aligned::scratch;
 use crate::kernels::prefetch::{Ahead, prefetch};
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
-use crate::kernels::tile::{Bytes, Terms, tile, with_tile};
+use crate::kernels::tile::{Bytes, MicroKernel, tile, with_tile};
 
 /// Rows whose products are judged together: a panel's on any instruction set, 4 vectors of 16 at most.
 const MAX_ROWS: usize = 64;

@@ -13,10 +13,6 @@ pub(super) mod bf16_x86;
 pub(super) mod double;
 pub(super) mod int8;
 #[cfg(target_arch = "aarch64")]
-pub(super) mod int8_neon;
-#[cfg(target_arch = "x86_64")]
-pub(super) mod int8_x86;
-#[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
 mod scalar;
 

@@ -3,8 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::int8::{Int8, Int8Operation};
-use super::neon::Neon;
+use super::{Int8, Int8Operation};
+use crate::kernels::simd::neon::Neon;
 
 /// With dot products of signed bytes, which every CPU from Armv8.4 on has and some before.
 #[derive(Clone, Copy)]
