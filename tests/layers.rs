@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("panic", &["error"]),
     ("memory", &["error"]),
     ("profile", &[]),
-    ("kernels", &["profile", "panic", "memory"]),
+    ("kernels", &["error", "profile", "panic", "memory"]),
     ("pool", &["error", "profile", "panic", "kernels"]),
     ("hub", &["error", "memory"]),
     ("config", &["error", "hub"]),

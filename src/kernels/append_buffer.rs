@@ -23,7 +23,7 @@ pub struct AppendBuffer<T> {
     len: usize,
 }
 
-/// Numbers of the memory behind a [`AppendBuffer`] that one alone has, to write them. Dropped, they are free as before.
+/// Numbers of the memory behind an [`AppendBuffer`], for its holder alone to write. They are free again when it is dropped.
 pub struct Claim<T> {
     memory: Arc<Pages<T>>,
     start: usize,

@@ -4,6 +4,7 @@
 use half::{bf16, f16};
 
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
+use crate::kernels::widen::Widen;
 use crate::kernels::{Isa, RowNorm};
 
 /// Vectors by number, `[rows, hidden]`.
@@ -49,47 +50,16 @@ impl Operation for Embed<'_> {
     }
 }
 
-/// Numbers that are widened as they are loaded.
-trait Narrow: Copy + Default {
-    /// # Safety
-    /// `from` is valid for reads of `LANES` numbers.
-    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
-}
-
-impl Narrow for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::F {
-        // SAFETY: the caller vouches for the numbers.
-        unsafe { s.load(from) }
-    }
-}
-
-impl Narrow for bf16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const bf16) -> S::F {
-        // SAFETY: the caller vouches for the numbers, which are transparent wrappers of their bits.
-        unsafe { s.load_bfloat16(from.cast()) }
-    }
-}
-
-impl Narrow for f16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::F {
-        // SAFETY: as above.
-        unsafe { s.load_float16(from.cast()) }
-    }
-}
-
 /// Adds `row [hidden]` to `out [hidden]`.
 #[inline(always)]
-fn add<S: Simd, T: Narrow>(s: S, row: &[T], out: &mut [f32]) {
+fn add<S: Simd, T: Widen>(s: S, row: &[T], out: &mut [f32]) {
     let (mut from, mut to) = (row.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
     for (from, to) in from.by_ref().zip(to.by_ref()) {
         // SAFETY: both chunks are LANES numbers.
         unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), T::load(s, from.as_ptr()))) };
     }
     let (from, to) = (from.remainder(), to.into_remainder());
-    let mut last = [T::default(); MAX_LANES];
+    let mut last = [T::zeroed(); MAX_LANES];
     last[..from.len()].copy_from_slice(from);
     // SAFETY: no set has more lanes than `last` has numbers; `to` is as long as it says.
     unsafe {

@@ -20,22 +20,23 @@
 use crate::kernels::simd::{Operation, Simd};
 
 /// Channels that are never mixed with each other, so that vectors of every set are added whole.
-const UNIT: usize = 16;
+const UNIT_CHANNELS: usize = 16;
 
-/// More would be slower and mix no better.
-const MOST: usize = 64;
+/// Units that are mixed with each other, at most.
+const MAX_SPAN_UNITS: usize = 64;
 
-/// How many units are mixed in rows of `k`: the largest power of two that divides them all; 1 leaves rows as they are.
+/// Number of units that are mixed in rows of `k`: the largest power of two that divides them all, up to
+/// [`MAX_SPAN_UNITS`]; 1 leaves rows as they are.
 pub(super) fn span(k: usize) -> usize {
-    match k % UNIT {
-        0 => 1 << (k / UNIT).trailing_zeros().min(MOST.ilog2()),
+    match k % UNIT_CHANNELS {
+        0 => 1 << (k / UNIT_CHANNELS).trailing_zeros().min(MAX_SPAN_UNITS.ilog2()),
         _ => 1,
     }
 }
 
 /// The transform of `x [k]`, not scaled: twice of it is `span` times x.
 #[inline(always)]
-pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
+pub(super) fn transform<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "x and out are [k]");
     let span = span(x.len());
     let mut from = x.as_ptr();
@@ -44,7 +45,7 @@ pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
         out.copy_from_slice(x);
     }
     while distance < span {
-        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT divides k.
+        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT_CHANNELS divides k.
         let radix = unsafe {
             match span / distance {
                 2 => pass::<S, 2>(s, from, out, distance),
@@ -61,13 +62,13 @@ pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
 ///
 /// # Safety
 /// `from` is valid for reads of as many numbers as `to` has, and may be the same; they are a multiple of
-/// `RADIX * distance * UNIT`.
+/// `RADIX * distance * UNIT_CHANNELS`.
 #[inline(always)]
 unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f32], distance: usize) -> usize {
-    let apart = distance * UNIT;
+    let apart = distance * UNIT_CHANNELS;
     for block in (0..to.len()).step_by(RADIX * apart) {
         for i in (block..block + apart).step_by(S::LANES) {
-            // SAFETY: i + (RADIX - 1) * apart starts LANES numbers, since LANES divides UNIT.
+            // SAFETY: i + (RADIX - 1) * apart starts LANES numbers, since LANES divides UNIT_CHANNELS.
             unsafe {
                 let mut units = [s.splat(0.0); RADIX];
                 for (r, unit) in units.iter_mut().enumerate() {
@@ -94,7 +95,7 @@ unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f3
     RADIX
 }
 
-/// `x [k]` to `out [k]`.
+/// The transform of `x [k]`, to `out [k]`.
 pub(super) struct HadamardTransform<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a mut [f32],
@@ -105,7 +106,7 @@ impl Operation for HadamardTransform<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        rotate(s, self.x, self.out);
+        transform(s, self.x, self.out);
     }
 }
 
@@ -127,14 +128,14 @@ mod tests {
                 let (x, mut out, span) = (numbers(k, 1), vec![f32::NAN; k], span(k));
                 isa.run(HadamardTransform { x: &x, out: &mut out });
                 for (i, y) in out.iter().enumerate() {
-                    let unit = i / UNIT;
+                    let unit = i / UNIT_CHANNELS;
                     let expected: f32 = match span {
                         1 => x[i],
                         // Row r of the matrix has the sign of the parity of r & c in column c.
                         _ => (0..span)
                             .map(|c| {
                                 let sign = if ((unit % span) & c).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
-                                sign * x[(unit / span * span + c) * UNIT + i % UNIT]
+                                sign * x[(unit / span * span + c) * UNIT_CHANNELS + i % UNIT_CHANNELS]
                             })
                             .sum(),
                     };

@@ -13,7 +13,7 @@ use crate::kernels::Isa;
 use crate::kernels::simd::{Operation, Simd};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
-/// Of a root-mean-square normalization (Zhang and Sennrich 2019) the mean is taken to be zero, and so is the bias.
+/// A root-mean-square normalization takes the mean to be zero, and the bias.
 pub struct RowNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,

@@ -21,16 +21,16 @@ use crate::kernels::simd::{
 use crate::kernels::{Isa, caches};
 use crate::profile::{Arithmetic, Peaks};
 
-/// Of these the best counts: whatever else runs on the machine only makes it slower.
+/// Trials of a figure, of which the best counts: what else runs on the machine only makes it slower.
 const TRIALS: usize = 5;
 
-/// Steps of a loop over registers: some ten microseconds.
+/// Steps of a loop over registers, which take some ten microseconds.
 const STEPS: usize = 1 << 12;
 
-/// Bytes that are read between two looks at the clock.
+/// Size of what is read between two looks at the clock.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is read where the CPU does not tell its caches, and the most where it is not known how much memory there is.
+/// Size of what is read where the CPU does not tell its caches, and at most where it is not known how much memory there is.
 const BUFFER_BYTES: usize = 256 << 20;
 
 /// Measures what `threads` threads can do together, for `trial` in each of several trials of each figure.
@@ -48,7 +48,7 @@ fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
         operations[Arithmetic::Bfloat16 as usize] = arithmetic(|isa| isa.run_bf16(Bfloat16Sums));
     }
     let numbers = buffer / threads / size_of::<f32>();
-    // Each thread writes its own part: pages that nobody has written would all be one page of zeros, in the cache.
+    // Each thread writes its own part: pages that were never written would all be one page of zeros, in the cache.
     let memory = best_rate(
         threads,
         trial,

@@ -42,7 +42,7 @@ const PIECES_PER_THREAD: usize = 4;
 
 thread_local! {
     /// The team that this thread leads, unless it is in the midst of a piece.
-    static LEADING: Cell<Option<Arc<Team>>> = const { Cell::new(None) };
+    static TEAM: Cell<Option<Arc<Team>>> = const { Cell::new(None) };
 }
 
 /// Size of the stack of a thread that computes, in bytes, whatever `RUST_MIN_STACK` says.
@@ -107,19 +107,19 @@ impl Team {
     }
 
     /// Runs `work`, whose kernels share their work with the team if no other thread leads it now.
-    pub fn lead<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
+    pub fn install<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
         /// Puts things back, also when `work` panics.
         struct Restore<'a>(Option<&'a SharedLoop>, Option<Arc<Team>>);
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
-                LEADING.set(self.1.take());
+                TEAM.set(self.1.take());
                 if let Some(shared) = self.0 {
                     shared.has_leader.store(false, Ordering::Release);
                 }
             }
         }
         let free = !self.shared.has_leader.swap(true, Ordering::Acquire);
-        let _restore = Restore(free.then_some(&self.shared), LEADING.replace(free.then(|| self.clone())));
+        let _restore = Restore(free.then_some(&self.shared), TEAM.replace(free.then(|| self.clone())));
         if free {
             self.wake();
         }
@@ -210,7 +210,7 @@ impl SharedLoop {
 pub fn parallel_for(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
     let grain = MIN_PIECE_WORK.div_ceil(work.max(1));
     // Taken: a loop within a part runs on the thread that has the part.
-    let team = LEADING.take();
+    let team = TEAM.take();
     match &team {
         Some(team) if items / grain > 1 && !team.helpers.is_empty() => {
             let pieces = (items / grain).min(PIECES_PER_THREAD * (1 + team.helpers.len()));
@@ -219,7 +219,7 @@ pub fn parallel_for(items: usize, work: usize, part: impl Fn(Range<usize>) + Syn
         }
         _ => part(0..items),
     }
-    LEADING.set(team);
+    TEAM.set(team);
 }
 
 #[cfg(test)]
@@ -236,7 +236,7 @@ mod tests {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
-        team.lead(|| parallel_for(items, MIN_PIECE_WORK, add));
+        team.install(|| parallel_for(items, MIN_PIECE_WORK, add));
         counts.into_iter().map(AtomicUsize::into_inner).collect()
     }
 
@@ -264,14 +264,14 @@ mod tests {
                 both.wait();
             }
         };
-        team.lead(|| parallel_for(100, MIN_PIECE_WORK, meet));
+        team.install(|| parallel_for(100, MIN_PIECE_WORK, meet));
         assert_eq!(threads.into_inner().unwrap().len(), 2);
     }
 
     #[test]
-    fn a_busy_crew_is_not_waited_for() {
+    fn a_busy_team_is_not_waited_for() {
         let team = Team::new(2).unwrap();
-        team.lead(|| {
+        team.install(|| {
             thread::scope(|scope| scope.spawn(|| assert_eq!(counts(&team, 10), [1; 10])).join().unwrap());
             // Nor by its own leader.
             assert_eq!(counts(&team, 10), [1; 10]);
@@ -291,11 +291,11 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_leader_and_leaves_the_crew_whole() {
+    fn a_panic_reaches_the_leader_and_leaves_the_team_whole() {
         let team = Team::new(2).unwrap();
         for bad in [0, 50, 99] {
             let panic = catch_unwind(AssertUnwindSafe(|| {
-                team.lead(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
+                team.install(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
             }));
             assert_eq!(panic.unwrap_err().downcast_ref::<String>(), Some(&format!("bad {bad}")));
             assert_eq!(counts(&team, 100), [1; 100]);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_end_with_their_crew() {
+    fn helpers_end_with_their_team() {
         let team = Team::new(3).unwrap();
         counts(&team, 100);
         let shared = Arc::downgrade(&team.shared);

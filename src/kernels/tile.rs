@@ -20,7 +20,7 @@
 //!
 //! 6 rows by 4 vectors where there are 32 registers, by 2 where there are 16; 2 rows where a sum takes two registers.
 
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Simd};
 
 /// What a tile multiplies and adds up: `GROUP` numbers of a row with as many of each column of a panel at a time.
@@ -190,7 +190,7 @@ pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
     groups: usize,
     (a, lda): (*const T::X, usize),
     (b, ldb): (*const T::W, usize),
-    ahead: Ahead,
+    ahead: Prefetch,
 ) -> [[T::Sum; NV]; MR] {
     let mut sums = [[t.zero(); NV]; MR];
     for p in 0..groups {

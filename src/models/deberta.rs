@@ -137,7 +137,7 @@ fn buckets(file: &Object) -> Result<Buckets> {
     };
     match set("position_buckets", 2)? {
         None => Ok(Buckets::Each { span: most }),
-        Some(span) if most > span / 2 + 1 => Ok(Buckets::Logarithmic { span, most }),
+        Some(span) if most > span / 2 + 1 => Ok(Buckets::Logarithmic { span, max_distance: most }),
         Some(span) => {
             let message = format!("{span} are too many for max_relative_positions, {most}");
             Err(file.error("position_buckets", message))
@@ -220,7 +220,7 @@ mod tests {
         let both = Terms { content_to_position: true, position_to_content: true };
         let v3 = r#"{"relative_attention": true, "position_buckets": 256, "max_relative_positions": -1,
             "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": "p2c | C2P"}"#;
-        let buckets = Buckets::Logarithmic { span: 256, most: 512 };
+        let buckets = Buckets::Logarithmic { span: 256, max_distance: 512 };
         assert_eq!(relative(v3), Some(Relative { buckets, terms: both, shared: true, normed: true }));
         let v2 = r#"{"relative_attention": true, "max_relative_positions": 20, "pos_att_type": ["c2p", "p2c"]}"#;
         let buckets = Buckets::Each { span: 20 };

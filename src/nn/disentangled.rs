@@ -40,7 +40,7 @@ impl Disentangled {
                 let values = |places: Option<Tensor>| places.map(|places| places.flatten_all()?.to_vec1()).transpose();
                 let (keys, queries) = (values(keys)?, values(queries)?);
                 let (keys, queries) = (keys.as_deref(), queries.as_deref());
-                Bodies::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries))
+                Bodies::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
             }
             Body::Portable { dtype, .. } => {
                 let by_head = |places: Option<Tensor>| {
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn bodies_agree() {
-        for buckets in [Buckets::Each { span: 4 }, Buckets::Logarithmic { span: 6, most: 14 }] {
+        for buckets in [Buckets::Each { span: 4 }, Buckets::Logarithmic { span: 6, max_distance: 14 }] {
             let terms = [(true, true), (true, false), (false, true)];
             let batches = [(&[0, 1, 8, 8, 60][..], None), (&[0, 1, 8, 60], Some(&[0, 7, 30][..]))];
             for ((with_keys, with_queries), (offsets, rows)) in
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn halves_agree_with_float32() {
-        let buckets = Buckets::Logarithmic { span: 6, most: 14 };
+        let buckets = Buckets::Logarithmic { span: 6, max_distance: 14 };
         assert_halves_agree(&Checkpoint::random(&[]), |at, x| {
             let shape = kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
             let mut places = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);

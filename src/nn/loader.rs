@@ -146,12 +146,12 @@ impl<'a> Loader<'a> {
         let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);
         let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
         let matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
-        let mut matrix = matrix.ok_or_else(|| no_memory(&weights[0]))?;
+        let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             part.weights.hold(n * k * dtype.bytes());
             let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
-            set.ok_or_else(|| no_memory(weight))?;
+            set.map_err(|_| no_memory(weight))?;
         }
         Ok(matrix)
     }

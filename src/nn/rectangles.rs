@@ -2,10 +2,10 @@
 //! together. Buckets of a geometric series of sizes, filled next-fit decreasing, with a bound on padding.
 //!
 //! ```text
-//! cut each text into pieces: one query, blocks of queries with the keys that they see, or what SCORES allows
+//! cut each text into pieces: one query, blocks of queries with the keys that they see, or as many as a limit on scores allows
 //! round the sides of each piece up to one of few sizes
-//! sort pieces by (lead, queries, keys), the largest first
-//! for piece: if it fits, with scores within SCORES and those in vain within WASTE: it joins the open rectangle
+//! sort pieces by the place of their first query among the keys, and by size, the largest first
+//! for piece: if it fits, with scores and padding within their limits: it joins the open rectangle
 //!            else: it opens one
 //! ```
 //!

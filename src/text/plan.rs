@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Why it is right: every text is in one pass, and a pass is within the limits unless it is one text. Passes shrink
-//! towards the end down to `SMALLEST_SHARE`, so threads that take them in this order (list scheduling, Graham 1969) are
+//! towards the end, down to a smallest cost, so threads that take them in this order (list scheduling, Graham 1969) are
 //! done at about one time.
 //!
 //! The cost of a text of `n` tokens in one layer of a transformer of width `h`: its products take about `12 h²`

@@ -1,6 +1,6 @@
 //! The bias of disentangled attention (DeBERTa: He et al. 2021): besides their contents, a query's content and the
-//! key's place score each other, and the key's content and the query's place. Places are relative: one vector for each
-//! bucket of distances.
+//! key's position score each other, and the key's content and the query's position. Positions are relative: one vector
+//! for each bucket of distances.
 //!
 //! ```text
 //! for a head:         of_keys[j, b] = key[j] · queries[b]       for every bucket b that the text reaches
@@ -14,20 +14,22 @@
 
 use std::ops::Range;
 
-use super::float::{ROWS, multiply};
-use super::{Bias, BiasHead, BiasRows, panel_of};
+use super::bias::{Bias, BiasHead, BiasRows};
+use super::float::{MAX_ROWS, multiply};
+use super::panels::panel_of;
+use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, MicroKernel};
 
-/// Which distances between a query and a key are one.
+/// Which distances between a query and a key share a vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Buckets {
     /// Each its own, up to `span` on both sides.
     Each { span: usize },
-    /// `span` on both sides: up to half of it each its own, then in steps that grow, as many of them up to `most`.
-    Logarithmic { span: usize, most: usize },
+    /// `span` on both sides: up to half of it each its own, then in steps that grow, as many of them up to `max_distance`.
+    Logarithmic { span: usize, max_distance: usize },
 }
 
 impl Buckets {
@@ -42,12 +44,12 @@ impl Buckets {
         let far = distance.unsigned_abs();
         let (span, step) = match self {
             Self::Each { span } => (span, far),
-            Self::Logarithmic { span, most } => {
+            Self::Logarithmic { span, max_distance } => {
                 let exact = span / 2;
                 // Rounded to float32 at each step, as the networks were trained: the result is at the border of a bucket for
                 // whole powers.
                 let log = |x: f32| f64::from(x).ln() as f32;
-                let steps = || log(far as f32 / exact as f32) / log(((most - 1) as f64 / exact as f64) as f32);
+                let steps = || log(far as f32 / exact as f32) / log(((max_distance - 1) as f64 / exact as f64) as f32);
                 (span, if far <= exact { far } else { (steps() * (exact - 1) as f32).ceil() as usize + exact })
             }
         };
@@ -56,7 +58,7 @@ impl Buckets {
     }
 }
 
-/// Of every head, the vectors of all buckets. The bias of a score is the product of its query with the bucket's vector among
+/// The vectors of all buckets, for every head. The bias of a score is the product of its query with the bucket's vector among
 /// `keys`, and that of its key with the bucket's among `queries`.
 pub struct DisentangledBias {
     isa: Isa,
@@ -68,21 +70,22 @@ pub struct DisentangledBias {
 }
 
 impl DisentangledBias {
-    /// `keys` and `queries [buckets, heads * head_dim]`, multiplied by the scale of the scores.
+    /// `keys` and `queries [buckets, heads * head_dim]`, multiplied by the scale of the scores; an error where there is no memory for them.
     pub fn new(
         isa: Isa,
         (heads, head_dim): (usize, usize),
         buckets: Buckets,
         keys: Option<&[f32]>,
         queries: Option<&[f32]>,
-    ) -> Self {
+    ) -> Result<Self> {
         let packed = |rows: &[f32]| {
             assert_eq!(rows.len(), buckets.count() * heads * head_dim, "a vector for each bucket and head");
-            let mut panels = Aligned::zeroed(heads * head_dim * padded(buckets));
+            let mut panels = Aligned::zeroed(heads * head_dim * padded(buckets))?;
             isa.run(Pack { rows, head_dim, padded: padded(buckets), panels: panels.as_mut_slice() });
-            panels
+            Ok(panels)
         };
-        Self { isa, head_dim, buckets, keys: keys.map(packed), queries: queries.map(packed) }
+        let (keys, queries) = (keys.map(packed).transpose()?, queries.map(packed).transpose()?);
+        Ok(Self { isa, head_dim, buckets, keys, queries })
     }
 
     fn panels<'a>(&self, all: &'a Aligned<f32>, head: usize) -> &'a [f32] {
@@ -91,7 +94,7 @@ impl DisentangledBias {
     }
 }
 
-/// Columns of the panels of a head.
+/// Number of columns of the panels of a head.
 fn padded(buckets: Buckets) -> usize {
     buckets.count().next_multiple_of(MAX_LANES)
 }
@@ -100,11 +103,11 @@ fn padded(buckets: Buckets) -> usize {
 struct BiasScratch<'a> {
     /// `[2 * len - 1]`: the buckets of distances from `1 - len` to `len - 1`.
     buckets: &'a mut [u32],
-    /// `[len, padded]`: products of keys with the places of queries.
+    /// `[len, padded]`: products of keys with the positions of queries.
     of_keys: &'a mut [f32],
-    /// `[ROWS, padded]`: products of some queries with the places of keys.
+    /// `[MAX_ROWS, padded]`: products of some queries with the positions of keys.
     of_queries: &'a mut [f32],
-    /// `[ROWS, len]`
+    /// `[MAX_ROWS, len]`
     sums: &'a mut [f32],
 }
 
@@ -112,14 +115,14 @@ impl<'a> BiasScratch<'a> {
     fn of(memory: &'a mut [f32], len: usize, padded: usize) -> Self {
         let (buckets, rest) = memory.split_at_mut(2 * len - 1);
         let (of_keys, rest) = rest.split_at_mut(len * padded);
-        let (of_queries, rest) = rest.split_at_mut(ROWS * padded);
-        Self { buckets: bytemuck::cast_slice_mut(buckets), of_keys, of_queries, sums: &mut rest[..ROWS * len] }
+        let (of_queries, rest) = rest.split_at_mut(MAX_ROWS * padded);
+        Self { buckets: bytemuck::cast_slice_mut(buckets), of_keys, of_queries, sums: &mut rest[..MAX_ROWS * len] }
     }
 }
 
 impl Bias for DisentangledBias {
     fn memory_for(&self, len: usize) -> usize {
-        2 * len + (len + ROWS) * padded(self.buckets) + ROWS * len
+        2 * len + (len + MAX_ROWS) * padded(self.buckets) + MAX_ROWS * len
     }
 
     fn prepare(&self, head: BiasHead, memory: &mut [f32]) {
@@ -131,8 +134,8 @@ impl Bias for DisentangledBias {
         }
         let Some(queries) = &self.queries else { return };
         let panels = self.panels(queries, head.head);
-        for first in (0..len).step_by(ROWS) {
-            let keys = first..len.min(first + ROWS);
+        for first in (0..len).step_by(MAX_ROWS) {
+            let keys = first..len.min(first + MAX_ROWS);
             // From the last of these keys and the first query to the first of them and the last query.
             let reached = buckets[len - keys.end] as usize..=buckets[2 * len - 2 - first] as usize;
             let x = &head.keys[first * head.stride..];
@@ -206,7 +209,7 @@ struct Multiply<'a> {
     panels: &'a [f32],
     reached: std::ops::RangeInclusive<usize>,
     padded: usize,
-    /// `[rows, padded]`, at most ROWS of them.
+    /// `[rows, padded]`, at most MAX_ROWS of them.
     out: &'a mut [f32],
 }
 
@@ -278,14 +281,14 @@ mod tests {
     fn buckets_are_the_references() {
         // make_log_bucket_position of transformers 5.23, moved to where it is looked up: the first distance of each step.
         let first = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25, 32, 40];
-        let buckets = Buckets::Logarithmic { span: 16, most: 40 };
+        let buckets = Buckets::Logarithmic { span: 16, max_distance: 40 };
         for distance in 0..1000 {
             let step = first.iter().rposition(|&first| first <= distance).unwrap();
             assert_eq!(buckets.of(distance), (16 + step).min(31), "{distance}");
             assert_eq!(buckets.of(-distance), 16 - step, "{distance} before");
         }
         // Those of the published models.
-        let buckets = Buckets::Logarithmic { span: 256, most: 512 };
+        let buckets = Buckets::Logarithmic { span: 256, max_distance: 512 };
         for (distance, bucket) in [(128, 384), (129, 385), (150, 399), (300, 463), (510, 511), (600, 511), (1000, 511)]
         {
             assert_eq!(buckets.of(distance), bucket, "{distance}");
@@ -300,12 +303,12 @@ mod tests {
 
     #[test]
     fn ragged_sequences_match_the_definition_on_every_set() {
-        let small = Buckets::Logarithmic { span: 8, most: 30 };
+        let small = Buckets::Logarithmic { span: 8, max_distance: 30 };
         for (heads, head_dim, buckets) in [
             (1, 1, Buckets::Each { span: 3 }),
             (3, 12, small),
-            (2, 26, Buckets::Logarithmic { span: 2, most: 4 }),
-            (2, 32, Buckets::Logarithmic { span: 45, most: 64 }),
+            (2, 26, Buckets::Logarithmic { span: 2, max_distance: 4 }),
+            (2, 32, Buckets::Logarithmic { span: 45, max_distance: 64 }),
             (1, 64, Buckets::Each { span: 200 }),
         ] {
             let shape = AttentionShape {
@@ -328,7 +331,7 @@ mod tests {
                 for (isa, (dtype, bound)) in
                     Isa::available().into_iter().flat_map(|isa| ERRORS.map(|error| (isa, error)))
                 {
-                    let bias = DisentangledBias::new(isa, (heads, head_dim), buckets, keys, queries);
+                    let bias = DisentangledBias::new(isa, (heads, head_dim), buckets, keys, queries).unwrap();
                     let mut out = vec![f32::NAN; qkv.len() / 3];
                     let inputs =
                         AttentionInputs { qkv: &qkv, offsets: &offsets, past: &[], bias: Some(&bias), rows: None };
@@ -346,12 +349,12 @@ mod tests {
     #[test]
     fn a_sequence_has_the_same_bits_alone_and_split() {
         let shape = AttentionShape { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
-        let buckets = Buckets::Logarithmic { span: 16, most: 64 };
+        let buckets = Buckets::Logarithmic { span: 16, max_distance: 64 };
         let (hidden, places) = (60, numbers(32 * 60, 1));
         let qkv = numbers(390 * 3 * hidden, 9);
         let team = Team::new(2).unwrap();
         for isa in Isa::available() {
-            let bias = DisentangledBias::new(isa, (3, 20), buckets, Some(&places), Some(&places));
+            let bias = DisentangledBias::new(isa, (3, 20), buckets, Some(&places), Some(&places)).unwrap();
             let attend = |qkv: &[f32], offsets: &[u32]| {
                 let mut out = vec![f32::NAN; qkv.len() / 3];
                 let inputs = AttentionInputs { qkv, offsets, past: &[], bias: Some(&bias), rows: None };
@@ -361,7 +364,7 @@ mod tests {
             let all = attend(&qkv, &[0, 233, 240, 390]);
             let alone = attend(&qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7]);
             assert_eq!(alone, all[233 * hidden..240 * hidden]);
-            let shared = team.lead(|| attend(&qkv, &[0, 233, 240, 390]));
+            let shared = team.install(|| attend(&qkv, &[0, 233, 240, 390]));
             assert_eq!(worst(&shared, &all), 0.0);
         }
     }

@@ -6,20 +6,23 @@
 
 use std::ops::Range;
 
-use super::{AttentionShape, BiasRows, HeadBias, SequenceHead, Tasks, hide_others, panel_of, panels};
+use super::bias::{BiasRows, HeadBias};
+use super::panels::{hide_others, panel_of, panels};
+use super::shape::AttentionShape;
+use super::task::{SequenceHead, Tasks};
 use crate::kernels::math::exp2;
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::tile::{Float, MicroKernel, tile, with_tile};
 
-/// Query rows at a time.
-pub(super) const ROWS: usize = 6;
+/// Query rows at a time, at most: those of a tile.
+pub(super) const MAX_ROWS: usize = 6;
 
 /// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
 /// whole vectors of any set.
 pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
     let (padded, padded_dim) = (keys.next_multiple_of(MAX_LANES), head_dim.next_multiple_of(MAX_LANES));
-    padded * head_dim + keys * padded_dim + ROWS * padded
+    padded * head_dim + keys * padded_dim + MAX_ROWS * padded
 }
 
 pub(super) struct FloatAttention<'a> {
@@ -63,8 +66,8 @@ pub(super) fn attend<S: Simd>(s: S, head: &SequenceHead, mut bias: Option<HeadBi
         let to = &mut keys[panel.start * head_dim + j - panel.start..];
         to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
     }
-    for first in head.wanted.clone().step_by(ROWS) {
-        let rows = first..head.wanted.end.min(first + ROWS);
+    for first in head.wanted.clone().step_by(MAX_ROWS) {
+        let rows = first..head.wanted.end.min(first + MAX_ROWS);
         let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
         unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
@@ -102,7 +105,7 @@ unsafe fn attend_rows<S: Simd>(
     }
 
     // Weights are not divided by their sum: the outputs are, which are fewer.
-    let mut inverse = [0.0; ROWS];
+    let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
         let own = head.own(row);
         let scores = &mut scores[i * padded..][within.clone()];
@@ -124,7 +127,7 @@ unsafe fn attend_rows<S: Simd>(
             with_tile!(Float<S>, rows.len(), count, MR, NV => {
                 let a = scores.as_ptr().add(within.start);
                 let b = values.as_ptr().add(within.start * padded_dim + column);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim), Ahead::NOTHING);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         let y = s.mul(sum, s.splat(inverse[i]));
@@ -145,7 +148,7 @@ unsafe fn attend_rows<S: Simd>(
 ///
 /// # Safety
 /// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there are 1 to
-/// ROWS rows.
+/// MAX_ROWS rows.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd>(
     s: S,
@@ -161,7 +164,7 @@ pub(super) unsafe fn multiply<S: Simd>(
         unsafe {
             with_tile!(Float<S>, rows, panel.len() / S::LANES, MR, NV => {
                 let b = columns.add(panel.start * head_dim);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, x, (b, NV * S::LANES), Ahead::NOTHING);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, x, (b, NV * S::LANES), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         s.store(out.add(i * padded + panel.start + j * S::LANES), sum);

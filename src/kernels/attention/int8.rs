@@ -23,26 +23,27 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::{AttentionShape, BiasRows, SequenceHead, Tasks, float, hide_others, panel_of, panels};
+use super::bias::BiasRows;
+use super::float::{self, MAX_ROWS};
+use super::panels::{hide_others, panel_of, panels};
+use super::shape::AttentionShape;
+use super::task::{SequenceHead, Tasks};
 use crate::kernels::math::{ROUND, coarse_exp2};
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
 use crate::kernels::tile::{Bytes, MicroKernel, Words, tile, with_tile};
 
-/// Query rows at a time, at most.
-const ROWS: usize = 6;
+/// Tokens of a text from which on integers gain more than packing them costs; shorter texts are left to float32.
+const MIN_TOKENS: usize = 96;
 
-/// From so many tokens on integers gain more than packing them costs; shorter texts are left to float32.
-const LONG: usize = 96;
+/// The largest weight, as an integer.
+const MAX_WEIGHT: f32 = 2048.0;
 
-/// The largest weight.
-const WEIGHT: f32 = 2048.0;
+/// The largest value, as an integer.
+const MAX_VALUE: f32 = 2047.0;
 
-/// The largest value.
-const VALUE: f32 = 2047.0;
-
-/// Keys whose products can be summed in 32 bits, whatever they are.
-const KEYS: usize = (i32::MAX as u32 / (WEIGHT as u32 * VALUE as u32)) as usize / 2 * 2;
+/// Number of keys whose products can be summed in 32 bits, whatever they are: an even one, as keys come in pairs.
+const MAX_KEYS: usize = (i32::MAX as u32 / (MAX_WEIGHT as u32 * MAX_VALUE as u32)) as usize / 2 * 2;
 
 /// What one head needs beside its input.
 struct Int8Scratch<'a> {
@@ -60,9 +61,9 @@ struct Int8Scratch<'a> {
     values: &'a mut [i16],
     /// `[dim]`
     value_scales: &'a mut [f32],
-    /// `[ROWS, padded]`
+    /// `[MAX_ROWS, padded]`
     scores: &'a mut [f32],
-    /// `[ROWS, padded]`
+    /// `[MAX_ROWS, padded]`
     weights: &'a mut [i16],
     /// `[dim]`
     bytes: &'a mut [u8],
@@ -72,9 +73,9 @@ struct Int8Scratch<'a> {
 struct HeadSizes {
     /// Tokens.
     len: usize,
-    /// In whole vectors.
+    /// Tokens, in whole vectors.
     padded: usize,
-    /// Of a head, in whole vectors of any set.
+    /// Channels of a head, in whole vectors of any set.
     dim: usize,
 }
 
@@ -87,19 +88,19 @@ impl HeadSizes {
 /// Takes `len` numbers from the front of `memory`, and what fills a cache line.
 #[inline(always)]
 fn take<'a, T: Pod>(memory: &mut &'a mut [f32], len: usize) -> &'a mut [T] {
-    let (front, rest) = std::mem::take(memory).split_at_mut(lines(size_of::<T>() * len));
+    let (front, rest) = std::mem::take(memory).split_at_mut(numbers_in(size_of::<T>() * len));
     *memory = rest;
     &mut bytemuck::cast_slice_mut(front)[..len]
 }
 
-/// Numbers of float32 in so many bytes, in whole cache lines.
-fn lines(bytes: usize) -> usize {
+/// Numbers of float32 in `bytes`, rounded up to whole cache lines.
+fn numbers_in(bytes: usize) -> usize {
     bytes.div_ceil(64) * 16
 }
 
 /// Numbers that [`Int8Attention`] needs for sequences up to `len`.
 pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
-    integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
+    integers_for(len, head_dim).max(float::memory_for(len.min(MIN_TOKENS), head_dim))
 }
 
 fn integers_for(len: usize, head_dim: usize) -> usize {
@@ -107,8 +108,8 @@ fn integers_for(len: usize, head_dim: usize) -> usize {
     let pairs = padded.div_ceil(2) * dim;
     [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()
-        .chain([4 * ROWS * padded, 2 * ROWS * padded])
-        .map(lines)
+        .chain([4 * MAX_ROWS * padded, 2 * MAX_ROWS * padded])
+        .map(numbers_in)
         .sum()
 }
 
@@ -127,7 +128,7 @@ impl Int8Operation for Int8Attention<'_> {
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
             let mut bias = head.bias(self.bias_memory);
-            if head.len < LONG {
+            if head.len < MIN_TOKENS {
                 float::attend(d.simd(), &head, bias, self.memory);
                 continue;
             }
@@ -142,8 +143,8 @@ impl Int8Operation for Int8Attention<'_> {
                 key_shifts: take(&mut rest, padded),
                 values: take(&mut rest, padded.div_ceil(2) * dim * 2),
                 value_scales: take(&mut rest, dim),
-                scores: take(&mut rest, ROWS * padded),
-                weights: take(&mut rest, ROWS * padded),
+                scores: take(&mut rest, MAX_ROWS * padded),
+                weights: take(&mut rest, MAX_ROWS * padded),
                 bytes: take(&mut rest, dim),
             };
             pack_queries_and_keys(d, &head, sizes, &mut memory);
@@ -234,7 +235,7 @@ fn pack_queries_and_keys<D: Int8>(
             let b = memory.keys.as_ptr().add(panel.start * groups * 4);
             with_tile!(Bytes<D>, 1, panel.len() / Bytes::<D>::LANES, MR, NV => {
                 let sums =
-                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4), Ahead::NOTHING);
+                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4), Prefetch::NONE);
                 for (j, &sum) in sums[0].iter().enumerate() {
                     let at = panel.start + j * Bytes::<D>::LANES;
                     let shift = s.mul(d.floats(sum), s.load(memory.key_scales.as_ptr().add(at)));
@@ -261,7 +262,7 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
         }
         // The smallest number whose inverse is finite added, which is nothing beside any other.
-        let scale = s.mul_add(largest, s.splat(1.0 / VALUE), s.splat(1e-37));
+        let scale = s.mul_add(largest, s.splat(1.0 / MAX_VALUE), s.splat(1e-37));
         let inverse = s.div(s.splat(1.0), scale);
         // SAFETY: the scales have whole vectors.
         unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
@@ -309,7 +310,7 @@ unsafe fn attend_rows<D: Int8>(
             with_tile!(Bytes<D>, rows.len(), panel.len() / lanes, MR, NV => {
                 let a = memory.queries.as_ptr().add(rows.start * dim);
                 let b = memory.keys.as_ptr().add(panel.start * groups * 4);
-                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Ahead::NOTHING);
+                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     let query = s.splat(memory.query_scales[rows.start + i] * scale * LOG2_E);
                     for (j, &sum) in row.iter().enumerate() {
@@ -325,7 +326,7 @@ unsafe fn attend_rows<D: Int8>(
     }
 
     // Weights are not divided by their sum: the outputs are, which are fewer.
-    let mut inverse = [0.0; ROWS];
+    let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
         let own = head.own(row);
         let scores = &mut memory.scores[i * padded..][within.clone()];
@@ -339,15 +340,15 @@ unsafe fn attend_rows<D: Int8>(
 
     for column in (0..dim).step_by(Words::<D>::WIDTH) {
         let count = Words::<D>::VECTORS.min((dim - column) / lanes);
-        for keys in (within.start..seen.end).step_by(KEYS) {
-            let pairs = (seen.end - keys).min(KEYS).div_ceil(2);
+        for keys in (within.start..seen.end).step_by(MAX_KEYS) {
+            let pairs = (seen.end - keys).min(MAX_KEYS).div_ceil(2);
             // SAFETY: rows of weights have `padded` integers, and there is a pair of values for each two; the output's columns are
             // this head's.
             unsafe {
                 with_tile!(Words<D>, rows.len(), count, MR, NV => {
                     let a = memory.weights.as_ptr().add(keys);
                     let b = memory.values.as_ptr().add(keys * dim + 2 * column);
-                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim), Ahead::NOTHING);
+                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim), Prefetch::NONE);
                     for (i, row) in sums.iter().enumerate() {
                         for (j, &sum) in row.iter().enumerate() {
                             let column = column + j * lanes;
@@ -367,7 +368,7 @@ unsafe fn attend_rows<D: Int8>(
     }
 }
 
-/// Weights from 0 to [`WEIGHT`] of the scores, which are logarithms to the base of 2; gives their sum.
+/// Weights from 0 to [`MAX_WEIGHT`] of the scores, which are logarithms to the base of 2; gives their sum.
 #[inline(always)]
 fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
     let s = d.simd();
@@ -378,7 +379,7 @@ fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
         largest = s.max(largest, unsafe { s.load(chunk.as_ptr()) });
     }
     let largest = s.splat(s.largest(largest));
-    let (round, most) = (s.splat(ROUND), s.splat(WEIGHT));
+    let (round, most) = (s.splat(ROUND), s.splat(MAX_WEIGHT));
     let mut sum = s.splat(0.0);
     for (chunk, to) in scores.chunks_exact(lanes).zip(weights.chunks_exact_mut(lanes)) {
         // SAFETY: both chunks are LANES numbers.

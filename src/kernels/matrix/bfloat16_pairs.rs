@@ -13,8 +13,9 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::PanelLayout;
+use super::layout::PanelLayout;
 use super::product::{Factors, ProductOutput, multiply};
+use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::simd::avx512::Avx512;
@@ -30,9 +31,9 @@ pub(super) struct Bfloat16Pairs {
 }
 
 impl Bfloat16Pairs {
-    pub(super) fn zeroed(n: usize, k: usize) -> Option<Self> {
+    pub(super) fn zeroed(n: usize, k: usize) -> Result<Self> {
         let layout = PanelLayout::of::<Pairs>(n, k);
-        Some(Self { layout, k, panels: Aligned::try_zeroed(layout.len())? })
+        Ok(Self { layout, k, panels: Aligned::zeroed(layout.len())? })
     }
 
     pub(super) fn set_row(&mut self, row: usize, values: &[f32]) {

@@ -11,12 +11,14 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::PanelLayout;
+use super::layout::PanelLayout;
 use super::product::{Factors, ProductOutput, multiply};
+use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::simd::{Operation, Simd};
 use crate::kernels::tile::Float;
+use crate::kernels::widen::Widen;
 
 /// Panels of `[k, width]`.
 pub(super) struct FloatPanels<W> {
@@ -25,9 +27,9 @@ pub(super) struct FloatPanels<W> {
 }
 
 impl<W: Pod + Sync> FloatPanels<W> {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Option<Self> {
+    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Result<Self> {
         let layout = isa.run(FloatLayout { n, k });
-        Some(Self { layout, panels: Aligned::try_zeroed(layout.len())? })
+        Ok(Self { layout, panels: Aligned::zeroed(layout.len())? })
     }
 
     pub(super) fn set_row(&mut self, row: usize, values: &[f32], convert: impl Fn(f32) -> W) {
@@ -45,15 +47,9 @@ impl FloatPanels<f32> {
     }
 }
 
-/// A type of two bytes.
-#[derive(Clone, Copy)]
-pub(super) enum Half {
-    Bfloat16,
-    Float16,
-}
-
-impl FloatPanels<u16> {
-    pub(super) fn apply(&self, half: Half, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
+impl<W: Widen + Sync> FloatPanels<W> {
+    /// As `apply`, for numbers of two bytes.
+    pub(super) fn apply_widened(&self, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
         let Self { layout, panels } = self;
         let panels = panels.as_slice();
         out.split(layout.width, layout.groups, |range| {
@@ -64,7 +60,7 @@ impl FloatPanels<u16> {
                     let end = layout.padded.min(first + layout.width);
                     let from = &panels[layout.panel(first)..layout.panel(end)];
                     let wide = &mut wide[..from.len()];
-                    isa.run(Widen { half, from, to: wide });
+                    isa.run(WidenPanel { from, to: wide });
                     let range = panel..panel + 1;
                     isa.run(FloatProduct { layout: *layout, first, panels: wide, x, bias, out, range });
                 }
@@ -88,26 +84,19 @@ impl Operation for FloatLayout {
 }
 
 /// Both in whole vectors.
-struct Widen<'a> {
-    half: Half,
-    from: &'a [u16],
+struct WidenPanel<'a, W> {
+    from: &'a [W],
     to: &'a mut [f32],
 }
 
-impl Operation for Widen<'_> {
+impl<W: Widen> Operation for WidenPanel<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for (from, to) in self.from.chunks_exact(S::LANES).zip(self.to.chunks_exact_mut(S::LANES)) {
             // SAFETY: both chunks are LANES numbers.
-            unsafe {
-                let values = match self.half {
-                    Half::Bfloat16 => s.load_bfloat16(from.as_ptr()),
-                    Half::Float16 => s.load_float16(from.as_ptr()),
-                };
-                s.store(to.as_mut_ptr(), values);
-            }
+            unsafe { s.store(to.as_mut_ptr(), W::load(s, from.as_ptr())) };
         }
     }
 }

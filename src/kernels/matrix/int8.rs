@@ -21,11 +21,12 @@
 
 use std::ops::Range;
 
-use super::PanelLayout;
+use super::layout::PanelLayout;
 use super::product::{Factors, ProductOutput, multiply};
+use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
-use crate::kernels::hadamard::{HadamardTransform, rotate, span};
+use crate::kernels::hadamard::{HadamardTransform, span, transform};
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
 use crate::kernels::tile::Bytes;
 
@@ -41,15 +42,15 @@ pub(super) struct Int8Panels {
 }
 
 impl Int8Panels {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Option<Self> {
+    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Result<Self> {
         let layout = isa.run_int8(Int8Layout { n, k });
         let padded = n.next_multiple_of(MAX_LANES);
-        Some(Self {
+        Ok(Self {
             layout,
             k,
-            panels: Aligned::try_zeroed(layout.len())?,
-            scales: Aligned::try_zeroed(padded)?,
-            sums: Aligned::try_zeroed(padded)?,
+            panels: Aligned::zeroed(layout.len())?,
+            scales: Aligned::zeroed(padded)?,
+            sums: Aligned::zeroed(padded)?,
         })
     }
 
@@ -132,7 +133,7 @@ impl Int8Operation for Quantize<'_> {
     fn run<D: Int8>(self, d: D) {
         let rows = self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride));
         for ((x, row), range) in rows.zip(self.ranges) {
-            rotate(d.simd(), x, self.rotated);
+            transform(d.simd(), x, self.rotated);
             *range = quantize_row(d, self.rotated, row);
         }
     }

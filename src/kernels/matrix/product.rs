@@ -18,7 +18,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::Simd;
 use crate::kernels::tile::{MicroKernel, tile, with_tile};
 use crate::kernels::{Activation, parallel_for};
@@ -27,9 +27,9 @@ use crate::kernels::{Activation, parallel_for};
 /// fetched seldom.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// What is done with a product's numbers.
+/// What is done with a product's numbers as they are written.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Then {
+pub(super) enum Epilogue {
     /// They go through the function.
     Activate(Activation),
     /// Those that are there are multiplied by them.
@@ -41,7 +41,7 @@ pub(super) struct ProductOutput<'a> {
     start: *mut f32,
     m: usize,
     n: usize,
-    then: Then,
+    epilogue: Epilogue,
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
 
@@ -49,10 +49,10 @@ pub(super) struct ProductOutput<'a> {
 unsafe impl Sync for ProductOutput<'_> {}
 
 impl<'a> ProductOutput<'a> {
-    pub(super) fn new(out: &'a mut [f32], n: usize, then: Then) -> Self {
+    pub(super) fn new(out: &'a mut [f32], n: usize, epilogue: Epilogue) -> Self {
         let m = out.len() / n;
         assert_eq!(out.len(), m * n, "out is [m, n]");
-        Self { start: out.as_mut_ptr(), m, n, then, borrowed: std::marker::PhantomData }
+        Self { start: out.as_mut_ptr(), m, n, epilogue, borrowed: std::marker::PhantomData }
     }
 
     /// Rows.
@@ -100,7 +100,7 @@ pub(super) trait Factors: Copy {
 /// Computes the columns of some panels of the output.
 ///
 /// # Safety
-/// `factors` has the rows and columns of `out`; nobody else has these panels.
+/// `factors` has the rows and columns of `out`; no other call has these panels.
 #[inline(always)]
 pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &ProductOutput, panels: Range<usize>) {
     let (_, lda) = factors.rows();
@@ -119,14 +119,14 @@ pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &ProductOutput, panel
                 false => (block_start + rows < out.m).then_some(panels.start),
             };
             for i in 0..tiles {
-                // Of about the same size, since a tile of one row computes no faster than one of two.
+                // Tiles are of about the same size, since one of one row computes no faster than one of two.
                 let rows = block_start + rows * i / tiles..block_start + rows * (i + 1) / tiles;
                 let ahead = match next {
                     Some(next) => {
                         let from = factors.panel(next * P::Kernel::WIDTH).cast();
-                        Ahead::part(from, (factors.groups(), lines), (i, tiles))
+                        Prefetch::part(from, (factors.groups(), lines), (i, tiles))
                     }
-                    None => Ahead::NOTHING,
+                    None => Prefetch::NONE,
                 };
                 // SAFETY: the rows are within m, the columns within n, and these columns are this call's alone.
                 unsafe { one_tile(factors, out, rows, columns.clone(), ahead) };
@@ -143,7 +143,7 @@ unsafe fn one_tile<P: Factors>(
     out: &ProductOutput,
     rows: Range<usize>,
     columns: Range<usize>,
-    ahead: Ahead,
+    ahead: Prefetch,
 ) {
     let s = factors.simd();
     let (x, lda) = factors.rows();
@@ -158,17 +158,17 @@ unsafe fn one_tile<P: Factors>(
                 for (j, &sum) in row.iter().enumerate() {
                     let y = factors.finish(sum, rows.start + i, columns.start + j * P::Kernel::LANES);
                     let to = to.add(i * out.n + j * P::Kernel::LANES);
-                    match (count - j * P::Kernel::LANES, out.then) {
-                        (left, Then::Activate(_)) if left >= P::Kernel::LANES => s.store(to, y),
-                        (left, Then::Activate(_)) => s.store_first(to, y, left),
-                        (left, Then::Multiply) if left >= P::Kernel::LANES => s.store(to, s.mul(y, s.load(to))),
-                        (left, Then::Multiply) => s.store_first(to, s.mul(y, s.load_first(to, left, 0.0)), left),
+                    match (count - j * P::Kernel::LANES, out.epilogue) {
+                        (left, Epilogue::Activate(_)) if left >= P::Kernel::LANES => s.store(to, y),
+                        (left, Epilogue::Activate(_)) => s.store_first(to, y, left),
+                        (left, Epilogue::Multiply) if left >= P::Kernel::LANES => s.store(to, s.mul(y, s.load(to))),
+                        (left, Epilogue::Multiply) => s.store_first(to, s.mul(y, s.load_first(to, left, 0.0)), left),
                     }
                 }
             }
         });
         // Not inside the tile: its 24 sizes times all activations would be 300 copies of the same loop.
-        if let Then::Activate(activation) = out.then
+        if let Epilogue::Activate(activation) = out.epilogue
             && activation != Activation::Identity
         {
             for i in 0..rows.len() {

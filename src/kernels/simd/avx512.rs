@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::double::{Double, two_registers};
 use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
@@ -172,3 +173,23 @@ impl Simd for Avx512 {
         }
     }
 }
+
+#[inline(always)]
+unsafe fn widen_8(from: *const f32) -> __m512d {
+    // SAFETY: the caller vouches for AVX-512 and for the numbers.
+    unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(from)) }
+}
+
+two_registers!(
+    Avx512,
+    __m512d,
+    8,
+    _mm512_setzero_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_set1_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd,
+    widen_8
+);

@@ -21,7 +21,7 @@ impl Int8 for Avx2 {
     type Row = __m256i;
     /// Columns 0 to 3 and 4 to 7, widened.
     type Columns = [__m256i; 2];
-    /// Of each of these columns the sum of the first and of the last two products.
+    /// Sums of the first and of the last two products of each of these columns.
     type Sum = [__m256i; 2];
 
     const ROWS: usize = 2;

@@ -20,7 +20,7 @@ impl Int8 for Avx512 {
     type Row = __m512i;
     /// Columns 0 to 7 and 8 to 15, widened.
     type Columns = [__m512i; 2];
-    /// Of each of these columns the sum of the first and of the last two products.
+    /// Sums of the first and of the last two products of each of these columns.
     type Sum = [__m512i; 2];
 
     const ROWS: usize = 2;
@@ -69,7 +69,7 @@ impl Int8 for Avx512 {
     fn floats(self, sum: [__m512i; 2]) -> __m512 {
         // SAFETY: `self` proves that the CPU has AVX-512.
         unsafe {
-            // Of lanes 2c and 2c + 1 the sum belongs to column c.
+            // The sum of lanes 2c and 2c + 1 is that of column c.
             let firsts = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let lasts = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
             let firsts = _mm512_permutex2var_epi32(sum[0], firsts, sum[1]);

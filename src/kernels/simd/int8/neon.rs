@@ -123,7 +123,7 @@ impl Int8 for Neon {
     /// The four bytes, four times.
     type Row = int8x16_t;
     type Columns = int8x16_t;
-    /// Of columns 0 and 1, and of 2 and 3, the sums of the first and of the last two products.
+    /// Sums of the first and of the last two products, of columns 0 and 1 and of columns 2 and 3.
     type Sum = [int32x4_t; 2];
 
     const ROWS: usize = 2;
