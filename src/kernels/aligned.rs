@@ -1,7 +1,7 @@
 //! Buffers whose first number starts a cache line, so that no vector load crosses two.
 //!
-//! Where there is no memory for one that is kept (weights), the caller gets the error, to say what it was for; a kernel that runs
-//! has no result to give, and raises it.
+//! Where there is no memory for one that is kept (weights), the caller gets the error, to say what it was for; a kernel
+//! that runs has no result to give, and raises it.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -44,12 +44,13 @@ fn lines<T>(len: usize, what: &str) -> Result<Vec<Line>> {
     zeroed(len.saturating_mul(size_of::<T>()).div_ceil(size_of::<Line>()), what)
 }
 
-/// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8 layer's time.
+/// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8
+/// layer's time.
 pub fn unset(len: usize) -> Vec<f32> {
     let mut numbers = Vec::<f32>::new();
     reserve(&mut numbers, len, "hidden states").unwrap_or_else(raise);
-    // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it, and any
-    // four bytes are a number.
+    // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it,
+    // and any four bytes are a number.
     unsafe {
         std::arch::asm!("/* {0} */", in(reg) numbers.as_mut_ptr(), options(nostack, preserves_flags));
         numbers.set_len(len);

@@ -21,6 +21,7 @@ impl Dtype {
         ("int8", Dtype::Int8),
     ];
 
+    /// The type of that name.
     pub fn named(name: &str) -> Option<Dtype> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, dtype)| dtype)
     }
@@ -34,6 +35,7 @@ impl Dtype {
         }
     }
 
+    /// Name of the type, as [`Self::named`] takes it.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, dtype)| *dtype == self).map_or("", |(name, _)| name)
     }

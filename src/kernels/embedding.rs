@@ -44,7 +44,7 @@ impl Operation for Embed<'_> {
                 }
             }
             if let Some(norm) = self.norm {
-                norm.of_row(s, out);
+                norm.normalize_row(s, out);
             }
         }
     }
@@ -71,7 +71,7 @@ fn add<S: Simd, T: Widen>(s: S, row: &[T], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{numbers, worst};
+    use crate::kernels::testing::{max_difference, numbers};
 
     /// For each type, tables of these values, and the values that they hold.
     fn tables(values: &[f32]) -> [(EmbeddingTable, Vec<f32>); 3] {
@@ -105,7 +105,7 @@ mod tests {
                 embed(isa, &tables, Some(&norm), hidden, &mut out);
                 let mut expected = vec![0.0; 3 * hidden];
                 crate::kernels::norm(isa, &sums, &norm, &mut expected);
-                assert_eq!(worst(&out, &expected), 0.0);
+                assert_eq!(max_difference(&out, &expected), 0.0);
             }
         }
     }

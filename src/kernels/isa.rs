@@ -12,7 +12,8 @@ use crate::kernels::simd::{avx2, avx512, bf16_x86};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Isa(InstructionSet);
 
-/// Each has what comes before it on its architecture, save that `AvxVnni` and the sets of 512 bits do not imply each other.
+/// Each has what comes before it on its architecture, save that `AvxVnni` and the sets of 512 bits do not imply each
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InstructionSet {
     Scalar,
@@ -125,6 +126,7 @@ impl Isa {
         *available.iter().rev().find(fast).expect("scalar is always there")
     }
 
+    /// Name of the set, as `VOTIVE_ISA` takes it.
     pub fn name(self) -> &'static str {
         INSTRUCTION_SETS.iter().find(|(_, level)| *level == self.0).map_or("", |(name, _)| name)
     }

@@ -54,7 +54,7 @@ const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0
 const COARSE_EXP2: [f32; 3] = [0.693_282_9, 0.242_210_95, 0.055_008_93];
 
 /// Numbers this large have no bits for a fraction; those beside it have 22 for an integer.
-pub(super) const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUNDING_SHIFT: f32 = 12_582_912.0;
 
 /// `erf(z) / z` in powers of `2 z² / ERF_LIMIT² - 1`, for |z| <= ERF_LIMIT.
 const ERF: [f32; 15] = [
@@ -131,7 +131,7 @@ pub(super) fn coarse_exp2<S: Simd>(s: S, x: S::F) -> S::F {
 fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
     let x = s.max(x, s.splat(-127.0));
     // Adding 1.5 * 2^23 leaves no bits for a fraction.
-    let n = s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND));
+    let n = s.sub(s.add(x, s.splat(ROUNDING_SHIFT)), s.splat(ROUNDING_SHIFT));
     let r = s.sub(x, n);
     let p = s.mul_add(polynomial(s, r, coefficients), r, s.splat(1.0));
     s.scale2(p, n)

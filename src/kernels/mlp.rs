@@ -25,6 +25,8 @@ pub struct PackedMlp {
 }
 
 impl PackedMlp {
+    /// Takes `up` and `gate [wide, hidden]` and `down [hidden, wide]`; int8 takes a coarser activation, whose result it
+    /// rounds.
     pub fn new(up: Matrix, gate: Option<Matrix>, activation: Activation, down: Matrix) -> Self {
         assert_eq!(up.n(), down.k(), "down takes what up gives");
         assert!(gate.as_ref().is_none_or(|gate| gate.n() == up.n() && gate.k() == up.k()), "gate is shaped as up");

@@ -12,8 +12,8 @@
 use crate::kernels::Isa;
 use crate::kernels::simd::{Operation, Simd};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
-/// A root-mean-square normalization takes the mean to be zero, and the bias.
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred
+/// row. A root-mean-square normalization takes the mean to be zero, and the bias.
 pub struct RowNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
@@ -34,17 +34,18 @@ impl RowNorm {
         Self { bias: vec![0.0; weight.len()], weight, eps, centred: false }
     }
 
+    /// Width of a row, in numbers.
     pub fn width(&self) -> usize {
         self.weight.len()
     }
 
     /// Normalizes `row [hidden]` in place.
     #[inline(always)]
-    pub(super) fn of_row<S: Simd>(&self, s: S, row: &mut [f32]) {
+    pub(super) fn normalize_row<S: Simd>(&self, s: S, row: &mut [f32]) {
         let width = row.len();
         let whole = width / S::LANES * S::LANES;
         let rest = width - whole;
-        let mean = if self.centred { sum_of(s, row) / width as f32 } else { 0.0 };
+        let mean = if self.centred { sum(s, row) / width as f32 } else { 0.0 };
         let centre = s.splat(mean);
         let mut squares = s.splat(0.0);
         // SAFETY (each block): offsets below `whole` start LANES numbers of the row, `whole` starts `rest` numbers, and
@@ -88,7 +89,7 @@ impl RowNorm {
 }
 
 #[inline(always)]
-fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
+fn sum<S: Simd>(s: S, row: &[f32]) -> f32 {
     let mut sums = s.splat(0.0);
     let mut chunks = row.chunks_exact(S::LANES);
     for chunk in &mut chunks {
@@ -135,7 +136,7 @@ impl Operation for AddNorm<'_> {
                     }
                 }
             }
-            self.norm.of_row(s, out);
+            self.norm.normalize_row(s, out);
         }
     }
 }

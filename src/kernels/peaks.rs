@@ -30,7 +30,8 @@ const STEPS: usize = 1 << 12;
 /// Size of what is read between two looks at the clock.
 const READ_BYTES: usize = 1 << 20;
 
-/// Size of what is read where the CPU does not tell its caches, and at most where it is not known how much memory there is.
+/// Size of what is read where the CPU does not tell its caches, and at most where it is not known how much memory there
+/// is.
 const BUFFER_BYTES: usize = 256 << 20;
 
 /// Measures what `threads` threads can do together, for `trial` in each of several trials of each figure.
@@ -64,8 +65,8 @@ fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
     Peaks { threads, operations, memory, buffer: numbers * threads * size_of::<f32>() }
 }
 
-/// The best of several trials of what all threads do in a second. Each thread calls `step`, which says how much it did, on what
-/// its `start` gave.
+/// The best of several trials of what all threads do in a second. Each thread calls `step`, which says how much it did,
+/// on what its `start` gave.
 fn best_rate<T>(
     threads: usize,
     trial: Duration,
@@ -113,10 +114,12 @@ fn spare_memory() -> Option<usize> {
     Some(group.unwrap_or(machine).min(machine))
 }
 
-/// `STEPS` steps of a register tile, as products have, save that its operands are always the same lines of the nearest cache. A
-/// tile has sums enough to hide how long one addition takes. Gives the number of vectors that were multiplied and added.
+/// `STEPS` steps of a register tile, as products have, save that its operands are always the same lines of the nearest
+/// cache. A tile has sums enough to hide how long one addition takes. Gives the number of vectors that were multiplied
+/// and added.
 ///
-/// `black_box` makes all operands different to the compiler, and the rows in each step: it would compute equal ones once.
+/// `black_box` makes all operands different to the compiler, and the rows in each step: it would compute equal ones
+/// once.
 macro_rules! steps {
     ($rows:literal x $vectors:literal of $zero:expr, $w:ident => $columns:expr, $x:ident => $row:expr,
      ($a:ident, $b:ident, $sum:ident) => $add:expr, $s:ident: $float:expr) => {{

@@ -18,9 +18,9 @@ pub struct RopeAngles<'a> {
     pub positions: &'a [u32],
 }
 
-/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token normalized by
-/// `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a head and number
-/// `i + head_dim / 2` are a pair.
+/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token
+/// normalized by `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a
+/// head and number `i + head_dim / 2` are a pair.
 pub fn rope(
     isa: Isa,
     shape: &AttentionShape,
@@ -63,7 +63,7 @@ impl Operation for RotateHeads<'_> {
             let turned = out.chunks_exact_mut(head_dim).take(heads + kv_heads);
             for (number, head) in turned.enumerate() {
                 if let Some(norms) = self.norms {
-                    norms[usize::from(number >= heads)].of_row(s, head);
+                    norms[usize::from(number >= heads)].normalize_row(s, head);
                 }
                 let (x, y) = head.split_at_mut(head_dim / 2);
                 turn(s, cos, sin, x, y);

@@ -1,16 +1,18 @@
 //! A parallel loop of microseconds: fork and join on threads that spin between the loops (as OpenMP's thread teams do).
 //!
-//! Waking a thread takes tens of microseconds, more than a product for a short text. So the helpers stay awake between the
-//! kernels of one forward pass, and ask for work in a loop; the thread that calls a kernel, the leader, does its share.
+//! Waking a thread takes tens of microseconds, more than a product for a short text. So the helpers stay awake between
+//! the kernels of one forward pass, and ask for work in a loop; the thread that calls a kernel, the leader, does its
+//! share.
 //!
 //! ```text
 //! leader: write the loop, unfinished = pieces, unclaimed = pieces; claim pieces until none is left; wait for unfinished = 0
 //! helper: claim a piece: unclaimed -= 1 if above 0; run it; unfinished -= 1; sleep after 200 us without one
 //! ```
 //!
-//! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop only
-//! when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at `unclaimed` a last
-//! time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the other.
+//! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop
+//! only when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at
+//! `unclaimed` a last time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the
+//! other.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -26,15 +28,15 @@ use crate::kernels::FlushDenormals;
 use crate::panic::caught;
 use crate::profile::shared;
 
-/// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between two
-/// calls of a program that has nothing else to do.
+/// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between
+/// two calls of a program that has nothing else to do.
 const SPIN_TIME: Duration = Duration::from_micros(200);
 
 /// How often a thread looks for work before it yields its CPU: for a microsecond or two.
 const SPINS_PER_YIELD: usize = 32;
 
-/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes a
-/// tenth of that, but its input and output move between caches.
+/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes
+/// a tenth of that, but its input and output move between caches.
 const MIN_PIECE_WORK: usize = 1 << 17;
 
 /// Pieces of a loop for each thread: several, so that one that is held up leaves what it has not begun to the others.
@@ -84,8 +86,8 @@ struct ParallelLoop {
     pieces: usize,
 }
 
-// SAFETY: only `current` is not `Sync` by itself. The leader writes it while no piece is unclaimed or unfinished; a helper reads
-// it between claiming a piece and saying that it is done.
+// SAFETY: only `current` is not `Sync` by itself. The leader writes it while no piece is unclaimed or unfinished; a
+// helper reads it between claiming a piece and saying that it is done.
 unsafe impl Sync for SharedLoop {}
 
 impl Team {
@@ -136,7 +138,8 @@ impl Team {
     /// Runs all pieces of a loop, with the helpers that are awake in time.
     fn run(&self, pieces: usize, run: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
-        // SAFETY: a piece is run only after it was claimed, and this returns when all of them were claimed and are done.
+        // SAFETY: a piece is run only after it was claimed, and this returns when all of them were claimed and are
+        // done.
         let run = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(run) };
         // SAFETY: this thread alone leads, and no piece of its last loop is unclaimed or unfinished.
         unsafe { *shared.current.get() = Some(ParallelLoop { run, pieces }) };

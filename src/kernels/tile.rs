@@ -182,8 +182,8 @@ impl<D: Int8> MicroKernel for Words<D> {
 /// depend on the tile that it lies in. Each group is a step that fetches some of what is `ahead`.
 ///
 /// # Safety
-/// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at each of
-/// `groups` places `ldb` numbers apart.
+/// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at
+/// each of `groups` places `ldb` numbers apart.
 #[inline(always)]
 pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
     t: T,

@@ -28,7 +28,8 @@ use crate::kernels::tile::{Float, MicroKernel};
 pub enum Buckets {
     /// Each its own, up to `span` on both sides.
     Each { span: usize },
-    /// `span` on both sides: up to half of it each its own, then in steps that grow, as many of them up to `max_distance`.
+    /// `span` on both sides: up to half of it each its own, then in steps that grow, as many of them up to
+    /// `max_distance`.
     Logarithmic { span: usize, max_distance: usize },
 }
 
@@ -46,8 +47,8 @@ impl Buckets {
             Self::Each { span } => (span, far),
             Self::Logarithmic { span, max_distance } => {
                 let exact = span / 2;
-                // Rounded to float32 at each step, as the networks were trained: the result is at the border of a bucket for
-                // whole powers.
+                // Rounded to float32 at each step, as the networks were trained: the result is at the border of a
+                // bucket for whole powers.
                 let log = |x: f32| f64::from(x).ln() as f32;
                 let steps = || log(far as f32 / exact as f32) / log(((max_distance - 1) as f64 / exact as f64) as f32);
                 (span, if far <= exact { far } else { (steps() * (exact - 1) as f32).ceil() as usize + exact })
@@ -58,8 +59,8 @@ impl Buckets {
     }
 }
 
-/// The vectors of all buckets, for every head. The bias of a score is the product of its query with the bucket's vector among
-/// `keys`, and that of its key with the bucket's among `queries`.
+/// The vectors of all buckets, for every head. The bias of a score is the product of its query with the bucket's vector
+/// among `keys`, and that of its key with the bucket's among `queries`.
 pub struct DisentangledBias {
     isa: Isa,
     head_dim: usize,
@@ -70,7 +71,8 @@ pub struct DisentangledBias {
 }
 
 impl DisentangledBias {
-    /// `keys` and `queries [buckets, heads * head_dim]`, multiplied by the scale of the scores; an error where there is no memory for them.
+    /// `keys` and `queries [buckets, heads * head_dim]`, multiplied by the scale of the scores; an error where there is
+    /// no memory for them.
     pub fn new(
         isa: Isa,
         (heads, head_dim): (usize, usize),
@@ -78,7 +80,7 @@ impl DisentangledBias {
         keys: Option<&[f32]>,
         queries: Option<&[f32]>,
     ) -> Result<Self> {
-        let packed = |rows: &[f32]| {
+        let packed = |rows: &[f32]| -> Result<Aligned<f32>> {
             assert_eq!(rows.len(), buckets.count() * heads * head_dim, "a vector for each bucket and head");
             let mut panels = Aligned::zeroed(heads * head_dim * padded(buckets))?;
             isa.run(Pack { rows, head_dim, padded: padded(buckets), panels: panels.as_mut_slice() });
@@ -112,7 +114,7 @@ struct BiasScratch<'a> {
 }
 
 impl<'a> BiasScratch<'a> {
-    fn of(memory: &'a mut [f32], len: usize, padded: usize) -> Self {
+    fn split(memory: &'a mut [f32], len: usize, padded: usize) -> Self {
         let (buckets, rest) = memory.split_at_mut(2 * len - 1);
         let (of_keys, rest) = rest.split_at_mut(len * padded);
         let (of_queries, rest) = rest.split_at_mut(MAX_ROWS * padded);
@@ -128,7 +130,7 @@ impl Bias for DisentangledBias {
     fn prepare(&self, head: BiasHead, memory: &mut [f32]) {
         let BiasHead { len, .. } = head;
         let padded = padded(self.buckets);
-        let BiasScratch { buckets, of_keys, .. } = BiasScratch::of(memory, len, padded);
+        let BiasScratch { buckets, of_keys, .. } = BiasScratch::split(memory, len, padded);
         for (bucket, distance) in buckets.iter_mut().zip(1 - len as isize..) {
             *bucket = self.buckets.of(distance) as u32;
         }
@@ -147,7 +149,7 @@ impl Bias for DisentangledBias {
     fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a> {
         let BiasHead { len, stride, .. } = head;
         let padded = padded(self.buckets);
-        let BiasScratch { buckets, of_keys, of_queries, sums } = BiasScratch::of(memory, len, padded);
+        let BiasScratch { buckets, of_keys, of_queries, sums } = BiasScratch::split(memory, len, padded);
         if let Some(keys) = &self.keys {
             // From the first of these queries and the last key to the last of them and the first key.
             let reached = buckets[rows.start] as usize..=buckets[rows.end + len - 2] as usize;
@@ -200,7 +202,8 @@ impl Operation for Pack<'_> {
     }
 }
 
-/// `out[i, j]`: the product of row `i` of `x` with column `j`, for the columns that are reached and others of their panels.
+/// `out[i, j]`: the product of row `i` of `x` with column `j`, for the columns that are reached and others of their
+/// panels.
 struct Multiply<'a> {
     x: &'a [f32],
     /// Numbers from row to row.
@@ -233,7 +236,7 @@ impl Operation for Multiply<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{numbers, worst};
+    use crate::kernels::testing::{max_difference, numbers};
     use crate::kernels::{AttentionInputs, AttentionShape, Dtype, Mask, Team, attention};
 
     /// Largest absolute error for values in [-1, 1]; in integers scores are off by up to a hundredth.
@@ -279,7 +282,8 @@ mod tests {
 
     #[test]
     fn buckets_are_the_references() {
-        // make_log_bucket_position of transformers 5.23, moved to where it is looked up: the first distance of each step.
+        // make_log_bucket_position of transformers 5.23, moved to where it is looked up: the first distance of each
+        // step.
         let first = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 20, 25, 32, 40];
         let buckets = Buckets::Logarithmic { span: 16, max_distance: 40 };
         for distance in 0..1000 {
@@ -365,7 +369,7 @@ mod tests {
             let alone = attend(&qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7]);
             assert_eq!(alone, all[233 * hidden..240 * hidden]);
             let shared = team.install(|| attend(&qkv, &[0, 233, 240, 390]));
-            assert_eq!(worst(&shared, &all), 0.0);
+            assert_eq!(max_difference(&shared, &all), 0.0);
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::bias::{BiasRows, HeadBias};
-use super::panels::{hide_others, panel_of, panels};
+use super::panels::{mask_row, panel_of, panels};
 use super::shape::AttentionShape;
 use super::task::{SequenceHead, Tasks};
 use crate::kernels::math::exp2;
@@ -18,8 +18,8 @@ use crate::kernels::tile::{Float, MicroKernel, tile, with_tile};
 /// Query rows at a time, at most: those of a tile.
 pub(super) const MAX_ROWS: usize = 6;
 
-/// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
-/// whole vectors of any set.
+/// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all
+/// padded to whole vectors of any set.
 pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
     let (padded, padded_dim) = (keys.next_multiple_of(MAX_LANES), head_dim.next_multiple_of(MAX_LANES));
     padded * head_dim + keys * padded_dim + MAX_ROWS * padded
@@ -94,7 +94,7 @@ unsafe fn attend_rows<S: Simd>(
     let padded = head.keys().next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
     let queries = head.query(rows.start);
-    let seen = head.seen(rows.clone());
+    let seen = head.visible_keys_of_any(rows.clone());
     let within =
         panel_of(seen.start, Float::<S>::WIDTH, padded).start..panel_of(seen.end - 1, Float::<S>::WIDTH, padded).end;
 
@@ -107,7 +107,7 @@ unsafe fn attend_rows<S: Simd>(
     // Weights are not divided by their sum: the outputs are, which are fewer.
     let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
-        let own = head.own(row);
+        let own = head.visible_keys(row);
         let scores = &mut scores[i * padded..][within.clone()];
         let mut scale = scale;
         if let Some(bias) = bias {
@@ -115,14 +115,14 @@ unsafe fn attend_rows<S: Simd>(
             scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score = *score * scale + bias);
             scale = 1.0;
         }
-        hide_others(scores, within.clone(), own);
+        mask_row(scores, within.clone(), own);
         inverse[i] = 1.0 / exponentials(s, scores, scale);
     }
 
     for column in (0..padded_dim).step_by(Float::<S>::WIDTH) {
         let count = Float::<S>::VECTORS.min((padded_dim - column) / S::LANES);
-        // SAFETY: weights are rows of `padded` numbers, of which those from within.start to seen.end are set; the values have as
-        // many rows; the output's columns are this head's.
+        // SAFETY: weights are rows of `padded` numbers, of which those from within.start to seen.end are set; the
+        // values have as many rows; the output's columns are this head's.
         unsafe {
             with_tile!(Float<S>, rows.len(), count, MR, NV => {
                 let a = scores.as_ptr().add(within.start);
@@ -143,12 +143,12 @@ unsafe fn attend_rows<S: Simd>(
     }
 }
 
-/// `out[i, j] = x[i] · column j`, for a few rows `x [rows, head_dim]` that are `stride` numbers apart, for the columns `within`, which
-/// are whole panels, and for `out [rows, padded]`.
+/// `out[i, j] = x[i] · column j`, for a few rows `x [rows, head_dim]` that are `stride` numbers apart, for the columns
+/// `within`, which are whole panels, and for `out [rows, padded]`.
 ///
 /// # Safety
-/// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there are 1 to
-/// MAX_ROWS rows.
+/// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there
+/// are 1 to MAX_ROWS rows.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd>(
     s: S,

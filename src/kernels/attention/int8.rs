@@ -25,10 +25,10 @@ use bytemuck::Pod;
 
 use super::bias::BiasRows;
 use super::float::{self, MAX_ROWS};
-use super::panels::{hide_others, panel_of, panels};
+use super::panels::{mask_row, panel_of, panels};
 use super::shape::AttentionShape;
 use super::task::{SequenceHead, Tasks};
-use crate::kernels::math::{ROUND, coarse_exp2};
+use crate::kernels::math::{ROUNDING_SHIFT, coarse_exp2};
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
 use crate::kernels::tile::{Bytes, MicroKernel, Words, tile, with_tile};
@@ -175,7 +175,7 @@ unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::F {
 /// # Safety
 /// `bytes` is valid for writes of whole vectors of bytes.
 #[inline(always)]
-unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
+unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let zero = s.splat(0.0);
@@ -210,7 +210,8 @@ fn pack_queries_and_keys<D: Int8>(
     let groups = head.shape.head_dim.div_ceil(4);
     for j in head.wanted.clone() {
         // SAFETY: a query has `dim` bytes.
-        memory.query_scales[j] = unsafe { quantize(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
+        memory.query_scales[j] =
+            unsafe { quantize_token(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
     }
     memory.key_scales[len..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
@@ -219,7 +220,7 @@ fn pack_queries_and_keys<D: Int8>(
         for j in panel.clone() {
             if j < len {
                 // SAFETY: `bytes` are `dim`.
-                memory.key_scales[j] = unsafe { quantize(d, head.key(j), memory.bytes.as_mut_ptr()) };
+                memory.key_scales[j] = unsafe { quantize_token(d, head.key(j), memory.bytes.as_mut_ptr()) };
             }
             let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
             let to = keys[j - panel.start..].iter_mut().step_by(panel.len());
@@ -251,7 +252,7 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let head_dim = head.shape.head_dim;
-    let (zero, round) = (s.splat(0.0), s.splat(ROUND));
+    let (zero, round) = (s.splat(0.0), s.splat(ROUNDING_SHIFT));
     for column in (0..dim).step_by(lanes) {
         let count = head_dim.saturating_sub(column);
         let from = |token: usize| head.value(token)[column.min(head_dim)..].as_ptr();
@@ -299,13 +300,13 @@ unsafe fn attend_rows<D: Int8>(
     let AttentionShape { heads, head_dim, scale, .. } = *head.shape;
     let hidden = heads * head_dim;
     let groups = head_dim.div_ceil(4);
-    let seen = head.seen(rows.clone());
+    let seen = head.visible_keys_of_any(rows.clone());
     let within =
         panel_of(seen.start, Bytes::<D>::WIDTH, padded).start..panel_of(seen.end - 1, Bytes::<D>::WIDTH, padded).end;
 
     for panel in panels(within.clone(), Bytes::<D>::WIDTH, padded) {
-        // SAFETY: the rows have `dim` bytes, the panel has its groups of them, and the scores, scales and shifts `padded`
-        // numbers.
+        // SAFETY: the rows have `dim` bytes, the panel has its groups of them, and the scores, scales and shifts
+        // `padded` numbers.
         unsafe {
             with_tile!(Bytes<D>, rows.len(), panel.len() / lanes, MR, NV => {
                 let a = memory.queries.as_ptr().add(rows.start * dim);
@@ -328,22 +329,22 @@ unsafe fn attend_rows<D: Int8>(
     // Weights are not divided by their sum: the outputs are, which are fewer.
     let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
-        let own = head.own(row);
+        let own = head.visible_keys(row);
         let scores = &mut memory.scores[i * padded..][within.clone()];
         if let Some(bias) = bias {
             let scores = &mut scores[own.start - within.start..own.end - within.start];
             scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score += bias * LOG2_E);
         }
-        hide_others(scores, within.clone(), own);
-        inverse[i] = 1.0 / weights_of(d, scores, &mut memory.weights[i * padded..][within.clone()]);
+        mask_row(scores, within.clone(), own);
+        inverse[i] = 1.0 / quantized_weights(d, scores, &mut memory.weights[i * padded..][within.clone()]);
     }
 
     for column in (0..dim).step_by(Words::<D>::WIDTH) {
         let count = Words::<D>::VECTORS.min((dim - column) / lanes);
         for keys in (within.start..seen.end).step_by(MAX_KEYS) {
             let pairs = (seen.end - keys).min(MAX_KEYS).div_ceil(2);
-            // SAFETY: rows of weights have `padded` integers, and there is a pair of values for each two; the output's columns are
-            // this head's.
+            // SAFETY: rows of weights have `padded` integers, and there is a pair of values for each two; the output's
+            // columns are this head's.
             unsafe {
                 with_tile!(Words<D>, rows.len(), count, MR, NV => {
                     let a = memory.weights.as_ptr().add(keys);
@@ -370,7 +371,7 @@ unsafe fn attend_rows<D: Int8>(
 
 /// Weights from 0 to [`MAX_WEIGHT`] of the scores, which are logarithms to the base of 2; gives their sum.
 #[inline(always)]
-fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
+fn quantized_weights<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let mut largest = s.splat(f32::NEG_INFINITY);
@@ -379,7 +380,7 @@ fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
         largest = s.max(largest, unsafe { s.load(chunk.as_ptr()) });
     }
     let largest = s.splat(s.largest(largest));
-    let (round, most) = (s.splat(ROUND), s.splat(MAX_WEIGHT));
+    let (round, most) = (s.splat(ROUNDING_SHIFT), s.splat(MAX_WEIGHT));
     let mut sum = s.splat(0.0);
     for (chunk, to) in scores.chunks_exact(lanes).zip(weights.chunks_exact_mut(lanes)) {
         // SAFETY: both chunks are LANES numbers.

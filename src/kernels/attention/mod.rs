@@ -40,8 +40,9 @@ pub use shape::{AttentionShape, Mask};
 pub use task::AttentionInputs;
 use task::{HeadsOutput, Tasks};
 
-/// Writes `out [tokens, heads * head_dim]`, or `[sequences, heads * head_dim]` for one token of each; with [`Dtype::Int8`] in integers unless tokens see only what is before them, else in
-/// float32. (Integers have a scale that all values of a text agree on: a token's output would depend on what comes after it.)
+/// Writes `out [tokens, heads * head_dim]`, or `[sequences, heads * head_dim]` for one token of each; with
+/// [`Dtype::Int8`] in integers unless tokens see only what is before them, else in float32. (Integers have a scale that
+/// all values of a text agree on: a token's output would depend on what comes after it.)
 pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: AttentionInputs, out: &mut [f32]) {
     let AttentionInputs { qkv, offsets, past, bias, rows } = inputs;
     let AttentionShape { heads, kv_heads, head_dim, mask, .. } = *shape;

@@ -15,9 +15,9 @@ pub(super) fn panels(within: Range<usize>, width: usize, padded: usize) -> impl 
     within.step_by(width).map(move |start| panel_of(start, width, padded))
 }
 
-/// Leaves a row of scores, of the keys in `panels`, only those of `own`.
+/// Sets the scores of a row, of the keys in `panels`, to minus infinity but for those of `own`.
 #[inline(always)]
-pub(super) fn hide_others(scores: &mut [f32], panels: Range<usize>, own: Range<usize>) {
+pub(super) fn mask_row(scores: &mut [f32], panels: Range<usize>, own: Range<usize>) {
     scores[..own.start - panels.start].fill(f32::NEG_INFINITY);
     scores[own.end - panels.start..].fill(f32::NEG_INFINITY);
 }

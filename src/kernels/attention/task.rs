@@ -51,7 +51,8 @@ pub(super) struct SequenceHead<'a> {
     bias: Option<&'a dyn Bias>,
     /// The tokens whose output is wanted.
     pub(super) wanted: Range<usize>,
-    /// `[wanted, heads * head_dim]`, from this head of the first one on; no other thread writes this head of these tokens.
+    /// `[wanted, heads * head_dim]`, from this head of the first one on; no other thread writes this head of these
+    /// tokens.
     pub(super) out: *mut f32,
 }
 
@@ -143,13 +144,13 @@ impl<'a> SequenceHead<'a> {
 
     /// The keys that a query row sees.
     #[inline(always)]
-    pub(super) fn own(&self, row: usize) -> Range<usize> {
+    pub(super) fn visible_keys(&self, row: usize) -> Range<usize> {
         self.shape.mask.keys(self.past + row, self.keys())
     }
 
     /// The keys that any of the query rows sees.
     #[inline(always)]
-    pub(super) fn seen(&self, rows: Range<usize>) -> Range<usize> {
-        self.own(rows.start).start..self.own(rows.end - 1).end
+    pub(super) fn visible_keys_of_any(&self, rows: Range<usize>) -> Range<usize> {
+        self.visible_keys(rows.start).start..self.visible_keys(rows.end - 1).end
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Bfloat16Pairs {
 
 impl Bfloat16Pairs {
     pub(super) fn zeroed(n: usize, k: usize) -> Result<Self> {
-        let layout = PanelLayout::of::<Pairs>(n, k);
+        let layout = PanelLayout::new::<Pairs>(n, k);
         Ok(Self { layout, k, panels: Aligned::zeroed(layout.len())? })
     }
 

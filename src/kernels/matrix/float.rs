@@ -79,7 +79,7 @@ impl Operation for FloatLayout {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> PanelLayout {
-        PanelLayout::of::<Float<S>>(self.n, self.k)
+        PanelLayout::new::<Float<S>>(self.n, self.k)
     }
 }
 

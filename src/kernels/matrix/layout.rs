@@ -16,7 +16,7 @@ pub(super) struct PanelLayout {
 }
 
 impl PanelLayout {
-    pub(super) fn of<T: MicroKernel>(n: usize, k: usize) -> Self {
+    pub(super) fn new<T: MicroKernel>(n: usize, k: usize) -> Self {
         let (groups, padded) = (k.div_ceil(T::GROUP), n.next_multiple_of(T::LANES));
         Self { padded, width: T::WIDTH, group: T::GROUP, groups }
     }

@@ -31,8 +31,9 @@ use product::{Epilogue, ProductOutput};
 
 /// `y = activation(x · weightᵀ + bias)` with `weight [n, k]`, as `torch.nn.Linear` stores it.
 ///
-/// Packed as panels of as many columns of `weightᵀ` as a register tile is wide, each `[k / group, width, group]` for as many
-/// numbers of k as the set multiplies at once; the last panel is only as wide as its columns need, in whole vectors.
+/// Packed as panels of as many columns of `weightᵀ` as a register tile is wide, each `[k / group, width, group]` for as
+/// many numbers of k as the set multiplies at once; the last panel is only as wide as its columns need, in whole
+/// vectors.
 pub struct Matrix {
     isa: Isa,
     n: usize,
@@ -87,7 +88,8 @@ impl Matrix {
         Ok(Self { isa, n, k, panels, bias: Aligned::zeroed(n.next_multiple_of(MAX_LANES))? })
     }
 
-    /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; an error where there is no memory for it.
+    /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; an error where there is no
+    /// memory for it.
     pub fn set_rows(&mut self, first: usize, weight: &[f32], bias: Option<&[f32]>) -> Result<()> {
         let rows = weight.len() / self.k;
         assert_eq!(weight.len(), rows * self.k, "weight is [rows, k]");

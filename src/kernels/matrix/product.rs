@@ -23,8 +23,8 @@ use crate::kernels::simd::Simd;
 use crate::kernels::tile::{MicroKernel, tile, with_tile};
 use crate::kernels::{Activation, parallel_for};
 
-/// Bytes of `x` that are multiplied with all panels before the next rows: as many as stay near, so that weights that do not are
-/// fetched seldom.
+/// Bytes of `x` that are multiplied with all panels before the next rows: as many as stay near, so that weights that do
+/// not are fetched seldom.
 const BLOCK_BYTES: usize = 1 << 20;
 
 /// What is done with a product's numbers as they are written.
@@ -60,8 +60,8 @@ impl<'a> ProductOutput<'a> {
         self.m
     }
 
-    /// Calls `part` on ranges of panels that together are all of them, on this thread and others; `width` columns in a panel,
-    /// `k` multiply-adds for an element.
+    /// Calls `part` on ranges of panels that together are all of them, on this thread and others; `width` columns in a
+    /// panel, `k` multiply-adds for an element.
     pub(super) fn split(&self, width: usize, k: usize, part: impl Fn(Range<usize>) + Sync) {
         parallel_for(self.n.div_ceil(width), self.m * k * width, part);
     }
@@ -172,7 +172,7 @@ unsafe fn one_tile<P: Factors>(
             && activation != Activation::Identity
         {
             for i in 0..rows.len() {
-                activation.of_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
+                activation.apply_to_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
             }
         }
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{numbers, sizes, worst};
+use crate::kernels::testing::{max_difference, numbers, sizes};
 
 /// Largest error of a sum of k products, relative to the sum of their absolute values.
 fn bound(k: usize) -> f64 {
@@ -220,7 +220,7 @@ fn stacked_rows_equal_separate_matrices() {
         matrix.set_rows(20, &weight[200..], Some(&bias[20..])).unwrap();
         matrix.set_rows(0, &weight[..200], Some(&bias[..20])).unwrap();
         matrix.apply(&x, Activation::Identity, &mut stacked);
-        assert_eq!(worst(&whole, &stacked), 0.0);
+        assert_eq!(max_difference(&whole, &stacked), 0.0);
     }
 }
 

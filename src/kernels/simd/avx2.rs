@@ -133,8 +133,8 @@ impl Simd for Avx2 {
         })
     }
 
-    /// A square of 8 by 8, in two strips of four numbers: loads put rows 0 and 4 side by side, and so on, and shuffles within 128
-    /// bits do the rest.
+    /// A square of 8 by 8, in two strips of four numbers: loads put rows 0 and 4 side by side, and so on, and shuffles
+    /// within 128 bits do the rest.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..2 {

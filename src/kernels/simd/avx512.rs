@@ -147,8 +147,8 @@ impl Simd for Avx512 {
         intrinsic!(_mm512_mask_storeu_ps(to, first(count), x))
     }
 
-    /// A square of 16 by 16, in four strips of four numbers: loads put rows 0, 4, 8 and 12 side by side, and so on, and shuffles
-    /// within 128 bits do the rest.
+    /// A square of 16 by 16, in four strips of four numbers: loads put rows 0, 4, 8 and 12 side by side, and so on, and
+    /// shuffles within 128 bits do the rest.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..4 {

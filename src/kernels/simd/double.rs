@@ -1,4 +1,5 @@
-//! Vectors of float64, each as many numbers as a vector of float32. Nothing is fused, so that sums have the same bits on every set.
+//! Vectors of float64, each as many numbers as a vector of float32. Nothing is fused, so that sums have the same bits
+//! on every set.
 
 /// A set's arithmetic in float64.
 pub(crate) trait Double: Copy {
@@ -35,20 +36,19 @@ macro_rules! two_registers {
 
             #[inline(always)]
             fn zeros(self) -> Self::D {
-                // SAFETY: this, and every block below, runs only where a value of the set exists, so the CPU has the
-                // instructions; memory is the caller's to vouch for where a function is unsafe itself.
+                // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { [$zero(), $zero()] }
             }
 
             #[inline(always)]
             unsafe fn load_double(self, from: *const f64) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction; the caller vouches for the numbers.
                 unsafe { [$load(from), $load(from.add($half))] }
             }
 
             #[inline(always)]
             unsafe fn store_double(self, to: *mut f64, x: Self::D) {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction; the caller vouches for the numbers.
                 unsafe {
                     $store(to, x[0]);
                     $store(to.add($half), x[1]);
@@ -57,31 +57,31 @@ macro_rules! two_registers {
 
             #[inline(always)]
             unsafe fn load_widened(self, from: *const f32) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction; the caller vouches for the numbers.
                 unsafe { [$widen(from), $widen(from.add($half))] }
             }
 
             #[inline(always)]
             fn splat_double(self, x: f64) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { [$splat(x), $splat(x)] }
             }
 
             #[inline(always)]
             fn add_double(self, a: Self::D, b: Self::D) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { [$add(a[0], b[0]), $add(a[1], b[1])] }
             }
 
             #[inline(always)]
             fn sub_double(self, a: Self::D, b: Self::D) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { [$sub(a[0], b[0]), $sub(a[1], b[1])] }
             }
 
             #[inline(always)]
             fn mul_double(self, a: Self::D, b: Self::D) -> Self::D {
-                // SAFETY: see above.
+                // SAFETY: `self` proves that the CPU has the instruction.
                 unsafe { [$mul(a[0], b[0]), $mul(a[1], b[1])] }
             }
         }

@@ -91,7 +91,8 @@ pub(crate) trait Simd: Double {
     /// Writes `LANES` vectors, `apart` bytes from one to the next: the n-th has of each row the n-th four bytes.
     ///
     /// # Safety
-    /// `LANES` rows, `stride` bytes from one to the next, are valid for reads of four bytes for each lane, and `to` for writes of the vectors.
+    /// `LANES` rows, `stride` bytes from one to the next, are valid for reads of four bytes for each lane, and `to` for
+    /// writes of the vectors.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for n in 0..Self::LANES {

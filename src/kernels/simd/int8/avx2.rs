@@ -1,5 +1,5 @@
-//! Products of bytes by AVX2: bytes are widened to 16 bits, multiplied and added in pairs (`vpmaddwd`). The instruction that
-//! takes bytes, `vpmaddubsw`, saturates its 16-bit sums.
+//! Products of bytes by AVX2: bytes are widened to 16 bits, multiplied and added in pairs (`vpmaddwd`). The instruction
+//! that takes bytes, `vpmaddubsw`, saturates its 16-bit sums.
 
 use std::arch::x86_64::*;
 

@@ -1,5 +1,5 @@
-//! Products of bytes, summed in 32 bits without saturation: the same integers on every set. One file for each set; those of
-//! x86-64 share what is in `x86.rs`, those of Arm are so alike that one file holds them.
+//! Products of bytes, summed in 32 bits without saturation: the same integers on every set. One file for each set;
+//! those of x86-64 share what is in `x86.rs`, those of Arm are so alike that one file holds them.
 
 #[cfg(target_arch = "x86_64")]
 pub(in crate::kernels) mod avx2;
@@ -90,7 +90,8 @@ pub(crate) trait Int8: Copy {
     /// The sums, each rounded once.
     fn word_floats(self, sum: Self::WordSum) -> <Self::Simd as Simd>::F;
 
-    /// Writes a 16-bit integer for each lane. The numbers are integers, and [`ROUND`](crate::kernels::math::ROUND) was added.
+    /// Writes a 16-bit integer for each lane. The numbers are integers, and
+    /// [`ROUNDING_SHIFT`](crate::kernels::math::ROUNDING_SHIFT) was added.
     ///
     /// # Safety
     /// `to` is valid for writes of `LANES` integers.

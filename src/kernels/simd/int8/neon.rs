@@ -69,8 +69,8 @@ macro_rules! common {
         type WordSum = int32x4_t;
         /// The two integers, twice.
         type WordRow = int16x4_t;
-        /// The first integers of all columns, then the second ones: so a column has one sum and not two, and the sums of six
-        /// rows fit in the registers.
+        /// The first integers of all columns, then the second ones: so a column has one sum and not two, and the sums
+        /// of six rows fit in the registers.
         type WordColumns = int16x8_t;
 
         #[inline(always)]
@@ -175,8 +175,8 @@ impl Int8 for Neon {
     common!();
 }
 
-/// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet; this
-/// compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
+/// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet;
+/// this compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
 macro_rules! dot_product {
     ($set:ident, $flip:literal, $instruction:literal, $along:literal) => {
         impl Int8 for $set {

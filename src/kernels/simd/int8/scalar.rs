@@ -1,7 +1,7 @@
 //! Products of bytes in plain Rust: the reference for the other sets, and what runs where no other can.
 
 use super::Int8;
-use crate::kernels::simd::Scalar;
+use crate::kernels::simd::{Scalar, Simd};
 
 impl Int8 for Scalar {
     type Simd = Scalar;

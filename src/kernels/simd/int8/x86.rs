@@ -81,7 +81,8 @@ pub(super) unsafe fn store_word_pairs_16(to: *mut i16, a: __m512, b: __m512) {
     }
 }
 
-/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as
+/// long.
 ///
 /// # Safety
 /// The CPU has AVX-512 VNNI.
@@ -101,7 +102,8 @@ pub(super) unsafe fn dpwssd_512(mut sum: __m512i, row: __m512i, columns: __m512i
     sum
 }
 
-/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as long.
+/// `vpdpwssd`, of which the compiler, given the intrinsic, makes a multiplication and an addition, which take twice as
+/// long.
 ///
 /// # Safety
 /// The CPU has AVX-VNNI.
