@@ -49,7 +49,14 @@ pub(super) struct HeadBias<'a> {
     memory: &'a mut [f32],
 }
 
-impl HeadBias<'_> {
+impl<'a> HeadBias<'a> {
+    /// Prepares the bias of a head in `memory`, as much as the bias says.
+    #[inline(always)]
+    pub(super) fn prepare(bias: &'a dyn Bias, at: BiasHead<'a>, memory: &'a mut [f32]) -> Self {
+        bias.prepare(at, memory);
+        Self { bias, at, memory }
+    }
+
     #[inline(always)]
     pub(super) fn rows(&mut self, rows: Range<usize>) -> BiasRows<'_> {
         self.bias.rows(self.at, rows, self.memory)

@@ -138,8 +138,7 @@ impl<'a> SequenceHead<'a> {
         let queries = &self.qkv[self.head * head_dim..];
         let keys = &self.qkv[(heads + self.head / (heads / kv_heads)) * head_dim..];
         let at = BiasHead { head: self.head, len: self.len, queries, keys, stride: self.shape.width() };
-        bias.prepare(at, memory);
-        Some(HeadBias { bias, at, memory })
+        Some(HeadBias::prepare(bias, at, memory))
     }
 
     /// The keys that a query row sees.
