@@ -15,7 +15,7 @@ use memmap2::MmapMut;
 /// Bytes from which on memory is wanted in huge pages: fewer faults while it is written, and fewer misses of the CPU's
 /// page tables while it is scanned.
 #[cfg(target_os = "linux")]
-const HUGE_PAGE_MIN_BYTES: usize = 8 << 20;
+const MIN_HUGE_PAGE_BYTES: usize = 8 << 20;
 
 /// The first `len` numbers of some memory, which never change. A holder may append to them, once: of several that try,
 /// one gets the place.
@@ -57,7 +57,7 @@ impl<T: Pod> AppendBuffer<T> {
         let bytes = capacity.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize)?;
         let mut pages = MmapMut::map_anon(bytes).ok()?;
         #[cfg(target_os = "linux")]
-        if bytes >= HUGE_PAGE_MIN_BYTES {
+        if bytes >= MIN_HUGE_PAGE_BYTES {
             // Without them it works as well.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }

@@ -2,9 +2,11 @@
 
 use std::sync::OnceLock;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::kernels::simd::int8;
 #[cfg(target_arch = "aarch64")]
 use crate::kernels::simd::neon;
-use crate::kernels::simd::{Int8Operation, Operation, Scalar, int8};
+use crate::kernels::simd::{Int8Operation, Operation, Scalar};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{avx2, avx512, bf16_x86};
 

@@ -380,13 +380,13 @@ fn quantized_weights<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 
         largest = s.max(largest, unsafe { s.load(chunk.as_ptr()) });
     }
     let largest = s.splat(s.largest(largest));
-    let (round, most) = (s.splat(ROUNDING_SHIFT), s.splat(MAX_WEIGHT));
+    let (round, max_weight) = (s.splat(ROUNDING_SHIFT), s.splat(MAX_WEIGHT));
     let mut sum = s.splat(0.0);
     for (chunk, to) in scores.chunks_exact(lanes).zip(weights.chunks_exact_mut(lanes)) {
         // SAFETY: both chunks are LANES numbers.
         unsafe {
             let weight = coarse_exp2(s, s.sub(s.load(chunk.as_ptr()), largest));
-            let weight = s.mul_add(weight, most, round);
+            let weight = s.mul_add(weight, max_weight, round);
             sum = s.add(sum, s.sub(weight, round));
             d.store_words(to.as_mut_ptr(), weight);
         }

@@ -28,7 +28,8 @@ pub(crate) trait Double: Copy {
     fn mul_double(self, a: Self::D, b: Self::D) -> Self::D;
 }
 
-/// Two registers of a set's intrinsics.
+/// A set's arithmetic on two registers, by its intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! two_registers {
     ($set:ty, $register:ty, $half:literal, $zero:expr, $load:expr, $store:expr, $splat:expr, $add:expr, $sub:expr, $mul:expr, $widen:expr) => {
         impl Double for $set {
@@ -87,4 +88,5 @@ macro_rules! two_registers {
         }
     };
 }
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) use two_registers;
