@@ -12,7 +12,9 @@ use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use votive::config::SentenceTransformersConfig;
 use votive::hub::{ModelFolder, Origin, Weights};
-use votive::kernels::{Activation, Attention, Dtype, Inputs, Isa, Mask, Matrix, Mlp, Norm, add_norm, attention};
+use votive::kernels::{
+    Activation, AttentionInputs, AttentionShape, Dtype, Isa, Mask, Matrix, PackedMlp, RowNorm, add_norm, attention,
+};
 use votive::models::{self, Source};
 use votive::nn::Body;
 use votive::text::{PackedBatch, Tokens, Wanted};
@@ -51,7 +53,7 @@ fn mlp(c: &mut Criterion) {
     group.throughput(Throughput::Elements((2 * TOKENS * HIDDEN * WIDE) as u64));
     for (name, activation) in [("gelu", Activation::Gelu), ("relu", Activation::Relu)] {
         let matrix = |n: usize, k: usize| Matrix::new(isa, dtype(), &numbers(n * k), Some(&numbers(n)), n, k).unwrap();
-        let mlp = Mlp::new(matrix(WIDE, HIDDEN), None, activation, matrix(HIDDEN, WIDE));
+        let mlp = PackedMlp::new(matrix(WIDE, HIDDEN), None, activation, matrix(HIDDEN, WIDE));
         group.bench_function(name, |b| b.iter(|| mlp.apply(black_box(&x), &mut out)));
     }
 }
@@ -59,7 +61,7 @@ fn mlp(c: &mut Criterion) {
 fn attentions(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
     let mut group = c.benchmark_group("attention");
-    let shape = Attention { heads: 12, kv_heads: 12, head_dim: 32, scale: 0.176_776_7, mask: Mask::Full };
+    let shape = AttentionShape { heads: 12, kv_heads: 12, head_dim: 32, scale: 0.176_776_7, mask: Mask::Full };
     let (qkv, mut out) = (numbers(TOKENS * 3 * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
     for len in [16, 64, 256, 512] {
         let offsets: Vec<u32> = (0..=TOKENS / len).map(|i| (i * len) as u32).collect();
@@ -70,7 +72,7 @@ fn attentions(c: &mut Criterion) {
                     isa,
                     dtype(),
                     &shape,
-                    Inputs { qkv: black_box(&qkv), offsets: &offsets, past: &[], bias: None, rows: None },
+                    AttentionInputs { qkv: black_box(&qkv), offsets: &offsets, past: &[], bias: None, rows: None },
                     &mut out,
                 )
             });
@@ -80,7 +82,7 @@ fn attentions(c: &mut Criterion) {
 
 fn norms(c: &mut Criterion) {
     let isa = Isa::active().unwrap();
-    let norm = Norm::layer(numbers(HIDDEN), Some(numbers(HIDDEN)), 1e-12);
+    let norm = RowNorm::layer(numbers(HIDDEN), Some(numbers(HIDDEN)), 1e-12);
     let (x, residual, mut out) = (numbers(TOKENS * HIDDEN), numbers(TOKENS * HIDDEN), vec![0.0; TOKENS * HIDDEN]);
     let mut group = c.benchmark_group("add_norm");
     group.throughput(Throughput::Bytes((3 * 4 * TOKENS * HIDDEN) as u64));

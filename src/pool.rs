@@ -100,7 +100,7 @@ impl Pool {
         if self.team_threads == 1 {
             return self.run_inline(check_cancel, work);
         }
-        self.started().team(self.team_threads)?.lead(|| self.run_inline(check_cancel, work))
+        self.started().team(self.team_threads)?.install(|| self.run_inline(check_cancel, work))
     }
 
     /// Runs every job, several at a time, each on one thread; `work` gets a check that it calls now and then. The first

@@ -1,4 +1,9 @@
-//! Activation functions, by the names that model configurations use.
+//! Activation functions, by the names that model configurations use, on vectors; `math.rs` has the functions that they
+//! are made of.
+//!
+//! GELU: Hendrycks and Gimpel 2016. SiLU: Elfwing et al. 2018, swish: Ramachandran et al. 2017. Mish: Misra 2019,
+//! without a logarithm: `tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2)`. Squared ReLU: So et al. 2021. The tests compare
+//! each with its definition in float64.
 
 use crate::kernels::Isa;
 use crate::kernels::math::{coarse_erf, coarse_silu, erf, exp, sigmoid, silu, tanh};
@@ -66,6 +71,7 @@ impl Activation {
         ("sqrtsoftplus", Activation::SqrtSoftplus),
     ];
 
+    /// The function of that name; None for a name that [`Self::NAMES`] lacks.
     pub fn named(name: &str) -> Option<Activation> {
         Self::NAMES.iter().find(|(known, _)| *known == name).map(|&(_, activation)| activation)
     }
@@ -85,22 +91,22 @@ impl Activation {
     }
 
     #[inline(always)]
-    pub(super) fn of_slice<S: Simd>(self, s: S, values: &mut [f32]) {
+    pub(super) fn apply_to_slice<S: Simd>(self, s: S, values: &mut [f32]) {
         let mut chunks = values.chunks_exact_mut(S::LANES);
         for chunk in &mut chunks {
             // SAFETY: reads and writes the LANES numbers of `chunk`.
-            unsafe { s.store(chunk.as_mut_ptr(), self.of(s, s.load(chunk.as_ptr()))) };
+            unsafe { s.store(chunk.as_mut_ptr(), self.apply_to_vector(s, s.load(chunk.as_ptr()))) };
         }
         let rest = chunks.into_remainder();
         // SAFETY: reads and writes `rest.len()` numbers of `rest`.
         unsafe {
             let x = s.load_first(rest.as_ptr(), rest.len(), 0.0);
-            s.store_first(rest.as_mut_ptr(), self.of(s, x), rest.len());
+            s.store_first(rest.as_mut_ptr(), self.apply_to_vector(s, x), rest.len());
         }
     }
 
     #[inline(always)]
-    fn of<S: Simd>(self, s: S, x: S::F) -> S::F {
+    fn apply_to_vector<S: Simd>(self, s: S, x: S::F) -> S::F {
         let zero = s.splat(0.0);
         let one = s.splat(1.0);
         let half = s.splat(0.5);
@@ -176,7 +182,7 @@ impl Operation for Apply<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        self.activation.of_slice(s, self.values);
+        self.activation.apply_to_slice(s, self.values);
     }
 }
 

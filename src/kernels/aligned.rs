@@ -1,4 +1,7 @@
 //! Buffers whose first number starts a cache line, so that no vector load crosses two.
+//!
+//! Where there is no memory for one that is kept (weights), the caller gets the error, to say what it was for; a kernel
+//! that runs has no result to give, and raises it.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -6,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytemuck::Pod;
 
+use crate::Result;
 use crate::memory::{reserve, zeroed};
 use crate::panic::raise;
 
@@ -21,15 +25,9 @@ pub(super) struct Aligned<T> {
 }
 
 impl<T: Pod> Aligned<T> {
-    pub(super) fn zeroed(len: usize) -> Self {
-        Self { lines: lines::<T>(len, "packed weights"), len, numbers: PhantomData }
-    }
-
-    /// As [`Self::zeroed`]; None where there is no memory for so many numbers.
-    pub(super) fn try_zeroed(len: usize) -> Option<Self> {
-        let count = len.checked_mul(size_of::<T>())?.div_ceil(size_of::<Line>());
-        let lines = zeroed(count, "packed weights").ok()?;
-        Some(Self { lines, len, numbers: PhantomData })
+    /// `len` zeros; an error where there is no memory for them.
+    pub(super) fn zeroed(len: usize) -> Result<Self> {
+        Ok(Self { lines: lines::<T>(len, "packed weights")?, len, numbers: PhantomData })
     }
 
     pub(super) fn as_slice(&self) -> &[T] {
@@ -42,16 +40,17 @@ impl<T: Pod> Aligned<T> {
 }
 
 /// Zeroed lines for `len` numbers.
-fn lines<T>(len: usize, what: &str) -> Vec<Line> {
-    zeroed(len.saturating_mul(size_of::<T>()).div_ceil(64), what).unwrap_or_else(raise)
+fn lines<T>(len: usize, what: &str) -> Result<Vec<Line>> {
+    zeroed(len.saturating_mul(size_of::<T>()).div_ceil(size_of::<Line>()), what)
 }
 
-/// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8 layer's time.
+/// Numbers that mean nothing, for a kernel to overwrite: setting them to zero first would take a tenth of an int8
+/// layer's time.
 pub fn unset(len: usize) -> Vec<f32> {
     let mut numbers = Vec::<f32>::new();
     reserve(&mut numbers, len, "hidden states").unwrap_or_else(raise);
-    // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it, and any
-    // four bytes are a number.
+    // SAFETY: the capacity is there. For all that the compiler knows, the assembly has written numbers to all of it,
+    // and any four bytes are a number.
     unsafe {
         std::arch::asm!("/* {0} */", in(reg) numbers.as_mut_ptr(), options(nostack, preserves_flags));
         numbers.set_len(len);
@@ -59,8 +58,8 @@ pub fn unset(len: usize) -> Vec<f32> {
     numbers
 }
 
-/// Bytes of all threads' scratch memory.
-static KEPT: AtomicUsize = AtomicUsize::new(0);
+/// Size of all threads' scratch memory, in bytes.
+static SCRATCH_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// Scratch memory of a thread: a buffer for each depth of nested calls.
 struct Scratch(RefCell<Vec<Vec<Line>>>);
@@ -68,7 +67,7 @@ struct Scratch(RefCell<Vec<Vec<Line>>>);
 impl Drop for Scratch {
     fn drop(&mut self) {
         let lines: usize = self.0.get_mut().iter().map(Vec::len).sum();
-        KEPT.fetch_sub(lines * size_of::<Line>(), Ordering::Relaxed);
+        SCRATCH_BYTES.fetch_sub(lines * size_of::<Line>(), Ordering::Relaxed);
     }
 }
 
@@ -76,9 +75,9 @@ thread_local! {
     static SCRATCH: Scratch = const { Scratch(RefCell::new(Vec::new())) };
 }
 
-/// Bytes that all threads of the process keep as scratch memory.
+/// Size of the scratch memory that all threads of the process keep, in bytes.
 pub fn scratch_bytes() -> usize {
-    KEPT.load(Ordering::Relaxed)
+    SCRATCH_BYTES.load(Ordering::Relaxed)
 }
 
 /// Lends `work` this thread's scratch memory, `len` numbers of whatever was there. It is kept for the next call, so
@@ -88,8 +87,8 @@ pub(super) fn scratch<T: Pod, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -
     if buffer.len() * 64 < len * size_of::<T>() {
         // What was there means nothing: a new buffer saves copying it.
         let before = buffer.len();
-        buffer = lines::<T>(len, "what a kernel works on");
-        KEPT.fetch_add((buffer.len() - before) * size_of::<Line>(), Ordering::Relaxed);
+        buffer = lines::<T>(len, "what a kernel works on").unwrap_or_else(raise);
+        SCRATCH_BYTES.fetch_add((buffer.len() - before) * size_of::<Line>(), Ordering::Relaxed);
     }
     let result = work(&mut bytemuck::cast_slice_mut(&mut buffer)[..len]);
     SCRATCH.with(|free| free.0.borrow_mut().push(buffer));

@@ -1,8 +1,9 @@
 //! A buffer of fixed capacity that grows at its end without moving, while other threads read what is there.
 //!
-//! All [`AppendBuffer`]s of one memory are prefixes of it. `taken` is the length of the longest prefix or claim; a claim moves
-//! it from its own start to its own end with one compare-exchange, so that of several threads that append to the same prefix
-//! one gets the place. Numbers below `taken` that are published never change, and so are read without a lock.
+//! All [`AppendBuffer`]s of one memory are prefixes of it. `taken` is the length of the longest prefix or claim; a
+//! claim moves it from its own start to its own end with one compare-exchange, so that of several threads that append
+//! to the same prefix one gets the place. Numbers below `taken` that are published never change, and so are read
+//! without a lock.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -11,19 +12,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytemuck::Pod;
 use memmap2::MmapMut;
 
-/// Bytes from which on memory is wanted in huge pages: fewer faults while it is written, and fewer misses of the CPU's page
-/// tables while it is scanned.
+/// Bytes from which on memory is wanted in huge pages: fewer faults while it is written, and fewer misses of the CPU's
+/// page tables while it is scanned.
 #[cfg(target_os = "linux")]
-const HUGE_PAGE_MIN_BYTES: usize = 8 << 20;
+const MIN_HUGE_PAGE_BYTES: usize = 8 << 20;
 
-/// The first `len` numbers of some memory, which never change. A holder may append to them, once: of several that try, one
-/// gets the place.
+/// The first `len` numbers of some memory, which never change. A holder may append to them, once: of several that try,
+/// one gets the place.
 pub struct AppendBuffer<T> {
     memory: Arc<Pages<T>>,
     len: usize,
 }
 
-/// Numbers of the memory behind a [`AppendBuffer`] that one alone has, to write them. Dropped, they are free as before.
+/// Numbers of the memory behind an [`AppendBuffer`], for its holder alone to write. They are free again when it is
+/// dropped.
 pub struct Claim<T> {
     memory: Arc<Pages<T>>,
     start: usize,
@@ -32,7 +34,8 @@ pub struct Claim<T> {
 
 /// Memory of which each number is either read by many or written by one.
 struct Pages<T> {
-    /// Zeroed pages, which are taken when they are written: an allocator's zeroed memory is that only without an alignment.
+    /// Zeroed pages, which are taken when they are written: an allocator's zeroed memory is that only without an
+    /// alignment.
     _map: MmapMut,
     numbers: NonNull<T>,
     capacity: usize,
@@ -40,20 +43,21 @@ struct Pages<T> {
     taken: AtomicUsize,
 }
 
-// SAFETY: the pages belong to this alone, as a `Vec`'s would, and what is in them is plain bytes. What several threads do with
-// them at once goes by buffers and claims: numbers below a buffer's length are only read, those of a claim are reached through
-// that one claim.
+// SAFETY: the pages belong to this alone, as a `Vec`'s would, and what is in them is plain bytes. What several threads
+// do with them at once goes by buffers and claims: numbers below a buffer's length are only read, those of a claim are
+// reached through that one claim.
 unsafe impl<T: Pod> Send for Pages<T> {}
 // SAFETY: as above.
 unsafe impl<T: Pod> Sync for Pages<T> {}
 
 impl<T: Pod> AppendBuffer<T> {
-    /// An empty buffer with room for so many numbers, the first at the start of a page; None where there is no memory for them.
+    /// An empty buffer with room for so many numbers, the first at the start of a page; None where there is no memory
+    /// for them.
     pub fn with_capacity(capacity: usize) -> Option<Self> {
         let bytes = capacity.checked_mul(size_of::<T>()).filter(|&bytes| bytes <= isize::MAX as usize)?;
         let mut pages = MmapMut::map_anon(bytes).ok()?;
         #[cfg(target_os = "linux")]
-        if bytes >= HUGE_PAGE_MIN_BYTES {
+        if bytes >= MIN_HUGE_PAGE_BYTES {
             // Without them it works as well.
             let _ = pages.advise(memmap2::Advice::HugePage);
         }
@@ -74,10 +78,11 @@ impl<T: Pod> AppendBuffer<T> {
         self.memory.capacity
     }
 
+    /// The numbers of the buffer.
     pub fn as_slice(&self) -> &[T] {
-        // SAFETY: these numbers are within the pages, zero or written, and this buffer was made after the last of them was: the
-        // thread that made it had exclusive use of them until then, and passing it to another thread makes them seen there. No
-        // claim has a number of a buffer, so none of them changes any more.
+        // SAFETY: these numbers are within the pages, zero or written, and this buffer was made after the last of them
+        // was: the thread that made it had exclusive use of them until then, and passing it to another thread makes
+        // them seen there. No claim has a number of a buffer, so none of them changes any more.
         unsafe { std::slice::from_raw_parts(self.memory.numbers.as_ptr(), self.len) }
     }
 
@@ -98,9 +103,10 @@ impl<T> Clone for AppendBuffer<T> {
 }
 
 impl<T: Pod> Claim<T> {
+    /// The numbers that were claimed, zero or written before.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: the numbers are within the pages, and zero or written before. `taken` went from `start` to `end` for this claim
-        // alone and stays until it ends, so no other claim has them; no buffer has them before `publish`.
+        // SAFETY: the numbers are within the pages, and zero or written before. `taken` went from `start` to `end` for
+        // this claim alone and stays until it ends, so no other claim has them; no buffer has them before `publish`.
         unsafe { std::slice::from_raw_parts_mut(self.memory.numbers.as_ptr().add(self.start), self.end - self.start) }
     }
 

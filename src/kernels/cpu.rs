@@ -63,7 +63,7 @@ mod cpuid {
             let field = |register: u32, shift: u32, bits: u32| (register >> shift & ((1 << bits) - 1)) as usize;
             match field(fields.eax, 0, 5) {
                 0 => break,
-                // Of instructions.
+                // A cache of instructions.
                 2 => continue,
                 _ => {}
             }

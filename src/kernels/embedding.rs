@@ -1,12 +1,14 @@
-//! Looking rows up in tables, adding them, and normalizing the sum in one pass.
+//! The lookup of embeddings: rows of tables (words, positions, types) are added, and the sum is normalized in the same
+//! pass.
 
 use half::{bf16, f16};
 
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
-use crate::kernels::{Isa, Norm};
+use crate::kernels::widen::Widen;
+use crate::kernels::{Isa, RowNorm};
 
 /// Vectors by number, `[rows, hidden]`.
-pub enum Table {
+pub enum EmbeddingTable {
     Float32(Vec<f32>),
     Bfloat16(Vec<bf16>),
     Float16(Vec<f16>),
@@ -15,13 +17,13 @@ pub enum Table {
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
 ///
 /// Every id must be below its table's rows.
-pub fn embed(isa: Isa, tables: &[(&Table, &[u32])], norm: Option<&Norm>, hidden: usize, out: &mut [f32]) {
+pub fn embed(isa: Isa, tables: &[(&EmbeddingTable, &[u32])], norm: Option<&RowNorm>, hidden: usize, out: &mut [f32]) {
     isa.run(Embed { tables, norm, hidden, out });
 }
 
 struct Embed<'a> {
-    tables: &'a [(&'a Table, &'a [u32])],
-    norm: Option<&'a Norm>,
+    tables: &'a [(&'a EmbeddingTable, &'a [u32])],
+    norm: Option<&'a RowNorm>,
     hidden: usize,
     out: &'a mut [f32],
 }
@@ -36,59 +38,28 @@ impl Operation for Embed<'_> {
             for (table, ids) in self.tables {
                 let row = ids[t] as usize * self.hidden..(ids[t] as usize + 1) * self.hidden;
                 match table {
-                    Table::Float32(values) => add(s, &values[row], out),
-                    Table::Bfloat16(values) => add(s, &values[row], out),
-                    Table::Float16(values) => add(s, &values[row], out),
+                    EmbeddingTable::Float32(values) => add(s, &values[row], out),
+                    EmbeddingTable::Bfloat16(values) => add(s, &values[row], out),
+                    EmbeddingTable::Float16(values) => add(s, &values[row], out),
                 }
             }
             if let Some(norm) = self.norm {
-                norm.of_row(s, out);
+                norm.normalize_row(s, out);
             }
         }
     }
 }
 
-/// Numbers that are widened as they are loaded.
-trait Narrow: Copy + Default {
-    /// # Safety
-    /// `from` is valid for reads of `LANES` numbers.
-    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
-}
-
-impl Narrow for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const f32) -> S::F {
-        // SAFETY: the caller vouches for the numbers.
-        unsafe { s.load(from) }
-    }
-}
-
-impl Narrow for bf16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const bf16) -> S::F {
-        // SAFETY: the caller vouches for the numbers, which are transparent wrappers of their bits.
-        unsafe { s.load_bfloat16(from.cast()) }
-    }
-}
-
-impl Narrow for f16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(s: S, from: *const f16) -> S::F {
-        // SAFETY: as above.
-        unsafe { s.load_float16(from.cast()) }
-    }
-}
-
 /// Adds `row [hidden]` to `out [hidden]`.
 #[inline(always)]
-fn add<S: Simd, T: Narrow>(s: S, row: &[T], out: &mut [f32]) {
+fn add<S: Simd, T: Widen>(s: S, row: &[T], out: &mut [f32]) {
     let (mut from, mut to) = (row.chunks_exact(S::LANES), out.chunks_exact_mut(S::LANES));
     for (from, to) in from.by_ref().zip(to.by_ref()) {
         // SAFETY: both chunks are LANES numbers.
         unsafe { s.store(to.as_mut_ptr(), s.add(s.load(to.as_ptr()), T::load(s, from.as_ptr()))) };
     }
     let (from, to) = (from.remainder(), to.into_remainder());
-    let mut last = [T::default(); MAX_LANES];
+    let mut last = [T::zeroed(); MAX_LANES];
     last[..from.len()].copy_from_slice(from);
     // SAFETY: no set has more lanes than `last` has numbers; `to` is as long as it says.
     unsafe {
@@ -100,18 +71,18 @@ fn add<S: Simd, T: Narrow>(s: S, row: &[T], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::testing::{numbers, worst};
+    use crate::kernels::testing::{max_difference, numbers};
 
     /// For each type, tables of these values, and the values that they hold.
-    fn tables(values: &[f32]) -> [(Table, Vec<f32>); 3] {
+    fn tables(values: &[f32]) -> [(EmbeddingTable, Vec<f32>); 3] {
         let bfloat16: Vec<_> = values.iter().copied().map(bf16::from_f32).collect();
         let float16: Vec<_> = values.iter().copied().map(f16::from_f32).collect();
         let rounded = [bfloat16.iter().map(|x| x.to_f32()).collect(), float16.iter().map(|x| x.to_f32()).collect()];
         let [as_bfloat16, as_float16] = rounded;
         [
-            (Table::Float32(values.to_vec()), values.to_vec()),
-            (Table::Bfloat16(bfloat16), as_bfloat16),
-            (Table::Float16(float16), as_float16),
+            (EmbeddingTable::Float32(values.to_vec()), values.to_vec()),
+            (EmbeddingTable::Bfloat16(bfloat16), as_bfloat16),
+            (EmbeddingTable::Float16(float16), as_float16),
         ]
     }
 
@@ -120,7 +91,7 @@ mod tests {
         let (ids, places) = ([6, 0, 3], [0, 1, 2]);
         for (isa, hidden) in Isa::available().into_iter().flat_map(|isa| [1, 3, 16, 19, 40].map(|hidden| (isa, hidden)))
         {
-            let norm = Norm::layer(vec![1.0; hidden], None, 1e-12);
+            let norm = RowNorm::layer(vec![1.0; hidden], None, 1e-12);
             let words = tables(&numbers(7 * hidden, 1));
             for ((words, a), (positions, b)) in words.iter().zip(&tables(&numbers(3 * hidden, 2))) {
                 let tables = [(words, &ids[..]), (positions, &places[..])];
@@ -134,7 +105,7 @@ mod tests {
                 embed(isa, &tables, Some(&norm), hidden, &mut out);
                 let mut expected = vec![0.0; 3 * hidden];
                 crate::kernels::norm(isa, &sums, &norm, &mut expected);
-                assert_eq!(worst(&out, &expected), 0.0);
+                assert_eq!(max_difference(&out, &expected), 0.0);
             }
         }
     }

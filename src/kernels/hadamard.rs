@@ -1,28 +1,42 @@
-//! Rotating rows before they are quantized, so that no channel is far larger than the others.
+//! The fast Walsh-Hadamard transform, which rotates rows before they are quantized, so that no channel is far larger
+//! than the others (QuaRot, Ashkboos et al. 2024).
 //!
-//! A layer's weights multiply the same few channels with large numbers for every text, and one scale for a whole row then leaves
-//! the others few steps. A Hadamard transform (as QuaRot's, Ashkboos et al. 2024) spreads them over many channels; applied to rows
-//! and weights alike it leaves their product as it was, and needs no data to be fitted to.
+//! A layer's weights multiply the same few channels with large numbers for every text, and one scale for a whole row
+//! then leaves the others few steps. The transform spreads them over many channels; applied to rows and weights alike
+//! it leaves their product as it was, and needs no data to be fitted to.
+//!
+//! ```text
+//! units = x cut into runs of 16 channels; span = the largest power of two that divides their number, at most 64
+//! for distance in 1, 8, 64, ...:                   radix 8, and 2 or 4 for what is left
+//!     for units u and u + distance, ... of a block: their sums and differences
+//! ```
+//!
+//! Why it is right: this multiplies by the Hadamard matrix of `span` rows, for each of the 16 channels of a unit; that
+//! matrix times itself is `span` times the identity, so `(H x) · (H w) / span = x · w`. It takes additions alone.
+//!
+//! 16 channels are not mixed with each other, so that vectors of every set are added whole. A larger span would be
+//! slower and mix no better.
 
 use crate::kernels::simd::{Operation, Simd};
 
 /// Channels that are never mixed with each other, so that vectors of every set are added whole.
-const UNIT: usize = 16;
+const UNIT_CHANNELS: usize = 16;
 
-/// More would be slower and mix no better.
-const MOST: usize = 64;
+/// Units that are mixed with each other, at most.
+const MAX_SPAN_UNITS: usize = 64;
 
-/// How many units are mixed in rows of `k`: the largest power of two that divides them all; 1 leaves rows as they are.
+/// Number of units that are mixed in rows of `k`: the largest power of two that divides them all, up to
+/// [`MAX_SPAN_UNITS`]; 1 leaves rows as they are.
 pub(super) fn span(k: usize) -> usize {
-    match k % UNIT {
-        0 => 1 << (k / UNIT).trailing_zeros().min(MOST.ilog2()),
+    match k % UNIT_CHANNELS {
+        0 => 1 << (k / UNIT_CHANNELS).trailing_zeros().min(MAX_SPAN_UNITS.ilog2()),
         _ => 1,
     }
 }
 
 /// The transform of `x [k]`, not scaled: twice of it is `span` times x.
 #[inline(always)]
-pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
+pub(super) fn transform<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "x and out are [k]");
     let span = span(x.len());
     let mut from = x.as_ptr();
@@ -31,7 +45,7 @@ pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
         out.copy_from_slice(x);
     }
     while distance < span {
-        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT divides k.
+        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT_CHANNELS divides k.
         let radix = unsafe {
             match span / distance {
                 2 => pass::<S, 2>(s, from, out, distance),
@@ -48,13 +62,13 @@ pub(super) fn rotate<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
 ///
 /// # Safety
 /// `from` is valid for reads of as many numbers as `to` has, and may be the same; they are a multiple of
-/// `RADIX * distance * UNIT`.
+/// `RADIX * distance * UNIT_CHANNELS`.
 #[inline(always)]
 unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f32], distance: usize) -> usize {
-    let apart = distance * UNIT;
+    let apart = distance * UNIT_CHANNELS;
     for block in (0..to.len()).step_by(RADIX * apart) {
         for i in (block..block + apart).step_by(S::LANES) {
-            // SAFETY: i + (RADIX - 1) * apart starts LANES numbers, since LANES divides UNIT.
+            // SAFETY: i + (RADIX - 1) * apart starts LANES numbers, since LANES divides UNIT_CHANNELS.
             unsafe {
                 let mut units = [s.splat(0.0); RADIX];
                 for (r, unit) in units.iter_mut().enumerate() {
@@ -81,18 +95,18 @@ unsafe fn pass<S: Simd, const RADIX: usize>(s: S, from: *const f32, to: &mut [f3
     RADIX
 }
 
-/// `x [k]` to `out [k]`.
-pub(super) struct Rotate<'a> {
+/// The transform of `x [k]`, to `out [k]`.
+pub(super) struct HadamardTransform<'a> {
     pub(super) x: &'a [f32],
     pub(super) out: &'a mut [f32],
 }
 
-impl Operation for Rotate<'_> {
+impl Operation for HadamardTransform<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        rotate(s, self.x, self.out);
+        transform(s, self.x, self.out);
     }
 }
 
@@ -112,16 +126,16 @@ mod tests {
         for isa in Isa::available() {
             for k in [16, 17, 32, 64, 96, 128, 256, 384, 512, 1024] {
                 let (x, mut out, span) = (numbers(k, 1), vec![f32::NAN; k], span(k));
-                isa.run(Rotate { x: &x, out: &mut out });
+                isa.run(HadamardTransform { x: &x, out: &mut out });
                 for (i, y) in out.iter().enumerate() {
-                    let unit = i / UNIT;
+                    let unit = i / UNIT_CHANNELS;
                     let expected: f32 = match span {
                         1 => x[i],
                         // Row r of the matrix has the sign of the parity of r & c in column c.
                         _ => (0..span)
                             .map(|c| {
                                 let sign = if ((unit % span) & c).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
-                                sign * x[(unit / span * span + c) * UNIT + i % UNIT]
+                                sign * x[(unit / span * span + c) * UNIT_CHANNELS + i % UNIT_CHANNELS]
                             })
                             .sum(),
                     };

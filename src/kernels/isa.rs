@@ -2,19 +2,22 @@
 
 use std::sync::OnceLock;
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::kernels::simd::int8;
+#[cfg(target_arch = "aarch64")]
+use crate::kernels::simd::neon;
 use crate::kernels::simd::{Int8Operation, Operation, Scalar};
 #[cfg(target_arch = "x86_64")]
-use crate::kernels::simd::{avx2, avx512, bf16_x86, int8_x86};
-#[cfg(target_arch = "aarch64")]
-use crate::kernels::simd::{int8_neon, neon};
+use crate::kernels::simd::{avx2, avx512, bf16_x86};
 
 /// An instruction set that this CPU has: a value can only be had where that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Isa(Level);
+pub struct Isa(InstructionSet);
 
-/// Each has what comes before it on its architecture, save that `AvxVnni` and the sets of 512 bits do not imply each other.
+/// Each has what comes before it on its architecture, save that `AvxVnni` and the sets of 512 bits do not imply each
+/// other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
+enum InstructionSet {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -35,54 +38,58 @@ enum Level {
 }
 
 /// Slowest first.
-const LEVELS: &[(&str, Level)] = &[
-    ("scalar", Level::Scalar),
+const INSTRUCTION_SETS: &[(&str, InstructionSet)] = &[
+    ("scalar", InstructionSet::Scalar),
     #[cfg(target_arch = "x86_64")]
-    ("avx2", Level::Avx2),
+    ("avx2", InstructionSet::Avx2),
     #[cfg(target_arch = "x86_64")]
-    ("avxvnni", Level::AvxVnni),
+    ("avxvnni", InstructionSet::AvxVnni),
     #[cfg(target_arch = "x86_64")]
-    ("avx512", Level::Avx512),
+    ("avx512", InstructionSet::Avx512),
     #[cfg(target_arch = "x86_64")]
-    ("vnni", Level::Vnni),
+    ("vnni", InstructionSet::Vnni),
     #[cfg(target_arch = "x86_64")]
-    ("bf16", Level::Bf16),
+    ("bf16", InstructionSet::Bf16),
     #[cfg(target_arch = "aarch64")]
-    ("neon", Level::Neon),
+    ("neon", InstructionSet::Neon),
     #[cfg(target_arch = "aarch64")]
-    ("dotprod", Level::Dotprod),
+    ("dotprod", InstructionSet::Dotprod),
     #[cfg(target_arch = "aarch64")]
-    ("i8mm", Level::I8mm),
+    ("i8mm", InstructionSet::I8mm),
 ];
 
-impl Level {
+impl InstructionSet {
     fn is_supported(self) -> bool {
         match self {
-            Level::Scalar => true,
+            InstructionSet::Scalar => true,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => {
+            InstructionSet::Avx2 => {
                 is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
             }
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni => Level::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
+            InstructionSet::AvxVnni => InstructionSet::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => {
-                Level::Avx2.is_supported()
+            InstructionSet::Avx512 => {
+                InstructionSet::Avx2.is_supported()
                     && is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
             #[cfg(target_arch = "x86_64")]
-            Level::Vnni => Level::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni"),
+            InstructionSet::Vnni => InstructionSet::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni"),
             #[cfg(target_arch = "x86_64")]
-            Level::Bf16 => Level::Vnni.is_supported() && is_x86_feature_detected!("avx512bf16"),
+            InstructionSet::Bf16 => InstructionSet::Vnni.is_supported() && is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            InstructionSet::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
-            Level::Dotprod => Level::Neon.is_supported() && std::arch::is_aarch64_feature_detected!("dotprod"),
+            InstructionSet::Dotprod => {
+                InstructionSet::Neon.is_supported() && std::arch::is_aarch64_feature_detected!("dotprod")
+            }
             #[cfg(target_arch = "aarch64")]
-            Level::I8mm => Level::Dotprod.is_supported() && std::arch::is_aarch64_feature_detected!("i8mm"),
+            InstructionSet::I8mm => {
+                InstructionSet::Dotprod.is_supported() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
         }
     }
 }
@@ -90,7 +97,7 @@ impl Level {
 impl Isa {
     /// Every set that this CPU has, slowest first.
     pub fn available() -> Vec<Isa> {
-        LEVELS.iter().filter(|(_, level)| level.is_supported()).map(|&(_, level)| Isa(level)).collect()
+        INSTRUCTION_SETS.iter().filter(|(_, level)| level.is_supported()).map(|&(_, level)| Isa(level)).collect()
     }
 
     /// The set of that name; the message of the error lists those that this CPU has.
@@ -121,24 +128,25 @@ impl Isa {
         *available.iter().rev().find(fast).expect("scalar is always there")
     }
 
+    /// Name of the set, as `VOTIVE_ISA` takes it.
     pub fn name(self) -> &'static str {
-        LEVELS.iter().find(|(_, level)| *level == self.0).map_or("", |(name, _)| name)
+        INSTRUCTION_SETS.iter().find(|(_, level)| *level == self.0).map_or("", |(name, _)| name)
     }
 
     /// Runs `operation` compiled for this set.
     #[inline]
     pub(crate) fn run<O: Operation>(self, operation: O) -> O::Output {
         match self.0 {
-            Level::Scalar => operation.run(Scalar),
+            InstructionSet::Scalar => operation.run(Scalar),
             // SAFETY: an `Isa` of this level exists only where the CPU has these features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 | Level::AvxVnni => unsafe { avx2::run(operation) },
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe { avx2::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 | Level::Vnni | Level::Bf16 => unsafe { avx512::run(operation) },
+            InstructionSet::Avx512 | InstructionSet::Vnni | InstructionSet::Bf16 => unsafe { avx512::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::Neon | Level::Dotprod | Level::I8mm => unsafe { neon::run(operation) },
+            InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => unsafe { neon::run(operation) },
         }
     }
 
@@ -146,28 +154,28 @@ impl Isa {
     #[inline]
     pub(crate) fn run_int8<O: Int8Operation>(self, operation: O) -> O::Output {
         match self.0 {
-            Level::Scalar => operation.run(Scalar),
+            InstructionSet::Scalar => operation.run(Scalar),
             // SAFETY: an `Isa` of this level exists only where the CPU has these features.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => unsafe { int8_x86::run_avx2(operation) },
+            InstructionSet::Avx2 => unsafe { int8::avx2::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni => unsafe { int8_x86::run_avx_vnni(operation) },
+            InstructionSet::AvxVnni => unsafe { int8::avx_vnni::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => unsafe { int8_x86::run_avx512(operation) },
+            InstructionSet::Avx512 => unsafe { int8::avx512::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Level::Vnni | Level::Bf16 => unsafe { int8_x86::run_vnni(operation) },
+            InstructionSet::Vnni | InstructionSet::Bf16 => unsafe { int8::avx512_vnni::run(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::Neon => unsafe { int8_neon::run_neon(operation) },
+            InstructionSet::Neon => unsafe { int8::neon::run_neon(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::Dotprod => unsafe { int8_neon::run_dotprod(operation) },
+            InstructionSet::Dotprod => unsafe { int8::neon::run_dotprod(operation) },
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
-            Level::I8mm => unsafe { int8_neon::run_i8mm(operation) },
+            InstructionSet::I8mm => unsafe { int8::neon::run_i8mm(operation) },
         }
     }
 

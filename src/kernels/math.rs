@@ -1,5 +1,15 @@
-//! exp, erf and what is made of them, on vectors. Polynomials are weighted least-squares fits made minimax by
-//! reweighting (Lawson's algorithm) in float64, rounded to float32; the tests check the stated bounds.
+//! exp, erf and what is made of them, on vectors.
+//!
+//! ```text
+//! exp(x):    n = round(x / ln 2); r = x - n ln 2, in two parts (Cody and Waite 1980); (1 + r + r² P(r)) * 2^n
+//! exp2(x):   n = round(x); (1 + r P(r)) * 2^n for r = x - n
+//! erf(z):    z P(2 z² / L² - 1) for |z| <= L, beyond it ±1
+//! tanh(x) = 1 - 2 / (exp(2 x) + 1); sigmoid(x) = 1 / (1 + exp(-x)); silu(x) from exp(-|x|), so that nothing overflows
+//! ```
+//!
+//! Polynomials are weighted least-squares fits made minimax by reweighting (Lawson 1961) in float64, rounded to
+//! float32. The bounds below hold on every set: the tests check them. Coarse functions have shorter polynomials, for
+//! results that are rounded to few bits anyway.
 
 use crate::kernels::simd::Simd;
 
@@ -44,7 +54,7 @@ const EXP2: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0
 const COARSE_EXP2: [f32; 3] = [0.693_282_9, 0.242_210_95, 0.055_008_93];
 
 /// Numbers this large have no bits for a fraction; those beside it have 22 for an integer.
-pub(super) const ROUND: f32 = 12_582_912.0;
+pub(super) const ROUNDING_SHIFT: f32 = 12_582_912.0;
 
 /// `erf(z) / z` in powers of `2 z² / ERF_LIMIT² - 1`, for |z| <= ERF_LIMIT.
 const ERF: [f32; 15] = [
@@ -121,7 +131,7 @@ pub(super) fn coarse_exp2<S: Simd>(s: S, x: S::F) -> S::F {
 fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
     let x = s.max(x, s.splat(-127.0));
     // Adding 1.5 * 2^23 leaves no bits for a fraction.
-    let n = s.sub(s.add(x, s.splat(ROUND)), s.splat(ROUND));
+    let n = s.sub(s.add(x, s.splat(ROUNDING_SHIFT)), s.splat(ROUNDING_SHIFT));
     let r = s.sub(x, n);
     let p = s.mul_add(polynomial(s, r, coefficients), r, s.splat(1.0));
     s.scale2(p, n)
@@ -183,13 +193,13 @@ mod tests {
     use crate::kernels::Isa;
     use crate::kernels::simd::Operation;
 
-    struct Map<'a> {
-        function: Function,
+    struct Evaluate<'a> {
+        function: VectorFunction,
         values: &'a mut [f32],
     }
 
     #[derive(Clone, Copy)]
-    enum Function {
+    enum VectorFunction {
         Exp,
         Exp2,
         CoarseExp2,
@@ -201,7 +211,7 @@ mod tests {
         CoarseSilu,
     }
 
-    impl Operation for Map<'_> {
+    impl Operation for Evaluate<'_> {
         type Output = ();
 
         #[inline(always)]
@@ -211,15 +221,15 @@ mod tests {
                 unsafe {
                     let x = s.load_first(chunk.as_ptr(), chunk.len(), 0.0);
                     let y = match self.function {
-                        Function::Exp => exp(s, x),
-                        Function::Exp2 => exp2(s, x),
-                        Function::CoarseExp2 => coarse_exp2(s, x),
-                        Function::Erf => erf(s, x),
-                        Function::CoarseErf => coarse_erf(s, x),
-                        Function::Sigmoid => sigmoid(s, x),
-                        Function::Tanh => tanh(s, x),
-                        Function::Silu => silu(s, x),
-                        Function::CoarseSilu => coarse_silu(s, x),
+                        VectorFunction::Exp => exp(s, x),
+                        VectorFunction::Exp2 => exp2(s, x),
+                        VectorFunction::CoarseExp2 => coarse_exp2(s, x),
+                        VectorFunction::Erf => erf(s, x),
+                        VectorFunction::CoarseErf => coarse_erf(s, x),
+                        VectorFunction::Sigmoid => sigmoid(s, x),
+                        VectorFunction::Tanh => tanh(s, x),
+                        VectorFunction::Silu => silu(s, x),
+                        VectorFunction::CoarseSilu => coarse_silu(s, x),
                     };
                     s.store_first(chunk.as_mut_ptr(), y, chunk.len());
                 }
@@ -228,11 +238,11 @@ mod tests {
     }
 
     /// Arguments and results over [low, high] for every instruction set.
-    fn sample(function: Function, low: f32, high: f32, mut check: impl FnMut(&str, f64, f64)) {
+    fn sample(function: VectorFunction, low: f32, high: f32, mut check: impl FnMut(&str, f64, f64)) {
         let xs: Vec<f32> = (0..=200_003).map(|i| low + (high - low) * (i as f32 / 200_003.0)).collect();
         for isa in Isa::available() {
             let mut ys = xs.clone();
-            isa.run(Map { function, values: &mut ys });
+            isa.run(Evaluate { function, values: &mut ys });
             xs.iter().zip(&ys).for_each(|(&x, &y)| check(isa.name(), f64::from(x), f64::from(y)));
         }
     }
@@ -256,21 +266,21 @@ mod tests {
 
     #[test]
     fn exp_is_within_its_bound() {
-        sample(Function::Exp, -87.0, 88.0, |isa, x, y| {
+        sample(VectorFunction::Exp, -87.0, 88.0, |isa, x, y| {
             assert!((y / x.exp() - 1.0).abs() <= EXP_RELATIVE_ERROR, "{isa}: exp({x}) = {y}");
         });
     }
 
     #[test]
     fn exp_far_out_is_zero_or_finite() {
-        sample(Function::Exp, -1e4, -88.0, |isa, x, y| assert_eq!(y, 0.0, "{isa}: exp({x})"));
-        sample(Function::Exp, 88.8, 1e4, |isa, x, y| assert!(y > 3e38 && y.is_finite(), "{isa}: exp({x}) = {y}"));
+        sample(VectorFunction::Exp, -1e4, -88.0, |isa, x, y| assert_eq!(y, 0.0, "{isa}: exp({x})"));
+        sample(VectorFunction::Exp, 88.8, 1e4, |isa, x, y| assert!(y > 3e38 && y.is_finite(), "{isa}: exp({x}) = {y}"));
     }
 
     #[test]
     fn exp2_is_within_its_bound() {
         for (function, bound) in
-            [(Function::Exp2, EXP2_RELATIVE_ERROR), (Function::CoarseExp2, COARSE_EXP2_RELATIVE_ERROR)]
+            [(VectorFunction::Exp2, EXP2_RELATIVE_ERROR), (VectorFunction::CoarseExp2, COARSE_EXP2_RELATIVE_ERROR)]
         {
             sample(function, -126.0, 0.0, |isa, x, y| {
                 assert!((y / x.exp2() - 1.0).abs() <= bound, "{isa}: exp2({x}) = {y}");
@@ -281,28 +291,28 @@ mod tests {
 
     #[test]
     fn erf_is_within_its_bound() {
-        sample(Function::Erf, -6.0, 6.0, |isa, x, y| {
+        sample(VectorFunction::Erf, -6.0, 6.0, |isa, x, y| {
             assert!((y - erf_reference(x)).abs() <= ERF_ERROR, "{isa}: erf({x}) = {y}");
             assert!(y.abs() <= 1.0);
         });
-        sample(Function::CoarseErf, -6.0, 6.0, |isa, x, y| {
+        sample(VectorFunction::CoarseErf, -6.0, 6.0, |isa, x, y| {
             assert!((y - erf_reference(x)).abs() <= COARSE_ERF_ERROR, "{isa}: erf({x}) = {y}");
         });
     }
 
     #[test]
     fn sigmoid_and_tanh_are_within_their_bound() {
-        sample(Function::Tanh, -50.0, 50.0, |isa, x, y| {
+        sample(VectorFunction::Tanh, -50.0, 50.0, |isa, x, y| {
             assert!((y - x.tanh()).abs() <= TANH_ERROR, "{isa}: tanh({x}) = {y}");
         });
-        sample(Function::Sigmoid, -100.0, 100.0, |isa, x, y| {
+        sample(VectorFunction::Sigmoid, -100.0, 100.0, |isa, x, y| {
             assert!((y - 1.0 / (1.0 + (-x).exp())).abs() <= TANH_ERROR, "{isa}: sigmoid({x}) = {y}");
         });
     }
 
     #[test]
     fn silu_is_within_its_bound() {
-        for (function, bound) in [(Function::Silu, SILU_ERROR), (Function::CoarseSilu, COARSE_SILU_ERROR)] {
+        for (function, bound) in [(VectorFunction::Silu, SILU_ERROR), (VectorFunction::CoarseSilu, COARSE_SILU_ERROR)] {
             sample(function, -100.0, 100.0, |isa, x, y| {
                 let error = (y - x / (1.0 + (-x).exp())).abs();
                 assert!(error <= bound * x.abs().max(1.0), "{isa}: silu({x}) = {y}");

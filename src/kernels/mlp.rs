@@ -1,4 +1,13 @@
-//! Two products with an activation between them, without the wide intermediate ever leaving the cache.
+//! The feed-forward block of a transformer: two or three products with an activation between them, gated or not
+//! (Shazeer 2020).
+//!
+//! ```text
+//! for block of rows, at most BLOCK_BYTES of the intermediate:
+//!     wide = activation(up(x))                     or activation(gate(x)) * up(x)
+//!     out = down(wide)
+//! ```
+//!
+//! Rows are independent, so blocks change no bits; the wide intermediate never leaves the cache.
 
 use crate::kernels::aligned::scratch;
 use crate::kernels::{Activation, Dtype, Matrix};
@@ -8,14 +17,16 @@ use crate::profile::{Stage, stage};
 const BLOCK_BYTES: usize = 2 << 20;
 
 /// `y = down(activation(up(x)))`, or `y = down(activation(gate(x)) * up(x))` (Shazeer 2020) where there is a gate.
-pub struct Mlp {
+pub struct PackedMlp {
     up: Matrix,
     gate: Option<Matrix>,
     activation: Activation,
     down: Matrix,
 }
 
-impl Mlp {
+impl PackedMlp {
+    /// Takes `up` and `gate [wide, hidden]` and `down [hidden, wide]`; int8 takes a coarser activation, whose result it
+    /// rounds.
     pub fn new(up: Matrix, gate: Option<Matrix>, activation: Activation, down: Matrix) -> Self {
         assert_eq!(up.n(), down.k(), "down takes what up gives");
         assert!(gate.as_ref().is_none_or(|gate| gate.n() == up.n() && gate.k() == up.k()), "gate is shaped as up");
@@ -66,7 +77,7 @@ mod tests {
             up.apply(&x, Activation::Relu, &mut middle);
             down.apply(&middle, Activation::Identity, &mut expected);
             let (up, down) = matrices();
-            Mlp::new(up, None, Activation::Relu, down).apply(&x, &mut out);
+            PackedMlp::new(up, None, Activation::Relu, down).apply(&x, &mut out);
             assert_eq!(out, expected, "{}", isa.name());
         }
     }
@@ -88,7 +99,8 @@ mod tests {
             let (mut expected, mut out) = (vec![0.0; m * hidden], vec![f32::NAN; m * hidden]);
             matrix(4, hidden, wide).apply(&products, Activation::Identity, &mut expected);
             let gate = Some(matrix(2, wide, hidden));
-            Mlp::new(matrix(3, wide, hidden), gate, Activation::Silu, matrix(4, hidden, wide)).apply(&x, &mut out);
+            PackedMlp::new(matrix(3, wide, hidden), gate, Activation::Silu, matrix(4, hidden, wide))
+                .apply(&x, &mut out);
             assert_eq!(out, expected, "{}", isa.name());
         }
     }

@@ -2,6 +2,17 @@
 //!
 //! An operation is written once, generic over the [`simd::Simd`] vector type, and compiled once per instruction set;
 //! [`Isa`] chooses at run time. A result never depends on how many rows, threads or neighbours there are.
+//!
+//! Files import from lines below their own (a folder is drawn as one file, and has no circle within):
+//!
+//! ```text
+//! mlp, rope                                             two or three products; queries and keys, turned
+//! matrix, attention, scan, embedding                    operations on packed weights, tokens, rows of a store
+//! activation, norm, hadamard, tile                      what they do to a row, or to a tile of a product
+//! math, widen, isa, peaks                               functions of a vector; the choice of the set
+//! simd                                                  vectors, one type for each instruction set
+//! aligned, append_buffer, cpu, denormals, dtype, prefetch, team        memory, caches, threads
+//! ```
 
 mod activation;
 mod aligned;
@@ -9,6 +20,7 @@ mod append_buffer;
 mod attention;
 mod cpu;
 mod denormals;
+mod dtype;
 mod embedding;
 mod hadamard;
 mod isa;
@@ -25,19 +37,23 @@ mod team;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tile;
+mod widen;
 
 pub use activation::Activation;
 pub use aligned::{scratch_bytes, unset};
 pub use append_buffer::{AppendBuffer, Claim};
-pub use attention::{Attention, Bias, BiasHead, BiasRows, Buckets, Disentangled, Inputs, Mask, attention};
+pub use attention::{
+    AttentionInputs, AttentionShape, Bias, BiasHead, BiasRows, Buckets, DisentangledBias, Mask, attention,
+};
 pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
-pub use embedding::{Table, embed};
+pub use dtype::Dtype;
+pub use embedding::{EmbeddingTable, embed};
 pub use isa::Isa;
-pub use matrix::{Dtype, Matrix};
-pub use mlp::Mlp;
-pub use norm::{Norm, add_norm, norm};
+pub use matrix::Matrix;
+pub use mlp::PackedMlp;
+pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
-pub use rope::{Rotations, rope};
+pub use rope::{RopeAngles, rope};
 pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
 pub use team::{STACK_BYTES, Team, parallel_for};

@@ -1,18 +1,27 @@
-//! Layer and root-mean-square normalization, with the residual added in the same pass.
+//! Layer normalization (Ba et al. 2016) and root-mean-square normalization (Zhang and Sennrich 2019), with the residual
+//! added in the same pass.
+//!
+//! ```text
+//! mean = Σ x / width, or 0;  x = x - mean;  y = x / sqrt(Σ x² / width + eps) * weight + bias
+//! ```
+//!
+//! All in float32. The variance is that of the centred row, a second pass over it: the difference of two large sums
+//! would lose the bits that matter. A sum has one part for each lane, which are added at the end in one order: the same
+//! bits on every run.
 
 use crate::kernels::Isa;
 use crate::kernels::simd::{Operation, Simd};
 
-/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred row.
-/// Of a root-mean-square normalization (Zhang and Sennrich 2019) the mean is taken to be zero, and so is the bias.
-pub struct Norm {
+/// `(x - mean) / sqrt(variance + eps) * weight + bias` over each row. All in float32; the variance from the centred
+/// row. A root-mean-square normalization takes the mean to be zero, and the bias.
+pub struct RowNorm {
     weight: Vec<f32>,
     bias: Vec<f32>,
     eps: f32,
     centred: bool,
 }
 
-impl Norm {
+impl RowNorm {
     /// `weight [hidden]`, `bias [hidden]`.
     pub fn layer(weight: Vec<f32>, bias: Option<Vec<f32>>, eps: f32) -> Self {
         let bias = bias.unwrap_or_else(|| vec![0.0; weight.len()]);
@@ -25,17 +34,18 @@ impl Norm {
         Self { bias: vec![0.0; weight.len()], weight, eps, centred: false }
     }
 
+    /// Width of a row, in numbers.
     pub fn width(&self) -> usize {
         self.weight.len()
     }
 
     /// Normalizes `row [hidden]` in place.
     #[inline(always)]
-    pub(super) fn of_row<S: Simd>(&self, s: S, row: &mut [f32]) {
+    pub(super) fn normalize_row<S: Simd>(&self, s: S, row: &mut [f32]) {
         let width = row.len();
         let whole = width / S::LANES * S::LANES;
         let rest = width - whole;
-        let mean = if self.centred { sum_of(s, row) / width as f32 } else { 0.0 };
+        let mean = if self.centred { sum(s, row) / width as f32 } else { 0.0 };
         let centre = s.splat(mean);
         let mut squares = s.splat(0.0);
         // SAFETY (each block): offsets below `whole` start LANES numbers of the row, `whole` starts `rest` numbers, and
@@ -79,7 +89,7 @@ impl Norm {
 }
 
 #[inline(always)]
-fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
+fn sum<S: Simd>(s: S, row: &[f32]) -> f32 {
     let mut sums = s.splat(0.0);
     let mut chunks = row.chunks_exact(S::LANES);
     for chunk in &mut chunks {
@@ -92,13 +102,13 @@ fn sum_of<S: Simd>(s: S, row: &[f32]) -> f32 {
 }
 
 /// `out = norm(x + residual)`, all `[rows, hidden]`.
-pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &Norm, out: &mut [f32]) {
+pub fn add_norm(isa: Isa, x: &[f32], residual: &[f32], norm: &RowNorm, out: &mut [f32]) {
     assert!(x.len() == residual.len() && x.len() == out.len(), "x, residual and out are of one shape");
     isa.run(AddNorm { x, residual: Some(residual), norm, out });
 }
 
 /// `out = norm(x)`, both `[rows, hidden]`.
-pub fn norm(isa: Isa, x: &[f32], norm: &Norm, out: &mut [f32]) {
+pub fn norm(isa: Isa, x: &[f32], norm: &RowNorm, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "x and out are of one shape");
     isa.run(AddNorm { x, residual: None, norm, out });
 }
@@ -106,7 +116,7 @@ pub fn norm(isa: Isa, x: &[f32], norm: &Norm, out: &mut [f32]) {
 struct AddNorm<'a> {
     x: &'a [f32],
     residual: Option<&'a [f32]>,
-    norm: &'a Norm,
+    norm: &'a RowNorm,
     out: &'a mut [f32],
 }
 
@@ -126,7 +136,7 @@ impl Operation for AddNorm<'_> {
                     }
                 }
             }
-            self.norm.of_row(s, out);
+            self.norm.normalize_row(s, out);
         }
     }
 }
@@ -140,7 +150,7 @@ mod tests {
     const ERROR: f64 = 4e-6;
 
     /// The definition, in float64, of `norm(rows)`.
-    fn reference(norm: &Norm, rows: &[f32]) -> Vec<f64> {
+    fn reference(norm: &RowNorm, rows: &[f32]) -> Vec<f64> {
         let width = norm.width();
         let of_row = |row: &[f32]| -> Vec<f64> {
             let at = |i: usize| f64::from(row[i]);
@@ -160,9 +170,9 @@ mod tests {
                 let (x, residual) = (numbers(3 * width, 1), numbers(3 * width, 2));
                 let sums: Vec<f32> = x.iter().zip(&residual).map(|(x, residual)| x + residual).collect();
                 for rule in [
-                    Norm::layer(numbers(width, 3), Some(numbers(width, 4)), 1e-5),
-                    Norm::layer(numbers(width, 3), None, 1e-5),
-                    Norm::root_mean_square(numbers(width, 3), 1e-6),
+                    RowNorm::layer(numbers(width, 3), Some(numbers(width, 4)), 1e-5),
+                    RowNorm::layer(numbers(width, 3), None, 1e-5),
+                    RowNorm::root_mean_square(numbers(width, 3), 1e-6),
                 ] {
                     let mut added = vec![f32::NAN; 3 * width];
                     add_norm(isa, &x, &residual, &rule, &mut added);

@@ -1,4 +1,11 @@
-//! What the machine can do at most, measured: the yardstick for what the kernels do.
+//! What the machine can do at most, measured: the two roofs of the roofline model (Williams et al. 2009), arithmetic
+//! and memory, which say how far a kernel is from what is possible.
+//!
+//! ```text
+//! arithmetic:  multiply-adds of a register tile, whose operands stay in the nearest cache
+//! memory:      sums over a buffer larger than the caches
+//! for each of several trials: all threads start together; the sum of their rates; the best trial counts
+//! ```
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -14,16 +21,17 @@ use crate::kernels::simd::{
 use crate::kernels::{Isa, caches};
 use crate::profile::{Arithmetic, Peaks};
 
-/// Of these the best counts: whatever else runs on the machine only makes it slower.
+/// Trials of a figure, of which the best counts: what else runs on the machine only makes it slower.
 const TRIALS: usize = 5;
 
-/// Steps of a loop over registers: some ten microseconds.
+/// Steps of a loop over registers, which take some ten microseconds.
 const STEPS: usize = 1 << 12;
 
-/// Bytes that are read between two looks at the clock.
+/// Size of what is read between two looks at the clock.
 const READ_BYTES: usize = 1 << 20;
 
-/// What is read where the CPU does not tell its caches, and the most where it is not known how much memory there is.
+/// Size of what is read where the CPU does not tell its caches, and at most where it is not known how much memory there
+/// is.
 const BUFFER_BYTES: usize = 256 << 20;
 
 /// Measures what `threads` threads can do together, for `trial` in each of several trials of each figure.
@@ -41,7 +49,7 @@ fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
         operations[Arithmetic::Bfloat16 as usize] = arithmetic(|isa| isa.run_bf16(Bfloat16Sums));
     }
     let numbers = buffer / threads / size_of::<f32>();
-    // Each thread writes its own part: pages that nobody has written would all be one page of zeros, in the cache.
+    // Each thread writes its own part: pages that were never written would all be one page of zeros, in the cache.
     let memory = best_rate(
         threads,
         trial,
@@ -50,15 +58,15 @@ fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
             let end = (*at + READ_BYTES / size_of::<f32>()).min(numbers);
             let part = &buffer[*at..end];
             *at = if end == numbers { 0 } else { end };
-            isa.run(Sum { numbers: part });
+            isa.run(ReadBuffer { numbers: part });
             size_of_val(part)
         },
     );
     Peaks { threads, operations, memory, buffer: numbers * threads * size_of::<f32>() }
 }
 
-/// The best of several trials of what all threads do in a second. Each thread calls `step`, which says how much it did, on what
-/// its `start` gave.
+/// The best of several trials of what all threads do in a second. Each thread calls `step`, which says how much it did,
+/// on what its `start` gave.
 fn best_rate<T>(
     threads: usize,
     trial: Duration,
@@ -106,10 +114,12 @@ fn spare_memory() -> Option<usize> {
     Some(group.unwrap_or(machine).min(machine))
 }
 
-/// `STEPS` steps of a register tile, as products have, save that its operands are always the same lines of the nearest cache. A
-/// tile has sums enough to hide how long one addition takes. Gives the number of vectors that were multiplied and added.
+/// `STEPS` steps of a register tile, as products have, save that its operands are always the same lines of the nearest
+/// cache. A tile has sums enough to hide how long one addition takes. Gives the number of vectors that were multiplied
+/// and added.
 ///
-/// `black_box` makes all operands different to the compiler, and the rows in each step: it would compute equal ones once.
+/// `black_box` makes all operands different to the compiler, and the rows in each step: it would compute equal ones
+/// once.
 macro_rules! steps {
     ($rows:literal x $vectors:literal of $zero:expr, $w:ident => $columns:expr, $x:ident => $row:expr,
      ($a:ident, $b:ident, $sum:ident) => $add:expr, $s:ident: $float:expr) => {{
@@ -200,11 +210,11 @@ impl Bf16Operation for Bfloat16Sums {
 }
 
 /// Reads the numbers.
-struct Sum<'a> {
+struct ReadBuffer<'a> {
     numbers: &'a [f32],
 }
 
-impl Operation for Sum<'_> {
+impl Operation for ReadBuffer<'_> {
     type Output = ();
 
     #[inline(always)]

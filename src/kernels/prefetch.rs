@@ -1,15 +1,15 @@
-//! Asking for memory before it is needed.
+//! Asking for memory before it is needed (software prefetch), for products and scans.
 
 /// Lines that are fetched to the second-level cache while something else is computed, some at each step.
 #[derive(Clone, Copy)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     from: *const u8,
-    /// At each step.
+    /// Lines that are fetched at each step.
     lines: usize,
 }
 
-impl Ahead {
-    pub(super) const NOTHING: Self = Self { from: std::ptr::null(), lines: 0 };
+impl Prefetch {
+    pub(super) const NONE: Self = Self { from: std::ptr::null(), lines: 0 };
 
     /// The part of `[steps, lines]` cache lines from `from` on that the `turn`-th of `turns` fetches, in as many steps.
     pub(super) fn part(from: *const u8, (steps, lines): (usize, usize), (turn, turns): (usize, usize)) -> Self {
@@ -19,7 +19,7 @@ impl Ahead {
                 let lines = lines.div_ceil(turns);
                 Self { from: from.wrapping_add(turn * steps * lines * 64), lines }
             }
-            false => Self::NOTHING,
+            false => Self::NONE,
         }
     }
 

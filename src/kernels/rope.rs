@@ -1,28 +1,35 @@
-//! Rotary position embedding (Su et al. 2021): pairs of numbers of a head turn by angles that grow with the token's position.
+//! Rotary position embedding (RoFormer: Su et al. 2021): pairs of numbers of a head turn by angles that grow with the
+//! token's position, so that the product of a query and a key depends on their distance alone.
+//!
+//! ```text
+//! (x, y) = (head[i], head[i + head_dim / 2])       pairs as in GPT-NeoX; the paper pairs neighbours
+//! head[i]                = x cos - y sin
+//! head[i + head_dim / 2] = y cos + x sin
+//! ```
 
 use crate::kernels::simd::{Operation, Simd};
-use crate::kernels::{Attention, Isa, Norm};
+use crate::kernels::{AttentionShape, Isa, RowNorm};
 
 /// How much the heads of each position are turned.
-pub struct Rotations<'a> {
+pub struct RopeAngles<'a> {
     /// `[positions, head_dim]`: the cosines of a position's `head_dim / 2` angles, then their sines.
     pub table: &'a [f32],
     /// `[tokens]`, all within the table.
     pub positions: &'a [u32],
 }
 
-/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token normalized by
-/// `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a head and number
-/// `i + head_dim / 2` are a pair.
+/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token
+/// normalized by `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a
+/// head and number `i + head_dim / 2` are a pair.
 pub fn rope(
     isa: Isa,
-    shape: &Attention,
-    norms: Option<[&Norm; 2]>,
-    rotations: Rotations,
+    shape: &AttentionShape,
+    norms: Option<[&RowNorm; 2]>,
+    rotations: RopeAngles,
     qkv: &[f32],
     out: &mut [f32],
 ) {
-    let Rotations { table, positions } = rotations;
+    let RopeAngles { table, positions } = rotations;
     let head_dim = shape.head_dim;
     assert!(head_dim.is_multiple_of(2), "numbers of a head are in pairs");
     assert!(
@@ -30,24 +37,24 @@ pub fn rope(
         "qkv and out are [tokens, queries and keys and values]"
     );
     assert!(norms.is_none_or(|norms| norms.iter().all(|norm| norm.width() == head_dim)), "norms are of a head");
-    isa.run(Rotate { shape, norms, table, positions, qkv, out });
+    isa.run(RotateHeads { shape, norms, table, positions, qkv, out });
 }
 
-struct Rotate<'a> {
-    shape: &'a Attention,
-    norms: Option<[&'a Norm; 2]>,
+struct RotateHeads<'a> {
+    shape: &'a AttentionShape,
+    norms: Option<[&'a RowNorm; 2]>,
     table: &'a [f32],
     positions: &'a [u32],
     qkv: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl Operation for Rotate<'_> {
+impl Operation for RotateHeads<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Attention { heads, kv_heads, head_dim, .. } = *self.shape;
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *self.shape;
         let width = self.shape.width();
         let tokens = self.qkv.chunks_exact(width).zip(self.out.chunks_exact_mut(width));
         for (&position, (token, out)) in self.positions.iter().zip(tokens) {
@@ -56,7 +63,7 @@ impl Operation for Rotate<'_> {
             let turned = out.chunks_exact_mut(head_dim).take(heads + kv_heads);
             for (number, head) in turned.enumerate() {
                 if let Some(norms) = self.norms {
-                    norms[usize::from(number >= heads)].of_row(s, head);
+                    norms[usize::from(number >= heads)].normalize_row(s, head);
                 }
                 let (x, y) = head.split_at_mut(head_dim / 2);
                 turn(s, cos, sin, x, y);
@@ -124,15 +131,15 @@ mod tests {
         for (heads, kv_heads, head_dim) in
             [(1, 1, 2), (3, 1, 6), (2, 2, 12), (4, 2, 26), (2, 1, 32), (3, 3, 64), (2, 1, 98)]
         {
-            let shape = Attention { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full };
+            let shape = AttentionShape { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full };
             let positions = [0, 4, 1, 1, 3];
             let table = numbers(5 * head_dim, 1);
             let qkv = numbers(positions.len() * shape.width(), 2);
             let weights = [numbers(head_dim, 3), numbers(head_dim, 4)];
-            let norms = weights.clone().map(|weight| Norm::root_mean_square(weight, 1e-6));
+            let norms = weights.clone().map(|weight| RowNorm::root_mean_square(weight, 1e-6));
             for (isa, normed) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
                 let mut out = vec![f32::NAN; qkv.len()];
-                let rotations = Rotations { table: &table, positions: &positions };
+                let rotations = RopeAngles { table: &table, positions: &positions };
                 rope(isa, &shape, normed.then(|| norms.each_ref()), rotations, &qkv, &mut out);
                 let heads_of = |x: &[f32]| x.chunks(head_dim).map(<[f32]>::to_vec).collect::<Vec<_>>();
                 for (i, (before, after)) in heads_of(&qkv).iter().zip(heads_of(&out)).enumerate() {

@@ -1,16 +1,18 @@
 //! A parallel loop of microseconds: fork and join on threads that spin between the loops (as OpenMP's thread teams do).
 //!
-//! Waking a thread takes tens of microseconds, more than a product for a short text. So the helpers stay awake between the
-//! kernels of one forward pass, and ask for work in a loop; the thread that calls a kernel, the leader, does its share.
+//! Waking a thread takes tens of microseconds, more than a product for a short text. So the helpers stay awake between
+//! the kernels of one forward pass, and ask for work in a loop; the thread that calls a kernel, the leader, does its
+//! share.
 //!
 //! ```text
 //! leader: write the loop, unfinished = pieces, unclaimed = pieces; claim pieces until none is left; wait for unfinished = 0
 //! helper: claim a piece: unclaimed -= 1 if above 0; run it; unfinished -= 1; sleep after 200 us without one
 //! ```
 //!
-//! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop only
-//! when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at `unclaimed` a last
-//! time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the other.
+//! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop
+//! only when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at
+//! `unclaimed` a last time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the
+//! other.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -26,15 +28,15 @@ use crate::kernels::FlushDenormals;
 use crate::panic::caught;
 use crate::profile::shared;
 
-/// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between two
-/// calls of a program that has nothing else to do.
+/// How long a helper without work asks for some before it sleeps: longer than what lies between two kernels, or between
+/// two calls of a program that has nothing else to do.
 const SPIN_TIME: Duration = Duration::from_micros(200);
 
 /// How often a thread looks for work before it yields its CPU: for a microsecond or two.
 const SPINS_PER_YIELD: usize = 32;
 
-/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes a
-/// tenth of that, but its input and output move between caches.
+/// Multiply-adds (or as much other work) below which a piece costs more than it gains: some 5 µs. Handing it over takes
+/// a tenth of that, but its input and output move between caches.
 const MIN_PIECE_WORK: usize = 1 << 17;
 
 /// Pieces of a loop for each thread: several, so that one that is held up leaves what it has not begun to the others.
@@ -42,7 +44,7 @@ const PIECES_PER_THREAD: usize = 4;
 
 thread_local! {
     /// The team that this thread leads, unless it is in the midst of a piece.
-    static LEADING: Cell<Option<Arc<Team>>> = const { Cell::new(None) };
+    static TEAM: Cell<Option<Arc<Team>>> = const { Cell::new(None) };
 }
 
 /// Size of the stack of a thread that computes, in bytes, whatever `RUST_MIN_STACK` says.
@@ -84,8 +86,8 @@ struct ParallelLoop {
     pieces: usize,
 }
 
-// SAFETY: only `current` is not `Sync` by itself. The leader writes it while no piece is unclaimed or unfinished; a helper reads
-// it between claiming a piece and saying that it is done.
+// SAFETY: only `current` is not `Sync` by itself. The leader writes it while no piece is unclaimed or unfinished; a
+// helper reads it between claiming a piece and saying that it is done.
 unsafe impl Sync for SharedLoop {}
 
 impl Team {
@@ -107,19 +109,19 @@ impl Team {
     }
 
     /// Runs `work`, whose kernels share their work with the team if no other thread leads it now.
-    pub fn lead<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
+    pub fn install<R>(self: &Arc<Self>, work: impl FnOnce() -> R) -> R {
         /// Puts things back, also when `work` panics.
         struct Restore<'a>(Option<&'a SharedLoop>, Option<Arc<Team>>);
         impl Drop for Restore<'_> {
             fn drop(&mut self) {
-                LEADING.set(self.1.take());
+                TEAM.set(self.1.take());
                 if let Some(shared) = self.0 {
                     shared.has_leader.store(false, Ordering::Release);
                 }
             }
         }
         let free = !self.shared.has_leader.swap(true, Ordering::Acquire);
-        let _restore = Restore(free.then_some(&self.shared), LEADING.replace(free.then(|| self.clone())));
+        let _restore = Restore(free.then_some(&self.shared), TEAM.replace(free.then(|| self.clone())));
         if free {
             self.wake();
         }
@@ -136,7 +138,8 @@ impl Team {
     /// Runs all pieces of a loop, with the helpers that are awake in time.
     fn run(&self, pieces: usize, run: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
-        // SAFETY: a piece is run only after it was claimed, and this returns when all of them were claimed and are done.
+        // SAFETY: a piece is run only after it was claimed, and this returns when all of them were claimed and are
+        // done.
         let run = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(run) };
         // SAFETY: this thread alone leads, and no piece of its last loop is unclaimed or unfinished.
         unsafe { *shared.current.get() = Some(ParallelLoop { run, pieces }) };
@@ -210,7 +213,7 @@ impl SharedLoop {
 pub fn parallel_for(items: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
     let grain = MIN_PIECE_WORK.div_ceil(work.max(1));
     // Taken: a loop within a part runs on the thread that has the part.
-    let team = LEADING.take();
+    let team = TEAM.take();
     match &team {
         Some(team) if items / grain > 1 && !team.helpers.is_empty() => {
             let pieces = (items / grain).min(PIECES_PER_THREAD * (1 + team.helpers.len()));
@@ -219,7 +222,7 @@ pub fn parallel_for(items: usize, work: usize, part: impl Fn(Range<usize>) + Syn
         }
         _ => part(0..items),
     }
-    LEADING.set(team);
+    TEAM.set(team);
 }
 
 #[cfg(test)]
@@ -236,7 +239,7 @@ mod tests {
                 count.fetch_add(1, Ordering::Relaxed);
             }
         };
-        team.lead(|| parallel_for(items, MIN_PIECE_WORK, add));
+        team.install(|| parallel_for(items, MIN_PIECE_WORK, add));
         counts.into_iter().map(AtomicUsize::into_inner).collect()
     }
 
@@ -264,14 +267,14 @@ mod tests {
                 both.wait();
             }
         };
-        team.lead(|| parallel_for(100, MIN_PIECE_WORK, meet));
+        team.install(|| parallel_for(100, MIN_PIECE_WORK, meet));
         assert_eq!(threads.into_inner().unwrap().len(), 2);
     }
 
     #[test]
-    fn a_busy_crew_is_not_waited_for() {
+    fn a_busy_team_is_not_waited_for() {
         let team = Team::new(2).unwrap();
-        team.lead(|| {
+        team.install(|| {
             thread::scope(|scope| scope.spawn(|| assert_eq!(counts(&team, 10), [1; 10])).join().unwrap());
             // Nor by its own leader.
             assert_eq!(counts(&team, 10), [1; 10]);
@@ -291,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_leader_and_leaves_the_crew_whole() {
+    fn a_panic_reaches_the_leader_and_leaves_the_team_whole() {
         let team = Team::new(2).unwrap();
         for bad in [0, 50, 99] {
             let panic = catch_unwind(AssertUnwindSafe(|| {
-                team.lead(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
+                team.install(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
             }));
             assert_eq!(panic.unwrap_err().downcast_ref::<String>(), Some(&format!("bad {bad}")));
             assert_eq!(counts(&team, 100), [1; 100]);
@@ -303,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn helpers_end_with_their_crew() {
+    fn helpers_end_with_their_team() {
         let team = Team::new(3).unwrap();
         counts(&team, 100);
         let shared = Arc::downgrade(&team.shared);

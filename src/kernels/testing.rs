@@ -13,13 +13,13 @@ pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
 }
 
 /// The largest absolute difference.
-pub(crate) fn worst(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
-/// `count` numbers of 0 to `most`, small ones as often as large ones, the same for the same seed.
-pub(crate) fn sizes(count: usize, most: usize, seed: u64) -> Vec<usize> {
-    let scale = |x: f32| ((most as f32 + 1.0).powf((x + 1.0) / 2.0) - 1.0) as usize;
+/// `count` numbers of 0 to `max`, small ones as often as large ones, the same for the same seed.
+pub(crate) fn sizes(count: usize, max: usize, seed: u64) -> Vec<usize> {
+    let scale = |x: f32| ((max as f32 + 1.0).powf((x + 1.0) / 2.0) - 1.0) as usize;
     numbers(count, seed).into_iter().map(scale).collect()
 }

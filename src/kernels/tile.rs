@@ -1,10 +1,30 @@
-//! The innermost product: a tile of `MR` rows by `NV` vectors of columns, held in registers over all of k.
+//! The register tile, the innermost loop of every product: the micro-kernel of GotoBLAS (Goto and van de Geijn 2008),
+//! in the terms of BLIS (Van Zee and van de Geijn 2015).
+//!
+//! A tile is `MR` rows of x by `NV` vectors of columns of a packed panel. Its sums stay in registers over all of k: a
+//! step loads `NV` vectors and broadcasts `MR` groups for `MR * NV` vectors of multiply-adds.
+//!
+//! ```text
+//! sums[MR][NV] = 0
+//! for p in 0..groups:                          a group: the 1, 2 or 4 numbers of k that an instruction takes at once
+//!     columns[j] = panel[p, j]                 for each j < NV
+//!     for i in 0..MR:
+//!         x = broadcast(a[i, p])
+//!         sums[i][j] += x * columns[j]         for each j < NV
+//! ```
+//!
+//! Why it is right: an element is one sum, added up in the order of p, whatever the size of the tile that it lies in.
+//! So its bits do not depend on the other rows of a batch, nor on how the work is split. GotoBLAS cuts k into blocks as
+//! well; here k is whole, because the depth of a block would be chosen by the sizes of the product, and bits would
+//! depend on the batch (the `gemm` crate was given up for that).
+//!
+//! 6 rows by 4 vectors where there are 32 registers, by 2 where there are 16; 2 rows where a sum takes two registers.
 
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Simd};
 
 /// What a tile multiplies and adds up: `GROUP` numbers of a row with as many of each column of a panel at a time.
-pub(super) trait Terms: Copy {
+pub(super) trait MicroKernel: Copy {
     /// A number of a row, as memory holds it.
     type X: Copy;
     /// A number of a panel.
@@ -45,7 +65,7 @@ pub(super) trait Terms: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct Float<S>(pub(super) S);
 
-impl<S: Simd> Terms for Float<S> {
+impl<S: Simd> MicroKernel for Float<S> {
     type X = f32;
     type W = f32;
     type Row = S::F;
@@ -84,7 +104,7 @@ impl<S: Simd> Terms for Float<S> {
 #[derive(Clone, Copy)]
 pub(super) struct Bytes<D>(pub(super) D);
 
-impl<D: Int8> Terms for Bytes<D> {
+impl<D: Int8> MicroKernel for Bytes<D> {
     type X = u8;
     type W = i8;
     type Row = D::Row;
@@ -123,7 +143,7 @@ impl<D: Int8> Terms for Bytes<D> {
 #[derive(Clone, Copy)]
 pub(super) struct Words<D>(pub(super) D);
 
-impl<D: Int8> Terms for Words<D> {
+impl<D: Int8> MicroKernel for Words<D> {
     type X = i16;
     type W = i16;
     type Row = D::WordRow;
@@ -162,15 +182,15 @@ impl<D: Int8> Terms for Words<D> {
 /// depend on the tile that it lies in. Each group is a step that fetches some of what is `ahead`.
 ///
 /// # Safety
-/// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at each of
-/// `groups` places `ldb` numbers apart.
+/// `a` is valid for reads of `groups` groups at each of `MR` rows `lda` numbers apart, `b` for `NV` vectors' groups at
+/// each of `groups` places `ldb` numbers apart.
 #[inline(always)]
-pub(super) unsafe fn tile<T: Terms, const MR: usize, const NV: usize>(
+pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
     t: T,
     groups: usize,
     (a, lda): (*const T::X, usize),
     (b, ldb): (*const T::W, usize),
-    ahead: Ahead,
+    ahead: Prefetch,
 ) -> [[T::Sum; NV]; MR] {
     let mut sums = [[t.zero(); NV]; MR];
     for p in 0..groups {
@@ -206,7 +226,7 @@ macro_rules! with_tile {
         }
         macro_rules! rows {
             ($nv:literal) => {
-                if <$T as $crate::kernels::tile::Terms>::ROWS > 2 {
+                if <$T as $crate::kernels::tile::MicroKernel>::ROWS > 2 {
                     match $rows {
                         1 => sized!(1, $nv),
                         2 => sized!(2, $nv),
@@ -223,7 +243,7 @@ macro_rules! with_tile {
                 }
             };
         }
-        if <$T as $crate::kernels::tile::Terms>::VECTORS > 2 {
+        if <$T as $crate::kernels::tile::MicroKernel>::VECTORS > 2 {
             match $vectors {
                 1 => rows!(1),
                 2 => rows!(2),

@@ -110,7 +110,7 @@ impl Relative {
     }
 
     /// The bias of the layer `at` with this attention, from the table of places `[buckets, hidden]`.
-    fn bias(self, at: &Loader, shape: &kernels::Attention, places: &Tensor) -> Result<Disentangled> {
+    fn bias(self, at: &Loader, shape: &kernels::AttentionShape, places: &Tensor) -> Result<Disentangled> {
         let at = at.at("attention.self");
         let hidden = shape.heads * shape.head_dim;
         // In float32: this is done once, and what comes out takes part in every score.
@@ -137,7 +137,7 @@ fn buckets(file: &Object) -> Result<Buckets> {
     };
     match set("position_buckets", 2)? {
         None => Ok(Buckets::Each { span: most }),
-        Some(span) if most > span / 2 + 1 => Ok(Buckets::Logarithmic { span, most }),
+        Some(span) if most > span / 2 + 1 => Ok(Buckets::Logarithmic { span, max_distance: most }),
         Some(span) => {
             let message = format!("{span} are too many for max_relative_positions, {most}");
             Err(file.error("position_buckets", message))
@@ -167,7 +167,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         None => None,
     };
     let bias = relative.as_ref().map(|(relative, places)| {
-        |at: &Loader, shape: &kernels::Attention| -> Result<Arc<dyn AttentionBias>> {
+        |at: &Loader, shape: &kernels::AttentionShape| -> Result<Arc<dyn AttentionBias>> {
             Ok(Arc::new(relative.bias(at, shape, places)?))
         }
     });
@@ -220,7 +220,7 @@ mod tests {
         let both = Terms { content_to_position: true, position_to_content: true };
         let v3 = r#"{"relative_attention": true, "position_buckets": 256, "max_relative_positions": -1,
             "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": "p2c | C2P"}"#;
-        let buckets = Buckets::Logarithmic { span: 256, most: 512 };
+        let buckets = Buckets::Logarithmic { span: 256, max_distance: 512 };
         assert_eq!(relative(v3), Some(Relative { buckets, terms: both, shared: true, normed: true }));
         let v2 = r#"{"relative_attention": true, "max_relative_positions": 20, "pos_att_type": ["c2p", "p2c"]}"#;
         let buckets = Buckets::Each { span: 20 };

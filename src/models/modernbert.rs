@@ -224,7 +224,7 @@ impl Layer {
         let &Config { hidden, heads, wide, attention_bias, mlp_bias, .. } = config;
         let head_dim = hidden / heads;
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape = kernels::Attention { heads, kv_heads: heads, head_dim, scale, mask };
+        let shape = kernels::AttentionShape { heads, kv_heads: heads, head_dim, scale, mask };
         let both = at.at("mlp.Wi");
         let parts = MlpParts {
             gate: Some(both.rows(0..wide, 2 * wide)),

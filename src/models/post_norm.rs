@@ -143,7 +143,7 @@ pub(super) struct Projection<'a> {
 }
 
 /// Makes what is added to the scores of this attention, of the layer at this place.
-pub(super) type MakeBias<'a> = &'a dyn Fn(&Loader, &kernels::Attention) -> Result<Arc<dyn AttentionBias>>;
+pub(super) type MakeBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
 
 /// What a family says of itself.
 pub(super) struct Parts<'a> {
@@ -277,7 +277,8 @@ struct Layer {
 impl Layer {
     fn load(sizes: &Sizes, names: &Names, at: &Loader, bias: Option<MakeBias>) -> Result<Self> {
         let Sizes { hidden, heads, eps, scale, .. } = *sizes;
-        let shape = kernels::Attention { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
+        let shape =
+            kernels::AttentionShape { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
         let parts = MlpParts { up: at.at(names.up), gate: None, down: at.at(names.down), bias: true };
         Ok(Self {

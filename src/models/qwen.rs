@@ -61,7 +61,7 @@ struct Config {
     wide: usize,
     activation: Activation,
     eps: f32,
-    attention: kernels::Attention,
+    attention: kernels::AttentionShape,
     /// Of the rotations.
     theta: f64,
     /// Whether queries, keys and values have a bias, and whether the product after attention has one.
@@ -93,7 +93,7 @@ impl Config {
     }
 }
 
-fn attention(file: &Object, hidden: usize, qwen3: bool) -> Result<kernels::Attention> {
+fn attention(file: &Object, hidden: usize, qwen3: bool) -> Result<kernels::AttentionShape> {
     let heads = file.size("num_attention_heads", 1 << 10, 32)?;
     let kv_heads = file.size("num_key_value_heads", 1 << 10, heads)?;
     if !heads.is_multiple_of(kv_heads) {
@@ -113,7 +113,7 @@ fn attention(file: &Object, hidden: usize, qwen3: bool) -> Result<kernels::Atten
     let causal = !file.contains("is_causal") || file.boolean("is_causal")?.unwrap_or(false);
     let both_ways = file.boolean("use_bidirectional_attention")?.unwrap_or(false);
     let mask = if causal && !both_ways { Mask::Causal } else { Mask::Full };
-    Ok(kernels::Attention { heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), mask })
+    Ok(kernels::AttentionShape { heads, kv_heads, head_dim, scale: 1.0 / (head_dim as f32).sqrt(), mask })
 }
 
 /// Windows of attention that look only backwards are in no model that is asked for here.
@@ -265,7 +265,7 @@ struct Layer {
     attention_norm: Norm,
     qkv: Linear,
     rope: Rope,
-    shape: kernels::Attention,
+    shape: kernels::AttentionShape,
     attention: Attention,
     out: Linear,
     mlp_norm: Norm,
@@ -302,7 +302,7 @@ impl Layer {
 
     /// `[tokens, 2 * kv_heads * head_dim]` of what [`Self::project`] gives.
     fn keys_and_values(&self, qkv: &Tensor) -> Result<Tensor> {
-        let kernels::Attention { heads, kv_heads, head_dim, .. } = self.shape;
+        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
         Ok(qkv.narrow(1, heads * head_dim, 2 * kv_heads * head_dim)?.contiguous()?)
     }
 
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn what_is_left_out_is_as_in_transformers() {
         let qwen3 = read(r#"{"model_type": "qwen3"}"#).unwrap();
-        let kernels::Attention { heads, kv_heads, head_dim, mask, .. } = qwen3.attention;
+        let kernels::AttentionShape { heads, kv_heads, head_dim, mask, .. } = qwen3.attention;
         assert_eq!((heads, kv_heads, head_dim, mask), (32, 32, 128, Mask::Causal));
         assert_eq!((qwen3.vocab, qwen3.hidden, qwen3.layers, qwen3.wide), (151_936, 4096, 32, 22_016));
         assert_eq!((qwen3.activation, qwen3.eps, qwen3.theta), (Activation::Silu, 1e-6, 10_000.0));

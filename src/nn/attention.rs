@@ -5,7 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::kernels::{self, Dtype, Inputs, Isa, Mask};
+use crate::kernels::{self, AttentionInputs, Dtype, Isa, Mask};
 #[cfg(feature = "flash-attn")]
 use crate::nn::flash;
 use crate::nn::plan::{Rectangle, Request};
@@ -17,7 +17,7 @@ use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// Scaled dot-product attention; which token sees which is the layer's property, together with where texts end.
 pub struct Attention {
-    shape: kernels::Attention,
+    shape: kernels::AttentionShape,
     kernels: Option<(Isa, Dtype)>,
     bias: Option<Arc<dyn AttentionBias>>,
 }
@@ -37,7 +37,7 @@ pub trait AttentionBias: Send + Sync {
 }
 
 impl Attention {
-    pub fn new(body: &Body, shape: kernels::Attention) -> Self {
+    pub fn new(body: &Body, shape: kernels::AttentionShape) -> Self {
         let kernels = match body {
             Body::Cpu { isa, dtype } => Some((*isa, *dtype)),
             Body::Portable { .. } => None,
@@ -67,7 +67,13 @@ impl Attention {
                 let bias = self.bias.as_deref().map(AttentionBias::kernel);
                 let shape = [rows.map_or(qkv.dims()[0], <[u32]>::len), self.shape.heads * self.shape.head_dim];
                 cpu::map_to(qkv, shape, |qkv, out| {
-                    kernels::attention(isa, dtype, &self.shape, Inputs { qkv, offsets, past, bias, rows }, out);
+                    kernels::attention(
+                        isa,
+                        dtype,
+                        &self.shape,
+                        AttentionInputs { qkv, offsets, past, bias, rows },
+                        out,
+                    );
                 })
             }),
             None => self.portable(qkv, layout, past, rows),
@@ -78,7 +84,7 @@ impl Attention {
 
     /// A score and a weighted value for each pair of tokens that see each other.
     fn work(&self, offsets: &[u32], past: usize, rows: Option<&[u32]>) -> Work {
-        let kernels::Attention { heads, head_dim, mask, .. } = self.shape;
+        let kernels::AttentionShape { heads, head_dim, mask, .. } = self.shape;
         let pairs = |(number, text): (usize, &[u32])| {
             let len = (text[1] - text[0]) as usize;
             let queries = match rows {
@@ -113,7 +119,7 @@ impl Attention {
             let attended = flash::attend(&self.shape, qkv, layout, past)?;
             return rows.map_or(Ok(attended.clone()), |rows| select(&attended, rows));
         }
-        let kernels::Attention { heads, kv_heads, head_dim, .. } = self.shape;
+        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
         let fused = self.bias.is_none() && fused(qkv, head_dim) && rows.is_none();
         let plan = layout.plan(&Request {
             shape: &self.shape,

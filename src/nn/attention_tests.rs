@@ -1,8 +1,8 @@
 use super::*;
 use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
-fn shape(kv_heads: usize, mask: Mask) -> kernels::Attention {
-    kernels::Attention { heads: 6, kv_heads, head_dim: 8, scale: 0.35, mask }
+fn shape(kv_heads: usize, mask: Mask) -> kernels::AttentionShape {
+    kernels::AttentionShape { heads: 6, kv_heads, head_dim: 8, scale: 0.35, mask }
 }
 
 /// Of texts of several sizes, some of them empty.

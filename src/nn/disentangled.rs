@@ -12,7 +12,7 @@ use crate::nn::{AttentionBias, Body};
 pub struct Disentangled(Bodies);
 
 enum Bodies {
-    Cpu(kernels::Disentangled),
+    Cpu(kernels::DisentangledBias),
     /// `[heads, head_dim, buckets]` each.
     Portable {
         buckets: Buckets,
@@ -27,12 +27,12 @@ impl Disentangled {
     /// scale these products have, too.
     pub fn new(
         body: &Body,
-        shape: &kernels::Attention,
+        shape: &kernels::AttentionShape,
         buckets: Buckets,
         keys: Option<Tensor>,
         queries: Option<Tensor>,
     ) -> Result<Self> {
-        let kernels::Attention { heads, head_dim, scale, .. } = *shape;
+        let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
         let scaled = |places: Option<Tensor>| places.map(|places| places * f64::from(scale)).transpose();
         let (keys, queries) = (scaled(keys)?, scaled(queries)?);
         Ok(Self(match body {
@@ -40,7 +40,7 @@ impl Disentangled {
                 let values = |places: Option<Tensor>| places.map(|places| places.flatten_all()?.to_vec1()).transpose();
                 let (keys, queries) = (values(keys)?, values(queries)?);
                 let (keys, queries) = (keys.as_deref(), queries.as_deref());
-                Bodies::Cpu(kernels::Disentangled::new(*isa, (heads, head_dim), buckets, keys, queries))
+                Bodies::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
             }
             Body::Portable { dtype, .. } => {
                 let by_head = |places: Option<Tensor>| {
@@ -104,14 +104,15 @@ mod tests {
 
     #[test]
     fn bodies_agree() {
-        for buckets in [Buckets::Each { span: 4 }, Buckets::Logarithmic { span: 6, most: 14 }] {
+        for buckets in [Buckets::Each { span: 4 }, Buckets::Logarithmic { span: 6, max_distance: 14 }] {
             let terms = [(true, true), (true, false), (false, true)];
             let batches = [(&[0, 1, 8, 8, 60][..], None), (&[0, 1, 8, 60], Some(&[0, 7, 30][..]))];
             for ((with_keys, with_queries), (offsets, rows)) in
                 terms.into_iter().flat_map(|terms| batches.map(|batch| (terms, batch)))
             {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
-                    let shape = kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
+                    let shape =
+                        kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
                     let mut places = || x.tensor(&[buckets.count(), 24]);
                     let (keys, queries) = (places()?, places()?);
                     let (keys, queries) = (with_keys.then_some(keys), with_queries.then_some(queries));
@@ -130,9 +131,9 @@ mod tests {
 
     #[test]
     fn halves_agree_with_float32() {
-        let buckets = Buckets::Logarithmic { span: 6, most: 14 };
+        let buckets = Buckets::Logarithmic { span: 6, max_distance: 14 };
         assert_halves_agree(&Checkpoint::random(&[]), |at, x| {
-            let shape = kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
+            let shape = kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
             let mut places = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);
             let bias = Disentangled::new(at.body(), &shape, buckets, Some(places()?), Some(places()?))?;
             let qkv = x(&[60, shape.width()])?;

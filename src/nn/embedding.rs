@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{Isa, Table, embed, unset};
+use crate::kernels::{EmbeddingTable, Isa, embed, unset};
 use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, Norm};
 use crate::profile::{Stage, Work, stage};
@@ -16,7 +16,7 @@ pub struct Embedding {
 }
 
 enum Tables {
-    Cpu(Isa, Vec<Table>),
+    Cpu(Isa, Vec<EmbeddingTable>),
     /// `[rows, hidden]` each.
     Portable(Vec<Tensor>),
 }

@@ -38,19 +38,19 @@ impl Sequences {
 }
 
 /// Whether the kernel is for such heads, of this type, where this is.
-pub(super) fn takes(shape: &kernels::Attention, qkv: &Tensor) -> bool {
+pub(super) fn takes(shape: &kernels::AttentionShape, qkv: &Tensor) -> bool {
     let half = matches!(qkv.dtype(), DType::F16 | DType::BF16);
     qkv.device().is_cuda() && half && shape.head_dim.is_multiple_of(8) && shape.head_dim <= 512
 }
 
 /// `[tokens, heads * head_dim]` of `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` and `past [tokens, 2 * kv_heads * head_dim]`.
 pub(super) fn attend(
-    shape: &kernels::Attention,
+    shape: &kernels::AttentionShape,
     qkv: &Tensor,
     layout: &Layout,
     past: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let kernels::Attention { heads, kv_heads, head_dim, scale, mask } = *shape;
+    let kernels::AttentionShape { heads, kv_heads, head_dim, scale, mask } = *shape;
     let tokens = qkv.dims()[0];
     if tokens == 0 {
         return Tensor::zeros((0, heads * head_dim), qkv.dtype(), qkv.device());

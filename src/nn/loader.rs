@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
 use crate::hub::{Weight, Weights};
-use crate::kernels::{Dtype, Isa, Matrix, Table};
+use crate::kernels::{Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::{Error, Result};
 
@@ -146,29 +146,29 @@ impl<'a> Loader<'a> {
         let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);
         let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
         let matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
-        let mut matrix = matrix.ok_or_else(|| no_memory(&weights[0]))?;
+        let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             part.weights.hold(n * k * dtype.bytes());
             let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
-            set.ok_or_else(|| no_memory(weight))?;
+            set.map_err(|_| no_memory(weight))?;
         }
         Ok(matrix)
     }
 
     /// `weight [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
-    pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<Table> {
+    pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
         let weight = self.tensor("weight", &[rows, hidden])?;
         let what = || weight.what();
         let table = match dtype {
-            Dtype::Bfloat16 => Table::Bfloat16(owned(weight.to_half()?, what)?),
-            Dtype::Float16 => Table::Float16(owned(weight.to_half()?, what)?),
+            Dtype::Bfloat16 => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
+            Dtype::Float16 => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
-            _ if weight.holds::<bf16>() => Table::Bfloat16(owned(weight.to_half()?, what)?),
-            _ if weight.holds::<f16>() => Table::Float16(owned(weight.to_half()?, what)?),
-            Dtype::Float32 | Dtype::Int8 => Table::Float32(owned(weight.to_f32()?, what)?),
+            _ if weight.holds::<bf16>() => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
+            _ if weight.holds::<f16>() => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
+            Dtype::Float32 | Dtype::Int8 => EmbeddingTable::Float32(owned(weight.to_f32()?, what)?),
         };
-        let bytes = if matches!(table, Table::Float32(_)) { 4 } else { 2 };
+        let bytes = if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 };
         self.weights.hold(rows * hidden * bytes);
         Ok(table)
     }

@@ -9,7 +9,7 @@ use crate::profile::Stage;
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))` where there is a gate.
 pub enum Mlp {
-    Cpu { mlp: kernels::Mlp, hidden: usize },
+    Cpu { mlp: kernels::PackedMlp, hidden: usize },
     Portable { up: Linear, gate: Option<Linear>, down: Linear },
 }
 
@@ -33,7 +33,7 @@ impl Mlp {
                 let matrix = |at, n, k| Loader::matrix(isa, dtype, &[at], n, k, bias);
                 let gate = gate.map(|gate| matrix(gate, wide, hidden)).transpose()?;
                 let (up, down) = (matrix(up, wide, hidden)?, matrix(down, hidden, wide)?);
-                Self::Cpu { mlp: kernels::Mlp::new(up, gate, activation, down), hidden }
+                Self::Cpu { mlp: kernels::PackedMlp::new(up, gate, activation, down), hidden }
             }
             Body::Portable { .. } => {
                 let wide_layer = |at| Linear::load(Stage::MlpUp, &[at], wide, hidden, bias);

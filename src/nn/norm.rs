@@ -17,7 +17,7 @@ pub struct Norm(pub(super) Bodies);
 pub(super) enum Bodies {
     Cpu {
         isa: Isa,
-        norm: kernels::Norm,
+        norm: kernels::RowNorm,
     },
     Portable {
         weight: Tensor,
@@ -52,8 +52,8 @@ impl Norm {
                 let own = |values| owned(Cow::Borrowed(values), || "the weights of a normalization".to_owned());
                 let (weight, bias) = (own(weight)?, bias.map(own).transpose()?);
                 let norm = match centred {
-                    true => kernels::Norm::layer(weight, bias, eps),
-                    false => kernels::Norm::root_mean_square(weight, eps),
+                    true => kernels::RowNorm::layer(weight, bias, eps),
+                    false => kernels::RowNorm::root_mean_square(weight, eps),
                 };
                 Bodies::Cpu { isa: *isa, norm }
             }
@@ -86,7 +86,7 @@ impl Norm {
     }
 
     /// The kernels' own, for a block whose body is theirs.
-    pub(super) fn kernel(&self) -> &kernels::Norm {
+    pub(super) fn kernel(&self) -> &kernels::RowNorm {
         match &self.0 {
             Bodies::Cpu { norm, .. } => norm,
             Bodies::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),

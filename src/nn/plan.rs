@@ -34,7 +34,7 @@ const HIDDEN: f32 = -3e4;
 
 /// What a plan is made for.
 pub(super) struct Request<'a> {
-    pub(super) shape: &'a kernels::Attention,
+    pub(super) shape: &'a kernels::AttentionShape,
     pub(super) biased: bool,
     /// Tokens before those of every text.
     pub(super) past: usize,
@@ -58,7 +58,7 @@ struct Parts {
 impl Plan {
     pub(super) fn new(offsets: &[u32], request: &Request) -> Result<Self> {
         let &Request { shape, biased, past, rows, dtype, device } = request;
-        let kernels::Attention { heads, kv_heads, mask, .. } = *shape;
+        let kernels::AttentionShape { heads, kv_heads, mask, .. } = *shape;
         let cuts = Cut { offsets, past, rows, mask, heads, biased }.rectangles();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let outputs = rows.map_or(tokens, <[u32]>::len);

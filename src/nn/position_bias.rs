@@ -1,4 +1,13 @@
-//! A learned bias on the scores of attention for the distance between tokens (Shaw et al. 2018, Raffel et al. 2020).
+//! Relative position bias: a learned number for each head and distance between tokens, added to the scores of attention
+//! (T5: Raffel et al. 2020; distances clipped as in Shaw et al. 2018).
+//!
+//! ```text
+//! row = [value(head, clip(offset, -far, far)) for offset in 1 - len ..= len - 1]
+//! bias[query, key] = row[key - query + len - 1]
+//! ```
+//!
+//! The matrix is a Toeplitz matrix: all its rows are stretches of one, each starting one number before that of the
+//! query before it. So nothing of `[len, len]` is ever made on the CPU.
 
 use std::ops::Range;
 
@@ -121,7 +130,7 @@ mod tests {
             for (offsets, rows) in [(&[0, 1, 8, 8, 60][..], None), (&[0, 1, 8, 60], Some(&[0, 7, 30][..]))] {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape =
-                        kernels::Attention { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
+                        kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
                     let qkv = x.tensor(&[60, shape.width()])?;
                     Attention::new(at.body(), shape).with_bias(Arc::new(bias(at.body(), far))).forward(
                         &qkv,

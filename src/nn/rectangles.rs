@@ -1,4 +1,17 @@
-//! Packed texts as rectangles of queries and keys, for devices whose attention wants them: which tokens attend together.
+//! Packed texts as rectangles of queries and keys, for devices whose attention wants them: which tokens attend
+//! together. Buckets of a geometric series of sizes, filled next-fit decreasing, with a bound on padding.
+//!
+//! ```text
+//! cut each text into pieces: one query, blocks of queries with the keys that they see, or as many as a limit on scores allows
+//! round the sides of each piece up to one of few sizes
+//! sort pieces by the place of their first query among the keys, and by size, the largest first
+//! for piece: if it fits, with scores and padding within their limits: it joins the open rectangle
+//!            else: it opens one
+//! ```
+//!
+//! Why it is right: pieces hold every query once, with all the keys that it sees; a mask hides the others. Sizes are
+//! four for each doubling, so a device sees few shapes of operations, and no side is a quarter longer than it must be
+//! beyond 128.
 
 use std::cmp::Reverse;
 use std::ops::Range;

@@ -86,7 +86,7 @@ impl Table {
 
 /// Rotary position embedding (Su et al. 2021) of queries and keys, which may each be normalized head by head before it.
 pub struct Rope {
-    shape: kernels::Attention,
+    shape: kernels::AttentionShape,
     rotations: Arc<Rotations>,
     /// Of queries and of keys, each over a head.
     norms: Option<[Norm; 2]>,
@@ -94,7 +94,7 @@ pub struct Rope {
 
 impl Rope {
     /// `shape` is that of the attention behind it; `rotations` and `norms` (of queries, then of keys) are for its `head_dim`.
-    pub fn new(shape: kernels::Attention, rotations: Arc<Rotations>, norms: Option<[Norm; 2]>) -> Self {
+    pub fn new(shape: kernels::AttentionShape, rotations: Arc<Rotations>, norms: Option<[Norm; 2]>) -> Self {
         Self { shape, rotations, norms }
     }
 
@@ -112,7 +112,7 @@ impl Rope {
             Values::Cpu(isa, table) => {
                 let norms = self.norms.as_ref().map(|norms| norms.each_ref().map(Norm::kernel));
                 cpu::map(qkv, self.shape.width(), |qkv, out| {
-                    let rotations = kernels::Rotations { table, positions };
+                    let rotations = kernels::RopeAngles { table, positions };
                     kernels::rope(*isa, &self.shape, norms, rotations, qkv, out);
                 })
             }
@@ -122,7 +122,7 @@ impl Rope {
 
     /// `cos` and `sin [tokens, head_dim / 2]`.
     fn portable(&self, qkv: &Tensor, [cos, sin]: [Tensor; 2]) -> candle_core::Result<Tensor> {
-        let kernels::Attention { heads, kv_heads, head_dim, .. } = self.shape;
+        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
         let tokens = qkv.dims()[0];
         let part = |first: usize, count: usize| {
             qkv.narrow(1, first * head_dim, count * head_dim)?.contiguous()?.reshape((tokens, count, head_dim))
@@ -148,8 +148,8 @@ mod tests {
     use crate::kernels::Mask;
     use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
-    fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::Attention {
-        kernels::Attention { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full }
+    fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::AttentionShape {
+        kernels::AttentionShape { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full }
     }
 
     #[test]

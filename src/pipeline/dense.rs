@@ -62,7 +62,7 @@ impl Dense {
             let weight = weights.get(weight, &[n, k])?;
             let bias = bias.map(|name| weights.get(name, &[n])?.to_f32()).transpose()?;
             Matrix::new(isa, Dtype::Float32, &weight.to_f32()?, bias.as_deref(), n, k)
-                .ok_or_else(|| Error::memory(weight.what(), Dtype::Float32.bytes() * n * k))
+                .map_err(|_| Error::memory(weight.what(), Dtype::Float32.bytes() * n * k))
         };
         let residual = match config.residual {
             false => Residual::None,

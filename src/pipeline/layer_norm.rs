@@ -1,7 +1,7 @@
 //! Layer normalization of sentence embeddings.
 
 use crate::hub::{ModelFolder, Weights, inside};
-use crate::kernels::{Isa, Norm, norm};
+use crate::kernels::{Isa, RowNorm, norm};
 use crate::memory::owned;
 use crate::nn::active_isa;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ const EPS: f32 = 1e-5;
 
 pub(super) struct LayerNorm {
     isa: Isa,
-    norm: Norm,
+    norm: RowNorm,
 }
 
 impl LayerNorm {
@@ -26,7 +26,7 @@ impl LayerNorm {
             let weight = weights.get(name, &[width])?;
             owned(weight.to_f32()?, || weight.what())
         };
-        let norm = Norm::layer(tensor("norm.weight")?, Some(tensor("norm.bias")?), EPS);
+        let norm = RowNorm::layer(tensor("norm.weight")?, Some(tensor("norm.bias")?), EPS);
         Ok(Self { isa: active_isa()?, norm })
     }
 

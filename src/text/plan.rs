@@ -1,8 +1,24 @@
-//! Which texts are computed together.
+//! The packing plan: which texts are computed together, in one pass.
 //!
-//! The cost of a text of `n` tokens in one layer of a transformer of width `h`: its products take about `12 h²` multiply-adds
-//! for each token (4 `h²` around attention, 8 `h²` in a feed-forward block four times as wide), attention `2 n h`, which go half
-//! as fast since they have exponentials between them. So a text costs as much as the products of `n (1 + n / 3h)` tokens.
+//! Next-fit decreasing bin packing (Johnson 1973) with the shrinking shares of guided self-scheduling (Polychronopoulos
+//! and Kuck 1987): the longest texts come first, a pass takes texts until it has its share of what is left, and only
+//! the last pass is open.
+//!
+//! ```text
+//! sort texts, the longest first; left = their cost
+//! for text: if it fits in the open pass (tokens, texts, share): add it
+//!           else: open a pass; share = max(left / threads, least)
+//!           left -= cost(text)
+//! ```
+//!
+//! Why it is right: every text is in one pass, and a pass is within the limits unless it is one text. Passes shrink
+//! towards the end, down to a smallest cost, so threads that take them in this order (list scheduling, Graham 1969) are
+//! done at about one time.
+//!
+//! The cost of a text of `n` tokens in one layer of a transformer of width `h`: its products take about `12 h²`
+//! multiply-adds for each token (4 `h²` around attention, 8 `h²` in a feed-forward block four times as wide), attention
+//! `2 n h`, which go half as fast since they have exponentials between them. So a text costs as much as the products of
+//! `n (1 + n / 3h)` tokens.
 
 use std::cmp::Reverse;
 

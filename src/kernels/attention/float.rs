@@ -1,24 +1,31 @@
-//! Attention in float32.
+//! Attention in float32: the loop of `mod.rs` with tiles of 6 rows.
+//!
+//! Scores are scaled, and the maximum subtracted, in the multiply-add before the exponential, which is `2^x`: the scale
+//! is multiplied by log2(e) once. Keys that are padding have scores of zero and are hidden with those that the mask
+//! hides.
 
 use std::ops::Range;
 
-use super::{Attention, BiasRows, Head, HeadBias, Tasks, hide_others, panel_of, panels};
+use super::bias::{BiasRows, HeadBias};
+use super::panels::{mask_row, panel_of, panels};
+use super::shape::AttentionShape;
+use super::task::{SequenceHead, Tasks};
 use crate::kernels::math::exp2;
-use crate::kernels::prefetch::Ahead;
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
-use crate::kernels::tile::{Float, Terms, tile, with_tile};
+use crate::kernels::tile::{Float, MicroKernel, tile, with_tile};
 
-/// Query rows at a time.
-pub(super) const ROWS: usize = 6;
+/// Query rows at a time, at most: those of a tile.
+pub(super) const MAX_ROWS: usize = 6;
 
-/// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all padded to
-/// whole vectors of any set.
+/// Numbers that one head with so many keys needs beside its input: transposed keys, values, and rows of scores, all
+/// padded to whole vectors of any set.
 pub(super) fn memory_for(keys: usize, head_dim: usize) -> usize {
     let (padded, padded_dim) = (keys.next_multiple_of(MAX_LANES), head_dim.next_multiple_of(MAX_LANES));
-    padded * head_dim + keys * padded_dim + ROWS * padded
+    padded * head_dim + keys * padded_dim + MAX_ROWS * padded
 }
 
-pub(super) struct Attend<'a> {
+pub(super) struct FloatAttention<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
@@ -26,7 +33,7 @@ pub(super) struct Attend<'a> {
     pub(super) bias_memory: &'a mut [f32],
 }
 
-impl Operation for Attend<'_> {
+impl Operation for FloatAttention<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -40,7 +47,7 @@ impl Operation for Attend<'_> {
 
 /// One head, with memory as `memory_for` says.
 #[inline(always)]
-pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, memory: &mut [f32]) {
+pub(super) fn attend<S: Simd>(s: S, head: &SequenceHead, mut bias: Option<HeadBias>, memory: &mut [f32]) {
     let (count, head_dim) = (head.keys(), head.shape.head_dim);
     let padded = count.next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
@@ -59,8 +66,8 @@ pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, mem
         let to = &mut keys[panel.start * head_dim + j - panel.start..];
         to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
     }
-    for first in head.wanted.clone().step_by(ROWS) {
-        let rows = first..head.wanted.end.min(first + ROWS);
+    for first in head.wanted.clone().step_by(MAX_ROWS) {
+        let rows = first..head.wanted.end.min(first + MAX_ROWS);
         let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
         unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
@@ -74,7 +81,7 @@ pub(super) fn attend<S: Simd>(s: S, head: &Head, mut bias: Option<HeadBias>, mem
 #[inline(always)]
 unsafe fn attend_rows<S: Simd>(
     s: S,
-    head: &Head,
+    head: &SequenceHead,
     bias: Option<BiasRows>,
     rows: Range<usize>,
     keys: &[f32],
@@ -82,12 +89,12 @@ unsafe fn attend_rows<S: Simd>(
     scores: &mut [f32],
 ) {
     let out = head.out;
-    let Attention { heads, head_dim, scale, .. } = *head.shape;
+    let AttentionShape { heads, head_dim, scale, .. } = *head.shape;
     let (hidden, stride) = (heads * head_dim, head.shape.width());
     let padded = head.keys().next_multiple_of(S::LANES);
     let padded_dim = head_dim.next_multiple_of(S::LANES);
     let queries = head.query(rows.start);
-    let seen = head.seen(rows.clone());
+    let seen = head.visible_keys_of_any(rows.clone());
     let within =
         panel_of(seen.start, Float::<S>::WIDTH, padded).start..panel_of(seen.end - 1, Float::<S>::WIDTH, padded).end;
 
@@ -98,9 +105,9 @@ unsafe fn attend_rows<S: Simd>(
     }
 
     // Weights are not divided by their sum: the outputs are, which are fewer.
-    let mut inverse = [0.0; ROWS];
+    let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
-        let own = head.own(row);
+        let own = head.visible_keys(row);
         let scores = &mut scores[i * padded..][within.clone()];
         let mut scale = scale;
         if let Some(bias) = bias {
@@ -108,19 +115,19 @@ unsafe fn attend_rows<S: Simd>(
             scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score = *score * scale + bias);
             scale = 1.0;
         }
-        hide_others(scores, within.clone(), own);
+        mask_row(scores, within.clone(), own);
         inverse[i] = 1.0 / exponentials(s, scores, scale);
     }
 
     for column in (0..padded_dim).step_by(Float::<S>::WIDTH) {
         let count = Float::<S>::VECTORS.min((padded_dim - column) / S::LANES);
-        // SAFETY: weights are rows of `padded` numbers, of which those from within.start to seen.end are set; the values have as
-        // many rows; the output's columns are this head's.
+        // SAFETY: weights are rows of `padded` numbers, of which those from within.start to seen.end are set; the
+        // values have as many rows; the output's columns are this head's.
         unsafe {
             with_tile!(Float<S>, rows.len(), count, MR, NV => {
                 let a = scores.as_ptr().add(within.start);
                 let b = values.as_ptr().add(within.start * padded_dim + column);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim), Ahead::NOTHING);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), seen.end - within.start, (a, padded), (b, padded_dim), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         let y = s.mul(sum, s.splat(inverse[i]));
@@ -136,12 +143,12 @@ unsafe fn attend_rows<S: Simd>(
     }
 }
 
-/// `out[i, j] = x[i] · column j`, for a few rows `x [rows, head_dim]` that are `stride` numbers apart, for the columns `within`, which
-/// are whole panels, and for `out [rows, padded]`.
+/// `out[i, j] = x[i] · column j`, for a few rows `x [rows, head_dim]` that are `stride` numbers apart, for the columns
+/// `within`, which are whole panels, and for `out [rows, padded]`.
 ///
 /// # Safety
-/// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there are 1 to
-/// ROWS rows.
+/// `x` is valid for reads of the rows, the panels for `head_dim` rows of all `padded` columns, `out` for writes; there
+/// are 1 to MAX_ROWS rows.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd>(
     s: S,
@@ -157,7 +164,7 @@ pub(super) unsafe fn multiply<S: Simd>(
         unsafe {
             with_tile!(Float<S>, rows, panel.len() / S::LANES, MR, NV => {
                 let b = columns.add(panel.start * head_dim);
-                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, x, (b, NV * S::LANES), Ahead::NOTHING);
+                let sums = tile::<Float<S>, MR, NV>(Float(s), head_dim, x, (b, NV * S::LANES), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     for (j, &sum) in row.iter().enumerate() {
                         s.store(out.add(i * padded + panel.start + j * S::LANES), sum);

@@ -1,37 +1,52 @@
-//! Attention in integers: queries and keys in bytes with a scale for each token, weights in eleven bits, values in twelve bits
-//! with a scale for each channel of a text.
+//! Attention in integers: the loop of `mod.rs` with queries and keys in bytes with a scale for each token, weights in
+//! eleven bits, and values in twelve bits with a scale for each channel of a text. (SageAttention, Zhang et al. 2025,
+//! quantizes queries and keys alike, and keeps weights and values wider, too.)
 //!
-//! On all-MiniLM-L6-v2 all of that moves an embedding's cosine by less than 1e-5. (Weights in eight bits lose the many small ones
-//! of long texts.)
+//! ```text
+//! q, k = round(127 * x / max |x|)              for each token
+//! score = scale_q * scale_k * Σ q k * scale    q is held 128 higher, unsigned; 128 Σ k is taken off
+//! w = round(2048 * 2^(score - max score))
+//! v = round(2047 * value / max |value|)        for each channel
+//! out = scale_v * Σ w v / Σ w
+//! ```
+//!
+//! Why it is right: `Σ q k` is exact in 32 bits. `Σ w v` is summed for at most `MAX_KEYS` keys in 32 bits, as many as
+//! cannot overflow, and these sums are added in float32.
+//!
+//! On all-MiniLM-L6-v2 all of that moves an embedding's cosine by less than 1e-5. Tried and given up: weights in eight
+//! bits, which lose the many small ones of long texts; integers for texts below `MIN_TOKENS`, where packing costs more
+//! than it gains; integers under a causal mask, since the scale of values would let a token's output depend on what
+//! comes after it.
 
 use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::{Attention, BiasRows, Head, Tasks, float, hide_others, panel_of, panels};
-use crate::kernels::math::{ROUND, coarse_exp2};
-use crate::kernels::prefetch::Ahead;
+use super::bias::BiasRows;
+use super::float::{self, MAX_ROWS};
+use super::panels::{mask_row, panel_of, panels};
+use super::shape::AttentionShape;
+use super::task::{SequenceHead, Tasks};
+use crate::kernels::math::{ROUNDING_SHIFT, coarse_exp2};
+use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd};
-use crate::kernels::tile::{Bytes, Terms, Words, tile, with_tile};
+use crate::kernels::tile::{Bytes, MicroKernel, Words, tile, with_tile};
 
-/// Query rows at a time, at most.
-const ROWS: usize = 6;
+/// Tokens of a text from which on integers gain more than packing them costs; shorter texts are left to float32.
+const MIN_TOKENS: usize = 96;
 
-/// From so many tokens on integers gain more than packing them costs; shorter texts are left to float32.
-const LONG: usize = 96;
+/// The largest weight, as an integer.
+const MAX_WEIGHT: f32 = 2048.0;
 
-/// The largest weight.
-const WEIGHT: f32 = 2048.0;
+/// The largest value, as an integer.
+const MAX_VALUE: f32 = 2047.0;
 
-/// The largest value.
-const VALUE: f32 = 2047.0;
-
-/// Keys whose products can be summed in 32 bits, whatever they are.
-const KEYS: usize = (i32::MAX as u32 / (WEIGHT as u32 * VALUE as u32)) as usize / 2 * 2;
+/// Number of keys whose products can be summed in 32 bits, whatever they are: an even one, as keys come in pairs.
+const MAX_KEYS: usize = (i32::MAX as u32 / (MAX_WEIGHT as u32 * MAX_VALUE as u32)) as usize / 2 * 2;
 
 /// What one head needs beside its input.
-struct Memory<'a> {
+struct Int8Scratch<'a> {
     /// `[len, dim]`: 128 more than the integers, XOR `FLIP`.
     queries: &'a mut [u8],
     /// `[len]`
@@ -46,25 +61,25 @@ struct Memory<'a> {
     values: &'a mut [i16],
     /// `[dim]`
     value_scales: &'a mut [f32],
-    /// `[ROWS, padded]`
+    /// `[MAX_ROWS, padded]`
     scores: &'a mut [f32],
-    /// `[ROWS, padded]`
+    /// `[MAX_ROWS, padded]`
     weights: &'a mut [i16],
     /// `[dim]`
     bytes: &'a mut [u8],
 }
 
 #[derive(Clone, Copy)]
-struct Sizes {
+struct HeadSizes {
     /// Tokens.
     len: usize,
-    /// In whole vectors.
+    /// Tokens, in whole vectors.
     padded: usize,
-    /// Of a head, in whole vectors of any set.
+    /// Channels of a head, in whole vectors of any set.
     dim: usize,
 }
 
-impl Sizes {
+impl HeadSizes {
     fn new(len: usize, head_dim: usize, lanes: usize) -> Self {
         Self { len, padded: len.next_multiple_of(lanes), dim: head_dim.next_multiple_of(MAX_LANES) }
     }
@@ -73,32 +88,32 @@ impl Sizes {
 /// Takes `len` numbers from the front of `memory`, and what fills a cache line.
 #[inline(always)]
 fn take<'a, T: Pod>(memory: &mut &'a mut [f32], len: usize) -> &'a mut [T] {
-    let (front, rest) = std::mem::take(memory).split_at_mut(lines(size_of::<T>() * len));
+    let (front, rest) = std::mem::take(memory).split_at_mut(numbers_in(size_of::<T>() * len));
     *memory = rest;
     &mut bytemuck::cast_slice_mut(front)[..len]
 }
 
-/// Numbers of float32 in so many bytes, in whole cache lines.
-fn lines(bytes: usize) -> usize {
+/// Numbers of float32 in `bytes`, rounded up to whole cache lines.
+fn numbers_in(bytes: usize) -> usize {
     bytes.div_ceil(64) * 16
 }
 
-/// Numbers that [`Attend`] needs for sequences up to `len`.
+/// Numbers that [`Int8Attention`] needs for sequences up to `len`.
 pub(super) fn memory_for(len: usize, head_dim: usize) -> usize {
-    integers_for(len, head_dim).max(float::memory_for(len.min(LONG), head_dim))
+    integers_for(len, head_dim).max(float::memory_for(len.min(MIN_TOKENS), head_dim))
 }
 
 fn integers_for(len: usize, head_dim: usize) -> usize {
-    let Sizes { padded, dim, .. } = Sizes::new(len, head_dim, MAX_LANES);
+    let HeadSizes { padded, dim, .. } = HeadSizes::new(len, head_dim, MAX_LANES);
     let pairs = padded.div_ceil(2) * dim;
     [len * dim, padded * dim, 4 * pairs, 4 * padded, 4 * padded, 4 * padded, 4 * dim, dim]
         .into_iter()
-        .chain([4 * ROWS * padded, 2 * ROWS * padded])
-        .map(lines)
+        .chain([4 * MAX_ROWS * padded, 2 * MAX_ROWS * padded])
+        .map(numbers_in)
         .sum()
 }
 
-pub(super) struct Attend<'a> {
+pub(super) struct Int8Attention<'a> {
     pub(super) tasks: Tasks<'a>,
     /// As `memory_for` says.
     pub(super) memory: &'a mut [f32],
@@ -106,21 +121,21 @@ pub(super) struct Attend<'a> {
     pub(super) bias_memory: &'a mut [f32],
 }
 
-impl Int8Operation for Attend<'_> {
+impl Int8Operation for Int8Attention<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<D: Int8>(self, d: D) {
         for head in self.tasks.heads() {
             let mut bias = head.bias(self.bias_memory);
-            if head.len < LONG {
+            if head.len < MIN_TOKENS {
                 float::attend(d.simd(), &head, bias, self.memory);
                 continue;
             }
-            let sizes = Sizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
-            let Sizes { len, padded, dim, .. } = sizes;
+            let sizes = HeadSizes::new(head.len, head.shape.head_dim, <D::Simd as Simd>::LANES);
+            let HeadSizes { len, padded, dim, .. } = sizes;
             let mut rest = &mut *self.memory;
-            let mut memory = Memory {
+            let mut memory = Int8Scratch {
                 queries: take(&mut rest, len * dim),
                 query_scales: take(&mut rest, len),
                 keys: take(&mut rest, padded * dim),
@@ -128,8 +143,8 @@ impl Int8Operation for Attend<'_> {
                 key_shifts: take(&mut rest, padded),
                 values: take(&mut rest, padded.div_ceil(2) * dim * 2),
                 value_scales: take(&mut rest, dim),
-                scores: take(&mut rest, ROWS * padded),
-                weights: take(&mut rest, ROWS * padded),
+                scores: take(&mut rest, MAX_ROWS * padded),
+                weights: take(&mut rest, MAX_ROWS * padded),
                 bytes: take(&mut rest, dim),
             };
             pack_queries_and_keys(d, &head, sizes, &mut memory);
@@ -160,7 +175,7 @@ unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::F {
 /// # Safety
 /// `bytes` is valid for writes of whole vectors of bytes.
 #[inline(always)]
-unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
+unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let zero = s.splat(0.0);
@@ -184,13 +199,19 @@ unsafe fn quantize<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
 }
 
 #[inline(always)]
-fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }: Sizes, memory: &mut Memory) {
+fn pack_queries_and_keys<D: Int8>(
+    d: D,
+    head: &SequenceHead,
+    HeadSizes { len, padded, dim }: HeadSizes,
+    memory: &mut Int8Scratch,
+) {
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
     for j in head.wanted.clone() {
         // SAFETY: a query has `dim` bytes.
-        memory.query_scales[j] = unsafe { quantize(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
+        memory.query_scales[j] =
+            unsafe { quantize_token(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
     }
     memory.key_scales[len..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
@@ -199,7 +220,7 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }:
         for j in panel.clone() {
             if j < len {
                 // SAFETY: `bytes` are `dim`.
-                memory.key_scales[j] = unsafe { quantize(d, head.key(j), memory.bytes.as_mut_ptr()) };
+                memory.key_scales[j] = unsafe { quantize_token(d, head.key(j), memory.bytes.as_mut_ptr()) };
             }
             let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
             let to = keys[j - panel.start..].iter_mut().step_by(panel.len());
@@ -215,7 +236,7 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }:
             let b = memory.keys.as_ptr().add(panel.start * groups * 4);
             with_tile!(Bytes<D>, 1, panel.len() / Bytes::<D>::LANES, MR, NV => {
                 let sums =
-                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4), Ahead::NOTHING);
+                    tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (memory.bytes.as_ptr(), 0), (b, panel.len() * 4), Prefetch::NONE);
                 for (j, &sum) in sums[0].iter().enumerate() {
                     let at = panel.start + j * Bytes::<D>::LANES;
                     let shift = s.mul(d.floats(sum), s.load(memory.key_scales.as_ptr().add(at)));
@@ -227,11 +248,11 @@ fn pack_queries_and_keys<D: Int8>(d: D, head: &Head, Sizes { len, padded, dim }:
 }
 
 #[inline(always)]
-fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory: &mut Memory) {
+fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: HeadSizes, memory: &mut Int8Scratch) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let head_dim = head.shape.head_dim;
-    let (zero, round) = (s.splat(0.0), s.splat(ROUND));
+    let (zero, round) = (s.splat(0.0), s.splat(ROUNDING_SHIFT));
     for column in (0..dim).step_by(lanes) {
         let count = head_dim.saturating_sub(column);
         let from = |token: usize| head.value(token)[column.min(head_dim)..].as_ptr();
@@ -242,7 +263,7 @@ fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
         }
         // The smallest number whose inverse is finite added, which is nothing beside any other.
-        let scale = s.mul_add(largest, s.splat(1.0 / VALUE), s.splat(1e-37));
+        let scale = s.mul_add(largest, s.splat(1.0 / MAX_VALUE), s.splat(1e-37));
         let inverse = s.div(s.splat(1.0), scale);
         // SAFETY: the scales have whole vectors.
         unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
@@ -268,29 +289,29 @@ fn pack_values<D: Int8>(d: D, head: &Head, Sizes { len, dim, .. }: Sizes, memory
 #[inline(always)]
 unsafe fn attend_rows<D: Int8>(
     d: D,
-    head: &Head,
+    head: &SequenceHead,
     bias: Option<BiasRows>,
-    Sizes { padded, dim, .. }: Sizes,
+    HeadSizes { padded, dim, .. }: HeadSizes,
     rows: Range<usize>,
-    memory: &mut Memory,
+    memory: &mut Int8Scratch,
 ) {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
-    let Attention { heads, head_dim, scale, .. } = *head.shape;
+    let AttentionShape { heads, head_dim, scale, .. } = *head.shape;
     let hidden = heads * head_dim;
     let groups = head_dim.div_ceil(4);
-    let seen = head.seen(rows.clone());
+    let seen = head.visible_keys_of_any(rows.clone());
     let within =
         panel_of(seen.start, Bytes::<D>::WIDTH, padded).start..panel_of(seen.end - 1, Bytes::<D>::WIDTH, padded).end;
 
     for panel in panels(within.clone(), Bytes::<D>::WIDTH, padded) {
-        // SAFETY: the rows have `dim` bytes, the panel has its groups of them, and the scores, scales and shifts `padded`
-        // numbers.
+        // SAFETY: the rows have `dim` bytes, the panel has its groups of them, and the scores, scales and shifts
+        // `padded` numbers.
         unsafe {
             with_tile!(Bytes<D>, rows.len(), panel.len() / lanes, MR, NV => {
                 let a = memory.queries.as_ptr().add(rows.start * dim);
                 let b = memory.keys.as_ptr().add(panel.start * groups * 4);
-                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Ahead::NOTHING);
+                let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, (a, dim), (b, panel.len() * 4), Prefetch::NONE);
                 for (i, row) in sums.iter().enumerate() {
                     let query = s.splat(memory.query_scales[rows.start + i] * scale * LOG2_E);
                     for (j, &sum) in row.iter().enumerate() {
@@ -306,29 +327,29 @@ unsafe fn attend_rows<D: Int8>(
     }
 
     // Weights are not divided by their sum: the outputs are, which are fewer.
-    let mut inverse = [0.0; ROWS];
+    let mut inverse = [0.0; MAX_ROWS];
     for (i, row) in rows.clone().enumerate() {
-        let own = head.own(row);
+        let own = head.visible_keys(row);
         let scores = &mut memory.scores[i * padded..][within.clone()];
         if let Some(bias) = bias {
             let scores = &mut scores[own.start - within.start..own.end - within.start];
             scores.iter_mut().zip(bias.row(i, own.clone())).for_each(|(score, bias)| *score += bias * LOG2_E);
         }
-        hide_others(scores, within.clone(), own);
-        inverse[i] = 1.0 / weights_of(d, scores, &mut memory.weights[i * padded..][within.clone()]);
+        mask_row(scores, within.clone(), own);
+        inverse[i] = 1.0 / quantized_weights(d, scores, &mut memory.weights[i * padded..][within.clone()]);
     }
 
     for column in (0..dim).step_by(Words::<D>::WIDTH) {
         let count = Words::<D>::VECTORS.min((dim - column) / lanes);
-        for keys in (within.start..seen.end).step_by(KEYS) {
-            let pairs = (seen.end - keys).min(KEYS).div_ceil(2);
-            // SAFETY: rows of weights have `padded` integers, and there is a pair of values for each two; the output's columns are
-            // this head's.
+        for keys in (within.start..seen.end).step_by(MAX_KEYS) {
+            let pairs = (seen.end - keys).min(MAX_KEYS).div_ceil(2);
+            // SAFETY: rows of weights have `padded` integers, and there is a pair of values for each two; the output's
+            // columns are this head's.
             unsafe {
                 with_tile!(Words<D>, rows.len(), count, MR, NV => {
                     let a = memory.weights.as_ptr().add(keys);
                     let b = memory.values.as_ptr().add(keys * dim + 2 * column);
-                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim), Ahead::NOTHING);
+                    let sums = tile::<Words<D>, MR, NV>(Words(d), pairs, (a, padded), (b, 2 * dim), Prefetch::NONE);
                     for (i, row) in sums.iter().enumerate() {
                         for (j, &sum) in row.iter().enumerate() {
                             let column = column + j * lanes;
@@ -348,9 +369,9 @@ unsafe fn attend_rows<D: Int8>(
     }
 }
 
-/// Weights from 0 to [`WEIGHT`] of the scores, which are logarithms to the base of 2; gives their sum.
+/// Weights from 0 to [`MAX_WEIGHT`] of the scores, which are logarithms to the base of 2; gives their sum.
 #[inline(always)]
-fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
+fn quantized_weights<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let mut largest = s.splat(f32::NEG_INFINITY);
@@ -359,13 +380,13 @@ fn weights_of<D: Int8>(d: D, scores: &[f32], weights: &mut [i16]) -> f32 {
         largest = s.max(largest, unsafe { s.load(chunk.as_ptr()) });
     }
     let largest = s.splat(s.largest(largest));
-    let (round, most) = (s.splat(ROUND), s.splat(WEIGHT));
+    let (round, max_weight) = (s.splat(ROUNDING_SHIFT), s.splat(MAX_WEIGHT));
     let mut sum = s.splat(0.0);
     for (chunk, to) in scores.chunks_exact(lanes).zip(weights.chunks_exact_mut(lanes)) {
         // SAFETY: both chunks are LANES numbers.
         unsafe {
             let weight = coarse_exp2(s, s.sub(s.load(chunk.as_ptr()), largest));
-            let weight = s.mul_add(weight, most, round);
+            let weight = s.mul_add(weight, max_weight, round);
             sum = s.add(sum, s.sub(weight, round));
             d.store_words(to.as_mut_ptr(), weight);
         }

@@ -1,5 +1,7 @@
+use std::ops::Range;
+
 use super::*;
-use crate::kernels::testing::{numbers, sizes, worst};
+use crate::kernels::testing::{max_difference, numbers, sizes};
 
 /// Largest absolute error for values in [-1, 1].
 const ERROR: f64 = 2e-6;
@@ -16,13 +18,13 @@ fn offsets(lengths: &[usize]) -> Vec<u32> {
 }
 
 /// Sequences without a past or a bias.
-fn attend(isa: Isa, dtype: Dtype, shape: &Attention, qkv: &[f32], offsets: &[u32], out: &mut [f32]) {
-    attention(isa, dtype, shape, Inputs { qkv, offsets, past: &[], bias: None, rows: None }, out);
+fn attend(isa: Isa, dtype: Dtype, shape: &AttentionShape, qkv: &[f32], offsets: &[u32], out: &mut [f32]) {
+    attention(isa, dtype, shape, AttentionInputs { qkv, offsets, past: &[], bias: None, rows: None }, out);
 }
 
 /// The definition, in float64.
-fn reference(shape: &Attention, qkv: &[f32], offsets: &[u32]) -> Vec<f64> {
-    let Attention { heads, head_dim, scale, mask, .. } = *shape;
+fn reference(shape: &AttentionShape, qkv: &[f32], offsets: &[u32]) -> Vec<f64> {
+    let AttentionShape { heads, head_dim, scale, mask, .. } = *shape;
     let hidden = heads * head_dim;
     let at = |token: usize, part: usize, i: usize| f64::from(qkv[token * 3 * hidden + part * hidden + i]);
     let mut out = vec![0.0; qkv.len() / 3];
@@ -51,7 +53,8 @@ fn ragged_sequences_match_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80)] {
             for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
-                let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+                let shape =
+                    AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 15, 16, 17, 6, 63, 64, 65, 130]);
                 let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, head_dim as u64);
                 let mut out = vec![f32::NAN; qkv.len() / 3];
@@ -70,7 +73,8 @@ fn integers_are_near_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80), (1, 256)] {
             for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
-                let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+                let shape =
+                    AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 95, 96, 97, 111, 127, 128, 129, 193]);
                 let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, head_dim as u64);
                 let mut out = vec![f32::NAN; qkv.len() / 3];
@@ -87,7 +91,7 @@ fn integers_are_near_the_definition_on_every_set_and_mask() {
 #[test]
 fn integers_do_not_overflow_in_long_texts() {
     // All keys alike, so that all weights and values are as large as they can be.
-    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 4, scale: 0.5, mask: Mask::Full };
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 4, scale: 0.5, mask: Mask::Full };
     let len = 3 * 512 + 1;
     let qkv = vec![1.0; len * 12];
     for isa in Isa::available() {
@@ -99,7 +103,7 @@ fn integers_do_not_overflow_in_long_texts() {
 
 #[test]
 fn integers_take_extreme_tokens() {
-    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, mask: Mask::Full };
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 2, scale: 1.0, mask: Mask::Full };
     // Two kinds of tokens, 128 in all: queries, keys and values of each.
     for (tokens, expected) in [
         ([[0.0; 6], [0.0; 6]], [0.0, 0.0]),
@@ -124,7 +128,7 @@ fn integers_take_extreme_tokens() {
 
 #[test]
 fn a_sequence_has_the_same_bits_alone_and_split() {
-    let shape = Attention { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
+    let shape = AttentionShape { heads: 3, kv_heads: 3, head_dim: 20, scale: 0.3, mask: Mask::Full };
     let (hidden, offsets) = (60, offsets(&[233, 7, 150]));
     let qkv = numbers(390 * 3 * hidden, 9);
     let team = crate::kernels::Team::new(2).unwrap();
@@ -134,15 +138,15 @@ fn a_sequence_has_the_same_bits_alone_and_split() {
         attend(isa, dtype, &shape, &qkv, &offsets, &mut all);
         attend(isa, dtype, &shape, &qkv[233 * 3 * hidden..240 * 3 * hidden], &[0, 7], &mut alone);
         assert_eq!(alone, all[233 * hidden..240 * hidden]);
-        team.lead(|| attend(isa, dtype, &shape, &qkv, &offsets, &mut shared));
-        assert_eq!(worst(&shared, &all), 0.0);
+        team.install(|| attend(isa, dtype, &shape, &qkv, &offsets, &mut shared));
+        assert_eq!(max_difference(&shared, &all), 0.0);
     }
 }
 
 #[test]
 fn extreme_scores_give_finite_weights() {
     // One key far above all others, one far below: weights 1 and exactly 0.
-    let shape = Attention { heads: 1, kv_heads: 1, head_dim: 1, scale: 1.0, mask: Mask::Full };
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 1, scale: 1.0, mask: Mask::Full };
     let qkv = [300.0, 300.0, 1.0, 300.0, -300.0, 2.0, 300.0, 1e-40, 3.0];
     for isa in Isa::available() {
         let mut out = [f32::NAN; 3];
@@ -157,7 +161,7 @@ fn random_shapes_are_near_the_definition() {
         let [heads, head_dim, a, b, c, reach] = sizes(6, 120, seed)[..] else { unreachable!() };
         let mask = [Mask::Full, Mask::Causal, Mask::Window(reach)][seed as usize % 3];
         let (heads, head_dim) = (heads % 4 + 1, head_dim + 1);
-        let shape = Attention { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
+        let shape = AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
         let offsets = offsets(&[a, b, c, 2 * a]);
         let qkv = numbers(*offsets.last().unwrap() as usize * 3 * heads * head_dim, seed);
         let expected = reference(&shape, &qkv, &offsets);
@@ -181,7 +185,7 @@ fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
         for (past, mask) in
             [(0, Mask::Full), (0, Mask::Window(5)), (0, Mask::Causal), (1, Mask::Causal), (70, Mask::Causal)]
         {
-            let shape = Attention { heads, kv_heads, head_dim, scale: 0.4, mask };
+            let shape = AttentionShape { heads, kv_heads, head_dim, scale: 0.4, mask };
             let lengths = [1, 17, 0, 40, 97];
             let offsets = offsets(&lengths);
             let tokens = *offsets.last().unwrap() as usize;
@@ -209,7 +213,7 @@ fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
                 }
             }
             let whole_offsets = super::tests::offsets(&lengths.map(|len| len + past));
-            let expected = reference(&Attention { kv_heads: heads, ..shape }, &whole, &whole_offsets);
+            let expected = reference(&AttentionShape { kv_heads: heads, ..shape }, &whole, &whole_offsets);
             let hidden = heads * head_dim;
             for isa in Isa::available() {
                 for (dtype, bound) in [(Dtype::Float32, ERROR), (Dtype::Int8, INTEGER_ERROR)] {
@@ -218,7 +222,7 @@ fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
                         isa,
                         dtype,
                         &shape,
-                        Inputs { qkv: &qkv, offsets: &offsets, past: &kv, bias: None, rows: None },
+                        AttentionInputs { qkv: &qkv, offsets: &offsets, past: &kv, bias: None, rows: None },
                         &mut out,
                     );
                     let mut rows = out.chunks(hidden);
@@ -242,13 +246,13 @@ fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
 }
 
 /// Numbers that do not depend on the tokens: row `i` lies `step` after row `i - 1`.
-struct Fixed {
+struct FixedBias {
     values: Vec<f32>,
     start: usize,
     step: isize,
 }
 
-impl Bias for Fixed {
+impl Bias for FixedBias {
     fn memory_for(&self, _: usize) -> usize {
         0
     }
@@ -273,16 +277,21 @@ fn a_bias_is_added_to_the_scores_on_every_set() {
         let head_dim = 6;
         let qkv = numbers(len * 3 * head_dim, 3);
         for bias in [
-            Fixed { values: numbers(len * len, 4), start: 0, step: len as isize },
-            Fixed { values: numbers(2 * len, 4), start: len, step: -1 },
+            FixedBias { values: numbers(len * len, 4), start: 0, step: len as isize },
+            FixedBias { values: numbers(2 * len, 4), start: len, step: -1 },
         ] {
             for mask in [Mask::Full, Mask::Window(4)] {
-                let shape = Attention { heads: 1, kv_heads: 1, head_dim, scale: 0.7, mask };
+                let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim, scale: 0.7, mask };
                 let at = |token: usize, part: usize, i: usize| f64::from(qkv[(token * 3 + part) * head_dim + i]);
                 for isa in Isa::available() {
                     let mut out = vec![f32::NAN; len * head_dim];
-                    let inputs =
-                        Inputs { qkv: &qkv, offsets: &[0, len as u32], past: &[], bias: Some(&bias), rows: None };
+                    let inputs = AttentionInputs {
+                        qkv: &qkv,
+                        offsets: &[0, len as u32],
+                        past: &[],
+                        bias: Some(&bias),
+                        rows: None,
+                    };
                     attention(isa, dtype, &shape, inputs, &mut out);
                     for query in 0..len {
                         let weight = |key: usize| {
@@ -309,22 +318,22 @@ fn one_row_of_each_sequence_has_the_bits_that_it_has_among_all() {
     let lengths = [1, 17, 96, 40, 131];
     let offsets = offsets(&lengths);
     let tokens = *offsets.last().unwrap() as usize;
-    let bias = Fixed { values: numbers(2 * 131, 4), start: 130, step: -1 };
+    let bias = FixedBias { values: numbers(2 * 131, 4), start: 130, step: -1 };
     for (mask, bias) in
         [(Mask::Full, None), (Mask::Full, Some(&bias as &dyn Bias)), (Mask::Causal, None), (Mask::Window(7), None)]
     {
-        let shape = Attention { heads: 4, kv_heads: 2, head_dim: 20, scale: 0.4, mask };
+        let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim: 20, scale: 0.4, mask };
         let qkv = numbers(tokens * shape.width(), 8);
         let hidden = 4 * 20;
         for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
-            let inputs = Inputs { qkv: &qkv, offsets: &offsets, past: &[], bias, rows: None };
+            let inputs = AttentionInputs { qkv: &qkv, offsets: &offsets, past: &[], bias, rows: None };
             let mut all = vec![f32::NAN; tokens * hidden];
             attention(isa, dtype, &shape, inputs, &mut all);
             for place in [0.0, 0.5, 1.0] {
                 let row = |text: &[u32]| text[0] + ((text[1] - text[0] - 1) as f32 * place) as u32;
                 let rows: Vec<u32> = offsets.windows(2).map(row).collect();
                 let mut found = vec![f32::NAN; rows.len() * hidden];
-                attention(isa, dtype, &shape, Inputs { rows: Some(&rows), ..inputs }, &mut found);
+                attention(isa, dtype, &shape, AttentionInputs { rows: Some(&rows), ..inputs }, &mut found);
                 let expected: Vec<f32> =
                     rows.iter().flat_map(|&row| &all[row as usize * hidden..][..hidden]).copied().collect();
                 assert_eq!(found, expected, "{} {dtype:?} {mask:?}", isa.name());

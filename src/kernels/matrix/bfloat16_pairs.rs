@@ -1,43 +1,52 @@
-//! Weights and rows in bfloat16, multiplied in pairs and summed in float32.
+//! Weights and rows in bfloat16, multiplied in pairs and summed in float32 by `vdpbf16ps` of AVX512-BF16.
+//!
+//! ```text
+//! rows = bfloat16(x)                           to the nearest, once for a product
+//! sums[j] += rows[2p] * panel[2p, j] + rows[2p + 1] * panel[2p + 1, j]
+//! ```
+//!
+//! Both sides have 8 bits of mantissa, so their products are exact in float32. In use by default only where it is the
+//! faster way (`isa.rs`): Intel's cores do half as many of these multiply-adds as in float32.
 
 use std::arch::x86_64::{__m512, __m512i};
 use std::ops::Range;
 
 use half::bf16;
 
-use super::Layout;
-use super::product::{Factors, Output, multiply};
+use super::layout::PanelLayout;
+use super::product::{Factors, ProductOutput, multiply};
+use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, scratch};
 use crate::kernels::simd::avx512::Avx512;
 use crate::kernels::simd::bf16_x86::{Bf16, Bf16Operation};
 use crate::kernels::simd::{MAX_LANES, Simd};
-use crate::kernels::tile::{Float, Terms};
+use crate::kernels::tile::{Float, MicroKernel};
 
 /// Panels of `[k / 2, width, 2]`.
 pub(super) struct Bfloat16Pairs {
-    layout: Layout,
+    layout: PanelLayout,
     k: usize,
     panels: Aligned<u16>,
 }
 
 impl Bfloat16Pairs {
-    pub(super) fn zeroed(n: usize, k: usize) -> Option<Self> {
-        let layout = Layout::of::<Pairs>(n, k);
-        Some(Self { layout, k, panels: Aligned::try_zeroed(layout.len())? })
+    pub(super) fn zeroed(n: usize, k: usize) -> Result<Self> {
+        let layout = PanelLayout::new::<Pairs>(n, k);
+        Ok(Self { layout, k, panels: Aligned::zeroed(layout.len())? })
     }
 
     pub(super) fn set_row(&mut self, row: usize, values: &[f32]) {
         self.layout.set(self.panels.as_mut_slice(), row, values.iter().map(|&x| bf16::from_f32(x).to_bits()));
     }
 
-    pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &Output) {
+    pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
         let Self { layout, k, panels } = self;
         let stride = k.next_multiple_of(MAX_LANES);
         scratch(out.m() * stride, |rows| {
             isa.run_bf16(Round { x, k: *k, stride, rows });
             let factors = |d| PairFactors { d, layout: *layout, panels: panels.as_slice(), rows, stride, bias };
-            out.split(layout.width, *k, |range| isa.run_bf16(Product { factors: &factors, out, range }));
+            out.split(layout.width, *k, |range| isa.run_bf16(PairProduct { factors: &factors, out, range }));
         });
     }
 }
@@ -66,13 +75,13 @@ impl Bf16Operation for Round<'_> {
 }
 
 /// Some panels of a product.
-struct Product<'a, M> {
+struct PairProduct<'a, M> {
     factors: &'a M,
-    out: &'a Output<'a>,
+    out: &'a ProductOutput<'a>,
     range: Range<usize>,
 }
 
-impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for Product<'_, M> {
+impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for PairProduct<'_, M> {
     type Output = ();
 
     #[inline(always)]
@@ -89,14 +98,14 @@ struct Pairs(Bf16);
 #[derive(Clone, Copy)]
 struct PairFactors<'a> {
     d: Bf16,
-    layout: Layout,
+    layout: PanelLayout,
     panels: &'a [u16],
     rows: &'a [u16],
     stride: usize,
     bias: &'a [f32],
 }
 
-impl Terms for Pairs {
+impl MicroKernel for Pairs {
     type X = u16;
     type W = u16;
     type Row = __m512i;
@@ -133,10 +142,10 @@ impl Terms for Pairs {
 
 impl Factors for PairFactors<'_> {
     type Simd = Avx512;
-    type Terms = Pairs;
+    type Kernel = Pairs;
 
     #[inline(always)]
-    fn terms(self) -> Pairs {
+    fn kernel(self) -> Pairs {
         Pairs(self.d)
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernels::testing::{numbers, sizes, worst};
+use crate::kernels::testing::{max_difference, numbers, sizes};
 
 /// Largest error of a sum of k products, relative to the sum of their absolute values.
 fn bound(k: usize) -> f64 {
@@ -184,7 +184,7 @@ fn int8_takes_extreme_rows() {
 }
 
 #[test]
-fn a_row_has_the_same_bits_in_any_company_and_any_split() {
+fn a_row_has_the_same_bits_in_any_batch_and_any_split() {
     let (m, n, k) = (211, 390, 77);
     let team = crate::kernels::Team::new(3).unwrap();
     for (isa, dtype) in every_format() {
@@ -198,7 +198,7 @@ fn a_row_has_the_same_bits_in_any_company_and_any_split() {
             assert_eq!(alone, all[row * n..][..n], "{} row {row}", isa.name());
         }
         let mut together = vec![0.0; m * n];
-        team.lead(|| matrix.apply(&x, Activation::Gelu, &mut together));
+        team.install(|| matrix.apply(&x, Activation::Gelu, &mut together));
         assert_eq!(together, all);
     }
 }
@@ -220,12 +220,12 @@ fn stacked_rows_equal_separate_matrices() {
         matrix.set_rows(20, &weight[200..], Some(&bias[20..])).unwrap();
         matrix.set_rows(0, &weight[..200], Some(&bias[..20])).unwrap();
         matrix.apply(&x, Activation::Identity, &mut stacked);
-        assert_eq!(worst(&whole, &stacked), 0.0);
+        assert_eq!(max_difference(&whole, &stacked), 0.0);
     }
 }
 
 #[test]
-fn int8_stands_channels_that_are_far_larger_than_others() {
+fn int8_bears_channels_that_are_far_larger_than_others() {
     let (m, n, k) = (5, 48, 384);
     let (mut x, weight) = (numbers(m * k, 1), numbers(n * k, 2));
     x.chunks_mut(k).for_each(|row| (row[7], row[200]) = (40.0, -25.0));

@@ -7,9 +7,9 @@ use super::queries::{Queries, QueryRange};
 use super::{Bound, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::aligned::scratch;
-use crate::kernels::prefetch::{Ahead, prefetch};
+use crate::kernels::prefetch::{Prefetch, prefetch};
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
-use crate::kernels::tile::{Bytes, Terms, tile, with_tile};
+use crate::kernels::tile::{Bytes, MicroKernel, tile, with_tile};
 
 /// Rows whose products are judged together: a panel's on any instruction set, 4 vectors of 16 at most.
 const MAX_ROWS: usize = 64;
@@ -224,8 +224,8 @@ impl<C: Collect> Scan<'_, C> {
         for i in 0..tiles {
             // Of about the same size, since a tile of one row computes no faster than one of two.
             let tile_queries = queries * i / tiles..queries * (i + 1) / tiles;
-            let ahead = next.map_or(Ahead::NOTHING, |from| {
-                Ahead::part(from.cast(), (groups, (4 * width).div_ceil(64)), (i, tiles))
+            let ahead = next.map_or(Prefetch::NONE, |from| {
+                Prefetch::part(from.cast(), (groups, (4 * width).div_ceil(64)), (i, tiles))
             });
             let a = self.queries.bytes.as_slice()[tile_queries.start * self.stride..].as_ptr();
             // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for the

@@ -5,6 +5,7 @@ use super::{Metric, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::{Int8, Int8Operation};
+use crate::panic::raise;
 
 /// Queries to be multiplied with codes.
 ///
@@ -35,7 +36,7 @@ impl Queries {
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
         let stride = code_stride(dimension);
         let flip = isa.run_int8(FlipOf);
-        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride);
+        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride).unwrap_or_else(raise);
         let rows = queries.chunks_exact(dimension).zip(bytes.as_mut_slice().chunks_exact_mut(stride));
         let ranges = rows.map(|(query, bytes)| quantize(metric, query, bytes, flip)).collect();
         Self { dimension, bytes, ranges, offset: if flip == 0 { 128.0 } else { 0.0 } }

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::double::{Double, two_registers};
 use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
@@ -132,8 +133,8 @@ impl Simd for Avx2 {
         })
     }
 
-    /// A square of 8 by 8, in two strips of four numbers: loads put rows 0 and 4 side by side, and so on, and shuffles within 128
-    /// bits do the rest.
+    /// A square of 8 by 8, in two strips of four numbers: loads put rows 0 and 4 side by side, and so on, and shuffles
+    /// within 128 bits do the rest.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..2 {
@@ -155,3 +156,23 @@ impl Simd for Avx2 {
         }
     }
 }
+
+#[inline(always)]
+unsafe fn widen_4(from: *const f32) -> __m256d {
+    // SAFETY: the caller vouches for AVX2 and for the numbers.
+    unsafe { _mm256_cvtps_pd(_mm_loadu_ps(from)) }
+}
+
+two_registers!(
+    Avx2,
+    __m256d,
+    4,
+    _mm256_setzero_pd,
+    _mm256_loadu_pd,
+    _mm256_storeu_pd,
+    _mm256_set1_pd,
+    _mm256_add_pd,
+    _mm256_sub_pd,
+    _mm256_mul_pd,
+    widen_4
+);

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::double::{Double, two_registers};
 use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
@@ -146,8 +147,8 @@ impl Simd for Avx512 {
         intrinsic!(_mm512_mask_storeu_ps(to, first(count), x))
     }
 
-    /// A square of 16 by 16, in four strips of four numbers: loads put rows 0, 4, 8 and 12 side by side, and so on, and shuffles
-    /// within 128 bits do the rest.
+    /// A square of 16 by 16, in four strips of four numbers: loads put rows 0, 4, 8 and 12 side by side, and so on, and
+    /// shuffles within 128 bits do the rest.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for strip in 0..4 {
@@ -172,3 +173,23 @@ impl Simd for Avx512 {
         }
     }
 }
+
+#[inline(always)]
+unsafe fn widen_8(from: *const f32) -> __m512d {
+    // SAFETY: the caller vouches for AVX-512 and for the numbers.
+    unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(from)) }
+}
+
+two_registers!(
+    Avx512,
+    __m512d,
+    8,
+    _mm512_setzero_pd,
+    _mm512_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_set1_pd,
+    _mm512_add_pd,
+    _mm512_sub_pd,
+    _mm512_mul_pd,
+    widen_8
+);

@@ -13,10 +13,6 @@ pub(super) mod bf16_x86;
 pub(super) mod double;
 pub(super) mod int8;
 #[cfg(target_arch = "aarch64")]
-pub(super) mod int8_neon;
-#[cfg(target_arch = "x86_64")]
-pub(super) mod int8_x86;
-#[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
 mod scalar;
 
@@ -95,7 +91,8 @@ pub(crate) trait Simd: Double {
     /// Writes `LANES` vectors, `apart` bytes from one to the next: the n-th has of each row the n-th four bytes.
     ///
     /// # Safety
-    /// `LANES` rows, `stride` bytes from one to the next, are valid for reads of four bytes for each lane, and `to` for writes of the vectors.
+    /// `LANES` rows, `stride` bytes from one to the next, are valid for reads of four bytes for each lane, and `to` for
+    /// writes of the vectors.
     #[inline(always)]
     unsafe fn interleave(self, rows: *const i8, stride: usize, to: *mut i8, apart: usize) {
         for n in 0..Self::LANES {

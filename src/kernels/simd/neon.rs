@@ -2,6 +2,7 @@
 
 use std::arch::aarch64::*;
 
+use super::double::{Double, two_registers};
 use super::{Operation, Simd};
 
 #[derive(Clone, Copy)]
@@ -147,3 +148,17 @@ impl Simd for Neon {
         }
     }
 }
+
+#[inline(always)]
+unsafe fn zero() -> float64x2_t {
+    // SAFETY: the caller vouches for NEON.
+    unsafe { vdupq_n_f64(0.0) }
+}
+
+#[inline(always)]
+unsafe fn widen_2(from: *const f32) -> float64x2_t {
+    // SAFETY: the caller vouches for NEON and for the numbers.
+    unsafe { vcvt_f64_f32(vld1_f32(from)) }
+}
+
+two_registers!(Neon, float64x2_t, 2, zero, vld1q_f64, vst1q_f64, vdupq_n_f64, vaddq_f64, vsubq_f64, vmulq_f64, widen_2);

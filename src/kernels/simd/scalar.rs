@@ -1,6 +1,7 @@
 //! Plain Rust: the reference, and what runs where nothing else can.
 
 use super::Simd;
+use super::double::Double;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Scalar;
@@ -9,7 +10,7 @@ pub(crate) struct Scalar;
 type Lanes = [f32; 4];
 
 #[inline(always)]
-fn zip(a: Lanes, b: Lanes, f: impl Fn(f32, f32) -> f32) -> Lanes {
+fn zip<T: Copy>(a: [T; 4], b: [T; 4], f: impl Fn(T, T) -> T) -> [T; 4] {
     [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
 }
 
@@ -104,5 +105,52 @@ impl Simd for Scalar {
     #[inline(always)]
     fn largest(self, x: Lanes) -> f32 {
         x.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+}
+
+impl Double for Scalar {
+    type D = [f64; 4];
+
+    #[inline(always)]
+    fn zeros(self) -> [f64; 4] {
+        [0.0; 4]
+    }
+
+    #[inline(always)]
+    unsafe fn load_double(self, from: *const f64) -> [f64; 4] {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { from.cast::<[f64; 4]>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_double(self, to: *mut f64, x: [f64; 4]) {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { to.cast::<[f64; 4]>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_widened(self, from: *const f32) -> [f64; 4] {
+        // SAFETY: the caller vouches for four numbers.
+        unsafe { from.cast::<[f32; 4]>().read_unaligned() }.map(f64::from)
+    }
+
+    #[inline(always)]
+    fn splat_double(self, x: f64) -> [f64; 4] {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    fn add_double(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    fn sub_double(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    fn mul_double(self, a: [f64; 4], b: [f64; 4]) -> [f64; 4] {
+        zip(a, b, |a, b| a * b)
     }
 }

@@ -3,8 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::int8::{Int8, Int8Operation};
-use super::neon::Neon;
+use super::{Int8, Int8Operation};
+use crate::kernels::simd::neon::Neon;
 
 /// With dot products of signed bytes, which every CPU from Armv8.4 on has and some before.
 #[derive(Clone, Copy)]
@@ -69,8 +69,8 @@ macro_rules! common {
         type WordSum = int32x4_t;
         /// The two integers, twice.
         type WordRow = int16x4_t;
-        /// The first integers of all columns, then the second ones: so a column has one sum and not two, and the sums of six
-        /// rows fit in the registers.
+        /// The first integers of all columns, then the second ones: so a column has one sum and not two, and the sums
+        /// of six rows fit in the registers.
         type WordColumns = int16x8_t;
 
         #[inline(always)]
@@ -123,7 +123,7 @@ impl Int8 for Neon {
     /// The four bytes, four times.
     type Row = int8x16_t;
     type Columns = int8x16_t;
-    /// Of columns 0 and 1, and of 2 and 3, the sums of the first and of the last two products.
+    /// Sums of the first and of the last two products, of columns 0 and 1 and of columns 2 and 3.
     type Sum = [int32x4_t; 2];
 
     const ROWS: usize = 2;
@@ -175,8 +175,8 @@ impl Int8 for Neon {
     common!();
 }
 
-/// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet; this
-/// compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
+/// A set with an instruction that adds four products. It is written in assembly, as its intrinsic is not stable yet;
+/// this compiles only where it is inlined into the set's `run`, elsewhere the assembler does not know the instruction.
 macro_rules! dot_product {
     ($set:ident, $flip:literal, $instruction:literal, $along:literal) => {
         impl Int8 for $set {

@@ -1,0 +1,111 @@
+//! Products of bytes, summed in 32 bits without saturation: the same integers on every set. One file for each set;
+//! those of x86-64 share what is in `x86.rs`, those of Arm are so alike that one file holds them.
+
+#[cfg(target_arch = "x86_64")]
+pub(in crate::kernels) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::kernels) mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::kernels) mod avx512_vnni;
+#[cfg(target_arch = "x86_64")]
+pub(in crate::kernels) mod avx_vnni;
+#[cfg(target_arch = "aarch64")]
+pub(in crate::kernels) mod neon;
+mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+use super::Simd;
+
+/// Work on bytes that is compiled once per instruction set.
+pub(crate) trait Int8Operation {
+    type Output;
+
+    fn run<D: Int8>(self, d: D) -> Self::Output;
+}
+
+/// Like [`Simd`], a proof that the CPU has the instructions.
+pub(crate) trait Int8: Copy {
+    /// The set's vectors of float32; a vector of sums has as many lanes.
+    type Simd: Simd;
+    /// Four unsigned bytes, in every lane.
+    type Row: Copy;
+    /// Four signed bytes for each lane.
+    type Columns: Copy;
+    type Sum: Copy;
+
+    /// Rows whose sums fit in the registers, with as many vectors of columns as float32 tiles have.
+    const ROWS: usize;
+
+    /// What unsigned bytes are held XOR: 0x80 where the instruction multiplies signed bytes with signed bytes.
+    const FLIP: u8;
+
+    fn simd(self) -> Self::Simd;
+
+    fn zero(self) -> Self::Sum;
+
+    /// # Safety
+    /// `from` is valid for reads of four bytes.
+    unsafe fn row(self, from: *const u8) -> Self::Row;
+
+    /// # Safety
+    /// `from` is valid for reads of four bytes for each lane.
+    unsafe fn columns(self, from: *const i8) -> Self::Columns;
+
+    /// `sum` plus the products of four bytes with four bytes, in each lane.
+    fn dot(self, row: Self::Row, columns: Self::Columns, sum: Self::Sum) -> Self::Sum;
+
+    /// The sums, each rounded once.
+    fn floats(self, sum: Self::Sum) -> <Self::Simd as Simd>::F;
+
+    /// `sum` plus the products of bytes with as many bytes, which end up in any of the lanes.
+    ///
+    /// # Safety
+    /// `x` and `w` are valid for reads of four bytes for each lane.
+    unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: Self::Sum) -> Self::Sum;
+
+    /// The sum of all lanes.
+    fn total(self, sum: Self::Sum) -> i32;
+
+    /// Sums of products of 16-bit integers.
+    type WordSum: Copy;
+    /// Two 16-bit integers, in every lane.
+    type WordRow: Copy;
+    /// Two 16-bit integers for each lane.
+    type WordColumns: Copy;
+
+    fn zero_words(self) -> Self::WordSum;
+
+    /// # Safety
+    /// `from` is valid for reads of two integers.
+    unsafe fn word_row(self, from: *const i16) -> Self::WordRow;
+
+    /// # Safety
+    /// `from` is valid for reads of two integers for each lane.
+    unsafe fn word_columns(self, from: *const i16) -> Self::WordColumns;
+
+    /// `sum` plus the products of two integers with two integers, in each lane.
+    fn dot_words(self, row: Self::WordRow, columns: Self::WordColumns, sum: Self::WordSum) -> Self::WordSum;
+
+    /// The sums, each rounded once.
+    fn word_floats(self, sum: Self::WordSum) -> <Self::Simd as Simd>::F;
+
+    /// Writes a 16-bit integer for each lane. The numbers are integers, and
+    /// [`ROUNDING_SHIFT`](crate::kernels::math::ROUNDING_SHIFT) was added.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` integers.
+    unsafe fn store_words(self, to: *mut i16, x: <Self::Simd as Simd>::F);
+
+    /// As `store_words`, of each lane first the integer of `a` and then that of `b`.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of two integers for each lane.
+    unsafe fn store_word_pairs(self, to: *mut i16, a: <Self::Simd as Simd>::F, b: <Self::Simd as Simd>::F);
+
+    /// Writes a byte for each lane: to the nearest integer, at least 0 and at most 255, XOR `FLIP`.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of `LANES` bytes.
+    unsafe fn store_bytes(self, to: *mut u8, x: <Self::Simd as Simd>::F);
+}
