@@ -2,17 +2,17 @@
 //!
 //! To add a family:
 //!
-//! 1. `models/NAME.rs`: the network, or, for one like BERT, the [`PostNormSpec`](super::post_norm::PostNormSpec) that
-//!    describes it; its head comment names the paper and the class of transformers. It reads config.json and the
-//!    checkpoint through [`Source`](super::source::Source), is made of the blocks of `nn`, implements
-//!    [`Encoder`] (and `Decoder` where tokens see only what comes before them), and ends in `const FAMILY`.
+//! 1. `models/NAME.rs`: the network of `nn`'s blocks, with [`Encoder`] (and `Decoder` where tokens see only what comes
+//!    before them) and a `const FAMILY`; for one like BERT, a [`PostNormSpec`](super::post_norm::PostNormSpec) is
+//!    enough. Its head comment names the paper and the classes of transformers. It reads config.json and the
+//!    checkpoint through [`Source`](super::source::Source), and refuses by its key what config.json may say and the
+//!    network does not support; unit tests in the same file show defaults and refusals (`models/testing.rs`).
 //! 2. `models/mod.rs`: its `mod` line. Here: its line in [`FAMILIES`].
-//! 3. What config.json may say and the network does not support is refused by its key; unit tests in the same file show
-//!    defaults and refusals (`models/testing.rs` has the means).
-//! 4. `tests/fixtures`: a tiny checkpoint with what the reference gives for it, made by the script there; the tests of
-//!    fidelity find it by its folder.
-//!
-//! A block that no other family has goes to `nn`, with a test that its two bodies agree.
+//! 3. `config/architecture.rs`, where a checkpoint has fewer positions than rows of its table;
+//!    `config/tokenizer_class.rs`, the class that reads its tokenizer where no file names one.
+//! 4. `nn/`: a block that no other family has, with a test that its two bodies agree.
+//! 5. `tests/fixtures/`: a tiny checkpoint and what the reference computes with it; the README there says how. The tests
+//!    of fidelity find it by its folder. A line in the README's table of models.
 
 use crate::Result;
 use crate::kernels::Dtype;
