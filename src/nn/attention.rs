@@ -7,7 +7,7 @@
 //!
 //! The CPU body is one kernel (`kernels/attention`). The portable body is, by device and type, candle's flash-attention
 //! (CUDA), its fused operation (Metal), or a product, a softmax and a product: these want rectangles, so the packed
-//! texts are gathered to padded batches first ([`crate::nn::attention_plan`]) and their outputs put back afterwards.
+//! texts are gathered to padded batches first (`attention_plan`) and their outputs put back afterwards.
 
 use std::sync::Arc;
 

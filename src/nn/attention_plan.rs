@@ -44,7 +44,7 @@ pub(super) struct PlanRequest<'a> {
     pub(super) biased: bool,
     /// Tokens before those of every text.
     pub(super) past: usize,
-    /// See [`crate::nn::Attention::forward`].
+    /// `[texts]`: the row of the one query of each text, where it is one.
     pub(super) rows: Option<&'a [u32]>,
     /// Type of masks.
     pub(super) dtype: DType,

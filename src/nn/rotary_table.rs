@@ -1,4 +1,4 @@
-//! Cosines and sines of rotary position embedding ([`crate::nn::Rope`] turns by them), as transformers computes them.
+//! Cosines and sines of rotary position embedding (`Rope` turns by them), as transformers computes them.
 //!
 //! ```text
 //! frequency(i)  = theta^(-2 i / head_dim)            i < head_dim / 2
