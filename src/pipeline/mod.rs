@@ -48,9 +48,9 @@ enum SentenceModule {
     Normalize { width: usize },
 }
 
-/// The last hidden states of some texts, packed.
+/// The last hidden states of some texts, packed: the `token_embeddings` of sentence-transformers.
 #[derive(Debug, Clone, Copy)]
-pub struct HiddenStates<'a> {
+pub struct TokenEmbeddings<'a> {
     /// `[tokens, hidden]`
     pub hidden: &'a [f32],
     /// `[texts + 1]`: cumulative lengths, from 0.
@@ -131,7 +131,7 @@ impl Pipeline {
     }
 
     /// Whether a text's embedding is made of the mean of its hidden states, which can then be given as those of a
-    /// single token. How many tokens the prompt has: see [`HiddenStates::prompt_tokens`].
+    /// single token. How many tokens the prompt has: see [`TokenEmbeddings::prompt_tokens`].
     pub fn averages(&self, prompt_tokens: usize) -> bool {
         let whole = prompt_tokens == 0 || !self.excludes_prompt();
         whole && self.word_weights.is_none() && self.pooling.modes() == [PoolingMode::Mean]
@@ -146,7 +146,7 @@ impl Pipeline {
     }
 
     /// Writes each text's embedding to its row: as much of it as fits, then L2-normalized if `normalize`.
-    pub fn apply(&self, texts: &HiddenStates<'_>, normalize: bool, rows: &mut [&mut [f32]]) {
+    pub fn apply(&self, texts: &TokenEmbeddings<'_>, normalize: bool, rows: &mut [&mut [f32]]) {
         let mut sentences = self.pool(texts);
         for module in &self.sentence_modules {
             match module {
@@ -164,7 +164,7 @@ impl Pipeline {
     }
 
     /// The pooled vectors, `[texts, dimension of the pooling]`.
-    fn pool(&self, texts: &HiddenStates<'_>) -> Vec<f32> {
+    fn pool(&self, texts: &TokenEmbeddings<'_>) -> Vec<f32> {
         let width = self.pooling.dimension();
         let mut sentences = vec![0.0; (texts.offsets.len() - 1) * width];
         for (bounds, sentence) in texts.offsets.windows(2).zip(sentences.chunks_exact_mut(width)) {

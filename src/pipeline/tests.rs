@@ -6,7 +6,7 @@ use crate::config::{DenseConfig, PoolingConfig, PoolingMode, WordWeightsConfig};
 const HIDDEN: [f32; 12] = [1.0, -2.0, 0.5, 4.0, -3.0, 0.25, 2.0, 1.0, -1.0, 0.5, 3.0, -0.75];
 const OFFSETS: [u32; 4] = [0, 4, 6, 6];
 const IDS: [u32; 6] = [0, 1, 2, 3, 3, 1];
-const TEXTS: HiddenStates<'_> = HiddenStates { hidden: &HIDDEN, offsets: &OFFSETS, ids: &IDS, prompt_tokens: 0 };
+const TEXTS: TokenEmbeddings<'_> = TokenEmbeddings { hidden: &HIDDEN, offsets: &OFFSETS, ids: &IDS, prompt_tokens: 0 };
 
 fn pooling_config(modes: &[PoolingMode], include_prompt: bool) -> PoolingConfig {
     PoolingConfig { path: "1_Pooling".into(), embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt }
@@ -48,7 +48,7 @@ fn load(modules: &[Module]) -> Result<Pipeline> {
 }
 
 /// The first `width` elements of each text's embedding.
-fn apply(pipeline: &Pipeline, texts: &HiddenStates<'_>, normalize: bool, width: usize) -> Vec<f32> {
+fn apply(pipeline: &Pipeline, texts: &TokenEmbeddings<'_>, normalize: bool, width: usize) -> Vec<f32> {
     let mut out = vec![f32::NAN; (texts.offsets.len() - 1) * width];
     pipeline.apply(texts, normalize, &mut out.chunks_exact_mut(width).collect::<Vec<_>>());
     out
@@ -82,7 +82,7 @@ fn a_text_has_the_same_bits_alone_and_beside_others() {
     let together = apply(&pipeline, &TEXTS, true, 3);
     for (text, expected) in together.chunks_exact(3).enumerate() {
         let tokens = OFFSETS[text] as usize..OFFSETS[text + 1] as usize;
-        let alone = HiddenStates {
+        let alone = TokenEmbeddings {
             hidden: &HIDDEN[2 * tokens.start..2 * tokens.end],
             offsets: &[0, tokens.len() as u32],
             ids: &IDS[tokens],
@@ -105,7 +105,7 @@ fn word_weights_divide_the_mean() {
     let pipeline = load(&[word_weights(), without_prompt]).unwrap();
     assert!(pipeline.excludes_prompt());
     let expected = [2.142857, 1.1428572, 2.0, -0.5, 0.0, 0.0];
-    assert_close(&apply(&pipeline, &HiddenStates { prompt_tokens: 1, ..TEXTS }, false, 2), &expected);
+    assert_close(&apply(&pipeline, &TokenEmbeddings { prompt_tokens: 1, ..TEXTS }, false, 2), &expected);
 
     let mut tokens = HIDDEN;
     pipeline.weigh_tokens(&IDS, &mut tokens);
@@ -117,7 +117,7 @@ fn empty_texts_are_never_nan() {
     use PoolingMode::{Cls, LastToken, Max, Mean, MeanSqrtLen, WeightedMean};
     let pipeline =
         load(&[pooling(&[Cls, Max, Mean, MeanSqrtLen, WeightedMean, LastToken]), Module::Normalize]).unwrap();
-    let empty = HiddenStates { hidden: &[], offsets: &[0, 0], ids: &[], prompt_tokens: 0 };
+    let empty = TokenEmbeddings { hidden: &[], offsets: &[0, 0], ids: &[], prompt_tokens: 0 };
     assert_eq!(apply(&pipeline, &empty, true, 12), [0.0; 12]);
 }
 
