@@ -2,9 +2,9 @@
 
 use candle_core::{DType, Device, Storage, Tensor};
 
-use crate::models::{Encoder, Head};
+use crate::models::{Encoder, ScoreHead};
 use crate::nn::mean;
-use crate::pipeline::{Chunk, Pipeline};
+use crate::pipeline::{Pipeline, TokenEmbeddings};
 use crate::profile::{Stage, Work, stage};
 use crate::text::{PackedBatch, Wanted};
 use crate::{Error, Result};
@@ -14,7 +14,7 @@ pub(super) enum Finish {
     /// To embeddings.
     Pipeline(Pipeline),
     /// To scores.
-    Head(Head),
+    Head(ScoreHead),
 }
 
 /// What the network gives for a batch: the hidden states of what is wanted.
@@ -22,7 +22,7 @@ pub(super) struct States<'a> {
     pub(super) hidden: &'a Tensor,
     pub(super) wanted: Wanted,
     pub(super) batch: &'a PackedBatch,
-    /// See [`Chunk::prompt_tokens`].
+    /// See [`TokenEmbeddings::prompt_tokens`].
     pub(super) prompt_tokens: usize,
 }
 
@@ -55,7 +55,7 @@ impl Finish {
                     }
                 };
                 read(means.as_ref().unwrap_or(hidden), |hidden| {
-                    let chunk = Chunk { hidden, offsets, ids, prompt_tokens };
+                    let chunk = TokenEmbeddings { hidden, offsets, ids, prompt_tokens };
                     let written: usize = rows.iter().map(|row| row.len()).sum();
                     let work = || Work::bytes(4 * (hidden.len() + written));
                     stage(Stage::Pool, work, || pipeline.apply(&chunk, normalize, rows));
@@ -79,7 +79,7 @@ impl Finish {
             Self::Pipeline(pipeline) if pipeline.needs_token() => Ok(false),
             Self::Pipeline(pipeline) => {
                 let offsets = vec![0; rows.len() + 1];
-                let chunk = Chunk { hidden: &[], offsets: &offsets, ids: &[], prompt_tokens: 0 };
+                let chunk = TokenEmbeddings { hidden: &[], offsets: &offsets, ids: &[], prompt_tokens: 0 };
                 pipeline.apply(&chunk, normalize, rows);
                 Ok(true)
             }

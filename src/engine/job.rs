@@ -76,7 +76,7 @@ pub(super) struct Job {
     inputs: Box<dyn Inputs>,
     pub(super) request: Request,
     pub(super) repeats: Repeats,
-    /// See [`crate::pipeline::Chunk::prompt_tokens`].
+    /// See [`crate::pipeline::TokenEmbeddings::prompt_tokens`].
     pub(super) prompt_tokens: usize,
     /// Of a row.
     width: usize,

@@ -91,7 +91,7 @@ impl Network {
         // The CPU's kernels alone multiply in int8.
         let by_itself = options.device == "auto" && options.dtype == "int8";
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
-        let body = device.body(&options.dtype, models::narrow(&config.architecture.model_type))?;
+        let body = device.body(&options.dtype, models::half_dtype(&config.architecture.model_type))?;
         let pool = Pool::new(options.num_threads)?;
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = Template::load(config, inputs, &mut tokenizer)?;

@@ -1,41 +1,33 @@
-//! BERT (Devlin et al. 2018; reference: transformers' `modeling_bert.py`).
+//! BERT (Devlin et al. 2019; reference: transformers' `BertModel` and `BertForSequenceClassification`).
+//!
+//! The network is [`PostNorm`] as it stands. The head is `classifier(tanh(pooler(state of the first token)))`.
+//! Checkpoints converted from TensorFlow call a normalization's tensors `gamma` and `beta`; those saved with a head
+//! keep the network below `bert`.
 
 use crate::Result;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
-use crate::models::post_norm::{
-    BERT_KEYS, BERT_NAMES, Parts, Positions, PostNorm, Sizes, Tables, require_absolute_positions,
-};
-use crate::models::registry::{Family, Source, require_head};
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{BERT_KEYS, PostNorm, PostNormConfig, PostNormSpec};
+use crate::models::source::Source;
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family = Family { model_types: &["bert"], load, head, logit_head: None };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["bert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["bert"], "embeddings.word_embeddings.weight")
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    source.at.at_if_contains("bert", "embeddings.word_embeddings.weight")
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let sizes = Sizes::read(source, &BERT_KEYS)?;
-    require_absolute_positions(file)?;
-    let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
-    let types = file.size("type_vocab_size", 1 << 16, 2)?;
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables { words: sizes.vocab, positions: Some(positions), types: Some(types) },
-        embeddings: at.at("embeddings"),
-        projection: None,
-        layers: at.at("encoder.layer"),
-        names: &BERT_NAMES,
-        bias: None,
-    })?))
+    let config = PostNormConfig::read(source, &BERT_KEYS)?;
+    Ok(Box::new(PostNorm::load(PostNormSpec::bert(source, &base_model(source), config, None)?)?))
 }
 
-/// The pooler and the classifier behind it.
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    require_head(source, "classifier.weight")?;
-    let hidden = Sizes::read(source, &BERT_KEYS)?.hidden;
-    Head::two_layers(place(source).at("pooler.dense"), source.at.at("classifier"), [hidden, labels], Activation::Tanh)
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
+    let sizes = [PostNormConfig::read(source, &BERT_KEYS)?.hidden, labels];
+    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
+    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
 }

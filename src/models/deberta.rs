@@ -1,5 +1,16 @@
-//! DeBERTa-v2 and -v3 (He et al. 2021 and 2023; reference: transformers' `modeling_deberta_v2.py`): BERT, with relative positions
-//! that take part in the scores of attention.
+//! DeBERTa-v2 and -v3 (He et al. 2021 and 2023; reference: transformers' `DebertaV2Model` and
+//! `DebertaV2ForSequenceClassification`): BERT, with disentangled attention.
+//!
+//! ```text
+//! score(i, j) = (q_i · k_j + q_i · r_k[bucket(i - j)] + k_j · r_q[bucket(i - j)]) scale
+//! scale       = 1 / sqrt(head_dim * terms)             terms: 1, and one for each of c2p and p2c
+//! r_k, r_q    = linear layers of the table rel_embeddings: the layer's own, or those of contents (share_att_key)
+//! ```
+//!
+//! `c2p` is the term of a query's content and its key's position, `p2c` that of a key's content and its query's
+//! position. Positions may be in no table of embeddings (`position_biased_input`), and then the scores alone know of
+//! them. Neither the convolution beside the first layer nor heads of another size than `hidden_size /
+//! num_attention_heads` is supported. The head is `classifier(activation(pooler(state of the first token)))`.
 
 use std::sync::Arc;
 
@@ -7,43 +18,48 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::config::Object;
-use crate::kernels::{self, Buckets};
+use crate::kernels::{self, Buckets, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_NAMES, Keys, MakeBias, Names, Parts, Positions, PostNorm, Projection, Sizes, Tables,
+    BERT_NAMES, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig, PostNormKeys,
+    PostNormSpec, TensorNames,
 };
-use crate::models::registry::{Family, Source, require_head};
-use crate::nn::{AttentionBias, Disentangled, Embedding, Linear, Loader, Norm};
+use crate::models::source::Source;
+use crate::nn::{AttentionBias, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
 use crate::profile::Stage;
 
-pub(super) const FAMILY: Family = Family { model_types: &["deberta-v2"], load, head, logit_head: None };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["deberta-v2"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
 /// BERT's keys, and the sizes of DeBERTa-v2-xlarge.
-const KEYS: Keys = Keys {
+const KEYS: PostNormKeys = PostNormKeys {
     vocab: ("vocab_size", 128_100),
     hidden: ("hidden_size", 1536),
     layers: ("num_hidden_layers", 24),
     heads: ("num_attention_heads", 24),
-    wide: ("intermediate_size", 6144),
+    intermediate: ("intermediate_size", 6144),
     activation: ("hidden_act", "gelu"),
     eps: ("layer_norm_eps", 1e-7),
 };
 
-const NAMES: Names =
-    Names { qkv: ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"], ..BERT_NAMES };
+const NAMES: TensorNames = TensorNames {
+    qkv: ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"],
+    ..BERT_NAMES
+};
 
-/// Which of content and place score each other, besides content and content.
+/// The terms of a score, besides that of content and content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Terms {
-    /// A query's content and its key's place.
+struct ScoreTerms {
+    /// A query's content and its key's position.
     content_to_position: bool,
-    /// A key's content and its query's place.
+    /// A key's content and its query's position.
     position_to_content: bool,
 }
 
-impl Terms {
-    /// As config.json has them: a list, or words with bars between them.
+impl ScoreTerms {
+    /// Reads a list of names, or names with bars between them.
     fn read(file: &Object) -> Result<Self> {
         const KEY: &str = "pos_att_type";
         let names: Vec<String> = match file.text(KEY) {
@@ -57,7 +73,7 @@ impl Terms {
         Ok(Self { content_to_position: has("c2p"), position_to_content: has("p2c") })
     }
 
-    /// Those of a score, with that of content and content.
+    /// How many terms a score has, with that of content and content.
     fn count(self) -> usize {
         1 + usize::from(self.content_to_position) + usize::from(self.position_to_content)
     }
@@ -70,18 +86,18 @@ fn separated(text: &str) -> Vec<String> {
 
 /// What config.json says of relative positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Relative {
+struct RelativeAttention {
     buckets: Buckets,
-    terms: Terms,
-    /// Whether places go through the layers of contents, and have none of their own.
+    terms: ScoreTerms,
+    /// Whether position embeddings go through the linear layers of contents, and have none of their own.
     shared: bool,
-    /// Whether the table of places is normalized.
+    /// Whether the table of position embeddings is normalized.
     normed: bool,
 }
 
-impl Relative {
-    /// None where scores are those of contents alone.
-    fn read(file: &Object, terms: Terms) -> Result<Option<Self>> {
+impl RelativeAttention {
+    /// Reads them; None where scores are those of contents alone.
+    fn read(file: &Object, terms: ScoreTerms) -> Result<Option<Self>> {
         if !file.boolean("relative_attention")?.unwrap_or(false) || terms.count() == 1 {
             return Ok(None);
         }
@@ -98,38 +114,44 @@ impl Relative {
         }))
     }
 
-    /// The table of places, `[buckets, hidden]`.
-    fn places(self, at: &Loader, sizes: &Sizes) -> Result<Tensor> {
+    /// The table of relative position embeddings, `[buckets, hidden]`.
+    fn embeddings(self, at: &Loader, config: &PostNormConfig) -> Result<Tensor> {
         let count = self.buckets.count();
         let norm = match self.normed {
-            true => Some(Norm::layer(&at.at("LayerNorm"), sizes.hidden, sizes.eps)?),
+            true => Some(Norm::layer_norm(&at.at("LayerNorm"), config.hidden, config.eps)?),
             false => None,
         };
-        let table = Embedding::load(&[(at.at("rel_embeddings").precise(), count)], norm, sizes.hidden)?;
+        let table = Embedding::load(&[(at.at("rel_embeddings").in_float32(), count)], norm, config.hidden)?;
         table.forward(&[&(0..count as u32).collect::<Vec<_>>()])
     }
 
-    /// The bias of the layer `at` with this attention, from the table of places `[buckets, hidden]`.
-    fn bias(self, at: &Loader, shape: &kernels::AttentionShape, places: &Tensor) -> Result<Disentangled> {
+    /// The bias of the layer `at` with this attention, from the position embeddings `[buckets, hidden]`.
+    fn bias(
+        self,
+        at: &Loader,
+        shape: &kernels::AttentionShape,
+        embeddings: &Tensor,
+    ) -> Result<DisentangledAttentionBias> {
         let at = at.at("attention.self");
         let hidden = shape.heads * shape.head_dim;
         // In float32: this is done once, and what comes out takes part in every score.
         let project = |own: &str, shared: &str| {
-            let at = at.at(if self.shared { shared } else { own }).precise();
-            Linear::load(Stage::Other, &[at], hidden, hidden, true)?.forward(places)
+            let at = at.at(if self.shared { shared } else { own }).in_float32();
+            Linear::load(Stage::Other, &[at], hidden, hidden, true)?.forward(embeddings)
         };
-        let Terms { content_to_position, position_to_content } = self.terms;
+        let ScoreTerms { content_to_position, position_to_content } = self.terms;
         let keys = content_to_position.then(|| project("pos_key_proj", "key_proj")).transpose()?;
         let queries = position_to_content.then(|| project("pos_query_proj", "query_proj")).transpose()?;
-        Disentangled::new(at.body(), shape, self.buckets, keys, queries)
+        DisentangledAttentionBias::new(at.body(), shape, self.buckets, keys, queries)
     }
 }
 
+/// How distances of positions are put into buckets.
 fn buckets(file: &Object) -> Result<Buckets> {
     // What is not above 0 stands for "not set" in both.
-    let set = |key: &str, least: usize| match file.number(key)? {
+    let set = |key: &str, min: usize| match file.number(key)? {
         Some(number) if number < 1.0 => Ok(None),
-        _ => file.integer(key, least..=1 << 20),
+        _ => file.integer(key, min..=1 << 20),
     };
     let most = match set("max_relative_positions", 1)? {
         Some(most) => most,
@@ -145,16 +167,13 @@ fn buckets(file: &Object) -> Result<Buckets> {
     }
 }
 
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["deberta"], "embeddings.word_embeddings.weight")
-}
-
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let terms = Terms::read(file)?;
-    let mut sizes = Sizes::read(source, &KEYS)?;
-    sizes.scale /= (terms.count() as f32).sqrt();
-    let head_dim = sizes.hidden / sizes.heads;
+    let file = &source.config;
+    let at = source.at.at_if_contains("deberta", "embeddings.word_embeddings.weight");
+    let terms = ScoreTerms::read(file)?;
+    let mut config = PostNormConfig::read(source, &KEYS)?;
+    config.scale /= (terms.count() as f32).sqrt();
+    let head_dim = config.hidden / config.heads;
     if let Some(other) = file.integer("attention_head_size", 0..=1 << 16)?.filter(|&other| other != head_dim) {
         let message = format!("{other} is not supported; supported: hidden_size / num_attention_heads, {head_dim}");
         return Err(file.error("attention_head_size", message));
@@ -162,48 +181,47 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     if file.number("conv_kernel_size")?.is_some_and(|size| size > 0.0) {
         return Err(file.error("conv_kernel_size", "a convolution beside the first layer is not supported"));
     }
-    let relative = match Relative::read(file, terms)? {
-        Some(relative) => Some((relative, relative.places(&at.at("encoder"), &sizes)?)),
+    let relative = match RelativeAttention::read(file, terms)? {
+        Some(relative) => Some((relative, relative.embeddings(&at.at("encoder"), &config)?)),
         None => None,
     };
-    let bias = relative.as_ref().map(|(relative, places)| {
+    let bias = relative.as_ref().map(|(relative, embeddings)| {
         |at: &Loader, shape: &kernels::AttentionShape| -> Result<Arc<dyn AttentionBias>> {
-            Ok(Arc::new(relative.bias(at, shape, places)?))
+            Ok(Arc::new(relative.bias(at, shape, embeddings)?))
         }
     });
     let absolute = file.boolean("position_biased_input")?.unwrap_or(true);
-    let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
-    let width = file.size("embedding_size", 1 << 16, sizes.hidden)?;
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables {
-            words: sizes.vocab,
+    let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
+    let width = file.size("embedding_size", 1 << 16, config.hidden)?;
+    Ok(Box::new(PostNorm::load(PostNormSpec {
+        config,
+        tables: InputTables {
+            words: config.vocab,
             positions: absolute.then_some(positions),
             types: file.integer("type_vocab_size", 0..=1 << 16)?.filter(|&types| types > 0),
         },
         embeddings: at.at("embeddings"),
-        projection: (width != sizes.hidden).then(|| Projection {
+        projection: (width != config.hidden).then(|| EmbeddingProjection {
             at: at.at("embeddings.embed_proj"),
             width,
             after_norm: false,
         }),
         layers: at.at("encoder.layer"),
         names: &NAMES,
-        bias: bias.as_ref().map(|bias| bias as MakeBias),
+        bias: bias.as_ref().map(|bias| bias as LoadBias),
     })?))
 }
 
-/// A dense layer on the first token's state, and the classifier.
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    require_head(source, "classifier.weight")?;
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
     let file = &source.config;
-    let hidden = Sizes::read(source, &KEYS)?.hidden;
+    let hidden = PostNormConfig::read(source, &KEYS)?.hidden;
     if let Some(other) = file.integer("pooler_hidden_size", 0..=1 << 16)?.filter(|&other| other != hidden) {
         let message = format!("{other} is not supported; supported: hidden_size, {hidden}");
         return Err(file.error("pooler_hidden_size", message));
     }
     let activation = source.activation("pooler_hidden_act", "gelu")?;
-    Head::two_layers(source.at.at("pooler.dense"), source.at.at("classifier"), [hidden, labels], activation)
+    ScoreHead::two_layers(source.at.at("pooler.dense"), source.at.at("classifier"), [hidden, labels], activation)
 }
 
 #[cfg(test)]
@@ -211,20 +229,20 @@ mod tests {
     use super::*;
     use crate::models::testing::{assert_refuses, with_source};
 
-    fn relative(text: &str) -> Option<Relative> {
-        with_source(text, |source| Relative::read(&source.config, Terms::read(&source.config)?)).unwrap()
+    fn relative(text: &str) -> Option<RelativeAttention> {
+        with_source(text, |source| RelativeAttention::read(&source.config, ScoreTerms::read(&source.config)?)).unwrap()
     }
 
     #[test]
     fn positions_are_read_as_version_3_and_2_write_them() {
-        let both = Terms { content_to_position: true, position_to_content: true };
+        let both = ScoreTerms { content_to_position: true, position_to_content: true };
         let v3 = r#"{"relative_attention": true, "position_buckets": 256, "max_relative_positions": -1,
             "norm_rel_ebd": "layer_norm", "share_att_key": true, "pos_att_type": "p2c | C2P"}"#;
         let buckets = Buckets::Logarithmic { span: 256, max_distance: 512 };
-        assert_eq!(relative(v3), Some(Relative { buckets, terms: both, shared: true, normed: true }));
+        assert_eq!(relative(v3), Some(RelativeAttention { buckets, terms: both, shared: true, normed: true }));
         let v2 = r#"{"relative_attention": true, "max_relative_positions": 20, "pos_att_type": ["c2p", "p2c"]}"#;
         let buckets = Buckets::Each { span: 20 };
-        assert_eq!(relative(v2), Some(Relative { buckets, terms: both, shared: false, normed: false }));
+        assert_eq!(relative(v2), Some(RelativeAttention { buckets, terms: both, shared: false, normed: false }));
         for contents_alone in [
             "{}",
             r#"{"relative_attention": true}"#,

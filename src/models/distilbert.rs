@@ -1,27 +1,32 @@
-//! DistilBERT (Sanh et al. 2019; reference: transformers' `modeling_distilbert.py`): BERT without token types and pooler, under
-//! other names.
+//! DistilBERT (Sanh et al. 2019; reference: transformers' `DistilBertModel` and `DistilBertForSequenceClassification`).
+//!
+//! The network is BERT's without token types, under other keys and names. The head is
+//! `classifier(relu(pre_classifier(state of the first token)))`: there is no pooler.
 
 use crate::Result;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
-use crate::models::post_norm::{BERT_KEYS, Keys, Names, Parts, Positions, PostNorm, Sizes, Tables};
-use crate::models::registry::{Family, Source, require_head};
-use crate::nn::Loader;
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{
+    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+};
+use crate::models::source::Source;
 
-pub(super) const FAMILY: Family = Family { model_types: &["distilbert"], load, head, logit_head: None };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["distilbert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
 /// The sizes of DistilBERT-base.
-const KEYS: Keys = Keys {
+const KEYS: PostNormKeys = PostNormKeys {
     hidden: ("dim", 768),
     layers: ("n_layers", 6),
     heads: ("n_heads", 12),
-    wide: ("hidden_dim", 3072),
+    intermediate: ("hidden_dim", 3072),
     activation: ("activation", "gelu"),
     ..BERT_KEYS
 };
 
-const NAMES: Names = Names {
+const NAMES: TensorNames = TensorNames {
     qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     out: "attention.out_lin",
     attention_norm: "sa_layer_norm",
@@ -30,22 +35,18 @@ const NAMES: Names = Names {
     mlp_norm: "output_layer_norm",
 };
 
-fn sizes(source: &Source) -> Result<Sizes> {
-    // Not among the keys: the network has it written in.
-    Ok(Sizes { eps: 1e-12, ..Sizes::read(source, &KEYS)? })
-}
-
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["distilbert"], "embeddings.word_embeddings.weight")
+fn config(source: &Source) -> Result<PostNormConfig> {
+    // Not a key of config.json: the reference has this constant.
+    Ok(PostNormConfig { eps: 1e-12, ..PostNormConfig::read(source, &KEYS)? })
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let sizes = sizes(source)?;
-    let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables { words: sizes.vocab, positions: Some(positions), types: None },
+    let at = source.at.at_if_contains("distilbert", "embeddings.word_embeddings.weight");
+    let config = config(source)?;
+    let positions = PositionTable { rows: source.config.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
+    Ok(Box::new(PostNorm::load(PostNormSpec {
+        config,
+        tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
         embeddings: at.at("embeddings"),
         projection: None,
         layers: at.at("transformer.layer"),
@@ -54,10 +55,15 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     })?))
 }
 
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    require_head(source, "classifier.weight")?;
-    let hidden = sizes(source)?.hidden;
-    Head::two_layers(source.at.at("pre_classifier"), source.at.at("classifier"), [hidden, labels], Activation::Relu)
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
+    let hidden = config(source)?.hidden;
+    ScoreHead::two_layers(
+        source.at.at("pre_classifier"),
+        source.at.at("classifier"),
+        [hidden, labels],
+        Activation::Relu,
+    )
 }
 
 #[cfg(test)]

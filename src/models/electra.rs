@@ -1,54 +1,40 @@
-//! ELECTRA's discriminator (Clark et al. 2020; reference: transformers' `modeling_electra.py`): BERT, with tables that may be
-//! narrower than the layers.
+//! ELECTRA's discriminator (Clark et al. 2020; reference: transformers' `ElectraModel` and
+//! `ElectraForSequenceClassification`).
+//!
+//! The network is BERT's, with tables that may be narrower than the hidden states: a linear layer with a bias follows
+//! their normalization then. The head is RoBERTa's, with GELU in place of tanh, whatever the network's activation is.
 
 use crate::Result;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
-use crate::models::post_norm::{
-    BERT_KEYS, BERT_NAMES, Keys, Parts, Positions, PostNorm, Projection, Sizes, Tables, require_absolute_positions,
-};
-use crate::models::registry::{Family, Source};
-use crate::nn::Loader;
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{BERT_KEYS, EmbeddingProjection, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec};
+use crate::models::source::Source;
 
-pub(super) const FAMILY: Family = Family { model_types: &["electra"], load, head, logit_head: None };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["electra"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
 /// The sizes of ELECTRA-small.
-const KEYS: Keys = Keys {
+const KEYS: PostNormKeys = PostNormKeys {
     hidden: ("hidden_size", 256),
     heads: ("num_attention_heads", 4),
-    wide: ("intermediate_size", 1024),
+    intermediate: ("intermediate_size", 1024),
     ..BERT_KEYS
 };
 
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["electra"], "embeddings.word_embeddings.weight")
-}
-
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let sizes = Sizes::read(source, &KEYS)?;
-    require_absolute_positions(file)?;
-    let width = file.size("embedding_size", 1 << 16, 128)?;
-    let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
-    let types = file.size("type_vocab_size", 1 << 16, 2)?;
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables { words: sizes.vocab, positions: Some(positions), types: Some(types) },
-        embeddings: at.at("embeddings"),
-        projection: (width != sizes.hidden).then(|| Projection {
-            at: at.at("embeddings_project"),
-            width,
-            after_norm: true,
-        }),
-        layers: at.at("encoder.layer"),
-        names: &BERT_NAMES,
-        bias: None,
-    })?))
+    let base = source.at.at_if_contains("electra", "embeddings.word_embeddings.weight");
+    let config = PostNormConfig::read(source, &KEYS)?;
+    let spec = PostNormSpec::bert(source, &base, config, None)?;
+    let width = source.config.size("embedding_size", 1 << 16, 128)?;
+    let at = base.at("embeddings_project");
+    let projection = (width != config.hidden).then_some(EmbeddingProjection { at, width, after_norm: true });
+    Ok(Box::new(PostNorm::load(PostNormSpec { projection, ..spec })?))
 }
 
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::of_roberta(source, [Sizes::read(source, &KEYS)?.hidden, labels], Activation::Gelu)
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    ScoreHead::roberta(source, [PostNormConfig::read(source, &KEYS)?.hidden, labels], Activation::Gelu)
 }
 
 #[cfg(test)]

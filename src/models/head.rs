@@ -1,46 +1,46 @@
-//! What makes scores of hidden states.
+//! The head of a reranker: from the hidden states of a text to its scores. All of it computes in float32.
 
 use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::Activation;
-use crate::models::registry::{Source, require_head};
+use crate::models::source::Source;
 use crate::nn::{Linear, Loader, Norm, mean};
 use crate::profile::Stage;
 use crate::text::Wanted;
 
-/// The classifier behind a network: one vector for each text, then linear layers. All of it in float32.
-pub struct Head {
+/// A classification head, or rows of a language model's: a vector for each text, then layers.
+pub struct ScoreHead {
     pooling: HeadPooling,
-    layers: Vec<Layer>,
+    layers: Vec<HeadLayer>,
 }
 
-/// Which vector stands for a text.
+/// The hidden state that stands for a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HeadPooling {
-    /// That of its first token.
+    /// The first token's state.
     First,
-    /// That of its last token.
+    /// The last token's state.
     Last,
-    /// That of the last token that is not this one.
+    /// The state of the last token that is not this one.
     LastOtherThan(u32),
-    /// The mean of all.
+    /// The mean of all tokens' states.
     Mean,
 }
 
-enum Layer {
+enum HeadLayer {
     Linear(Linear),
     Norm(Norm),
     /// The first column less the second.
     Difference,
 }
 
-impl Head {
+impl ScoreHead {
     pub(super) fn new(pooling: HeadPooling) -> Self {
         Self { pooling, layers: Vec::new() }
     }
 
-    /// `classifier(activation(dense(x)))` on the first token's state.
+    /// `classifier(activation(dense(x)))` of the first token's state, with `sizes` `[hidden, labels]`.
     pub(super) fn two_layers(
         dense: Loader,
         classifier: Loader,
@@ -55,38 +55,38 @@ impl Head {
         )
     }
 
-    /// Two layers, both below `classifier`, as RoBERTa has them.
-    pub(super) fn of_roberta(source: &Source, sizes: [usize; 2], activation: Activation) -> Result<Self> {
-        require_head(source, "classifier.out_proj.weight")?;
+    /// RoBERTa's (`RobertaClassificationHead`): two layers below `classifier`.
+    pub(super) fn roberta(source: &Source, sizes: [usize; 2], activation: Activation) -> Result<Self> {
+        source.require_head("classifier.out_proj.weight")?;
         let at = source.at.at("classifier");
         Self::two_layers(at.at("dense"), at.at("out_proj"), sizes, activation)
     }
 
-    /// Then `activation(x · weightᵀ + bias)`, with `weight [n, k]`.
+    /// Appends `activation(x · weightᵀ + bias)`, with `weight [n, k]`, and a bias where the checkpoint has one.
     pub(super) fn linear(self, at: Loader, n: usize, k: usize, activation: Activation) -> Result<Self> {
         let bias = at.contains("bias");
-        let linear = Linear::load(Stage::Pool, &[at.precise()], n, k, bias)?.then(activation);
-        Ok(self.with(Layer::Linear(linear)))
+        let linear = Linear::load(Stage::Pool, &[at.in_float32()], n, k, bias)?.with_activation(activation);
+        Ok(self.push(HeadLayer::Linear(linear)))
     }
 
-    /// Then the products with one row, or that with the first less that with the second, of places with a `weight [1, k]` each.
+    /// Appends the logit of one token, or of the first less that of the second; `rows` have a `weight [1, k]` each.
     pub(super) fn logits(self, rows: &[Loader], k: usize) -> Result<Self> {
-        let precise: Vec<_> = rows.iter().map(Loader::precise).collect();
-        let products = self.with(Layer::Linear(Linear::load(Stage::Pool, &precise, 1, k, false)?));
-        Ok(if rows.len() == 2 { products.with(Layer::Difference) } else { products })
+        let rows_in_float32: Vec<_> = rows.iter().map(Loader::in_float32).collect();
+        let products = self.push(HeadLayer::Linear(Linear::load(Stage::Pool, &rows_in_float32, 1, k, false)?));
+        Ok(if rows.len() == 2 { products.push(HeadLayer::Difference) } else { products })
     }
 
-    /// Then a normalization.
+    /// Appends a normalization.
     pub(super) fn norm(self, norm: Norm) -> Self {
-        self.with(Layer::Norm(norm))
+        self.push(HeadLayer::Norm(norm))
     }
 
-    fn with(mut self, layer: Layer) -> Self {
+    fn push(mut self, layer: HeadLayer) -> Self {
         self.layers.push(layer);
         self
     }
 
-    /// Of which tokens the head takes the hidden states.
+    /// Tokens whose hidden states the head takes.
     pub fn wanted(&self) -> Wanted {
         match self.pooling {
             HeadPooling::First => Wanted::First,
@@ -96,7 +96,7 @@ impl Head {
         }
     }
 
-    /// The token that stands for an input without tokens; None where there is none.
+    /// The padding token, which stands for an input without tokens; None where there is none.
     pub fn padding(&self) -> Option<u32> {
         match self.pooling {
             HeadPooling::LastOtherThan(token) => Some(token),
@@ -104,7 +104,8 @@ impl Head {
         }
     }
 
-    /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them above 0.
+    /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them
+    /// above 0.
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {
             HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) => hidden.clone(),
@@ -113,9 +114,9 @@ impl Head {
         .to_dtype(DType::F32)?;
         for layer in &self.layers {
             x = match layer {
-                Layer::Linear(linear) => linear.forward(&x)?,
-                Layer::Norm(norm) => norm.forward(&x)?,
-                Layer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
+                HeadLayer::Linear(linear) => linear.forward(&x)?,
+                HeadLayer::Norm(norm) => norm.forward(&x)?,
+                HeadLayer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
             };
         }
         Ok(x)

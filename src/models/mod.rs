@@ -1,23 +1,37 @@
 //! The architectures, and the registry that picks one.
+//!
+//! ```text
+//! registry ── bert, roberta, distilbert, electra, mpnet, deberta ── post_norm (their network) ── source, ids
+//!          ── modernbert, qwen ── pre_norm (their layer), source, ids
+//!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
+//! ```
+//!
+//! Only the registry knows all families; a family reads config.json and the checkpoint through `source`, and no family
+//! knows another. This file has what the rest of the crate sees of a network. How to add a family: see registry.rs.
 
 mod bert;
 mod deberta;
 mod distilbert;
 mod electra;
+mod family;
 mod head;
+mod ids;
 mod modernbert;
 mod mpnet;
 mod post_norm;
+mod pre_norm;
 mod qwen;
 mod registry;
 mod roberta;
+mod source;
 #[cfg(test)]
 mod testing;
 
 use candle_core::Tensor;
 
-pub use head::Head;
-pub use registry::{Source, load, load_head, load_logit_head, narrow};
+pub use head::ScoreHead;
+pub use registry::{half_dtype, load, load_head, load_logit_head};
+pub use source::Source;
 
 use crate::text::{PackedBatch, Wanted};
 use crate::{CancelCheck, Result};
@@ -30,12 +44,12 @@ pub trait Encoder: Send + Sync {
     /// Rows of the embedding table: every token id is below it.
     fn vocab_size(&self) -> usize;
 
-    /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each text.
-    /// `check_cancel` is called between layers; its error ends the pass.
+    /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each
+    /// text. `check_cancel` is called between layers; its error ends the pass.
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
 
-    /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input without tokens,
-    /// which stands in a batch as padding alone. None for a network that does not say.
+    /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input
+    /// without tokens, which stands in a batch as padding alone. None for a network that does not say.
     fn padding_state(&self, _token: u32) -> Result<Option<Tensor>> {
         Ok(None)
     }
@@ -46,13 +60,14 @@ pub trait Encoder: Send + Sync {
     }
 }
 
-/// A network whose tokens see only what comes before them: texts that begin alike can share what is computed of the beginning.
+/// A network whose tokens see only what comes before them: texts that begin alike can share what is computed of the
+/// beginning.
 pub trait Decoder: Send + Sync {
     /// What the tokens after `prefix`, a single text, see of it.
     fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past>;
 
-    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
-    /// its positions from 0.
+    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and
+    /// counts its positions from 0.
     fn resume(&self, past: &Past, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>)
     -> Result<Tensor>;
 }

@@ -1,62 +1,83 @@
-//! ModernBERT (Warner et al. 2024; reference: transformers' `modeling_modernbert.py`): it normalizes before each block, turns
-//! queries and keys by their positions, gates its feed-forward blocks, and lets most layers see a window only.
+//! ModernBERT (Warner et al. 2024; reference: transformers' `ModernBertModel` and
+//! `ModernBertForSequenceClassification`): a pre-norm encoder with rotary positions, gated feed-forward blocks (GeGLU)
+//! and, in most layers, attention within a window.
+//!
+//! ```text
+//! x = norm(words[ids])
+//! for each layer:
+//!     q, k, v = rope(linear(norm(x)))          the first layer has no norm here: x is normalized already
+//!     x = x + linear(softmax(q kᵀ / sqrt(head_dim)) v)
+//!     gate, up = Wi norm(x)                    one matrix: the rows of the gate first, which goes through the activation
+//!     x = x + Wo (activation(gate) * up)
+//! x = norm(x)
+//! ```
+//!
+//! Every third layer, from the first, sees all tokens, with its own base of rotary angles; the others see
+//! `local_attention / 2` tokens to each side, that distance included. Normalizations have no bias unless config.json
+//! says so, and their epsilon is `norm_eps`, not `layer_norm_eps`. The tensors are below `model` in a checkpoint with a
+//! head.
 
 use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use crate::config::Object;
-use crate::kernels::{self, Activation, Mask};
+use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
-use crate::models::head::{Head, HeadPooling};
-use crate::models::post_norm::{eps, require_rows};
-use crate::models::registry::{Family, Source, require_head};
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
+use crate::models::family::Family;
+use crate::models::head::{HeadPooling, ScoreHead};
+use crate::models::ids::require_rows;
+use crate::models::pre_norm::PreNormLayer;
+use crate::models::source::Source;
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 use crate::{CancelCheck, Result};
 
-pub(super) const FAMILY: Family = Family { model_types: &["modernbert"], load, head, logit_head: None };
+// Pre-norm states grow from layer to layer, but no overflow of float16 in inference is reported.
+pub(super) const FAMILY: Family =
+    Family { model_types: &["modernbert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
-/// Which tokens a layer sees.
+/// Which tokens a layer's queries see: all, or those of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    Global,
-    Local,
+enum LayerType {
+    Full,
+    Sliding,
 }
 
-impl Reach {
-    /// As config.json names it now.
+impl LayerType {
+    /// Its name in config.json.
     fn name(self) -> &'static str {
         match self {
-            Self::Global => "full_attention",
-            Self::Local => "sliding_attention",
+            Self::Full => "full_attention",
+            Self::Sliding => "sliding_attention",
         }
     }
 }
 
 /// What config.json says.
 #[derive(Debug)]
-struct Config {
+struct ModernBertConfig {
     vocab: usize,
     hidden: usize,
-    /// Divides `hidden` into even parts.
+    /// Divides `hidden` into parts of even width.
     heads: usize,
-    wide: usize,
+    intermediate: usize,
     activation: Activation,
     eps: f32,
     norm_bias: bool,
     attention_bias: bool,
     mlp_bias: bool,
-    /// Of each layer.
-    reaches: Vec<Reach>,
-    /// How far local layers see to each side.
+    /// The layers' types, in their order.
+    layer_types: Vec<LayerType>,
+    /// How many tokens to each side a sliding layer sees.
     window: usize,
-    global_theta: f64,
-    local_theta: f64,
+    /// Bases of rotary angles.
+    full_theta: f64,
+    sliding_theta: f64,
 }
 
-impl Config {
+impl ModernBertConfig {
     fn read(source: &Source) -> Result<Self> {
         let file = &source.config;
         let flag = |key: &str| -> Result<bool> { Ok(file.boolean(key)?.unwrap_or(false)) };
@@ -65,16 +86,16 @@ impl Config {
             vocab: file.size("vocab_size", 1 << 24, 50_368)?,
             hidden: file.size("hidden_size", 1 << 16, 768)?,
             heads: file.size("num_attention_heads", 1 << 10, 12)?,
-            wide: file.size("intermediate_size", 1 << 20, 1152)?,
+            intermediate: file.size("intermediate_size", 1 << 20, 1152)?,
             activation: source.activation("hidden_activation", "gelu")?,
-            eps: eps(file, "norm_eps", 1e-5)?,
+            eps: source.epsilon("norm_eps", 1e-5)?,
             norm_bias: flag("norm_bias")?,
             attention_bias: flag("attention_bias")?,
             mlp_bias: flag("mlp_bias")?,
-            reaches: reaches(file, layers)?,
+            layer_types: layer_types(file, layers)?,
             window: file.size("local_attention", 1 << 24, 128)? / 2,
-            global_theta: theta(file, Reach::Global, "global_rope_theta", 160_000.0)?,
-            local_theta: theta(file, Reach::Local, "local_rope_theta", 10_000.0)?,
+            full_theta: theta(source, LayerType::Full, "global_rope_theta", 160_000.0)?,
+            sliding_theta: theta(source, LayerType::Sliding, "local_rope_theta", 10_000.0)?,
         };
         if !config.hidden.is_multiple_of(2 * config.heads) {
             let message = format!("{} does not divide hidden_size, {}, into even parts", config.heads, config.hidden);
@@ -85,70 +106,64 @@ impl Config {
 
     fn norm(&self, at: &Loader) -> Result<Norm> {
         match self.norm_bias {
-            true => Norm::layer(at, self.hidden, self.eps),
-            false => Norm::layer_without_bias(at, self.hidden, self.eps),
+            true => Norm::layer_norm(at, self.hidden, self.eps),
+            false => Norm::layer_norm_without_bias(at, self.hidden, self.eps),
         }
     }
 }
 
-/// Of `layers` layers: a list by name or, in older files, a number, of so many layers one sees all.
-fn reaches(file: &Object, layers: usize) -> Result<Vec<Reach>> {
+/// The types of all layers: a list of names or, in older files, a number, of so many layers the first is full.
+fn layer_types(file: &Object, layers: usize) -> Result<Vec<LayerType>> {
     let Some(names) = file.texts("layer_types")? else {
         let every = file.size("global_attn_every_n_layers", 1 << 10, 3)?;
-        return Ok((0..layers).map(|i| if i.is_multiple_of(every) { Reach::Global } else { Reach::Local }).collect());
+        return Ok((0..layers)
+            .map(|i| if i.is_multiple_of(every) { LayerType::Full } else { LayerType::Sliding })
+            .collect());
     };
     if names.len() != layers {
         let message = format!("expected one of each of the {layers} layers, found {}", names.len());
         return Err(file.error("layer_types", message));
     }
-    let reach = |name: &str| {
-        [Reach::Global, Reach::Local].into_iter().find(|reach| reach.name() == name).ok_or_else(|| {
-            let known = [Reach::Global.name(), Reach::Local.name()].join(", ");
-            file.error("layer_types", format!("{name:?} is not supported; supported: {known}"))
-        })
+    let layer_type = |name: &str| {
+        [LayerType::Full, LayerType::Sliding].into_iter().find(|layer_type| layer_type.name() == name).ok_or_else(
+            || {
+                let known = [LayerType::Full.name(), LayerType::Sliding.name()].join(", ");
+                file.error("layer_types", format!("{name:?} is not supported; supported: {known}"))
+            },
+        )
     };
-    names.into_iter().map(reach).collect()
+    names.into_iter().map(layer_type).collect()
 }
 
-/// The base of the angles of layers with this reach, by its new name or its old one.
-fn theta(file: &Object, reach: Reach, old: &str, default: f64) -> Result<f64> {
+/// The base of the rotary angles of layers of this type, by its new key or its `old` one.
+fn theta(source: &Source, layer_type: LayerType, old: &str, default: f64) -> Result<f64> {
+    let file = &source.config;
     if !file.is_null("rope_scaling") {
         return Err(file.error("rope_scaling", "scaled positions are not supported"));
     }
-    let new = file.object("rope_parameters")?.map(|by_reach| by_reach.object(reach.name())).transpose()?.flatten();
-    if let Some(new) = &new
-        && let Some(other) = new.text("rope_type")?.filter(|&name| name != "default")
-    {
-        return Err(new.error("rope_type", format!("{other:?} is not supported; supported: default")));
-    }
-    let theta_of = |object: &Object, key: &str| match object.number(key)? {
-        Some(theta) if !(1.0..1e30).contains(&theta) => {
-            Err(object.error(key, format!("expected a number from 1, found {theta}")))
-        }
-        theta => Ok(theta),
-    };
-    let new = new.map(|new| theta_of(&new, "rope_theta")).transpose()?.flatten();
-    Ok(new.or(theta_of(file, old)?).unwrap_or(default))
+    let by_type = file.object("rope_parameters")?;
+    let parameters = by_type.map(|by_type| by_type.object(layer_type.name())).transpose()?.flatten();
+    source.rope_theta(&parameters.unwrap_or_else(Object::empty), old, default)
 }
 
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["model"], "embeddings.tok_embeddings.weight")
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    source.at.at_if_contains("model", "embeddings.tok_embeddings.weight")
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (config, at) = (Config::read(source)?, place(source));
+    let (config, at) = (ModernBertConfig::read(source)?, base_model(source));
     let words = (at.at("embeddings.tok_embeddings"), config.vocab);
     let norm = config.norm(&at.at("embeddings.norm"))?;
     let embedding = Embedding::load(&[words], Some(norm), config.hidden)?;
-    let rotations = |theta| Rotations::new(at.body(), config.hidden / config.heads, theta);
-    let (global, local) = (rotations(config.global_theta)?, rotations(config.local_theta)?);
-    let layers = config.reaches.iter().enumerate().map(|(i, reach)| {
-        let (mask, rotations) = match reach {
-            Reach::Global => (Mask::Full, &global),
-            Reach::Local => (Mask::Window(config.window), &local),
+    let table = |theta| RotaryTable::new(at.body(), config.hidden / config.heads, theta);
+    let (full, sliding) = (table(config.full_theta)?, table(config.sliding_theta)?);
+    let layers = config.layer_types.iter().enumerate().map(|(i, layer_type)| {
+        let (mask, table) = match layer_type {
+            LayerType::Full => (Mask::Full, &full),
+            LayerType::Sliding => (Mask::Window(config.window), &sliding),
         };
-        // What comes from the embeddings is normalized already.
-        Layer::load(&config, &at.at(&format!("layers.{i}")), i > 0, mask, rotations.clone())
+        // What comes from the embeddings is normalized.
+        load_layer(&config, &at.at(&format!("layers.{i}")), i > 0, mask, table.clone())
     });
     Ok(Box::new(ModernBert {
         vocab: config.vocab,
@@ -159,10 +174,11 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     }))
 }
 
-/// A dense layer and a norm, then the classifier; of the first token, or of the mean of all.
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    require_head(source, "classifier.weight")?;
-    let (config, file) = (Config::read(source)?, &source.config);
+/// `classifier(norm(activation(dense(x))))` of the first token's state, or of the mean of all, as `classifier_pooling`
+/// says.
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
+    let (config, file) = (ModernBertConfig::read(source)?, &source.config);
     let pooling = match file.text("classifier_pooling")? {
         None | Some("cls") => HeadPooling::First,
         Some("mean") => HeadPooling::Mean,
@@ -173,7 +189,7 @@ fn head(source: &Source, labels: usize) -> Result<Head> {
     };
     let activation = source.activation("classifier_activation", "gelu")?;
     let at = source.at.at("head");
-    Head::new(pooling)
+    ScoreHead::new(pooling)
         .linear(at.at("dense"), config.hidden, config.hidden, activation)?
         .norm(config.norm(&at.at("norm"))?)
         .linear(source.at.at("classifier"), labels, config.hidden, Activation::Identity)
@@ -183,7 +199,7 @@ struct ModernBert {
     vocab: usize,
     hidden: usize,
     embedding: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<PreNormLayer>,
     final_norm: Norm,
 }
 
@@ -203,62 +219,42 @@ impl Encoder for ModernBert {
         for (i, layer) in self.layers.iter().enumerate() {
             check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            hidden = layer.forward(&hidden, &layout, rows)?;
+            let qkv = layer.project(&hidden, &layout)?;
+            hidden = layer.finish(&hidden, &qkv, &layout, None, rows)?;
         }
         self.final_norm.forward(&hidden)
     }
 }
 
-struct Layer {
-    attention_norm: Option<Norm>,
-    qkv: Linear,
-    rope: Rope,
-    attention: Attention,
-    out: Linear,
-    mlp_norm: Norm,
-    mlp: Mlp,
-}
-
-impl Layer {
-    fn load(config: &Config, at: &Loader, normed: bool, mask: Mask, rotations: Arc<Rotations>) -> Result<Self> {
-        let &Config { hidden, heads, wide, attention_bias, mlp_bias, .. } = config;
-        let head_dim = hidden / heads;
-        let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape = kernels::AttentionShape { heads, kv_heads: heads, head_dim, scale, mask };
-        let both = at.at("mlp.Wi");
-        let parts = MlpParts {
-            gate: Some(both.rows(0..wide, 2 * wide)),
-            up: both.rows(wide..2 * wide, 2 * wide),
-            down: at.at("mlp.Wo"),
-            bias: mlp_bias,
-        };
-        Ok(Self {
-            attention_norm: if normed { Some(config.norm(&at.at("attn_norm"))?) } else { None },
-            qkv: Linear::load(Stage::Qkv, &[at.at("attn.Wqkv")], 3 * hidden, hidden, attention_bias)?,
-            rope: Rope::new(shape, rotations, None),
-            attention: Attention::new(at.body(), shape),
-            out: Linear::load(Stage::Out, &[at.at("attn.Wo")], hidden, hidden, attention_bias)?,
-            mlp_norm: config.norm(&at.at("mlp_norm"))?,
-            mlp: Mlp::load(parts, hidden, wide, config.activation)?,
-        })
-    }
-
-    /// `rows`: those that are wanted of the output, None for all.
-    fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
-        let qkv = match &self.attention_norm {
-            Some(norm) => self.qkv.forward(&norm.forward(hidden)?)?,
-            None => self.qkv.forward(hidden)?,
-        };
-        let qkv = self.rope.forward(&qkv, layout)?;
-        let attended = self.attention.forward(&qkv, layout, None, rows)?;
-        let hidden = match rows {
-            Some(rows) => &select(hidden, rows)?,
-            None => hidden,
-        };
-        let hidden = add(&self.out.forward(&attended)?, hidden)?;
-        let wide = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
-        add(&wide, &hidden)
-    }
+/// `normed`: whether the input is normalized before attention.
+fn load_layer(
+    config: &ModernBertConfig,
+    at: &Loader,
+    normed: bool,
+    mask: Mask,
+    table: Arc<RotaryTable>,
+) -> Result<PreNormLayer> {
+    let &ModernBertConfig { hidden, heads, intermediate, attention_bias, mlp_bias, .. } = config;
+    let head_dim = hidden / heads;
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let shape = kernels::AttentionShape { heads, kv_heads: heads, head_dim, scale, mask };
+    let both = at.at("mlp.Wi");
+    let parts = MlpParts {
+        gate: Some(both.rows(0..intermediate, 2 * intermediate)),
+        up: both.rows(intermediate..2 * intermediate, 2 * intermediate),
+        down: at.at("mlp.Wo"),
+        bias: mlp_bias,
+    };
+    Ok(PreNormLayer {
+        attention_norm: if normed { Some(config.norm(&at.at("attn_norm"))?) } else { None },
+        qkv: Linear::load(Stage::Qkv, &[at.at("attn.Wqkv")], 3 * hidden, hidden, attention_bias)?,
+        rope: Rope::new(shape, table, None),
+        shape,
+        attention: Attention::new(at.body(), shape),
+        out: Linear::load(Stage::Out, &[at.at("attn.Wo")], hidden, hidden, attention_bias)?,
+        mlp_norm: config.norm(&at.at("mlp_norm"))?,
+        mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
+    })
 }
 
 #[cfg(test)]
@@ -266,36 +262,38 @@ mod tests {
     use super::*;
     use crate::models::testing::{assert_refuses, with_source};
 
-    fn read(text: &str) -> Result<Config> {
-        with_source(text, Config::read)
+    fn read(text: &str) -> Result<ModernBertConfig> {
+        with_source(text, ModernBertConfig::read)
     }
 
     #[test]
     fn what_is_left_out_is_modernbert_base() {
         let base = read("{}").unwrap();
-        assert_eq!((base.vocab, base.hidden, base.heads, base.wide), (50_368, 768, 12, 1152));
+        assert_eq!((base.vocab, base.hidden, base.heads, base.intermediate), (50_368, 768, 12, 1152));
         assert_eq!((base.activation, base.eps, base.window), (Activation::Gelu, 1e-5, 64));
-        assert_eq!((base.global_theta, base.local_theta), (160_000.0, 10_000.0));
-        assert_eq!(base.reaches.len(), 22);
-        assert!(base.reaches.iter().enumerate().all(|(i, &reach)| (reach == Reach::Global) == (i % 3 == 0)));
+        assert_eq!((base.full_theta, base.sliding_theta), (160_000.0, 10_000.0));
+        assert_eq!(base.layer_types.len(), 22);
+        assert!(
+            base.layer_types.iter().enumerate().all(|(i, &layer_type)| (layer_type == LayerType::Full) == (i % 3 == 0))
+        );
     }
 
     #[test]
     fn old_keys_and_new_ones_say_the_same() {
         let thetas = |text: &str| {
             let config = read(text).unwrap();
-            (config.global_theta, config.local_theta)
+            (config.full_theta, config.sliding_theta)
         };
         assert_eq!(thetas(r#"{"global_rope_theta": 80000, "local_rope_theta": 500.0}"#), (80_000.0, 500.0));
         let new = r#"{"global_rope_theta": 3.0, "rope_parameters": {
             "full_attention": {"rope_theta": 80000.0, "rope_type": "default"}, "sliding_attention": null}}"#;
         assert_eq!(thetas(new), (80_000.0, 10_000.0));
-        let reaches = |text: &str| read(text).unwrap().reaches;
+        let layer_types = |text: &str| read(text).unwrap().layer_types;
         let old = r#"{"num_hidden_layers": 3, "global_attn_every_n_layers": 2}"#;
         let new = r#"{"num_hidden_layers": 3, "global_attn_every_n_layers": 1,
             "layer_types": ["full_attention", "sliding_attention", "full_attention"]}"#;
-        assert_eq!(reaches(old), [Reach::Global, Reach::Local, Reach::Global]);
-        assert_eq!(reaches(new), reaches(old));
+        assert_eq!(layer_types(old), [LayerType::Full, LayerType::Sliding, LayerType::Full]);
+        assert_eq!(layer_types(new), layer_types(old));
     }
 
     #[test]
@@ -329,6 +327,6 @@ mod tests {
                 "rope_parameters.sliding_attention.rope_theta",
             ),
         ];
-        assert_refuses(Config::read, &cases);
+        assert_refuses(ModernBertConfig::read, &cases);
     }
 }

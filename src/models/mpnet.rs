@@ -1,22 +1,37 @@
-//! MPNet (Song et al. 2020; reference: transformers' `modeling_mpnet.py`): BERT without token types, with positions counted as
-//! RoBERTa does and a bias on the scores for the distance between tokens, the same in every layer.
+//! MPNet (Song et al. 2020; reference: transformers' `MPNetModel` and `MPNetForSequenceClassification`).
+//!
+//! The network is BERT's without token types, with positions counted as RoBERTa counts them, and with a learned bias on
+//! the scores for the distance between tokens (T5's: Raffel et al. 2020), the same in every layer. The head is
+//! RoBERTa's.
+//!
+//! ```text
+//! bias(query i, key j)[head] = relative_attention_bias[bucket(j - i)][head]
+//! bucket(d) = (half if d > 0) + (|d| if |d| < exact else exact + floor(exact ln(|d| / exact) / ln(max / exact)))
+//!             half = 16, exact = 8, max = 128; the last bucket of a side holds all that is farther
+//! ```
+//!
+//! With these constants the logarithm is `floor(2 log2(|d| / 8))`, which is taken of integers here, without rounding.
 
 use std::sync::Arc;
 
 use crate::Result;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
-use crate::models::post_norm::{BERT_KEYS, Keys, Names, Parts, Positions, PostNorm, Sizes, Tables};
-use crate::models::registry::{Family, Source};
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{
+    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+};
+use crate::models::source::Source;
 use crate::nn::{Loader, PositionBias};
 
-pub(super) const FAMILY: Family = Family { model_types: &["mpnet"], load, head, logit_head: None };
+pub(super) const FAMILY: Family =
+    Family { model_types: &["mpnet"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
 /// The sizes of MPNet-base.
-const KEYS: Keys = Keys { vocab: ("vocab_size", 30_527), ..BERT_KEYS };
+const KEYS: PostNormKeys = PostNormKeys { vocab: ("vocab_size", 30_527), ..BERT_KEYS };
 
-const NAMES: Names = Names {
+const NAMES: TensorNames = TensorNames {
     qkv: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],
     out: "attention.attn.o",
     attention_norm: "attention.LayerNorm",
@@ -25,46 +40,47 @@ const NAMES: Names = Names {
     mlp_norm: "output.LayerNorm",
 };
 
-/// What the network takes for padding, whatever config.json says.
-const PADDING: u32 = 1;
+/// The padding token's id: the reference takes this one, whatever config.json says.
+const PADDING_ID: u32 = 1;
 
-/// Of distances: half of them for each side. config.json may ask for a table with more rows, which nobody reads.
-const BUCKETS: usize = 32;
+/// Buckets of distances, half of them for each side. config.json may ask for a table with more rows; the reference
+/// reads these alone.
+const NUM_BUCKETS: usize = 32;
 
-/// Offsets from here on are in the last bucket of their side.
-const FAR: usize = 128;
+/// Distances from here on are in the last bucket of their side.
+const MAX_DISTANCE: usize = 128;
 
-/// The bucket of a key's offset from its query: one for each up to 7, then two for each doubling (Raffel et al. 2020, as MPNet
-/// has it).
-fn bucket(offset: isize) -> usize {
-    let half = BUCKETS / 2;
+/// The bucket of a key's distance from its query: one for each up to 7, then two for each doubling.
+fn bucket(distance: isize) -> usize {
+    let half = NUM_BUCKETS / 2;
     let exact = half / 2;
-    let bucket = match offset.unsigned_abs().min(FAR - 1) {
+    let bucket = match distance.unsigned_abs().min(MAX_DISTANCE - 1) {
         near if near < exact => near,
         // exact + floor(2 · log2(far / exact))
         far => exact + (far * far / (exact * exact)).ilog2() as usize,
     };
-    if offset > 0 { half + bucket } else { bucket }
+    if distance > 0 { half + bucket } else { bucket }
 }
 
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["mpnet"], "embeddings.word_embeddings.weight")
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    source.at.at_if_contains("mpnet", "embeddings.word_embeddings.weight")
 }
 
 fn position_bias(source: &Source, heads: usize) -> Result<PositionBias> {
-    let rows = source.config.integer("relative_attention_num_buckets", BUCKETS..=1 << 16)?.unwrap_or(BUCKETS);
-    let table = place(source).values("encoder.relative_attention_bias.weight", &[rows, heads])?;
-    PositionBias::new(source.at.body(), heads, FAR, |head, offset| table[bucket(offset) * heads + head])
+    let rows = source.config.integer("relative_attention_num_buckets", NUM_BUCKETS..=1 << 16)?.unwrap_or(NUM_BUCKETS);
+    let table = base_model(source).values("encoder.relative_attention_bias.weight", &[rows, heads])?;
+    PositionBias::new(source.at.body(), heads, MAX_DISTANCE, |head, distance| table[bucket(distance) * heads + head])
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let sizes = Sizes::read(source, &KEYS)?;
-    let positions = Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: Some(PADDING) };
-    let bias = Arc::new(position_bias(source, sizes.heads)?);
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables { words: sizes.vocab, positions: Some(positions), types: None },
+    let (file, at) = (&source.config, base_model(source));
+    let config = PostNormConfig::read(source, &KEYS)?;
+    let positions =
+        PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: Some(PADDING_ID) };
+    let bias = Arc::new(position_bias(source, config.heads)?);
+    Ok(Box::new(PostNorm::load(PostNormSpec {
+        config,
+        tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
         embeddings: at.at("embeddings"),
         projection: None,
         layers: at.at("encoder.layer"),
@@ -73,8 +89,8 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     })?))
 }
 
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::of_roberta(source, [Sizes::read(source, &KEYS)?.hidden, labels], Activation::Tanh)
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    ScoreHead::roberta(source, [PostNormConfig::read(source, &KEYS)?.hidden, labels], Activation::Tanh)
 }
 
 #[cfg(test)]

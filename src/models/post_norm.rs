@@ -1,5 +1,20 @@
-//! Transformers that normalize after each block, as Vaswani et al. 2017 did and BERT after them. Families differ in the names of
-//! their tensors, in what they count as a position, and in what they add to the scores of attention.
+//! The post-norm transformer encoder (Vaswani et al. 2017, as BERT has it: Devlin et al. 2019), which BERT, RoBERTa,
+//! DistilBERT, ELECTRA, MPNet and DeBERTa share.
+//!
+//! ```text
+//! x = norm(words[ids] + positions[position ids] + types[type ids])    a family may lack tables, and project x to the width
+//! for each layer:
+//!     q, k, v = linear(x)
+//!     a = softmax(q kᵀ scale + bias) v                                 every token sees every token of its text
+//!     x = norm(x + linear(a))
+//!     x = norm(x + down(activation(up(x))))
+//! ```
+//!
+//! Families differ in the keys of config.json ([`PostNormKeys`]), in the names of tensors ([`TensorNames`]), in what
+//! they count as a position ([`PositionTable`]), and in the bias ([`LoadBias`]); a [`PostNormSpec`] says all of it.
+//!
+//! The table of token types counts for a single text, too (its type is 0), and GELU is the exact one unless config.json
+//! names the approximation by tanh: both show in the last digits of an embedding.
 
 use std::sync::Arc;
 
@@ -8,86 +23,82 @@ use candle_core::Tensor;
 use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
-use crate::models::registry::Source;
+use crate::models::ids::{positions_after_padding, require_rows};
+use crate::models::source::Source;
 use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
-use crate::{CancelCheck, Error, Result};
+use crate::{CancelCheck, Result};
 
-/// The sizes of a network, by the keys that BERT gave them.
+/// What config.json says of the layers.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sizes {
+pub(super) struct PostNormConfig {
+    /// Rows of the table of words.
     pub(super) vocab: usize,
+    /// Width of a hidden state.
     pub(super) hidden: usize,
     pub(super) layers: usize,
     /// Divides `hidden`.
     pub(super) heads: usize,
-    pub(super) wide: usize,
+    /// Width between the two products of a feed-forward block.
+    pub(super) intermediate: usize,
     pub(super) activation: Activation,
+    /// The number that normalizations add to a variance.
     pub(super) eps: f32,
     /// What scores of attention are multiplied by.
     pub(super) scale: f32,
 }
 
-/// The keys of config.json for [`Sizes`], each with what it stands for where it is left out.
-pub(super) struct Keys {
+/// The keys of config.json for [`PostNormConfig`], each with its default.
+pub(super) struct PostNormKeys {
     pub(super) vocab: (&'static str, usize),
     pub(super) hidden: (&'static str, usize),
     pub(super) layers: (&'static str, usize),
     pub(super) heads: (&'static str, usize),
-    pub(super) wide: (&'static str, usize),
+    pub(super) intermediate: (&'static str, usize),
     pub(super) activation: (&'static str, &'static str),
     pub(super) eps: (&'static str, f64),
 }
 
 /// BERT's keys, and the sizes of BERT-base.
-pub(super) const BERT_KEYS: Keys = Keys {
+pub(super) const BERT_KEYS: PostNormKeys = PostNormKeys {
     vocab: ("vocab_size", 30_522),
     hidden: ("hidden_size", 768),
     layers: ("num_hidden_layers", 12),
     heads: ("num_attention_heads", 12),
-    wide: ("intermediate_size", 3072),
+    intermediate: ("intermediate_size", 3072),
     activation: ("hidden_act", "gelu"),
     eps: ("layer_norm_eps", 1e-12),
 };
 
-impl Sizes {
-    pub(super) fn read(source: &Source, keys: &Keys) -> Result<Self> {
+impl PostNormConfig {
+    pub(super) fn read(source: &Source, keys: &PostNormKeys) -> Result<Self> {
         let file = &source.config;
-        let size = |(key, default), most| file.size(key, most, default);
+        let size = |(key, default), max| file.size(key, max, default);
         let (hidden, heads) = (size(keys.hidden, 1 << 16)?, size(keys.heads, 1 << 10)?);
-        let sizes = Self {
+        let config = Self {
             vocab: size(keys.vocab, 1 << 24)?,
             hidden,
             layers: size(keys.layers, 1 << 10)?,
             heads,
-            wide: size(keys.wide, 1 << 20)?,
+            intermediate: size(keys.intermediate, 1 << 20)?,
             activation: source.activation(keys.activation.0, keys.activation.1)?,
-            eps: eps(file, keys.eps.0, keys.eps.1)?,
+            eps: source.epsilon(keys.eps.0, keys.eps.1)?,
             scale: 1.0 / ((hidden / heads) as f32).sqrt(),
         };
-        if !sizes.hidden.is_multiple_of(sizes.heads) {
-            let message = format!("{} does not divide {}, {}", sizes.heads, keys.hidden.0, sizes.hidden);
+        if !config.hidden.is_multiple_of(config.heads) {
+            let message = format!("{} does not divide {}, {}", config.heads, keys.hidden.0, config.hidden);
             return Err(file.error(keys.heads.0, message));
         }
         if file.boolean("is_decoder")? == Some(true) {
             return Err(file.error("is_decoder", "a network of this kind that looks only backwards is not supported"));
         }
-        Ok(sizes)
+        Ok(config)
     }
 }
 
-/// What is added to a variance.
-pub(super) fn eps(file: &Object, key: &str, default: f64) -> Result<f32> {
-    let eps = file.number(key)?.unwrap_or(default);
-    match (0.0..1.0).contains(&eps) {
-        true => Ok(eps as f32),
-        false => Err(file.error(key, format!("expected 0 to 1, found {eps}"))),
-    }
-}
-
-/// The network refuses positions that are not counted as BERT does.
-pub(super) fn require_absolute_positions(file: &Object) -> Result<()> {
+/// An error where config.json asks for positions that are no rows of a table.
+fn require_absolute_positions(file: &Object) -> Result<()> {
     match file.text("position_embedding_type")?.filter(|&name| name != "absolute") {
         Some(name) => {
             Err(file.error("position_embedding_type", format!("\"{name}\" is not supported; \"absolute\" is")))
@@ -96,8 +107,8 @@ pub(super) fn require_absolute_positions(file: &Object) -> Result<()> {
     }
 }
 
-/// The names of a layer's parts, below the layer's place.
-pub(super) struct Names {
+/// Names of a layer's tensors, below the layer's own.
+pub(super) struct TensorNames {
     pub(super) qkv: [&'static str; 3],
     pub(super) out: &'static str,
     pub(super) attention_norm: &'static str,
@@ -106,8 +117,8 @@ pub(super) struct Names {
     pub(super) mlp_norm: &'static str,
 }
 
-/// As BERT named them, and most after it.
-pub(super) const BERT_NAMES: Names = Names {
+/// BERT's names, which most families have.
+pub(super) const BERT_NAMES: TensorNames = TensorNames {
     qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
     out: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
@@ -118,95 +129,123 @@ pub(super) const BERT_NAMES: Names = Names {
 
 /// The tables of embeddings, each by its number of rows.
 #[derive(Clone, Copy)]
-pub(super) struct Tables {
+pub(super) struct InputTables {
     pub(super) words: usize,
-    pub(super) positions: Option<Positions>,
+    pub(super) positions: Option<PositionTable>,
     pub(super) types: Option<usize>,
 }
 
 /// A learned table of positions.
 #[derive(Clone, Copy)]
-pub(super) struct Positions {
+pub(super) struct PositionTable {
     pub(super) rows: usize,
-    /// In families that count positions from behind the padding token's id, that id: a padding token has it as its position,
-    /// any other one more for each such token up to itself.
+    /// The padding token's id, in families that count positions from it: see [`positions_after_padding`]. Others count
+    /// from 0.
     pub(super) padding: Option<u32>,
 }
 
-/// Brings the tables to the width of the layers, where theirs is another.
-pub(super) struct Projection<'a> {
+/// A linear layer from the width of the tables to that of the hidden states, where these differ.
+pub(super) struct EmbeddingProjection<'a> {
     pub(super) at: Loader<'a>,
-    /// Of the tables.
+    /// Width of the tables.
     pub(super) width: usize,
-    /// Whether it comes behind the norm. It has a bias then, and else none.
+    /// Whether it comes after the normalization. It has a bias then, and else none.
     pub(super) after_norm: bool,
 }
 
-/// Makes what is added to the scores of this attention, of the layer at this place.
-pub(super) type MakeBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
+/// Loads the bias on the scores of the layer with these tensors and this attention.
+pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
 
-/// What a family says of itself.
-pub(super) struct Parts<'a> {
-    pub(super) sizes: Sizes,
-    pub(super) tables: Tables,
-    /// Where the tables are, and their norm, under BERT's names.
+/// What a family says of itself: all that [`PostNorm`] is loaded from.
+pub(super) struct PostNormSpec<'a> {
+    pub(super) config: PostNormConfig,
+    pub(super) tables: InputTables,
+    /// The tables and their normalization, under BERT's names.
     pub(super) embeddings: Loader<'a>,
-    pub(super) projection: Option<Projection<'a>>,
-    /// Where layers are, by number.
+    pub(super) projection: Option<EmbeddingProjection<'a>>,
+    /// The layers, by number.
     pub(super) layers: Loader<'a>,
-    pub(super) names: &'static Names,
-    pub(super) bias: Option<MakeBias<'a>>,
+    pub(super) names: &'static TensorNames,
+    pub(super) bias: Option<LoadBias<'a>>,
 }
 
+impl<'a> PostNormSpec<'a> {
+    /// The spec of a checkpoint with BERT's three tables and BERT's names, of which `base` is the network; `padding` as
+    /// in [`PositionTable`].
+    pub(super) fn bert(
+        source: &Source<'a>,
+        base: &Loader<'a>,
+        config: PostNormConfig,
+        padding: Option<u32>,
+    ) -> Result<Self> {
+        let file = &source.config;
+        require_absolute_positions(file)?;
+        let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding };
+        let types = file.size("type_vocab_size", 1 << 16, 2)?;
+        Ok(Self {
+            config,
+            tables: InputTables { words: config.vocab, positions: Some(positions), types: Some(types) },
+            embeddings: base.at("embeddings"),
+            projection: None,
+            layers: base.at("encoder.layer"),
+            names: &BERT_NAMES,
+            bias: None,
+        })
+    }
+}
+
+/// The network.
 pub(super) struct PostNorm {
-    tables: Tables,
+    tables: InputTables,
     embedding: Embedding,
     projection: Option<Linear>,
-    /// Where it comes behind the projection.
+    /// The normalization that follows the projection.
     norm: Option<Norm>,
-    layers: Vec<Layer>,
+    layers: Vec<PostNormLayer>,
     hidden: usize,
 }
 
 impl PostNorm {
-    pub(super) fn load(parts: Parts) -> Result<Self> {
-        let Parts { sizes, tables, embeddings, projection, layers, names, bias } = parts;
-        let width = projection.as_ref().map_or(sizes.hidden, |projection| projection.width);
+    pub(super) fn load(spec: PostNormSpec) -> Result<Self> {
+        let PostNormSpec { config, tables, embeddings, projection, layers, names, bias } = spec;
+        let width = projection.as_ref().map_or(config.hidden, |projection| projection.width);
         let norm_first = projection.as_ref().is_none_or(|projection| projection.after_norm);
-        let places = [
+        let tensors = [
             Some(("word_embeddings", tables.words)),
             tables.positions.map(|table| ("position_embeddings", table.rows)),
             tables.types.map(|rows| ("token_type_embeddings", rows)),
         ];
-        let places: Vec<_> = places.into_iter().flatten().map(|(name, rows)| (embeddings.at(name), rows)).collect();
-        let norm = Norm::layer(&embeddings.at("LayerNorm"), if norm_first { width } else { sizes.hidden }, sizes.eps)?;
+        let tensors: Vec<_> = tensors.into_iter().flatten().map(|(name, rows)| (embeddings.at(name), rows)).collect();
+        let norm =
+            Norm::layer_norm(&embeddings.at("LayerNorm"), if norm_first { width } else { config.hidden }, config.eps)?;
         let (first, second) = if norm_first { (Some(norm), None) } else { (None, Some(norm)) };
-        let project =
-            |Projection { at, after_norm, .. }| Linear::load(Stage::Embed, &[at], sizes.hidden, width, after_norm);
+        let project = |EmbeddingProjection { at, after_norm, .. }| {
+            Linear::load(Stage::Embed, &[at], config.hidden, width, after_norm)
+        };
         Ok(Self {
             tables,
-            embedding: Embedding::load(&places, first, width)?,
+            embedding: Embedding::load(&tensors, first, width)?,
             projection: projection.map(project).transpose()?,
             norm: second,
-            layers: (0..sizes.layers)
-                .map(|i| Layer::load(&sizes, names, &layers.at(&i.to_string()), bias))
+            layers: (0..config.layers)
+                .map(|i| PostNormLayer::load(&config, names, &layers.at(&i.to_string()), bias))
                 .collect::<Result<_>>()?,
-            hidden: sizes.hidden,
+            hidden: config.hidden,
         })
     }
 
     fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
-        let Tables { words, positions, types } = self.tables;
-        let counted = positions.and_then(|table| table.padding).map(|padding| positions_after(batch, padding));
-        let places = counted.as_deref().unwrap_or(&batch.positions);
+        let InputTables { words, positions, types } = self.tables;
+        let own = positions.and_then(|table| table.padding).map(|padding| positions_after_padding(batch, padding));
+        let position_ids = own.as_deref().unwrap_or(&batch.positions);
         let tables = [
             Some((batch.ids.as_slice(), words, "words")),
-            positions.map(|table| (places, table.rows, "positions")),
+            positions.map(|table| (position_ids, table.rows, "positions")),
             types.map(|rows| (batch.type_ids.as_slice(), rows, "token types")),
         ];
         let mut rows = Vec::new();
-        for (ids, all, what) in tables.into_iter().flatten() {
-            require_rows(ids, all, what)?;
+        for (ids, rows_of_table, what) in tables.into_iter().flatten() {
+            require_rows(ids, rows_of_table, what)?;
             rows.push(ids);
         }
         let mut embedded = self.embedding.forward(&rows)?;
@@ -241,31 +280,7 @@ impl Encoder for PostNorm {
     }
 }
 
-/// That a table has the rows, which a template's ids need not be within.
-pub(super) fn require_rows(ids: &[u32], rows: usize, what: &str) -> Result<()> {
-    match ids.iter().find(|&&id| id as usize >= rows) {
-        Some(id) => Err(Error::model("tokenizer.json", format!("gives {id} where the model has {rows} {what}"))),
-        None => Ok(()),
-    }
-}
-
-/// `[tokens]`, as [`Positions::padding`] says.
-fn positions_after(batch: &PackedBatch, padding: u32) -> Vec<u32> {
-    let mut positions = Vec::with_capacity(batch.tokens());
-    for text in batch.offsets.windows(2) {
-        let mut last = padding;
-        positions.extend(batch.ids[text[0] as usize..text[1] as usize].iter().map(|&id| {
-            if id == padding {
-                return padding;
-            }
-            last += 1;
-            last
-        }));
-    }
-    positions
-}
-
-struct Layer {
+struct PostNormLayer {
     qkv: Linear,
     attention: Attention,
     out: Linear,
@@ -274,9 +289,9 @@ struct Layer {
     mlp_norm: Norm,
 }
 
-impl Layer {
-    fn load(sizes: &Sizes, names: &Names, at: &Loader, bias: Option<MakeBias>) -> Result<Self> {
-        let Sizes { hidden, heads, eps, scale, .. } = *sizes;
+impl PostNormLayer {
+    fn load(config: &PostNormConfig, names: &TensorNames, at: &Loader, bias: Option<LoadBias>) -> Result<Self> {
+        let PostNormConfig { hidden, heads, eps, scale, .. } = *config;
         let shape =
             kernels::AttentionShape { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
@@ -288,9 +303,9 @@ impl Layer {
                 None => attention,
             },
             out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, true)?,
-            attention_norm: Norm::layer(&at.at(names.attention_norm), hidden, eps)?,
-            mlp: Mlp::load(parts, hidden, sizes.wide, sizes.activation)?,
-            mlp_norm: Norm::layer(&at.at(names.mlp_norm), hidden, eps)?,
+            attention_norm: Norm::layer_norm(&at.at(names.attention_norm), hidden, eps)?,
+            mlp: Mlp::load(parts, hidden, config.intermediate, config.activation)?,
+            mlp_norm: Norm::layer_norm(&at.at(names.mlp_norm), hidden, eps)?,
         })
     }
 
@@ -301,8 +316,8 @@ impl Layer {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,
         };
-        let hidden = self.attention_norm.add(&self.out.forward(&attended)?, hidden)?;
-        self.mlp_norm.add(&self.mlp.forward(&hidden)?, &hidden)
+        let hidden = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
+        self.mlp_norm.add_and_norm(&self.mlp.forward(&hidden)?, &hidden)
     }
 }
 
@@ -311,14 +326,14 @@ mod tests {
     use super::*;
     use crate::models::testing::{assert_refuses, with_source};
 
-    fn read(text: &str) -> Result<Sizes> {
-        with_source(text, |source| Sizes::read(source, &BERT_KEYS))
+    fn read(text: &str) -> Result<PostNormConfig> {
+        with_source(text, |source| PostNormConfig::read(source, &BERT_KEYS))
     }
 
     #[test]
     fn what_is_left_out_is_bert_base() {
         let base = read("{}").unwrap();
-        assert_eq!((base.hidden, base.layers, base.heads, base.wide, base.vocab), (768, 12, 12, 3072, 30_522));
+        assert_eq!((base.hidden, base.layers, base.heads, base.intermediate, base.vocab), (768, 12, 12, 3072, 30_522));
         assert_eq!((base.activation, base.eps), (Activation::Gelu, 1e-12));
     }
 
@@ -340,12 +355,6 @@ mod tests {
             (r#"{"hidden_act": "gelu_fancy"}"#, "hidden_act"),
             (r#"{"is_decoder": true}"#, "is_decoder"),
         ];
-        assert_refuses(|source| Sizes::read(source, &BERT_KEYS), &cases);
-    }
-
-    #[test]
-    fn positions_are_counted_from_behind_the_padding_token() {
-        let batch = PackedBatch { ids: vec![0, 5, 1, 6, 2, 0, 2], offsets: vec![0, 5, 5, 7], ..PackedBatch::default() };
-        assert_eq!(positions_after(&batch, 1), [2, 3, 1, 4, 5, 2, 3]);
+        assert_refuses(|source| PostNormConfig::read(source, &BERT_KEYS), &cases);
     }
 }

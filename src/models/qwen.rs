@@ -1,20 +1,47 @@
-//! Qwen2 (Yang et al. 2024) and Qwen3 (Yang et al. 2025; reference: transformers' `modeling_qwen2.py`, `modeling_qwen3.py`):
-//! decoders whose hidden states are embeddings, or answers.
+//! Qwen2 (Yang et al. 2024) and Qwen3 (Yang et al. 2025; reference: transformers' `Qwen2Model`, `Qwen3Model`, their
+//! `ForSequenceClassification` and `ForCausalLM`): pre-norm decoders with rotary positions, grouped queries (Ainslie et
+//! al. 2023) and gated feed-forward blocks (SwiGLU).
+//!
+//! ```text
+//! x = words[ids]
+//! for each layer:
+//!     q, k, v = linear(rms_norm(x))            Qwen2: with biases; Qwen3: then q, k = rms_norm of each head
+//!     q, k = rope(q, k)                        several heads of queries share one of keys and values
+//!     x = x + linear(softmax(q kᵀ / sqrt(head_dim)) v)       causal, unless config.json says that both ways are seen
+//!     h = rms_norm(x)
+//!     x = x + down(activation(gate(h)) * up(h))
+//! x = rms_norm(x)
+//! ```
+//!
+//! `head_dim` of Qwen3 is a key of its own: heads times it need not be the hidden width. What a causal layer computes
+//! of the first tokens of a text does not depend on the rest, so texts that begin alike share it. Whether a layer is
+//! causal is its own property, not that of a mask made from padding: a text alone, or texts of one length, are no
+//! exception.
 
 use candle_core::Tensor;
 
 use crate::config::Object;
-use crate::kernels::{self, Activation, Mask};
-use crate::models::head::{Head, HeadPooling};
-use crate::models::post_norm::{eps, require_rows};
-use crate::models::registry::{Family, Source, require_head};
+use crate::kernels::{self, Activation, Dtype, Mask};
+use crate::models::family::Family;
+use crate::models::head::{HeadPooling, ScoreHead};
+use crate::models::ids::require_rows;
+use crate::models::pre_norm::PreNormLayer;
+use crate::models::source::Source;
 use crate::models::{Decoder, Encoder, Past};
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 use crate::{CancelCheck, Result};
 
-pub(super) const FAMILY: Family = Family { model_types: &["qwen3", "qwen2"], load, head, logit_head: Some(logit_head) };
+pub(super) const FAMILY: Family = Family {
+    model_types: &["qwen3", "qwen2"],
+    // What they were trained in; in float16 they give NaN (QwenLM/Qwen3 issues 761 and 868, michaelfeil/infinity issue
+    // 328).
+    half_dtype: Dtype::Bfloat16,
+    load,
+    head,
+    logit_head: Some(logit_head),
+};
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     // voyage-4-nano's, whose width config.json gives as num_labels.
@@ -22,47 +49,48 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         let message = "a projection of the hidden states, \"linear.weight\", is not supported";
         return Err(source.config.error("architectures", message));
     }
-    Ok(Box::new(Qwen::load(&Config::read(source)?, &place(source))?))
+    Ok(Box::new(Qwen::load(&QwenConfig::read(source)?, &base_model(source))?))
 }
 
-/// Checkpoints of a bare network have no prefix, those with a head have one.
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["model"], "embed_tokens.weight")
+/// The network: checkpoints of it alone have no prefix, those with a head have one.
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    source.at.at_if_contains("model", "embed_tokens.weight")
 }
 
-/// One layer, on the last token that is not the one for padding: as transformers finds it, be there padding or not.
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    require_head(source, "score.weight")?;
-    let hidden = Config::read(source)?.hidden;
+/// One layer, on the last token that is not the padding token: as transformers finds it, whether or not the text was
+/// padded.
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("score.weight")?;
+    let hidden = QwenConfig::read(source)?.hidden;
     let padding = source.config.integer("pad_token_id", 0..=1 << 24)?;
     let pooling = padding.map_or(HeadPooling::Last, |token| HeadPooling::LastOtherThan(token as u32));
-    Head::new(pooling).linear(source.at.at("score"), labels, hidden, Activation::Identity)
+    ScoreHead::new(pooling).linear(source.at.at("score"), labels, hidden, Activation::Identity)
 }
 
 /// Some rows of the output matrix, which may be the table of embeddings.
-fn logit_head(source: &Source, tokens: &[u32]) -> Result<Head> {
-    let Config { hidden, vocab, .. } = Config::read(source)?;
+fn logit_head(source: &Source, tokens: &[u32]) -> Result<ScoreHead> {
+    let QwenConfig { hidden, vocab, .. } = QwenConfig::read(source)?;
     let tied = source.config.boolean("tie_word_embeddings")?.unwrap_or(false);
     let output = source.at.at("lm_head");
-    let at = if tied && !output.contains("weight") { place(source).at("embed_tokens") } else { output };
+    let at = if tied && !output.contains("weight") { base_model(source).at("embed_tokens") } else { output };
     let row = |&token: &u32| match (token as usize) < vocab {
         true => Ok(at.rows(token as usize..token as usize + 1, vocab)),
         false => Err(source.config.error("vocab_size", format!("{vocab} has no room for token {token}"))),
     };
-    Head::new(HeadPooling::Last).logits(&tokens.iter().map(row).collect::<Result<Vec<_>>>()?, hidden)
+    ScoreHead::new(HeadPooling::Last).logits(&tokens.iter().map(row).collect::<Result<Vec<_>>>()?, hidden)
 }
 
 /// What config.json says.
 #[derive(Debug)]
-struct Config {
+struct QwenConfig {
     vocab: usize,
     hidden: usize,
     layers: usize,
-    wide: usize,
+    intermediate: usize,
     activation: Activation,
     eps: f32,
     attention: kernels::AttentionShape,
-    /// Of the rotations.
+    /// The base of rotary angles.
     theta: f64,
     /// Whether queries, keys and values have a bias, and whether the product after attention has one.
     biases: [bool; 2],
@@ -70,7 +98,7 @@ struct Config {
     norms: bool,
 }
 
-impl Config {
+impl QwenConfig {
     fn read(source: &Source) -> Result<Self> {
         let file = &source.config;
         let qwen3 = file.text("model_type")? == Some("qwen3");
@@ -82,11 +110,11 @@ impl Config {
             vocab: file.size("vocab_size", 1 << 24, 151_936)?,
             hidden,
             layers,
-            wide: file.size("intermediate_size", 1 << 20, 22_016)?,
+            intermediate: file.size("intermediate_size", 1 << 20, 22_016)?,
             activation: source.activation("hidden_act", "silu")?,
-            eps: eps(file, "rms_norm_eps", 1e-6)?,
+            eps: source.epsilon("rms_norm_eps", 1e-6)?,
             attention: attention(file, hidden, qwen3)?,
-            theta: theta(file)?,
+            theta: theta(source)?,
             biases: if qwen3 { [bias; 2] } else { [true, false] },
             norms: qwen3,
         })
@@ -132,28 +160,18 @@ fn refuse_windows(file: &Object, layers: usize) -> Result<()> {
     }
 }
 
-/// The base of the rotations' angles: of the file itself, or of what newer files call rope_parameters and older ones, where it
-/// is not null, rope_scaling.
-fn theta(file: &Object) -> Result<f64> {
-    let of_file = file.number("rope_theta")?.unwrap_or(10_000.0);
+/// The base of the rotary angles: of what newer files call `rope_parameters` and older ones, where it is not null,
+/// `rope_scaling`, else of the file itself.
+fn theta(source: &Source) -> Result<f64> {
+    let file = &source.config;
     let key = if file.is_null("rope_scaling") { "rope_parameters" } else { "rope_scaling" };
     let parameters = file.object(key)?.unwrap_or_else(Object::empty);
-    for key in ["rope_type", "type"] {
-        if let Some(kind) = parameters.text(key)?.filter(|&kind| kind != "default") {
-            return Err(parameters.error(key, format!("{kind:?} is not supported; \"default\" is")));
-        }
-    }
-    let theta = parameters.number("rope_theta")?.unwrap_or(of_file);
-    // Angles of a far smaller one are no numbers of float32.
-    match (1.0..1e30).contains(&theta) {
-        true => Ok(theta),
-        false => Err(file.error("rope_theta", format!("expected a number from 1, found {theta}"))),
-    }
+    source.rope_theta(&parameters, "rope_theta", 10_000.0)
 }
 
 struct Qwen {
     embedding: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<PreNormLayer>,
     norm: Norm,
     vocab: usize,
     hidden: usize,
@@ -161,21 +179,21 @@ struct Qwen {
 }
 
 impl Qwen {
-    fn load(config: &Config, at: &Loader) -> Result<Self> {
-        let Config { vocab, hidden, attention, .. } = *config;
-        let rotations = Rotations::new(at.body(), attention.head_dim, config.theta)?;
+    fn load(config: &QwenConfig, at: &Loader) -> Result<Self> {
+        let QwenConfig { vocab, hidden, attention, .. } = *config;
+        let table = RotaryTable::new(at.body(), attention.head_dim, config.theta)?;
         let layer = |i: usize| {
             let at = at.at("layers").at(&i.to_string());
             let norms = match config.norms {
                 true => Some([head_norm(config, &at, "q_norm")?, head_norm(config, &at, "k_norm")?]),
                 false => None,
             };
-            Layer::load(config, &at, Rope::new(attention, rotations.clone(), norms))
+            load_layer(config, &at, Rope::new(attention, table.clone(), norms))
         };
         Ok(Self {
             embedding: Embedding::load(&[(at.at("embed_tokens"), vocab)], None, hidden)?,
             layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
-            norm: Norm::root_mean_square(&at.at("norm"), hidden, config.eps)?,
+            norm: Norm::rms_norm(&at.at("norm"), hidden, config.eps)?,
             vocab,
             hidden,
             mask: attention.mask,
@@ -206,7 +224,7 @@ impl Encoder for Qwen {
         require_rows(&[token], self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&[token]])?;
         for layer in &self.layers {
-            hidden = layer.unattended(&hidden)?;
+            hidden = layer.finish_without_attention(&hidden)?;
         }
         Ok(Some(self.norm.forward(&hidden)?))
     }
@@ -256,84 +274,30 @@ impl Decoder for Qwen {
     }
 }
 
-fn head_norm(config: &Config, layer: &Loader, name: &str) -> Result<Norm> {
-    Norm::root_mean_square(&layer.at("self_attn").at(name), config.attention.head_dim, config.eps)
+fn head_norm(config: &QwenConfig, layer: &Loader, name: &str) -> Result<Norm> {
+    Norm::rms_norm(&layer.at("self_attn").at(name), config.attention.head_dim, config.eps)
 }
 
-/// Normalizes before each block, not after it.
-struct Layer {
-    attention_norm: Norm,
-    qkv: Linear,
-    rope: Rope,
-    shape: kernels::AttentionShape,
-    attention: Attention,
-    out: Linear,
-    mlp_norm: Norm,
-    mlp: Mlp,
-}
-
-impl Layer {
-    fn load(config: &Config, at: &Loader, rope: Rope) -> Result<Self> {
-        let Config { hidden, wide, attention: shape, biases: [qkv_bias, out_bias], .. } = *config;
-        let block = at.at("self_attn");
-        // A linear layer's parts have equal rows: so the queries are several, each as large as the keys.
-        let (part, all) = (shape.kv_heads * shape.head_dim, shape.heads * shape.head_dim);
-        let queries = (0..all / part).map(|i| block.at("q_proj").rows(i * part..(i + 1) * part, all));
-        let qkv: Vec<_> = queries.chain(["k_proj", "v_proj"].map(|name| block.at(name))).collect();
-        let mlp = at.at("mlp");
-        let parts =
-            MlpParts { up: mlp.at("up_proj"), gate: Some(mlp.at("gate_proj")), down: mlp.at("down_proj"), bias: false };
-        Ok(Self {
-            attention_norm: Norm::root_mean_square(&at.at("input_layernorm"), hidden, config.eps)?,
-            qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, qkv_bias)?,
-            rope,
-            shape,
-            attention: Attention::new(at.body(), shape),
-            out: Linear::load(Stage::Out, &[block.at("o_proj")], hidden, all, out_bias)?,
-            mlp_norm: Norm::root_mean_square(&at.at("post_attention_layernorm"), hidden, config.eps)?,
-            mlp: Mlp::load(parts, hidden, wide, config.activation)?,
-        })
-    }
-
-    /// Queries, keys and values of `hidden [tokens, hidden]`, turned: `[tokens, (heads + 2 * kv_heads) * head_dim]`.
-    fn project(&self, hidden: &Tensor, layout: &Layout) -> Result<Tensor> {
-        self.rope.forward(&self.qkv.forward(&self.attention_norm.forward(hidden)?)?, layout)
-    }
-
-    /// `[tokens, 2 * kv_heads * head_dim]` of what [`Self::project`] gives.
-    fn keys_and_values(&self, qkv: &Tensor) -> Result<Tensor> {
-        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
-        Ok(qkv.narrow(1, heads * head_dim, 2 * kv_heads * head_dim)?.contiguous()?)
-    }
-
-    /// `rows`: those that are wanted of the output, None for all.
-    fn finish(
-        &self,
-        hidden: &Tensor,
-        qkv: &Tensor,
-        layout: &Layout,
-        past: Option<&Tensor>,
-        rows: Option<&[u32]>,
-    ) -> Result<Tensor> {
-        let attended = self.attention.forward(qkv, layout, past, rows)?;
-        let hidden = match rows {
-            Some(rows) => &select(hidden, rows)?,
-            None => hidden,
-        };
-        self.close(hidden, &attended)
-    }
-
-    /// As [`Self::finish`], where attention gives zeros.
-    fn unattended(&self, hidden: &Tensor) -> Result<Tensor> {
-        let width = self.shape.heads * self.shape.head_dim;
-        self.close(hidden, &Tensor::zeros((hidden.dim(0)?, width), hidden.dtype(), hidden.device())?)
-    }
-
-    /// What follows attention, with `attended [tokens, heads * head_dim]`.
-    fn close(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
-        let hidden = add(&self.out.forward(attended)?, hidden)?;
-        add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)
-    }
+fn load_layer(config: &QwenConfig, at: &Loader, rope: Rope) -> Result<PreNormLayer> {
+    let QwenConfig { hidden, intermediate, attention: shape, biases: [qkv_bias, out_bias], .. } = *config;
+    let block = at.at("self_attn");
+    // A linear layer's parts have equal rows: so the queries are several, each as large as the keys.
+    let (part, all) = (shape.kv_heads * shape.head_dim, shape.heads * shape.head_dim);
+    let queries = (0..all / part).map(|i| block.at("q_proj").rows(i * part..(i + 1) * part, all));
+    let qkv: Vec<_> = queries.chain(["k_proj", "v_proj"].map(|name| block.at(name))).collect();
+    let mlp = at.at("mlp");
+    let parts =
+        MlpParts { up: mlp.at("up_proj"), gate: Some(mlp.at("gate_proj")), down: mlp.at("down_proj"), bias: false };
+    Ok(PreNormLayer {
+        attention_norm: Some(Norm::rms_norm(&at.at("input_layernorm"), hidden, config.eps)?),
+        qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, qkv_bias)?,
+        rope,
+        shape,
+        attention: Attention::new(at.body(), shape),
+        out: Linear::load(Stage::Out, &[block.at("o_proj")], hidden, all, out_bias)?,
+        mlp_norm: Norm::rms_norm(&at.at("post_attention_layernorm"), hidden, config.eps)?,
+        mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
+    })
 }
 
 #[cfg(test)]
@@ -341,8 +305,8 @@ mod tests {
     use super::*;
     use crate::models::testing::with_source;
 
-    fn read(text: &str) -> Result<Config> {
-        with_source(text, Config::read)
+    fn read(text: &str) -> Result<QwenConfig> {
+        with_source(text, QwenConfig::read)
     }
 
     #[test]
@@ -350,7 +314,7 @@ mod tests {
         let qwen3 = read(r#"{"model_type": "qwen3"}"#).unwrap();
         let kernels::AttentionShape { heads, kv_heads, head_dim, mask, .. } = qwen3.attention;
         assert_eq!((heads, kv_heads, head_dim, mask), (32, 32, 128, Mask::Causal));
-        assert_eq!((qwen3.vocab, qwen3.hidden, qwen3.layers, qwen3.wide), (151_936, 4096, 32, 22_016));
+        assert_eq!((qwen3.vocab, qwen3.hidden, qwen3.layers, qwen3.intermediate), (151_936, 4096, 32, 22_016));
         assert_eq!((qwen3.activation, qwen3.eps, qwen3.theta), (Activation::Silu, 1e-6, 10_000.0));
         assert_eq!((qwen3.biases, qwen3.norms), ([false, false], true));
         let qwen2 = read(r#"{"model_type": "qwen2", "hidden_size": 64, "num_attention_heads": 4}"#).unwrap();
@@ -361,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn who_sees_whom_is_said_in_two_ways() {
+    fn causality_is_said_in_two_ways() {
         for (keys, expected) in [
             (r#""is_causal": true"#, Mask::Causal),
             (r#""is_causal": false"#, Mask::Full),

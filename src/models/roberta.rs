@@ -1,49 +1,41 @@
-//! RoBERTa (Liu et al. 2019) and its descendants XLM-RoBERTa (Conneau et al. 2020) and CamemBERT (Martin et al. 2020; reference:
-//! transformers' `modeling_roberta.py`).
+//! RoBERTa (Liu et al. 2019) and its descendants XLM-RoBERTa (Conneau et al. 2020) and CamemBERT (Martin et al. 2020;
+//! reference: transformers' `RobertaModel` and `RobertaForSequenceClassification`).
+//!
+//! The network is BERT's but for positions: they are counted from the padding token's id, and a padding token in the
+//! midst of a text counts for none, so that they are computed from ids. The head is
+//! `out_proj(tanh(dense(state of the first token)))`. All three keep the network below `roberta` in a checkpoint with a
+//! head.
 
 use crate::Result;
-use crate::kernels::Activation;
+use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::head::Head;
-use crate::models::post_norm::{
-    BERT_KEYS, BERT_NAMES, Keys, Parts, Positions, PostNorm, Sizes, Tables, require_absolute_positions,
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{BERT_KEYS, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec};
+use crate::models::source::Source;
+
+pub(super) const FAMILY: Family = Family {
+    model_types: &["roberta", "xlm-roberta", "camembert"],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
 };
-use crate::models::registry::{Family, Source};
-use crate::nn::Loader;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["roberta", "xlm-roberta", "camembert"], load, head, logit_head: None };
-
-fn sizes(source: &Source) -> Result<Sizes> {
+fn config(source: &Source) -> Result<PostNormConfig> {
     let vocab = if source.config.text("model_type")? == Some("roberta") { 50_265 } else { 30_522 };
-    Sizes::read(source, &Keys { vocab: ("vocab_size", vocab), ..BERT_KEYS })
-}
-
-fn place<'a>(source: &Source<'a>) -> Loader<'a> {
-    source.at.at_first_with(&["roberta"], "embeddings.word_embeddings.weight")
+    PostNormConfig::read(source, &PostNormKeys { vocab: ("vocab_size", vocab), ..BERT_KEYS })
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (file, at) = (&source.config, place(source));
-    let sizes = sizes(source)?;
-    require_absolute_positions(file)?;
-    let padding = file.integer("pad_token_id", 0..=sizes.vocab - 1)?.unwrap_or(1);
-    let positions =
-        Positions { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: Some(padding as u32) };
-    let types = file.size("type_vocab_size", 1 << 16, 2)?;
-    Ok(Box::new(PostNorm::load(Parts {
-        sizes,
-        tables: Tables { words: sizes.vocab, positions: Some(positions), types: Some(types) },
-        embeddings: at.at("embeddings"),
-        projection: None,
-        layers: at.at("encoder.layer"),
-        names: &BERT_NAMES,
-        bias: None,
-    })?))
+    let base = source.at.at_if_contains("roberta", "embeddings.word_embeddings.weight");
+    let config = config(source)?;
+    let padding = source.config.integer("pad_token_id", 0..=config.vocab - 1)?.unwrap_or(1);
+    Ok(Box::new(PostNorm::load(PostNormSpec::bert(source, &base, config, Some(padding as u32))?)?))
 }
 
-fn head(source: &Source, labels: usize) -> Result<Head> {
-    Head::of_roberta(source, [sizes(source)?.hidden, labels], Activation::Tanh)
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    ScoreHead::roberta(source, [config(source)?.hidden, labels], Activation::Tanh)
 }
 
 #[cfg(test)]

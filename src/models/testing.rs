@@ -1,4 +1,4 @@
-//! Families without checkpoints.
+//! Means for tests of what a family reads from config.json, without a checkpoint.
 
 use std::fs;
 
@@ -8,10 +8,10 @@ use crate::Result;
 use crate::config::Object;
 use crate::hub::{ModelFolder, Origin, Weights};
 use crate::kernels::{Dtype, Isa};
-use crate::models::registry::Source;
+use crate::models::source::Source;
 use crate::nn::{Body, Loader};
 
-/// `work` on a model with this config.json and no tensor of use.
+/// Runs `work` on a model with this config.json and no tensor of use.
 pub(super) fn with_source<R>(config: &str, work: impl FnOnce(&Source) -> R) -> R {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("config.json"), config).unwrap();
@@ -24,7 +24,7 @@ pub(super) fn with_source<R>(config: &str, work: impl FnOnce(&Source) -> R) -> R
     work(&Source { config, at: Loader::new(&weights, &body) })
 }
 
-/// That `read` refuses each config.json with an error about the key beside it.
+/// Asserts that `read` refuses each config.json with an error about the key beside it.
 pub(super) fn assert_refuses<R>(read: impl Fn(&Source) -> Result<R>, cases: &[(&str, &str)]) {
     for (text, key) in cases {
         let message = with_source(text, |source| read(source).err().unwrap().to_string());

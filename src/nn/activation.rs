@@ -1,10 +1,11 @@
-//! Activations in candle's operations.
+//! Activation functions in candle's operations, for portable bodies. The coarse ones, which the kernels approximate for
+//! bfloat16, are exact here.
 
 use candle_core::Tensor;
 
 use crate::kernels::Activation;
 
-/// [`Activation`] in candle's operations.
+/// `activation(x)`, of the shape and the type of `x`.
 pub(super) fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     let sigmoid = candle_nn::ops::sigmoid;
     match activation {

@@ -5,7 +5,7 @@ fn shape(kv_heads: usize, mask: Mask) -> kernels::AttentionShape {
     kernels::AttentionShape { heads: 6, kv_heads, head_dim: 8, scale: 0.35, mask }
 }
 
-/// Of texts of several sizes, some of them empty.
+/// Cumulative lengths of texts of several sizes, some of them empty.
 const RAGGED: [u32; 9] = [0, 1, 8, 8, 20, 60, 61, 200, 200];
 
 #[test]
@@ -21,7 +21,7 @@ fn bodies_agree_for_every_mask() {
     }
 }
 
-/// Beside windows that are cut into blocks, and texts of more sizes than one rectangle takes.
+/// Windows split into query blocks, and texts of more sizes than one padded batch takes.
 #[test]
 fn bodies_agree_on_long_texts() {
     let offsets = [0, 700, 710, 1400, 1403];

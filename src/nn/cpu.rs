@@ -11,15 +11,16 @@ pub(super) fn map(x: &Tensor, columns: usize, kernel: impl Fn(&[f32], &mut [f32]
 
 /// As [`map`], for a new `out` of that shape.
 pub(super) fn map_to(x: &Tensor, shape: [usize; 2], kernel: impl Fn(&[f32], &mut [f32])) -> Result<Tensor> {
-    x.apply_op1_no_bwd(&Map { shape, kernel })
+    x.apply_op1_no_bwd(&UnaryKernel { shape, kernel })
 }
 
-/// `kernel(x, y, out)`, which writes all of out, for contiguous float32 `x` and `y [rows, columns]` and a new `out` of that shape.
+/// `kernel(x, y, out)`, which writes all of out, for contiguous float32 `x` and `y [rows, columns]` and a new `out` of
+/// that shape.
 pub(super) fn zip(x: &Tensor, y: &Tensor, kernel: impl Fn(&[f32], &[f32], &mut [f32])) -> Result<Tensor> {
-    x.apply_op2_no_bwd(y, &Zip { kernel })
+    x.apply_op2_no_bwd(y, &BinaryKernel { kernel })
 }
 
-/// Lends the values of a contiguous float32 tensor, or none.
+/// Calls `f` with the values of a contiguous float32 tensor, or with none.
 pub(super) fn with_values<R>(x: Option<&Tensor>, f: impl FnOnce(&[f32]) -> Result<R>) -> Result<R> {
     let Some(x) = x else { return f(&[]) };
     let (storage, layout) = x.storage_and_layout();
@@ -29,12 +30,12 @@ pub(super) fn with_values<R>(x: Option<&Tensor>, f: impl FnOnce(&[f32]) -> Resul
     }
 }
 
-struct Map<F> {
+struct UnaryKernel<F> {
     shape: [usize; 2],
     kernel: F,
 }
 
-impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for Map<F> {
+impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for UnaryKernel<F> {
     fn name(&self) -> &'static str {
         "kernel"
     }
@@ -46,11 +47,11 @@ impl<F: Fn(&[f32], &mut [f32])> CustomOp1 for Map<F> {
     }
 }
 
-struct Zip<F> {
+struct BinaryKernel<F> {
     kernel: F,
 }
 
-impl<F: Fn(&[f32], &[f32], &mut [f32])> CustomOp2 for Zip<F> {
+impl<F: Fn(&[f32], &[f32], &mut [f32])> CustomOp2 for BinaryKernel<F> {
     fn name(&self) -> &'static str {
         "kernel"
     }

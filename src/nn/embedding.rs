@@ -1,4 +1,4 @@
-//! The input of a transformer: rows of several tables, added and normalized.
+//! The input of a transformer: rows of one or several tables, added and normalized.
 
 use candle_core::Tensor;
 
@@ -8,28 +8,28 @@ use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, Norm};
 use crate::profile::{Stage, Work, stage};
 
-/// `norm(sum over tables of table[ids])`, or the sum itself.
+/// `norm(Σ table[ids])` over the tables, or the sum itself.
 pub struct Embedding {
-    tables: Tables,
+    tables: EmbeddingBody,
     norm: Option<Norm>,
     hidden: usize,
 }
 
-enum Tables {
+enum EmbeddingBody {
     Cpu(Isa, Vec<EmbeddingTable>),
-    /// `[rows, hidden]` each.
+    /// Tables `[rows, hidden]`.
     Portable(Vec<Tensor>),
 }
 
 impl Embedding {
-    /// `tables`: the place of each and its number of rows; each has `weight [rows, hidden]`.
+    /// `tables`: each with its number of rows; each has `weight [rows, hidden]`.
     pub fn load(tables: &[(Loader, usize)], norm: Option<Norm>, hidden: usize) -> Result<Self> {
         let tables = match tables[0].0.body() {
-            Body::Cpu { isa, dtype } => Tables::Cpu(
+            Body::Cpu { isa, dtype } => EmbeddingBody::Cpu(
                 *isa,
                 tables.iter().map(|(at, rows)| at.table(*dtype, *rows, hidden)).collect::<Result<_>>()?,
             ),
-            Body::Portable { device, dtype } => Tables::Portable(
+            Body::Portable { device, dtype } => EmbeddingBody::Portable(
                 tables
                     .iter()
                     .map(|(at, rows)| {
@@ -42,24 +42,24 @@ impl Embedding {
         Ok(Self { tables, norm, hidden })
     }
 
-    /// `ids`: for each table, `[tokens]` rows of it, all of them there. Gives `[tokens, hidden]`.
+    /// `ids`: for each table, `[tokens]` rows of it, which must be below its number of rows. Gives `[tokens, hidden]`.
     pub fn forward(&self, ids: &[&[u32]]) -> Result<Tensor> {
         // A row of each table is read, one is written.
         let work = || Work::bytes(4 * self.hidden * ids[0].len() * (ids.len() + 1));
-        stage(Stage::Embed, work, || self.add(ids))
+        stage(Stage::Embed, work, || self.sum_rows(ids))
     }
 
-    fn add(&self, ids: &[&[u32]]) -> Result<Tensor> {
+    fn sum_rows(&self, ids: &[&[u32]]) -> Result<Tensor> {
         let tokens = ids[0].len();
         Ok(match &self.tables {
-            Tables::Cpu(isa, tables) => {
+            EmbeddingBody::Cpu(isa, tables) => {
                 let norm = self.norm.as_ref().map(Norm::kernel);
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut out = unset(tokens * self.hidden);
                 embed(*isa, &rows, norm, self.hidden, &mut out);
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }
-            Tables::Portable(tables) => {
+            EmbeddingBody::Portable(tables) => {
                 let ids = Tensor::from_vec(ids.concat(), (ids.len(), tokens), tables[0].device())?;
                 let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
@@ -79,13 +79,13 @@ mod tests {
     fn bodies_agree() {
         let checkpoint = Checkpoint::random(&[
             ("words.weight", &[11, 20]),
-            ("places.weight", &[5, 20]),
+            ("positions.weight", &[5, 20]),
             ("norm.weight", &[20]),
             ("norm.bias", &[20]),
         ]);
         assert_bodies_agree(&checkpoint, |at, _| {
-            let tables = [(at.at("words"), 11), (at.at("places"), 5)];
-            let norm = Norm::layer(&at.at("norm"), 20, 1e-12)?;
+            let tables = [(at.at("words"), 11), (at.at("positions"), 5)];
+            let norm = Norm::layer_norm(&at.at("norm"), 20, 1e-12)?;
             Embedding::load(&tables, Some(norm), 20)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
         });
         assert_bodies_agree(&checkpoint, |at, _| {
@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn halves_agree_with_float32() {
-        let checkpoint = Checkpoint::random(&[("words.weight", &[11, 20]), ("places.weight", &[5, 20])]);
+        let checkpoint = Checkpoint::random(&[("words.weight", &[11, 20]), ("positions.weight", &[5, 20])]);
         assert_halves_agree(&checkpoint, |at, _| {
-            let tables = [(at.at("words"), 11), (at.at("places"), 5)];
+            let tables = [(at.at("words"), 11), (at.at("positions"), 5)];
             Embedding::load(&tables, None, 20)?.forward(&[&[10, 0, 3, 3], &[0, 1, 4, 0]])
         });
     }

@@ -1,4 +1,4 @@
-//! Where texts lie in a packed batch, and what devices need to know of it.
+//! Where texts lie in a packed batch, with what is derived from it on a device, once for all layers of a pass.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -7,32 +7,33 @@ use std::sync::Arc;
 use candle_core::{Result, Tensor};
 
 use crate::kernels::Mask;
+use crate::nn::attention_plan::{AttentionPlan, PlanRequest};
+use crate::nn::rotary_table::RotaryTable;
 #[cfg(feature = "flash-attn")]
-use crate::nn::flash::Sequences;
-use crate::nn::plan::{Plan, Request};
-use crate::nn::rope::Rotations;
+use crate::nn::sequences::Sequences;
 
-/// The texts of a batch. One is made for each pass: what is sent to a device because of it, all layers share.
+/// The texts of a batch. One is made for each pass, and its layers share what one of them has sent to the device.
 pub struct Layout<'a> {
     offsets: &'a [u32],
     positions: &'a [u32],
-    sent: RefCell<Sent>,
+    cache: RefCell<DeviceCache>,
 }
 
 #[derive(Default)]
-struct Sent {
+struct DeviceCache {
     positions: Option<Tensor>,
-    /// Cosines and sines of the positions, `[tokens, head_dim / 2]` each.
-    angles: Vec<(Arc<Rotations>, [Tensor; 2])>,
-    plans: Vec<(Mask, Rc<Plan>)>,
+    /// For each table, the cosines and sines of the positions, `[tokens, head_dim / 2]` each.
+    cos_sin: Vec<(Arc<RotaryTable>, [Tensor; 2])>,
+    plans: Vec<(Mask, Rc<AttentionPlan>)>,
     #[cfg(feature = "flash-attn")]
     sequences: Option<Rc<Sequences>>,
 }
 
 impl<'a> Layout<'a> {
-    /// `offsets [texts + 1]`: cumulative lengths. `positions [tokens]`: each token's place in its text, where rotations turn by it.
+    /// `offsets [texts + 1]`: cumulative lengths. `positions [tokens]`: each token's position in its text, for rotary
+    /// embeddings.
     pub fn new(offsets: &'a [u32], positions: &'a [u32]) -> Self {
-        Self { offsets, positions, sent: RefCell::default() }
+        Self { offsets, positions, cache: RefCell::default() }
     }
 
     pub(super) fn offsets(&self) -> &'a [u32] {
@@ -43,32 +44,34 @@ impl<'a> Layout<'a> {
         self.positions
     }
 
-    /// `[tokens, head_dim / 2]` each of the tables `cos` and `sin [positions, head_dim / 2]` of these rotations.
-    pub(super) fn angles(&self, rotations: &Arc<Rotations>, tables: [&Tensor; 2]) -> Result<[Tensor; 2]> {
-        let mut sent = self.sent.borrow_mut();
-        if let Some((_, angles)) = sent.angles.iter().find(|(other, _)| Arc::ptr_eq(other, rotations)) {
-            return Ok(angles.clone());
+    /// Cosines and sines of the tokens' positions, `[tokens, head_dim / 2]` each, from those of `table` on the device,
+    /// `[positions, head_dim / 2]` each.
+    pub(super) fn cos_sin(&self, table: &Arc<RotaryTable>, [cos, sin]: [&Tensor; 2]) -> Result<[Tensor; 2]> {
+        let mut cache = self.cache.borrow_mut();
+        if let Some((_, gathered)) = cache.cos_sin.iter().find(|(other, _)| Arc::ptr_eq(other, table)) {
+            return Ok(gathered.clone());
         }
-        let positions = match &sent.positions {
+        let positions = match &cache.positions {
             Some(positions) => positions.clone(),
-            None => Tensor::from_slice(self.positions, self.positions.len(), tables[0].device())?,
+            None => Tensor::from_slice(self.positions, self.positions.len(), cos.device())?,
         };
-        let angles = [tables[0].index_select(&positions, 0)?, tables[1].index_select(&positions, 0)?];
-        sent.positions = Some(positions);
-        sent.angles.push((rotations.clone(), angles.clone()));
-        Ok(angles)
+        let gathered = [cos.index_select(&positions, 0)?, sin.index_select(&positions, 0)?];
+        cache.positions = Some(positions);
+        cache.cos_sin.push((table.clone(), gathered.clone()));
+        Ok(gathered)
     }
 
-    /// The batch as attention of this kind takes it. Layers of a network differ in their masks alone, and its last one in rows.
-    pub(super) fn plan(&self, request: &Request) -> Result<Rc<Plan>> {
-        let (mask, mut sent) = (request.shape.mask, self.sent.borrow_mut());
-        let known = sent.plans.iter().find(|(other, _)| *other == mask && request.rows.is_none());
+    /// The batch as attention of this kind takes it. Layers of a network differ in their masks alone, and its last one
+    /// in rows: its plan is not kept.
+    pub(super) fn plan(&self, request: &PlanRequest) -> Result<Rc<AttentionPlan>> {
+        let (mask, mut cache) = (request.shape.mask, self.cache.borrow_mut());
+        let known = cache.plans.iter().find(|(other, _)| *other == mask && request.rows.is_none());
         if let Some((_, plan)) = known {
             return Ok(plan.clone());
         }
-        let plan = Rc::new(Plan::new(self.offsets, request)?);
+        let plan = Rc::new(AttentionPlan::new(self.offsets, request)?);
         if request.rows.is_none() {
-            sent.plans.push((mask, plan.clone()));
+            cache.plans.push((mask, plan.clone()));
         }
         Ok(plan)
     }
@@ -76,12 +79,12 @@ impl<'a> Layout<'a> {
     /// The batch as the flash-attention kernel takes it. Layers of a network do not differ in it.
     #[cfg(feature = "flash-attn")]
     pub(super) fn sequences(&self, past: usize, device: &candle_core::Device) -> Result<Rc<Sequences>> {
-        let mut sent = self.sent.borrow_mut();
-        if let Some(sequences) = &sent.sequences {
+        let mut cache = self.cache.borrow_mut();
+        if let Some(sequences) = &cache.sequences {
             return Ok(sequences.clone());
         }
         let sequences = Rc::new(Sequences::new(self.offsets, past, device)?);
-        sent.sequences = Some(sequences.clone());
+        cache.sequences = Some(sequences.clone());
         Ok(sequences)
     }
 }

@@ -1,4 +1,4 @@
-//! A linear layer.
+//! The linear layer (PyTorch's `Linear`), one or several of the same input at once.
 
 use candle_core::Tensor;
 
@@ -6,19 +6,19 @@ use crate::Result;
 use crate::kernels::{Activation, Matrix};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
-use crate::nn::product::product;
+use crate::nn::matmul::matmul;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// `activation(x · weightᵀ + bias)`.
 pub struct Linear {
-    /// What a profile counts it as.
+    /// The stage that a profile counts it in.
     stage: Stage,
-    product: Product,
+    body: LinearBody,
     activation: Activation,
 }
 
-enum Product {
+enum LinearBody {
     Cpu(Matrix),
     /// `weight [n, k]`, `bias [n]`.
     Portable {
@@ -28,24 +28,24 @@ enum Product {
 }
 
 impl Linear {
-    /// Several layers of the same input as one: each part has `weight [n, k]` and, where `bias`, `bias [n]`, and gives the
-    /// next `n` columns of the output.
+    /// Several layers of the same input as one: each of `parts` has `weight [n, k]` and, where `bias`, `bias [n]`, and
+    /// gives the next `n` columns of the output.
     pub fn load(stage: Stage, parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
-        Ok(Self { stage, product: Product::load(parts, n, k, bias)?, activation: Activation::Identity })
+        Ok(Self { stage, body: LinearBody::load(parts, n, k, bias)?, activation: Activation::Identity })
     }
 
-    /// The same layer with its output going through `activation`.
-    pub fn then(self, activation: Activation) -> Self {
+    /// The same layer, followed by `activation`.
+    pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }
     }
 
     /// `x [tokens, k]` to `[tokens, n]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        stage(self.stage, || self.product.work(x.dims()[0]), || self.product.forward(x, self.activation))
+        stage(self.stage, || self.body.work(x.dims()[0]), || self.body.forward(x, self.activation))
     }
 }
 
-impl Product {
+impl LinearBody {
     fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
         let (device, dtype) = match parts[0].body() {
             Body::Cpu { isa, dtype } => return Ok(Self::Cpu(Loader::matrix(*isa, *dtype, parts, n, k, bias)?)),
@@ -77,7 +77,7 @@ impl Product {
         Ok(match self {
             Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, activation, out))?,
             Self::Portable { weight, bias } => {
-                let y = product(x, &weight.t()?)?;
+                let y = matmul(x, &weight.t()?)?;
                 let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,
@@ -104,11 +104,11 @@ mod tests {
         for bias in [true, false] {
             assert_bodies_agree(&checkpoint, |at, x| {
                 let linear = Linear::load(Stage::Qkv, &[at.at("q"), at.at("k")], 13, 40, bias)?;
-                linear.then(Activation::Tanh).forward(&x.tensor(&[7, 40])?)
+                linear.with_activation(Activation::Tanh).forward(&x.tensor(&[7, 40])?)
             });
             // Some rows of a tensor, and in float32 what others hold in less.
             assert_bodies_agree(&checkpoint, |at, x| {
-                let part = at.at("q").rows(3..11, 13).precise();
+                let part = at.at("q").rows(3..11, 13).in_float32();
                 Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.tensor(&[7, 40])?)
             });
         }
@@ -119,7 +119,7 @@ mod tests {
         let checkpoint = Checkpoint::random(&[("weight", &[13, 40]), ("bias", &[13])]);
         assert_halves_agree(&checkpoint, |at, x| {
             Linear::load(Stage::Qkv, std::slice::from_ref(at), 13, 40, true)?
-                .then(Activation::Gelu)
+                .with_activation(Activation::Gelu)
                 .forward(&x(&[7, 40])?)
         });
     }

@@ -1,4 +1,5 @@
-//! Reading a block's weights in the form that its body wants.
+//! Reads the tensors of a checkpoint, by names relative to a prefix (PyTorch's module paths), in the form that a
+//! block's body wants.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,56 +10,31 @@ use half::{bf16, f16};
 use crate::hub::{Weight, Weights};
 use crate::kernels::{Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
+use crate::nn::Body;
 use crate::{Error, Result};
-
-/// Which body the blocks of a model get.
-#[derive(Debug, Clone)]
-pub enum Body {
-    /// Kernels of this instruction set, matrices in `dtype`, tables in that or in the file's if it is smaller; everything else is float32.
-    Cpu { isa: Isa, dtype: Dtype },
-    /// candle's operations, weights and activations in `dtype`.
-    Portable { device: Device, dtype: DType },
-}
-
-impl Body {
-    /// Of the weights.
-    pub fn dtype(&self) -> Dtype {
-        match self {
-            Self::Cpu { dtype, .. } => *dtype,
-            Self::Portable { dtype: DType::BF16, .. } => Dtype::Bfloat16,
-            Self::Portable { dtype: DType::F16, .. } => Dtype::Float16,
-            Self::Portable { .. } => Dtype::Float32,
-        }
-    }
-}
-
-/// The instruction set that kernels use; an error if `VOTIVE_ISA` names one that is not there.
-pub fn active_isa() -> Result<Isa> {
-    Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))
-}
 
 /// What training puts before the name of each tensor: PyTorch's DataParallel, classes that hold a model as `model`, and
 /// sentence-transformers when it saves a Transformer module, or all modules, as PyTorch does.
 const WRAPPERS: [&str; 4] = ["module", "model", "auto_model", "0.auto_model"];
 
-/// A place in a checkpoint: names are relative to `prefix`.
+/// The tensors of a checkpoint below a prefix. Names are joined by dots, as PyTorch joins those of modules.
 #[derive(Clone)]
 pub struct Loader<'a> {
     weights: &'a Weights,
     body: Body,
     prefix: String,
-    rows: Option<Rows>,
+    rows: Option<SelectedRows>,
 }
 
-/// Some rows of tensors that have more.
+/// Rows of tensors that have `all` rows.
 #[derive(Clone)]
-struct Rows {
+struct SelectedRows {
     range: Range<usize>,
     all: usize,
 }
 
 impl<'a> Loader<'a> {
-    /// The place of the whole network: below the names of wrappers that all tensors are below.
+    /// All tensors: below the names of wrappers, where every tensor is below them.
     pub fn new(weights: &'a Weights, body: &Body) -> Self {
         let root = Self { weights, body: body.clone(), prefix: String::new(), rows: None };
         let wraps_all = |at: &Self| {
@@ -70,24 +46,26 @@ impl<'a> Loader<'a> {
         std::iter::successors(Some(root.clone()), inner).last().unwrap_or(root)
     }
 
-    /// The place `name` below this one.
+    /// The tensors below `name`.
     pub fn at(&self, name: &str) -> Self {
         Self { prefix: self.full(name), ..self.clone() }
     }
 
-    /// The first of the places `names` below which `tensor` is, else this one: checkpoints with a task's head keep the network
-    /// below its name.
-    pub fn at_first_with(&self, names: &[&str], tensor: &str) -> Self {
-        names.iter().map(|name| self.at(name)).find(|at| at.contains(tensor)).unwrap_or_else(|| self.clone())
+    /// The tensors below `name` if `tensor` is there, else these: checkpoints with a task's head keep the network below
+    /// its `base_model_prefix`, others do not.
+    pub fn at_if_contains(&self, name: &str, tensor: &str) -> Self {
+        let at = self.at(name);
+        if at.contains(tensor) { at } else { self.clone() }
     }
 
-    /// As if the tensors here, of `all` rows, had these `rows` alone: checkpoints may hold several layers in one tensor.
+    /// As if the tensors here, of `all` rows, had these `rows` alone: checkpoints may hold several layers in one
+    /// tensor.
     pub fn rows(&self, range: Range<usize>, all: usize) -> Self {
-        Self { rows: Some(Rows { range, all }), ..self.clone() }
+        Self { rows: Some(SelectedRows { range, all }), ..self.clone() }
     }
 
-    /// The same place with weights in float32, whatever the body holds others in.
-    pub fn precise(&self) -> Self {
+    /// The same tensors for a body with weights in float32, whatever type it holds others in.
+    pub fn in_float32(&self) -> Self {
         let body = match self.body.clone() {
             Body::Cpu { isa, .. } => Body::Cpu { isa, dtype: Dtype::Float32 },
             Body::Portable { device, .. } => Body::Portable { device, dtype: DType::F32 },
@@ -103,14 +81,15 @@ impl<'a> Loader<'a> {
         self.weights.contains(&self.full(name))
     }
 
-    /// The tensor `name`, row-major.
+    /// The tensor `name` in float32, row-major.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = self.tensor(name, shape)?.to_f32()?;
         self.weights.hold(size_of_val(&*values));
         Ok(values)
     }
 
-    /// As [`Self::values`], of a tensor that is going to be held in the body's type: what it cannot hold is an error.
+    /// As [`Self::values`], for a tensor that will be held in the body's type: an error where that cannot hold a number
+    /// of it.
     pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = in_range(&self.tensor(name, shape)?, self.body.dtype())?;
         self.weights.hold(values.len() * self.body.dtype().bytes());
@@ -120,14 +99,14 @@ impl<'a> Loader<'a> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
         match &self.rows {
             None => self.weights.get(&self.full(name), shape),
-            Some(Rows { range, all }) => {
+            Some(SelectedRows { range, all }) => {
                 let whole = self.weights.get(&self.full(name), &[&[*all], &shape[1..]].concat())?;
                 Ok(whole.rows(range.clone()))
             }
         }
     }
 
-    /// The first of `names` that is there: checkpoints of some age have other names for the same thing.
+    /// The tensor by its older name, `names[1]`, if it is there, else by `names[0]`.
     pub fn either(&self, names: [&str; 2], shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         self.values(if self.contains(names[1]) { names[1] } else { names[0] }, shape)
     }
@@ -182,7 +161,7 @@ fn in_range<'a>(weight: &Weight<'a>, dtype: Dtype) -> Result<Cow<'a, [f32]>> {
     }
 }
 
-/// Values as a tensor of a portable body.
+/// A tensor of a portable body; an error where the machine has no memory for it.
 pub(super) fn tensor(values: &[f32], shape: &[usize], device: &Device, dtype: DType) -> Result<Tensor> {
     if device.is_cpu() {
         // candle takes memory for both without a way to say that there is none.

@@ -1,10 +1,10 @@
-//! The mean of each text's hidden states.
+//! The mean of each text's hidden states, where they are: on a device only the means leave it.
 
 use candle_core::{DType, Device, Result, Tensor};
 
 use crate::nn::cpu;
-use crate::nn::parcel::Parcel;
-use crate::nn::rectangles::round;
+use crate::nn::padded_batch::padded_len;
+use crate::nn::upload_buffer::UploadBuffer;
 
 /// `[texts, hidden]` in float32: the mean of each text's rows of `x [tokens, hidden]`; zeros for a text without tokens.
 pub fn mean(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
@@ -20,33 +20,34 @@ pub fn mean(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
                 out.iter_mut().for_each(|out| *out /= count);
             }
         }),
-        _ => by_size(x, offsets),
+        _ => mean_by_size(x, offsets),
     }
 }
 
-/// As [`mean`]: texts of about one length side by side, a product for each such length.
-fn by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+/// As [`mean`], in few operations of few shapes: texts of about one length are padded to it, and their means are one
+/// product, with weights `1 / len` for tokens and 0 for padding.
+fn mean_by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
     let (texts, hidden) = (offsets.len() - 1, x.dims()[1]);
     let len = |text: usize| (offsets[text + 1] - offsets[text]) as usize;
-    // Of each size, texts lie side by side; the place of each is where it comes in their order by size.
-    let size = |text: usize| if len(text) == 0 { 0 } else { round(len(text)) };
+    // Texts in the order of their padded lengths; `ranks` is the inverse of that order.
+    let size = |text: usize| if len(text) == 0 { 0 } else { padded_len(len(text)) };
     let mut order: Vec<usize> = (0..texts).collect();
     order.sort_by_key(|&text| size(text));
-    let mut places = vec![0; texts];
-    order.iter().enumerate().for_each(|(place, &text)| places[text] = place as u32);
+    let mut ranks = vec![0; texts];
+    order.iter().enumerate().for_each(|(rank, &text)| ranks[text] = rank as u32);
 
-    let (mut rows, mut weights) = (Parcel::new(), Parcel::new());
+    let (mut rows, mut weights) = (UploadBuffer::new(), UploadBuffer::new());
     let mut groups = Vec::new();
     for group in order.chunk_by(|&a, &b| size(a) == size(b)) {
         let size = size(group[0]);
         let row = |text: usize, i: usize| offsets[text] + if i < len(text) { i as u32 } else { 0 };
         let weight = |text: usize, i: usize| if i < len(text) { 1.0 / len(text) as f32 } else { 0.0 };
         let each = || group.iter().flat_map(|&text| (0..size).map(move |i| (text, i)));
-        let rows = rows.add(each().map(|(text, i)| row(text, i)));
-        groups.push((group.len(), size, rows, weights.add(each().map(|(text, i)| weight(text, i)))));
+        let rows = rows.push(each().map(|(text, i)| row(text, i)));
+        groups.push((group.len(), size, rows, weights.push(each().map(|(text, i)| weight(text, i)))));
     }
-    let places = rows.add(places.into_iter());
-    let (rows, weights) = (rows.send(x.device())?, weights.send(x.device())?);
+    let ranks = rows.push(ranks.into_iter());
+    let (rows, weights) = (rows.upload(x.device())?, weights.upload(x.device())?);
     let mut means = Vec::new();
     for (texts, size, tokens_of, weights_of) in groups {
         means.push(match size {
@@ -60,7 +61,7 @@ fn by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
     }
     match texts {
         0 => Tensor::zeros((0, hidden), DType::F32, x.device()),
-        _ => Tensor::cat(&means, 0)?.index_select(&rows(places)?, 0),
+        _ => Tensor::cat(&means, 0)?.index_select(&rows(ranks)?, 0),
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
         for dtype in [DType::F32, DType::F16, DType::BF16] {
             let x = Random::new(3).tensor(&[100, 8]).unwrap().to_dtype(dtype).unwrap();
             let values: Vec<Vec<f32>> = x.to_dtype(DType::F32).unwrap().to_vec2().unwrap();
-            for means in [mean(&x, &offsets).unwrap(), by_size(&x, &offsets).unwrap()] {
+            for means in [mean(&x, &offsets).unwrap(), mean_by_size(&x, &offsets).unwrap()] {
                 let means: Vec<Vec<f32>> = means.to_vec2().unwrap();
                 for (text, found) in offsets.windows(2).zip(&means) {
                     let rows = &values[text[0] as usize..text[1] as usize];

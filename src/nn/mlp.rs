@@ -1,4 +1,5 @@
-//! The feed-forward block of a transformer layer.
+//! The feed-forward block of a transformer layer (Vaswani et al. 2017), plain or with a gate (GLU variants: Shazeer
+//! 2020).
 
 use candle_core::Tensor;
 
@@ -13,35 +14,35 @@ pub enum Mlp {
     Portable { up: Linear, gate: Option<Linear>, down: Linear },
 }
 
-/// Where the parts of an [`Mlp`] are.
+/// The tensors of an [`Mlp`].
 pub struct MlpParts<'a> {
-    /// `weight [wide, hidden]`
+    /// `weight [intermediate, hidden]`
     pub up: Loader<'a>,
-    /// `weight [wide, hidden]`
+    /// `weight [intermediate, hidden]`
     pub gate: Option<Loader<'a>>,
-    /// `weight [hidden, wide]`
+    /// `weight [hidden, intermediate]`
     pub down: Loader<'a>,
-    /// Whether each has a bias, too.
+    /// Whether each has a `bias`, too.
     pub bias: bool,
 }
 
 impl Mlp {
-    pub fn load(parts: MlpParts, hidden: usize, wide: usize, activation: Activation) -> Result<Self> {
+    pub fn load(parts: MlpParts, hidden: usize, intermediate: usize, activation: Activation) -> Result<Self> {
         let MlpParts { up, gate, down, bias } = parts;
         Ok(match up.body().clone() {
             Body::Cpu { isa, dtype } => {
                 let matrix = |at, n, k| Loader::matrix(isa, dtype, &[at], n, k, bias);
-                let gate = gate.map(|gate| matrix(gate, wide, hidden)).transpose()?;
-                let (up, down) = (matrix(up, wide, hidden)?, matrix(down, hidden, wide)?);
+                let gate = gate.map(|gate| matrix(gate, intermediate, hidden)).transpose()?;
+                let (up, down) = (matrix(up, intermediate, hidden)?, matrix(down, hidden, intermediate)?);
                 Self::Cpu { mlp: kernels::PackedMlp::new(up, gate, activation, down), hidden }
             }
             Body::Portable { .. } => {
-                let wide_layer = |at| Linear::load(Stage::MlpUp, &[at], wide, hidden, bias);
+                let first = |at| Linear::load(Stage::MlpUp, &[at], intermediate, hidden, bias);
                 let (up, gate) = match gate {
-                    None => (wide_layer(up)?.then(activation), None),
-                    Some(gate) => (wide_layer(up)?, Some(wide_layer(gate)?.then(activation))),
+                    None => (first(up)?.with_activation(activation), None),
+                    Some(gate) => (first(up)?, Some(first(gate)?.with_activation(activation))),
                 };
-                Self::Portable { up, gate, down: Linear::load(Stage::MlpDown, &[down], hidden, wide, bias)? }
+                Self::Portable { up, gate, down: Linear::load(Stage::MlpDown, &[down], hidden, intermediate, bias)? }
             }
         })
     }
@@ -51,12 +52,12 @@ impl Mlp {
         match self {
             Self::Cpu { mlp, hidden } => Ok(cpu::map(x, *hidden, |x, out| mlp.apply(x, out))?),
             Self::Portable { up, gate, down } => {
-                let wide = up.forward(x)?;
-                let wide = match gate {
-                    Some(gate) => (gate.forward(x)? * wide)?,
-                    None => wide,
+                let y = up.forward(x)?;
+                let y = match gate {
+                    Some(gate) => (gate.forward(x)? * y)?,
+                    None => y,
                 };
-                down.forward(&wide)
+                down.forward(&y)
             }
         }
     }

@@ -1,41 +1,60 @@
 //! The blocks that models are made of.
 //!
 //! Each has two bodies of the same meaning: a portable one made of candle operations, for every device that candle
-//! knows, and one for the CPU over [`crate::kernels`]. Hidden states are tensors `[tokens, hidden]`, packed: a block that
-//! must know where a text ends takes the batch's [`Layout`].
+//! knows, and one for the CPU over [`crate::kernels`]. Hidden states are tensors `[tokens, hidden]`, packed: a block
+//! that must know where a text ends takes the batch's [`Layout`].
+//!
+//! ```text
+//! attention ── flash ── layout ── attention_plan ── padded_batch, upload_buffer, attention_bias
+//!                              ── sequences (of flash) ── upload_buffer
+//!                              ── rotary_table
+//! position_bias, disentangled_bias ── attention_bias
+//! rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
+//! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
+//! ```
+//!
+//! A file uses those to its right, and none that stand to its left.
 
 mod activation;
 mod attention;
+mod attention_bias;
+mod attention_plan;
+mod body;
 mod cpu;
-mod disentangled;
+mod disentangled_bias;
 mod embedding;
 #[cfg(feature = "flash-attn")]
 mod flash;
 mod layout;
 mod linear;
 mod loader;
+mod matmul;
 mod mean;
 mod mlp;
 mod norm;
-mod parcel;
-mod plan;
+mod padded_batch;
 mod position_bias;
-mod product;
-mod rectangles;
 mod rope;
+mod rotary_table;
+#[cfg(feature = "flash-attn")]
+mod sequences;
 mod states;
+mod upload_buffer;
 
-pub use attention::{Attention, AttentionBias};
-pub use disentangled::Disentangled;
+pub use attention::Attention;
+pub use attention_bias::AttentionBias;
+pub use body::{Body, active_isa};
+pub use disentangled_bias::DisentangledAttentionBias;
 pub use embedding::Embedding;
 pub use layout::Layout;
 pub use linear::Linear;
-pub use loader::{Body, Loader, active_isa};
+pub use loader::Loader;
 pub use mean::mean;
 pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
 pub use position_bias::PositionBias;
-pub use rope::{Rope, Rotations};
+pub use rope::Rope;
+pub use rotary_table::RotaryTable;
 pub use states::{add, select};
 
 #[cfg(test)]

@@ -1,4 +1,13 @@
-//! Normalizations of hidden states, alone and of a sum with a residual.
+//! Layer normalization (Ba et al. 2016; PyTorch's `LayerNorm`) and root-mean-square normalization (Zhang and Sennrich
+//! 2019; transformers' `Qwen3RMSNorm`) of hidden states, alone and of a sum with a residual.
+//!
+//! ```text
+//! layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias        var: divided by the width, not by one less
+//! rms_norm(x)   = x / sqrt(mean(x²) + eps) * weight
+//! ```
+//!
+//! Both compute in float32 whatever the type of the states is: half precision loses the variance, and squares of large
+//! states are beyond float16.
 
 use std::borrow::Cow;
 
@@ -11,38 +20,38 @@ use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, cpu};
 use crate::profile::{Stage, Work, stage};
 
-/// Layer normalization, or root-mean-square normalization (Zhang and Sennrich 2019).
-pub struct Norm(pub(super) Bodies);
+/// One of the two normalizations, over the last dimension.
+pub struct Norm(pub(super) NormBody);
 
-pub(super) enum Bodies {
+pub(super) enum NormBody {
     Cpu {
         isa: Isa,
         norm: kernels::RowNorm,
     },
     Portable {
         weight: Tensor,
-        /// Of layer normalization: zeros where the layer has none.
+        /// Only layer normalization has one: zeros where the checkpoint has none.
         bias: Option<Tensor>,
         eps: f32,
     },
 }
 
 impl Norm {
-    /// Layer normalization: `weight [hidden]` and `bias [hidden]`, or `gamma` and `beta` as TensorFlow's checkpoints named
-    /// them.
-    pub fn layer(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
+    /// Layer normalization with `weight [hidden]` and `bias [hidden]`, or `gamma` and `beta`, as checkpoints converted
+    /// from TensorFlow have them.
+    pub fn layer_norm(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         let weight = at.either(["weight", "gamma"], &[hidden])?;
         let bias = at.either(["bias", "beta"], &[hidden])?;
         Self::new(at, &weight, Some(&bias), eps, true)
     }
 
     /// Layer normalization with a `weight [hidden]` alone.
-    pub fn layer_without_bias(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
+    pub fn layer_norm_without_bias(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         Self::new(at, &at.values("weight", &[hidden])?, None, eps, true)
     }
 
-    /// `weight [hidden]`
-    pub fn root_mean_square(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
+    /// Root-mean-square normalization with `weight [hidden]`.
+    pub fn rms_norm(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         Self::new(at, &at.values("weight", &[hidden])?, None, eps, false)
     }
 
@@ -55,13 +64,13 @@ impl Norm {
                     true => kernels::RowNorm::layer(weight, bias, eps),
                     false => kernels::RowNorm::root_mean_square(weight, eps),
                 };
-                Bodies::Cpu { isa: *isa, norm }
+                NormBody::Cpu { isa: *isa, norm }
             }
             Body::Portable { device, .. } => {
                 let vector = |values: &[f32]| tensor(values, &[values.len()], device, DType::F32);
                 let none = vec![0.0; weight.len()];
                 let bias = if centred { Some(vector(bias.unwrap_or(&none))?) } else { None };
-                Bodies::Portable { weight: vector(weight)?, bias, eps }
+                NormBody::Portable { weight: vector(weight)?, bias, eps }
             }
         }))
     }
@@ -70,26 +79,26 @@ impl Norm {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         // One is read, one is written.
         self.counted(x, 2, || match &self.0 {
-            Bodies::Cpu { isa, norm } => cpu::map(x, norm.width(), |x, out| kernels::norm(*isa, x, norm, out)),
+            NormBody::Cpu { isa, norm } => cpu::map(x, norm.width(), |x, out| kernels::norm(*isa, x, norm, out)),
             portable => portable.apply(x),
         })
     }
 
     /// `norm(x + residual)` of `x` and `residual [tokens, hidden]`.
-    pub fn add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub fn add_and_norm(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         self.counted(x, 3, || match &self.0 {
-            Bodies::Cpu { isa, norm } => {
+            NormBody::Cpu { isa, norm } => {
                 cpu::zip(x, residual, |x, residual, out| kernels::add_norm(*isa, x, residual, norm, out))
             }
             portable => portable.apply(&(x + residual)?),
         })
     }
 
-    /// The kernels' own, for a block whose body is theirs.
+    /// The kernel, for a block of the CPU body.
     pub(super) fn kernel(&self) -> &kernels::RowNorm {
         match &self.0 {
-            Bodies::Cpu { norm, .. } => norm,
-            Bodies::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),
+            NormBody::Cpu { norm, .. } => norm,
+            NormBody::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),
         }
     }
 
@@ -99,14 +108,14 @@ impl Norm {
     }
 }
 
-impl Bodies {
-    /// The portable body, `x [.., hidden]`, in float32: half precision loses the variance.
+impl NormBody {
+    /// The portable body of `norm(x)`, `x [.., hidden]`.
     pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         let Self::Portable { weight, bias, eps } = self else { unreachable!("kernels have their own") };
-        let wide = x.to_dtype(DType::F32)?.contiguous()?;
+        let x32 = x.to_dtype(DType::F32)?.contiguous()?;
         let normed = match bias {
-            Some(bias) => candle_nn::ops::layer_norm(&wide, weight, bias, *eps)?,
-            None => candle_nn::ops::rms_norm(&wide, weight, *eps)?,
+            Some(bias) => candle_nn::ops::layer_norm(&x32, weight, bias, *eps)?,
+            None => candle_nn::ops::rms_norm(&x32, weight, *eps)?,
         };
         normed.to_dtype(x.dtype())
     }
@@ -122,7 +131,7 @@ mod tests {
         for names in [["weight", "bias"], ["gamma", "beta"]] {
             let checkpoint = Checkpoint::random(&[(names[0], &[40]), (names[1], &[40])]);
             assert_bodies_agree(&checkpoint, |at, x| {
-                Norm::layer(at, 40, 1e-7)?.add(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
+                Norm::layer_norm(at, 40, 1e-7)?.add_and_norm(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
             });
         }
     }
@@ -131,10 +140,10 @@ mod tests {
     fn bodies_agree_without_bias_and_mean() {
         let checkpoint = Checkpoint::random(&[("weight", &[40])]);
         type Load = fn(&Loader, usize, f32) -> Result<Norm>;
-        for load in [Norm::layer_without_bias as Load, Norm::root_mean_square] {
+        for load in [Norm::layer_norm_without_bias as Load, Norm::rms_norm] {
             assert_bodies_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.forward(&x.tensor(&[9, 40])?));
             assert_bodies_agree(&checkpoint, |at, x| {
-                load(at, 40, 1e-6)?.add(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
+                load(at, 40, 1e-6)?.add_and_norm(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
             });
         }
     }
@@ -142,8 +151,8 @@ mod tests {
     #[test]
     fn halves_agree_with_float32() {
         let checkpoint = Checkpoint::random(&[("weight", &[40]), ("bias", &[40])]);
-        for load in [Norm::layer, Norm::layer_without_bias, Norm::root_mean_square] {
-            assert_halves_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.add(&x(&[9, 40])?, &x(&[9, 40])?));
+        for load in [Norm::layer_norm, Norm::layer_norm_without_bias, Norm::rms_norm] {
+            assert_halves_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.add_and_norm(&x(&[9, 40])?, &x(&[9, 40])?));
         }
     }
 
@@ -151,8 +160,6 @@ mod tests {
     #[test]
     fn large_states_are_normalized_in_float16() {
         let checkpoint = Checkpoint::random(&[("weight", &[40])]);
-        assert_halves_agree(&checkpoint, |at, x| {
-            Norm::root_mean_square(at, 40, 1e-6)?.forward(&(x(&[9, 40])? * 32_768.0)?)
-        });
+        assert_halves_agree(&checkpoint, |at, x| Norm::rms_norm(at, 40, 1e-6)?.forward(&(x(&[9, 40])? * 32_768.0)?));
     }
 }

@@ -15,7 +15,7 @@ use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{Bias, BiasHead, BiasRows};
-use crate::nn::attention::by_place;
+use crate::nn::attention_bias::relative_shift;
 use crate::nn::loader::tensor;
 use crate::nn::{AttentionBias, Body};
 
@@ -71,7 +71,7 @@ impl Bias for PositionBias {
     }
 
     fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a> {
-        // A query's own place moves up by one from row to row, so the row starts one before the last one.
+        // A query's own position moves up by one from row to row, so the row starts one before the last one.
         BiasRows { values: memory, start: head.len - 1 - rows.start, step: -1 }
     }
 }
@@ -89,7 +89,7 @@ impl AttentionBias for PositionBias {
         let queries = q.dims()[2];
         let Some(table) = &self.table else { unreachable!("attention and its bias are of one body") };
         let by_distance = table.index_select(&columns.get(0)?, 1)?.unsqueeze(1)?.repeat((1, queries, 1))?;
-        by_place(&by_distance)?.unsqueeze(0)
+        relative_shift(&by_distance)?.unsqueeze(0)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is done to hidden states between the blocks.
+//! Operations on hidden states between the blocks: selecting rows, adding a residual.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -1,4 +1,4 @@
-//! Comparing the two bodies of a block.
+//! Means for tests that compare the two bodies of a block.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -7,8 +7,8 @@ use crate::hub::{ModelFolder, Origin, Weights};
 use crate::kernels::{Dtype, Isa};
 use crate::nn::{Body, Loader};
 
-/// Largest difference between bodies: rounding of sums of some 70 products of about 1.
-const DIFFERENCE: f32 = 1e-5;
+/// Largest difference between bodies, relative to numbers above 1: rounding of sums of some 70 products of about 1.
+const MAX_DIFFERENCE: f32 = 1e-5;
 
 /// A checkpoint of random weights in a temporary folder.
 pub(super) struct Checkpoint {
@@ -60,13 +60,13 @@ pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loade
         let (dims, values) = run(Body::Cpu { isa, dtype: Dtype::Float32 });
         assert_eq!(dims, shape);
         for (a, b) in values.iter().zip(&expected) {
-            assert!((a - b).abs() <= DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
+            assert!((a - b).abs() <= MAX_DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
         }
     }
 }
 
-/// Runs `block` with the portable body in float16 and in bfloat16, and compares what comes out with float32, of inputs that all of
-/// them hold: they have 11 and 8 significant bits, of which rounding on the way leaves two fewer.
+/// Runs `block` with the portable body in float16 and in bfloat16, and compares what comes out with float32, of inputs
+/// that all of them hold: they have 11 and 8 significant bits, of which rounding on the way leaves two fewer.
 pub(super) fn assert_halves_agree(
     checkpoint: &Checkpoint,
     block: impl Fn(&Loader, &mut dyn FnMut(&[usize]) -> Result<Tensor>) -> Result<Tensor>,

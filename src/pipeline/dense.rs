@@ -1,4 +1,8 @@
-//! A linear layer over sentence embeddings.
+//! The module `Dense` of sentence-transformers: a linear layer over sentence embeddings.
+//!
+//! ```text
+//! y = activation(x weightᵀ + bias) + residual       residual: none, x, or x residual_weightᵀ where the widths differ
+//! ```
 
 use crate::config::DenseConfig;
 use crate::hub::{ModelFolder, Weights, inside};
@@ -10,8 +14,8 @@ use crate::{Error, Result};
 pub(super) struct Dense {
     linear: Matrix,
     activation: Activation,
-    /// What the product's epilogue lacks.
-    elementwise: Option<Function>,
+    /// The activation, where the kernels have none such.
+    elementwise: Option<ScalarFn>,
     residual: Residual,
 }
 
@@ -22,10 +26,10 @@ enum Residual {
     Projected(Matrix),
 }
 
-type Function = fn(f32) -> f32;
+type ScalarFn = fn(f32) -> f32;
 
-/// By the name of the class in `torch.nn`, made without arguments.
-const ACTIVATIONS: [(&str, Activation, Option<Function>); 12] = [
+/// Activations by the name of their class in `torch.nn`, which is made without arguments.
+const ACTIVATIONS: [(&str, Activation, Option<ScalarFn>); 12] = [
     ("Identity", Activation::Identity, None),
     ("Tanh", Activation::Tanh, None),
     ("GELU", Activation::Gelu, None),
@@ -104,7 +108,7 @@ fn add(out: &mut [f32], x: &[f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::testing::{Named, assert_close, folder};
+    use crate::pipeline::testing::{TestTensor, assert_close, folder};
 
     const X: [f32; 4] = [1.0, -2.0, 0.5, 4.0];
     const WEIGHT: [f32; 6] = [0.5, -1.0, 2.0, 0.25, -0.75, 1.5];
@@ -115,7 +119,7 @@ mod tests {
         DenseConfig { path, in_features: 2, out_features, bias: false, activation, residual: false, scores: false }
     }
 
-    fn load(config: &DenseConfig, tensors: &[Named<'_>]) -> Result<Dense> {
+    fn load(config: &DenseConfig, tensors: &[TestTensor<'_>]) -> Result<Dense> {
         let (_root, folder) = folder(&[("2_Dense", tensors)]);
         Dense::load(&folder, config, 2)
     }

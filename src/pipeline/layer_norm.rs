@@ -1,4 +1,4 @@
-//! Layer normalization of sentence embeddings.
+//! The module `LayerNorm` of sentence-transformers: layer normalization (Ba et al. 2016) of sentence embeddings.
 
 use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{Isa, RowNorm, norm};
@@ -6,7 +6,7 @@ use crate::memory::owned;
 use crate::nn::active_isa;
 use crate::{Error, Result};
 
-/// PyTorch's default, which the module does not change.
+/// Added to a variance: PyTorch's default, which the module does not change.
 const EPS: f32 = 1e-5;
 
 pub(super) struct LayerNorm {
@@ -30,7 +30,7 @@ impl LayerNorm {
         Ok(Self { isa: active_isa()?, norm })
     }
 
-    /// `x [texts, width]`
+    /// `x [texts, width]` to the same shape.
     pub(super) fn apply(&self, x: &[f32]) -> Vec<f32> {
         let mut out = vec![0.0; x.len()];
         norm(self.isa, x, &self.norm, &mut out);

@@ -1,6 +1,14 @@
-//! What follows the encoder: pooling, dense, layer norm, truncate, normalize, output quantization.
+//! What follows the encoder: the modules of sentence-transformers after Transformer, truncation, normalization, and
+//! output quantization.
 //!
-//! All of it works on slices in float32, and every text by itself: its vector has the same bits whatever lies beside it.
+//! ```text
+//! hidden states → WordWeights? → Pooling → (Dense | LayerNorm | Normalize)* → truncate → normalize_embeddings?
+//!              one file each: word_weights, pooling, dense, layer_norm, normalize; then, over a whole call: quantize
+//! ```
+//!
+//! All of it works on slices in float32, and every text by itself: its vector has the same bits whatever other texts
+//! there are. As in sentence-transformers, truncation comes after all modules, Normalize included, and what is cut is not
+//! normalized again unless the caller asks for it.
 
 mod dense;
 mod layer_norm;
@@ -28,25 +36,26 @@ pub struct Pipeline {
     hidden: usize,
     word_weights: Option<WordWeights>,
     pooling: Pooling,
-    /// What the pooled vectors go through, in order.
-    stages: Vec<Stage>,
+    /// The modules after Pooling, in order.
+    sentence_modules: Vec<SentenceModule>,
     dimension: usize,
 }
 
-enum Stage {
+/// A module that takes sentence embeddings, `[texts, dimension]`, and gives such.
+enum SentenceModule {
     Dense(Box<Dense>),
     LayerNorm(LayerNorm),
     Normalize { width: usize },
 }
 
-/// The last hidden states of some texts, one after the other.
+/// The last hidden states of some texts, packed: the `token_embeddings` of sentence-transformers.
 #[derive(Debug, Clone, Copy)]
-pub struct Chunk<'a> {
+pub struct TokenEmbeddings<'a> {
     /// `[tokens, hidden]`
     pub hidden: &'a [f32],
     /// `[texts + 1]`: cumulative lengths, from 0.
     pub offsets: &'a [u32],
-    /// `[tokens]`
+    /// `[tokens]`: token ids.
     pub ids: &'a [u32],
     /// How many tokens at the start of each text are the prompt's. Where [`Pipeline::excludes_prompt`], they are not
     /// pooled. sentence-transformers counts the tokens of the prompt alone, special ones included, save the last one if
@@ -59,10 +68,10 @@ impl Pipeline {
     pub fn load(folder: &ModelFolder, modules: &[Module], hidden: usize) -> Result<Self> {
         let mut word_weights = None;
         let mut pooling: Option<Pooling> = None;
-        let mut stages = Vec::new();
+        let mut sentence_modules = Vec::new();
         let mut dimension = hidden;
         for module in modules {
-            let stage = match (module, &pooling) {
+            let sentence_module = match (module, &pooling) {
                 (Module::Dropout, _) => continue,
                 (Module::WordWeights(config), None) if word_weights.is_none() => {
                     word_weights = Some(WordWeights::new(config));
@@ -81,22 +90,22 @@ impl Pipeline {
                 (Module::Dense(config), _) => {
                     let module = Dense::load(folder, config, dimension)?;
                     dimension = module.out_features();
-                    Stage::Dense(Box::new(module))
+                    SentenceModule::Dense(Box::new(module))
                 }
                 (Module::LayerNorm { path, dimension: width }, _) => {
-                    Stage::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)
+                    SentenceModule::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)
                 }
-                (Module::Normalize, _) => Stage::Normalize { width: dimension },
+                (Module::Normalize, _) => SentenceModule::Normalize { width: dimension },
                 (Module::LogitScore(_), _) => return Err(misplaced("a LogitScore after Pooling")),
             };
-            stages.push(stage);
+            sentence_modules.push(sentence_module);
         }
         let pooling =
             pooling.ok_or_else(|| Error::model("modules.json", "a model without Pooling is not supported"))?;
-        Ok(Self { hidden, word_weights, pooling, stages, dimension })
+        Ok(Self { hidden, word_weights, pooling, sentence_modules, dimension })
     }
 
-    /// Of a sentence embedding, before it is truncated.
+    /// Width of a sentence embedding, before it is truncated.
     pub fn dimension(&self) -> usize {
         self.dimension
     }
@@ -106,7 +115,7 @@ impl Pipeline {
         !self.pooling.include_prompt()
     }
 
-    /// Of which tokens of each text hidden states are needed, where no prompt is left out.
+    /// Tokens of each text whose hidden states are needed, where no prompt is left out.
     pub fn wanted(&self) -> Wanted {
         match (&self.word_weights, self.pooling.modes()) {
             (None, [PoolingMode::Cls]) => Wanted::First,
@@ -115,21 +124,21 @@ impl Pipeline {
         }
     }
 
-    /// Whether a text must have a token: of none, sentence-transformers gives zeros for the others, and for these the state of a
-    /// padding token or -inf.
+    /// Whether a text must have a token: of none, sentence-transformers gives zeros for the others, and for these the
+    /// state of a padding token or -inf.
     pub fn needs_token(&self) -> bool {
         self.pooling.modes().iter().any(|mode| matches!(mode, PoolingMode::Cls | PoolingMode::Max))
     }
 
-    /// Whether a text's embedding is made of the mean of its hidden states, which can then be given as those of a single token. How
-    /// many tokens the prompt has: see [`Chunk::prompt_tokens`].
+    /// Whether a text's embedding is made of the mean of its hidden states, which can then be given as those of a
+    /// single token. How many tokens the prompt has: see [`TokenEmbeddings::prompt_tokens`].
     pub fn averages(&self, prompt_tokens: usize) -> bool {
         let whole = prompt_tokens == 0 || !self.excludes_prompt();
         whole && self.word_weights.is_none() && self.pooling.modes() == [PoolingMode::Mean]
     }
 
-    /// Multiplies the hidden states `[tokens, hidden]` of tokens `ids` by the weights of a WordWeights module. Pooling
-    /// does so by itself; this is for whoever returns the tokens' vectors.
+    /// Multiplies the hidden states `[tokens, hidden]` of tokens `ids` by the weights of a WordWeights module.
+    /// [`Self::apply`] does so by itself; this is for callers that return the tokens' vectors.
     pub fn weigh_tokens(&self, ids: &[u32], hidden: &mut [f32]) {
         if let Some(word_weights) = &self.word_weights {
             word_weights.apply(ids, hidden);
@@ -137,13 +146,13 @@ impl Pipeline {
     }
 
     /// Writes each text's embedding to its row: as much of it as fits, then L2-normalized if `normalize`.
-    pub fn apply(&self, chunk: &Chunk<'_>, normalize: bool, rows: &mut [&mut [f32]]) {
-        let mut sentences = self.pool(chunk);
-        for stage in &self.stages {
-            match stage {
-                Stage::Dense(dense) => sentences = dense.apply(&sentences),
-                Stage::LayerNorm(norm) => sentences = norm.apply(&sentences),
-                Stage::Normalize { width } => sentences.chunks_exact_mut(*width).for_each(normalize_l2),
+    pub fn apply(&self, texts: &TokenEmbeddings<'_>, normalize: bool, rows: &mut [&mut [f32]]) {
+        let mut sentences = self.pool(texts);
+        for module in &self.sentence_modules {
+            match module {
+                SentenceModule::Dense(dense) => sentences = dense.apply(&sentences),
+                SentenceModule::LayerNorm(norm) => sentences = norm.apply(&sentences),
+                SentenceModule::Normalize { width } => sentences.chunks_exact_mut(*width).for_each(normalize_l2),
             }
         }
         for (row, sentence) in rows.iter_mut().zip(sentences.chunks_exact(self.dimension)) {
@@ -154,19 +163,19 @@ impl Pipeline {
         }
     }
 
-    /// `[texts, dimension]`, where the dimension is that of the pooling.
-    fn pool(&self, chunk: &Chunk<'_>) -> Vec<f32> {
+    /// The pooled vectors, `[texts, dimension of the pooling]`.
+    fn pool(&self, texts: &TokenEmbeddings<'_>) -> Vec<f32> {
         let width = self.pooling.dimension();
-        let mut sentences = vec![0.0; (chunk.offsets.len() - 1) * width];
-        for (bounds, sentence) in chunk.offsets.windows(2).zip(sentences.chunks_exact_mut(width)) {
+        let mut sentences = vec![0.0; (texts.offsets.len() - 1) * width];
+        for (bounds, sentence) in texts.offsets.windows(2).zip(sentences.chunks_exact_mut(width)) {
             let tokens = bounds[0] as usize..bounds[1] as usize;
-            let hidden = &chunk.hidden[tokens.start * self.hidden..tokens.end * self.hidden];
+            let hidden = &texts.hidden[tokens.start * self.hidden..tokens.end * self.hidden];
             match &self.word_weights {
-                None => self.pooling.apply(hidden, None, chunk.prompt_tokens, sentence),
+                None => self.pooling.apply(hidden, None, texts.prompt_tokens, sentence),
                 Some(word_weights) => {
                     let mut weighted = hidden.to_vec();
-                    let sum = word_weights.apply(&chunk.ids[tokens], &mut weighted);
-                    self.pooling.apply(&weighted, Some(sum), chunk.prompt_tokens, sentence);
+                    let sum = word_weights.apply(&texts.ids[tokens], &mut weighted);
+                    self.pooling.apply(&weighted, Some(sum), texts.prompt_tokens, sentence);
                 }
             }
         }

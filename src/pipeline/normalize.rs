@@ -1,4 +1,4 @@
-//! L2 normalization.
+//! The module `Normalize` of sentence-transformers: L2 normalization, as `torch.nn.functional.normalize` has it.
 
 /// Divides `row` by its Euclidean norm, or by 1e-12 where that is larger: zeros stay zeros.
 pub(super) fn normalize_l2(row: &mut [f32]) {

@@ -1,14 +1,28 @@
-//! From the vectors of a text's tokens to one of the text.
+//! The module `Pooling` of sentence-transformers (Reimers and Gurevych 2019): from the hidden states `x_1 … x_n` of a
+//! text's tokens to one vector.
+//!
+//! ```text
+//! cls             x_1
+//! lasttoken       x_n
+//! max             max over i, for each dimension
+//! mean            Σ x_i / n
+//! mean_sqrt_len   Σ x_i / sqrt(n)
+//! weightedmean    Σ i x_i / Σ i                      by position (SGPT: Muennighoff 2022)
+//! ```
+//!
+//! Several modes give their vectors one after the other. Behind WordWeights, the sum of the tokens' weights takes the
+//! place of `n` and of `Σ i`. A prompt may be left out: its tokens are not pooled, but positions count from the text's
+//! start.
 
 use crate::config::{PoolingConfig, PoolingMode};
 use crate::hub::inside;
 use crate::{Error, Result};
 
-/// One or more ways of pooling, their results concatenated.
+/// One or more modes, whose results are concatenated.
 pub(super) struct Pooling {
     modes: Vec<PoolingMode>,
     include_prompt: bool,
-    /// Width of a token's vector.
+    /// Width of a hidden state.
     hidden: usize,
 }
 
@@ -33,12 +47,12 @@ impl Pooling {
         self.include_prompt
     }
 
-    /// Pools the vectors `tokens [n, hidden]` of one text into `out`. `weight_sum` is that of the weights by which the
-    /// vectors have been multiplied, where they have; it counts the prompt, whether or not that is pooled.
+    /// Pools the hidden states `tokens [n, hidden]` of one text into `out [dimension]`. `weight_sum`: the sum of the
+    /// weights that the states have been multiplied by, if they have; it counts the prompt, whether or not that is
+    /// pooled.
     ///
     /// A text without tokens, or one that is all prompt where the prompt does not count, gives zeros. (With the mode
-    /// `cls` the latter gives its first token, and sentence-transformers gives -inf with `max`, which nothing can be
-    /// done with.)
+    /// `cls` the latter gives its first token; with `max` sentence-transformers gives -inf.)
     pub(super) fn apply(&self, tokens: &[f32], weight_sum: Option<f32>, prompt_tokens: usize, out: &mut [f32]) {
         let length = tokens.len() / self.hidden;
         let skipped = if self.include_prompt { 0 } else { prompt_tokens.min(length) };
@@ -59,18 +73,18 @@ impl Pooling {
                 }
                 PoolingMode::Mean => {
                     sum(pooled, |_| 1.0, out);
-                    divide(out, at_least(weight_sum.unwrap_or(count)));
+                    divide(out, positive_divisor(weight_sum.unwrap_or(count)));
                 }
                 PoolingMode::MeanSqrtLen => {
                     sum(pooled, |_| 1.0, out);
-                    divide(out, at_least(weight_sum.unwrap_or(count)).sqrt());
+                    divide(out, positive_divisor(weight_sum.unwrap_or(count)).sqrt());
                 }
                 PoolingMode::WeightedMean => {
-                    // A token keeps the weight of its place in the whole text.
+                    // A token keeps the weight of its position in the whole text.
                     let weight = |i: usize| (skipped + i + 1) as f32;
                     sum(pooled, weight, out);
                     let weights = (skipped + 1..=length).sum::<usize>() as f32;
-                    divide(out, at_least(weight_sum.unwrap_or(weights)));
+                    divide(out, positive_divisor(weight_sum.unwrap_or(weights)));
                 }
             }
         }
@@ -84,7 +98,7 @@ fn copy_or_zero(token: Option<&[f32]>, out: &mut [f32]) {
     }
 }
 
-/// The sum of the `tokens`, each multiplied by the `weight` of its place, added up in their order.
+/// The sum of the `tokens`, each multiplied by the `weight` of its position, added up in their order.
 fn sum(tokens: &[f32], weight: impl Fn(usize) -> f32, out: &mut [f32]) {
     out.fill(0.0);
     for (i, token) in tokens.chunks_exact(out.len()).enumerate() {
@@ -93,8 +107,8 @@ fn sum(tokens: &[f32], weight: impl Fn(usize) -> f32, out: &mut [f32]) {
     }
 }
 
-/// A divisor that is never 0 nor negative, as sentence-transformers has it.
-fn at_least(divisor: f32) -> f32 {
+/// At least 1e-9, as in sentence-transformers: a text without tokens, or weights that add up to 0 or less, give no NaN.
+fn positive_divisor(divisor: f32) -> f32 {
     divisor.max(1e-9)
 }
 

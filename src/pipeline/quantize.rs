@@ -1,11 +1,23 @@
 //! Embeddings as bytes and bits, exactly as sentence-transformers' `quantize_embeddings` makes them of float32 arrays.
+//!
+//! ```text
+//! step(d)   = (max(d) - min(d)) / 255, or 1 where that is 0          for each dimension d
+//! uint8     = clamp(floor((x - min(d)) / step(d)), 0, 255)
+//! int8      = uint8 - 128
+//! ubinary   = bit x > 0, eight dimensions to a byte, the first in the highest bit, zeros behind the last
+//! binary    = ubinary - 128
+//! ```
+//!
+//! `min` and `max` are given, or those of other embeddings (calibration), or those of the batch itself: vectors of two
+//! such calls cannot be compared, so that such ranges give a warning. All of it is float32, as NumPy computes there:
+//! the largest value may fall into bucket 254.
 
 use std::str::FromStr;
 
 use crate::{Error, Result};
 
-/// Fewer rows than this give ranges that say little about other texts.
-const ENOUGH_ROWS: usize = 100;
+/// Fewer rows than these give ranges that say little about other texts.
+const MIN_CALIBRATION_ROWS: usize = 100;
 
 /// How an element of an embedding is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +29,8 @@ pub enum Precision {
     Uint8,
     /// As `Ubinary`, each byte less 128: an `i8`.
     Binary,
-    /// Whether it is above zero: one bit, eight to a byte, the first in the highest bit, the rest of the last byte 0.
+    /// Whether the element is above zero: one bit, eight to a byte, the first in the highest bit, the rest of the last
+    /// byte 0.
     Ubinary,
 }
 
@@ -30,7 +43,7 @@ impl Precision {
         (Self::Ubinary, "ubinary"),
     ];
 
-    /// Columns of the array that holds embeddings of `dimension`.
+    /// Elements of the array that an embedding of `dimension` takes.
     pub fn columns(self, dimension: usize) -> usize {
         match self {
             Self::Float32 | Self::Int8 | Self::Uint8 => dimension,
@@ -114,10 +127,10 @@ impl Quantizer {
         Ok(quantizer)
     }
 
-    /// What a user should know of ranges that came from the batch itself; `None` where nothing is to be said.
+    /// What a user should know of ranges that come from the batch itself; `None` where they do not.
     pub fn warning(&self) -> Option<String> {
         let rows = self.batch_rows?;
-        let few = if rows < ENOUGH_ROWS { format!(", and from only {rows} of them") } else { String::new() };
+        let few = if rows < MIN_CALIBRATION_ROWS { format!(", and from only {rows} of them") } else { String::new() };
         Some(format!(
             "the quantization ranges come from the embeddings of this call{few}: vectors of other calls are not \
              comparable with these; give ranges or calibration_embeddings"

@@ -9,13 +9,13 @@ use crate::config;
 use crate::hub::ModelFolder;
 
 /// A tensor's name, shape and values.
-pub(super) type Named<'a> = (&'a str, &'a [usize], &'a [f32]);
+pub(super) type TestTensor<'a> = (&'a str, &'a [usize], &'a [f32]);
 
-/// A folder with a model.safetensors in each of these subfolders.
-pub(super) fn folder(modules: &[(&str, &[Named<'_>])]) -> (TempDir, ModelFolder) {
+/// A model's folder with a model.safetensors in each of these subfolders.
+pub(super) fn folder(modules: &[(&str, &[TestTensor<'_>])]) -> (TempDir, ModelFolder) {
     let (root, folder) = config::testing::folder(&[]);
     for (path, tensors) in modules {
-        let tensor = |&(name, shape, values): &Named<'_>| {
+        let tensor = |&(name, shape, values): &TestTensor<'_>| {
             (name.to_owned(), Tensor::from_slice(values, shape, &Device::Cpu).unwrap())
         };
         let tensors: HashMap<_, _> = tensors.iter().map(tensor).collect();

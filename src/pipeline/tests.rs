@@ -6,7 +6,7 @@ use crate::config::{DenseConfig, PoolingConfig, PoolingMode, WordWeightsConfig};
 const HIDDEN: [f32; 12] = [1.0, -2.0, 0.5, 4.0, -3.0, 0.25, 2.0, 1.0, -1.0, 0.5, 3.0, -0.75];
 const OFFSETS: [u32; 4] = [0, 4, 6, 6];
 const IDS: [u32; 6] = [0, 1, 2, 3, 3, 1];
-const CHUNK: Chunk<'_> = Chunk { hidden: &HIDDEN, offsets: &OFFSETS, ids: &IDS, prompt_tokens: 0 };
+const TEXTS: TokenEmbeddings<'_> = TokenEmbeddings { hidden: &HIDDEN, offsets: &OFFSETS, ids: &IDS, prompt_tokens: 0 };
 
 fn pooling_config(modes: &[PoolingMode], include_prompt: bool) -> PoolingConfig {
     PoolingConfig { path: "1_Pooling".into(), embedding_dimension: Some(2), modes: modes.to_vec(), include_prompt }
@@ -48,9 +48,9 @@ fn load(modules: &[Module]) -> Result<Pipeline> {
 }
 
 /// The first `width` elements of each text's embedding.
-fn apply(pipeline: &Pipeline, chunk: &Chunk<'_>, normalize: bool, width: usize) -> Vec<f32> {
-    let mut out = vec![f32::NAN; (chunk.offsets.len() - 1) * width];
-    pipeline.apply(chunk, normalize, &mut out.chunks_exact_mut(width).collect::<Vec<_>>());
+fn apply(pipeline: &Pipeline, texts: &TokenEmbeddings<'_>, normalize: bool, width: usize) -> Vec<f32> {
+    let mut out = vec![f32::NAN; (texts.offsets.len() - 1) * width];
+    pipeline.apply(texts, normalize, &mut out.chunks_exact_mut(width).collect::<Vec<_>>());
     out
 }
 
@@ -59,30 +59,30 @@ fn all_modules() -> Vec<Module> {
     vec![Module::Dropout, pooling(&[Cls, Mean]), dense(4), Module::Dropout, layer_norm(), Module::Normalize]
 }
 
-// sentence_transformers 6.2: Pooling(2, ("cls", "mean")), Dense(4, 3), LayerNorm(3), Normalize() with the weights above,
-// in float32; then embeddings[:, :2], and torch.nn.functional.normalize of that.
+// sentence_transformers 6.2: Pooling(2, ("cls", "mean")), Dense(4, 3), LayerNorm(3), Normalize() with the weights
+// above, in float32; then embeddings[:, :2], and torch.nn.functional.normalize of that.
 #[test]
 fn modules_in_a_row() {
     let pipeline = load(&all_modules()).unwrap();
     assert_eq!(pipeline.dimension(), 3);
     let [a, b, c] =
         [[0.7773778, 0.2882078, -0.5591243], [-0.3411884, 0.6780617, 0.6510167], [0.08951586, 0.7876173, 0.60962766]];
-    assert_close(&apply(&pipeline, &CHUNK, false, 3), &[a, b, c].concat());
-    assert_close(&apply(&pipeline, &CHUNK, true, 3), &[a, b, c].concat());
-    assert_close(&apply(&pipeline, &CHUNK, false, 2), &[&a[..2], &b[..2], &c[..2]].concat());
+    assert_close(&apply(&pipeline, &TEXTS, false, 3), &[a, b, c].concat());
+    assert_close(&apply(&pipeline, &TEXTS, true, 3), &[a, b, c].concat());
+    assert_close(&apply(&pipeline, &TEXTS, false, 2), &[&a[..2], &b[..2], &c[..2]].concat());
     let unit = [0.93763477, 0.34762204, -0.44948602, 0.8932873, 0.11292699, 0.99360335];
-    assert_close(&apply(&pipeline, &CHUNK, true, 2), &unit);
+    assert_close(&apply(&pipeline, &TEXTS, true, 2), &unit);
 }
 
 #[test]
-fn a_text_has_the_same_bits_alone_and_in_company() {
+fn a_text_has_the_same_bits_alone_and_beside_others() {
     let mut modules = all_modules();
     modules.insert(0, word_weights());
     let pipeline = load(&modules).unwrap();
-    let together = apply(&pipeline, &CHUNK, true, 3);
+    let together = apply(&pipeline, &TEXTS, true, 3);
     for (text, expected) in together.chunks_exact(3).enumerate() {
         let tokens = OFFSETS[text] as usize..OFFSETS[text + 1] as usize;
-        let alone = Chunk {
+        let alone = TokenEmbeddings {
             hidden: &HIDDEN[2 * tokens.start..2 * tokens.end],
             offsets: &[0, tokens.len() as u32],
             ids: &IDS[tokens],
@@ -98,14 +98,14 @@ fn a_text_has_the_same_bits_alone_and_in_company() {
 fn word_weights_divide_the_mean() {
     let pipeline = load(&[word_weights(), pooling(&[PoolingMode::Mean])]).unwrap();
     let expected = [3.2857144, -1.1428572, 1.6666666, -0.33333334, 0.0, 0.0];
-    assert_close(&apply(&pipeline, &CHUNK, false, 2), &expected);
+    assert_close(&apply(&pipeline, &TEXTS, false, 2), &expected);
     assert!(!pipeline.excludes_prompt());
 
     let without_prompt = Module::Pooling(pooling_config(&[PoolingMode::Mean], false));
     let pipeline = load(&[word_weights(), without_prompt]).unwrap();
     assert!(pipeline.excludes_prompt());
     let expected = [2.142857, 1.1428572, 2.0, -0.5, 0.0, 0.0];
-    assert_close(&apply(&pipeline, &Chunk { prompt_tokens: 1, ..CHUNK }, false, 2), &expected);
+    assert_close(&apply(&pipeline, &TokenEmbeddings { prompt_tokens: 1, ..TEXTS }, false, 2), &expected);
 
     let mut tokens = HIDDEN;
     pipeline.weigh_tokens(&IDS, &mut tokens);
@@ -117,7 +117,7 @@ fn empty_texts_are_never_nan() {
     use PoolingMode::{Cls, LastToken, Max, Mean, MeanSqrtLen, WeightedMean};
     let pipeline =
         load(&[pooling(&[Cls, Max, Mean, MeanSqrtLen, WeightedMean, LastToken]), Module::Normalize]).unwrap();
-    let empty = Chunk { hidden: &[], offsets: &[0, 0], ids: &[], prompt_tokens: 0 };
+    let empty = TokenEmbeddings { hidden: &[], offsets: &[0, 0], ids: &[], prompt_tokens: 0 };
     assert_eq!(apply(&pipeline, &empty, true, 12), [0.0; 12]);
 }
 

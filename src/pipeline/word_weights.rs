@@ -1,11 +1,12 @@
-//! Weights of the tokens, before they are pooled.
+//! The module `WordWeights` of sentence-transformers: weights of tokens by their ids (tf-idf, say), before they are
+//! pooled.
 
 use crate::config::WordWeightsConfig;
 
 pub(super) struct WordWeights {
     /// `[vocabulary]`
     weights: Vec<f32>,
-    /// Of an id beyond the vocabulary.
+    /// Weight of an id beyond the vocabulary.
     unknown: f32,
 }
 

@@ -1,19 +1,28 @@
-//! The bias of disentangled attention.
+//! The bias of disentangled attention (DeBERTa: He et al. 2021; reference: `disentangled_attention_bias` of
+//! transformers' `DisentangledSelfAttention`): what contents and relative positions add to the score of content and
+//! content.
+//!
+//! ```text
+//! bias(i, j) = (q_i · r_k[bucket(i - j)] + k_j · r_q[bucket(i - j)]) scale
+//! ```
+//!
+//! The products of all tokens with all buckets that occur are two matrices by distance; the relative shift brings them
+//! to pairs of positions. The reference gathers a number for each pair instead.
 
 use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{self, Bias, Buckets};
-use crate::nn::attention::by_place;
-use crate::nn::product::product;
+use crate::nn::attention_bias::relative_shift;
+use crate::nn::matmul::matmul;
 use crate::nn::{AttentionBias, Body};
 
-/// What contents and places say to each other (He et al. 2021; reference: transformers' `modeling_deberta_v2.py`).
-pub struct Disentangled(Bodies);
+/// Position embeddings of one layer, projected to its keys and queries.
+pub struct DisentangledAttentionBias(BiasBody);
 
-enum Bodies {
+enum BiasBody {
     Cpu(kernels::DisentangledBias),
-    /// `[heads, head_dim, buckets]` each.
+    /// `keys` and `queries [heads, head_dim, buckets]`.
     Portable {
         buckets: Buckets,
         keys: Option<Tensor>,
@@ -21,10 +30,10 @@ enum Bodies {
     },
 }
 
-impl Disentangled {
-    /// `keys [buckets, heads * head_dim]`: for each bucket of distances, the place that queries are multiplied with; `queries`, of
-    /// the same shape, those that keys are multiplied with. Where there are none, nothing is. `shape` is the attention's, whose
-    /// scale these products have, too.
+impl DisentangledAttentionBias {
+    /// `keys [buckets, heads * head_dim]`: for each bucket of distances, the position embedding that queries are
+    /// multiplied with (`r_k`); `queries`, of the same shape, those that keys are multiplied with (`r_q`). A term
+    /// without them is left out. `shape` is the attention's, whose scale these products have, too.
     pub fn new(
         body: &Body,
         shape: &kernels::AttentionShape,
@@ -33,57 +42,60 @@ impl Disentangled {
         queries: Option<Tensor>,
     ) -> Result<Self> {
         let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
-        let scaled = |places: Option<Tensor>| places.map(|places| places * f64::from(scale)).transpose();
+        let scaled = |table: Option<Tensor>| table.map(|table| table * f64::from(scale)).transpose();
         let (keys, queries) = (scaled(keys)?, scaled(queries)?);
         Ok(Self(match body {
             Body::Cpu { isa, .. } => {
-                let values = |places: Option<Tensor>| places.map(|places| places.flatten_all()?.to_vec1()).transpose();
+                let values = |table: Option<Tensor>| table.map(|table| table.flatten_all()?.to_vec1()).transpose();
                 let (keys, queries) = (values(keys)?, values(queries)?);
                 let (keys, queries) = (keys.as_deref(), queries.as_deref());
-                Bodies::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
+                BiasBody::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
             }
             Body::Portable { dtype, .. } => {
-                let by_head = |places: Option<Tensor>| {
+                let by_head = |table: Option<Tensor>| {
                     let shape = (buckets.count(), heads, head_dim);
-                    let by_head = |places: Tensor| places.reshape(shape)?.permute((1, 2, 0))?.contiguous();
-                    places.map(|places| by_head(places)?.to_dtype(*dtype)).transpose()
+                    let by_head = |table: Tensor| table.reshape(shape)?.permute((1, 2, 0))?.contiguous();
+                    table.map(|table| by_head(table)?.to_dtype(*dtype)).transpose()
                 };
-                Bodies::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
+                BiasBody::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
             }
         }))
     }
 }
 
-impl AttentionBias for Disentangled {
+impl AttentionBias for DisentangledAttentionBias {
     fn kernel(&self) -> &dyn Bias {
         match &self.0 {
-            Bodies::Cpu(kernel) => kernel,
-            Bodies::Portable { .. } => unreachable!("attention and its bias are of one body"),
+            BiasBody::Cpu(kernel) => kernel,
+            BiasBody::Portable { .. } => unreachable!("attention and its bias are of one body"),
         }
     }
 
     fn column(&self, distance: isize) -> u32 {
-        let Bodies::Portable { buckets, .. } = &self.0 else { unreachable!("attention and its bias are of one body") };
+        let BiasBody::Portable { buckets, .. } = &self.0 else {
+            unreachable!("attention and its bias are of one body")
+        };
         buckets.of(-distance) as u32
     }
 
     fn portable(&self, q: &Tensor, k: &Tensor, columns: &Tensor) -> candle_core::Result<Tensor> {
-        let Bodies::Portable { keys: of_keys, queries: of_queries, .. } = &self.0 else {
+        let BiasBody::Portable { keys: of_keys, queries: of_queries, .. } = &self.0 else {
             unreachable!("attention and its bias are of one body")
         };
-        // `[texts, heads, rows, others]`, from the products of `x [texts, heads, rows, head_dim]` with places.
-        let products = |x: &Tensor, others: usize, places: &Tensor, columns: &Tensor| {
+        // `[texts, heads, rows, others]`, from the products of `x [texts, heads, rows, head_dim]` with position
+        // embeddings.
+        let products = |x: &Tensor, others: usize, table: &Tensor, columns: &Tensor| {
             let (texts, heads, rows, head_dim) = x.dims4()?;
             let x = x.transpose(0, 1)?.reshape((heads, texts * rows, head_dim))?;
-            let by_distance = product(&x, &places.index_select(columns, 2)?)?.to_dtype(DType::F32)?;
+            let by_distance = matmul(&x, &table.index_select(columns, 2)?)?.to_dtype(DType::F32)?;
             let by_distance = by_distance.reshape((heads * texts, rows, rows + others))?;
-            by_place(&by_distance)?.reshape((heads, texts, rows, others))?.transpose(0, 1)
+            relative_shift(&by_distance)?.reshape((heads, texts, rows, others))?.transpose(0, 1)
         };
         let (queries, keys) = (q.dims()[2], k.dims()[2]);
-        let from_queries = of_keys.as_ref().map(|places| products(q, keys, places, &columns.get(0)?)).transpose()?;
+        let from_queries = of_keys.as_ref().map(|table| products(q, keys, table, &columns.get(0)?)).transpose()?;
         let from_keys = of_queries
             .as_ref()
-            .map(|places| products(k, queries, places, &columns.get(1)?)?.transpose(2, 3))
+            .map(|table| products(k, queries, table, &columns.get(1)?)?.transpose(2, 3))
             .transpose()?;
         match (from_queries, from_keys) {
             (Some(a), Some(b)) => a + b,
@@ -113,10 +125,10 @@ mod tests {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape =
                         kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
-                    let mut places = || x.tensor(&[buckets.count(), 24]);
-                    let (keys, queries) = (places()?, places()?);
+                    let mut table = || x.tensor(&[buckets.count(), 24]);
+                    let (keys, queries) = (table()?, table()?);
                     let (keys, queries) = (with_keys.then_some(keys), with_queries.then_some(queries));
-                    let bias = Disentangled::new(at.body(), &shape, buckets, keys, queries)?;
+                    let bias = DisentangledAttentionBias::new(at.body(), &shape, buckets, keys, queries)?;
                     let qkv = x.tensor(&[60, shape.width()])?;
                     Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(
                         &qkv,
@@ -134,8 +146,8 @@ mod tests {
         let buckets = Buckets::Logarithmic { span: 6, max_distance: 14 };
         assert_halves_agree(&Checkpoint::random(&[]), |at, x| {
             let shape = kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
-            let mut places = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);
-            let bias = Disentangled::new(at.body(), &shape, buckets, Some(places()?), Some(places()?))?;
+            let mut table = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);
+            let bias = DisentangledAttentionBias::new(at.body(), &shape, buckets, Some(table()?), Some(table()?))?;
             let qkv = x(&[60, shape.width()])?;
             let layout = Layout::new(&[0, 1, 8, 8, 60], &[]);
             Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(&qkv, &layout, None, None)

@@ -1,0 +1,25 @@
+//! What the registry knows of a family.
+
+use crate::Result;
+use crate::kernels::Dtype;
+use crate::models::Encoder;
+use crate::models::head::ScoreHead;
+use crate::models::source::Source;
+
+/// The models that one file of this folder reads: each has a `const FAMILY`.
+pub(super) struct Family {
+    /// The values of `model_type` in config.json.
+    pub(super) model_types: &'static [&'static str],
+    /// The type of two bytes that `dtype="auto"` stands for on a GPU. float16 has three significant bits more than
+    /// bfloat16, but no number beyond 65,504.
+    pub(super) half_dtype: Dtype,
+    /// Loads the network.
+    pub(super) load: fn(&Source) -> Result<Box<dyn Encoder>>,
+    /// Loads the head of a classifier with so many labels; an error where the checkpoint has none.
+    pub(super) head: fn(&Source, usize) -> Result<ScoreHead>,
+    /// Loads the head of a language model, where the family has one.
+    pub(super) logit_head: Option<LoadLogitHead>,
+}
+
+/// Loads a head that scores a text by the logit of one token, or of the first token less that of the second.
+pub(super) type LoadLogitHead = fn(&Source, &[u32]) -> Result<ScoreHead>;

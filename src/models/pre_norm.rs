@@ -1,0 +1,75 @@
+//! The layer of a pre-norm transformer (Xiong et al. 2020) with rotary positions and a gated feed-forward block, which
+//! ModernBERT and Qwen share.
+//!
+//! ```text
+//! q, k, v = rope(linear(norm(x)))
+//! x = x + linear(attention(q, k, v))
+//! x = x + mlp(norm(x))
+//! ```
+
+use candle_core::Tensor;
+
+use crate::Result;
+use crate::kernels;
+use crate::nn::{Attention, Layout, Linear, Mlp, Norm, Rope, add, select};
+
+/// A layer; its families load its parts.
+pub(super) struct PreNormLayer {
+    /// None where the input is normalized.
+    pub(super) attention_norm: Option<Norm>,
+    pub(super) qkv: Linear,
+    pub(super) rope: Rope,
+    /// The shape of `attention`.
+    pub(super) shape: kernels::AttentionShape,
+    pub(super) attention: Attention,
+    pub(super) out: Linear,
+    pub(super) mlp_norm: Norm,
+    pub(super) mlp: Mlp,
+}
+
+impl PreNormLayer {
+    /// Queries, keys and values of `hidden [tokens, hidden]`, turned: `[tokens, (heads + 2 * kv_heads) * head_dim]`.
+    pub(super) fn project(&self, hidden: &Tensor, layout: &Layout) -> Result<Tensor> {
+        let qkv = match &self.attention_norm {
+            Some(norm) => self.qkv.forward(&norm.forward(hidden)?)?,
+            None => self.qkv.forward(hidden)?,
+        };
+        self.rope.forward(&qkv, layout)
+    }
+
+    /// Keys and values of what [`Self::project`] gives, `[tokens, 2 * kv_heads * head_dim]`.
+    pub(super) fn keys_and_values(&self, qkv: &Tensor) -> Result<Tensor> {
+        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
+        Ok(qkv.narrow(1, heads * head_dim, 2 * kv_heads * head_dim)?.contiguous()?)
+    }
+
+    /// The layer's output, from its input `hidden` and what [`Self::project`] gives. `past` and `rows` as for
+    /// [`Attention::forward`]; `rows` are None where all tokens' output is wanted.
+    pub(super) fn finish(
+        &self,
+        hidden: &Tensor,
+        qkv: &Tensor,
+        layout: &Layout,
+        past: Option<&Tensor>,
+        rows: Option<&[u32]>,
+    ) -> Result<Tensor> {
+        let attended = self.attention.forward(qkv, layout, past, rows)?;
+        let hidden = match rows {
+            Some(rows) => &select(hidden, rows)?,
+            None => hidden,
+        };
+        self.add_residuals(hidden, &attended)
+    }
+
+    /// As [`Self::finish`], where attention gives zeros.
+    pub(super) fn finish_without_attention(&self, hidden: &Tensor) -> Result<Tensor> {
+        let width = self.shape.heads * self.shape.head_dim;
+        self.add_residuals(hidden, &Tensor::zeros((hidden.dim(0)?, width), hidden.dtype(), hidden.device())?)
+    }
+
+    /// What follows attention, which gives `attended [tokens, heads * head_dim]`.
+    fn add_residuals(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
+        let hidden = add(&self.out.forward(attended)?, hidden)?;
+        add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)
+    }
+}

@@ -1,0 +1,72 @@
+//! A model as a family reads it: its config.json and its checkpoint, with the readings that several families share.
+
+use crate::Result;
+use crate::config::{Object, TransformerConfig};
+use crate::hub::{ModelFolder, Weights, inside};
+use crate::kernels::Activation;
+use crate::nn::{Body, Loader};
+
+/// What a network and its head are loaded from.
+pub struct Source<'a> {
+    /// config.json
+    pub config: Object,
+    /// The root of the checkpoint.
+    pub at: Loader<'a>,
+}
+
+impl<'a> Source<'a> {
+    pub fn open(folder: &ModelFolder, config: &TransformerConfig, weights: &'a Weights, body: &Body) -> Result<Self> {
+        let file = Object::require(folder, &inside(&config.path, "config.json"))?;
+        Ok(Self { config: file, at: Loader::new(weights, body) })
+    }
+
+    /// An activation of the kernels, by the name that transformers has for it.
+    pub(super) fn activation(&self, key: &str, default: &str) -> Result<Activation> {
+        let name = self.config.text(key)?.unwrap_or(default);
+        Activation::named(name).ok_or_else(|| {
+            let known: Vec<_> = Activation::NAMES.iter().map(|(name, _)| *name).collect();
+            self.config.error(key, format!("{name:?} is not supported; supported: {}", known.join(", ")))
+        })
+    }
+
+    /// The number that a normalization adds to a variance or a mean square.
+    pub(super) fn epsilon(&self, key: &str, default: f64) -> Result<f32> {
+        let epsilon = self.config.number(key)?.unwrap_or(default);
+        match (0.0..1.0).contains(&epsilon) {
+            true => Ok(epsilon as f32),
+            false => Err(self.config.error(key, format!("expected 0 to 1, found {epsilon}"))),
+        }
+    }
+
+    /// The base of the angles of rotary embeddings: `rope_theta` of `parameters`, which newer files have, else `key` of
+    /// config.json itself, else `default`. An error where `parameters` name a way of scaling positions.
+    pub(super) fn rope_theta(&self, parameters: &Object, key: &str, default: f64) -> Result<f64> {
+        for kind_key in ["rope_type", "type"] {
+            if let Some(kind) = parameters.text(kind_key)?.filter(|&kind| kind != "default") {
+                return Err(parameters.error(kind_key, format!("{kind:?} is not supported; \"default\" is")));
+            }
+        }
+        for (object, key) in [(parameters, "rope_theta"), (&self.config, key)] {
+            match object.number(key)? {
+                None => {}
+                // Angles of a base far below 1 are beyond float32.
+                Some(theta) if (1.0..1e30).contains(&theta) => return Ok(theta),
+                Some(theta) => return Err(object.error(key, format!("expected a number from 1, found {theta}"))),
+            }
+        }
+        Ok(default)
+    }
+
+    /// An error where the checkpoint has no classification head, of which `tensor` is one.
+    pub(super) fn require_head(&self, tensor: &str) -> Result<()> {
+        if self.at.contains(tensor) {
+            return Ok(());
+        }
+        let saved_from = self.config.texts("architectures").ok().flatten().unwrap_or_default().join(", ");
+        let from = if saved_from.is_empty() { String::new() } else { format!(" (saved from {saved_from})") };
+        let message = format!(
+            "the model has no classification head{from}: no tensor {tensor:?}; give a cross-encoder, or use Embedder"
+        );
+        Err(self.config.error("architectures", message))
+    }
+}
