@@ -8,7 +8,7 @@ use crate::kernels::{self, Activation, Mask};
 use crate::models::head::{Head, HeadPooling};
 use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, require_head};
-use crate::models::{Decoder, Encoder, Past};
+use crate::models::{Decoder, Encoder, KvCache};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
@@ -199,7 +199,7 @@ impl Encoder for Qwen {
     }
 
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
-        self.resume(&Past::default(), batch, wanted, check_cancel)
+        self.forward_from(&KvCache::default(), batch, wanted, check_cancel)
     }
 
     fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
@@ -217,9 +217,9 @@ impl Encoder for Qwen {
 }
 
 impl Decoder for Qwen {
-    fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past> {
+    fn prefill(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<KvCache> {
         let tokens = prefix.tokens();
-        let mut past = Past { tokens, layers: Vec::with_capacity(self.layers.len()) };
+        let mut past = KvCache { tokens, layers: Vec::with_capacity(self.layers.len()) };
         if tokens == 0 {
             return Ok(past);
         }
@@ -236,9 +236,9 @@ impl Decoder for Qwen {
         Ok(past)
     }
 
-    fn resume(
+    fn forward_from(
         &self,
-        past: &Past,
+        past: &KvCache,
         batch: &PackedBatch,
         wanted: Wanted,
         check_cancel: CancelCheck<'_>,
