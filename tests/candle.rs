@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
-use votive::engine::{Embedder, LoadOptions, Request, Rows};
+use votive::engine::{Embedder, LoadOptions, OutputRows, Request};
 use votive::hub::{ModelFolder, Origin};
 
 /// Largest difference of a hidden state, for states of about 1.
@@ -39,7 +39,7 @@ fn hidden_states_are_candles() {
         let votive = Embedder::load(ModelFolder::new(folder, Origin::Folder), &options).unwrap();
         let width = votive.dimension();
         let texts = Box::new(TEXTS.map(str::to_owned).to_vec());
-        let rows = Rows::New(vec![0.0; TEXTS.len() * width]);
+        let rows = OutputRows::Owned(vec![0.0; TEXTS.len() * width]);
         let found = votive.network().run(texts, Request::default(), rows, true, &|_| Ok(())).unwrap();
         let hidden = found.output.hidden.unwrap();
         let mut rest = hidden.as_slice();

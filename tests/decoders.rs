@@ -87,8 +87,8 @@ fn difference(encoder: &dyn Encoder, prefix: usize, wanted: Wanted) -> Option<f3
         _ => whole,
     };
     let decoder: &dyn Decoder = encoder.decoder().unwrap();
-    let past = decoder.remember(&packed(&[prefix]), &|| Ok(())).unwrap();
-    let found = values(&decoder.resume(&past, &packed(&rests), wanted, &|| Ok(())).unwrap());
+    let past = decoder.prefill(&packed(&[prefix]), &|| Ok(())).unwrap();
+    let found = values(&decoder.forward_from(&past, &packed(&rests), wanted, &|| Ok(())).unwrap());
     assert_eq!(found.len(), expected.len());
     assert!(found.iter().any(|&x| x != 0.0));
     (found != expected).then(|| found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max))

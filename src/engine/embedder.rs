@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use crate::Result;
 use crate::config::SentenceTransformersConfig;
-use crate::engine::finish::Finish;
-use crate::engine::network::{LoadOptions, Network};
+use crate::engine::network::Network;
+use crate::engine::options::LoadOptions;
+use crate::engine::output_head::OutputHead;
+use crate::engine::shared_network::SharedNetwork;
 use crate::hub::ModelFolder;
 use crate::pipeline::Pipeline;
 use crate::text::InputKind;
 
 /// A model that turns texts into vectors.
 pub struct Embedder {
-    network: Arc<Network>,
+    network: Arc<SharedNetwork>,
     config: SentenceTransformersConfig,
 }
 
@@ -20,12 +22,13 @@ impl Embedder {
     pub fn load(folder: ModelFolder, options: &LoadOptions) -> Result<Self> {
         let config = SentenceTransformersConfig::read(&folder)?;
         let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, _, hidden, _| {
-            Ok(Finish::Pipeline(Pipeline::load(folder, &config.modules, hidden)?))
+            Ok(OutputHead::Pipeline(Pipeline::load(folder, &config.modules, hidden)?))
         })?;
-        Ok(Self { network: Arc::new(network), config })
+        Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
     }
 
-    pub fn network(&self) -> &Arc<Network> {
+    /// The network with the queue of its calls.
+    pub fn network(&self) -> &Arc<SharedNetwork> {
         &self.network
     }
 
@@ -36,9 +39,9 @@ impl Embedder {
 
     /// Width of an embedding.
     pub fn dimension(&self) -> usize {
-        match self.network.finish() {
-            Finish::Pipeline(pipeline) => pipeline.dimension(),
-            Finish::Head(_) => unreachable!("an embedder was loaded with a pipeline"),
+        match &self.network.network().head {
+            OutputHead::Pipeline(pipeline) => pipeline.dimension(),
+            OutputHead::Head(_) => unreachable!("an embedder was loaded with a pipeline"),
         }
     }
 }

@@ -1,22 +1,45 @@
 //! Models at work: the objects that Python sees, and the calls that share them.
+//!
+//! Each file uses those below it:
+//!
+//! ```text
+//! embedder, reranker      a model of one kind
+//! shared_network          a network with the queue of its calls: what a caller's thread does
+//! worker                  what the other threads do
+//! scheduler               the queue behind a lock, with the network that it is for
+//! queue, queued_call      weighted fair queueing
+//! pass                    what the network does for tasks
+//! network                 the loaded model
+//! call_state              which tasks a call has next
+//! task, planner, window   what is done at a time
+//! call, prefix            a call's inputs, those that begin alike
+//! output_head, options, unique_inputs, stats
+//! ```
 
-mod beginnings;
-mod course;
+mod call;
+mod call_state;
 mod embedder;
-mod finish;
-mod job;
 mod network;
+mod options;
+mod output_head;
 mod pass;
+mod planner;
+mod prefix;
 mod queue;
-mod repeats;
+mod queued_call;
 mod reranker;
 mod scheduler;
+mod shared_network;
 mod stats;
+mod task;
+mod unique_inputs;
 mod window;
+mod worker;
 
+pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
 pub use embedder::Embedder;
-pub use job::{Finished, Output, Report, Request, Rows};
-pub use network::{LoadOptions, Network};
+pub use network::Network;
+pub use options::{LoadOptions, Sharing};
 pub use reranker::Reranker;
-pub use scheduler::{Sharing, Ticket};
+pub use shared_network::{CallHandle, SharedNetwork};
 pub use stats::{Snapshot, Stats, Summary};

@@ -1,92 +1,56 @@
-//! A network with what lies before and behind it: what embedders and rerankers share.
+//! A loaded model: the network with its tokenizer, its output head and the device that computes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::TransformerConfig;
 use crate::device::Device;
-use crate::engine::course::{Pass, Unit};
-use crate::engine::finish::Finish;
-use crate::engine::job::{Finished, Job, Report, Request, Rows};
-use crate::engine::queue::{Done, Work};
-use crate::engine::scheduler::{End, Lane, Scheduler, Sharing, Ticket};
+use crate::engine::call::{Call, OutputRows, Report, Request};
+use crate::engine::options::LoadOptions;
+use crate::engine::output_head::OutputHead;
+use crate::engine::planner::Planner;
 use crate::engine::stats::Stats;
 use crate::hub::{ModelFolder, Weights};
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
-use crate::panic::guarded;
-use crate::pool::{PerProcess, Pool};
-use crate::text::{InputKind, Inputs, Limits, Template, Tokenizer, Tokens, cost, plan, shared_tail};
+use crate::pool::Pool;
+use crate::text::{Input, InputKind, Inputs, Template, Tokenizer, Tokens};
 use crate::{CancelCheck, Error, Result};
 
-/// The least tokens for which a thread fetches all weights, unless there are fewer.
-const PASS_TOKENS: usize = 256;
-
-/// On a device that is not the CPU: enough to keep thousands of its cores at work.
-const DEVICE_PASS_TOKENS: usize = 16 << 10;
-
 /// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
-const SECOND_LEVEL: usize = 1 << 20;
+const MIN_SECOND_LEVEL_BYTES: usize = 1 << 20;
 
-/// Below this cost per thread, in tokens, fetching the weights takes longer than computing with them, and threads do better to
-/// share them.
-const SHARED_COST: usize = 48;
-
-/// How a model is loaded.
-#[derive(Debug, Default)]
-pub struct LoadOptions {
-    /// "auto" or a device's name.
-    pub device: String,
-    /// "auto" or a type's name.
-    pub dtype: String,
-    /// In tokens, instead of what the model's files say.
-    pub max_seq_length: Option<usize>,
-    pub num_threads: Option<usize>,
-    pub sharing: Sharing,
-    /// Is told of the calls.
-    pub stats: Arc<Stats>,
-}
-
-/// Shared freely between threads.
+/// A loaded model, which computes for any number of threads.
 pub struct Network {
     folder: ModelFolder,
     pub(super) device: Device,
     body: Body,
-    pub(super) tokenizer: Tokenizer,
+    tokenizer: Tokenizer,
     /// What makes one text of a pair, for language models.
-    pub(super) template: Option<Template>,
+    template: Option<Template>,
     position_limit: Option<usize>,
     pub(super) encoder: Box<dyn Encoder>,
-    pub(super) finish: Finish,
+    pub(super) head: OutputHead,
     pub(super) pool: Pool,
-    /// Has one thread, which the device is used from; None where the CPU's kernels compute.
+    /// The one thread that the device is used from; None where the CPU's kernels compute.
     owner: Option<Pool>,
-    /// Tokens that one thread computes at a time: fewer than at first where the device had no memory for those.
-    pass_tokens: AtomicUsize,
-    sharing: Sharing,
+    pub(super) planner: Planner,
     pub(super) stats: Arc<Stats>,
-    /// Of the weights, in the types that they are held in.
+    /// Bytes of the weights, in the types that they are held in.
     weight_bytes: usize,
-    /// What its files say, in tokens; None for no limit.
+    /// Largest number of tokens of an input that the model's files allow; None for no limit.
     own_length: Option<usize>,
-    scheduler: PerProcess<Scheduler>,
-}
-
-/// Inputs of one call in a pass that several may share.
-pub(super) struct Part {
-    pub(super) job: Arc<Job>,
-    pub(super) pass: Pass,
 }
 
 impl Network {
-    /// Loads the network that `config` describes, for such inputs; `finish` gives what follows it, from its files and the width of its hidden states.
+    /// Loads the network that `config` describes, for such inputs; `head` gives what follows it, from its files and the width of
+    /// its hidden states.
     pub(super) fn load(
         folder: ModelFolder,
         config: &TransformerConfig,
         options: &LoadOptions,
         inputs: InputKind,
-        finish: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<Finish>,
+        head: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<OutputHead>,
     ) -> Result<Self> {
         // The CPU's kernels alone multiply in int8.
         let by_itself = options.device == "auto" && options.dtype == "int8";
@@ -99,19 +63,21 @@ impl Network {
         let source = Source::open(&folder, config, &weights, &body)?;
         let encoder = device.attempt(0, || models::load(&source))?;
         tokenizer.keep_within(encoder.vocab_size())?;
-        let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
+        let hidden = encoder.hidden_size();
+        let head = head(&folder, &source, hidden, template.as_ref())?;
         weights.release();
         let weight_bytes = weights.held();
-        // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
-        // takes, 4 * hidden numbers for each token, stay there too.
-        let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);
-        let pass_tokens = match device.has_owner() {
-            true => DEVICE_PASS_TOKENS,
-            false => (second_level / (4 * 4 * encoder.hidden_size())).max(PASS_TOKENS),
+        let second_level =
+            caches().iter().find(|cache| cache.level == 2).map_or(MIN_SECOND_LEVEL_BYTES, |cache| cache.bytes);
+        let (pass_tokens, threads) = match device.has_owner() {
+            true => (Planner::pass_tokens_for_device(), [1, 1]),
+            false => (Planner::pass_tokens_for_cache(second_level, hidden), [pool.threads(), pool.team_threads()]),
         };
         let owner = device.has_owner().then(|| Pool::new(Some(1))).transpose()?;
-        let sharing = options.sharing.clone();
-        let pass_tokens = AtomicUsize::new(sharing.max_batch_tokens.unwrap_or(pass_tokens));
+        let sharing = &options.sharing;
+        let pass_tokens = sharing.max_batch_tokens.unwrap_or(pass_tokens);
+        let shares_prefixes = encoder.decoder().is_some();
+        let planner = Planner::new(hidden, threads, shares_prefixes, sharing.max_batch_size, pass_tokens);
         let position_limit = config.architecture.position_limit();
         let own_length = tokenizer.max_length();
         let network = Self {
@@ -122,15 +88,13 @@ impl Network {
             template,
             position_limit,
             encoder,
-            finish,
+            head,
             pool,
             owner,
-            pass_tokens,
-            sharing,
+            planner,
             stats: options.stats.clone(),
             weight_bytes,
             own_length,
-            scheduler: PerProcess::none(),
         };
         if let Some(length) = options.max_seq_length {
             network.set_max_seq_length(Some(length))?;
@@ -138,17 +102,17 @@ impl Network {
         Ok(network)
     }
 
-    /// Where the model's files are.
+    /// Folder of the model's files.
     pub fn folder(&self) -> &ModelFolder {
         &self.folder
     }
 
-    /// Where it computes.
+    /// Device that computes.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What computes.
+    /// Body of the network's blocks.
     pub fn body(&self) -> &Body {
         &self.body
     }
@@ -158,6 +122,7 @@ impl Network {
         self.encoder.hidden_size()
     }
 
+    /// Number of threads that compute.
     pub fn threads(&self) -> usize {
         self.pool.threads()
     }
@@ -167,11 +132,7 @@ impl Network {
         self.weight_bytes
     }
 
-    pub(super) fn finish(&self) -> &Finish {
-        &self.finish
-    }
-
-    /// The most tokens of an input, special ones included; None for no limit.
+    /// Largest number of tokens of an input, special ones included; None for no limit.
     pub fn max_seq_length(&self) -> Option<usize> {
         self.tokenizer.max_length()
     }
@@ -196,96 +157,42 @@ impl Network {
         self.tokenizer.set_max_length(length)
     }
 
+    /// Text of a token; None where there is no such token.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.token(id)
     }
 
-    pub(super) fn sharing(&self) -> &Sharing {
-        &self.sharing
-    }
-
-    /// Tokens that one thread computes at a time.
-    pub(super) fn pass_tokens(&self) -> usize {
-        self.pass_tokens.load(Ordering::Relaxed)
-    }
-
-    /// The device has no memory for more.
-    pub(super) fn shrink_passes(&self, tokens: usize) {
-        self.pass_tokens.fetch_min(tokens.max(1), Ordering::Relaxed);
-    }
-
-    /// Threads that share one pass.
-    pub(super) fn team(&self) -> usize {
-        if self.owner.is_some() { 1 } else { self.pool.team_threads() }
-    }
-
-    pub(super) fn has_decoder(&self) -> bool {
-        self.encoder.decoder().is_some()
-    }
-
-    /// The rows of some inputs; of every token the hidden state, too, if `every_token`. `progress` is told on this thread, every now
-    /// and then, how many inputs are done; its error ends the call.
-    pub fn run(
-        self: &Arc<Self>,
-        inputs: Box<dyn Inputs>,
-        request: Request,
-        rows: Rows,
-        every_token: bool,
-        progress: &dyn Fn(usize) -> Result<()>,
-    ) -> Result<Finished> {
-        let count = inputs.len();
-        let job = self.job(inputs, request, rows, every_token, &|| progress(0))?;
-        let finished = self.scheduler().run(self, job, progress)?;
-        progress(count)?;
-        Ok(finished)
-    }
-
-    /// As [`Self::run`], with nobody waiting: `end` is told of the end by a thread of its own.
-    pub fn submit(
-        self: &Arc<Self>,
-        inputs: Box<dyn Inputs>,
-        request: Request,
-        rows: Rows,
-        every_token: bool,
-        end: End,
-    ) -> Result<Ticket> {
-        let job = self.job(inputs, request, rows, every_token, &|| Ok(()))?;
-        self.scheduler().submit(self, job, end)
-    }
-
-    fn job(
+    /// A call for some inputs, with the memory for what it gives.
+    pub(super) fn call(
         &self,
         inputs: Box<dyn Inputs>,
         request: Request,
-        rows: Rows,
+        rows: OutputRows,
         every_token: bool,
         check_cancel: CancelCheck<'_>,
-    ) -> Result<Job> {
+    ) -> Result<Call> {
         self.device.check()?;
-        let prompt_tokens = match &self.finish {
-            Finish::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
+        let prompt_tokens = match &self.head {
+            OutputHead::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
                 self.tokenizer.prompt_tokens(&request.prompt, check_cancel)?
             }
             _ => 0,
         };
-        Job::new(inputs, request, prompt_tokens, rows, every_token)
+        Call::new(inputs, request, prompt_tokens, rows, every_token)
     }
 
-    fn scheduler(&self) -> Arc<Scheduler> {
-        self.scheduler.get(|| Scheduler::new(self))
-    }
-
-    pub(super) fn count_call(&self, job: &Job, report: &Report) {
-        self.stats.add_call(job.start.elapsed(), report.truncated.len(), report.halved);
-        if let Some(profile) = &job.request.profile {
-            profile.add_call(job.start.elapsed(), self.pool.threads(), job.len(), report.tokens);
+    /// Adds a call that ended well to the counters.
+    pub(super) fn count_call(&self, call: &Call, report: &Report) {
+        self.stats.add_call(call.start.elapsed(), report.truncated.len(), report.halved);
+        if let Some(profile) = &call.request.profile {
+            profile.add_call(call.start.elapsed(), self.pool.threads(), call.len(), report.tokens);
         }
     }
 
-    /// Has a worker of the lane start.
-    pub(super) fn start(&self, lane: Lane, work: impl FnOnce() + Send + 'static) -> Result<()> {
-        match (lane, &self.owner) {
-            (Lane::Device, Some(owner)) => owner.spawn(work),
+    /// Runs `work` on the next free thread of the CPU or, if `on_device`, on the thread that owns the device.
+    pub(super) fn spawn(&self, on_device: bool, work: impl FnOnce() + Send + 'static) -> Result<()> {
+        match (on_device, &self.owner) {
+            (true, Some(owner)) => owner.spawn(work),
             _ => self.pool.spawn(work),
         }
     }
@@ -301,82 +208,18 @@ impl Network {
         })
     }
 
-    /// Which inputs of which of some groups, of these lengths in tokens, are computed together; and how many of the last of these
-    /// passes all threads share. `last`: nothing else of the call comes after them.
-    pub(super) fn plan(
-        &self,
-        lengths: &[Vec<usize>],
-        batch_size: Option<usize>,
-        last: bool,
-    ) -> (Vec<(usize, Vec<usize>)>, usize) {
-        let hidden = self.hidden_size();
-        let threads = if self.owner.is_some() { 1 } else { self.pool.threads() };
-        let team = self.team();
-        let costs = lengths.iter().flatten().map(|&length| cost(length, hidden));
-        let small = last && costs.sum::<usize>() < team * SHARED_COST;
-        let limits = Limits {
-            tokens: self.pass_tokens(),
-            texts: batch_size.unwrap_or(usize::MAX).min(self.sharing.max_batch_size.unwrap_or(usize::MAX)),
-            threads: if small { 1 } else { threads },
-            hidden,
-        };
-        let mut passes = Vec::new();
-        for (group, lengths) in lengths.iter().enumerate() {
-            passes.extend(plan(lengths, &limits).into_iter().map(|pass| (group, pass)));
-        }
-        let shared = match (small, last && team > 1) {
-            (true, _) => passes.len(),
-            (false, false) => 0,
-            (false, true) => {
-                let cost_of = |(group, members): &(usize, Vec<usize>)| {
-                    members.iter().map(|&i| cost(lengths[*group][i], hidden)).sum::<usize>()
-                };
-                shared_tail(&passes.iter().map(cost_of).collect::<Vec<_>>(), team)
+    /// The tokens of one input after the prompt.
+    pub(super) fn tokens_of(&self, input: Input, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
+        match (input, &self.template) {
+            (input, Some(template)) => {
+                let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
+                template.tokens(&self.tokenizer, input, instruction, check_cancel)
             }
-        };
-        (passes, shared)
-    }
-
-    /// Does a worker's work, and says what became of each unit. Panics are errors: callers wait for the end of each.
-    pub(super) fn perform(&self, work: Work) -> Vec<Done> {
-        let Work { units, together, .. } = work;
-        let jobs: Vec<_> = units.iter().map(|(_, job, _)| job.clone()).collect();
-        let check_cancel = || match jobs.iter().all(|job| job.is_given_up()) {
-            true => Err(Error::Interrupted),
-            false => Ok(()),
-        };
-        let mut done = Vec::new();
-        let mut numbers = Vec::new();
-        let mut parts = Vec::new();
-        for (number, job, unit) in units {
-            match unit {
-                Unit::Tokenize { piece, kinds } => {
-                    let tokens = guarded(|| self.tokenize(&job, kinds, &check_cancel));
-                    done.push((number, tokens.map(|tokens| Some((piece, tokens)))));
-                }
-                Unit::Remember { batch, group } => {
-                    let remember = |check_cancel: CancelCheck<'_>| self.remember(&job, &batch, group, check_cancel);
-                    let remembered = match together {
-                        true => guarded(|| self.pool.run_on_team(&check_cancel, remember)),
-                        false => guarded(|| remember(&check_cancel)),
-                    };
-                    done.push((number, remembered.map(|()| None)));
-                }
-                Unit::Compute(pass) => {
-                    numbers.push(number);
-                    parts.push(Part { job, pass });
-                }
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, check_cancel),
+            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), check_cancel),
+            (Input::Pair(first, second), None) => {
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), check_cancel)
             }
         }
-        if !parts.is_empty() {
-            let results = match together {
-                true => self.pool.run_on_team(&check_cancel, |check_cancel| Ok(self.compute(&parts, check_cancel))),
-                false => Ok(self.compute(&parts, &check_cancel)),
-            };
-            // Where threads cannot be started, one does it.
-            let results = results.unwrap_or_else(|_| self.compute(&parts, &check_cancel));
-            done.extend(numbers.into_iter().zip(results.into_iter().map(|result| result.map(|()| None))));
-        }
-        done
     }
 }

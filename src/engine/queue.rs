@@ -1,491 +1,432 @@
-//! Who waits, and who is next.
+//! Weighted fair queueing of calls, by tokens.
+//!
+//! Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) with a virtual time that moves on by each call's share, as the
+//! fluid system of weighted fair queueing does (Demers, Keshav and Shenker, SIGCOMM 1989).
+//!
+//! ```text
+//! call comes:     call.time = queue.time
+//! worker is free: call = the one with the smallest time (the earlier one among equals)
+//!                 task = its next pass, joined by passes of the next calls while it stays small
+//!                 queue.time = max(queue.time, call.time) + tokens / number of calls
+//!                 call.time += tokens / call.priority
+//! ```
+//!
+//! Fair: while two calls both wait, their times differ by at most one pass of each, so their tokens, by priority, do too. No
+//! call starves: a call comes with the queue's time, which moves on with all that is computed, so those that come later stay
+//! behind one that waits. A new call does not catch up on what was computed before it came, as it would if its time began at 0.
+//!
+//! Tried and given up:
+//! - A queue's time that follows the call in service alone, as in plain start-time fair queueing: new calls that keep coming
+//!   starve a large one. So it moves on by each call's share of what is computed.
+//! - Sharing each pass between all threads while several calls wait: it costs two callers a fifth of their throughput. So
+//!   threads share passes only while calls come one at a time ([`CALLS_UNTIL_TEAM`]).
+//! - Waiting for other calls by default: a call that finds the machine idle is computed at once, and what has to wait anyhow is
+//!   joined with what waits beside it.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::engine::course::{Course, Stage, Unit};
-use crate::engine::job::Job;
-use crate::engine::scheduler::{End, Lane, Sharing};
-use crate::text::Tokens;
+use crate::engine::call::Call;
+use crate::engine::options::Sharing;
+use crate::engine::queued_call::{Assignment, QueuedCall, Reservation, TaskResult, WorkerKind};
+use crate::engine::task::{Task, TaskSet};
 use crate::{Error, Result};
 
-/// Passes of several calls are not joined to ones that cost more than a worker's share, unless that is less than this, in tokens:
-/// smaller ones take longer to fetch the weights than threads wait for each other.
-const SMALLEST_SHARE: usize = 128;
+/// Cost, in tokens, up to which passes are joined though a worker's share is less: smaller ones take longer to fetch the weights
+/// than threads wait for each other.
+const MIN_SHARE_COST: usize = 128;
 
-/// Calls that must find nobody else before threads share a pass again.
-const COMPANY: usize = 4;
+/// Number of calls in a row that must find no other before threads share a pass again.
+const CALLS_UNTIL_TEAM: usize = 4;
 
-/// Calls that are looked at for one pass.
-const MAX_LOOKED_AT: usize = 256;
+/// Largest number of calls that are looked at for one pass.
+const MAX_CALLS_LOOKED_AT: usize = 256;
 
-/// What a token counts, at priority 1.
-const TOKEN: f32 = 1024.0;
+/// Virtual time of a token at priority 1.
+const TIME_PER_TOKEN: f32 = 1024.0;
 
-/// A call in the queue.
-pub(super) struct Entry {
-    number: u64,
-    pub(super) job: Arc<Job>,
-    pub(super) course: Course,
-    /// In the order in which they are done.
-    compute: VecDeque<Unit>,
-    text: VecDeque<Unit>,
-    shared: VecDeque<Unit>,
-    /// Units that are being done.
-    outstanding: usize,
-    pub(super) failure: Option<Error>,
-    /// Tokens that were computed for it, by its priority.
-    served: u64,
-    pub(super) end: End,
-    /// While nothing of its stage was taken.
-    waiting_since: Option<Instant>,
-    /// How long nothing was done for it.
-    pub(super) waited: Duration,
-}
-
-/// What a worker does next.
-pub(super) struct Work {
-    pub(super) units: Vec<(u64, Arc<Job>, Unit)>,
-    /// How much of the machine it takes.
-    pub(super) slots: usize,
-    /// Whether all threads share it.
-    pub(super) together: bool,
-}
-
-/// What a caller that computes by itself has of the machine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Held {
-    pub(super) slots: usize,
-    /// Whether all threads share its work.
-    pub(super) together: bool,
-}
-
-/// What became of a unit: of one that tokenizes its number, and the tokens.
-pub(super) type Done = (u64, Result<Option<(usize, Vec<Tokens>)>>);
-
-pub(super) enum Found {
-    Work(Work),
+/// What a worker finds in the queue.
+pub(super) enum Next {
+    Assignment(Assignment),
     Nothing,
-    /// Something, if nobody else comes within that time.
-    Later(Duration),
+    /// An assignment, if no other call comes within that time.
+    After(Duration),
 }
 
+/// The calls of one model that wait or are computed.
 pub(super) struct Queue {
     sharing: Sharing,
-    /// Passes at a time.
+    /// Number of passes at a time.
     slots: usize,
-    pub(super) busy: usize,
+    pub(super) busy_slots: usize,
     /// Whether a device with an owner computes.
-    owned: bool,
+    has_owner: bool,
     threads: usize,
-    /// Of the lanes that there are: those that compute, and those that only tokenize.
+    /// Number of workers that compute, and of those that only tokenize.
     workers: [usize; 2],
-    /// Of those, the ones that do something.
-    working: [usize; 2],
-    entries: HashMap<u64, Entry>,
-    /// Who has something to compute, and who has something to tokenize: served, number.
+    /// Number of these that have an assignment.
+    busy_workers: [usize; 2],
+    pub(super) calls: HashMap<u64, QueuedCall>,
+    /// Keys of the calls with something to compute, and of those with something to tokenize.
     ready: [BTreeSet<(u64, u64)>; 2],
-    /// What waits to be computed.
-    units: [usize; 2],
-    cost: usize,
-    /// How much a call had been served that has been here all the time.
-    clock: u64,
-    numbers: u64,
-    /// Inputs of all calls in the queue.
-    inputs: usize,
-    /// Calls for which there is no room yet.
-    outside: VecDeque<Entry>,
-    /// Above 0: of the last calls one found others, so that threads do better to compute one each than to share one.
-    company: usize,
+    /// Number of tasks that wait to be computed, and to be tokenized.
+    waiting: [usize; 2],
+    /// Cost of the passes that wait, in tokens.
+    pub(super) cost: usize,
+    /// Virtual time of a call that has been here all the time.
+    virtual_time: u64,
+    /// Number of the next call.
+    next_number: u64,
+    /// Number of inputs of all calls in the queue.
+    pub(super) inputs: usize,
+    /// Calls beyond `max_queue`.
+    backlog: VecDeque<QueuedCall>,
+    /// Number of calls that must find no other before threads share a pass again.
+    contention: usize,
 }
 
 const COMPUTE: usize = 0;
-const TEXT: usize = 1;
+const TOKENIZE: usize = 1;
 
-impl Entry {
-    pub(super) fn new(job: Arc<Job>, course: Course, stage: Stage, end: End) -> Self {
-        let mut entry = Self {
-            number: 0,
-            job,
-            course,
-            compute: VecDeque::new(),
-            text: VecDeque::new(),
-            shared: VecDeque::new(),
-            outstanding: 0,
-            failure: None,
-            served: 0,
-            end,
-            waiting_since: Some(Instant::now()),
-            waited: Duration::ZERO,
-        };
-        entry.set(stage);
-        entry
-    }
-
-    fn set(&mut self, stage: Stage) {
-        (self.text, self.compute) = stage.units.into_iter().partition(|unit| matches!(unit, Unit::Tokenize { .. }));
-        self.shared = stage.shared;
-    }
-
-    fn key(&self) -> (u64, u64) {
-        (self.served, self.number)
-    }
-
-    fn is_idle(&self) -> bool {
-        self.outstanding == 0 && self.compute.is_empty() && self.text.is_empty() && self.shared.is_empty()
-    }
-
-    /// Whether its inputs may be in a pass with those of `other`: what follows the network is the same for all of a pass.
-    fn goes_with(&self, other: &Job) -> bool {
-        let plain = |job: &Job| job.request.profile.is_none() && !job.every_token;
-        let job = &self.job;
-        plain(job)
-            && plain(other)
-            && job.request.normalize == other.request.normalize
-            && job.prompt_tokens == other.prompt_tokens
-    }
-
-    /// The next unit that computes.
-    fn pop_compute(&mut self) -> Option<Unit> {
-        self.compute.pop_front().or_else(|| self.shared.pop_front())
-    }
+/// What still fits in a pass.
+struct PassBudget {
+    tokens: usize,
+    cost: usize,
+    inputs: usize,
 }
 
 impl Queue {
-    /// `owned`: whether a device with an owner computes.
-    pub(super) fn new(sharing: Sharing, owned: bool, threads: usize) -> Self {
+    /// `has_owner`: whether a device with an owner computes.
+    pub(super) fn new(sharing: Sharing, has_owner: bool, threads: usize) -> Self {
         Self {
-            slots: sharing.max_concurrency.unwrap_or(if owned { 1 } else { threads }),
+            slots: sharing.max_concurrency.unwrap_or(if has_owner { 1 } else { threads }),
             sharing,
-            busy: 0,
-            owned,
+            busy_slots: 0,
+            has_owner,
             threads,
             workers: [0; 2],
-            working: [0; 2],
-            entries: HashMap::new(),
+            busy_workers: [0; 2],
+            calls: HashMap::new(),
             ready: Default::default(),
-            units: [0; 2],
+            waiting: [0; 2],
             cost: 0,
-            clock: 0,
-            numbers: 0,
+            virtual_time: 0,
+            next_number: 0,
             inputs: 0,
-            outside: VecDeque::new(),
-            company: 0,
+            backlog: VecDeque::new(),
+            contention: 0,
         }
     }
 
-    /// Takes a call in, or has it wait outside.
-    pub(super) fn admit(&mut self, mut entry: Entry) -> Result<u64> {
-        self.meet();
-        let number = self.numbers;
-        self.numbers += 1;
-        entry.number = number;
-        if self.has_room(&entry) && self.outside.is_empty() {
-            self.let_in(entry);
+    /// Takes a call in, or into the backlog. Gives its number.
+    pub(super) fn admit(&mut self, mut queued: QueuedCall) -> Result<u64> {
+        self.note_contention();
+        let number = self.next_number;
+        self.next_number += 1;
+        queued.number = number;
+        if self.has_room(&queued) && self.backlog.is_empty() {
+            self.activate(queued);
             return Ok(number);
         }
         if self.sharing.refuse_when_full {
             let (limit, waiting) = (self.sharing.max_queue.unwrap_or_default(), self.inputs);
-            let message = format!("max_queue: {limit} inputs may wait; {waiting} do, and {} came", entry.job.len());
+            let message = format!("max_queue: {limit} inputs may wait; {waiting} do, and {} came", queued.call.len());
             return Err(Error::QueueFull { message });
         }
-        self.outside.push_back(entry);
+        self.backlog.push_back(queued);
         Ok(number)
     }
 
-    fn has_room(&self, entry: &Entry) -> bool {
+    fn has_room(&self, queued: &QueuedCall) -> bool {
         let limit = self.sharing.max_queue.unwrap_or(usize::MAX);
-        self.inputs == 0 || self.inputs.saturating_add(entry.job.len()) <= limit
+        self.inputs == 0 || self.inputs.saturating_add(queued.call.len()) <= limit
     }
 
-    fn let_in(&mut self, mut entry: Entry) {
-        self.inputs += entry.job.len();
-        entry.served = self.clock;
-        self.put(entry);
+    fn activate(&mut self, mut queued: QueuedCall) {
+        self.inputs += queued.call.len();
+        queued.virtual_time = self.virtual_time;
+        self.insert(queued);
     }
 
-    /// The next stage of a call; gives it back if it was cancelled on its way.
-    pub(super) fn resume(&mut self, mut entry: Entry, stage: Stage) -> Option<Entry> {
-        if entry.job.is_given_up() {
-            return Some(entry);
+    /// Takes the next tasks of a call; gives the call back if it was cancelled meanwhile.
+    pub(super) fn requeue(&mut self, mut queued: QueuedCall, tasks: TaskSet) -> Option<QueuedCall> {
+        if queued.call.is_cancelled() {
+            return Some(queued);
         }
-        entry.set(stage);
-        entry.waiting_since = Some(Instant::now());
-        self.put(entry);
+        queued.set_tasks(tasks);
+        queued.waiting_since = Some(Instant::now());
+        self.insert(queued);
         None
     }
 
-    fn put(&mut self, entry: Entry) {
-        self.count(&entry, true);
-        self.entries.insert(entry.number, entry);
-    }
-
-    /// Adds to, or takes from, what waits.
-    fn count(&mut self, entry: &Entry, there: bool) {
-        let compute = entry.compute.len() + entry.shared.len();
-        let cost: usize = entry.compute.iter().chain(&entry.shared).filter_map(Unit::pass).map(|pass| pass.cost).sum();
-        let counts = [compute, entry.text.len()];
-        for (class, count) in counts.into_iter().enumerate() {
-            match there {
-                true => self.units[class] += count,
-                false => self.units[class] -= count,
+    fn insert(&mut self, queued: QueuedCall) {
+        for (class, count) in task_counts(&queued).into_iter().enumerate() {
+            self.waiting[class] += count;
+            if count > 0 {
+                self.ready[class].insert(queued.key());
             }
-            match there && count > 0 {
-                true => self.ready[class].insert(entry.key()),
-                false => self.ready[class].remove(&entry.key()),
-            };
         }
-        match there {
-            true => self.cost += cost,
-            false => self.cost -= cost,
-        }
+        self.cost += queued.cost;
+        self.calls.insert(queued.number, queued);
     }
 
-    /// A call is over: whoever waits outside may find room.
-    pub(super) fn leave(&mut self, entry: &Entry) {
-        self.inputs -= entry.job.len();
-        while let Some(first) = self.outside.front()
+    fn remove(&mut self, number: u64) -> Option<QueuedCall> {
+        let queued = self.calls.remove(&number)?;
+        for (class, count) in task_counts(&queued).into_iter().enumerate() {
+            self.waiting[class] -= count;
+            self.ready[class].remove(&queued.key());
+        }
+        self.cost -= queued.cost;
+        Some(queued)
+    }
+
+    /// Takes calls of the backlog in that find room when a call has ended.
+    pub(super) fn release(&mut self, ended: &QueuedCall) {
+        self.inputs -= ended.call.len();
+        while let Some(first) = self.backlog.front()
             && self.has_room(first)
         {
-            let entry = self.outside.pop_front().expect("there is a first");
-            self.let_in(entry);
+            let queued = self.backlog.pop_front().expect("there is a first");
+            self.activate(queued);
         }
     }
 
-    /// Drops what waits of a call; gives it where nothing of it is being done, so that it is over.
-    pub(super) fn cancel(&mut self, number: u64) -> Option<Entry> {
-        if let Some(place) = self.outside.iter().position(|entry| entry.number == number) {
-            return self.outside.remove(place);
+    /// Drops what waits of a call; gives the call where nothing of it is being done, so that it is over.
+    pub(super) fn cancel(&mut self, number: u64) -> Option<QueuedCall> {
+        if let Some(place) = self.backlog.iter().position(|queued| queued.number == number) {
+            return self.backlog.remove(place);
         }
-        let mut entry = self.entries.remove(&number)?;
-        self.count(&entry, false);
-        entry.set(Stage::default());
-        if entry.is_idle() {
-            self.leave(&entry);
-            return Some(entry);
+        let mut queued = self.remove(number)?;
+        queued.set_tasks(TaskSet::default());
+        if queued.is_idle() {
+            self.release(&queued);
+            return Some(queued);
         }
-        entry.failure.get_or_insert(Error::Interrupted);
-        self.put(entry);
+        queued.failure.get_or_insert(Error::Interrupted);
+        self.insert(queued);
         None
     }
 
-    /// A part of the machine for a caller that computes so many units itself: all `team` threads, if callers come one at a time, else its
-    /// own. None where that would keep others waiting.
-    pub(super) fn hold(&mut self, units: usize, team: usize) -> Option<Held> {
-        self.meet();
-        let together = self.company == 0;
-        let slots = if together { team.min(self.slots) } else { 1 };
-        let free = !self.owned && self.sharing.max_wait.is_zero() && self.busy + slots <= self.slots;
-        // One thread takes its time for several: workers share them.
-        (free && self.entries.is_empty() && (together || units == 1)).then(|| {
-            self.busy += slots;
-            Held { slots, together }
+    /// Slots for a caller that computes `tasks` tasks itself: all `team_threads` threads, if calls come one at a time, else its own.
+    /// None where that would keep others waiting.
+    pub(super) fn reserve(&mut self, tasks: usize, team_threads: usize) -> Option<Reservation> {
+        self.note_contention();
+        let on_team = self.contention == 0;
+        let slots = if on_team { team_threads.min(self.slots) } else { 1 };
+        let is_free = !self.has_owner && self.sharing.max_wait.is_zero() && self.busy_slots + slots <= self.slots;
+        // One thread takes its time for several tasks: workers share them.
+        (is_free && self.calls.is_empty() && (on_team || tasks == 1)).then(|| {
+            self.busy_slots += slots;
+            Reservation { slots, on_team }
         })
     }
 
     /// Notes whether a call that comes finds others.
-    fn meet(&mut self) {
-        let alone = self.busy == 0 && self.entries.is_empty();
-        self.company = if alone { self.company.saturating_sub(1) } else { COMPANY };
+    fn note_contention(&mut self) {
+        let is_alone = self.busy_slots == 0 && self.calls.is_empty();
+        self.contention = if is_alone { self.contention.saturating_sub(1) } else { CALLS_UNTIL_TEAM };
     }
 
-    /// The lane of a worker that would find something to do.
-    pub(super) fn wants_worker(&self) -> Option<Lane> {
-        let [compute, text] = self.units;
-        let wants = |class: usize, units: usize, most: usize, free: usize| {
-            let idle = self.workers[class] - self.working[class];
-            self.workers[class] < most && idle < units.min(free)
+    /// The kind of a further worker that would find something to do.
+    pub(super) fn wanted_worker(&self) -> Option<WorkerKind> {
+        let [compute, tokenize] = self.waiting;
+        let wants = |class: usize, tasks: usize, max_workers: usize, free: usize| {
+            let idle = self.workers[class] - self.busy_workers[class];
+            self.workers[class] < max_workers && idle < tasks.min(free)
         };
-        let free = self.slots.saturating_sub(self.busy);
-        match self.owned {
-            false => wants(COMPUTE, compute + text, self.threads, free).then_some(Lane::Any),
-            true if wants(COMPUTE, compute, 1, free) => Some(Lane::Device),
-            true => wants(TEXT, text, self.threads, usize::MAX).then_some(Lane::Text),
+        let free = self.slots.saturating_sub(self.busy_slots);
+        match self.has_owner {
+            false => wants(COMPUTE, compute + tokenize, self.threads, free).then_some(WorkerKind::Cpu),
+            true if wants(COMPUTE, compute, 1, free) => Some(WorkerKind::Device),
+            true => wants(TOKENIZE, tokenize, self.threads, usize::MAX).then_some(WorkerKind::Tokenizer),
         }
     }
 
-    pub(super) fn count_worker(&mut self, lane: Lane) {
-        self.workers[class(lane)] += 1;
+    pub(super) fn add_worker(&mut self, kind: WorkerKind) {
+        self.workers[class(kind)] += 1;
     }
 
-    pub(super) fn dismiss_worker(&mut self, lane: Lane) {
-        self.workers[class(lane)] -= 1;
+    pub(super) fn remove_worker(&mut self, kind: WorkerKind) {
+        self.workers[class(kind)] -= 1;
     }
 
     /// What a worker does next; passes that several calls share have up to `pass_tokens`.
-    pub(super) fn take(&mut self, lane: Lane, pass_tokens: usize, now: Instant) -> Found {
-        let found = self.find(lane, pass_tokens, now);
-        if let Found::Work(work) = &found {
-            self.busy += work.slots;
-            self.working[class(lane)] += 1;
+    pub(super) fn take(&mut self, kind: WorkerKind, pass_tokens: usize, now: Instant) -> Next {
+        let next = self.find(kind, pass_tokens, now);
+        if let Next::Assignment(assignment) = &next {
+            self.busy_slots += assignment.slots;
+            self.busy_workers[class(kind)] += 1;
         }
-        found
+        next
     }
 
-    fn find(&mut self, lane: Lane, pass_tokens: usize, now: Instant) -> Found {
-        let compute = self.ready[COMPUTE].first().copied().filter(|_| lane != Lane::Text);
-        let text = self.ready[TEXT].first().copied().filter(|_| lane != Lane::Device);
-        if lane != Lane::Text && self.busy >= self.slots {
-            return Found::Nothing;
+    fn find(&mut self, kind: WorkerKind, pass_tokens: usize, now: Instant) -> Next {
+        let compute = self.ready[COMPUTE].first().copied().filter(|_| kind != WorkerKind::Tokenizer);
+        let tokenize = self.ready[TOKENIZE].first().copied().filter(|_| kind != WorkerKind::Device);
+        if kind != WorkerKind::Tokenizer && self.busy_slots >= self.slots {
+            return Next::Nothing;
         }
-        let mut found = Found::Nothing;
+        let mut next = Next::Nothing;
         if let Some(compute) = compute
-            && !text.is_some_and(|text| self.is_text_first(text, compute))
+            && !tokenize.is_some_and(|tokenize| self.tokenizes_first(tokenize, compute))
         {
-            found = self.take_pass(compute.1, pass_tokens, now);
+            next = self.take_pass(compute.1, pass_tokens, now);
         }
-        match (&found, text) {
-            (Found::Nothing | Found::Later(_), Some(text)) => self.take_text(text.1, lane),
-            _ => found,
+        match (&next, tokenize) {
+            (Next::Nothing | Next::After(_), Some(tokenize)) => self.take_tokenizing(tokenize.1, kind),
+            _ => next,
         }
     }
 
     /// Whether to tokenize, for one call, before computing for another. Small calls that came together are all tokenized before the
     /// first of them is computed, so that they are computed together.
-    fn is_text_first(&self, text: (u64, u64), compute: (u64, u64)) -> bool {
-        match text.0.cmp(&compute.0) {
+    fn tokenizes_first(&self, tokenize: (u64, u64), compute: (u64, u64)) -> bool {
+        match tokenize.0.cmp(&compute.0) {
             Ordering::Less => true,
-            Ordering::Equal => text.1 != compute.1 && self.entries[&text.1].text.len() == 1,
+            Ordering::Equal => tokenize.1 != compute.1 && self.calls[&tokenize.1].tokenize.len() == 1,
             Ordering::Greater => false,
         }
     }
 
-    fn take_text(&mut self, number: u64, lane: Lane) -> Found {
-        let Some((job, unit)) = self.with(number, |entry| entry.text.pop_front()) else { return Found::Nothing };
-        let slots = usize::from(lane == Lane::Any);
-        Found::Work(Work { units: vec![(number, job, unit)], slots, together: false })
+    fn take_tokenizing(&mut self, number: u64, kind: WorkerKind) -> Next {
+        let Some((call, task)) = self.dispatch(number, |queued| queued.tokenize.pop_front()) else {
+            return Next::Nothing;
+        };
+        let slots = usize::from(kind == WorkerKind::Cpu);
+        Next::Assignment(Assignment { tasks: vec![(number, call, task)], slots, on_team: false })
     }
 
-    fn take_pass(&mut self, number: u64, pass_tokens: usize, now: Instant) -> Found {
-        let entry = &self.entries[&number];
-        if let Some(wait) = self.wait(entry, pass_tokens, now) {
-            return Found::Later(wait);
+    fn take_pass(&mut self, number: u64, pass_tokens: usize, now: Instant) -> Next {
+        let queued = &self.calls[&number];
+        if let Some(wait) = self.remaining_wait(queued, pass_tokens, now) {
+            return Next::After(wait);
         }
-        let others = self.entries.len() > 1;
-        let together = !others && self.company == 0 && self.busy == 0 && entry.compute.is_empty();
-        if entry.compute.is_empty() && !others && entry.outstanding > 0 {
+        let has_others = self.calls.len() > 1;
+        let on_team = !has_others && self.contention == 0 && self.busy_slots == 0 && queued.compute.is_empty();
+        if queued.compute.is_empty() && !has_others && queued.running > 0 {
             // When the rest is done, all threads share it.
-            return Found::Nothing;
+            return Next::Nothing;
         }
-        let free = self.slots - self.busy;
-        let share = self.cost.div_ceil(free).max(SMALLEST_SHARE);
-        let Some((job, unit)) = self.with(number, Entry::pop_compute) else {
-            return Found::Nothing;
+        let free = self.slots - self.busy_slots;
+        let share = self.cost.div_ceil(free).max(MIN_SHARE_COST);
+        let Some((call, task)) = self.dispatch(number, QueuedCall::pop_compute) else {
+            return Next::Nothing;
         };
-        let mut units = vec![(number, job, unit)];
-        if others && let Unit::Compute(first) = &units[0].2 {
-            let limits = Room {
+        let mut tasks = vec![(number, call, task)];
+        if has_others && let Task::Compute(first) = &tasks[0].2 {
+            let budget = PassBudget {
                 tokens: pass_tokens.saturating_sub(first.tokens),
                 cost: share.saturating_sub(first.cost),
-                texts: self.most_texts(&units[0].1).saturating_sub(first.members.len()),
+                inputs: self.max_inputs(&tasks[0].1).saturating_sub(first.members.len()),
             };
-            if first.batch.past(first.group).is_none() {
-                self.join(&mut units, limits);
+            if first.batch.prefix(first.group).is_none() {
+                self.join_passes(&mut tasks, budget);
             }
         }
-        let slots = if together { self.slots } else { 1 };
-        Found::Work(Work { units, slots, together })
+        let slots = if on_team { self.slots } else { 1 };
+        Next::Assignment(Assignment { tasks, slots, on_team })
     }
 
     /// How long a call's inputs may still wait for others.
-    fn wait(&self, entry: &Entry, pass_tokens: usize, now: Instant) -> Option<Duration> {
-        let due = entry.job.start + self.sharing.max_wait;
+    fn remaining_wait(&self, queued: &QueuedCall, pass_tokens: usize, now: Instant) -> Option<Duration> {
+        let due = queued.call.start + self.sharing.max_wait;
         (now < due && self.cost < pass_tokens).then(|| due - now)
     }
 
-    fn most_texts(&self, job: &Job) -> usize {
-        job.request.batch_size.unwrap_or(usize::MAX).min(self.sharing.max_batch_size.unwrap_or(usize::MAX))
+    /// Largest number of inputs of a pass that has inputs of this call.
+    fn max_inputs(&self, call: &Call) -> usize {
+        call.request.batch_size.unwrap_or(usize::MAX).min(self.sharing.max_batch_size.unwrap_or(usize::MAX))
     }
 
-    /// Adds passes of others, as long as they fit.
-    fn join(&mut self, units: &mut Vec<(u64, Arc<Job>, Unit)>, mut room: Room) {
-        let candidates: Vec<u64> = self.ready[COMPUTE].iter().take(MAX_LOOKED_AT).map(|key| key.1).collect();
+    /// Adds passes of other calls, as long as they fit.
+    fn join_passes(&mut self, tasks: &mut Vec<(u64, Arc<Call>, Task)>, mut budget: PassBudget) {
+        let candidates: Vec<u64> = self.ready[COMPUTE].iter().take(MAX_CALLS_LOOKED_AT).map(|key| key.1).collect();
+        let mut joined: usize =
+            tasks.iter().filter_map(|(_, _, task)| task.pass()).map(|pass| pass.members.len()).sum();
         for number in candidates {
-            let entry = &self.entries[&number];
-            let next = entry.compute.front().or(entry.shared.front());
-            let Some(Unit::Compute(pass)) = next else { continue };
-            let joined: usize =
-                units.iter().filter_map(|(_, _, unit)| unit.pass()).map(|pass| pass.members.len()).sum();
-            let alone = pass.batch.past(pass.group).is_some() || !entry.goes_with(&units[0].1);
+            let queued = &self.calls[&number];
+            let Some(Task::Compute(pass)) = queued.next_compute() else { continue };
             let after = joined + pass.members.len();
-            let crowded = after > self.most_texts(&entry.job);
-            if alone || crowded || pass.tokens > room.tokens || pass.cost > room.cost || pass.members.len() > room.texts
-            {
+            let may_join = pass.batch.prefix(pass.group).is_none()
+                && queued.may_share_pass(&tasks[0].1)
+                && after <= self.max_inputs(&queued.call);
+            let fits = pass.tokens <= budget.tokens && pass.cost <= budget.cost && pass.members.len() <= budget.inputs;
+            if !may_join || !fits {
                 continue;
             }
-            room.tokens -= pass.tokens;
-            room.cost -= pass.cost;
-            room.texts -= pass.members.len();
-            let taken = self.with(number, Entry::pop_compute);
-            let Some((job, unit)) = taken else { continue };
-            room.texts = room.texts.min(self.most_texts(&job).saturating_sub(after));
-            units.push((number, job, unit));
+            budget.tokens -= pass.tokens;
+            budget.cost -= pass.cost;
+            budget.inputs -= pass.members.len();
+            let Some((call, task)) = self.dispatch(number, QueuedCall::pop_compute) else { continue };
+            budget.inputs = budget.inputs.min(self.max_inputs(&call).saturating_sub(after));
+            joined = after;
+            tasks.push((number, call, task));
         }
     }
 
-    /// Takes a unit of a call.
-    fn with(&mut self, number: u64, take: impl FnOnce(&mut Entry) -> Option<Unit>) -> Option<(Arc<Job>, Unit)> {
-        let mut entry = self.entries.remove(&number)?;
-        self.count(&entry, false);
-        let unit = take(&mut entry);
-        if let Some(unit) = &unit {
-            entry.outstanding += 1;
-            entry.waited += entry.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-            let tokens = unit.pass().map_or(0, |pass| pass.tokens) as f32 * TOKEN;
-            // Whoever comes from now on is as far as one that had an equal share of all that was computed.
-            let share = (tokens / (self.entries.len() + 1) as f32) as u64;
-            self.clock = self.clock.max(entry.served).saturating_add(share);
-            entry.served = entry.served.saturating_add((tokens / entry.job.request.priority) as u64);
+    /// Takes a task of a call, and moves its virtual time on.
+    fn dispatch(
+        &mut self,
+        number: u64,
+        take: impl FnOnce(&mut QueuedCall) -> Option<Task>,
+    ) -> Option<(Arc<Call>, Task)> {
+        let mut queued = self.remove(number)?;
+        let task = take(&mut queued);
+        if let Some(task) = &task {
+            queued.running += 1;
+            queued.waited += queued.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            let time = task.pass().map_or(0, |pass| pass.tokens) as f32 * TIME_PER_TOKEN;
+            // A call that comes from now on is as far as one that had an equal share of all that was computed.
+            let share = (time / (self.calls.len() + 1) as f32) as u64;
+            self.virtual_time = self.virtual_time.max(queued.virtual_time).saturating_add(share);
+            queued.virtual_time = queued.virtual_time.saturating_add((time / queued.call.request.priority) as u64);
         }
-        let job = entry.job.clone();
-        self.put(entry);
-        Some((job, unit?))
+        let call = queued.call.clone();
+        self.insert(queued);
+        Some((call, task?))
     }
 
-    /// Keeps what became of some units; gives the calls of which nothing is left to do, in this stage or at all.
-    pub(super) fn settle(&mut self, lane: Lane, slots: usize, done: Vec<Done>) -> Vec<Entry> {
-        self.busy -= slots;
-        self.working[class(lane)] -= 1;
+    /// Takes the results of an assignment; gives the calls of which nothing is left to do for now, or at all.
+    pub(super) fn complete(&mut self, kind: WorkerKind, slots: usize, results: Vec<TaskResult>) -> Vec<QueuedCall> {
+        self.busy_slots -= slots;
+        self.busy_workers[class(kind)] -= 1;
         let mut idle = Vec::new();
-        for (number, result) in done {
-            let Some(mut entry) = self.entries.remove(&number) else { continue };
-            self.count(&entry, false);
-            entry.outstanding -= 1;
+        for (number, result) in results {
+            let Some(mut queued) = self.remove(number) else { continue };
+            queued.running -= 1;
             match result {
-                Ok(Some((piece, tokens))) => entry.course.tokenized(piece, tokens),
+                Ok(Some((piece, tokens))) => queued.state.set_tokens(piece, tokens),
                 Ok(None) => {}
                 Err(error) => {
-                    entry.failure.get_or_insert(error);
+                    queued.failure.get_or_insert(error);
                 }
             }
-            if entry.failure.is_some() {
-                entry.set(Stage::default());
+            if queued.failure.is_some() {
+                queued.set_tasks(TaskSet::default());
             }
-            match entry.is_idle() {
-                true => idle.push(entry),
-                false => self.put(entry),
+            match queued.is_idle() {
+                true => idle.push(queued),
+                false => self.insert(queued),
             }
         }
         idle
     }
 }
 
+/// Number of a call's tasks that wait to be computed, and to be tokenized.
+fn task_counts(queued: &QueuedCall) -> [usize; 2] {
+    [queued.compute.len() + queued.on_team.len(), queued.tokenize.len()]
+}
+
+fn class(kind: WorkerKind) -> usize {
+    match kind {
+        WorkerKind::Cpu | WorkerKind::Device => COMPUTE,
+        WorkerKind::Tokenizer => TOKENIZE,
+    }
+}
+
 #[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;
-
-/// What still fits in a pass.
-struct Room {
-    tokens: usize,
-    cost: usize,
-    texts: usize,
-}
-
-fn class(lane: Lane) -> usize {
-    match lane {
-        Lane::Any | Lane::Device => COMPUTE,
-        Lane::Text => TEXT,
-    }
-}

@@ -1,10 +1,11 @@
-//! Calls of which nothing is computed: whose turn it is, what goes together, who has room, and who leaves.
+//! Calls of which nothing is computed: whose turn it is, what is joined, what has room, and what is released.
 
 use std::time::Duration;
 
 use super::*;
-use crate::engine::course::Pass;
-use crate::engine::job::{Request, Rows};
+use crate::engine::call::{OutputRows, Request};
+use crate::engine::call_state::CallState;
+use crate::engine::task::Pass;
 
 /// Tokens of a pass.
 const PASS: usize = 1000;
@@ -14,51 +15,56 @@ fn queue(sharing: Sharing) -> Queue {
 }
 
 /// A call with passes of so many texts and so many tokens in each text.
-fn call(passes: &[(usize, usize)], request: Request) -> Entry {
-    let units = passes.iter().map(|&(texts, length)| Unit::Compute(Pass::sample(texts, length))).collect();
-    entry(passes.iter().map(|pass| pass.0).sum(), units, request)
+fn call(passes: &[(usize, usize)], request: Request) -> QueuedCall {
+    let tasks = passes.iter().map(|&(texts, length)| Task::Compute(Pass::sample(texts, length))).collect();
+    queued(passes.iter().map(|pass| pass.0).sum(), tasks, request)
 }
 
 /// A call of one text that is not tokenized.
-fn newcomer() -> Entry {
-    entry(1, [Unit::Tokenize { piece: 0, kinds: 0..1 }].into(), Request::default())
+fn newcomer() -> QueuedCall {
+    queued(1, [Task::Tokenize { piece: 0, uniques: 0..1 }].into(), Request::default())
 }
 
-fn entry(texts: usize, units: VecDeque<Unit>, request: Request) -> Entry {
+fn queued(texts: usize, tasks: VecDeque<Task>, request: Request) -> QueuedCall {
     let texts: Vec<_> = (0..texts).map(|text| text.to_string()).collect();
-    let rows = Rows::New(vec![0.0; texts.len()]);
-    let job = Job::new(Box::new(texts), request, 0, rows, false).unwrap();
-    Entry::new(Arc::new(job), Course::default(), Stage { units, ..Stage::default() }, Box::new(drop))
+    let rows = OutputRows::Owned(vec![0.0; texts.len()]);
+    let call = Call::new(Box::new(texts), request, 0, rows, false).unwrap();
+    QueuedCall::new(
+        Arc::new(call),
+        CallState::default(),
+        TaskSet { single: tasks, ..TaskSet::default() },
+        Box::new(drop),
+    )
 }
 
-fn small() -> Entry {
+fn small() -> QueuedCall {
     call(&[(1, 10)], Request::default())
 }
 
-fn take(queue: &mut Queue) -> Option<Work> {
-    match queue.take(Lane::Any, PASS, Instant::now()) {
-        Found::Work(work) => Some(work),
-        Found::Nothing | Found::Later(_) => None,
+fn take(queue: &mut Queue) -> Option<Assignment> {
+    match queue.take(WorkerKind::Cpu, PASS, Instant::now()) {
+        Next::Assignment(assignment) => Some(assignment),
+        Next::Nothing | Next::After(_) => None,
     }
 }
 
-/// Whose units they are.
-fn callers(work: &Work) -> Vec<u64> {
-    work.units.iter().map(|unit| unit.0).collect()
+/// Whose tasks they are.
+fn callers(assignment: &Assignment) -> Vec<u64> {
+    assignment.tasks.iter().map(|unit| unit.0).collect()
 }
 
-/// Says that the work is done; gives the calls of which nothing is left.
-fn settle(queue: &mut Queue, work: Work) -> Vec<Entry> {
-    let done = work.units.into_iter().map(|(number, _, _)| (number, Ok(None))).collect();
-    queue.settle(Lane::Any, work.slots, done)
+/// Says that the assignment is done; gives the calls of which nothing is left.
+fn complete(queue: &mut Queue, assignment: Assignment) -> Vec<QueuedCall> {
+    let done = assignment.tasks.into_iter().map(|(number, _, _)| (number, Ok(None))).collect();
+    queue.complete(WorkerKind::Cpu, assignment.slots, done)
 }
 
 /// Whose turn it is, until nothing is left.
 fn turns(queue: &mut Queue) -> Vec<Vec<u64>> {
     let mut turns = Vec::new();
-    while let Some(work) = take(queue) {
-        turns.push(callers(&work));
-        settle(queue, work).iter().for_each(|entry| queue.leave(entry));
+    while let Some(assignment) = take(queue) {
+        turns.push(callers(&assignment));
+        complete(queue, assignment).iter().for_each(|ended| queue.release(ended));
     }
     turns
 }
@@ -68,8 +74,8 @@ fn a_small_call_overtakes_a_huge_one() {
     let mut queue = queue(Sharing::default());
     let huge = queue.admit(call(&[(1, 900); 50], Request::default())).unwrap();
     for _ in 0..10 {
-        let work = take(&mut queue).unwrap();
-        assert!(settle(&mut queue, work).is_empty());
+        let assignment = take(&mut queue).unwrap();
+        assert!(complete(&mut queue, assignment).is_empty());
     }
     let small = queue.admit(small()).unwrap();
     let turns = turns(&mut queue);
@@ -84,9 +90,9 @@ fn newcomers_do_not_starve_a_huge_call() {
     let mut served = 0;
     for _ in 0..60 {
         queue.admit(call(&[(1, 900)], Request::default())).unwrap();
-        let work = take(&mut queue).unwrap();
-        served += callers(&work).iter().filter(|&&number| number == huge).count();
-        settle(&mut queue, work).iter().for_each(|entry| queue.leave(entry));
+        let assignment = take(&mut queue).unwrap();
+        served += callers(&assignment).iter().filter(|&&number| number == huge).count();
+        complete(&mut queue, assignment).iter().for_each(|ended| queue.release(ended));
     }
     assert!(served >= 3, "{served} of 60");
 }
@@ -109,8 +115,10 @@ fn what_fits_goes_together() {
         for _ in 0..8 {
             queue.admit(small()).unwrap();
         }
-        let Found::Work(work) = queue.take(Lane::Any, tokens, Instant::now()) else { panic!("there is work") };
-        work.units.len()
+        let Next::Assignment(assignment) = queue.take(WorkerKind::Cpu, tokens, Instant::now()) else {
+            panic!("there is assignment")
+        };
+        assignment.tasks.len()
     };
     assert_eq!(together(Sharing::default(), PASS), 8);
     assert_eq!(together(Sharing::default(), 35), 3);
@@ -145,11 +153,11 @@ fn newcomers_are_all_tokenized_before_one_is_computed() {
         queue.admit(newcomer()).unwrap();
     }
     for number in 0..3 {
-        let work = take(&mut queue).unwrap();
-        assert_eq!(callers(&work), [number]);
-        for entry in settle(&mut queue, work) {
-            let units = [Unit::Compute(Pass::sample(1, 10))].into();
-            assert!(queue.resume(entry, Stage { units, ..Stage::default() }).is_none());
+        let assignment = take(&mut queue).unwrap();
+        assert_eq!(callers(&assignment), [number]);
+        for ended in complete(&mut queue, assignment) {
+            let tasks = [Task::Compute(Pass::sample(1, 10))].into();
+            assert!(queue.requeue(ended, TaskSet { single: tasks, ..TaskSet::default() }).is_none());
         }
     }
     assert_eq!(turns(&mut queue), [[0, 1, 2]]);
@@ -159,11 +167,11 @@ fn newcomers_are_all_tokenized_before_one_is_computed() {
 fn company_is_waited_for_until_there_is_enough() {
     let hour = Duration::from_secs(3600);
     let mut queue = queue(Sharing { max_wait: hour, ..Sharing::default() });
-    assert!(queue.hold(1, 1).is_none());
+    assert!(queue.reserve(1, 1).is_none());
     queue.admit(small()).unwrap();
     let now = Instant::now();
-    assert!(matches!(queue.take(Lane::Any, PASS, now), Found::Later(time) if time <= hour));
-    assert!(matches!(queue.take(Lane::Any, PASS, now + hour), Found::Work(_)));
+    assert!(matches!(queue.take(WorkerKind::Cpu, PASS, now), Next::After(time) if time <= hour));
+    assert!(matches!(queue.take(WorkerKind::Cpu, PASS, now + hour), Next::Assignment(_)));
     queue.admit(call(&[(10, 100)], Request::default())).unwrap();
     assert!(take(&mut queue).is_some());
 }
@@ -172,41 +180,41 @@ fn company_is_waited_for_until_there_is_enough() {
 fn no_more_passes_at_a_time_than_are_allowed() {
     let mut queue = queue(Sharing { max_concurrency: Some(1), ..Sharing::default() });
     queue.admit(call(&[(1, 900); 2], Request::default())).unwrap();
-    let work = take(&mut queue).unwrap();
+    let assignment = take(&mut queue).unwrap();
     assert!(take(&mut queue).is_none());
-    settle(&mut queue, work);
+    complete(&mut queue, assignment);
     assert!(take(&mut queue).is_some());
 }
 
 #[test]
 fn who_computes_alone_holds_the_machine() {
     let mut queue = queue(Sharing::default());
-    let all = Some(Held { slots: 2, together: true });
-    assert_eq!(queue.hold(3, 2), all);
-    assert_eq!(queue.hold(1, 2), None);
+    let all = Some(Reservation { slots: 2, on_team: true });
+    assert_eq!(queue.reserve(3, 2), all);
+    assert_eq!(queue.reserve(1, 2), None);
     queue.admit(small()).unwrap();
     assert!(take(&mut queue).is_none());
-    queue.busy = 0;
-    assert_eq!(queue.hold(1, 2), None);
+    queue.busy_slots = 0;
+    assert_eq!(queue.reserve(1, 2), None);
     assert!(take(&mut queue).is_some());
 }
 
 #[test]
 fn callers_that_meet_compute_on_a_thread_each() {
     let mut queue = queue(Sharing::default());
-    let (all, own) = (Some(Held { slots: 2, together: true }), Some(Held { slots: 1, together: false }));
-    assert_eq!(queue.hold(1, 2), all);
+    let (all, own) = (Some(Reservation { slots: 2, on_team: true }), Some(Reservation { slots: 1, on_team: false }));
+    assert_eq!(queue.reserve(1, 2), all);
     // This one has to wait, and those after it do not.
-    assert_eq!(queue.hold(1, 2), None);
-    queue.busy = 0;
-    assert_eq!([queue.hold(1, 2), queue.hold(1, 2), queue.hold(1, 2)], [own, own, None]);
-    queue.busy = 0;
+    assert_eq!(queue.reserve(1, 2), None);
+    queue.busy_slots = 0;
+    assert_eq!([queue.reserve(1, 2), queue.reserve(1, 2), queue.reserve(1, 2)], [own, own, None]);
+    queue.busy_slots = 0;
     // Workers share out what is more than one unit.
-    assert_eq!(queue.hold(2, 2), None);
+    assert_eq!(queue.reserve(2, 2), None);
     // Until callers come one at a time for a while.
     let mut held = || {
-        queue.busy = 0;
-        queue.hold(1, 2)
+        queue.busy_slots = 0;
+        queue.reserve(1, 2)
     };
     assert_eq!([held(), held(), held()], [own, own, all]);
 }
@@ -242,32 +250,32 @@ fn cancelled_calls_leave_in_every_state() {
     assert!(queue.cancel(outside).is_some());
     // With nothing taken yet.
     assert!(queue.cancel(waiting).is_some());
-    // With a unit at work: it ends with that.
-    let work = take(&mut queue).unwrap();
-    assert!(callers(&work).contains(&computing));
+    // With a unit at assignment: it ends with that.
+    let assignment = take(&mut queue).unwrap();
+    assert!(callers(&assignment).contains(&computing));
     assert!(queue.cancel(computing).is_none());
-    let ended = settle(&mut queue, work);
-    let failed = ended.iter().find(|entry| entry.number == computing).unwrap();
+    let ended = complete(&mut queue, assignment);
+    let failed = ended.iter().find(|ended| ended.number == computing).unwrap();
     assert!(matches!(failed.failure, Some(Error::Interrupted)));
-    ended.iter().for_each(|entry| queue.leave(entry));
+    ended.iter().for_each(|ended| queue.release(ended));
     // Over, and never there.
     assert!(queue.cancel(computing).is_none());
     assert!(queue.cancel(u64::MAX).is_none());
     let ended = turns(&mut queue);
     assert!(ended.is_empty() || ended == [[stays]]);
-    assert_eq!((queue.inputs, queue.cost, queue.busy, queue.entries.len()), (0, 0, 0, 0));
+    assert_eq!((queue.inputs, queue.cost, queue.busy_slots, queue.calls.len()), (0, 0, 0, 0));
 }
 
 #[test]
 fn a_call_that_is_cancelled_between_stages_is_given_back() {
     let mut queue = queue(Sharing::default());
     let number = queue.admit(newcomer()).unwrap();
-    let work = take(&mut queue).unwrap();
-    let entry = settle(&mut queue, work).pop().unwrap();
-    entry.job.give_up();
+    let assignment = take(&mut queue).unwrap();
+    let ended = complete(&mut queue, assignment).pop().unwrap();
+    ended.call.cancel();
     assert!(queue.cancel(number).is_none());
-    let units = [Unit::Compute(Pass::sample(1, 10))].into();
-    let entry = queue.resume(entry, Stage { units, ..Stage::default() }).unwrap();
-    queue.leave(&entry);
+    let tasks = [Task::Compute(Pass::sample(1, 10))].into();
+    let ended = queue.requeue(ended, TaskSet { single: tasks, ..TaskSet::default() }).unwrap();
+    queue.release(&ended);
     assert!(take(&mut queue).is_none());
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::{CrossEncoderConfig, Scoring};
-use crate::engine::finish::Finish;
-use crate::engine::network::{LoadOptions, Network};
+use crate::engine::network::Network;
+use crate::engine::options::LoadOptions;
+use crate::engine::output_head::OutputHead;
+use crate::engine::shared_network::SharedNetwork;
 use crate::hub::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
@@ -13,7 +15,7 @@ use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
 pub struct Reranker {
-    network: Arc<Network>,
+    network: Arc<SharedNetwork>,
     config: CrossEncoderConfig,
 }
 
@@ -26,17 +28,16 @@ impl Reranker {
             let message = format!("{expected} were asked for, and the model gives {labels}");
             return Err(Error::argument("num_labels", message));
         }
-        let finish = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring
-        {
-            Scoring::Classifier { labels } => Ok(Finish::Head(models::load_head(source, *labels)?)),
-            Scoring::Modules { modules, .. } => Ok(Finish::Pipeline(Pipeline::load(folder, modules, hidden)?)),
+        let head = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring {
+            Scoring::Classifier { labels } => Ok(OutputHead::Head(models::load_head(source, *labels)?)),
+            Scoring::Modules { modules, .. } => Ok(OutputHead::Pipeline(Pipeline::load(folder, modules, hidden)?)),
             Scoring::Logits(given) => {
                 let (yes, no) = match (given, template.and_then(Template::answers)) {
                     (Some(given), _) => (given.true_token_id, given.false_token_id),
                     (None, Some([yes, no])) => (yes, Some(no)),
                     (None, None) => return Err(Error::model("tokenizer.json", "has no tokens \"yes\" and \"no\"")),
                 };
-                Ok(Finish::Head(models::load_logit_head(source, yes, no)?))
+                Ok(OutputHead::Head(models::load_logit_head(source, yes, no)?))
             }
         };
         let inputs = match config.scoring {
@@ -47,16 +48,17 @@ impl Reranker {
             Scoring::Logits(_) => InputKind::Question,
             Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
         };
-        let network = Network::load(folder, &config.transformer, options, inputs, finish);
+        let network = Network::load(folder, &config.transformer, options, inputs, head);
         let network = network.map_err(|error| match error {
             // By the name that it has here.
             Error::Argument { name: "max_seq_length", message } => Error::argument("max_length", message),
             other => other,
         })?;
-        Ok(Self { network: Arc::new(network), config })
+        Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
     }
 
-    pub fn network(&self) -> &Arc<Network> {
+    /// The network with the queue of its calls.
+    pub fn network(&self) -> &Arc<SharedNetwork> {
         &self.network
     }
 

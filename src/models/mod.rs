@@ -64,17 +64,22 @@ pub trait Encoder: Send + Sync {
 /// beginning.
 pub trait Decoder: Send + Sync {
     /// What the tokens after `prefix`, a single text, see of it.
-    fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past>;
+    fn prefill(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<KvCache>;
 
-    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and
-    /// counts its positions from 0.
-    fn resume(&self, past: &Past, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>)
-    -> Result<Tensor>;
+    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
+    /// its positions from 0.
+    fn forward_from(
+        &self,
+        past: &KvCache,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Tensor>;
 }
 
 /// The beginning of texts.
 #[derive(Default)]
-pub struct Past {
+pub struct KvCache {
     tokens: usize,
     /// For each layer, its keys and values as attention takes them, `[tokens, 2 * kv_heads * head_dim]`.
     layers: Vec<Tensor>,

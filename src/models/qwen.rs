@@ -21,14 +21,12 @@
 use candle_core::Tensor;
 
 use crate::config::Object;
-use crate::kernels::{self, Activation, Dtype, Mask};
-use crate::models::family::Family;
-use crate::models::head::{HeadPooling, ScoreHead};
-use crate::models::ids::require_rows;
-use crate::models::pre_norm::PreNormLayer;
-use crate::models::source::Source;
-use crate::models::{Decoder, Encoder, Past};
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
+use crate::kernels::{self, Activation, Mask};
+use crate::models::head::{Head, HeadPooling};
+use crate::models::post_norm::{eps, require_rows};
+use crate::models::registry::{Family, Source, require_head};
+use crate::models::{Decoder, Encoder, KvCache};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 use crate::{CancelCheck, Result};
@@ -217,7 +215,7 @@ impl Encoder for Qwen {
     }
 
     fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
-        self.resume(&Past::default(), batch, wanted, check_cancel)
+        self.forward_from(&KvCache::default(), batch, wanted, check_cancel)
     }
 
     fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
@@ -235,9 +233,9 @@ impl Encoder for Qwen {
 }
 
 impl Decoder for Qwen {
-    fn remember(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<Past> {
+    fn prefill(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<KvCache> {
         let tokens = prefix.tokens();
-        let mut past = Past { tokens, layers: Vec::with_capacity(self.layers.len()) };
+        let mut past = KvCache { tokens, layers: Vec::with_capacity(self.layers.len()) };
         if tokens == 0 {
             return Ok(past);
         }
@@ -254,9 +252,9 @@ impl Decoder for Qwen {
         Ok(past)
     }
 
-    fn resume(
+    fn forward_from(
         &self,
-        past: &Past,
+        past: &KvCache,
         batch: &PackedBatch,
         wanted: Wanted,
         check_cancel: CancelCheck<'_>,

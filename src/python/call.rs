@@ -7,20 +7,20 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use crate::engine::{self, Finished, Network, Request, Rows};
+use crate::engine::{CallHandle, CallResult, OutputRows, Request, SharedNetwork};
 use crate::memory::{with_room, zeroed};
+use crate::python::completions::{self, Completion};
 use crate::python::detached;
-use crate::python::messenger::{self, Message};
-use crate::python::numpy::{self, Target};
-use crate::python::profile::Profile;
-use crate::python::text::Lent;
+use crate::python::numpy::{self, ArrayMemory};
+use crate::python::profile::PyProfile;
+use crate::python::text::BorrowedTexts;
 use crate::python::watch::Watch;
 
 /// What is computed of a call at a time: the attributes of a `votive._steps.Step`.
 #[derive(FromPyObject)]
 pub(super) struct Step<'py> {
     texts: Bound<'py, PyList>,
-    /// Of pairs.
+    /// Second texts, of pairs.
     seconds: Option<Bound<'py, PyList>>,
     start: usize,
     prompt: Bound<'py, PyString>,
@@ -29,7 +29,7 @@ pub(super) struct Step<'py> {
     width: usize,
     every_token: bool,
     priority: f32,
-    profile: Option<Py<Profile>>,
+    profile: Option<Py<PyProfile>>,
     out: Option<Bound<'py, PyArray2<f32>>>,
     progress: Option<Py<PyAny>>,
 }
@@ -37,24 +37,24 @@ pub(super) struct Step<'py> {
 /// What the ids of tokens are called where there is no memory for them.
 const IDS: &str = "ids of tokens";
 
-/// What is found.
+/// Shape of what a step gives.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     texts: usize,
-    /// Of a row.
+    /// Width of a row.
     width: usize,
     every_token: bool,
 }
 
 /// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`.
-type States<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Vec<usize>);
+type TokenStates<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Vec<usize>);
 
 /// Rows `[texts, width]`, tokens, rows of texts that were cut, halvings, and the tokens' states where they are wanted.
-pub(super) type Found<'py> = (Bound<'py, PyArray2<f32>>, usize, Vec<usize>, usize, Option<States<'py>>);
+pub(super) type ComputedStep<'py> = (Bound<'py, PyArray2<f32>>, usize, Vec<usize>, usize, Option<TokenStates<'py>>);
 
 impl<'py> Step<'py> {
     /// Computes without the interpreter's lock, and serves signals.
-    pub(super) fn compute(self, py: Python<'py>, network: &Arc<Network>) -> PyResult<Found<'py>> {
+    pub(super) fn compute(self, py: Python<'py>, network: &Arc<SharedNetwork>) -> PyResult<ComputedStep<'py>> {
         let (inputs, request) = (self.inputs()?, self.request()?);
         let shape = self.shape();
         let watch = Watch::new(self.progress.as_ref());
@@ -65,7 +65,7 @@ impl<'py> Step<'py> {
             })?
         };
         let Some(out) = self.out else {
-            return found(py, network, run(shape.rows()?)?, shape);
+            return computed(py, network, run(shape.rows()?)?, shape);
         };
         let mut guard = out.try_readwrite().map_err(|_| {
             PyValueError::new_err("out: another call writes to this array, or reads it, now; give each its own")
@@ -74,43 +74,43 @@ impl<'py> Step<'py> {
             let message = format!("out: expected shape ({}, {}), found {:?}", shape.texts, shape.width, guard.shape());
             return Err(PyValueError::new_err(message));
         }
-        let Finished { report, .. } = run(Rows::Lent(Box::new(Target::new(&out, &mut guard)?)))?;
+        let CallResult { report, .. } = run(OutputRows::Borrowed(Box::new(ArrayMemory::new(&out, &mut guard)?)))?;
         drop(guard);
         Ok((out, report.tokens, report.truncated, report.halved, None))
     }
 
-    /// Computes with nobody waiting: `deliver` is told of the end of `future`, in one list with others that end meanwhile.
+    /// Computes and returns at once: `deliver` is called with `future` at the end, in one list with others that end meanwhile.
     pub(super) fn submit(
         self,
         py: Python<'py>,
-        network: &Arc<Network>,
+        network: &Arc<SharedNetwork>,
         future: Py<PyAny>,
         deliver: Py<PyAny>,
-    ) -> PyResult<Ticket> {
+    ) -> PyResult<PyCallHandle> {
         let (inputs, request) = (self.inputs()?, self.request()?);
         let shape = self.shape();
-        let outlet = messenger::outlet(py)?;
+        let sender = completions::sender(py)?;
         let network = network.clone();
-        let ticket = detached(py, move || {
+        let handle = detached(py, move || {
             let listener = network.clone();
-            let end = Box::new(move |result| {
-                let message = Message { network: listener, shape, future, deliver, result };
-                // Fails where the interpreter is ending, and nobody waits any more.
-                let _ = outlet.send(Some(message));
+            let on_end = Box::new(move |result| {
+                let completion = Completion { network: listener, shape, future, deliver, result };
+                // Fails where the interpreter is ending, and no task waits any more.
+                let _ = sender.send(Some(completion));
             });
-            network.submit(Box::new(inputs), request, shape.rows()?, shape.every_token, end)
+            network.submit(Box::new(inputs), request, shape.rows()?, shape.every_token, on_end)
         })??;
-        Ok(Ticket(ticket))
+        Ok(PyCallHandle(handle))
     }
 
     fn shape(&self) -> Shape {
         Shape { texts: self.texts.len(), width: self.width, every_token: self.every_token }
     }
 
-    fn inputs(&self) -> PyResult<Lent> {
+    fn inputs(&self) -> PyResult<BorrowedTexts> {
         match &self.seconds {
-            None => Lent::texts(&self.texts, self.start),
-            Some(seconds) => Lent::pairs(&self.texts, seconds, self.start),
+            None => BorrowedTexts::texts(&self.texts, self.start),
+            Some(seconds) => BorrowedTexts::pairs(&self.texts, seconds, self.start),
         }
     }
 
@@ -122,11 +122,11 @@ impl<'py> Step<'py> {
 }
 
 /// A step that was submitted.
-#[pyclass(frozen, module = "votive._core")]
-pub(super) struct Ticket(engine::Ticket);
+#[pyclass(frozen, name = "CallHandle", module = "votive._core")]
+pub(super) struct PyCallHandle(CallHandle);
 
 #[pymethods]
-impl Ticket {
+impl PyCallHandle {
     /// Texts that are not computed yet will not be.
     fn cancel(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || self.0.cancel())
@@ -134,15 +134,20 @@ impl Ticket {
 }
 
 impl Shape {
-    fn rows(&self) -> crate::Result<Rows> {
-        Ok(Rows::New(zeroed(self.texts.saturating_mul(self.width), "rows of the result")?))
+    fn rows(&self) -> crate::Result<OutputRows> {
+        Ok(OutputRows::Owned(zeroed(self.texts.saturating_mul(self.width), "rows of the result")?))
     }
 }
 
 /// The end of a call, with rows of its own, of this shape, as Python's objects.
-pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished, shape: Shape) -> PyResult<Found<'py>> {
-    let Finished { output, report, tokens } = finished;
-    let Rows::New(rows) = output.rows else { unreachable!("new rows stay new") };
+pub(super) fn computed<'py>(
+    py: Python<'py>,
+    network: &SharedNetwork,
+    finished: CallResult,
+    shape: Shape,
+) -> PyResult<ComputedStep<'py>> {
+    let CallResult { output, report, tokens } = finished;
+    let OutputRows::Owned(rows) = output.rows else { unreachable!("new rows stay new") };
     let rows = numpy::matrix(py, rows, shape.texts, shape.width)?;
     let states = || {
         let mut ids = with_room(report.tokens, IDS)?;
@@ -152,7 +157,8 @@ pub(super) fn found<'py>(py: Python<'py>, network: &Network, finished: Finished,
         let mut all_type_ids = with_room(report.tokens, IDS)?;
         all_type_ids.extend(type_ids.map(|(i, t)| type_id(i, t)));
         let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
-        let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.hidden_size())?;
+        let hidden =
+            numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.network().hidden_size())?;
         PyResult::Ok((hidden, numpy::vector(py, ids), numpy::vector(py, all_type_ids), lengths))
     };
     let states = shape.every_token.then(states).transpose()?;

@@ -6,18 +6,18 @@ use crate::device;
 use crate::python::detached;
 
 /// Name, maker's name, bytes, types of weights.
-type Device = (String, Option<String>, Option<u64>, Vec<&'static str>);
+type DeviceRow = (String, Option<String>, Option<u64>, Vec<&'static str>);
 
 /// A backend, and why it is not there.
-type Absent = (&'static str, String);
+type AbsentRow = (&'static str, String);
 
-fn described(found: &device::Found) -> Device {
+fn described(found: &device::Found) -> DeviceRow {
     (found.name(), found.model().map(str::to_owned), found.memory(), found.dtypes().to_vec())
 }
 
 /// See `_core.pyi`.
 #[pyfunction]
-pub(super) fn find_device(py: Python<'_>, name: &str) -> PyResult<Device> {
+pub(super) fn find_device(py: Python<'_>, name: &str) -> PyResult<DeviceRow> {
     Ok(described(&detached(py, || device::find(name))??))
 }
 
@@ -29,7 +29,7 @@ pub(super) fn next_device(py: Python<'_>, name: &str) -> PyResult<Option<String>
 
 /// See `_core.pyi`.
 #[pyfunction]
-pub(super) fn devices(py: Python<'_>) -> PyResult<(Vec<Device>, Vec<Absent>)> {
+pub(super) fn devices(py: Python<'_>) -> PyResult<(Vec<DeviceRow>, Vec<AbsentRow>)> {
     let (present, absent) = detached(py, device::survey)?;
     Ok((present.iter().map(described).collect(), absent))
 }

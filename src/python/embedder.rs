@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 
 use crate::engine;
-use crate::python::model::{Model, Options};
+use crate::python::model::{Options, PyModel};
 
 /// See `_core.pyi`.
-#[pyclass(frozen, extends = Model, module = "votive._core")]
-pub(super) struct Embedder(engine::Embedder);
+#[pyclass(frozen, extends = PyModel, name = "Embedder", module = "votive._core")]
+pub(super) struct PyEmbedder(engine::Embedder);
 
 #[pymethods]
-impl Embedder {
+impl PyEmbedder {
     #[new]
     fn new(py: Python<'_>, options: Options) -> PyResult<PyClassInitializer<Self>> {
         let embedder = options.load(py, engine::Embedder::load)?;
-        let model = Model(embedder.network().clone());
+        let model = PyModel(embedder.network().clone());
         Ok(PyClassInitializer::from(model).add_subclass(Self(embedder)))
     }
 

@@ -1,12 +1,12 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
 mod call;
+mod completions;
 mod credential;
 mod device;
 mod embedder;
 mod error;
 mod forks;
-mod messenger;
 mod model;
 mod numpy;
 mod profile;
@@ -28,27 +28,27 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::call::Ticket;
+    use super::call::PyCallHandle;
     #[pymodule_export]
     use super::credential::Credential;
     #[pymodule_export]
     use super::device::{devices, features, find_device, next_device};
     #[pymodule_export]
-    use super::embedder::Embedder;
+    use super::embedder::PyEmbedder;
     #[pymodule_export]
     use super::error::{CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError};
     #[pymodule_export]
-    use super::model::Model;
+    use super::model::PyModel;
     #[pymodule_export]
-    use super::profile::{Peaks, Profile, cpu};
+    use super::profile::{PyPeaks, PyProfile, cpu};
     #[pymodule_export]
     use super::quantize::quantize;
     #[pymodule_export]
-    use super::reranker::Reranker;
+    use super::reranker::PyReranker;
     #[pymodule_export]
-    use super::stats::Stats;
+    use super::stats::PyStats;
     #[pymodule_export]
-    use super::store::{Store, crc32c};
+    use super::store::{PyStore, crc32c};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

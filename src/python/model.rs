@@ -8,18 +8,19 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::device;
-use crate::engine::{LoadOptions, Network, Sharing};
+use crate::engine::{LoadOptions, SharedNetwork, Sharing};
 use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
 use crate::nn::Body;
-use crate::python::call::{Found, Step, Ticket};
+use crate::python::call::{ComputedStep, PyCallHandle, Step};
 use crate::python::credential::Credential;
-use crate::python::stats::Stats;
+use crate::python::detached;
+use crate::python::stats::PyStats;
+use crate::python::text::BorrowedTexts;
 use crate::python::watch::{DownloadBar, Watch};
-use crate::python::{detached, text};
 
 /// See `_core.pyi`.
-#[pyclass(frozen, subclass, module = "votive._core")]
-pub(super) struct Model(pub(super) Arc<Network>);
+#[pyclass(frozen, subclass, name = "Model", module = "votive._core")]
+pub(super) struct PyModel(pub(super) Arc<SharedNetwork>);
 
 /// What a model is found and loaded with: items of a dict.
 #[derive(FromPyObject)]
@@ -41,7 +42,7 @@ pub(super) struct Options {
     max_queue: Option<usize>,
     refuse_when_full: bool,
     max_concurrency: Option<usize>,
-    stats: Py<Stats>,
+    stats: Py<PyStats>,
     packaged: Py<PyAny>,
     download: Py<PyAny>,
 }
@@ -94,31 +95,31 @@ impl Options {
 }
 
 #[pymethods]
-impl Model {
+impl PyModel {
     #[getter]
     fn max_seq_length(&self) -> Option<usize> {
-        self.0.max_seq_length()
+        self.0.network().max_seq_length()
     }
 
     #[setter]
     fn set_max_seq_length(&self, length: Option<usize>) -> PyResult<()> {
-        Ok(self.0.set_max_seq_length(length)?)
+        Ok(self.0.network().set_max_seq_length(length)?)
     }
 
     #[getter]
     fn num_threads(&self) -> usize {
-        self.0.threads()
+        self.0.network().threads()
     }
 
     #[getter]
     fn folder(&self) -> PathBuf {
-        self.0.folder().root().to_owned()
+        self.0.network().folder().root().to_owned()
     }
 
     /// "folder", "cache", "hub" or "package", and the commit or the package's name.
     #[getter]
     fn origin(&self) -> (&'static str, Option<&str>) {
-        match self.0.folder().origin() {
+        match self.0.network().folder().origin() {
             Origin::Folder => ("folder", None),
             Origin::Cache { commit } => ("cache", Some(commit)),
             Origin::Hub { commit } => ("hub", Some(commit)),
@@ -129,17 +130,17 @@ impl Model {
     /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
     #[getter]
     fn memory(&self) -> (usize, usize) {
-        (self.0.weight_bytes(), device::scratch_bytes())
+        (self.0.network().weight_bytes(), device::scratch_bytes())
     }
 
     #[getter]
     fn device(&self) -> &str {
-        self.0.device().name()
+        self.0.network().device().name()
     }
 
     #[getter]
     fn kernels(&self) -> &'static str {
-        match self.0.body() {
+        match self.0.network().body() {
             Body::Cpu { isa, .. } => isa.name(),
             Body::Portable { .. } => "portable",
         }
@@ -147,16 +148,16 @@ impl Model {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        self.0.body().dtype().name()
+        self.0.network().body().dtype().name()
     }
 
-    /// What the step is about, into its array or a new one: see [`Found`].
-    fn compute<'py>(&self, py: Python<'py>, step: Step<'py>) -> PyResult<Found<'py>> {
+    /// What the step is about, into its array or a new one: see [`ComputedStep`].
+    fn compute<'py>(&self, py: Python<'py>, step: Step<'py>) -> PyResult<ComputedStep<'py>> {
         step.compute(py, &self.0)
     }
 
-    /// As `compute`, into a new array, with nobody waiting; `deliver` is told of the end, by another thread.
-    fn submit(&self, py: Python<'_>, step: Step<'_>, future: Py<PyAny>, deliver: Py<PyAny>) -> PyResult<Ticket> {
+    /// As `compute`, into a new array, and returns at once: another thread calls `deliver` at the end.
+    fn submit(&self, py: Python<'_>, step: Step<'_>, future: Py<PyAny>, deliver: Py<PyAny>) -> PyResult<PyCallHandle> {
         step.submit(py, &self.0, future, deliver)
     }
 
@@ -169,17 +170,17 @@ impl Model {
         seconds: Option<&Bound<'py, PyList>>,
         prompt: &str,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        let lent = match seconds {
-            None => text::Lent::texts(texts, 0)?,
-            Some(seconds) => text::Lent::pairs(texts, seconds, 0)?,
+        let texts = match seconds {
+            None => BorrowedTexts::texts(texts, 0)?,
+            Some(seconds) => BorrowedTexts::pairs(texts, seconds, 0)?,
         };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.0.tokens(&lent, prompt, &|| watch.tell(0));
+            let result = self.0.network().tokens(&texts, prompt, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {
-            let names: Vec<_> = ids.iter().map(|&id| self.0.token(id)).collect();
+            let names: Vec<_> = ids.iter().map(|&id| self.0.network().token(id)).collect();
             let dict = PyDict::new(py);
             dict.set_item("input_ids", ids)?;
             dict.set_item("tokens", names)?;

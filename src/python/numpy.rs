@@ -50,18 +50,18 @@ pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
     Ok(array)
 }
 
-/// An array of Python's that a call writes to.
-pub(super) struct Target {
+/// Memory of an array of Python's that a call writes to.
+pub(super) struct ArrayMemory {
     _array: Returned<Py<PyArray2<f32>>>,
     numbers: *mut f32,
     len: usize,
 }
 
 // SAFETY: the array is held, and released under the interpreter's lock; its numbers are one owner's at a time.
-unsafe impl Send for Target {}
+unsafe impl Send for ArrayMemory {}
 
-impl Target {
-    /// All of a C-contiguous array, whose `guard` is kept until the target is gone.
+impl ArrayMemory {
+    /// All of a C-contiguous array, whose `guard` is kept until this is gone.
     pub(super) fn new(array: &Bound<'_, PyArray2<f32>>, guard: &mut PyReadwriteArray2<'_, f32>) -> PyResult<Self> {
         let contiguous = |_| PyValueError::new_err("out: expected a C-contiguous array");
         let numbers = guard.as_slice_mut().map_err(contiguous)?;
@@ -69,27 +69,27 @@ impl Target {
     }
 }
 
-impl AsMut<[f32]> for Target {
+impl AsMut<[f32]> for ArrayMemory {
     fn as_mut(&mut self) -> &mut [f32] {
-        // SAFETY: address and length are those of a slice of the array, which is held. It was borrowed exclusively when the target
-        // was made, and the borrower keeps it so until the call, which owns the target, is over.
+        // SAFETY: address and length are those of a slice of the array, which is held. It was borrowed exclusively when this
+        // was made, and the borrower keeps it so until the call, which owns this, is over.
         unsafe { std::slice::from_raw_parts_mut(self.numbers, self.len) }
     }
 }
 
 /// Numbers of an array of Python's.
-struct Lent<T> {
+struct BorrowedArray<T> {
     _array: Returned<Py<PyAny>>,
     numbers: *const T,
     len: usize,
 }
 
 // SAFETY: numbers are only read, and the array that has them is held, and released under the interpreter's lock.
-unsafe impl<T: Pod> Send for Lent<T> {}
+unsafe impl<T: Pod> Send for BorrowedArray<T> {}
 // SAFETY: as above.
-unsafe impl<T: Pod> Sync for Lent<T> {}
+unsafe impl<T: Pod> Sync for BorrowedArray<T> {}
 
-impl<T: Pod> AsRef<[T]> for Lent<T> {
+impl<T: Pod> AsRef<[T]> for BorrowedArray<T> {
     fn as_ref(&self) -> &[T] {
         // SAFETY: `foreign` took address and length from a slice of the array, which is held and read-only.
         unsafe { std::slice::from_raw_parts(self.numbers, self.len) }
@@ -122,7 +122,7 @@ pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
     }
     let numbers = guard.as_slice()?;
     let numbers = bytemuck::try_cast_slice::<E, T>(numbers).map_err(|error| refuse(error.to_string()))?;
-    Ok(Arc::new(Lent {
+    Ok(Arc::new(BorrowedArray {
         _array: Returned::new(array.clone().into_any().unbind()),
         numbers: numbers.as_ptr(),
         len: numbers.len(),

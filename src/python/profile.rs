@@ -11,11 +11,11 @@ use crate::profile::{self, Arithmetic, Stage};
 use crate::python::detached;
 
 /// See `_core.pyi`.
-#[pyclass(frozen, module = "votive._core")]
-pub(super) struct Profile(pub(super) Arc<profile::Profile>);
+#[pyclass(frozen, name = "Profile", module = "votive._core")]
+pub(super) struct PyProfile(pub(super) Arc<profile::Profile>);
 
 #[pymethods]
-impl Profile {
+impl PyProfile {
     #[new]
     fn new() -> Self {
         Self(Arc::default())
@@ -42,7 +42,7 @@ impl Profile {
     }
 
     /// For each stage its name, seconds, operations, bytes, and share of the peaks.
-    fn stages(&self, peaks: &Peaks) -> Vec<(&'static str, f64, u64, u64, Option<f64>)> {
+    fn stages(&self, peaks: &PyPeaks) -> Vec<(&'static str, f64, u64, u64, Option<f64>)> {
         let row = |stage: Stage| {
             let profile::Spent { time, work } = self.0.spent(stage);
             let operations = work.operations.iter().sum();
@@ -53,17 +53,17 @@ impl Profile {
 }
 
 /// See `_core.pyi`.
-#[pyclass(frozen, module = "votive._core")]
-pub(super) struct Peaks(profile::Peaks);
+#[pyclass(frozen, name = "Peaks", module = "votive._core")]
+pub(super) struct PyPeaks(profile::Peaks);
 
-impl Peaks {
+impl PyPeaks {
     fn operations(&self, arithmetic: Arithmetic) -> Option<f64> {
         Some(self.0.operations[arithmetic as usize]).filter(|&peak| peak > 0.0)
     }
 }
 
 #[pymethods]
-impl Peaks {
+impl PyPeaks {
     #[new]
     #[pyo3(signature = (threads, *, trial))]
     fn measure(py: Python<'_>, threads: usize, trial: f64) -> PyResult<Self> {

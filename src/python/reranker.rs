@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use pyo3::prelude::*;
 
 use crate::engine;
-use crate::python::model::{Model, Options};
+use crate::python::model::{Options, PyModel};
 
 /// See `_core.pyi`.
-#[pyclass(frozen, extends = Model, module = "votive._core")]
-pub(super) struct Reranker(engine::Reranker);
+#[pyclass(frozen, extends = PyModel, name = "Reranker", module = "votive._core")]
+pub(super) struct PyReranker(engine::Reranker);
 
 #[pymethods]
-impl Reranker {
+impl PyReranker {
     #[new]
     #[pyo3(signature = (options, *, num_labels))]
     fn new(py: Python<'_>, options: Options, num_labels: Option<usize>) -> PyResult<PyClassInitializer<Self>> {
         let reranker = options.load(py, |folder, options| engine::Reranker::load(folder, options, num_labels))?;
-        let model = Model(reranker.network().clone());
+        let model = PyModel(reranker.network().clone());
         Ok(PyClassInitializer::from(model).add_subclass(Self(reranker)))
     }
 

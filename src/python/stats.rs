@@ -10,11 +10,11 @@ use crate::engine;
 use crate::engine::Summary;
 
 /// See `_core.pyi`.
-#[pyclass(frozen, module = "votive._core")]
-pub(super) struct Stats(pub(super) Arc<engine::Stats>);
+#[pyclass(frozen, name = "Stats", module = "votive._core")]
+pub(super) struct PyStats(pub(super) Arc<engine::Stats>);
 
 #[pymethods]
-impl Stats {
+impl PyStats {
     #[new]
     fn new() -> Self {
         Self(Arc::default())

@@ -14,8 +14,8 @@ use crate::python::{detached, numpy};
 use crate::store::{self, Attached, AttachedVectors, Dtype, Held, IdKind, Keys, Strings, Vectors};
 
 /// See `_core.pyi`.
-#[pyclass(frozen, module = "votive._core")]
-pub(super) struct Store(store::Store);
+#[pyclass(frozen, module = "votive._core", name = "Store")]
+pub(super) struct PyStore(store::Store);
 
 /// The first row, vectors, codes and bounds of a segment.
 type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2<i8>>, Bound<'py, PyArray2<f32>>);
@@ -24,7 +24,7 @@ type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2
 type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
 
 #[pymethods]
-impl Store {
+impl PyStore {
     #[new]
     fn new(
         py: Python<'_>,
@@ -265,7 +265,7 @@ impl Store {
     }
 }
 
-impl Store {
+impl PyStore {
     fn attached(
         &self,
         vectors: Option<Bound<'_, PyAny>>,

@@ -1,4 +1,4 @@
-//! Python's strings, lent to Rust.
+//! Python's strings, borrowed for a call.
 
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use crate::python::forks::Returned;
 use crate::text::{Input, Inputs};
 
 /// Strings that keep their objects alive and so outlast the interpreter's lock.
-pub(super) struct Lent {
+pub(super) struct BorrowedTexts {
     first: Returned<Vec<PyBackedStr>>,
     /// As many, or none where each text stands for itself.
     second: Option<Returned<Vec<PyBackedStr>>>,
@@ -18,7 +18,7 @@ pub(super) struct Lent {
     start: usize,
 }
 
-impl Lent {
+impl BorrowedTexts {
     /// `start` is the position of the first for messages.
     pub(super) fn texts(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
         let first = borrow(texts, &|i| format!("sentences[{}]", start + i))?;
@@ -37,7 +37,7 @@ impl Lent {
     }
 }
 
-impl Inputs for Lent {
+impl Inputs for BorrowedTexts {
     fn len(&self) -> usize {
         self.first.len()
     }

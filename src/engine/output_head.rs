@@ -1,4 +1,4 @@
-//! What becomes of hidden states.
+//! The output head: from hidden states to one row for each input.
 
 use candle_core::{DType, Device, Storage, Tensor};
 
@@ -9,16 +9,16 @@ use crate::profile::{Stage, Work, stage};
 use crate::text::{PackedBatch, Wanted};
 use crate::{Error, Result};
 
-/// The way from hidden states to one row for each input.
-pub(super) enum Finish {
-    /// To embeddings.
+/// What follows the network.
+pub(super) enum OutputHead {
+    /// Gives embeddings.
     Pipeline(Pipeline),
-    /// To scores.
-    Head(ScoreHead),
+    /// Gives scores.
+    Head(Head),
 }
 
-/// What the network gives for a batch: the hidden states of what is wanted.
-pub(super) struct States<'a> {
+/// Hidden states that the network gives for a batch.
+pub(super) struct HiddenStates<'a> {
     pub(super) hidden: &'a Tensor,
     pub(super) wanted: Wanted,
     pub(super) batch: &'a PackedBatch,
@@ -26,8 +26,8 @@ pub(super) struct States<'a> {
     pub(super) prompt_tokens: usize,
 }
 
-impl Finish {
-    /// Of which tokens hidden states are needed; of one of each text where that is enough, which each must have then.
+impl OutputHead {
+    /// Tokens whose hidden states are needed: one of each text where that is enough, which each text must have then.
     pub(super) fn wanted(&self, prompt_tokens: usize) -> Wanted {
         match self {
             Self::Pipeline(pipeline) if prompt_tokens == 0 => pipeline.wanted(),
@@ -37,14 +37,14 @@ impl Finish {
     }
 
     /// Writes a row for each text of the batch: as much of it as fits, scaled to length 1 if `normalize`.
-    pub(super) fn apply(&self, states: &States, normalize: bool, rows: &mut [&mut [f32]]) -> Result<()> {
-        let States { hidden, wanted, batch, prompt_tokens } = *states;
+    pub(super) fn apply(&self, states: &HiddenStates, normalize: bool, rows: &mut [&mut [f32]]) -> Result<()> {
+        let HiddenStates { hidden, wanted, batch, prompt_tokens } = *states;
         expect_rows(hidden, batch.count(wanted))?;
         expect(rows.len(), batch.texts())?;
         match self {
             Self::Pipeline(pipeline) => {
                 // Of a text's states their mean alone leaves the device, where nothing else is wanted.
-                let averaged = wanted == Wanted::All && pipeline.averages(prompt_tokens) && !is_here(hidden);
+                let averaged = wanted == Wanted::All && pipeline.averages(prompt_tokens) && !is_on_host(hidden);
                 let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
@@ -118,7 +118,7 @@ fn expect(found: usize, rows: usize) -> Result<()> {
 }
 
 /// Whether the values of a tensor are float32 in this machine's memory: [`read`] costs nothing then.
-fn is_here(tensor: &Tensor) -> bool {
+fn is_on_host(tensor: &Tensor) -> bool {
     tensor.device().is_cpu() && tensor.dtype() == DType::F32
 }
 

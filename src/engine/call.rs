@@ -1,0 +1,213 @@
+//! A call to a model: what it is about, what is wanted, and where that goes.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::Result;
+use crate::engine::unique_inputs::UniqueInputs;
+use crate::memory::zeroed;
+use crate::profile::Profile;
+use crate::text::{Input, Inputs, Tokens};
+
+/// What a caller wants of some inputs.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Text that comes before every text, and before the first of every pair.
+    pub prompt: String,
+    /// Largest number of inputs in a pass.
+    pub batch_size: Option<usize>,
+    /// Scale rows to length 1, after they are truncated.
+    pub normalize: bool,
+    /// Above 0: a call of priority 2 gets twice as many tokens computed as one of priority 1 while both wait.
+    pub priority: f32,
+    /// Recorder of where the time goes. No other call's inputs are computed together with these.
+    pub profile: Option<Arc<Profile>>,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { prompt: String::new(), batch_size: None, normalize: false, priority: 1.0, profile: None }
+    }
+}
+
+/// Counts of a call.
+#[derive(Debug, Default, Clone)]
+pub struct Report {
+    pub tokens: usize,
+    /// Rows whose input was longer than the model takes.
+    pub truncated: Vec<usize>,
+    /// How often a pass was halved because the device had no memory for all of it.
+    pub halved: usize,
+}
+
+/// Memory of a call's rows, `[inputs, width]`.
+pub enum OutputRows {
+    Owned(Vec<f32>),
+    /// The caller's memory.
+    Borrowed(Box<dyn AsMut<[f32]> + Send>),
+}
+
+impl AsMut<[f32]> for OutputRows {
+    fn as_mut(&mut self) -> &mut [f32] {
+        match self {
+            Self::Owned(values) => values,
+            Self::Borrowed(values) => (**values).as_mut(),
+        }
+    }
+}
+
+/// Numbers that a call gives.
+pub struct CallOutput {
+    pub rows: OutputRows,
+    /// Hidden states of the tokens, `[all tokens, hidden]`, where they are wanted.
+    pub hidden: Option<Vec<f32>>,
+}
+
+/// Everything that is known at the end of a call.
+pub struct CallResult {
+    pub output: CallOutput,
+    pub report: Report,
+    /// Tokens of each input, where hidden states are wanted.
+    pub tokens: Vec<Tokens>,
+}
+
+/// A call to a model: its inputs, what is wanted of them, and where that goes. Shared by the threads that work on it.
+pub(super) struct Call {
+    inputs: Box<dyn Inputs>,
+    pub(super) request: Request,
+    pub(super) unique: UniqueInputs,
+    /// See [`crate::pipeline::Chunk::prompt_tokens`].
+    pub(super) prompt_tokens: usize,
+    /// Width of a row.
+    width: usize,
+    /// Whether the tokens' hidden states are wanted, too.
+    pub(super) every_token: bool,
+    /// None once the call is over, or cancelled: from then on nothing is written.
+    output: Mutex<Option<CallOutput>>,
+    cancelled: AtomicBool,
+    /// Number of unique inputs whose rows are there.
+    done: AtomicUsize,
+    halved: AtomicUsize,
+    pub(super) start: Instant,
+}
+
+impl Call {
+    pub(super) fn new(
+        inputs: Box<dyn Inputs>,
+        request: Request,
+        prompt_tokens: usize,
+        mut rows: OutputRows,
+        every_token: bool,
+    ) -> Result<Self> {
+        let width = rows.as_mut().len() / inputs.len().max(1);
+        // Where every token is wanted, each input has its own.
+        let unique = if every_token { UniqueInputs::default() } else { UniqueInputs::of(&*inputs)? };
+        let output = Mutex::new(Some(CallOutput { rows, hidden: None }));
+        Ok(Self {
+            inputs,
+            request,
+            unique,
+            prompt_tokens,
+            width,
+            every_token,
+            output,
+            cancelled: AtomicBool::new(false),
+            done: AtomicUsize::new(0),
+            halved: AtomicUsize::new(0),
+            start: Instant::now(),
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// Number of unique inputs: each is computed once.
+    pub(super) fn unique_len(&self) -> usize {
+        self.unique.len(self.inputs.len())
+    }
+
+    /// A unique input.
+    pub(super) fn input(&self, unique: usize) -> Input<'_> {
+        self.inputs.get(self.unique.first(unique))
+    }
+
+    /// Position of the first occurrence of a unique input in what the caller gave.
+    pub(super) fn position(&self, unique: usize) -> usize {
+        self.inputs.position(self.unique.first(unique))
+    }
+
+    /// Width of a row.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Number of unique inputs whose rows are there.
+    pub(super) fn done(&self) -> usize {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_halving(&self) {
+        self.halved.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn halved(&self) -> usize {
+        self.halved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Ends the call for its caller. What is being computed is not written any more.
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.lock().take();
+    }
+
+    /// Allocates hidden states of so many numbers together.
+    pub(super) fn reserve_hidden(&self, numbers: usize) -> Result<()> {
+        let hidden = zeroed(numbers, "hidden states of all tokens")?;
+        self.with_output(|output| output.hidden = Some(hidden));
+        Ok(())
+    }
+
+    /// Writes the `rows [unique inputs, width]` of some unique inputs.
+    pub(super) fn write_rows(&self, uniques: impl ExactSizeIterator<Item = usize>, rows: &[f32]) {
+        let count = uniques.len();
+        self.with_output(|output| {
+            let all = output.rows.as_mut();
+            for (unique, row) in uniques.zip(rows.chunks_exact(self.width)) {
+                all[self.unique.first(unique) * self.width..][..self.width].copy_from_slice(row);
+            }
+        });
+        self.done.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Writes hidden states, from the number `start` of all of them on.
+    pub(super) fn write_hidden(&self, start: usize, values: &[f32]) {
+        self.with_output(|output| {
+            if let Some(hidden) = &mut output.hidden {
+                hidden[start..start + values.len()].copy_from_slice(values);
+            }
+        });
+    }
+
+    /// Takes what was written, with the rows of duplicates; None if the call was cancelled.
+    pub(super) fn take_output(&self) -> Option<CallOutput> {
+        let mut output = self.lock().take()?;
+        self.unique.copy_rows(output.rows.as_mut(), self.width);
+        Some(output)
+    }
+
+    fn with_output(&self, write: impl FnOnce(&mut CallOutput)) {
+        if let Some(output) = self.lock().as_mut() {
+            write(output);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<CallOutput>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
