@@ -1,4 +1,4 @@
-"""What callers that share a model get, as Markdown tables and as a plot."""
+"""Callers that share a model: every table and its plot, and the ratios that votive is held to."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import report
+from benches import report
 
 
 def markdown(results: dict[str, Any]) -> str:
     """For each way of calling and each number of texts a call: throughput and times by the number of callers."""
-    parts = [report.machine_line(results)]
+    parts = [report.model_line(results)]
     for way in _values(results, "way"):
         for size in _values(results, "texts"):
             cells = [cell for cell in results["cells"] if (cell["way"], cell["texts"]) == (way, size)]
@@ -28,33 +28,28 @@ def markdown(results: dict[str, Any]) -> str:
 
 def plot(results: dict[str, Any], path: Path) -> None:
     """Texts per second by the number of callers: a row of panels for each way, a panel for each number of texts."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     ways, sizes, peers = (_values(results, name) for name in ("way", "texts", "peer"))
-    figure, panels = pyplot.subplots(
-        len(ways), len(sizes), figsize=(3.2 * len(sizes) + 0.6, 2.8 * len(ways) + 0.8), squeeze=False, sharex=True
-    )
-    for row, way in zip(panels, ways, strict=True):
-        for panel, size in zip(row, sizes, strict=True):
-            for peer in peers:
-                wanted = (way, size, peer)
-                cells = [cell for cell in results["cells"] if (cell["way"], cell["texts"], cell["peer"]) == wanted]
-                counts, rates = [cell["callers"] for cell in cells], [median(cell["rates"]) for cell in cells]
-                panel.plot(counts, rates, marker="o", markersize=3, label=peer)
-            panel.set_title(f"{way}, {size} a call", fontsize=10)
-            panel.set_ylim(bottom=0)
-            panel.spines[["top", "right"]].set_visible(False)
-        row[0].set_ylabel("texts per second")
-    for panel in panels[-1]:
-        panel.set_xlabel("callers")
-    panels[0][0].legend(fontsize=7)
-    figure.suptitle(f"{results['model']}, {results['machine']['processor']}, {results['threads']} threads", fontsize=10)
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
+    extent = (3.2 * len(sizes) + 0.6, 2.8 * len(ways) + 0.8)
+    with report.plotted(path, len(ways), len(sizes), results, figsize=extent, sharex=True) as panels:
+        for row, way in zip(panels, ways, strict=True):
+            for panel, texts in zip(row, sizes, strict=True):
+                for peer in peers:
+                    wanted = (way, texts, peer)
+                    cells = [cell for cell in results["cells"] if (cell["way"], cell["texts"], cell["peer"]) == wanted]
+                    counts, rates = [cell["callers"] for cell in cells], [median(cell["rates"]) for cell in cells]
+                    panel.plot(counts, rates, marker="o", markersize=3, label=peer)
+                panel.set_title(f"{way}, {texts} a call", fontsize=10)
+                panel.set_ylim(bottom=0)
+            row[0].set_ylabel("texts per second")
+        for panel in panels[-1]:
+            panel.set_xlabel("callers")
+        panels[0][0].legend(fontsize=7)
+
+
+def targets_markdown(results: dict[str, Any]) -> str:
+    """The machine, and the ratios with their goals."""
+    rows = [[each["what"], report.times_faster(each["ratios"]), each["goal"]] for each in results["targets"]]
+    return f"{report.model_line(results)}\n\n{report.table(['', 'median (lowest-highest)', 'goal'], rows)}\n"
 
 
 def _values(results: dict[str, Any], name: str) -> list[Any]:

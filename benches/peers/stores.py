@@ -1,6 +1,6 @@
 """The stores that are compared: they hold unit vectors and give the ids of the nearest by inner product.
 
-Nothing of a store is imported before it is made. Ids are row numbers.
+Ids are row numbers.
 """
 
 from __future__ import annotations
@@ -261,3 +261,5 @@ REFERENCE = "numpy"
 EXACT = ("numpy", "torch", "faiss-flat", "usearch")  # peers
 ADDING = ("votive", "votive-int8", "faiss-flat", "faiss-sq8")  # more than to keep the array
 SAVING = ("votive", "numpy", "faiss-flat", "faiss-sq8")
+COPY = "np.copy + int8 codes"  # no store, but what adding cannot do without
+OPEN = "open + first query"  # a call, beside "add" and "save"

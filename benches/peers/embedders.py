@@ -5,25 +5,42 @@ All of them run the same weights and return unit vectors, `[texts, dimension]` f
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
 
-import exports
 import numpy as np
-from engines import ALL_CORES, Choice, OnnxRuntime, OpenVino, OpenVinoInt8, Peer, Unavailable, torch_device
-from model import Setup
+
+from benches.peers import exports
+from benches.peers.engines import (
+    ALL_CORES,
+    Choice,
+    OnnxRuntime,
+    OpenVino,
+    OpenVinoInt8,
+    Peer,
+    Setup,
+    Unavailable,
+    torch_device,
+)
 
 
 class Votive(Peer):
-    """votive itself; its planner cuts the batches."""
+    """votive itself; its planner cuts the batches, and calls meet in one queue.
+
+    `max_concurrency`: passes at a time, instead of what the machine takes.
+    """
 
     modules = ("votive",)
 
-    def __init__(self, setup: Setup, dtype: str = "float32", device: str = "cpu") -> None:
+    def __init__(
+        self, setup: Setup, dtype: str = "float32", device: str = "cpu", max_concurrency: int | None = None
+    ) -> None:
         super().__init__(setup)
         self.dtype = dtype
         self.device = device
+        self.max_concurrency = max_concurrency
 
     def load(self) -> None:
         import votive
@@ -31,7 +48,11 @@ class Votive(Peer):
         warnings.simplefilter("ignore", votive.TruncationWarning)  # the long texts are meant to be cut
         try:
             self.model = votive.Embedder(
-                self.setup.model, device=self.device, dtype=self.dtype, num_threads=self.setup.threads
+                self.setup.model,
+                device=self.device,
+                dtype=self.dtype,
+                num_threads=self.setup.threads,
+                max_concurrency=self.max_concurrency,
             )
         except (ValueError, votive.DeviceError) as error:
             if (self.dtype, self.device) == ("float32", "cpu"):
@@ -40,6 +61,9 @@ class Votive(Peer):
 
     def compute(self, items: list[str]) -> np.ndarray:
         return self.model.encode(items, show_progress_bar=False)
+
+    async def acompute(self, items: list[str]) -> np.ndarray:
+        return await self.model.aencode(items)
 
 
 class SentenceTransformers(Peer):
@@ -63,11 +87,28 @@ class SentenceTransformers(Peer):
         return self.model.encode(items, batch_size=self.choice.batch_size, show_progress_bar=False)
 
 
+class LockedSentenceTransformers(SentenceTransformers):
+    """sentence-transformers for callers that share it: one call at a time."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.lock = threading.Lock()
+
+    def compute(self, items: list[str]) -> np.ndarray:
+        with self.lock:
+            return super().compute(items)
+
+    async def acompute(self, items: list[str]) -> np.ndarray:
+        import asyncio  # a part of the start of a fast peer, which has no use for it
+
+        return await asyncio.to_thread(self.compute, items)
+
+
 def calibration(setup: Setup) -> list[str]:
     """Texts of the corpus that are in none of its sets."""
-    import corpus  # reads thousands of texts, which only an export needs
+    from benches.data import corpus  # imports votive, which another peer's process must not
 
-    return corpus.read(setup.model / "tokenizer.json").calibration
+    return corpus.texts(setup.model / "tokenizer.json").calibration
 
 
 REFERENCE = "sentence-transformers"
@@ -89,4 +130,12 @@ PEERS: dict[str, Callable[[Setup], Peer]] = {
     "votive-cuda": partial(Votive, device="cuda"),
     "sentence-transformers-mps": partial(SentenceTransformers, device="mps"),
     "sentence-transformers-cuda": partial(SentenceTransformers, device="cuda"),
+}
+
+SHARED, UNSHARED, LOCKED = "votive", "votive, nobody waits", "sentence-transformers, a lock"
+# For callers that share one, by their number: where nobody waits, each has room for all threads to share its pass.
+SHARED_PEERS: dict[str, Callable[[Setup, int], Votive | LockedSentenceTransformers]] = {
+    SHARED: lambda setup, callers: Votive(setup),
+    UNSHARED: lambda setup, callers: Votive(setup, max_concurrency=callers * setup.threads),
+    LOCKED: lambda setup, callers: LockedSentenceTransformers(setup),
 }

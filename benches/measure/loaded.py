@@ -1,40 +1,119 @@
-"""What is measured of a store, in a process of its own."""
+"""What a worker's process holds, and does when it is called: a peer with items, or a store with vectors."""
 
 from __future__ import annotations
 
-import resource
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from stores import CODED_AT_ONCE, Store
-from vectors import Vectors
 
+from benches.data.vectors import Search, Vectors
+from benches.peers.engines import Choice, Peer, Setup
+from benches.peers.stores import CODED_AT_ONCE, Store
+
+RUN = 32  # items alike in length: the largest batch
 QUERIES = 64  # that calls walk through
 BLOCKS = 100  # in which "in blocks" adds
 
 
-class Search(NamedTuple):
-    """A kind of call: `queries` at once for the nearest `k`, among a `share` of the rows if that is given.
+class LoadedPeer:
+    """One peer and the items, which are texts or pairs of them."""
 
-    The filter starts as a boolean array; it is `prepared` when what the store makes of it is not timed.
-    """
+    def __init__(self, make: Callable[[Setup], Peer], setup: Setup) -> None:
+        self.peer = make(setup)
+        self.peer.load()
+        self.sets: dict[str, list[Any]] = {}
+        self.chosen: dict[tuple[str, int | None], Choice] = {}
 
-    k: int
-    queries: int = 1
-    share: float | None = None
-    prepared: bool = False
+    def compute(self, items: list[Any]) -> Any:
+        """The vectors, `[texts, dimension]`, or the scores, `[pairs]`."""
+        return self.peer.compute(items)
 
-    def __str__(self) -> str:
-        kept = "" if self.share is None else f", filter of {self.share:.0%}"
-        return f"{self.queries} {'query' if self.queries == 1 else 'queries'}{kept}{', prepared' * self.prepared}"
+    def memory(self) -> int:
+        """Resident memory of the process, bytes."""
+        import psutil
+
+        return psutil.Process().memory_info().rss
+
+    def take(self, sets: dict[str, list[Any]]) -> None:
+        """Keep the items that `choose` and `times` name."""
+        self.sets = sets
+
+    def choose(self, name: str, size: int | None = None) -> str | None:
+        """Find the fastest of the peer's choices for the set, in calls with `size` items or else all, and keep it.
+
+        A whole set is tried on every third run of items alike in length, longest first: batches are as full as those
+        of the whole. Calls of a size are the first ones of the set, with `RUN` items or more together.
+        """
+        if not self.peer.choices or size == 1:
+            return None
+        if size is None:
+            by_length = sorted(self.sets[name], key=_characters, reverse=True)
+            samples = [[item for start in range(0, len(by_length), 3 * RUN) for item in by_length[start : start + RUN]]]
+        else:
+            samples = [self._call(name, size, call) for call in range(-(-RUN // size))]
+        fastest = {}
+        for choice in self.peer.choices:
+            self._seconds_with(choice, [samples[-1][-self.peer.setup.threads :]])  # loads what the choice needs
+            fastest[choice] = self._seconds_with(choice, samples)
+        for choice in sorted(fastest, key=fastest.__getitem__)[:3]:
+            fastest[choice] = min(fastest[choice], self._seconds_with(choice, samples))
+        self.chosen[name, size] = min(fastest, key=fastest.__getitem__)
+        return str(self.chosen[name, size])
+
+    def times(self, name: str, size: int, calls: int) -> list[float]:
+        """Seconds of each of `calls` calls with `size` items, which walk through the set and begin again at its end."""
+        self._take_choice(name, size)
+        return [self._seconds(self._call(name, size, call)) for call in range(calls)]
+
+    def times_together(self, name: str, size: int, callers: int, seconds: float) -> list[list[float]]:
+        """Of threads that all call at once, the seconds of each one's calls with `size` items.
+
+        All start together, call without a pause, and begin no call after `seconds`.
+        """
+        self._take_choice(name, size)
+        start_together = threading.Barrier(callers)
+
+        def call_until_then(caller: int) -> list[float]:
+            taken: list[float] = []
+            start_together.wait()
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                taken.append(self._seconds(self._call(name, size, len(taken) * callers + caller)))
+            return taken
+
+        with ThreadPoolExecutor(callers) as pool:
+            return list(pool.map(call_until_then, range(callers)))
+
+    def _take_choice(self, name: str, size: int) -> None:
+        """What was found for calls of this size, else for the set."""
+        choice = self.chosen.get((name, size)) or self.chosen.get((name, None))
+        if choice is not None:
+            self.peer.choice = choice
+
+    def _call(self, name: str, size: int, number: int) -> list[Any]:
+        """The items of one call of many that walk through the set."""
+        items = self.sets[name]
+        return [items[(number * size + i) % len(items)] for i in range(size)]
+
+    def _seconds_with(self, choice: Choice, calls: list[list[Any]]) -> float:
+        self.peer.choice = choice
+        return sum(map(self._seconds, calls))
+
+    def _seconds(self, items: list[Any]) -> float:
+        return seconds(lambda: self.peer.compute(items))
 
 
-class StoreMeasurements:
+def _characters(item: str | tuple[str, str]) -> int:
+    return len(item) if isinstance(item, str) else sum(map(len, item))
+
+
+class LoadedStore:
     """One store, and the vectors, of which the process may have a copy that it shares with others."""
 
     def __init__(self, make: Callable[[int], Store], threads: int, vectors: Vectors) -> None:
@@ -140,5 +219,7 @@ def seconds(do: Callable[[], Any]) -> float:
 
 def peak_memory() -> int:
     """The most resident memory that this process ever had, bytes."""
+    import resource  # Windows has none
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -1,8 +1,4 @@
-"""Stores that take turns on the same vectors and queries, each in a process of its own.
-
-In each round, for each kind of call, all take turns (A B C A B C ...), and ratios are taken within a round. The vectors
-are made once: where processes can be forked, the stores' processes share them.
-"""
+"""Stores: times to search, with filters and without, to add, save and open, and memory."""
 
 from __future__ import annotations
 
@@ -11,81 +7,99 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
-import stores
-from comparison import MOST_CALLS, say
-from store_measurements import Search, StoreMeasurements
-from vectors import Vectors
-from worker import Worker, WorkerError
 
-FIRST_SEARCH = Path(__file__).with_name("first_search.py")
+from benches import ROOT, machine
+from benches.data.vectors import SHAPES, SHARES, Search, Vectors
+from benches.measure.comparison import Comparison, say
+from benches.measure.loaded import BLOCKS, LoadedStore
+from benches.measure.worker import Worker, WorkerError, program
+from benches.peers import stores
+from benches.report import store, write
+from benches.targets import FILTERED, FLOAT32, MANY, ONE, STORE_K
+
 START = "fork" if sys.platform == "linux" else "spawn"
-COPY = "np.copy + int8 codes"
 CHECKED = 32  # queries whose answers are compared with the reference's
 QUICK_ROWS = 50_000
+MEASURED_IN_MEMORY = ("votive", "votive-int8", "faiss-flat")
 
 
-def store_options(description: str) -> argparse.ArgumentParser:
-    """The arguments of a comparison of stores."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rows", type=int, help="of each shape, in place of its own number")
-    parser.add_argument("--rounds", type=int, default=5, help="%(default)s")
-    parser.add_argument(
-        "--seconds", type=float, default=1.0, help="what the slowest store spends on one kind of call in one round; 1"
-    )
-    parser.add_argument(
-        "--folder", type=Path, help="for saved stores, 10 GB for a million rows; the system's temporary"
-    )
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
-    parser.add_argument("--quick", action="store_true", help="50,000 rows, two rounds: a trial run")
-    return parser
+def targets(arguments: argparse.Namespace) -> None:
+    """The ratios that votive is held to."""
+    comparison = StoreComparison(arguments, SHAPES["1m"], STORE_K)
+    peers = [FLOAT32, *stores.EXACT, "faiss-sq8", "usearch-int8"]
+    for _ in comparison.measure(peers, [ONE, MANY, *FILTERED]):
+        comparison.write("store_targets", store.targets_markdown(comparison.results))
+    print(store.targets_markdown(comparison.results))
 
 
-class StoreComparison:
-    """Stores in processes of their own, and `results`, which is what is written as JSON.
+def table(arguments: argparse.Namespace) -> None:
+    """Every store, shape and k, and a plot."""
+    tables: list[dict[str, Any]] = []
+    for shape in arguments.shapes:
+        for k in map(int, arguments.k):
+            comparison = StoreComparison(arguments, SHAPES[shape], k)
+            tables.append(comparison.results)
+            searches = [Search(k), Search(k, 32), *(Search(k, 1, share) for share in SHARES)]
+            for _ in comparison.measure(arguments.peers, searches):
+                markdown = store.tables_markdown(tables)
+                write(comparison.out, "store", tables, markdown)
+                store.plot(tables, comparison.out / "store.png")
+    print(markdown)
+
+
+class StoreComparison(Comparison):
+    """Stores that search the same vectors, made once: where processes can be forked, the stores' processes share them.
 
     `results["times"][call][store]` holds one list per round of the seconds that each call took. A call is a `Search` as
     text, "add", "save" or "open + first query".
     """
 
-    def __init__(self, arguments: argparse.Namespace, vectors: Vectors) -> None:
+    QUICK_SECONDS = 0.2
+
+    def __init__(self, arguments: argparse.Namespace, vectors: Vectors, k: int) -> None:
         rows = arguments.rows or (min(QUICK_ROWS, vectors.rows) if arguments.quick else vectors.rows)
         self.vectors = vectors._replace(rows=rows)
-        self.rounds = 2 if arguments.quick else arguments.rounds
-        self.seconds = 0.2 if arguments.quick else arguments.seconds
-        self.folder: Path | None = arguments.folder
-        self.out: Path = arguments.out
-        self.out.mkdir(parents=True, exist_ok=True)
-        facts = machine.describe()
-        self.threads = int(facts["cpus"])  # NumPy's too, whose BLAS counts the CPUs when it is loaded
-        self.workers: dict[str, Worker] = {}
-        self.results: dict[str, Any] = {
-            "vectors": str(self.vectors),
-            "machine": facts,
-            "versions": machine.versions(),
-            "threads": self.threads,
-            "stores": {},
-            "skipped": {},
-            "times": {},
-        }
+        self.folder: Path | None = arguments.folder and arguments.folder.absolute()
+        self.k = k
+        self.threads = machine.cpus()  # NumPy's too, whose BLAS counts the CPUs when it is loaded
+        described = {"vectors": str(self.vectors), "k": k, "stores": {}, "skipped": {}, "times": {}}
+        super().__init__(arguments, self.threads, described)
         say(f"making {self.vectors} vectors")
         self.vectors.array()
 
-    def load(self, name: str, k: int, shares: tuple[float, ...] = ()) -> None:
+    def measure(self, peers: list[str], searches: list[Search]) -> Iterator[None]:
+        """All of it; yields whenever there is something new in the results."""
+        for blocks in (1, BLOCKS):
+            self.memory([name for name in peers if name in MEASURED_IN_MEMORY], blocks)
+        for name in peers:
+            self.load(name)
+        self.recalls()
+        calls = self.warm_up(searches)
+        for _ in self.each_round():
+            self.round(calls)
+            self.add_round([name for name in stores.ADDING if name in self.workers])
+            yield
+        self.save_and_open([name for name in stores.SAVING if name in self.workers])
+        yield
+
+    def load(self, name: str) -> None:
         """The store in a process of its own with all rows, its ways to filter chosen; else skipped with a reason."""
         say(f"loading {name}")
         worker = self._worker(name)
         try:
             worker.call("add")
-            answers = worker.call("answers", CHECKED, k)
-            choices = {f"{share:.0%}": worker.call("choose", share, k) for share in shares if worker.call("filters")}
+            answers = worker.call("answers", CHECKED, self.k)
+            choices = {
+                f"{share:.0%}": worker.call("choose", share, self.k) for share in SHARES if worker.call("filters")
+            }
         except WorkerError as reason:
-            self._skip(name, reason)
+            self.skip(name, reason)
             return
         self.workers[name] = worker
         self.results["stores"].setdefault(name, {}).update(answers=answers.tolist(), filters=choices)
@@ -109,7 +123,7 @@ class StoreComparison:
         calls = {}
         for search in searches:
             slowest = max(np.mean(self.workers[name].call("times", search, 1)) for name in self._able(search))
-            calls[search] = min(MOST_CALLS, max(1, round(self.seconds / slowest)))
+            calls[search] = self.calls(slowest)
         return calls
 
     def round(self, calls: dict[Search, int]) -> None:
@@ -122,7 +136,7 @@ class StoreComparison:
         """Each store takes all rows in one call, in place of those that it has; and what adding cannot do without."""
         for name in names:
             self._note("add", name, [self.workers[name].call("add")])
-        self._note("add", COPY, [self.workers[stores.REFERENCE].call("copy_and_quantize")])
+        self._note("add", stores.COPY, [self.workers[stores.REFERENCE].call("copy_and_quantize")])
 
     def memory(self, names: list[str], blocks: int) -> None:
         """Note the peak of a fresh process's growth while it adds, of the bytes of the vectors."""
@@ -133,11 +147,11 @@ class StoreComparison:
                 with self._worker(name) as worker:
                     share = worker.call("memory_while_adding", blocks) / size
             except WorkerError as reason:
-                self._skip(name, reason)
+                self.skip(name, reason)
                 continue
             self.results["stores"].setdefault(name, {}).setdefault("memory", {})[str(blocks)] = share
 
-    def save_and_open(self, names: list[str], k: int) -> None:
+    def save_and_open(self, names: list[str]) -> None:
         """Each store is saved once by the process that has it; then fresh processes open it and search, in turns."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             saved = []
@@ -147,24 +161,18 @@ class StoreComparison:
                     self._note("save", name, [self.workers[name].call("save", Path(folder) / name)])
                     saved.append(name)
                 except WorkerError as reason:
-                    self._skip(name, reason)
+                    self.skip(name, reason)
             self.close()  # their memory is needed for the files
             openers = [(name, opener) for name in saved for opener in (name, *stores.OPENERS.get(name, ()))]
             for number in range(-1, self.rounds):  # the first brings the files into memory
                 say(f"opening, round {number + 1} of {self.rounds}")
                 for name, opener in openers:
-                    seconds = self._first_search(name, opener, Path(folder) / name, k)
+                    seconds = self._first_search(name, opener, Path(folder) / name)
                     if number >= 0:
-                        self._note("open + first query", opener, [seconds])
-
-    def close(self) -> None:
-        """End all processes."""
-        for worker in self.workers.values():
-            worker.close()
-        self.workers.clear()
+                        self._note(stores.OPEN, opener, [seconds])
 
     def _worker(self, name: str) -> Worker:
-        make = partial(StoreMeasurements, stores.PEERS[name], self.threads, self.vectors)
+        make = partial(LoadedStore, stores.PEERS[name], self.threads, self.vectors)
         return Worker(make, {"OMP_NUM_THREADS": str(self.threads)}, START)
 
     def _able(self, search: Search) -> list[str]:
@@ -172,15 +180,10 @@ class StoreComparison:
         facts = self.results["stores"]
         return [name for name in self.workers if search.share is None or facts[name]["filters"]]
 
-    def _skip(self, name: str, reason: WorkerError) -> None:
-        say(f"skipped: {reason}")
-        self.results["skipped"][name] = str(reason)
-
     def _note(self, call: str, name: str, seconds: list[float]) -> None:
         rounds = self.results["times"].setdefault(call, {}).setdefault(name, [])
         rounds.append([round(each, 7) for each in seconds])
 
-    def _first_search(self, name: str, opener: str, path: Path, k: int) -> float:
-        shape = [str(part) for part in (*self.vectors, k)]
-        command = [sys.executable, str(FIRST_SEARCH), name, opener, str(path), str(self.threads), *shape]
-        return float(subprocess.check_output(command, text=True))
+    def _first_search(self, name: str, opener: str, path: Path) -> float:
+        command = program("first_search", name, opener, path, self.threads, *self.vectors, self.k)
+        return float(subprocess.check_output(command, cwd=ROOT, text=True))

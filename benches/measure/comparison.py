@@ -1,6 +1,6 @@
-"""Loaded peers that take turns on the same items: texts, or pairs of them.
+"""Peers that take turns, each in a process of its own.
 
-In each round, for each set and size, all peers take turns (A B C A B C ...), so that what else the machine does falls
+In each round, for each kind of call, all peers take turns (A B C A B C ...), so that what else the machine does falls
 on all of them, and ratios are taken within a round.
 """
 
@@ -9,60 +9,77 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import machine
-import report
-from engines import Peer
-from model import Setup
-from worker import Measurements, Worker, WorkerError, environment
+from benches import machine, report
+from benches.measure.loaded import LoadedPeer
+from benches.measure.worker import Worker, WorkerError, environment
+from benches.peers.engines import Peer, Setup
 
 if TYPE_CHECKING:
-    from corpus import Corpus  # imports votive, of which the workers must import nothing: they import the script again
+    from benches.data.corpus import (
+        Corpus,
+    )  # imports votive, which the stores' processes, forked from this, must not have
 
 MOST_CALLS = 200
-QUICK_EVERY = 6
 
 Cells = dict[tuple[str, str], list[str]]
 """The peers that take turns on a set with so many items per call: `(set, size)`, where size is a number or "all"."""
 
 
-def options(description: str, models: Iterable[str], models_help: str) -> argparse.ArgumentParser:
-    """The arguments that every comparison takes; the first of the models is the default."""
-    models = tuple(models)
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--model", choices=models, default=models[0], help=models_help)
-    parser.add_argument("--rounds", type=int, default=5, help="5")
-    parser.add_argument(
-        "--seconds", type=float, default=0.5, help="what the slowest peer spends on one size in one round; %(default)s"
-    )
-    parser.add_argument("--threads", type=int, help="of every peer; the CPUs that this process may use")
-    parser.add_argument("--cache", type=Path, help="for exports; $VOTIVE_BENCH_CACHE, else the user's cache folder")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
-    parser.add_argument(
-        "--quick", action="store_true", help="a sixth of the items, two rounds, batches as they come: a trial run"
-    )
-    return parser
-
-
-def listed(accepted: tuple[str, ...]) -> Callable[[str], list[str]]:
-    """The type of an argument that is comma-separated: some of the accepted names, in that order."""
-
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        unknown = set(names) - set(accepted)
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(accepted)}")
-        return [name for name in accepted if name in names]
-
-    return parse
-
-
 class Comparison:
-    """Peers in processes of their own, items to compute, and `results`, which is what is written as JSON.
+    """What all comparisons have: rounds, where to write, processes by peer, and `results`, which is written as JSON.
+
+    `described` is what the results begin with.
+    """
+
+    QUICK_SECONDS = 0.1
+
+    def __init__(self, arguments: argparse.Namespace, threads: int, described: dict[str, Any]) -> None:
+        self.quick: bool = arguments.quick
+        self.rounds: int = 2 if self.quick else arguments.rounds
+        self.seconds: float = self.QUICK_SECONDS if self.quick else arguments.seconds
+        self.workers: dict[str, Worker] = {}
+        self.results: dict[str, Any] = {
+            **described,
+            "machine": machine.describe(),
+            "versions": machine.versions(),
+            "threads": threads,
+        }
+        self.out: Path = arguments.out
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def each_round(self) -> Iterator[None]:
+        """As often as there are rounds, saying which."""
+        for number in range(self.rounds):
+            say(f"round {number + 1} of {self.rounds}")
+            yield
+
+    def calls(self, slowest: float) -> int:
+        """Calls per round, of which the slowest peer's take `--seconds`; `slowest` is what one takes it."""
+        return min(MOST_CALLS, max(1, round(self.seconds / slowest)))
+
+    def skip(self, peer: str, reason: Exception) -> None:
+        """Note why a peer is not compared."""
+        say(f"skipped: {reason}")
+        self.results["skipped"][peer] = str(reason)
+
+    def write(self, name: str, markdown: str) -> None:
+        """Results and tables, `name.json` and `name.md`; after every round, so that nothing measured is lost."""
+        report.write(self.out, name, self.results, markdown)
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self.workers.values():
+            worker.close()
+        self.workers.clear()
+
+
+class ItemComparison(Comparison):
+    """Peers that compute items: texts, or pairs of them.
 
     `peers` are makers by name. Of each of the corpus's sets, one item in `every` is measured.
 
@@ -78,42 +95,27 @@ class Comparison:
         corpus: Corpus,
         every: int,
     ) -> None:
-        self.quick = arguments.quick
-        self.rounds = 2 if self.quick else arguments.rounds
-        self.seconds = 0.1 if self.quick else arguments.seconds
         self.peers = peers
         self.setup = setup
-        self.workers: dict[str, Worker] = {}
         self.sets = {name: items[::every] for name, items in corpus.sets.items()}
-        described = {
+        sets = {
             name: {"count": len(items), "tokens": statistics.mean(corpus.tokens[item] for item in items)}
             for name, items in self.sets.items()
         }
-        self.results: dict[str, Any] = {
-            "model": arguments.model,
-            "machine": machine.describe(),
-            "versions": machine.versions(),
-            "corpus": {"digest": corpus.digest, "sets": described},
-            "threads": self.setup.threads,
-            "peers": {},
-            "skipped": {},
-            "times": {},
-        }
-        self.out: Path = arguments.out
-        self.out.mkdir(parents=True, exist_ok=True)
+        described = {"model": arguments.model, "corpus": {"digest": corpus.digest, "sets": sets}}
+        super().__init__(arguments, setup.threads, {**described, "peers": {}, "skipped": {}, "times": {}})
 
     def load(self, peer: str) -> Worker | None:
         """The peer's process, which has the items; None, with the reason in the results, where it cannot be."""
         say(f"loading {peer}")
-        make = partial(Measurements, self.peers[peer], self.setup)
+        make = partial(LoadedPeer, self.peers[peer], self.setup)
         try:
             with Worker(make, environment(self.setup)) as first:  # exports what is missing, brings files into memory
                 first.call("compute", next(iter(self.sets.values()))[:1])
             worker = Worker(make, environment(self.setup))
             worker.call("take", self.sets)
         except WorkerError as reason:
-            say(f"skipped: {reason}")
-            self.results["skipped"][peer] = str(reason)
+            self.skip(peer, reason)
             return None
         self.workers[peer] = worker
         self.results["peers"][peer] = {"choices": {}}
@@ -149,7 +151,7 @@ class Comparison:
                 continue
             tries = max(1, 5 // int(size))
             slowest = max(statistics.mean(self.workers[peer].call("times", name, int(size), tries)) for peer in peers)
-            calls[name, size] = min(MOST_CALLS, max(1, round(self.seconds / slowest)))
+            calls[name, size] = self.calls(slowest)
         return calls
 
     def round(self, cells: Cells, calls: dict[tuple[str, str], int]) -> None:
@@ -160,15 +162,6 @@ class Comparison:
             for peer in peers:
                 seconds = self.workers[peer].call("times", name, count, calls[name, size])
                 cell[peer].append([round(call, 6) for call in seconds])
-
-    def write(self, name: str, markdown: str) -> None:
-        """Results and tables, `name.json` and `name.md`; after every round, so that nothing measured is lost."""
-        report.write(self.out, name, self.results, markdown)
-
-    def close(self) -> None:
-        """End all processes."""
-        for worker in self.workers.values():
-            worker.close()
 
 
 def say(line: str) -> None:

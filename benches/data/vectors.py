@@ -1,4 +1,4 @@
-"""Vectors to search among, made anew by every run: the same seed gives the same ones, and none are stored."""
+"""Vectors to search among, and kinds of searches. The same seed gives the same vectors, anew in every run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,26 @@ class Vectors(NamedTuple):
         mask = np.zeros(self.rows, bool)
         mask[np.random.default_rng([SEED, 2]).choice(self.rows, round(share * self.rows), replace=False)] = True
         return mask
+
+
+class Search(NamedTuple):
+    """A kind of call: `queries` at once for the nearest `k`, among a `share` of the rows if that is given.
+
+    The filter starts as a boolean array; it is `prepared` when what the store makes of it is not timed.
+    """
+
+    k: int
+    queries: int = 1
+    share: float | None = None
+    prepared: bool = False
+
+    def __str__(self) -> str:
+        kept = "" if self.share is None else f", filter of {self.share:.0%}"
+        return f"{self.queries} {'query' if self.queries == 1 else 'queries'}{kept}{', prepared' * self.prepared}"
+
+
+SHAPES = {"1m": Vectors("clustered", 1_000_000, 768), "100k": Vectors("clustered", 100_000, 384)}
+SHARES = (0.01, 0.5)  # of the rows, that filters keep
 
 
 @cache

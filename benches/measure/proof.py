@@ -1,6 +1,6 @@
 """Whether the store's answers are those of comparing each query with every row, and what proving that costs.
 
-`python benches/store_proof.py --help`. Answers are compared id by id with two others: products in float64, ties by the
+Answers are compared id by id with two others: products in float64, ties by the
 lower row, and NumPy's product in float32. The latter is itself rounded: where it ranks otherwise, the two rows'
 products differ by less than its own error, and how much they differ at most is shown.
 """
@@ -10,19 +10,18 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import machine
-import model
 import numpy as np
-import report
-import sentences
-from comparison import listed, say
-from vectors import Vectors
 from votive import Embedder, EmbeddingStore
 
-DATA = ("texts", "clustered", "uniform")
+from benches.data import sentences
+from benches.data.vectors import Vectors
+from benches.measure.comparison import say
+from benches.peers import models
+from benches.report import write
+from benches.report.store import proof_markdown
+
 DIMENSION = 768  # of what is made; that of texts is MiniLM's
 KS = (10, 100)
 BLOCK = 10_000  # rows whose products are there at once
@@ -39,9 +38,10 @@ class Data(NamedTuple):
     queries: np.ndarray
 
 
-def main() -> None:
+def proof(arguments: argparse.Namespace) -> None:
     """Check, print Markdown, write it and JSON."""
-    arguments = _arguments()
+    if arguments.quick:
+        arguments.rows, arguments.texts, arguments.queries = 20_000, 2_000, 100
     arguments.out.mkdir(parents=True, exist_ok=True)
     found: list[dict[str, Any]] = []
     for name in arguments.data:
@@ -51,23 +51,8 @@ def main() -> None:
         for k in KS:
             say(f"store, k = {k}")
             found.append({"data": data.described, "k": k, **_check(data, k, truth)})
-            report.write(arguments.out, "store_proof", found, markdown(found))
-    print(markdown(found))
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare the store's answers with brute force, id by id.")
-    parser.add_argument("--data", type=listed(DATA), default=list(DATA), help=",".join(DATA))
-    parser.add_argument("--rows", type=int, default=1_000_000, help="of clustered and uniform vectors; %(default)s")
-    parser.add_argument("--texts", type=int, default=100_000, help="%(default)s")
-    parser.add_argument("--queries", type=int, default=1000, help="%(default)s")
-    parser.add_argument("--cache", type=Path, help="for the texts' vectors; $VOTIVE_BENCH_CACHE, else the user's")
-    parser.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
-    parser.add_argument("--quick", action="store_true", help="20,000 rows, 2,000 texts, 100 queries: a trial run")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.rows, arguments.texts, arguments.queries = 20_000, 2_000, 100
-    return arguments
+            write(arguments.out, "store_proof", found, proof_markdown(found))
+    print(proof_markdown(found))
 
 
 def _data(name: str, arguments: argparse.Namespace) -> Data:
@@ -76,7 +61,7 @@ def _data(name: str, arguments: argparse.Namespace) -> Data:
         return Data(f"{name}, {vectors}", vectors.array(), vectors.queries(arguments.queries))
     say("reading texts")
     texts = sentences.read(arguments.texts + arguments.queries)
-    setup = model.setup(cache=arguments.cache)
+    setup = models.embedder(cache=arguments.cache)
     file = setup.cache / f"{sentences.name(texts)}.npy"
     if not file.exists():
         say(f"embedding {len(texts)} texts")
@@ -156,41 +141,3 @@ def _places(differ: np.ndarray) -> Iterator[tuple[int, int]]:
 
 def _product(data: Data, query: int, row: int) -> np.float64:
     return (data.rows[row].astype(np.float64) * data.queries[query]).sum()
-
-
-def markdown(found: list[dict[str, Any]]) -> str:
-    """A row for each data and k."""
-    facts = machine.describe()
-    rows = []
-    for each in found:
-        median, most = each["rescored"]
-        rows.append(
-            [
-                f"{each['data']}, k = {each['k']}",
-                f"{median:.0f} / {most}",
-                f"{each['share']:.4%}",
-                f"{each['bytes']:.3f}",
-                f"{each['closed']:.1%}",
-                f"{each['queries'] * each['k']:,}",
-                *(f"{each[name]['ids']} ({each[name]['largest_gap']:.0e})" for name in ("float64", "float32")),
-                f"{each['at_once']}",
-                f"{each['recall']:.5f}",
-            ]
-        )
-    head = [
-        "",
-        "rows rescored, median / most",
-        "share of rows rescored",
-        "bytes read, of the vectors'",
-        "proofs that closed early",
-        "ids compared",
-        "unlike float64's (largest gap)",
-        "unlike float32's (largest gap)",
-        "unlike when asked at once",
-        "exact=False, of the ids",
-    ]
-    return f"{facts['processor']}, {' '.join(facts['flags'])}.\n\n{report.table(head, rows)}\n"
-
-
-if __name__ == "__main__":
-    main()

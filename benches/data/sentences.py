@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from corpus import digest
+from benches.data.corpus import digest
 
 SHORTEST, LONGEST = 25, 200  # characters
 WORDS = 4  # or more

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import exports
 import numpy as np
-from engines import ALL_CORES, Choice, OnnxRuntime, OpenVinoInt8, Peer, torch_device
-from model import Setup
+
+from benches.peers import exports
+from benches.peers.engines import ALL_CORES, Choice, OnnxRuntime, OpenVinoInt8, Peer, Setup, torch_device
 
 Pair = tuple[str, str]
 # The example on Qwen3-Reranker's model card.
@@ -97,9 +97,9 @@ class Transformers(Peer):
 
 def calibration(setup: Setup) -> list[Pair]:
     """Pairs that are in no set."""
-    import pairs  # reads thousands of texts, which only an export needs
+    from benches.data import corpus  # imports votive, which another peer's process must not
 
-    return pairs.read(setup.model / "tokenizer.json", pairs.SHAPES["minilm"]).calibration
+    return corpus.pairs(setup.model / "tokenizer.json", corpus.SHAPES["minilm"]).calibration
 
 
 ENCODER_REFERENCE, DECODER_REFERENCE = "sentence-transformers", "transformers"
@@ -120,3 +120,5 @@ DECODERS: dict[str, Callable[[Setup], Peer]] = {
     DECODER_REFERENCE: partial(Transformers, last_logits=True),
     "transformers-model-card": partial(Transformers, last_logits=False),
 }
+MODELS = {"minilm": ENCODERS, "qwen3": DECODERS}
+REFERENCES = {"minilm": ENCODER_REFERENCE, "qwen3": DECODER_REFERENCE}

