@@ -25,29 +25,20 @@ def parser() -> argparse.ArgumentParser:
     """What is parsed has `module`, of `benches.measure`, `what`, its function, and that function's arguments."""
     parser = argparse.ArgumentParser(
         prog="python -m benches",
-        description="votive beside its peers on this machine, taking turns. Tables are printed in Markdown and written to "
+        description="votive beside its peers on this machine, in turns. Tables are printed in Markdown and written to "
         "--out, with every single time as JSON. Peers that are not installed are skipped, and listed with the reason.",
     )
     subjects = parser.add_subparsers(dest="subject", required=True, help="what is compared")
-    _embed(
-        _subject(
-            subjects, "embed", "embedders: texts to vectors, beside sentence-transformers, ONNX Runtime and OpenVINO"
-        )
-    )
-    _rerank(
-        _subject(
-            subjects, "rerank", "rerankers: pairs to scores, beside sentence-transformers, ONNX Runtime and OpenVINO"
-        )
-    )
-    _store(_subject(subjects, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch"))
-    _callers(_subject(subjects, "callers", "callers that share an embedder, beside sentence-transformers with a lock"))
+    for add, name, says in (
+        (_embed, "embed", "embedders: texts to vectors, beside sentence-transformers, ONNX Runtime and OpenVINO"),
+        (_rerank, "rerank", "rerankers: pairs to scores, beside sentence-transformers, ONNX Runtime and OpenVINO"),
+        (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch"),
+        (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
+    ):
+        subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+        subject.set_defaults(module=name)
+        add(subject.add_subparsers(dest="what", required=True, help="what is measured"))
     return parser
-
-
-def _subject(subjects: Commands, name: str, says: str) -> Commands:
-    parser = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
-    parser.set_defaults(module=name)
-    return parser.add_subparsers(dest="what", required=True, help="what is measured")
 
 
 def _embed(commands: Commands) -> None:

@@ -1,6 +1,7 @@
 """Pairs per second of every reranker, one group per number of pairs in a call: `pytest benches/test_rerank.py`.
 
-For the alternating comparison, with several calling threads, ratios, spread and plot, see `python -m benches rerank table`.
+For the alternating comparison, with several calling threads, ratios, spread and plot, see
+`python -m benches rerank table`.
 """
 
 from __future__ import annotations
