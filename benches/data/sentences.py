@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from benches import ROOT
 from benches.data.corpus import digest
 
 SHORTEST, LONGEST = 25, 200  # characters
@@ -37,8 +38,10 @@ def name(sentences: list[str]) -> str:
 
 
 def _sources() -> list[Path]:
-    """All of them in random order: the files of one package are alike."""
-    folders = [Path(folder) for folder in sys.path if folder and Path(folder).is_dir()]
+    """All of them but the repository's, in random order: the files of one package are alike."""
+    folders = [
+        Path(folder) for folder in sys.path if folder and Path(folder).is_dir() and Path(folder).resolve() != ROOT
+    ]
     files = sorted({file for folder in folders for file in folder.rglob("*.py")})
     random.Random(SEED).shuffle(files)
     return files

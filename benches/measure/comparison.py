@@ -19,10 +19,8 @@ from benches.measure.loaded import LoadedPeer
 from benches.measure.worker import Worker, WorkerError, environment
 from benches.peers.engines import Peer, Setup
 
-if TYPE_CHECKING:
-    from benches.data.corpus import (
-        Corpus,
-    )  # imports votive, which the stores' processes, forked from this, must not have
+if TYPE_CHECKING:  # it imports votive, which the stores' processes, forked from this one, must not have
+    from benches.data.corpus import Corpus
 
 MOST_CALLS = 200
 
