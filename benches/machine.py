@@ -31,13 +31,18 @@ def describe() -> dict[str, str | int | list[str]]:
     description: dict[str, str | int | list[str]] = {
         "processor": _processor(),
         "flags": [flag for flag in FLAGS if flag in _cpuinfo_flags()],
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cpus": cpus(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
     }
     if hasattr(os, "getloadavg"):
         description["load"] = f"{os.getloadavg()[0]:.1f}"
     return description
+
+
+def cpus() -> int:
+    """CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

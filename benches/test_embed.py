@@ -1,23 +1,19 @@
 """Texts per second of every peer, one group per set: `pytest benches/test_embed.py`.
 
-For the alternating comparison, with ratios and spread, see `table.py`.
+For the alternating comparison, with ratios and spread, see `python -m benches embed table`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import corpus
-import engines
-import model
-from peers import PEERS, REFERENCE
+from benches.data import corpus
+from benches.options import EMBED_SETS
+from benches.peers import engines, models
+from benches.peers.embedders import PEERS, REFERENCE
 
 pytest.importorskip("pytest_benchmark")
 
@@ -32,17 +28,17 @@ LOWEST_COSINE = {"int8": 0.97, "bfloat16": 0.999, "default": 0.999}
 
 
 @pytest.fixture(scope="session")
-def setup() -> model.Setup:
-    return model.setup()
+def setup() -> engines.Setup:
+    return models.embedder()
 
 
 @pytest.fixture(scope="session")
-def sets(setup: model.Setup) -> dict[str, list[str]]:
-    return {name: texts[::EVERY] for name, texts in corpus.read(setup.model / "tokenizer.json").sets.items()}
+def sets(setup: engines.Setup) -> dict[str, list[str]]:
+    return {name: texts[::EVERY] for name, texts in corpus.texts(setup.model / "tokenizer.json").sets.items()}
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
+def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
     ready: dict[str, engines.Peer] = {}
 
@@ -60,7 +56,7 @@ def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
 
 
 @pytest.mark.parametrize("peer", PEERS)
-@pytest.mark.parametrize("name", corpus.SETS)
+@pytest.mark.parametrize("name", EMBED_SETS)
 def test_encode(benchmark, setup, loaded, sets, name: str, peer: str) -> None:
     texts = sets[name]
     engine = loaded(peer)

@@ -1,26 +1,21 @@
 """Pairs per second of every reranker, one group per number of pairs in a call: `pytest benches/test_rerank.py`.
 
-For the alternating comparison, with several calling threads, ratios, spread and plot, see `rerank_table.py`.
+For the alternating comparison, with several calling threads, ratios, spread and plot, see
+`python -m benches rerank table`.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import engines
-import model
-import pairs
-import reranker_model
-from fidelity import rank_correlation
-from rerank_table import SIZES
-from rerankers import ENCODER_REFERENCE, ENCODERS
+from benches.data import corpus
+from benches.measure.rerank import rank_correlation
+from benches.options import RERANK_SIZES
+from benches.peers import engines, models
+from benches.peers.rerankers import ENCODER_REFERENCE, ENCODERS
 
 pytest.importorskip("pytest_benchmark")
 
@@ -32,17 +27,17 @@ LARGEST_DIFFERENCE = 1e-4  # of float32's scores
 
 
 @pytest.fixture(scope="session")
-def setup() -> model.Setup:
-    return reranker_model.setup()
+def setup() -> engines.Setup:
+    return models.reranker()
 
 
 @pytest.fixture(scope="session")
-def sets(setup: model.Setup) -> dict[str, list[tuple[str, str]]]:
-    return pairs.read(setup.model / "tokenizer.json", pairs.SHAPES["minilm"]).sets
+def sets(setup: engines.Setup) -> dict[str, list[tuple[str, str]]]:
+    return corpus.pairs(setup.model / "tokenizer.json", corpus.SHAPES["minilm"]).sets
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
+def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
     ready: dict[str, engines.Peer] = {}
 
@@ -60,14 +55,14 @@ def loaded(setup: model.Setup) -> Callable[[str], engines.Peer]:
 
 
 @pytest.mark.parametrize("peer", ENCODERS)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", RERANK_SIZES)
 def test_pairs(benchmark, loaded, sets, size: str, peer: str) -> None:
     score(benchmark, loaded(peer), f"{size} pairs", sets["pairs"][: int(size)])
 
 
 @pytest.mark.parametrize("peer", ENCODERS)
 def test_question(benchmark, loaded, sets, peer: str) -> None:
-    score(benchmark, loaded(peer), "one query, 20 documents", sets["question"][: pairs.DOCUMENTS])
+    score(benchmark, loaded(peer), "one query, 20 documents", sets["question"][: corpus.DOCUMENTS])
 
 
 def score(benchmark, engine: engines.Peer, group: str, items: list[tuple[str, str]]) -> None:

@@ -1,26 +1,24 @@
 """Times of every store, one group per shape, k and kind of call: `pytest benches/test_store.py -k 100k`.
 
-For the alternating comparison, with ratios, spread and plot, see `store_table.py`.
+For the alternating comparison, with ratios, spread and plot, see `python -m benches store table`.
 One store at a time is there: a million rows of all kinds need 11 GB.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import machine
-import stores
-from store_comparison import CHECKED
-from store_measurements import Search, StoreMeasurements, first_search
-from store_table import KS, SHAPES, SHARES
+from benches import machine
+from benches.data.vectors import SHAPES, SHARES, Search
+from benches.measure.loaded import LoadedStore, first_search
+from benches.measure.store import CHECKED
+from benches.options import STORE_KS
+from benches.peers import stores
 
 pytest.importorskip("pytest_benchmark")
 
@@ -28,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of other people's
 
 # The others find all.
 LOWEST_RECALL = {"votive-unproven": 0.99, "votive-int8": 0.95, "faiss-sq8": 0.9, "usearch-int8": 0.9}
-CPUS = int(machine.describe()["cpus"])
+CPUS = machine.cpus()
 SEARCHES = [(queries, share) for queries, share in ((1, None), (32, None), *((1, share) for share in SHARES))]
 
 
@@ -37,7 +35,7 @@ class Loaded(NamedTuple):
 
     shape: str
     peer: str
-    measured: StoreMeasurements
+    measured: LoadedStore
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -49,7 +47,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 def loaded(shape: str, request: pytest.FixtureRequest) -> Loaded:
     """One store at a time; skips the tests of one that cannot be."""
     try:
-        measured = StoreMeasurements(stores.PEERS[request.param], CPUS, SHAPES[shape])
+        measured = LoadedStore(stores.PEERS[request.param], CPUS, SHAPES[shape])
     except ImportError as reason:
         pytest.skip(f"{request.param}: {reason}")
     measured.add()
@@ -57,7 +55,7 @@ def loaded(shape: str, request: pytest.FixtureRequest) -> Loaded:
 
 
 @pytest.mark.parametrize(("queries", "share"), SEARCHES)
-@pytest.mark.parametrize("k", KS)
+@pytest.mark.parametrize("k", STORE_KS)
 def test_search(benchmark, loaded: Loaded, k: str, queries: int, share: float | None) -> None:
     search = Search(int(k), queries, share)
     if share is not None:
@@ -86,10 +84,10 @@ def test_save_and_open(benchmark, loaded: Loaded, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)  # a million rows are gigabytes
 
 
-@pytest.mark.parametrize("k", KS)
+@pytest.mark.parametrize("k", STORE_KS)
 def test_finds_what_the_reference_finds(loaded: Loaded, k: str) -> None:
     """A store that finds something else is not a peer."""
-    reference = StoreMeasurements(stores.PEERS[stores.REFERENCE], CPUS, SHAPES[loaded.shape])
+    reference = LoadedStore(stores.PEERS[stores.REFERENCE], CPUS, SHAPES[loaded.shape])
     reference.add()
     every = zip(loaded.measured.answers(CHECKED, int(k)), reference.answers(CHECKED, int(k)), strict=True)
     recall = np.mean([len(np.intersect1d(found, true)) / int(k) for found, true in every])

@@ -1,0 +1,1 @@
+"""What is computed: texts and pairs of them, sentences in great number, and vectors."""

@@ -1,0 +1,18 @@
+"""What the start of an embedder is timed by: a peer from a fresh process to its first vector.
+
+`python -m benches.measure.first_vector PEER MODEL CACHE THREADS TEXT` prints a line once it has the vector of the text.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from benches.peers.embedders import PEERS
+from benches.peers.engines import Setup
+
+name, folder, cache, threads, text = sys.argv[1:]
+peer = PEERS[name](Setup(Path(folder), Path(cache), int(threads)))
+peer.load()
+peer.compute([text])
+print("ready", flush=True)

@@ -1,0 +1,204 @@
+"""The command line of `python -m benches`. It needs NumPy alone, so that `--help` works wherever votive does."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benches.data.vectors import SHAPES
+from benches.peers import embedders, models, rerankers, stores
+
+EMBED_SETS = ("short", "medium", "long", "mixed")
+EMBED_SIZES = ("1", "5", "10", "20", "50", "100", "all")
+RERANK_SIZES = ("1", "2", "5", "8", "10", "16", "20", "32", "64", "96")
+RERANK_CALLERS = ("1", "2", "4", "8")
+STORE_KS = ("10", "100")
+PROOF_DATA = ("texts", "clustered", "uniform")
+CALLERS = (1, 2, 4, 8, 12, 16, 24)
+CALLERS_SIZES = (1, 8, 32, 64)
+
+Commands = argparse._SubParsersAction
+
+
+def parser() -> argparse.ArgumentParser:
+    """What is parsed has `module`, of `benches.measure`, `what`, its function, and that function's arguments."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benches",
+        description="votive beside its peers on this machine, in turns. Tables are printed in Markdown and written to "
+        "--out, with every single time as JSON. Peers that are not installed are skipped, and listed with the reason.",
+    )
+    subjects = parser.add_subparsers(dest="subject", required=True, help="what is compared")
+    for add, name, says in (
+        (_embed, "embed", "embedders: texts to vectors, beside sentence-transformers, ONNX Runtime and OpenVINO"),
+        (_rerank, "rerank", "rerankers: pairs to scores, beside sentence-transformers, ONNX Runtime and OpenVINO"),
+        (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch"),
+        (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
+    ):
+        subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
+        subject.set_defaults(module=name)
+        add(subject.add_subparsers(dest="what", required=True, help="what is measured"))
+    return parser
+
+
+def _embed(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="the ratios that votive is held to: targets.md and .json",
+        description="Embedders: the ratios that votive is held to, beside their goals. A quarter of an hour.",
+    )
+    table = commands.add_parser(
+        "table",
+        help="every peer, set and number of texts per call: embed.md, .json and .png",
+        description="Embedders: every peer, set and number of texts per call. More than an hour.",
+    )
+    for parser in (targets, table):
+        _item_options(parser, models.EMBEDDERS, "base has random weights")
+    table.add_argument("--peers", type=_listed(embedders.PEERS), default=[*embedders.PEERS], help=_names("all"))
+    table.add_argument("--sets", type=_listed(EMBED_SETS), default=[*EMBED_SETS], help=_names(*EMBED_SETS))
+    table.add_argument(
+        "--sizes", type=_listed(EMBED_SIZES), default=[*EMBED_SIZES], help=f"texts per call; {_names(*EMBED_SIZES)}"
+    )
+
+
+def _rerank(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="the ratios that votive is held to: rerank_targets.md and .json, of qwen3 rerank_targets_qwen3.*",
+        description="Rerankers: the ratios that votive is held to, beside their goals. 6 minutes.",
+    )
+    _item_options(
+        targets, models.RERANKERS, "qwen3 is the shape of Qwen3-Reranker-0.6B, which needs 14 GB", seconds=2.0
+    )
+    table = commands.add_parser(
+        "table",
+        help="every peer, number of pairs per call and of calling threads: rerank.md, .json and .png",
+        description="Rerankers: every peer, number of pairs per call and of calling threads. A quarter of an hour.",
+    )
+    _item_options(table, ("minilm",), "a decoder has targets alone", rounds=3)
+    usual = [peer for peer in rerankers.ENCODERS if not peer.endswith("-all-cores")]  # these are among others' choices
+    table.add_argument("--peers", type=_listed(rerankers.ENCODERS), default=usual, help=_names(*usual))
+    table.add_argument(
+        "--sizes", type=_listed(RERANK_SIZES), default=[*RERANK_SIZES], help=f"pairs per call; {_names(*RERANK_SIZES)}"
+    )
+    table.add_argument(
+        "--callers", type=_listed(RERANK_CALLERS), default=[*RERANK_CALLERS], help=f"threads; {_names(*RERANK_CALLERS)}"
+    )
+
+
+def _store(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="the ratios that votive is held to: store_targets.md and .json",
+        description="Stores: the ratios that votive is held to, beside their goals. 5 minutes, 15 GB of memory.",
+    )
+    _store_options(targets)
+    table = commands.add_parser(
+        "table",
+        help="every store, two shapes, k = 10 and 100: store.md, .json and .png",
+        description="Stores: every store, two shapes, k = 10 and 100. A quarter of an hour.",
+    )
+    _store_options(table, rounds=3)
+    table.add_argument(
+        "--peers",
+        type=_listed(stores.PEERS),
+        default=[*stores.PEERS],
+        help=f"with {stores.REFERENCE}, which the others are compared with; {_names('all')}",
+    )
+    table.add_argument("--shapes", type=_listed(SHAPES), default=[*SHAPES], help=_names(*SHAPES))
+    table.add_argument("--k", type=_listed(STORE_KS), default=[*STORE_KS], help=_names(*STORE_KS))
+    proof = commands.add_parser(
+        "proof",
+        help="votive's answers id by id beside brute force, and what proving them costs: store_proof.md and .json",
+        description="Stores: votive's answers id by id beside brute force, and what proving them costs. 15 minutes.",
+    )
+    proof.set_defaults(module="proof")
+    proof.add_argument("--data", type=_listed(PROOF_DATA), default=[*PROOF_DATA], help=_names(*PROOF_DATA))
+    proof.add_argument("--rows", type=int, default=1_000_000, help="of clustered and uniform vectors; %(default)s")
+    proof.add_argument("--texts", type=int, default=100_000, help="%(default)s")
+    proof.add_argument("--queries", type=int, default=1000, help="%(default)s")
+    _cache_option(proof)
+    _output_options(proof, "20,000 rows, 2,000 texts, 100 queries")
+
+
+def _callers(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="the ratios that sharing is held to: concurrency_targets.md and .json",
+        description="Callers that share one model: the ratios that votive is held to, beside their goals.",
+    )
+    table = commands.add_parser(
+        "table",
+        help="every number of callers and of texts per call: concurrency.md, .json and .png",
+        description="Callers that share one model: every number of callers and of texts per call, by threads and by "
+        "asyncio. A quarter of an hour.",
+    )
+    for parser in (targets, table):
+        _turns_options(parser, 5, 1.0, "of each cell in each round")
+        parser.add_argument("--threads", type=int, help="of every peer; the CPUs that this process may use")
+        _output_options(parser, "two rounds of a tenth of a second")
+    table.add_argument("--callers", type=_numbers, default=[*CALLERS], help=_names(*CALLERS))
+    table.add_argument(
+        "--sizes", type=_numbers, default=[*CALLERS_SIZES], help=f"texts per call; {_names(*CALLERS_SIZES)}"
+    )
+    table.add_argument("--votive", action="store_true", help="without sentence-transformers")
+
+
+def _item_options(
+    parser: argparse.ArgumentParser, names: Iterable[str], says: str, rounds: int = 5, seconds: float = 0.5
+) -> None:
+    """Those of embedders and rerankers; the first of the models is the default."""
+    names = tuple(names)
+    parser.add_argument("--model", choices=names, default=names[0], help=f"{says}; %(default)s")
+    _turns_options(parser, rounds, seconds, "what the slowest peer spends on one size in one round")
+    parser.add_argument("--threads", type=int, help="of every peer; the CPUs that this process may use")
+    _cache_option(parser)
+    _output_options(parser, "a part of the items, two rounds, batches as they come")
+
+
+def _store_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
+    parser.add_argument("--rows", type=int, help="of each shape, in place of its own number")
+    _turns_options(parser, rounds, 1.0, "what the slowest store spends on one kind of call in one round")
+    parser.add_argument(
+        "--folder", type=Path, help="for saved stores, 10 GB for a million rows; the system's temporary"
+    )
+    _output_options(parser, "50,000 rows, two rounds")
+
+
+def _turns_options(parser: argparse.ArgumentParser, rounds: int, seconds: float, says: str) -> None:
+    parser.add_argument("--rounds", type=int, default=rounds, help="%(default)s")
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"{says}; %(default)s")
+
+
+def _cache_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="for models, exports and vectors that are made once; $VOTIVE_BENCH_CACHE, else the user's cache folder",
+    )
+
+
+def _output_options(parser: argparse.ArgumentParser, quick: str) -> None:
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
+    parser.add_argument("--quick", action="store_true", help=f"{quick}: a trial run")
+
+
+def _names(*default: object) -> str:
+    return f"comma-separated; {','.join(map(str, default))}"
+
+
+def _listed(accepted: Iterable[str]) -> Callable[[str], list[str]]:
+    """The type of an argument that is comma-separated: some of the accepted names, in that order."""
+
+    def names(text: str) -> list[str]:
+        wanted = text.split(",")
+        unknown = set(wanted) - set(accepted)
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: choose from {', '.join(accepted)}")
+        return [name for name in accepted if name in wanted]
+
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
