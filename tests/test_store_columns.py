@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from stores import snapshot
 from votive import EmbeddingStore
-from votive._store.shelf import Shelves
-from votive._store.texts import Lines, Texts
+from votive._store.chunked_array import ChunkedArray
+from votive._store.texts import Texts, Utf8Column
 
 TEXTS = ["", "a", "Grüße", "東京", "🕯️" * 40, "x" * 5000, "a\0b\0", "last"]
 
@@ -209,7 +209,7 @@ def test_texts_of_all_lengths_through_every_change() -> None:
 
 
 def test_shelves_share_memory_and_never_copy_it() -> None:
-    shelves = Shelves.empty(np.dtype("i8"))
+    shelves = ChunkedArray.empty(np.dtype("i8"))
     before = []
     for row in range(1000):
         before.append(shelves)
@@ -227,7 +227,7 @@ def test_shelves_share_memory_and_never_copy_it() -> None:
 
 
 def test_strings_of_shelves_may_grow() -> None:
-    shelves = Shelves.empty(np.dtype("<U1"))
+    shelves = ChunkedArray.empty(np.dtype("<U1"))
     words = ["a", "bcd", "e", "fghijklmnop", "", "q"]
     for word in words:
         shelves = shelves.appended(np.array([word]))
@@ -247,11 +247,11 @@ def test_texts_of_a_stream_are_named_by_their_place_in_it() -> None:
 def test_slices_and_parts_of_texts() -> None:
     texts = Texts.empty()
     for text in TEXTS:
-        texts = texts.appended(Lines.read([text], "texts"))
+        texts = texts.appended(Utf8Column.read([text], "texts"))
     for start in range(len(TEXTS) + 1):
         for stop in range(start, len(TEXTS) + 1):
             # What was stored, such as a memory map, is not written to, also if nothing is appended.
-            stored = Texts.of(*texts.slice(start, stop)).appended(Lines.read(["", ""], "texts"))
+            stored = Texts.of(*texts.slice(start, stop)).appended(Utf8Column.read(["", ""], "texts"))
             assert stored.take(np.arange(stored.rows)) == [*TEXTS[start:stop], "", ""]
             rows = np.arange(start, stop)
             assert Texts.of(*texts.slice(start, stop)).take(np.arange(stop - start)) == TEXTS[start:stop]

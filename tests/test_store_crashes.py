@@ -13,7 +13,7 @@ import pytest
 from power import FailingDisk, Power, QuickDisk, RecordingDisk
 from votive import EmbeddingStore, StoreError
 from votive._store import folder as _folder
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 from votive._store.manifest import Manifest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -56,7 +56,7 @@ def state(folder: Path) -> State:
 
 def manifest(path: Path) -> Manifest:
     """That of a folder with a store."""
-    with Folder(path) as folder:
+    with Directory(path) as folder:
         return _folder.read_manifest(folder)
 
 
@@ -285,7 +285,7 @@ def test_after_an_interrupt_around_the_renaming_nothing_is_lost(folder: Path, mo
     class Interrupted(QuickDisk):
         when = ""
 
-        def replace(self, folder: Folder, source: str, target: str) -> None:
+        def replace(self, folder: Directory, source: str, target: str) -> None:
             if self.when == "before":
                 raise KeyboardInterrupt
             super().replace(folder, source, target)

@@ -110,7 +110,7 @@ def test_what_nobody_wrote_is_used_or_refused_by_name(tmp_path: Path, monkeypatc
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(tmp_path / rng.choice(kinds), folder)
         changes = [mutate(folder, rng) for _ in range(rng.choice((1, 1, 2)))]
-        monkeypatch.setattr(_folder, "_SHORT", rng.choice((0, 1 << 16)))
+        monkeypatch.setattr(_folder, "MIN_MAPPED_BYTES", rng.choice((0, 1 << 16)))
         for mmap in (True, False):
             for action in USES:
                 try:

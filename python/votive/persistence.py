@@ -53,9 +53,9 @@ from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.adding import GB, Room
 from votive._store.contents import Contents
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 from votive._store.folder import Writer, map_array, read_array, read_consistently, read_manifest
-from votive._store.lock import changed
+from votive._store.lock import changed_error
 from votive._store.manifest import Manifest
 
 _S = TypeVar("_S", bound="Saved")
@@ -80,7 +80,7 @@ class Home:
 
     def is_current(self) -> bool:
         """Whether the folder is still there, and nobody wrote to it."""
-        with contextlib.suppress(OSError, StoreError), Folder(self.folder) as folder:
+        with contextlib.suppress(OSError, StoreError), Directory(self.folder) as folder:
             return read_manifest(folder) == self.manifest
         return False
 
@@ -182,10 +182,10 @@ class Saved:
 
     @classmethod
     def _read(
-        cls: type[_S], folder: Folder, manifest: Manifest, mmap: bool, options: dict[str, Any], writer: Writer | None
+        cls: type[_S], folder: Directory, manifest: Manifest, mmap: bool, options: dict[str, Any], writer: Writer | None
     ) -> _S:
         if writer is not None and manifest != writer.manifest:
-            raise changed(folder.path, "the folder is another one by now")
+            raise changed_error(folder.path, "the folder is another one by now")
         store = cls(**options, **{"metric": manifest.metric, "dtype": manifest.dtype})
         size = sum(file.bytes for file in manifest.files.values())
         if not mmap and size > store._room.max_bytes:

@@ -19,7 +19,7 @@ from votive._store import adding as _adding
 from votive._store import exchange as _exchange
 from votive._store import ids as _ids
 from votive._store import vectors as _vectors
-from votive._store.adding import Beside, Room
+from votive._store.adding import Room, RowExtras
 from votive._store.columns import Columns
 from votive._store.contents import Batch, Contents
 from votive._store.view import View
@@ -205,7 +205,7 @@ class EmbeddingStore(Saved, View):
         """
         check_count("dimension", dimension)
         rows, blocks = _vectors.read(vectors, "vectors")
-        beside = Beside.read(rows, ids, texts, metadata)
+        beside = RowExtras.read(rows, ids, texts, metadata)
         with self._changing() as contents:
             if contents.dimension is None and dimension is not None:
                 contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
@@ -245,7 +245,7 @@ class EmbeddingStore(Saved, View):
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`.
         """
-        beside = Beside.read(None, ids, None, metadata)
+        beside = RowExtras.read(None, ids, None, metadata)
         with self._changing() as contents:
             batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
             return self._append(contents, batches, None)
@@ -401,7 +401,7 @@ class EmbeddingStore(Saved, View):
             store.add_embeddings(mapped, ids, texts, metadata)
             return store
         with store._changing() as contents:
-            beside = Beside.read(len(mapped), ids, texts, metadata)
+            beside = RowExtras.read(len(mapped), ids, texts, metadata)
             store._state = _exchange.attached(contents, mapped, beside, store._room)
         return store
 

@@ -16,12 +16,12 @@ from votive._store import ids as _ids
 from votive._store import vectors as _vectors
 from votive._store.contents import Batch, Contents
 from votive._store.spill import Spill, compacted
-from votive._store.texts import Lines
+from votive._store.texts import Utf8Column
 
 GB = 10**9
 
 
-class Beside(NamedTuple):
+class RowExtras(NamedTuple):
     """What comes with vectors."""
 
     ids: _ids.Ids | None
@@ -29,7 +29,7 @@ class Beside(NamedTuple):
     columns: _columns.Values
 
     @classmethod
-    def read(cls, rows: int | None, ids: Any, texts: Any, metadata: Any) -> Beside:
+    def read(cls, rows: int | None, ids: Any, texts: Any, metadata: Any) -> RowExtras:
         """The arguments of `EmbeddingStore.add_embeddings`, for so many rows if that is known."""
         keys = None
         if ids is not None:
@@ -56,7 +56,7 @@ class Beside(NamedTuple):
             yield f"metadata[{name!r}]", len(values)
 
 
-def batches(vectors: Iterator[_vectors.Floats], beside: Beside) -> Iterator[Batch]:
+def batches(vectors: Iterator[_vectors.Floats], beside: RowExtras) -> Iterator[Batch]:
     """Each block of vectors with what comes with it.
 
     Raises:
@@ -66,7 +66,7 @@ def batches(vectors: Iterator[_vectors.Floats], beside: Beside) -> Iterator[Batc
 
 
 def embedded(
-    texts: Any, embedder: Any, beside: Beside, batch_size: int | None, show_progress_bar: bool | None
+    texts: Any, embedder: Any, beside: RowExtras, batch_size: int | None, show_progress_bar: bool | None
 ) -> Iterator[Batch]:
     """Texts, some at a time, with their embeddings and what comes with them.
 
@@ -96,7 +96,7 @@ def _pieces(texts: list[str]) -> Iterator[list[str]]:
     return (texts[start : start + _inputs.CHUNK] for start in range(0, len(texts), _inputs.CHUNK))
 
 
-def _cut(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], beside: Beside) -> Iterator[Batch]:
+def _cut(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], beside: RowExtras) -> Iterator[Batch]:
     first = 0
     for vectors, texts in blocks:
         last = first + len(vectors)
@@ -109,7 +109,7 @@ def _cut(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], beside: Bes
         yield Batch(
             vectors,
             None if beside.ids is None else beside.ids[part],
-            None if texts is None else Lines.read(texts, "texts", first),
+            None if texts is None else Utf8Column.read(texts, "texts", first),
             {name: values[part] for name, values in beside.columns.items()},
         )
         first = last

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from votive import _arrow
 from votive._arguments import refuse_masked
-from votive._store.shelf import Shelves
+from votive._store.chunked_array import ChunkedArray
 
 Values = dict[str, NDArray[Any]]
 
@@ -18,20 +18,20 @@ Values = dict[str, NDArray[Any]]
 RESERVED = ("id", "text", "vector")
 
 
-class Columns(Mapping[str, Shelves]):
+class Columns(Mapping[str, ChunkedArray]):
     """Columns by name, immutable. The first rows of a store say which there are, and of which type."""
 
     __slots__ = ("_shelves",)
 
-    def __init__(self, shelves: dict[str, Shelves]) -> None:
+    def __init__(self, shelves: dict[str, ChunkedArray]) -> None:
         self._shelves = shelves
 
     @classmethod
     def like(cls, values: Values) -> Columns:
         """No rows, with the names and types of `values`."""
-        return cls({name: Shelves.empty(column.dtype) for name, column in values.items()})
+        return cls({name: ChunkedArray.empty(column.dtype) for name, column in values.items()})
 
-    def __getitem__(self, name: str) -> Shelves:
+    def __getitem__(self, name: str) -> ChunkedArray:
         return self._shelves[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -62,12 +62,12 @@ class Columns(Mapping[str, Shelves]):
         return Columns({name: column.appended(values[name]) for name, column in self.items()})
 
     def sealed(self) -> Columns:
-        """See `Shelves.sealed`."""
+        """See `ChunkedArray.sealed`."""
         return Columns({name: column.sealed() for name, column in self.items()})
 
     def kept(self, rows: NDArray[np.int64]) -> Columns:
         """Some rows alone."""
-        return Columns({name: Shelves.of(column.take(rows)) for name, column in self.items()})
+        return Columns({name: ChunkedArray.of(column.take(rows)) for name, column in self.items()})
 
 
 def read(metadata: Any) -> Values:

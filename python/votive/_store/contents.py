@@ -12,8 +12,8 @@ from votive import _core
 from votive._store import ids as _ids
 from votive._store.columns import Columns, Values
 from votive._store.ids import Ids
-from votive._store.mapped import Source
-from votive._store.texts import Lines, Texts
+from votive._store.mapped import MappedFile
+from votive._store.texts import Texts, Utf8Column
 from votive._store.vectors import Floats
 
 # Of an element, beside its code of one byte; codes of a row are padded to 64.
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
     vectors: Floats  # [rows, dimension]
     ids: Ids | None
-    texts: Lines | None
+    texts: Utf8Column | None
     columns: Values
 
     @property
@@ -59,7 +59,7 @@ class Contents:
     dimension: int | None
     numbering: object = field(default_factory=object)
     resident: int = 0
-    sources: tuple[Source, ...] = ()
+    sources: tuple[MappedFile, ...] = ()
 
     def __len__(self) -> int:
         return len(self.core)

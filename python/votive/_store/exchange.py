@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from votive import _arrow, _core
 from votive._store import adding as _adding
-from votive._store.adding import Beside, Room
+from votive._store.adding import Room, RowExtras
+from votive._store.chunked_array import ChunkedArray
 from votive._store.columns import Columns
 from votive._store.contents import Batch, Contents
-from votive._store.shelf import Shelves
-from votive._store.texts import Lines, Texts
+from votive._store.texts import Texts, Utf8Column
 from votive._store.vectors import converted
 
 # Vectors and codes that are pickled.
-MOST_PICKLED = 256 * 10**6
+MAX_PICKLED_BYTES = 256 * 10**6
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -83,7 +83,7 @@ def batches(
             names = [name for name in batch.names if name not in (vectors, id_column, text_column)]
         else:
             names = metadata
-        beside = Beside.read(
+        beside = RowExtras.read(
             len(batch),
             None if id_column is None else batch.values(id_column, "ids"),
             None if text_column is None else batch.values(text_column, "texts"),
@@ -111,16 +111,16 @@ def is_stored_form(array: NDArray[Any], dtype: str) -> bool:
     return bool(array.dtype == dtype and array.ndim == 2 and array.flags.c_contiguous and array.size)
 
 
-def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Room) -> Contents:
+def attached(contents: Contents, vectors: NDArray[Any], beside: RowExtras, room: Room) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
     rows, width = vectors.shape
-    lines = None if beside.texts is None else Lines.read(beside.texts, "texts")
+    lines = None if beside.texts is None else Utf8Column.read(beside.texts, "texts")
     batch = contents.checked(Batch(vectors, beside.ids, lines, beside.columns), fresh=True)
     contents = replace(contents, core=room.new_core(width), dimension=width)
     room.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        ids = Lines.read(ids, "ids").raw
+        ids = Utf8Column.read(ids, "ids").raw
     contents = contents.beside(batch, fresh=True)
     try:
         return replace(contents, core=contents.core.attach(vectors, None, None, ids))
@@ -136,9 +136,9 @@ def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tup
     """
     memory = contents.core.memory
     size = memory["vectors"] + memory["codes"] + memory["mapped"]
-    if size > MOST_PICKLED:
+    if size > MAX_PICKLED_BYTES:
         raise _core.StoreError(
-            f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MOST_PICKLED // 10**6} MB; use "
+            f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MAX_PICKLED_BYTES // 10**6} MB; use "
             "save_to_disk(folder), and open the folder where the store is needed"
         )
     contents.check_files()
@@ -174,6 +174,6 @@ def _unpickled(
     if largest_id is not None:
         core = core.numbered_after(largest_id)
     texts = None if raw is None else Texts.of(*raw)
-    shelves = {name: Shelves.of(values) for name, values in columns.items()}
+    shelves = {name: ChunkedArray.of(values) for name, values in columns.items()}
     store._state = Contents(core, Columns(shelves), texts, dimension, resident=core.memory["mapped"])
     return store

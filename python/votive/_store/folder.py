@@ -18,11 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, StoreError, crc32c
-from votive._store.directory import Folder, named
+from votive._store.directory import Directory, with_path
 from votive._store.disk import Disk
-from votive._store.lock import LOCK, Lock, changed
-from votive._store.manifest import LONGEST, MANIFEST, ArrayFile, Manifest, damaged, is_ours, npy_header
-from votive._store.mapped import Mapped
+from votive._store.lock import LOCK, Lock, changed_error
+from votive._store.manifest import (
+    MANIFEST,
+    MAX_MANIFEST_BYTES,
+    ArrayFile,
+    Manifest,
+    corrupt_error,
+    is_store_file,
+    npy_header,
+)
+from votive._store.mapped import MappedArray
 
 _T = TypeVar("_T")
 
@@ -33,13 +41,13 @@ DISK = Disk()
 _CHUNK = 1 << 20
 
 # Each map costs a descriptor before Python 3.13: shorter files are read instead.
-_SHORT = 1 << 16
+MIN_MAPPED_BYTES = 1 << 16
 
 # Readers begin anew when a writer removed what they were about to open.
-_ATTEMPTS = 100
+_MAX_ATTEMPTS = 100
 
 
-def read_manifest(folder: Folder) -> Manifest:
+def read_manifest(folder: Directory) -> Manifest:
     """What the folder says that it holds.
 
     Raises:
@@ -52,45 +60,47 @@ def read_manifest(folder: Folder) -> Manifest:
     return Manifest.parse(folder.path / MANIFEST, text)
 
 
-def _manifest_text(folder: Folder) -> bytes | None:
+def _manifest_text(folder: Directory) -> bytes | None:
     """The manifest as it stands in the folder; None where there is none."""
     try:
         file = folder.open_regular(MANIFEST)
     except FileNotFoundError:
         return None
     with open(file, "rb") as stream:
-        text = stream.read(LONGEST + 1)
-    if len(text) > LONGEST:
-        raise damaged(folder.path / MANIFEST, f"longer than {LONGEST} bytes, which no manifest is")
+        text = stream.read(MAX_MANIFEST_BYTES + 1)
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise corrupt_error(folder.path / MANIFEST, f"longer than {MAX_MANIFEST_BYTES} bytes, which no manifest is")
     return text
 
 
-def read_consistently(path: Path, use: Callable[[Folder, Manifest], _T]) -> _T:
+def read_consistently(path: Path, use: Callable[[Directory, Manifest], _T]) -> _T:
     """What `use` makes of a folder and its manifest, as of one generation whatever a writer does meanwhile.
 
     `use` is called again with the next manifest when a file is gone.
     """
     last = None
-    for _ in range(_ATTEMPTS):
+    for _ in range(_MAX_ATTEMPTS):
         # Opened anew, for it may have been removed and another put in its place.
-        with Folder(path) as folder:
+        with Directory(path) as folder:
             manifest = read_manifest(folder)
             try:
                 return use(folder, manifest)
             except FileNotFoundError as error:
                 if manifest == last:
-                    raise damaged(Path(str(error.filename)), f"not there, but {MANIFEST} names it") from None
+                    raise corrupt_error(Path(str(error.filename)), f"not there, but {MANIFEST} names it") from None
                 last = manifest
-    raise StoreError(f"{path}: replaced {_ATTEMPTS} times while it was being opened; try again, or commit less often")
+    raise StoreError(
+        f"{path}: replaced {_MAX_ATTEMPTS} times while it was being opened; try again, or commit less often"
+    )
 
 
-def map_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
+def map_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
     """The array of a file as a read-only memory map, whose checksum is not looked at; a short file is read.
 
     Raises:
         CorruptStoreError: The file is none such as the manifest says.
     """
-    if file.bytes < _SHORT:
+    if file.bytes < MIN_MAPPED_BYTES:
         return read_array(folder, name, file)
     path = folder.path / name
     with _opened(folder, name, file) as stream:
@@ -100,14 +110,14 @@ def map_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 error.strerror = "too many open files to map this one too: compact() the store, or load with mmap=False"
-            raise named(error, path) from None
+            raise with_path(error, path) from None
     header = npy_header(file.dtype, file.shape)
     if mapped[: len(header)] != header:
         raise _wrong_header(path, file)
-    return Mapped.of(mapped, path, file)
+    return MappedArray.of(mapped, path, file)
 
 
-def read_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
+def read_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
     """The array of a file in memory, read-only.
 
     Raises:
@@ -125,7 +135,7 @@ def read_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
             checksum = crc32c(chunk[:count], checksum)
             done += count
             if not count:
-                raise damaged(path, f"ends after {done} of {file.bytes} bytes")
+                raise corrupt_error(path, f"ends after {done} of {file.bytes} bytes")
     file.check(path, checksum)
     header = npy_header(file.dtype, file.shape)
     if memory[: len(header)].tobytes() != header:
@@ -134,7 +144,7 @@ def read_array(folder: Folder, name: str, file: ArrayFile) -> NDArray[Any]:
     return memory[len(header) :].view(file.dtype).reshape(file.shape)
 
 
-def check_array(folder: Folder, name: str, file: ArrayFile) -> None:
+def check_array(folder: Directory, name: str, file: ArrayFile) -> None:
     """Reads a file in little memory.
 
     Raises:
@@ -149,16 +159,16 @@ def check_array(folder: Folder, name: str, file: ArrayFile) -> None:
 
 
 @contextlib.contextmanager
-def _opened(folder: Folder, name: str, file: ArrayFile) -> Iterator[Any]:
+def _opened(folder: Directory, name: str, file: ArrayFile) -> Iterator[Any]:
     with open(folder.open_regular(name), "rb", buffering=0) as stream:
         found = os.fstat(stream.fileno()).st_size
         if found != file.bytes:
-            raise damaged(folder.path / name, f"expected {file.bytes} bytes, found {found}")
+            raise corrupt_error(folder.path / name, f"expected {file.bytes} bytes, found {found}")
         yield stream
 
 
 def _wrong_header(path: Path, file: ArrayFile) -> CorruptStoreError:
-    return damaged(path, f"its header is not that of {file.dtype} {list(file.shape)}")
+    return corrupt_error(path, f"its header is not that of {file.dtype} {list(file.shape)}")
 
 
 class Writer:
@@ -192,7 +202,7 @@ class Writer:
         self._texts: tuple[bytes | None, ...] = ()
         if make:
             self._make(path)
-        self._folder = Folder(path)
+        self._folder = Directory(path)
         try:
             if not make:
                 read_manifest(self._folder)
@@ -270,7 +280,7 @@ class Writer:
             StoreError: The folder is not what this opened and wrote to; it is left as it is.
         """
         text = manifest.dump()
-        if len(text) > LONGEST:
+        if len(text) > MAX_MANIFEST_BYTES:
             raise StoreError(f"{self.path}: {len(manifest.segments)} segments are too many: compact() the store")
         self._disk.sync_folder(self._folder)
         temporary = f"MANIFEST-{uuid.uuid4().hex}.tmp"
@@ -312,7 +322,7 @@ class Writer:
         """
         self._lock.check()
         if _manifest_text(self._folder) not in self._texts:
-            raise changed(self.path, f"{MANIFEST} is not the one any more that was opened or committed")
+            raise changed_error(self.path, f"{MANIFEST} is not the one any more that was opened or committed")
 
     def _put(self, name: str, chunks: Iterable[NDArray[np.uint8]]) -> int:
         """Writes and syncs a new file, and gives its checksum."""
@@ -330,7 +340,7 @@ class Writer:
                 self._disk.write(file, chunk.data)
             self._disk.sync(file)
         except OSError as error:
-            raise named(error, self.path / name) from None
+            raise with_path(error, self.path / name) from None
         finally:
             os.close(file)
         return checksum
@@ -345,7 +355,7 @@ class Writer:
         self._sync_parent(path)
 
     def _sync_parent(self, path: Path) -> None:
-        with Folder(path.parent) as parent:
+        with Directory(path.parent) as parent:
             self._disk.sync_folder(parent)
 
     def _refuse_others(self) -> list[str]:
@@ -356,7 +366,9 @@ class Writer:
         """
         names = self._folder.names()
         if MANIFEST not in names:
-            others = names if LOCK not in names else [name for name in names if name != LOCK and not is_ours(name)]
+            others = (
+                names if LOCK not in names else [name for name in names if name != LOCK and not is_store_file(name)]
+            )
             if others:
                 raise StoreError(
                     f"{self.path}: expected a store, an empty folder or none, found one with {min(others)!r} in it"
@@ -371,7 +383,7 @@ class Writer:
         text = _manifest_text(self._folder)
         manifest = None if text is None else Manifest.parse(self.path / MANIFEST, text)
         self._texts = (text,)
-        self._remove(name for name in names if is_ours(name) and not (manifest and name in manifest.files))
+        self._remove(name for name in names if is_store_file(name) and not (manifest and name in manifest.files))
         return manifest
 
     def _remove(self, names: Iterable[str]) -> None:

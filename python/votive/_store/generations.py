@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from votive._core import Store, StoreError
 from votive._store import segments as _segments
 from votive._store.contents import Contents
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 from votive._store.folder import Writer, check_array, map_array, read_consistently
-from votive._store.manifest import Manifest, Segment, damaged
+from votive._store.manifest import Manifest, Segment, corrupt_error
 from votive._store.strings import check_characters, check_texts
 
 # Rows of which codes are computed again at once, to compare them.
@@ -92,7 +92,7 @@ def verify(path: Path) -> Manifest:
         CorruptStoreError: A file is not what was written, or what was written contradicts itself.
     """
 
-    def use(folder: Folder, manifest: Manifest) -> Manifest:
+    def use(folder: Directory, manifest: Manifest) -> Manifest:
         for name, file in manifest.files.items():
             check_array(folder, name, file)
         core = Store(manifest.dimension or 1, manifest.metric, manifest.dtype, "cpu", None)
@@ -106,7 +106,7 @@ def verify(path: Path) -> Manifest:
     return read_consistently(path, use)
 
 
-def _check_codes(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
+def _check_codes(folder: Directory, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
     """Accepts codes that are those of the vectors: by others, a search would miss rows."""
     parts = segment.parts
     if "vectors" not in parts or "codes" not in parts:
@@ -117,16 +117,16 @@ def _check_codes(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
         except (StoreError, ValueError) as error:
-            raise damaged(folder.path / parts["vectors"], f"from row {start} on, {error}") from None
+            raise corrupt_error(folder.path / parts["vectors"], f"from row {start} on, {error}") from None
         ((_, _, codes, bounds),) = made.segments()
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):
-                raise damaged(
+                raise corrupt_error(
                     folder.path / parts[part], f"rows {start} to {start + len(codes) - 1} are not of the vectors"
                 )
 
 
-def _check_strings(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
+def _check_strings(folder: Directory, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
     """Accepts texts and columns that can be decoded; ids are checked whenever they are read."""
     if "texts_bytes" in segment.parts:
         name = segment.parts["texts_bytes"]

@@ -12,7 +12,7 @@ from votive._arguments import refuse_masked
 
 Ids = NDArray[np.int64] | list[str]
 
-_MOST = np.iinfo(np.int64).max
+MAX_ID = np.iinfo(np.int64).max
 
 
 def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
@@ -74,7 +74,7 @@ def _array(ids: Any, name: str) -> Ids:
         for row, value in enumerate(values):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise TypeError(f"{name}[{row}]: expected an int, found {type(value).__name__}")
-            if not -_MOST <= value <= _MOST:
+            if not -MAX_ID <= value <= MAX_ID:
                 raise ValueError(f"{name}[{row}]: expected an int64, found {value}")
         return np.array(values, np.int64)
     if not array.size:
@@ -82,8 +82,8 @@ def _array(ids: Any, name: str) -> Ids:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers or str, found {array.dtype}")
     # As uint64, since NumPy 1 compares with an int in floats.
-    if array.dtype.kind == "u" and (array > np.uint64(_MOST)).any():
-        row = int(np.argmax(array > np.uint64(_MOST)))
+    if array.dtype.kind == "u" and (array > np.uint64(MAX_ID)).any():
+        row = int(np.argmax(array > np.uint64(MAX_ID)))
         raise ValueError(f"{name}[{row}]: expected an int64, found {array[row]}")
     return np.ascontiguousarray(array, np.int64)
 

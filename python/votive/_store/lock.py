@@ -9,14 +9,14 @@ from pathlib import Path
 
 from votive._core import StoreError
 from votive._store.descriptor import Descriptor
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 
 LOCK = "LOCK"
 
 _HELD_BY_ANOTHER = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
 # Somebody may remove the file between that it is opened and that it is locked.
-_ATTEMPTS = 10
+_MAX_ATTEMPTS = 10
 
 
 class Lock:
@@ -26,7 +26,7 @@ class Lock:
     somebody removes LOCK, and makes it anew. Children of a fork have no part in it.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Directory) -> None:
         """Takes the lock at once, or not at all, and makes LOCK where there is none.
 
         Args:
@@ -44,7 +44,7 @@ class Lock:
                 raise _held_by_another(folder.path) from None
             except OSError:
                 pass  # file systems over a network lock no folders
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_MAX_ATTEMPTS):
             # Never removed by a store: whoever waits to lock a removed file locks nothing.
             self._file = Descriptor(lambda: folder.open(LOCK, os.O_RDWR | os.O_CREAT))
             try:
@@ -54,7 +54,7 @@ class Lock:
                 if error.errno in _HELD_BY_ANOTHER:
                     raise _held_by_another(folder.path) from None
                 raise OSError(error.errno, error.strerror, str(folder.path / LOCK)) from None
-            if attempt + 1 == _ATTEMPTS or self._file_is_there():
+            if attempt + 1 == _MAX_ATTEMPTS or self._file_is_there():
                 break
             self._file.close()
         try:
@@ -93,13 +93,13 @@ class Lock:
         try:
             found = self._folder.is_at(path)
         except (FileNotFoundError, NotADirectoryError):
-            raise changed(path, "the folder is not there any more: it was moved or removed") from None
+            raise changed_error(path, "the folder is not there any more: it was moved or removed") from None
         if not found:
-            raise changed(
+            raise changed_error(
                 path, "the folder is another one: that one was moved or removed, and another put in its place"
             )
         if not self._file_is_there():
-            raise changed(path, f"{LOCK} is not the file any more that is locked: it was removed or replaced")
+            raise changed_error(path, f"{LOCK} is not the file any more that is locked: it was removed or replaced")
 
     def _file_is_there(self) -> bool:
         if sys.platform == "win32":
@@ -110,7 +110,7 @@ class Lock:
             return False
 
 
-def changed(path: Path, what: str) -> StoreError:
+def changed_error(path: Path, what: str) -> StoreError:
     """An error about a folder that is not what a writer opened, with what to do."""
     return StoreError(
         f"{path}: {what}, while a store had it open for writing; nothing was written. What that store holds is still "

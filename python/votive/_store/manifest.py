@@ -17,11 +17,11 @@ MANIFEST = "MANIFEST.json"
 FORMAT_VERSION = 1
 
 # One more would be some hundred thousand segments.
-LONGEST = 1 << 26
+MAX_MANIFEST_BYTES = 1 << 26
 
 # No array has more bytes: sums of sizes stay within 64 bits.
-_MOST = 1 << 60
-_LARGEST_DIMENSION = 1 << 16
+MAX_ARRAY_BYTES = 1 << 60
+MAX_DIMENSION = 1 << 16
 
 METRICS = ("cosine", "dot", "l2")
 DTYPES = {"float32": "<f4", "float16": "<f2", "int8": None}
@@ -39,12 +39,12 @@ _DTYPE = re.compile(
 )
 
 
-def is_ours(name: str) -> bool:
+def is_store_file(name: str) -> bool:
     """Whether a writer may have made a file of this name, and a later one may remove it if nothing needs it."""
     return bool(_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
-def damaged(path: Path, what: str) -> CorruptStoreError:
+def corrupt_error(path: Path, what: str) -> CorruptStoreError:
     """An error about a file, with what to do."""
     return CorruptStoreError(f"{path}: {what}; restore the folder from a copy, or remove it and save the store anew")
 
@@ -70,7 +70,7 @@ class ArrayFile:
             CorruptStoreError: It is another.
         """
         if checksum != self.crc32c:
-            raise damaged(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
+            raise corrupt_error(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Manifest:
         try:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise damaged(path, f"no JSON ({error})") from None
+            raise corrupt_error(path, f"no JSON ({error})") from None
         top = _Entry(path, "", document)
         version = top.integer("format_version", 1)
         if version > FORMAT_VERSION:
@@ -169,13 +169,13 @@ class Manifest:
         try:
             checksum = _checksum({key: value for key, value in document.items() if key != "crc32c"})
         except (ValueError, RecursionError) as error:
-            raise damaged(path, f"no manifest ({error})") from None
+            raise corrupt_error(path, f"no manifest ({error})") from None
         if document.get("crc32c") != checksum:
-            raise damaged(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
+            raise corrupt_error(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
         entries = top.entry("files")
         files = {name: _parse_file(entries, name) for name in entries.value}
         segments = tuple(_parse_segment(entry) for entry in top.entries("segments"))
-        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, _LARGEST_DIMENSION)
+        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, MAX_DIMENSION)
         manifest = cls(
             generation=top.integer("generation", 1),
             dimension=dimension,
@@ -198,17 +198,19 @@ class Manifest:
             named.append(self.deleted)
         if sorted(named) != sorted(self.files):
             odd = next(iter(set(named) ^ set(self.files)), "one")
-            raise damaged(path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise")
+            raise corrupt_error(
+                path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise"
+            )
         rows = 0
         for i, segment in enumerate(self.segments):
             if segment.first_row != rows:
-                raise damaged(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
+                raise corrupt_error(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
             rows += segment.rows
             self._check_segment(path, i, segment)
         if rows != self.rows:
-            raise damaged(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
+            raise corrupt_error(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
         if rows and (self.dimension is None or self.id_kind is None):
-            raise damaged(path, "dimension and id_kind: expected some where there are rows, found null")
+            raise corrupt_error(path, "dimension and id_kind: expected some where there are rows, found null")
         if self.deleted is not None:
             self._check_array(path, "deleted", self.deleted, "<i8", (None,))
 
@@ -229,7 +231,7 @@ class Manifest:
             if any(part in segment.parts for part in pair):
                 needed |= pair
         if set(segment.parts) != set(needed):
-            raise damaged(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
+            raise corrupt_error(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
         for part, (dtype, shape) in needed.items():
             self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
         first = self.segments[0]
@@ -237,14 +239,16 @@ class Manifest:
             "texts_bytes" in first.parts,
             first.columns.keys(),
         ):
-            raise damaged(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
+            raise corrupt_error(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
         for column, name in segment.columns.items():
             file = self.files[name]
             like = self.files[first.columns[column]].dtype
             if file.dtype != like and (file.dtype[1] != like[1] or like[1] not in "US"):
-                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
+                raise corrupt_error(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
             if file.shape != (rows,) or not name.startswith("column-"):
-                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}")
+                raise corrupt_error(
+                    path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}"
+                )
 
     def _check_array(self, path: Path, where: str, name: str, dtype: str, shape: tuple[int | None, ...]) -> None:
         file = self.files[name]
@@ -253,7 +257,7 @@ class Manifest:
         )
         if file.dtype != dtype or not fits or not name.startswith(f"{where.rpartition('.')[2]}-"):
             sizes = ", ".join("any" if size is None else str(size) for size in shape)
-            raise damaged(
+            raise corrupt_error(
                 path, f"{where}: expected {dtype} [{sizes}], found {name!r:.99} {file.dtype} {list(file.shape)}"
             )
 
@@ -292,7 +296,7 @@ def _parse_file(files: _Entry, name: str) -> ArrayFile:
     entry = files.entry(name)
     # Plain names of our own: none leads out of the folder.
     if not _FILE.fullmatch(name):
-        raise damaged(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
+        raise corrupt_error(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
     dtype = entry.text("dtype")
     if not _DTYPE.fullmatch(dtype):
         raise entry.unexpected("dtype", "a type of numbers or texts such as '<f4'")
@@ -303,7 +307,7 @@ def _parse_file(files: _Entry, name: str) -> ArrayFile:
     if not re.fullmatch("[0-9a-f]{8}", checksum, re.ASCII):
         raise entry.unexpected("crc32c", "eight digits of 0-9a-f")
     file = ArrayFile(dtype, tuple(shape), int(checksum, 16))
-    if file.bytes > _MOST or entry.integer("bytes", 0) != file.bytes:
+    if file.bytes > MAX_ARRAY_BYTES or entry.integer("bytes", 0) != file.bytes:
         raise entry.unexpected("bytes", f"{file.bytes}, as dtype and shape have it,")
     return file
 
@@ -324,7 +328,7 @@ def _shown(value: object) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MOST
+    return type(value) is int and 0 <= value <= MAX_ARRAY_BYTES
 
 
 @dataclass(frozen=True)
@@ -337,12 +341,14 @@ class _Entry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, dict):
-            raise damaged(
+            raise corrupt_error(
                 self.path, f"{self.where.rstrip('.') or 'all of it'}: expected an object, found {_shown(self.value)}"
             )
 
     def unexpected(self, key: str, expected: str) -> CorruptStoreError:
-        return damaged(self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}")
+        return corrupt_error(
+            self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}"
+        )
 
     def entry(self, key: str) -> _Entry:
         return _Entry(self.path, f"{self.where}{key:.99}.", self.value.get(key))
@@ -353,7 +359,7 @@ class _Entry:
             raise self.unexpected(key, "a list")
         return (_Entry(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
 
-    def integer(self, key: str, least: int, most: int = _MOST) -> int:
+    def integer(self, key: str, least: int, most: int = MAX_ARRAY_BYTES) -> int:
         found = self.value.get(key)
         if type(found) is not int or not least <= found <= most:
             raise self.unexpected(key, f"an integer from {least} to {most}")

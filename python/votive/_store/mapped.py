@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, crc32c
-from votive._store.manifest import ArrayFile, damaged, npy_header
+from votive._store.manifest import ArrayFile, corrupt_error, npy_header
 
 # Bytes of which a checksum is made at once, so that Ctrl-C is heard.
 _CHUNK = 64 << 20
 
 
-class Source:
+class MappedFile:
     """A file of a store that is mapped.
 
     Attributes:
@@ -49,19 +49,19 @@ class Source:
 
     def error(self, what: str) -> CorruptStoreError:
         """An error about the file."""
-        return damaged(self.path, what)
+        return corrupt_error(self.path, what)
 
 
-class Mapped(np.ndarray[Any, Any]):
+class MappedArray(np.ndarray[Any, Any]):
     """The array of a mapped file, or a view of a part of it; `numpy.memmap` would keep a descriptor for each."""
 
-    source: Source | None
+    source: MappedFile | None
 
     @classmethod
-    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> Mapped:
+    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> MappedArray:
         """The whole array, read-only as the memory is."""
         array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(npy_header(file.dtype, file.shape)))
-        array.source = Source(memory, path, file)
+        array.source = MappedFile(memory, path, file)
         return array
 
     def __array_finalize__(self, of: Any) -> None:
@@ -70,6 +70,6 @@ class Mapped(np.ndarray[Any, Any]):
         self.source = source if source is not None and np.may_share_memory(self, of) else None
 
 
-def source_of(array: NDArray[Any] | None) -> Source | None:
+def mapped_file_of(array: NDArray[Any] | None) -> MappedFile | None:
     """The file that an array is in; None for one that is in memory."""
     return getattr(array, "source", None)

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import Store, StoreError
+from votive._store.chunked_array import ChunkedArray
 from votive._store.columns import Columns
 from votive._store.contents import Contents
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 from votive._store.folder import Writer
-from votive._store.manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, damaged
-from votive._store.mapped import Source, source_of
-from votive._store.shelf import Shelves
+from votive._store.manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, corrupt_error
+from votive._store.mapped import MappedFile, mapped_file_of
 from votive._store.strings import check_characters, check_texts
 from votive._store.texts import Raw, Texts
 
@@ -25,7 +25,7 @@ from votive._store.texts import Raw, Texts
 Block = tuple[int, int, NDArray[np.int64] | None]
 
 # Gives the array of a file in a folder, by its name.
-Read = Callable[[Folder, str, ArrayFile], NDArray[Any]]
+Read = Callable[[Directory, str, ArrayFile], NDArray[Any]]
 
 # Bytes of vectors that are gathered at once where rows between are deleted.
 _GATHERED = 16 << 20
@@ -104,7 +104,7 @@ def without_dead(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
     return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _OF_VECTORS})
 
 
-def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents:
+def read(folder: Directory, manifest: Manifest, core: Store, get: Read) -> Contents:
     """The rows of a folder.
 
     Args:
@@ -123,7 +123,7 @@ def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents
     def checked(name: str) -> NDArray[Any]:
         # All of it is read below, so that its checksum costs little.
         array = of(name)
-        if (source := source_of(array)) is not None:
+        if (source := mapped_file_of(array)) is not None:
             source.check()
         return array
 
@@ -131,7 +131,7 @@ def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents
         offsets_name, name = segment.parts["texts_offsets"], segment.parts["texts_bytes"]
         texts = checked(offsets_name), of(name)
         check_offsets(folder.path / offsets_name, *texts)
-        if source_of(texts[1]) is None:  # else they are looked at when they are used
+        if mapped_file_of(texts[1]) is None:  # else they are looked at when they are used
             check_texts(folder.path / name, *texts)
         return texts
 
@@ -145,23 +145,23 @@ def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents
         deleted = checked(manifest.deleted)
         ends = deleted[[0, -1]] if len(deleted) else [0, 0]
         if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
-            raise damaged(folder.path / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
+            raise corrupt_error(folder.path / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
     columns: dict[str, list[NDArray[Any]]] = {}
     offsets: list[NDArray[np.int64]] = []
     utf8: list[NDArray[np.uint8]] = []
-    sources: list[Source] = []
+    sources: list[MappedFile] = []
     for segment in manifest.segments:
         stop = segment.first_row + segment.rows
         gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
         ids = ids_of(segment)
         vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _OF_VECTORS)
-        sources += [source for array in (vectors, codes, bounds) if (source := source_of(array)) is not None]
+        sources += [source for array in (vectors, codes, bounds) if (source := mapped_file_of(array)) is not None]
         try:
             core = core.attach(vectors, codes, bounds, ids, gone)
         except (StoreError, ValueError) as error:
             about = str(error).partition(":")[0]
             name = segment.parts.get(about) or segment.parts.get("ids") or segment.parts["ids_bytes"]
-            raise damaged(folder.path / name, str(error).removeprefix(f"{about}: ")) from None
+            raise corrupt_error(folder.path / name, str(error).removeprefix(f"{about}: ")) from None
         if "texts_bytes" in segment.parts:
             texts = texts_of(segment)
             # Texts are counted through all segments.
@@ -169,13 +169,13 @@ def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents
             utf8.append(texts[1])
         for column, name in segment.columns.items():
             values = of(name)
-            if source_of(values) is None:
+            if mapped_file_of(values) is None:
                 check_characters(folder.path / name, values)
             columns.setdefault(column, []).append(values)
     if manifest.largest_id is not None:
         core = core.numbered_after(manifest.largest_id)
     if len(core) + len(deleted) != core.rows:
-        raise damaged(folder.path, "rows without vectors that are not among the deleted ones")
+        raise corrupt_error(folder.path, "rows without vectors that are not among the deleted ones")
     return Contents(
         core,
         Columns({name: _shelves(arrays) for name, arrays in columns.items()}),
@@ -188,7 +188,7 @@ def read(folder: Folder, manifest: Manifest, core: Store, get: Read) -> Contents
 def check_offsets(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
     """Accepts offsets that cut these bytes into strings."""
     if offsets[0] != 0 or offsets[-1] != len(utf8) or (np.diff(offsets) < 0).any():
-        raise damaged(path, f"expected ascending offsets from 0 to {len(utf8)}")
+        raise corrupt_error(path, f"expected ascending offsets from 0 to {len(utf8)}")
 
 
 def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
@@ -238,5 +238,5 @@ def _take(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.
     return kept, utf8[places]
 
 
-def _shelves(arrays: list[NDArray[Any]]) -> Shelves:
-    return Shelves(tuple((array, len(array)) for array in arrays))
+def _shelves(arrays: list[NDArray[Any]]) -> ChunkedArray:
+    return ChunkedArray(tuple((array, len(array)) for array in arrays))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.texts import Lines
+from votive._store.texts import Utf8Column
 
 # Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
 SPILL_BYTES = 256 << 20
@@ -65,7 +65,7 @@ def compacted(core: _core.Store, folder: str, new_core: Callable[[int], _core.St
     live = core.live()
     ids = core.ids(live)
     vectors, codes, bounds = _mapped(core, live, folder)
-    return empty.attach(vectors, codes, bounds, Lines.read(ids, "ids").raw if isinstance(ids, list) else ids)
+    return empty.attach(vectors, codes, bounds, Utf8Column.read(ids, "ids").raw if isinstance(ids, list) else ids)
 
 
 def _mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.manifest import damaged
+from votive._store.manifest import corrupt_error
 
 # Bytes that are decoded, and numbers that are looked at, at once.
 _CHUNK = 1 << 20
@@ -33,13 +33,13 @@ def check_texts(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8])
             try:
                 utf8[begin:end].tobytes().decode()
             except UnicodeDecodeError as found:
-                raise damaged(path, f"text {row} is no UTF-8 ({found})") from None
-        raise damaged(path, f"no UTF-8 ({error})") from None
+                raise corrupt_error(path, f"text {row} is no UTF-8 ({found})") from None
+        raise corrupt_error(path, f"no UTF-8 ({error})") from None
     for first in range(0, len(offsets), _CHUNK):
         part = offsets[first : first + _CHUNK]
         inside = (utf8[part[part < len(utf8)]] & 0xC0) == 0x80
         if inside.any():
-            raise damaged(path, f"text {first + int(np.argmax(inside))} begins within a character")
+            raise corrupt_error(path, f"text {first + int(np.argmax(inside))} begins within a character")
 
 
 def check_characters(path: Path, values: NDArray[Any]) -> None:
@@ -53,4 +53,4 @@ def check_characters(path: Path, values: NDArray[Any]) -> None:
     for start in range(0, len(values), _CHUNK):
         letters = np.ascontiguousarray(values[start : start + _CHUNK]).view(np.uint32)
         if ((letters > 0x10FFFF) | ((letters >= 0xD800) & (letters <= 0xDFFF))).any():
-            raise damaged(path, "holds numbers that are no characters")
+            raise corrupt_error(path, "holds numbers that are no characters")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.mapped import source_of
-from votive._store.shelf import Shelves
+from votive._store.chunked_array import ChunkedArray
+from votive._store.mapped import mapped_file_of
 from votive._store.strings import check_texts
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
@@ -27,14 +27,14 @@ class Texts:
 
     __slots__ = ("_ends", "_utf8")
 
-    def __init__(self, ends: Shelves, utf8: Shelves) -> None:
+    def __init__(self, ends: ChunkedArray, utf8: ChunkedArray) -> None:
         self._ends = ends
         self._utf8 = utf8
 
     @classmethod
     def of(cls, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> Texts:
         """Texts that are stored: text `row` is `utf8[offsets[row]:offsets[row + 1]]`, and the first starts at 0."""
-        return cls(Shelves.of(offsets[1:]), Shelves.of(utf8))
+        return cls(ChunkedArray.of(offsets[1:]), ChunkedArray.of(utf8))
 
     @classmethod
     def empty(cls) -> Texts:
@@ -52,7 +52,7 @@ class Texts:
         return self._ends.nbytes + self._utf8.nbytes
 
     def sealed(self) -> Texts:
-        """See `Shelves.sealed`."""
+        """See `ChunkedArray.sealed`."""
         return Texts(self._ends.sealed(), self._utf8.sealed())
 
     def check(self) -> None:
@@ -64,12 +64,12 @@ class Texts:
         self._ends.check()
         self._utf8.check()
         for first, utf8 in self._utf8.runs(0, self._utf8.rows):
-            if (source := source_of(utf8)) is not None:
+            if (source := mapped_file_of(utf8)) is not None:
                 ends = self._ends.slice(0, self.rows)
                 inside = ends[(ends > first) & (ends <= first + len(utf8))] - first
                 check_texts(source.path, np.concatenate([[0], inside]), utf8)
 
-    def appended(self, lines: Lines) -> Texts:
+    def appended(self, lines: Utf8Column) -> Texts:
         """These texts and others after them."""
         ends = np.cumsum(lines.lengths) + self._utf8.rows
         count = int(lines.lengths.sum())
@@ -126,7 +126,7 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Utf8Column:
     """Texts that are to be stored.
 
     Attributes:
@@ -138,7 +138,7 @@ class Lines:
     lengths: NDArray[np.int64]
 
     @classmethod
-    def read(cls, texts: list[Any], name: str, position: int = 0) -> Lines:
+    def read(cls, texts: list[Any], name: str, position: int = 0) -> Utf8Column:
         """Checks texts, the first of which messages call `name[position]`.
 
         Raises:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.mapped import Source, source_of
+from votive._store.mapped import MappedFile, mapped_file_of
 from votive._store.strings import check_characters
 
 
-class Shelves:
+class ChunkedArray:
     """One value for each row, immutable: `appended` gives another, which shares the memory of this one.
 
-    Each shelf is an array of which the first elements are written. Only the newest `Shelves` of a store is appended to,
+    Each shelf is an array of which the first elements are written. Only the newest `ChunkedArray` of a store is appended to,
     by one thread at a time, and what it writes behind its own rows is in no other. A full shelf is followed by another,
     larger the more there is: no row is copied, and single rows are cheap.
     """
@@ -29,21 +29,21 @@ class Shelves:
         # That of all values: of str the longest.
         self.dtype: np.dtype[Any] = np.result_type(*{memory.dtype for memory, _ in shelves})
         # Of the values in memory; those in files count as none.
-        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if source_of(memory) is None)
+        self.nbytes = sum(rows * memory.itemsize for memory, rows in shelves if mapped_file_of(memory) is None)
 
     @classmethod
-    def of(cls, values: NDArray[Any]) -> Shelves:
-        """Shelves that hold `values` itself, which nobody writes to: a memory map, or an array of the store's own."""
+    def of(cls, values: NDArray[Any]) -> ChunkedArray:
+        """ChunkedArray that hold `values` itself, which nobody writes to: a memory map, or an array of the store's own."""
         return cls(((values, len(values)),))
 
     @classmethod
-    def empty(cls, dtype: np.dtype[Any]) -> Shelves:
+    def empty(cls, dtype: np.dtype[Any]) -> ChunkedArray:
         """No rows, of values of a type."""
         return cls.of(np.empty(0, dtype))
 
-    def sources(self, start: int, stop: int) -> list[Source]:
+    def sources(self, start: int, stop: int) -> list[MappedFile]:
         """The files that the values of rows `start..stop` are in."""
-        found = (source_of(part) for _, part in self.runs(start, stop))
+        found = (mapped_file_of(part) for _, part in self.runs(start, stop))
         return [source for source in found if source is not None]
 
     def check(self) -> None:
@@ -53,11 +53,11 @@ class Shelves:
             CorruptStoreError: one is not.
         """
         for _, values in self.runs(0, self.rows):
-            if (source := source_of(values)) is not None:
+            if (source := mapped_file_of(values)) is not None:
                 source.check()
                 check_characters(source.path, values)
 
-    def intact(self) -> Shelves:
+    def intact(self) -> ChunkedArray:
         """The same, after a `check` if there was none before."""
         unchecked = [source for source in self.sources(0, self.rows) if not source.was_checked]
         if unchecked:
@@ -66,17 +66,17 @@ class Shelves:
             source.was_checked = True
         return self
 
-    def sealed(self) -> Shelves:
+    def sealed(self) -> ChunkedArray:
         """The same values without room for others, so that what is appended to this is behind none of those."""
-        return Shelves(tuple((memory[:rows], rows) for memory, rows in self._shelves))
+        return ChunkedArray(tuple((memory[:rows], rows) for memory, rows in self._shelves))
 
-    def appended(self, values: NDArray[Any]) -> Shelves:
+    def appended(self, values: NDArray[Any]) -> ChunkedArray:
         """These values, and `values` after them, of a type that can be cast to that of these or is a longer str."""
         if not len(values):
             return self
         return self.extended(len(values), values.dtype, [values])
 
-    def extended(self, count: int, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> Shelves:
+    def extended(self, count: int, dtype: np.dtype[Any], pieces: Iterable[NDArray[Any]]) -> ChunkedArray:
         """As `appended`, of `count` values that come in pieces."""
         if not count:
             return self
@@ -87,7 +87,7 @@ class Shelves:
         for values in pieces:
             memory[rows : rows + len(values)] = values
             rows += len(values)
-        return Shelves((*before, (memory, rows)))
+        return ChunkedArray((*before, (memory, rows)))
 
     def slice(self, start: int, stop: int) -> NDArray[Any]:
         """Values of the rows `start..stop`, read-only; a view where they are on one shelf."""
