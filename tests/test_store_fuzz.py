@@ -16,6 +16,7 @@ from power import QuickDisk
 from stored import forge, make, setting, use
 from votive import CorruptStoreError, EmbeddingStore, _core
 from votive._store import folder as _folder
+from votive._store import writer as _writer
 
 # For how long; by hand an hour, with another seed.
 SECONDS = float(os.environ.get("VOTIVE_FUZZ_SECONDS", "10"))
@@ -42,16 +43,16 @@ def change(store: EmbeddingStore) -> None:
 
 def save(store: EmbeddingStore) -> None:
     """What is written can be read."""
-    folder = store._home.folder.with_name("saved")
+    folder = store._state.binding.folder.with_name("saved")
     shutil.rmtree(folder, ignore_errors=True)
     store.save_to_disk(folder)
     use(EmbeddingStore.open(folder, mmap=False, num_threads=1))
 
 
 def commit(store: EmbeddingStore) -> None:
-    folder = store._home.folder.with_name("committed")
+    folder = store._state.binding.folder.with_name("committed")
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(store._home.folder, folder)
+    shutil.copytree(store._state.binding.folder, folder)
     with EmbeddingStore.open(folder, "a", num_threads=1) as writer:
         writer.delete(writer.ids[:3])
         writer.compact()
@@ -97,7 +98,7 @@ def mutate(folder: Path, rng: random.Random) -> str:
 
 
 def test_what_nobody_wrote_is_used_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_folder, "DISK", QuickDisk())
+    monkeypatch.setattr(_writer, "DISK", QuickDisk())
     rng = random.Random(SEED)
     kinds = ["int64", "str", "int8"]
     for kind in kinds:

@@ -10,6 +10,7 @@ import pytest
 from stored import MANIFEST
 from votive import EmbeddingStore, StoreError
 from votive._store import folder as _folder
+from votive._store import writer as _writer
 from votive._store.directory import Directory
 from votive._store.disk import Disk
 from votive._store.lock import LOCK, Lock
@@ -136,6 +137,7 @@ def leave(store: EmbeddingStore, folder: Path) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore:.*not committed:ResourceWarning")
 @pytest.mark.parametrize("end", [commit, save_over_itself, leave], ids=lambda end: end.__name__)
 @pytest.mark.parametrize("work", [add, compact, clear], ids=lambda work: work.__name__)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -174,7 +176,7 @@ def test_a_folder_that_is_replaced_during_a_commit_stays_as_it_is(
                 self.there = {path: contents(path) for path in folder.parent.iterdir()}
             return super().create(opened, name)
 
-    monkeypatch.setattr(_folder, "DISK", disk := Meanwhile())
+    monkeypatch.setattr(_writer, "DISK", disk := Meanwhile())
     store = EmbeddingStore.open(folder, "a", num_threads=1)
     compact(store)
     with pytest.raises(StoreError, match=CHANGES[change]):
@@ -198,10 +200,10 @@ def test_after_a_commit_nothing_is_removed_from_a_folder_that_was_just_put_there
     class Meanwhile(Disk):
         def replace(self, opened: Directory, source: str, target: str) -> None:
             super().replace(opened, source, target)
-            monkeypatch.setattr(_folder, "DISK", Disk())
+            monkeypatch.setattr(_writer, "DISK", Disk())
             replace(folder)
 
-    monkeypatch.setattr(_folder, "DISK", Meanwhile())
+    monkeypatch.setattr(_writer, "DISK", Meanwhile())
     store = EmbeddingStore.open(folder, "a", num_threads=1)
     compact(store)
     store.commit()
@@ -229,7 +231,8 @@ def test_removing_the_lock_admits_no_second_writer(folder: Path, change: Callabl
     add(first)
     with pytest.raises(StoreError, match=f"{LOCK} is not the file"):
         first.commit()
-    first.close()
+    with pytest.warns(ResourceWarning, match="2 rows that were added"):
+        first.close()
     with EmbeddingStore.open(folder, "a") as second:
         add(second)
     assert len(EmbeddingStore.open(folder)) == OLD + 2
@@ -257,7 +260,8 @@ def test_where_folders_cannot_be_locked_one_of_two_writers_is_refused(
     with pytest.raises(StoreError, match=f"{LOCK} is not the file"):
         first.commit()
     second.commit()
-    first.close()
+    with pytest.warns(ResourceWarning, match="2 rows that were added"):
+        first.close()
     add(second)
     second.commit()
     second.close()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -380,11 +380,11 @@ class Store:
         """Numbers in a vector."""
 
     @property
-    def metric(self) -> str:
+    def metric(self) -> Literal["cosine", "dot", "l2"]:
         """One of "cosine", "dot" and "l2"."""
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> Literal["float32", "float16", "int8"]:
         """One of "float32", "float16" and "int8"."""
 
     @property
@@ -405,7 +405,7 @@ class Store:
         """Threads that compute."""
 
     @property
-    def id_kind(self) -> str | None:
+    def id_kind(self) -> Literal["int64", "str"] | None:
         """What ids are, "int64" or "str"; None while there was never a row."""
 
     @property

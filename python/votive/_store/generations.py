@@ -12,12 +12,13 @@ from votive._core import Store, StoreError
 from votive._store import segments as _segments
 from votive._store.contents import Contents
 from votive._store.directory import Directory
-from votive._store.folder import Writer, check_array, map_array, read_consistently
+from votive._store.folder import check_array, map_array, read_consistently
 from votive._store.manifest import Manifest, Segment, corrupt_error
 from votive._store.strings import check_characters, check_texts
+from votive._store.writer import Writer
 
 # Rows of which codes are computed again at once, to compare them.
-_COMPARED = 1 << 14
+_COMPARED_ROWS = 1 << 14
 
 
 def save(contents: Contents, path: Path) -> Manifest:
@@ -33,13 +34,13 @@ def save(contents: Contents, path: Path) -> Manifest:
         return _publish(writer, contents, segments, None)
 
 
-def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
+def commit(contents: Contents, writer: Writer, *, rewrite: bool) -> Manifest:
     """Writes what a folder lacks: new rows, and which are deleted.
 
     Args:
         contents: What the folder is to hold.
-        writer: Of the folder.
-        anew: Whether rows that the folder holds have other numbers now, so that all are written.
+        writer: Writer of the folder.
+        rewrite: Whether rows that the folder holds have other numbers now, so that all are written.
 
     Raises:
         CorruptStoreError: All are written, and a file that rows are in is not what was written.
@@ -48,13 +49,13 @@ def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
     assert old is not None, "a folder that is open holds a store"
     deleted = core.deleted()
     before = 0 if old.deleted is None else old.files[old.deleted].shape[0]
-    if not anew and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
+    if not rewrite and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
         return old
-    if anew:
+    if rewrite:
         contents.check_files()
-    segments = [] if anew else [_segments.without_dead(segment, deleted) for segment in old.segments]
+    segments = [] if rewrite else [_segments.without_deleted(segment, deleted) for segment in old.segments]
     try:
-        for blocks in _segments.runs(core, 0 if anew else old.rows):
+        for blocks in _segments.runs(core, 0 if rewrite else old.rows):
             segments.append(_segments.write(writer, contents, blocks, blocks[0][0]))
         name = writer.write("deleted", "<i8", deleted.shape, [deleted]) if len(deleted) else None
         return _publish(writer, contents, segments, name)
@@ -112,8 +113,8 @@ def _check_codes(folder: Directory, segment: Segment, arrays: dict[str, NDArray[
     if "vectors" not in parts or "codes" not in parts:
         return
     vectors = arrays[parts["vectors"]]
-    for start in range(0, segment.rows, _COMPARED):
-        rows = slice(start, start + _COMPARED)
+    for start in range(0, segment.rows, _COMPARED_ROWS):
+        rows = slice(start, start + _COMPARED_ROWS)
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
         except (StoreError, ValueError) as error:

@@ -52,7 +52,7 @@ def kind(ids: Ids) -> str | None:
     return "str" if isinstance(ids, list) else "int64"
 
 
-def public(ids: Ids) -> NDArray[Any]:
+def to_array(ids: Ids) -> NDArray[Any]:
     """Ids as users get them: int64, or an object array of str."""
     return np.array(ids, object) if isinstance(ids, list) else ids
 

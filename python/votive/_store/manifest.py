@@ -6,25 +6,26 @@ import json
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, get_args
 
 from votive._core import CorruptStoreError, StoreError, __version__, crc32c
+from votive._store.options import DTYPES, METRICS, Metric, StoreDtype
+
+_C = TypeVar("_C", bound=str)
 
 MANIFEST = "MANIFEST.json"
 FORMAT_VERSION = 1
 
-# One more would be some hundred thousand segments.
+# A longer one would have some hundred thousand segments.
 MAX_MANIFEST_BYTES = 1 << 26
 
-# No array has more bytes: sums of sizes stay within 64 bits.
+# No array has more bytes, nor anything else a larger number: sums of sizes stay within 64 bits.
 MAX_ARRAY_BYTES = 1 << 60
 MAX_DIMENSION = 1 << 16
 
-METRICS = ("cosine", "dot", "l2")
-DTYPES = {"float32": "<f4", "float16": "<f2", "int8": None}
 ID_KINDS = ("int64", "str")
 
 # Arrays of a segment besides its columns.
@@ -40,7 +41,7 @@ _DTYPE = re.compile(
 
 
 def is_store_file(name: str) -> bool:
-    """Whether a writer may have made a file of this name, and a later one may remove it if nothing needs it."""
+    """Whether a writer may have made a file of this name: a later one removes it if nothing needs it."""
     return bool(_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
@@ -51,16 +52,21 @@ def corrupt_error(path: Path, what: str) -> CorruptStoreError:
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A file with one array: as `numpy.save` writes it, in the order of C."""
+    """A file with one array: as `numpy.save` writes it, in the order of C.
+
+    Attributes:
+        dtype: type of its elements, as NumPy writes it.
+        shape: shape of the array.
+        crc32c: checksum of the whole file.
+    """
 
     dtype: str
     shape: tuple[int, ...]
-    # Of the whole file.
     crc32c: int
 
     @property
     def bytes(self) -> int:
-        """How long it is."""
+        """Length of the file."""
         return len(npy_header(self.dtype, self.shape)) + math.prod(self.shape) * itemsize(self.dtype)
 
     def check(self, path: Path, checksum: int) -> None:
@@ -75,39 +81,56 @@ class ArrayFile:
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows that were written together."""
+    """Rows that were written together.
+
+    Attributes:
+        first_row: number of the first of them.
+        rows: how many there are.
+        parts: names of the files by the `PARTS` that are in them.
+        columns: names of the files with columns of metadata, by the names of those.
+    """
 
     first_row: int
     rows: int
-    # By what they are, the names of the files; no columns.
     parts: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Of its files."""
+        """Names of its files."""
         return [*self.parts.values(), *self.columns.values()]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A state of a store on disk."""
+    """A state of a store on disk: see `votive.persistence`.
+
+    Attributes:
+        generation: one more with each commit.
+        dimension: numbers in a vector; None while there was no row.
+        dtype: how vectors are stored.
+        metric: how they are compared.
+        id_kind: "int64" or "str"; None while there was no row.
+        rows: how many rows have a number, deleted ones too.
+        largest_id: the largest number that was ever an id; None while there was none.
+        segments: the rows, in order.
+        deleted: name of the file with the numbers of deleted rows; None where there are none.
+        files: all files by their names.
+    """
 
     generation: int
     dimension: int | None
-    dtype: str
-    metric: str
+    dtype: StoreDtype
+    metric: Metric
     id_kind: str | None
-    # Physical: deleted ones count.
     rows: int
-    # That there ever was.
     largest_id: int | None
     segments: tuple[Segment, ...]
     deleted: str | None
     files: Mapping[str, ArrayFile]
 
     def dump(self) -> bytes:
-        """As text; its own checksum is that of the rest without spaces, names in order."""
+        """Text of it; its own checksum is that of the rest without spaces, names in order."""
         document = {"format_version": FORMAT_VERSION, "created_by": f"votive {__version__}", **self._document()}
         document["crc32c"] = _checksum(document)
         return json.dumps(document, indent=1).encode() + b"\n"
@@ -159,7 +182,7 @@ class Manifest:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise corrupt_error(path, f"no JSON ({error})") from None
-        top = _Entry(path, "", document)
+        top = _JsonObject(path, "", document)
         version = top.integer("format_version", 1)
         if version > FORMAT_VERSION:
             raise StoreError(
@@ -179,7 +202,7 @@ class Manifest:
         manifest = cls(
             generation=top.integer("generation", 1),
             dimension=dimension,
-            dtype=top.choice("dtype", DTYPES),
+            dtype=top.choice("dtype", get_args(StoreDtype)),
             metric=top.choice("metric", METRICS),
             id_kind=None if document.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
             rows=top.integer("rows", 0),
@@ -216,7 +239,7 @@ class Manifest:
 
     def _check_segment(self, path: Path, i: int, segment: Segment) -> None:
         dimension, rows = self.dimension or 0, segment.rows
-        stored = DTYPES[self.dtype]
+        stored = DTYPES[self.dtype].npy_dtype
         coded = {"codes": ("|i1", (rows, code_stride(dimension))), "bounds": ("<f4", (rows, 6))}
         ids: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("<i8", (rows,))}
         if self.id_kind == "str":
@@ -292,7 +315,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"it has {constant}")
 
 
-def _parse_file(files: _Entry, name: str) -> ArrayFile:
+def _parse_file(files: _JsonObject, name: str) -> ArrayFile:
     entry = files.entry(name)
     # Plain names of our own: none leads out of the folder.
     if not _FILE.fullmatch(name):
@@ -312,7 +335,7 @@ def _parse_file(files: _Entry, name: str) -> ArrayFile:
     return file
 
 
-def _parse_segment(entry: _Entry) -> Segment:
+def _parse_segment(entry: _JsonObject) -> Segment:
     columns = entry.entry("columns")
     return Segment(
         first_row=entry.integer("first_row", 0),
@@ -332,7 +355,7 @@ def _is_count(value: object) -> bool:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _JsonObject:
     """An object of JSON, and where it stands."""
 
     path: Path
@@ -350,19 +373,19 @@ class _Entry:
             self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}"
         )
 
-    def entry(self, key: str) -> _Entry:
-        return _Entry(self.path, f"{self.where}{key:.99}.", self.value.get(key))
+    def entry(self, key: str) -> _JsonObject:
+        return _JsonObject(self.path, f"{self.where}{key:.99}.", self.value.get(key))
 
-    def entries(self, key: str) -> Iterator[_Entry]:
+    def entries(self, key: str) -> Iterator[_JsonObject]:
         found = self.value.get(key)
         if not isinstance(found, list):
             raise self.unexpected(key, "a list")
-        return (_Entry(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
+        return (_JsonObject(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
 
-    def integer(self, key: str, least: int, most: int = MAX_ARRAY_BYTES) -> int:
+    def integer(self, key: str, minimum: int, maximum: int = MAX_ARRAY_BYTES) -> int:
         found = self.value.get(key)
-        if type(found) is not int or not least <= found <= most:
-            raise self.unexpected(key, f"an integer from {least} to {most}")
+        if type(found) is not int or not minimum <= found <= maximum:
+            raise self.unexpected(key, f"an integer from {minimum} to {maximum}")
         return found
 
     def text(self, key: str) -> str:
@@ -371,8 +394,9 @@ class _Entry:
             raise self.unexpected(key, "a text")
         return found
 
-    def choice(self, key: str, accepted: Any) -> str:
+    def choice(self, key: str, accepted: Sequence[_C]) -> _C:
         found = self.text(key)
-        if found not in accepted:
-            raise self.unexpected(key, " or ".join(accepted))
-        return found
+        for choice in accepted:
+            if choice == found:
+                return choice
+        raise self.unexpected(key, " or ".join(accepted))

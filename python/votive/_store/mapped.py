@@ -14,15 +14,15 @@ from votive._core import CorruptStoreError, crc32c
 from votive._store.manifest import ArrayFile, corrupt_error, npy_header
 
 # Bytes of which a checksum is made at once, so that Ctrl-C is heard.
-_CHUNK = 64 << 20
+_CHECKED_BYTES = 64 << 20
 
 
 class MappedFile:
     """A file of a store that is mapped.
 
     Attributes:
-        path: of the file.
-        was_checked: whether whoever needs that but once has found it intact.
+        path: where the file is.
+        was_checked: whether it was found as it was written, for callers that look but once.
     """
 
     def __init__(self, memory: mmap.mmap, path: Path, file: ArrayFile) -> None:
@@ -41,10 +41,10 @@ class MappedFile:
         memory = self._memory()
         if memory is None:
             return
-        held = np.frombuffer(memory, np.uint8)
+        content = np.frombuffer(memory, np.uint8)
         checksum = 0
-        for start in range(0, len(held), _CHUNK):
-            checksum = crc32c(held[start : start + _CHUNK], checksum)
+        for start in range(0, len(content), _CHECKED_BYTES):
+            checksum = crc32c(content[start : start + _CHECKED_BYTES], checksum)
         self._file.check(self.path, checksum)
 
     def error(self, what: str) -> CorruptStoreError:
@@ -55,21 +55,21 @@ class MappedFile:
 class MappedArray(np.ndarray[Any, Any]):
     """The array of a mapped file, or a view of a part of it; `numpy.memmap` would keep a descriptor for each."""
 
-    source: MappedFile | None
+    mapped_file: MappedFile | None
 
     @classmethod
     def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> MappedArray:
         """The whole array, read-only as the memory is."""
         array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(npy_header(file.dtype, file.shape)))
-        array.source = MappedFile(memory, path, file)
+        array.mapped_file = MappedFile(memory, path, file)
         return array
 
     def __array_finalize__(self, of: Any) -> None:
         # What is computed of such an array has its type, but is in memory.
-        source = getattr(of, "source", None)
-        self.source = source if source is not None and np.may_share_memory(self, of) else None
+        file = getattr(of, "mapped_file", None)
+        self.mapped_file = file if file is not None and np.may_share_memory(self, of) else None
 
 
 def mapped_file_of(array: NDArray[Any] | None) -> MappedFile | None:
     """The file that an array is in; None for one that is in memory."""
-    return getattr(array, "source", None)
+    return getattr(array, "mapped_file", None)

@@ -15,22 +15,23 @@ from votive._store.chunked_array import ChunkedArray
 from votive._store.columns import Columns
 from votive._store.contents import Contents
 from votive._store.directory import Directory
-from votive._store.folder import Writer
-from votive._store.manifest import DTYPES, ArrayFile, Manifest, Segment, code_stride, corrupt_error
+from votive._store.manifest import ArrayFile, Manifest, Segment, code_stride, corrupt_error
 from votive._store.mapped import MappedFile, mapped_file_of
+from votive._store.options import DTYPES
 from votive._store.strings import check_characters, check_texts
 from votive._store.texts import Raw, Texts
+from votive._store.writer import Writer
 
 # Rows `start..stop`, and which of them, counted from `start`; None for all.
 Block = tuple[int, int, NDArray[np.int64] | None]
 
 # Gives the array of a file in a folder, by its name.
-Read = Callable[[Directory, str, ArrayFile], NDArray[Any]]
+ReadArray = Callable[[Directory, str, ArrayFile], NDArray[Any]]
 
 # Bytes of vectors that are gathered at once where rows between are deleted.
-_GATHERED = 16 << 20
+_GATHERED_BYTES = 16 << 20
 
-_OF_VECTORS = ("vectors", "codes", "bounds")
+_VECTOR_PARTS = ("vectors", "codes", "bounds")
 
 
 def live_blocks(contents: Contents) -> list[Block]:
@@ -38,7 +39,7 @@ def live_blocks(contents: Contents) -> list[Block]:
     live, rows = contents.live(), contents.core.rows
     if live is None:
         return [(0, rows, None)] if rows else []
-    size = max(1, _GATHERED // (4 * contents.core.dimension))
+    size = max(1, _GATHERED_BYTES // (4 * contents.core.dimension))
     blocks: list[Block] = []
     for start in range(0, rows, size):
         stop = min(start + size, rows)
@@ -51,16 +52,16 @@ def live_blocks(contents: Contents) -> list[Block]:
 def runs(core: Store, start: int) -> list[list[Block]]:
     """The rows from `start` on, in runs of those that have vectors and those of which only the ids are left."""
     found: list[tuple[int, int]] = []
-    at, held = start, False
+    at, has_vectors = start, False
     for first, _, _, bounds in core.segments():
         begin, end = max(first, start), first + len(bounds)
         if begin < end:
             if begin > at:
                 found.append((at, begin))
-            elif held:
+            elif has_vectors:
                 begin = found.pop()[0]
             found.append((begin, end))
-            at, held = end, True
+            at, has_vectors = end, True
     if at < core.rows:
         found.append((at, core.rows))
     return [[(begin, end, None)] for begin, end in found]
@@ -72,7 +73,7 @@ def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: in
     rows = sum(stop - start if keep is None else len(keep) for start, stop, keep in blocks)
     parts: dict[str, str] = {}
     if next(_of_core(core, blocks, 2), None) is not None:
-        dtype = DTYPES[core.dtype]
+        dtype = DTYPES[core.dtype].npy_dtype
         if dtype is not None:
             parts["vectors"] = writer.write("vectors", dtype, (rows, core.dimension), _of_core(core, blocks, 0))
         stride = code_stride(core.dimension)
@@ -96,20 +97,20 @@ def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: in
     return Segment(first_row, rows, parts, columns)
 
 
-def without_dead(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
+def without_deleted(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
     """A segment; without vectors if all of its rows are deleted."""
     start, stop = np.searchsorted(deleted, (segment.first_row, segment.first_row + segment.rows))
     if stop - start < segment.rows:
         return segment
-    return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _OF_VECTORS})
+    return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _VECTOR_PARTS})
 
 
-def read(folder: Directory, manifest: Manifest, core: Store, get: Read) -> Contents:
+def read(folder: Directory, manifest: Manifest, core: Store, get: ReadArray) -> Contents:
     """The rows of a folder.
 
     Args:
-        folder: Where they are.
-        manifest: That of the folder.
+        folder: The folder.
+        manifest: Its manifest.
         core: An empty store to put them in.
         get: Gives the array of a file.
 
@@ -123,8 +124,8 @@ def read(folder: Directory, manifest: Manifest, core: Store, get: Read) -> Conte
     def checked(name: str) -> NDArray[Any]:
         # All of it is read below, so that its checksum costs little.
         array = of(name)
-        if (source := mapped_file_of(array)) is not None:
-            source.check()
+        if (file := mapped_file_of(array)) is not None:
+            file.check()
         return array
 
     def texts_of(segment: Segment) -> Raw:
@@ -149,13 +150,13 @@ def read(folder: Directory, manifest: Manifest, core: Store, get: Read) -> Conte
     columns: dict[str, list[NDArray[Any]]] = {}
     offsets: list[NDArray[np.int64]] = []
     utf8: list[NDArray[np.uint8]] = []
-    sources: list[MappedFile] = []
+    vector_files: list[MappedFile] = []
     for segment in manifest.segments:
         stop = segment.first_row + segment.rows
         gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
         ids = ids_of(segment)
-        vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _OF_VECTORS)
-        sources += [source for array in (vectors, codes, bounds) if (source := mapped_file_of(array)) is not None]
+        vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _VECTOR_PARTS)
+        vector_files += [file for array in (vectors, codes, bounds) if (file := mapped_file_of(array)) is not None]
         try:
             core = core.attach(vectors, codes, bounds, ids, gone)
         except (StoreError, ValueError) as error:
@@ -178,10 +179,10 @@ def read(folder: Directory, manifest: Manifest, core: Store, get: Read) -> Conte
         raise corrupt_error(folder.path, "rows without vectors that are not among the deleted ones")
     return Contents(
         core,
-        Columns({name: _shelves(arrays) for name, arrays in columns.items()}),
-        Texts(_shelves(offsets), _shelves(utf8)) if utf8 else None,
+        Columns({name: _chunked(arrays) for name, arrays in columns.items()}),
+        Texts(_chunked(offsets), _chunked(utf8)) if utf8 else None,
         manifest.dimension,
-        sources=tuple(sources),
+        vector_files=tuple(vector_files),
     )
 
 
@@ -238,5 +239,5 @@ def _take(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.
     return kept, utf8[places]
 
 
-def _shelves(arrays: list[NDArray[Any]]) -> ChunkedArray:
+def _chunked(arrays: list[NDArray[Any]]) -> ChunkedArray:
     return ChunkedArray(tuple((array, len(array)) for array in arrays))

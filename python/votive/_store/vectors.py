@@ -42,10 +42,10 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
     if _is_stream(vectors):
         return None, _joined(_of_stream(vectors, name))
     table = _table(vectors, name)
-    return len(table), converted(table, name, 0)
+    return len(table), convert(table, name, 0)
 
 
-def matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
+def read_matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
     """All vectors of `read` as one array `[rows, dimension]`, and whether they are a single 1-D one."""
     if _is_column(vectors) or _is_stream(vectors):
         single, blocks = False, [block.copy() for block in read(vectors, name)[1]]
@@ -69,7 +69,7 @@ def _is_stream(vectors: Any) -> bool:
 def _of_column(column: Any, name: str) -> Iterator[Floats]:
     position = 0
     for table in _arrow.vector_blocks(column, name):
-        yield from converted(table, name, position)
+        yield from convert(table, name, position)
         position += len(table)
 
 
@@ -91,20 +91,20 @@ def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
 
 def _joined(blocks: Iterator[Floats]) -> Iterator[Floats]:
     """Small blocks copied together, so that a stream of single vectors does not cost a call for each."""
-    held: list[Floats] = []
+    pending: list[Floats] = []
     size = 0
     for block in blocks:
         small = block.nbytes < _SMALL_BYTES
-        if held and (not small or size + block.nbytes > BLOCK_BYTES):
-            yield np.concatenate(held)
-            held, size = [], 0
+        if pending and (not small or size + block.nbytes > BLOCK_BYTES):
+            yield np.concatenate(pending)
+            pending, size = [], 0
         if small:
-            held.append(block.copy())  # the producer may write the next one to the same memory
+            pending.append(block.copy())  # the producer may write the next one to the same memory
             size += block.nbytes
         else:
             yield block
-    if held:
-        yield np.concatenate(held)
+    if pending:
+        yield np.concatenate(pending)
 
 
 def _array(vectors: Any, name: str) -> NDArray[Any]:
@@ -132,7 +132,7 @@ def _table(vectors: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
+def convert(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
     """An array `[rows, dimension]` of floats or integers as blocks of `read`; its first row stands at `position`."""
     if table.dtype == np.float32 and table.flags.c_contiguous and table.flags.aligned:
         yield table
