@@ -80,11 +80,10 @@ def test_closing_says_how_many_rows_are_lost(folder: Path, change: Callable[[Emb
 
 
 def test_a_store_that_is_collected_says_so_too(folder: Path) -> None:
-    store = EmbeddingStore.open(folder, "a")
-    add(store, 1)
+    stores = [EmbeddingStore.open(folder, "a")]
+    add(stores[0], 1)
     with pytest.warns(ResourceWarning, match="1 row that was added"):
-        del store
-        gc.collect()
+        stores.clear()
     EmbeddingStore.open(folder, "a").close()
 
 
@@ -131,8 +130,9 @@ def test_stores_in_memory_say_nothing(folder: Path) -> None:
 
 
 def test_a_block_that_ends_with_an_error_says_that_alone(folder: Path) -> None:
-    with pytest.raises(KeyError), EmbeddingStore.open(folder, "a") as store:
-        add(store, 2)
+    store = EmbeddingStore.open(folder, "a")
+    add(store, 2)
+    with pytest.raises(KeyError), store:
         store.delete(100)
     assert len(store) == ROWS + 2
     assert len(EmbeddingStore.open(folder)) == ROWS

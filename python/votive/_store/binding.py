@@ -215,8 +215,8 @@ def warn_of_reader(state: StoreState) -> None:
     state.binding.warns_of_adding = False
     warnings.warn(
         f"{state.binding.folder} was opened with mode='r': rows that are added are in memory alone, and cannot be "
-        "committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store in "
-        "memory, without this warning",
+        "committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
+        "in memory, without this warning",
         UserWarning,
         stacklevel=outside(),
     )
