@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ class ArrowArray(Protocol):
         """See <https://arrow.apache.org/docs/format/CDataInterface/PyCapsuleInterface.html>."""
 
 
+class SupportsArray(Protocol):
+    """An array, or what NumPy makes one of."""
+
+    def __array__(self, *args: Any, **kwargs: Any) -> NDArray[Any]:
+        """The array."""
+        ...
+
+
 class DataFrame(Protocol):
     """Columns by name, as pandas has them."""
 
@@ -39,7 +47,7 @@ class DataFrame(Protocol):
 class TextEncoder(Protocol):
     """What embeds texts: a `votive.Embedder`, or another object with such a method."""
 
-    def encode(self, *args: Any, **kwargs: Any) -> Any:
+    def encode(self, texts: list[str], /, *args: Any, **kwargs: Any) -> Any:
         """Vectors of texts `[texts, dimension]`; of one text `[dimension]`."""
 
 
@@ -47,7 +55,10 @@ if TYPE_CHECKING:
     Id: TypeAlias = int | str | np.integer[Any]
     ManyIds: TypeAlias = Iterable[int] | Iterable[str] | Iterable[np.integer[Any]] | NDArray[Any]
     Ids: TypeAlias = Id | ManyIds
-    Vectors: TypeAlias = ArrayLike | Iterator[ArrayLike] | ArrowStream | ArrowArray
+    # Not NumPy's ArrayLike, which a str is, too.
+    Vector: TypeAlias = SupportsArray | Sequence[float | np.number[Any]]
+    Matrix: TypeAlias = Vector | Sequence[Vector]
+    Vectors: TypeAlias = Matrix | Iterator[Matrix] | ArrowStream | ArrowArray
     TextColumn: TypeAlias = str | Iterable[str] | NDArray[Any] | ArrowStream | ArrowArray
     Metadata: TypeAlias = Mapping[str, ArrayLike] | DataFrame | ArrowStream | ArrowArray
     Filter: TypeAlias = Ids | Iterable[bool] | Callable[[Mapping[str, NDArray[Any]]], ArrayLike]
