@@ -1,4 +1,4 @@
-"""Vectors that are searched exactly, in memory that is bounded."""
+"""Vectors that are searched exactly, in memory that is bounded; and the types of its choices, for annotations."""
 
 from __future__ import annotations
 
@@ -82,8 +82,6 @@ class EmbeddingStore:
         NotADirectoryError: `spill_to` is no folder.
         ValueError, TypeError: an argument has a value that is not accepted.
     """
-
-    _state: StoreState
 
     def __init__(
         self,
@@ -596,12 +594,12 @@ class EmbeddingStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commits what was changed in a store that is open for writing, unless there was an error, and closes it."""
-        _binding.leave(self._state, failed=kind is not None)
+        _binding.exit_block(self._state, failed=kind is not None)
 
     def __del__(self) -> None:
         # What is not wholly made has no state.
         if (state := vars(self).get("_state")) is not None:
-            _binding.forget(state)
+            _binding.warn_of_collected(state)
 
     def __copy__(self) -> Self:
         """A store of its own with the same rows, which share memory and files with these, and take no time.

@@ -187,7 +187,7 @@ def close(state: StoreState) -> None:
         _warn_of_lost(binding, lost)
 
 
-def leave(state: StoreState, failed: bool) -> None:
+def exit_block(state: StoreState, failed: bool) -> None:
     """Ends a `with` block: commits what was changed unless the block `failed`, and closes the store."""
     if not failed and state.binding is not None and state.binding.writer is not None:
         try:
@@ -201,8 +201,8 @@ def leave(state: StoreState, failed: bool) -> None:
         _release(state)
 
 
-def forget(state: StoreState) -> None:
-    """Warns of rows that are lost with a store that is not used any more."""
+def warn_of_collected(state: StoreState) -> None:
+    """Warns of rows that are lost with a store that is collected."""
     # Not at exit: a program that ends says what it has to say before.
     if not sys.is_finalizing() and (lost := _count_lost(state)) and state.binding is not None:
         _warn_of_lost(state.binding, lost)

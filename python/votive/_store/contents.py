@@ -1,4 +1,4 @@
-"""All that a store holds, as one immutable value."""
+"""All that a store holds, as one immutable value: a call reads one of them from its beginning to its end."""
 
 from __future__ import annotations
 

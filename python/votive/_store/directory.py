@@ -1,4 +1,4 @@
-"""A folder that is held open, and what is done to the files in it."""
+"""A directory that is open, and what is done to the files in it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Directory:
     Windows opens no folders, but does not let go of the path of one in which a file is open, as a writer's lock is.
 
     Attributes:
-        path: the path that it was opened by.
-        descriptor: of the folder; None on Windows.
+        path: where it was when it was opened.
+        descriptor: descriptor of the folder; None on Windows.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class Directory:
 
         Raises:
             FileNotFoundError: there is none.
-            StoreError: it is a link, a pipe, a folder or a device: whoever wrote it, it was no store.
+            StoreError: it is a link, a pipe, a folder or a device, which no store makes.
         """
         mode = self.status(name).st_mode  # asked once: a writer may remove the file
         path = self.path / name
@@ -121,7 +121,7 @@ class Directory:
         return retry_while_in_use(lambda: self.open(name, os.O_RDONLY | _NONBLOCK))
 
     def rename(self, source: str, target: str) -> None:
-        """Gives `source` the name `target`, in one step: whoever looks finds the old file or the new one."""
+        """Gives `source` the name `target`, in one step: a reader finds the old file or the new one."""
         with self._errors_with_path(target):
             os.replace(self._at(source), self._at(target), src_dir_fd=self._number, dst_dir_fd=self._number)
 

@@ -19,7 +19,7 @@ class Disk:
     """Changes of files, each of which may fail; nothing is durable before it is synced."""
 
     def make_folder(self, path: Path) -> None:
-        """Makes one, in a folder that exists."""
+        """Makes a folder, in one that exists."""
         path.mkdir()
 
     def create(self, folder: Directory, name: str) -> int:
@@ -27,7 +27,7 @@ class Disk:
         return folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def write(self, file: int, data: memoryview) -> None:
-        """Appends all of it."""
+        """Appends all of `data`."""
         while data:
             data = data[os.write(file, data) :]
 
@@ -53,7 +53,7 @@ class Disk:
                 raise with_path(error, folder.path) from None
 
     def replace(self, folder: Directory, source: str, target: str) -> None:
-        """Gives `source` the name `target`, in one step: whoever looks finds the old file or the new one."""
+        """Gives `source` the name `target`, in one step: a reader finds the old file or the new one."""
         retry_while_in_use(lambda: folder.rename(source, target))
 
     def remove(self, folder: Directory, name: str) -> None:

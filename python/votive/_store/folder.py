@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, StoreError, crc32c
 from votive._store.directory import Directory, with_path
-from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, corrupt_error, npy_header
+from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, corrupt_error
 from votive._store.mapped import MappedArray
+from votive._store.npy import header_of
 
 _T = TypeVar("_T")
 
@@ -95,7 +96,7 @@ def map_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 error.strerror = "too many open files to map this one too: compact() the store, or load with mmap=False"
             raise with_path(error, path) from None
-    header = npy_header(file.dtype, file.shape)
+    header = header_of(file.dtype, file.shape)
     if mapped[: len(header)] != header:
         raise _wrong_header(path, file)
     return MappedArray.of(mapped, path, file)
@@ -121,7 +122,7 @@ def read_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
             if not count:
                 raise corrupt_error(path, f"ends after {done} of {file.bytes} bytes")
     file.check(path, checksum)
-    header = npy_header(file.dtype, file.shape)
+    header = header_of(file.dtype, file.shape)
     if memory[: len(header)].tobytes() != header:
         raise _wrong_header(path, file)
     memory.flags.writeable = False

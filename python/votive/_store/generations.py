@@ -1,4 +1,4 @@
-"""What a store holds as a generation of a folder, and back: see `votive.persistence`."""
+"""Generations of a folder: what a store holds, written as the next one, and read to verify it."""
 
 from __future__ import annotations
 
@@ -117,8 +117,9 @@ def _check_codes(folder: Directory, segment: Segment, arrays: dict[str, NDArray[
         rows = slice(start, start + _COMPARED_ROWS)
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
-        except (StoreError, ValueError) as error:
-            raise corrupt_error(folder.path / parts["vectors"], f"from row {start} on, {error}") from None
+        except StoreError as error:
+            found = f"from row {start} on, {error}"
+            raise corrupt_error(folder.path / parts["vectors"], found) from None
         ((_, _, codes, bounds),) = made.segments()
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):

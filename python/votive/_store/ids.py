@@ -27,15 +27,15 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
         ValueError: one is beyond int64 or no text, or masked, or the array is not 1-D.
     """
     if isinstance(ids, str):
-        return _texts([ids], name), True
+        return _strings([ids], name), True
     if isinstance(ids, Mapping | bytes | bytearray) or not isinstance(ids, Iterable | np.generic | int):
         raise TypeError(f"{name}: expected integers or str, found {type(ids).__name__}")
     if isinstance(ids, np.generic | int):
-        return _array(np.asarray(ids)[None], name), True
+        return _integers(np.asarray(ids)[None], name), True
     if not isinstance(ids, list) and not hasattr(ids, "__array__"):
         ids = list(ids)
     refuse_masked(name, ids)
-    return (_texts(ids, name) if _starts_with_str(ids) else _array(ids, name)), False
+    return (_strings(ids, name) if _starts_with_str(ids) else _integers(ids, name)), False
 
 
 def refuse_negative(ids: Ids) -> None:
@@ -61,7 +61,7 @@ def _starts_with_str(ids: Any) -> bool:
     return isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], str)
 
 
-def _array(ids: Any, name: str) -> Ids:
+def _integers(ids: Any, name: str) -> Ids:
     """Ids of an array or of a list that does not start with a str."""
     array = np.asarray(ids)
     if array.ndim != 1:
@@ -70,7 +70,7 @@ def _array(ids: Any, name: str) -> Ids:
     if array.dtype.kind in "OUT" or (array.dtype.kind == "f" and isinstance(ids, list) and array.size):
         values = ids if isinstance(ids, list) else array.tolist()
         if _starts_with_str(values):
-            return _texts(values, name)
+            return _strings(values, name)
         for row, value in enumerate(values):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise TypeError(f"{name}[{row}]: expected an int, found {type(value).__name__}")
@@ -88,7 +88,7 @@ def _array(ids: Any, name: str) -> Ids:
     return np.ascontiguousarray(array, np.int64)
 
 
-def _texts(ids: list[Any], name: str) -> list[str]:
+def _strings(ids: list[Any], name: str) -> list[str]:
     try:
         "".join(ids).encode()
     except TypeError:

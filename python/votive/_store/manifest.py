@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, get_args
 
 from votive._core import CorruptStoreError, StoreError, __version__, crc32c
+from votive._store.npy import header_of, itemsize_of
 from votive._store.options import DTYPES, METRICS, Metric, StoreDtype
 
 _C = TypeVar("_C", bound=str)
@@ -67,7 +67,7 @@ class ArrayFile:
     @property
     def bytes(self) -> int:
         """Length of the file."""
-        return len(npy_header(self.dtype, self.shape)) + math.prod(self.shape) * itemsize(self.dtype)
+        return len(header_of(self.dtype, self.shape)) + math.prod(self.shape) * itemsize_of(self.dtype)
 
     def check(self, path: Path, checksum: int) -> None:
         """Accepts the checksum that the file was written with.
@@ -288,23 +288,6 @@ class Manifest:
 def code_stride(dimension: int) -> int:
     """Bytes of codes a row: whole lines of 64."""
     return -(-dimension // 64) * 64
-
-
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What stands before an array in a `.npy` file of version 1.0; a multiple of 64 bytes.
-
-    <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Written here and not by NumPy, whose
-    versions pad it differently: a reader compares it with the one it expects, and so parses none.
-    """
-    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1).encode() + b"\n"
-
-
-def itemsize(dtype: str) -> int:
-    """Bytes of a number of this type."""
-    size = int("".join(filter(str.isdigit, dtype.partition("[")[0])))
-    return 4 * size if dtype[1] == "U" else size
 
 
 def _checksum(document: dict[str, Any]) -> str:

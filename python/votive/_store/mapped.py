@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, crc32c
-from votive._store.manifest import ArrayFile, corrupt_error, npy_header
+from votive._store.manifest import ArrayFile, corrupt_error
+from votive._store.npy import header_of
 
 # Bytes of which a checksum is made at once, so that Ctrl-C is heard.
 _CHECKED_BYTES = 64 << 20
@@ -60,7 +61,7 @@ class MappedArray(np.ndarray[Any, Any]):
     @classmethod
     def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> MappedArray:
         """The whole array, read-only as the memory is."""
-        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(npy_header(file.dtype, file.shape)))
+        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(header_of(file.dtype, file.shape)))
         array.mapped_file = MappedFile(memory, path, file)
         return array
 

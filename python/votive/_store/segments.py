@@ -1,4 +1,4 @@
-"""Rows of a store as files, and back: see `votive.persistence`."""
+"""Segments: rows of a store as files, and back. `votive.persistence` describes the files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from votive._store.strings import check_characters, check_texts
 from votive._store.texts import Raw, Texts
 from votive._store.writer import Writer
 
-# Rows `start..stop`, and which of them, counted from `start`; None for all.
+# Rows `start..stop`, and which of them, counted from `start`; None for all of them.
 Block = tuple[int, int, NDArray[np.int64] | None]
 
 # Gives the array of a file in a folder, by its name.
@@ -72,17 +72,17 @@ def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: in
     core = contents.core
     rows = sum(stop - start if keep is None else len(keep) for start, stop, keep in blocks)
     parts: dict[str, str] = {}
-    if next(_of_core(core, blocks, 2), None) is not None:
+    if next(_core_rows(core, blocks, 2), None) is not None:
         dtype = DTYPES[core.dtype].npy_dtype
         if dtype is not None:
-            parts["vectors"] = writer.write("vectors", dtype, (rows, core.dimension), _of_core(core, blocks, 0))
+            parts["vectors"] = writer.write("vectors", dtype, (rows, core.dimension), _core_rows(core, blocks, 0))
         stride = code_stride(core.dimension)
-        parts["codes"] = writer.write("codes", "|i1", (rows, stride), _of_core(core, blocks, 1))
-        parts["bounds"] = writer.write("bounds", "<f4", (rows, 6), _of_core(core, blocks, 2))
+        parts["codes"] = writer.write("codes", "|i1", (rows, stride), _core_rows(core, blocks, 1))
+        parts["bounds"] = writer.write("bounds", "<f4", (rows, 6), _core_rows(core, blocks, 2))
     if core.id_kind == "str":
         parts |= _write_strings(writer, "ids", rows, core.id_slice, blocks)
     else:
-        parts["ids"] = writer.write("ids", "<i8", (rows,), _kept(core.id_slice, blocks))
+        parts["ids"] = writer.write("ids", "<i8", (rows,), _block_rows(core.id_slice, blocks))
     if contents.texts is not None:
         parts |= _write_strings(writer, "texts", rows, contents.texts.slice, blocks)
     columns = {
@@ -90,7 +90,7 @@ def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: in
             "column",
             column.dtype.newbyteorder("<").str,
             (rows,),
-            _kept(column.slice, blocks),
+            _block_rows(column.slice, blocks),
         )
         for name, column in contents.columns.items()
     }
@@ -159,10 +159,9 @@ def read(folder: Directory, manifest: Manifest, core: Store, get: ReadArray) -> 
         vector_files += [file for array in (vectors, codes, bounds) if (file := mapped_file_of(array)) is not None]
         try:
             core = core.attach(vectors, codes, bounds, ids, gone)
-        except (StoreError, ValueError) as error:
-            about = str(error).partition(":")[0]
-            name = segment.parts.get(about) or segment.parts.get("ids") or segment.parts["ids_bytes"]
-            raise corrupt_error(folder.path / name, str(error).removeprefix(f"{about}: ")) from None
+        except StoreError as error:
+            name = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
+            raise corrupt_error(folder.path / name, error.reason or str(error)) from None
         if "texts_bytes" in segment.parts:
             texts = texts_of(segment)
             # Texts are counted through all segments.
@@ -192,7 +191,7 @@ def check_offsets(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8
         raise corrupt_error(path, f"expected ascending offsets from 0 to {len(utf8)}")
 
 
-def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
+def _core_rows(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
     """The rows of blocks in the vectors, codes or bounds of segments, as `at` is 0, 1 or 2."""
     segments: list[Any] = core.segments()
     for start, stop, keep in blocks:
@@ -204,7 +203,7 @@ def _of_core(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]
                 yield part if keep is None else part[keep[inside] + (start - begin)]
 
 
-def _kept(rows: Callable[[int, int], Any], blocks: list[Block]) -> Iterator[NDArray[Any]]:
+def _block_rows(rows: Callable[[int, int], Any], blocks: list[Block]) -> Iterator[NDArray[Any]]:
     """The values of blocks, where `rows(start, stop)` gives those of a range."""
     for start, stop, keep in blocks:
         yield rows(start, stop) if keep is None else rows(start, stop)[keep]
@@ -218,7 +217,7 @@ def _write_strings(
     def kept() -> Iterator[Raw]:
         for start, stop, keep in blocks:
             offsets, utf8 = slices(start, stop)
-            yield (offsets, utf8) if keep is None else _take(offsets, utf8, keep)
+            yield (offsets, utf8) if keep is None else _take_strings(offsets, utf8, keep)
 
     offsets = np.zeros(rows + 1, np.int64)
     at = 0
@@ -231,7 +230,7 @@ def _write_strings(
     }
 
 
-def _take(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.int64]) -> Raw:
+def _take_strings(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.int64]) -> Raw:
     """Some of the strings."""
     lengths = np.diff(offsets)[keep]
     kept = np.concatenate([[0], np.cumsum(lengths)])

@@ -1,4 +1,4 @@
-"""Rows that memory has no room for, in files."""
+"""Rows beyond the memory that a store may take, in files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPILL_BYTES = 256 << 20
 
 
 class Spill:
-    """Rows on their way to files in a folder: `add` keeps them until there are enough to write."""
+    """Rows that go to files in a folder: `add` keeps them until there are enough to write."""
 
     def __init__(self, core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> None:
         self.core = core  # with all rows but those that are pending

@@ -59,11 +59,11 @@ class StoreState:
         """
         metric, dtype, num_threads = options.metric, options.dtype, options.num_threads
 
-        def on(device: str) -> tuple[str, _core.Store]:
+        def make_core(device: str) -> tuple[str, _core.Store]:
             return device, _core.Store(1, metric, dtype, device, num_threads)
 
         asked = device_of(options.backend, options.device, "backend")
-        device, _ = on_device(asked, options.fallback, on)
+        device, _ = on_device(asked, options.fallback, make_core)
         budget = MemoryBudget(
             # Without a reference to the store: in a cycle it would stay in memory after its last use.
             lambda dimension: _core.Store(dimension, metric, dtype, device, num_threads),

@@ -38,10 +38,10 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
     """
     if _is_column(vectors):
         rows = len(vectors) if hasattr(vectors, "__len__") else None
-        return rows, _of_column(vectors, name)
+        return rows, _read_column(vectors, name)
     if _is_stream(vectors):
-        return None, _joined(_of_stream(vectors, name))
-    table = _table(vectors, name)
+        return None, _join_small(_read_stream(vectors, name))
+    table = _as_matrix(vectors, name)
     return len(table), convert(table, name, 0)
 
 
@@ -66,14 +66,14 @@ def _is_stream(vectors: Any) -> bool:
     return isinstance(vectors, Iterator) and not hasattr(vectors, "__array__")
 
 
-def _of_column(column: Any, name: str) -> Iterator[Floats]:
+def _read_column(column: Any, name: str) -> Iterator[Floats]:
     position = 0
     for table in _arrow.vector_blocks(column, name):
         yield from convert(table, name, position)
         position += len(table)
 
 
-def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
+def _read_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
     position, width = 0, None
     for block in blocks:
         # So that an error says where in the stream it is.
@@ -89,7 +89,7 @@ def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
             position += len(rows)
 
 
-def _joined(blocks: Iterator[Floats]) -> Iterator[Floats]:
+def _join_small(blocks: Iterator[Floats]) -> Iterator[Floats]:
     """Small blocks copied together, so that a stream of single vectors does not cost a call for each."""
     pending: list[Floats] = []
     size = 0
@@ -117,8 +117,8 @@ def _array(vectors: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name}: expected vectors of equal length; {error}") from error
 
 
-def _table(vectors: Any, name: str) -> NDArray[Any]:
-    """Vectors that are at hand, as an array `[rows, dimension]` of floats or integers."""
+def _as_matrix(vectors: Any, name: str) -> NDArray[Any]:
+    """Vectors in memory as an array `[rows, dimension]` of floats or integers."""
     array = _array(vectors, name)
     if array.dtype.kind not in "fiu":
         hint = "; np.stack makes a matrix of a column of arrays" if array.dtype.kind == "O" else ""

@@ -1,6 +1,18 @@
-"""The one writer of a folder with a store: immutable arrays, and one manifest that is replaced in one step.
+"""The one writer of a folder with a store: it commits whole, whatever crashes.
 
-Algorithm: write, sync, then rename, as databases publish a checkpoint; `votive.persistence` has the steps.
+Algorithm: shadow paging (Lorie, "Physical integrity in a large segmented database", 1977), of files instead of pages:
+
+    write each new file under a name that no manifest has, and sync it
+    sync the folder                      # what the manifest will name outlasts a power failure
+    write the manifest under a temporary name, and sync it
+    check that path, lock and manifest are those of before
+    rename it to MANIFEST.json           # the commit
+    sync the folder                      # it outlasts a power failure
+    remove the files that it does not name
+
+Why it is right: no file is written to once a manifest names it, and a rename replaces the manifest in one step. So
+there is a whole manifest at any instant, the one before or the next, and all files that it names. What a crash leaves
+beside them has no name in it, and goes when the next writer begins.
 """
 
 from __future__ import annotations
@@ -22,7 +34,8 @@ from votive._store.directory import Directory, with_path
 from votive._store.disk import Disk
 from votive._store.folder import read_manifest, read_manifest_text
 from votive._store.lock import LOCK, Lock, changed_error
-from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, is_store_file, npy_header
+from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, is_store_file
+from votive._store.npy import header_of
 
 # What writers work on; tests put one here that fails.
 DISK = Disk()
@@ -231,9 +244,9 @@ class Writer:
         """
         names = self._folder.names()
         if MANIFEST not in names:
-            others = (
-                names if LOCK not in names else [name for name in names if name != LOCK and not is_store_file(name)]
-            )
+            # What a first save left behind has a lock beside it.
+            was_begun = LOCK in names
+            others = [name for name in names if not (was_begun and (name == LOCK or is_store_file(name)))]
             if others:
                 raise StoreError(
                     f"{self.path}: expected a store, an empty folder or none, found one with {min(others)!r} in it"
@@ -261,7 +274,7 @@ class Writer:
 
 
 def _pieces(dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.uint8]]:
-    yield np.frombuffer(npy_header(dtype, shape), np.uint8)
+    yield np.frombuffer(header_of(dtype, shape), np.uint8)
     for block in blocks:
         if block.size:
             data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8)
