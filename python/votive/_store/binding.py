@@ -81,6 +81,8 @@ class FolderBinding:
     def count_uncommitted(self, contents: Contents) -> int:
         """How many live rows of the store's contents the folder has not got."""
         first = self.rows if contents.numbering is self.numbering else contents.first_uncommitted
+        if first == contents.core.rows:
+            return 0
         live = contents.live()
         return contents.core.rows - first if live is None else len(live) - int(np.searchsorted(live, first))
 
