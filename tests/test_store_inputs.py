@@ -131,10 +131,10 @@ def test_stream_may_be_the_stores_own_rows(store: EmbeddingStore) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_queries_of_no_numbers_are_refused_whatever_the_store_holds(bad: float) -> None:
-    empty, one = EmbeddingStore(dimension=2), EmbeddingStore()
+    one = EmbeddingStore()
     one.add_embeddings(np.ones((1, 2)))
-    for store in (empty, one):
-        with pytest.raises(ValueError, match="queries: row 1 ha.* NaN or infinity"):
+    for store in (one, EmbeddingStore(dimension=2), EmbeddingStore()):
+        with pytest.raises(ValueError, match="queries: row 1 has NaN or infinity"):
             store.search([[1, 2], [3, bad]])
         assert store.search([[1, 2]])[0].shape == (1, len(store))
         assert store.search([1, 2], filter=lambda rows: rows["id"] > 5)[0].shape == (0,)

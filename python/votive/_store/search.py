@@ -47,10 +47,13 @@ def _search(
     contents = state.contents
     check_positive("k", k)
     vectors, is_single = _vectors.read_matrix(queries, "queries")
-    if len(vectors) and contents.dimension not in (None, vectors.shape[1]):
+    if len(vectors) and contents.dimension is None:
+        # No rows: only what queries may hold is checked.
+        contents = replace(contents, core=state.budget.new_core(vectors.shape[1]), dimension=vectors.shape[1])
+    if len(vectors) and contents.dimension != vectors.shape[1]:
         raise ValueError(f"queries: expected dimension {contents.dimension}, found {vectors.shape[1]}")
     mask = _filters.mask(filter, contents)
-    if len(vectors) and contents.dimension is not None:
+    if len(vectors):
         counted = None if mask is None else mask.view(np.uint8)
         # More than a usize is no k of the core's, and 0 is none.
         scores, rows, work = _run(state, contents, vectors, max(1, min(k, len(contents))), counted, exact)
