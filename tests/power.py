@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from votive._store.directory import Folder
+from votive._store.directory import Directory
 from votive._store.disk import Disk
 from votive._store.lock import LOCK, Lock
 
@@ -23,7 +23,7 @@ class QuickDisk(Disk):
     def sync(self, file: int) -> None:
         """Nothing."""
 
-    def sync_folder(self, folder: Folder) -> None:
+    def sync_folder(self, folder: Directory) -> None:
         """Nothing."""
 
 
@@ -38,7 +38,7 @@ class RecordingDisk(QuickDisk):
         super().make_folder(path)
         self.log.append(("make_folder", path))
 
-    def create(self, folder: Folder, name: str) -> int:
+    def create(self, folder: Directory, name: str) -> int:
         file = super().create(folder, name)
         self._serial[file] = len(self.log)
         self.log.append(("create", folder.path / name))
@@ -51,18 +51,18 @@ class RecordingDisk(QuickDisk):
     def sync(self, file: int) -> None:
         self.log.append(("sync", self._serial[file]))
 
-    def sync_folder(self, folder: Folder) -> None:
+    def sync_folder(self, folder: Directory) -> None:
         self.log.append(("sync_folder", folder.path))
 
-    def replace(self, folder: Folder, source: str, target: str) -> None:
+    def replace(self, folder: Directory, source: str, target: str) -> None:
         super().replace(folder, source, target)
         self.log.append(("replace", folder.path / source, folder.path / target))
 
-    def remove(self, folder: Folder, name: str) -> None:
+    def remove(self, folder: Directory, name: str) -> None:
         super().remove(folder, name)
         self.log.append(("remove", folder.path / name))
 
-    def lock(self, folder: Folder) -> Lock:
+    def lock(self, folder: Directory) -> Lock:
         there = folder.has(LOCK)
         lock = super().lock(folder)
         if not there:
@@ -191,7 +191,7 @@ class FailingDisk(QuickDisk):
         self._step(path)
         super().make_folder(path)
 
-    def create(self, folder: Folder, name: str) -> int:
+    def create(self, folder: Directory, name: str) -> int:
         self._step(folder.path / name)
         return super().create(folder, name)
 
@@ -204,13 +204,13 @@ class FailingDisk(QuickDisk):
     def sync(self, file: int) -> None:
         self._step()
 
-    def sync_folder(self, folder: Folder) -> None:
+    def sync_folder(self, folder: Directory) -> None:
         self._step(folder.path)
 
-    def replace(self, folder: Folder, source: str, target: str) -> None:
+    def replace(self, folder: Directory, source: str, target: str) -> None:
         self._step(folder.path / target)
         super().replace(folder, source, target)
 
-    def remove(self, folder: Folder, name: str) -> None:
+    def remove(self, folder: Directory, name: str) -> None:
         self._step(folder.path / name)
         super().remove(folder, name)

@@ -174,11 +174,11 @@ def test_numbers_of_deleted_rows_are_not_given_again(vectors: np.ndarray, folder
     store.add_embeddings(vectors)
     store.delete(ROWS - 1)
     store.save_to_disk(folder)
-    assert EmbeddingStore.open(folder, mmap=mmap).add_embeddings(vectors[0]).tolist() == [ROWS]
+    assert EmbeddingStore.load_from_disk(folder, mmap=mmap).add_embeddings(vectors[0]).tolist() == [ROWS]
     with EmbeddingStore.open(folder, "a", mmap=mmap) as opened:
         opened.delete(opened.ids)
         opened.compact()
-    assert EmbeddingStore.open(folder, mmap=mmap).add_embeddings(vectors[0]).tolist() == [ROWS]
+    assert EmbeddingStore.load_from_disk(folder, mmap=mmap).add_embeddings(vectors[0]).tolist() == [ROWS]
 
 
 def test_a_store_is_saved_over_the_one_that_it_is_mapped_from(vectors: np.ndarray, folder: Path) -> None:
@@ -236,7 +236,8 @@ def test_without_a_commit_nothing_is_written(vectors: np.ndarray, folder: Path) 
     store.save_to_disk(folder)
     opened = EmbeddingStore.open(folder, "a")
     opened.add_embeddings(vectors)
-    opened.close()
+    with pytest.warns(ResourceWarning, match=f"{folder}: {ROWS} rows that were added to the store and not committed"):
+        opened.close()
     opened.close()
     assert len(opened) == 2 * ROWS
     with pytest.raises(KeyError), EmbeddingStore.open(folder, "a") as opened:

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from stores import snapshot
 from votive import EmbeddingStore
-from votive._store.shelf import Shelves
-from votive._store.texts import Lines, Texts
+from votive._store.chunked_array import ChunkedArray
+from votive._store.texts import Texts, Utf8Column
 
 TEXTS = ["", "a", "Grüße", "東京", "🕯️" * 40, "x" * 5000, "a\0b\0", "last"]
 
@@ -208,32 +208,32 @@ def test_texts_of_all_lengths_through_every_change() -> None:
         assert store.get_texts(list(kept)[::-1]) == list(kept.values())[::-1]
 
 
-def test_shelves_share_memory_and_never_copy_it() -> None:
-    shelves = Shelves.empty(np.dtype("i8"))
+def test_chunks_share_memory_and_are_never_copied() -> None:
+    chunked = ChunkedArray.empty(np.dtype("i8"))
     before = []
     for row in range(1000):
-        before.append(shelves)
-        shelves = shelves.appended(np.array([row]))
-    assert [shelves.slice(0, 1000).tolist(), shelves.take(np.array([999, 0, 500])).tolist()] == [
+        before.append(chunked)
+        chunked = chunked.appended(np.array([row]))
+    assert [chunked.slice(0, 1000).tolist(), chunked.take(np.array([999, 0, 500])).tolist()] == [
         [*range(1000)],
         [999, 0, 500],
     ]
-    assert len(shelves._shelves) < 25
+    assert len(chunked._chunks) < 25
     assert all(earlier.slice(0, earlier.rows).tolist() == list(range(row)) for row, earlier in enumerate(before))
     first = before[20].slice(0, 1)
-    assert np.shares_memory(first, shelves.slice(0, 1))
-    assert not shelves.slice(10, 990).flags.writeable
-    assert shelves.nbytes == 8000
+    assert np.shares_memory(first, chunked.slice(0, 1))
+    assert not chunked.slice(10, 990).flags.writeable
+    assert chunked.nbytes == 8000
 
 
-def test_strings_of_shelves_may_grow() -> None:
-    shelves = Shelves.empty(np.dtype("<U1"))
+def test_strings_of_chunked_arrays_may_grow() -> None:
+    chunked = ChunkedArray.empty(np.dtype("<U1"))
     words = ["a", "bcd", "e", "fghijklmnop", "", "q"]
     for word in words:
-        shelves = shelves.appended(np.array([word]))
-    assert shelves.slice(0, 6).tolist() == words
-    assert shelves.take(np.array([5, 3, 0])).tolist() == ["q", "fghijklmnop", "a"]
-    assert shelves.slice(0, 2).tolist() == words[:2]
+        chunked = chunked.appended(np.array([word]))
+    assert chunked.slice(0, 6).tolist() == words
+    assert chunked.take(np.array([5, 3, 0])).tolist() == ["q", "fghijklmnop", "a"]
+    assert chunked.slice(0, 2).tolist() == words[:2]
 
 
 def test_texts_of_a_stream_are_named_by_their_place_in_it() -> None:
@@ -247,15 +247,15 @@ def test_texts_of_a_stream_are_named_by_their_place_in_it() -> None:
 def test_slices_and_parts_of_texts() -> None:
     texts = Texts.empty()
     for text in TEXTS:
-        texts = texts.appended(Lines.read([text], "texts"))
+        texts = texts.appended(Utf8Column.read([text], "texts"))
     for start in range(len(TEXTS) + 1):
         for stop in range(start, len(TEXTS) + 1):
             # What was stored, such as a memory map, is not written to, also if nothing is appended.
-            stored = Texts.of(*texts.slice(start, stop)).appended(Lines.read(["", ""], "texts"))
+            stored = Texts.of(*texts.slice(start, stop)).appended(Utf8Column.read(["", ""], "texts"))
             assert stored.take(np.arange(stored.rows)) == [*TEXTS[start:stop], "", ""]
             rows = np.arange(start, stop)
             assert Texts.of(*texts.slice(start, stop)).take(np.arange(stop - start)) == TEXTS[start:stop]
-            assert texts.kept(rows).take(np.arange(stop - start)) == TEXTS[start:stop]
-    assert texts.kept(np.array([0, 2, 3, 7])).take(np.arange(4)) == [TEXTS[row] for row in (0, 2, 3, 7)]
+            assert texts.selected(rows).take(np.arange(stop - start)) == TEXTS[start:stop]
+    assert texts.selected(np.array([0, 2, 3, 7])).take(np.arange(4)) == [TEXTS[row] for row in (0, 2, 3, 7)]
     # Far apart, with much between them that is not asked for.
     assert texts.take(np.array([7, 0, 7])) == ["last", "", "last"]

@@ -29,7 +29,7 @@ def folder(intact: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def all_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short files too, which are read otherwise, and their checksums looked at."""
-    monkeypatch.setattr(_folder, "_SHORT", 0)
+    monkeypatch.setattr(_folder, "MIN_MAPPED_BYTES", 0)
 
 
 def arrays(folder: Path) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 from power import FailingDisk, Power, QuickDisk, RecordingDisk
 from votive import EmbeddingStore, StoreError
 from votive._store import folder as _folder
-from votive._store.directory import Folder
+from votive._store import writer as _writer
+from votive._store.directory import Directory
 from votive._store.manifest import Manifest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -56,7 +57,7 @@ def state(folder: Path) -> State:
 
 def manifest(path: Path) -> Manifest:
     """That of a folder with a store."""
-    with Folder(path) as folder:
+    with Directory(path) as folder:
         return _folder.read_manifest(folder)
 
 
@@ -88,7 +89,8 @@ def save_again(folder: Path) -> None:
 def save_over_itself(folder: Path) -> None:
     """To where it is mapped from."""
     store = EmbeddingStore.open(folder, num_threads=1)
-    store.add_embeddings(**rows(range(20, 21)))
+    with pytest.warns(UserWarning, match="mode='r'"):
+        store.add_embeddings(**rows(range(20, 21)))
     store.delete(0)
     store.save_to_disk(folder)
 
@@ -132,7 +134,7 @@ def folder(tmp_path: Path) -> Path:
 def recorder(monkeypatch: pytest.MonkeyPatch) -> RecordingDisk:
     """The disk of all writers."""
     disk = RecordingDisk()
-    monkeypatch.setattr(_folder, "DISK", disk)
+    monkeypatch.setattr(_writer, "DISK", disk)
     return disk
 
 
@@ -225,16 +227,16 @@ def test_after_an_error_of_the_disk_a_folder_holds_what_it_held_before_or_after(
     action(folder)
     outcomes, expected = set(), state(folder)
     for at in range(1000):
-        monkeypatch.setattr(_folder, "DISK", QuickDisk())
+        monkeypatch.setattr(_writer, "DISK", QuickDisk())
         each = folder.parent.parent / str(at) / folder.name
         begin(each, action)
         before = generation(each)
         disk = FailingDisk(at, on=on)
-        monkeypatch.setattr(_folder, "DISK", disk)
+        monkeypatch.setattr(_writer, "DISK", disk)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             raised = fails(action, each)
-        monkeypatch.setattr(_folder, "DISK", QuickDisk())
+        monkeypatch.setattr(_writer, "DISK", QuickDisk())
         assert all("power failure" in str(warning.message) for warning in caught)
         undone = generation(each) == before
         outcomes.add((raised, bool(caught), undone))
@@ -254,7 +256,7 @@ def test_after_an_error_of_the_disk_a_folder_holds_what_it_held_before_or_after(
 
 def test_after_an_error_of_the_disk_a_commit_can_be_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = FailingDisk(1 << 30)
-    monkeypatch.setattr(_folder, "DISK", disk)
+    monkeypatch.setattr(_writer, "DISK", disk)
     begin(folder, add)
     store = EmbeddingStore.open(folder, "a", num_threads=1)
     errors = 0
@@ -285,7 +287,7 @@ def test_after_an_interrupt_around_the_renaming_nothing_is_lost(folder: Path, mo
     class Interrupted(QuickDisk):
         when = ""
 
-        def replace(self, folder: Folder, source: str, target: str) -> None:
+        def replace(self, folder: Directory, source: str, target: str) -> None:
             if self.when == "before":
                 raise KeyboardInterrupt
             super().replace(folder, source, target)
@@ -293,7 +295,7 @@ def test_after_an_interrupt_around_the_renaming_nothing_is_lost(folder: Path, mo
                 raise KeyboardInterrupt
 
     disk = Interrupted()
-    monkeypatch.setattr(_folder, "DISK", disk)
+    monkeypatch.setattr(_writer, "DISK", disk)
     begin(folder, add)
     with EmbeddingStore.open(folder, "a", num_threads=1) as store:
         for id, disk.when in enumerate(["before", "after"] * 2, 100):
@@ -335,10 +337,10 @@ KILLED = '''
 import os, random, select, signal, sys, time
 import numpy as np
 from votive import EmbeddingStore
-from votive._store import folder as _folder
+from votive._store import writer as _writer
 sys.path.insert(0, sys.argv[2])
 from power import QuickDisk
-_folder.DISK = QuickDisk()
+_writer.DISK = QuickDisk()
 
 def rows(first):
     """What a commit adds."""

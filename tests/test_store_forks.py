@@ -17,7 +17,7 @@ BEGIN = """
 import contextlib, gc, multiprocessing, os, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 from votive import EmbeddingStore, StoreError
-from votive._store import folder as _folder
+from votive._store import writer as _writer
 sys.path.insert(0, sys.argv[2])
 from power import QuickDisk
 warnings.simplefilter("ignore", DeprecationWarning)  # that forking beside threads may deadlock is what is tested
@@ -110,7 +110,9 @@ def test_pools_that_live_on_do_not_keep_the_lock(run: Callable[[str], str]) -> N
 with fork.Pool(2) as pool:
     print(pool.map(abs, range(-2, 2)))
     add()
-    store.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # that row is lost
+        store.close()
     with EmbeddingStore.open(folder, "a", num_threads=1) as store, fork.Pool(2) as other:
         print(other.map(abs, range(-2, 2)), locked())
         add()
@@ -155,7 +157,7 @@ os._exit(0)
 
 def test_forks_while_another_thread_saves(folder: Path, run: Callable[[str], str]) -> None:
     *numbers, rows = run("""
-_folder.DISK = QuickDisk()
+_writer.DISK = QuickDisk()
 done, failed = threading.Event(), []
 
 def save():

@@ -127,3 +127,14 @@ def test_ids_texts_and_metadata_are_read_before_others_have_to_wait(store: Embed
 def test_stream_may_be_the_stores_own_rows(store: EmbeddingStore) -> None:
     store.add_embeddings(store.vectors, [13, 15, 17, 19], store.texts, store.metadata)
     np.testing.assert_array_equal(store.get([13, 15, 17, 19]), store.get([3, 5, 7, 9]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_queries_of_no_numbers_are_refused_whatever_the_store_holds(bad: float) -> None:
+    one = EmbeddingStore()
+    one.add_embeddings(np.ones((1, 2)))
+    for store in (one, EmbeddingStore(dimension=2), EmbeddingStore()):
+        with pytest.raises(ValueError, match="queries: row 1 has NaN or infinity"):
+            store.search([[1, 2], [3, bad]])
+        assert store.search([[1, 2]])[0].shape == (1, len(store))
+        assert store.search([1, 2], filter=lambda rows: rows["id"] > 5)[0].shape == (0,)

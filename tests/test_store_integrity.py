@@ -28,7 +28,7 @@ def folder(intact: Path, tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def all_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short files too, which are read otherwise, and their checksums looked at."""
-    monkeypatch.setattr(_folder, "_SHORT", 0)
+    monkeypatch.setattr(_folder, "MIN_MAPPED_BYTES", 0)
 
 
 def arrays(folder: Path) -> list[Path]:
@@ -179,7 +179,7 @@ def test_texts_and_columns_that_are_no_text_name_their_file(tmp_path: Path, what
             assert store.get_texts(store.ids[0]) == "text ü 0"
         for options in ({"mmap": False}, {}):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(_folder, "_SHORT", 1 << 16)
+                patch.setattr(_folder, "MIN_MAPPED_BYTES", 1 << 16)
                 with pytest.raises(CorruptStoreError, match=re.escape(str(path))):
                     EmbeddingStore.open(folder, **options)
         with pytest.raises(CorruptStoreError, match=re.escape(str(path))):
@@ -226,7 +226,7 @@ sys.path.insert(0, sys.argv[2])
 from stored import use
 from votive import EmbeddingStore
 from votive._store import folder as _folder
-_folder._SHORT = 0
+_folder.MIN_MAPPED_BYTES = 0
 store = EmbeddingStore.open(sys.argv[1], mmap=sys.argv[3] == "mapped")
 right = use(store)
 for path in Path(sys.argv[1]).glob("*.npy"):

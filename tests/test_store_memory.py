@@ -69,7 +69,7 @@ print(json.dumps([status("VmRSS") - before, store.memory_usage()["total"]]))
 def test_adding_holds_nothing_twice(kind: str, run_python: Callable[..., str]) -> None:
     peak, size = json.loads(run_python(MEASURE + ADDING, kind))
     assert size > 45 * MEGABYTE
-    # Beside the rows, two blocks that are being converted.
+    # RowExtras the rows, two blocks that are being converted.
     assert peak < size + 34 * MEGABYTE
 
 

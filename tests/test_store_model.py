@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from power import QuickDisk
 from votive import EmbeddingStore
-from votive._store import folder as _folder
+from votive._store import writer as _writer
 
 DIMENSION = 4
 
@@ -29,7 +29,7 @@ COUNT = st.integers(1, 12)
 def quick() -> Iterator[None]:
     """No sequence has a power failure in it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_folder, "DISK", QuickDisk())
+        patch.setattr(_writer, "DISK", QuickDisk())
         yield
 
 
@@ -233,7 +233,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.contains(numbers).tolist() == [id in self.rows for id in numbers]
 
 
-TestStore = StoreMachine.TestCase
+TestStore = pytest.mark.filterwarnings("ignore:.*not committed:ResourceWarning", "ignore:.*mode='r':UserWarning")(
+    StoreMachine.TestCase
+)
 TestStore.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -44,7 +44,7 @@ def test_pickle_of_an_empty_store() -> None:
 
 
 def test_pickle_of_much_is_refused(monkeypatch: pytest.MonkeyPatch, store: EmbeddingStore) -> None:
-    monkeypatch.setattr("votive._store.exchange.MOST_PICKLED", 10_000)
+    monkeypatch.setattr("votive._store.pickling.MAX_PICKLED_BYTES", 10_000)
     with pytest.raises(StoreError, match=r"more than 0 MB; use save_to_disk\(folder\)"):
         pickle.dumps(store)
 

@@ -10,10 +10,11 @@ import pytest
 from stored import MANIFEST
 from votive import EmbeddingStore, StoreError
 from votive._store import folder as _folder
-from votive._store.directory import Folder
+from votive._store import writer as _writer
+from votive._store.directory import Directory
 from votive._store.disk import Disk
 from votive._store.lock import LOCK, Lock
-from votive._store.manifest import is_ours
+from votive._store.manifest import is_store_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody move or remove what is open")
 
@@ -136,6 +137,7 @@ def leave(store: EmbeddingStore, folder: Path) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore:.*not committed:ResourceWarning")
 @pytest.mark.parametrize("end", [commit, save_over_itself, leave], ids=lambda end: end.__name__)
 @pytest.mark.parametrize("work", [add, compact, clear], ids=lambda work: work.__name__)
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
@@ -167,14 +169,14 @@ def test_a_folder_that_is_replaced_during_a_commit_stays_as_it_is(
     class Meanwhile(Disk):
         there: dict[Path, dict[str, bytes]] | None = None
 
-        def create(self, opened: Folder, name: str) -> int:
+        def create(self, opened: Directory, name: str) -> int:
             if name.endswith(".tmp") and self.there is None:
                 self.there = {}  # what `change` saves is no concern of this
                 change(folder)
                 self.there = {path: contents(path) for path in folder.parent.iterdir()}
             return super().create(opened, name)
 
-    monkeypatch.setattr(_folder, "DISK", disk := Meanwhile())
+    monkeypatch.setattr(_writer, "DISK", disk := Meanwhile())
     store = EmbeddingStore.open(folder, "a", num_threads=1)
     compact(store)
     with pytest.raises(StoreError, match=CHANGES[change]):
@@ -185,7 +187,7 @@ def test_a_folder_that_is_replaced_during_a_commit_stays_as_it_is(
         found = contents(path)
         assert files.items() <= found.items()
         # What this writer left where it was, no manifest names: the next writer removes it.
-        assert all(is_ours(name) for name in found.keys() - files.keys())
+        assert all(is_store_file(name) for name in found.keys() - files.keys())
     for path in disk.there:
         with EmbeddingStore.open(path, "a") as store:
             assert len(store) in (OLD, OLD + 1, NEW)
@@ -196,12 +198,12 @@ def test_after_a_commit_nothing_is_removed_from_a_folder_that_was_just_put_there
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Meanwhile(Disk):
-        def replace(self, opened: Folder, source: str, target: str) -> None:
+        def replace(self, opened: Directory, source: str, target: str) -> None:
             super().replace(opened, source, target)
-            monkeypatch.setattr(_folder, "DISK", Disk())
+            monkeypatch.setattr(_writer, "DISK", Disk())
             replace(folder)
 
-    monkeypatch.setattr(_folder, "DISK", Meanwhile())
+    monkeypatch.setattr(_writer, "DISK", Meanwhile())
     store = EmbeddingStore.open(folder, "a", num_threads=1)
     compact(store)
     store.commit()
@@ -229,7 +231,8 @@ def test_removing_the_lock_admits_no_second_writer(folder: Path, change: Callabl
     add(first)
     with pytest.raises(StoreError, match=f"{LOCK} is not the file"):
         first.commit()
-    first.close()
+    with pytest.warns(ResourceWarning, match="2 rows that were added"):
+        first.close()
     with EmbeddingStore.open(folder, "a") as second:
         add(second)
     assert len(EmbeddingStore.open(folder)) == OLD + 2
@@ -238,7 +241,7 @@ def test_removing_the_lock_admits_no_second_writer(folder: Path, change: Callabl
 def test_where_folders_cannot_be_locked_one_of_two_writers_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def without(lock: Lock, opened: Folder) -> None:
+    def without(lock: Lock, opened: Directory) -> None:
         number, opened.descriptor = opened.descriptor, None
         try:
             original(lock, opened)
@@ -257,7 +260,8 @@ def test_where_folders_cannot_be_locked_one_of_two_writers_is_refused(
     with pytest.raises(StoreError, match=f"{LOCK} is not the file"):
         first.commit()
     second.commit()
-    first.close()
+    with pytest.warns(ResourceWarning, match="2 rows that were added"):
+        first.close()
     add(second)
     second.commit()
     second.close()
@@ -267,10 +271,10 @@ def test_where_folders_cannot_be_locked_one_of_two_writers_is_refused(
 def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = Folder.open
+    opened = Directory.open
     replaced = 0
 
-    def replacing(self: Folder, name: str, flags: int) -> int:
+    def replacing(self: Directory, name: str, flags: int) -> int:
         nonlocal replaced
         file = opened(self, name, flags)
         if name == LOCK and replaced < 3:
@@ -278,7 +282,7 @@ def test_a_lock_that_is_replaced_while_it_is_taken_is_taken_again(
             renew_lock(folder)
         return file
 
-    monkeypatch.setattr(Folder, "open", replacing)
+    monkeypatch.setattr(Directory, "open", replacing)
     with EmbeddingStore.open(folder, "a", num_threads=1) as store:
         add(store)
     assert replaced == 3
@@ -311,7 +315,7 @@ def test_a_reader_that_is_opened_while_folders_are_exchanged_reads_one_of_them(f
     store.save_to_disk(other)
     read = _folder.read_manifest
 
-    def exchanged(opened: Folder):
+    def exchanged(opened: Directory):
         manifest = read(opened)
         folder.rename(folder.with_name("away"))
         other.rename(folder)

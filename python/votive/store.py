@@ -1,46 +1,49 @@
-"""Vectors that are searched exactly, in memory that is bounded."""
+"""Vectors that are searched exactly, in memory that is bounded; and the types of its choices, for annotations."""
 
 from __future__ import annotations
 
 import copy
-import errno
-import os
-import threading
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, overload
 
-from votive import _core
-from votive._arguments import check_choice, check_count, check_flag, check_memory_limit
-from votive._store import adding as _adding
+from votive._store import binding as _binding
+from votive._store import changes as _changes
 from votive._store import exchange as _exchange
-from votive._store import ids as _ids
-from votive._store import vectors as _vectors
-from votive._store.adding import Beside, Room
-from votive._store.columns import Columns
-from votive._store.contents import Batch, Contents
-from votive._store.view import View
-from votive.backend import device_after, device_name, device_of, on_device
-from votive.persistence import Saved
+from votive._store import pickling as _pickling
+from votive._store import rows as _rows
+from votive._store import search as _search
+from votive._store.loading import LoadMethod
+from votive._store.options import Metric, OpenMode, StoreDtype, StoreOptions
+from votive._store.state import StoreState
+from votive.stats import Memory, Stats, read
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow  # type: ignore[import-untyped, import-not-found, unused-ignore]
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
+    from votive._store.arguments import (
+        ArrowArray,
+        ArrowStream,
+        Filter,
+        Id,
+        Ids,
+        ManyIds,
+        Metadata,
+        TextColumn,
+        TextEncoder,
+        Vectors,
+    )
     from votive.backend import Backend
+    from votive.report import SearchReport
 
-_S = TypeVar("_S", bound="EmbeddingStore")
-
-METRICS = ("cosine", "dot", "l2")
-DTYPES = ("float32", "float16", "int8")
-
-# Those of this process, for its children.
-_stores: weakref.WeakSet[EmbeddingStore] = weakref.WeakSet()
+__all__ = ["EmbeddingStore", "Metric", "OpenMode", "StoreDtype"]
 
 
-class EmbeddingStore(Saved, View):
+class EmbeddingStore:
     """Vectors with ids, texts and metadata, for exact search.
 
     A search gives the rows that comparing the query with every stored vector gives, ranked by scores in float64, ties
@@ -52,6 +55,9 @@ class EmbeddingStore(Saved, View):
     and raises where it is gone (FileNotFoundError) or was written to (StoreError). A pickle of any other, also of a
     copy, has the rows in it, up to 256 MB.
 
+    A store that is open for writing (`open` with mode "a") and is closed or collected with rows that were added and not
+    committed warns with a ResourceWarning that says how many.
+
     Args:
         backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".
         device: which device, where `backend` does not say.
@@ -59,8 +65,8 @@ class EmbeddingStore(Saved, View):
             taken. None for no limit.
         metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" for the Euclidean distance, negated,
             so that more is always nearer. A vector of zeros has a cosine of 0 with all others.
-        dimension: of the vectors; None to let the first ones tell.
-        dtype: how they are stored: "float32"; "float16" takes half the memory, and answers are exact for the rounded
+        dimension: numbers in a vector; None to let the first ones tell.
+        dtype: how vectors are stored: "float32"; "float16" takes half the memory, and answers are exact for the rounded
             vectors; "int8" takes a quarter, and answers are exact for vectors rounded to 127 steps of their largest
             element.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
@@ -82,101 +88,29 @@ class EmbeddingStore(Saved, View):
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
-        metric: str = "cosine",
+        metric: Metric = "cosine",
         dimension: int | None = None,
-        dtype: str = "float32",
+        dtype: StoreDtype = "float32",
         num_threads: int | None = None,
         spill_to: str | PathLike[str] | None = None,
         fallback: bool = False,
     ) -> None:
-        check_count("dimension", dimension)
-        check_count("num_threads", num_threads)
-        check_choice("metric", metric, METRICS)
-        check_choice("dtype", dtype, DTYPES)
-        if spill_to is not None and not os.path.isdir(spill_to):
-            raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
-        if not isinstance(fallback, bool):
-            raise TypeError(f"fallback: expected a bool, found {type(fallback).__name__}")
-
-        def on(device: str) -> tuple[str, _core.Store]:
-            return device, _core.Store(1, metric, dtype, device, num_threads)
-
-        found, _ = on_device(device_of(backend, device, "backend"), fallback, on)
-        self._options: dict[str, Any] = {
-            "backend": device_name(backend),
-            "device": device_name(device),
-            "max_memory_gb": max_memory_gb,
-            "metric": metric,
-            "dimension": dimension,
-            "dtype": dtype,
-            "num_threads": num_threads,
-            "spill_to": None if spill_to is None else fspath(spill_to),
-            "fallback": fallback,
-        }
-        # Without a reference to the store: in a cycle it would stay in memory after its last use.
-        self._room = Room(
-            lambda dimension: _core.Store(dimension, metric, dtype, found, num_threads),
-            check_memory_limit(max_memory_gb),
-            self._options["spill_to"],
+        self._state = StoreState.new(
+            StoreOptions.read(backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback)
         )
-        self._begin(self._empty())
-
-    def _begin(self, contents: Contents) -> None:
-        """Makes what no two stores share."""
-        self._state = contents
-        self._writing = threading.RLock()
-        self._busy = False
-        self._home = None
-        self._saving = threading.RLock()
-        self._stats = _core.Stats()
-        self.last_search = None
-        _stores.add(self)
-
-    def _empty(self) -> Contents:
-        dimension = self._options["dimension"]
-        # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
-        return Contents(self._room.new_core(dimension or 1), Columns({}), None, dimension)
-
-    def _found(self, contents: Contents, *arguments: Any) -> Any:
-        """What the core finds; with `fallback`, where its device fails, that on the next device."""
-        while True:
-            try:
-                return contents.core.search(*arguments)
-            except _core.DeviceError as error:
-                if not self._options["fallback"]:
-                    raise
-                following = device_after(contents.core.device, error)
-                moved = replace(contents, core=contents.core.on(following))
-                # The store goes on there too, unless somebody is changing it: then the next search sees to it.
-                if self._writing.acquire(blocking=False):
-                    try:
-                        if self._state is contents and not self._busy:
-                            self._state = moved
-                    finally:
-                        self._writing.release()
-                contents = moved
-
-    @contextmanager
-    def _changing(self) -> Iterator[Contents]:
-        """One writer at a time. What it makes of the contents replaces them in one assignment, as its last step."""
-        with self._writing:
-            if self._busy:
-                raise _core.StoreError("the store is being added to; what it reads for that may not change it")
-            self._busy = True
-            try:
-                yield self._state
-            finally:
-                self._busy = False
 
     def add_embeddings(
         self,
-        vectors: Any,
-        ids: Any = None,
-        texts: Any = None,
-        metadata: Any = None,
+        vectors: Vectors,
+        ids: Ids | None = None,
+        texts: TextColumn | None = None,
+        metadata: Metadata | None = None,
         dimension: int | None = None,
     ) -> NDArray[Any]:
         """Adds rows, all of them or, after an error, none.
+
+        To a store that was opened with mode "r" they are added in memory alone, and the first call warns (UserWarning)
+        that they will not be saved in its folder.
 
         Args:
             vectors: `[rows, dimension]` of any type of floats or integers, strides and byte order; `[dimension]` for
@@ -203,28 +137,14 @@ class EmbeddingStore(Saved, View):
                 float32 (or of `dtype`), or there are not as many ids, texts or values of metadata as vectors.
             StoreError: the rows would take more memory than `max_memory_gb`.
         """
-        check_count("dimension", dimension)
-        rows, blocks = _vectors.read(vectors, "vectors")
-        beside = Beside.read(rows, ids, texts, metadata)
-        with self._changing() as contents:
-            if contents.dimension is None and dimension is not None:
-                contents = Contents(self._room.new_core(dimension), contents.columns, None, dimension)
-            if dimension not in (None, contents.dimension):
-                raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
-            return self._append(contents, _adding.batches(blocks, beside), rows)
-
-    def _append(self, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
-        contents, ids = _adding.append(contents, batches, rows, self._room)
-        if len(ids):
-            self._state = contents
-        return ids
+        return _changes.add_embeddings(self._state, vectors, ids, texts, metadata, dimension)
 
     def add_texts(
         self,
-        texts: Any,
-        embedder: Any,
-        ids: Any = None,
-        metadata: Any = None,
+        texts: TextColumn,
+        embedder: TextEncoder,
+        ids: Ids | None = None,
+        metadata: Metadata | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
     ) -> NDArray[Any]:
@@ -245,12 +165,9 @@ class EmbeddingStore(Saved, View):
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`.
         """
-        beside = Beside.read(None, ids, None, metadata)
-        with self._changing() as contents:
-            batches = _adding.embedded(texts, embedder, beside, batch_size, show_progress_bar)
-            return self._append(contents, batches, None)
+        return _changes.add_texts(self._state, texts, embedder, ids, metadata, batch_size, show_progress_bar)
 
-    def delete(self, ids: Any) -> int:
+    def delete(self, ids: Ids) -> int:
         """Deletes rows, all of them or, after an error, none. Their memory is given back by `compact`.
 
         Args:
@@ -263,11 +180,7 @@ class EmbeddingStore(Saved, View):
             KeyError: an id is not in the store; the message says which.
             TypeError: they are no ids.
         """
-        keys, _ = _ids.read(ids)
-        with self._changing() as contents:
-            left = contents.without(contents.rows_of(keys))
-            self._state = left
-            return len(contents) - len(left)
+        return _changes.delete(self._state, ids)
 
     def compact(self) -> None:
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
@@ -280,73 +193,223 @@ class EmbeddingStore(Saved, View):
             CorruptStoreError: a file that rows are in is damaged; nothing changed.
             StoreError: that would be more than `max_memory_gb`, and there is no `spill_to`.
         """
-        with self._changing() as contents:
-            if contents.live() is not None or len(contents.core.vectors()) > 1:
-                contents.check_files()
-                self._state = contents.compacted(self._room.compacted(contents))
-            elif self._in_pieces:
-                # For the next commit to write as one, though nothing is to be done in memory.
-                self._state = replace(contents, numbering=object())
+        _changes.compact(self._state)
 
     def clear(self) -> None:
         """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
-        with self._changing():
-            self._state = self._empty()
+        _changes.clear(self._state)
+
+    def search(
+        self, queries: Vectors, k: int = 100, filter: Filter | None = None, exact: bool = True
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """The `k` rows that are nearest to each query, the best first.
+
+        Args:
+            queries: `[queries, dimension]`, or `[dimension]` for one; types as for `add_embeddings`.
+            k: how many; where fewer rows count, all of them.
+            filter: None; a boolean array over the rows in the order of `ids`; ids, of which those that are not in the
+                store are passed over; or a function, called once with a mapping of names to arrays ("id", "text" and
+                the columns of metadata), which gives a boolean array. Integers are ids, also if they are 0 and 1.
+            exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
+                without the proof that no other row is better. Scores are computed from the vectors all the same. Some
+                rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
+                texts and for clustered and uniform random vectors on the CPU.
+
+        Returns:
+            Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
+            query. `columns` is the lesser of `k` and the number of rows that the filter keeps, the same for all
+            queries: nothing is padded.
+
+        Raises:
+            TypeError: an argument is of a type that is not accepted.
+            ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length.
+        """
+        return _search.search(self._state, queries, k, filter, exact)
+
+    def search_text(
+        self, texts: TextColumn, embedder: TextEncoder, k: int = 100, filter: Filter | None = None, exact: bool = True
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """`search` with the embeddings of texts.
+
+        Args:
+            texts: one str for 1-D results, or a column of str.
+            embedder: a `votive.Embedder`, or anything with its `encode`; `encode_query` is used where it has that.
+            k: as for `search`.
+            filter: as for `search`.
+            exact: as for `search`.
+
+        Returns:
+            Scores and ids.
+        """
+        return _search.search_text(self._state, texts, embedder, k, filter, exact)
+
+    @property
+    def last_search(self) -> SearchReport | None:
+        """What the last search did; None before the first."""
+        return self._state.last_search
+
+    def stats(self) -> Stats:
+        """What became of the searches of this object: how many, how long, how fast, what failed, what is held.
+
+        See `votive.stats.Stats`. A store that is loaded, copied, unpickled or used after a fork begins at zero.
+        """
+        return read(self._state.stats, Memory(0, self.memory_usage()["total"], 0))
+
+    def reset_stats(self) -> None:
+        """Has `stats` begin at zero."""
+        self._state.stats.reset()
+
+    def get(self, ids: Ids) -> NDArray[np.float32]:
+        """The vectors of some rows, copied, in the order asked for.
+
+        Args:
+            ids: one id for `[dimension]`, or several for `[ids, dimension]`.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+            TypeError: they are no ids.
+        """
+        return _rows.get(self._state, ids)
+
+    # A str is an iterable of str, too, and overlaps with it: the first that fits is taken.
+    @overload
+    def get_texts(self, ids: Id) -> str: ...  # type: ignore[overload-overlap]
+    @overload
+    def get_texts(self, ids: ManyIds) -> list[str]: ...
+    def get_texts(self, ids: Ids) -> str | list[str]:
+        """The text of the row with an id, or a list of those of several, in the order asked for.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: one is in a file that is damaged, so that it is no text.
+            ValueError: rows of this store have no texts.
+        """
+        return _rows.get_texts(self._state, ids)
+
+    @overload
+    def get_metadata(self, ids: Id) -> dict[str, Any]: ...
+    @overload
+    def get_metadata(self, ids: ManyIds) -> dict[str, NDArray[Any]]: ...
+    def get_metadata(self, ids: Ids) -> dict[str, Any]:
+        """For each column, its value of the row with an id, or an array of those of several, in the order asked for.
+
+        Columns that are in files are read once, to check that they are as they were written.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+            CorruptStoreError: a column is in a file that is damaged.
+        """
+        return _rows.get_metadata(self._state, ids)
+
+    @overload
+    def contains(self, ids: Id) -> bool: ...  # type: ignore[overload-overlap]
+    @overload
+    def contains(self, ids: ManyIds) -> NDArray[np.bool_]: ...
+    def contains(self, ids: Ids) -> bool | NDArray[np.bool_]:
+        """Whether there is a row with an id; for several a boolean array.
+
+        Raises:
+            TypeError: they are no ids.
+        """
+        return _rows.contains(self._state, ids)
+
+    def __contains__(self, id: object) -> bool:
+        return _rows.contains_one(self._state, id)
+
+    def __len__(self) -> int:
+        return len(self._state.contents)
+
+    def __iter__(self) -> Iterator[int | str]:
+        return iter(self.ids.tolist())
+
+    @property
+    def ids(self) -> NDArray[Any]:
+        """All ids, in the order of rows: int64, or an object array of str."""
+        return self._state.contents.ids()
+
+    @property
+    def vectors(self) -> NDArray[Any] | list[NDArray[Any]]:
+        """All vectors `[rows, dimension]` as they are stored, read-only and not copied, in the order of `ids`.
+
+        A list of such arrays where they are in several pieces of memory; `compact` makes one of them. With dtype
+        "int8", the codes: integers from -127 to 127, in proportion to the elements of their row.
+        """
+        return _rows.vectors(self._state)
+
+    @property
+    def texts(self) -> list[str] | None:
+        """All texts, in the order of `ids`; None where rows have none."""
+        return self._state.contents.live_texts()
+
+    @property
+    def metadata(self) -> dict[str, NDArray[Any]]:
+        """All columns by name, read-only, in the order of `ids`."""
+        return _rows.metadata(self._state)
+
+    @property
+    def dimension(self) -> int | None:
+        """Numbers in a vector; None before the first."""
+        return self._state.contents.dimension
+
+    @property
+    def metric(self) -> Metric:
+        """How vectors are compared: "cosine", "dot" or "l2"."""
+        return self._state.options.metric
+
+    @property
+    def dtype(self) -> StoreDtype:
+        """How vectors are stored: "float32", "float16" or "int8"."""
+        return self._state.options.dtype
+
+    @property
+    def num_threads(self) -> int:
+        """Threads that compute."""
+        return self._state.contents.core.num_threads
+
+    def memory_usage(self) -> dict[str, int]:
+        """Bytes by what they hold.
+
+        Returns:
+            "vectors"; "codes", which searches read first; "ids", with what finds them and says which are deleted;
+            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits;
+            "mapped", bytes of files or of others' arrays that the store reads in place; and "device", copies of vectors
+            in the memory of a GPU, which the first search after they were added makes.
+        """
+        return self._state.contents.memory()
 
     def __repr__(self) -> str:
-        contents = self._state
-        parts = [f"{len(contents)} rows", f"dimension={contents.dimension}", f"metric={self.metric!r}"]
-        memory = contents.memory()
-        parts += [f"dtype={self.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
-        if memory["mapped"]:
-            parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
-        if memory["device"]:
-            parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
-        if contents.texts is not None:
-            parts.append("texts")
-        if contents.columns:
-            parts.append(f"metadata={list(contents.columns)}")
-        return f"EmbeddingStore({', '.join(parts)})"
+        return _rows.describe(self._state)
 
-    def __copy__(self: _S) -> _S:
-        """A store of its own with the same rows, which share memory and files with these, and take no time.
+    def to_arrow(self) -> pyarrow.Table:
+        """The rows as a `pyarrow.Table`: columns "id", "vector", "text" where there are texts, and those of metadata.
 
-        What is changed in one is not in the other. The copy is in no folder: `save_to_disk` puts it there.
+        Vectors are a fixed_size_list in the store's own memory, not copied, unless `dtype` is "int8", whose rows come
+        as float32. pandas, polars, DuckDB, LanceDB and others take such a table as it is.
+
+        Raises:
+            ImportError: pyarrow is not installed.
         """
-        new = type(self).__new__(type(self))
-        new.__dict__.update(self.__dict__)
-        new._options = dict(self._options)
-        new._begin(self._state.sealed())
-        return new
-
-    def __deepcopy__(self: _S, memo: dict[int, Any]) -> _S:
-        """As `copy.copy`: rows that are stored never change, so that sharing them cannot be seen."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        for name, value in vars(self).items():
-            if getattr(new, name) is value:
-                setattr(new, name, copy.deepcopy(value, memo))
-        return new
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """What `pickle` makes the store of again.
-
-        Of a store whose folder holds all that it does, that is the path and which generation it is, checked when it is
-        loaded: a folder that is gone is a FileNotFoundError then, one that was written to a StoreError. Of others, and
-        of copies, it is the rows, up to 256 MB of vectors and codes.
-        """
-        return self._pickled_by_path() or _exchange.pickled(type(self), self._options, self._state)
+        return _exchange.to_arrow(self._state.contents)
 
     @classmethod
-    def from_arrow(
+    def from_arrow(  # noqa: D417
         cls,
-        table: Any,
+        table: ArrowStream | ArrowArray,
         vectors: str = "vector",
         ids: str | None = None,
         texts: str | None = None,
-        metadata: list[str] | None = None,
-        **options: Any,
-    ) -> EmbeddingStore:
+        metadata: Sequence[str] | None = None,
+        *,
+        backend: str | Backend | None = None,
+        device: str | Backend | None = None,
+        max_memory_gb: float | None = 20.0,
+        metric: Metric = "cosine",
+        dimension: int | None = None,
+        dtype: StoreDtype = "float32",
+        num_threads: int | None = None,
+        spill_to: str | PathLike[str] | None = None,
+        fallback: bool = False,
+    ) -> Self:
         """A new store with the rows of a table, which is read piece by piece. pyarrow is not needed.
 
         Args:
@@ -355,26 +418,35 @@ class EmbeddingStore(Saved, View):
             ids: that of ids, integers or strings; None for "id" where there is one, else rows are numbered.
             texts: that of texts; None for "text" where there is one.
             metadata: those of metadata; None for all others.
-            **options: of the store, as for `EmbeddingStore`.
+            backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback: as for
+                `EmbeddingStore`.
 
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`; or the table has no such column.
         """
-        store = cls(**options)
-        with store._changing() as contents:
-            store._append(contents, _exchange.batches(table, vectors, ids, texts, metadata), None)
+        store = cls(backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback)
+        _exchange.from_arrow(store._state, table, vectors, ids, texts, metadata)
         return store
 
     @classmethod
-    def from_numpy(
+    def from_numpy(  # noqa: D417
         cls,
-        vectors: Any,
-        ids: Any = None,
-        texts: Any = None,
-        metadata: Any = None,
+        vectors: Vectors | str | PathLike[str],
+        ids: Ids | None = None,
+        texts: TextColumn | None = None,
+        metadata: Metadata | None = None,
         mmap: bool = True,
-        **options: Any,
-    ) -> EmbeddingStore:
+        *,
+        backend: str | Backend | None = None,
+        device: str | Backend | None = None,
+        max_memory_gb: float | None = 20.0,
+        metric: Metric = "cosine",
+        dimension: int | None = None,
+        dtype: StoreDtype = "float32",
+        num_threads: int | None = None,
+        spill_to: str | PathLike[str] | None = None,
+        fallback: bool = False,
+    ) -> Self:
         """A new store with vectors of an array, or of a file that `numpy.save` wrote.
 
         Args:
@@ -385,32 +457,172 @@ class EmbeddingStore(Saved, View):
             mmap: of a file of C-contiguous vectors in the store's dtype, keep none in memory: they are read where they
                 are when a search needs them. The file must stay as it is for as long as the store is used: where it is
                 cut, the operating system ends the process (SIGBUS). False to read it into memory.
-            **options: of the store, as for `EmbeddingStore`.
+            backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback: as for
+                `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no such file.
             TypeError, ValueError, StoreError: see `add_embeddings`; or the file holds no array.
         """
-        check_flag("mmap", mmap)
-        store = cls(**options)
-        if not isinstance(vectors, str | os.PathLike):
-            store.add_embeddings(vectors, ids, texts, metadata)
-            return store
-        mapped = _exchange.load(vectors, mmap)
-        if not mmap or not _exchange.is_stored_form(mapped, store.dtype):
-            store.add_embeddings(mapped, ids, texts, metadata)
-            return store
-        with store._changing() as contents:
-            beside = Beside.read(len(mapped), ids, texts, metadata)
-            store._state = _exchange.attached(contents, mapped, beside, store._room)
+        store = cls(backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback)
+        _exchange.from_numpy(store._state, vectors, ids, texts, metadata, mmap)
         return store
 
+    def save_to_disk(self, folder: str | PathLike[str]) -> None:
+        """Writes the rows to a folder, all of them or, after an error or a crash, none.
 
-def _after_fork() -> None:
-    # A thread that was writing is not in this process, and what it wrote was not finished.
-    for store in _stores:
-        store._writing, store._saving, store._busy = threading.RLock(), threading.RLock(), False
+        Deleted rows are left out. The files are described in `votive.persistence`; `numpy.load` reads them.
 
+        Rows that are in files, as those of a store that was opened are, are read twice: first to check them, so that no
+        damaged one is written anew with a checksum that vouches for it.
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+        Args:
+            folder: one that is not there yet, or is empty; or has a store, which is replaced in one step: stores that
+                have it open go on with what it was. If this store is open for writing there, this is `commit`.
+
+        Raises:
+            StoreError: the folder has files that are no store, or another writer holds it, or it was replaced or
+                removed meanwhile; it is left as it is.
+            CorruptStoreError: a file that rows of this store are in is damaged; nothing was written.
+            OSError: it cannot be written to, or the disk is full. What it held is still there.
+        """
+        _binding.save(self._state, folder)
+
+    @LoadMethod
+    def load_from_disk(
+        target: EmbeddingStore | type[EmbeddingStore], folder: str | PathLike[str], mmap: bool = True
+    ) -> EmbeddingStore | None:
+        """Loads a folder: `EmbeddingStore.load_from_disk(folder)` gives a new store with what it holds.
+
+        Called on a store, replaces all that this one holds, and its metric, dtype and dimension. Either store is one in
+        memory: what is changed in it is not written to the folder, see `open` for that.
+
+        Args:
+            folder: where `save_to_disk` or `commit` wrote a store.
+            mmap: as for `open`.
+
+        Returns:
+            The new store; None where it was called on a store.
+
+        Raises:
+            FileNotFoundError: there is no store.
+            CorruptStoreError: it is damaged; the message says which file, and how. Nothing changed.
+            StoreError: a newer version wrote it; or without `mmap` it would take more memory than `max_memory_gb`.
+        """
+        return _binding.load_from_disk(target, folder, mmap)
+
+    @classmethod
+    def open(  # noqa: D417
+        cls,
+        folder: str | PathLike[str],
+        mode: OpenMode = "r",
+        mmap: bool = True,
+        *,
+        backend: str | Backend | None = None,
+        device: str | Backend | None = None,
+        max_memory_gb: float | None = 20.0,
+        num_threads: int | None = None,
+        spill_to: str | PathLike[str] | None = None,
+        fallback: bool = False,
+    ) -> Self:
+        """The store in a folder, which says its metric, dtype and dimension.
+
+        Args:
+            folder: where `save_to_disk` wrote it.
+            mode: "r" to read; what is changed then is changed in memory alone, and adding rows warns of that once. "a"
+                to write changes to the folder with `commit`, or at the end of a `with` block that had no error; one
+                store at a time may.
+            mmap: whether to leave vectors, texts and metadata on disk and map their files, which takes no time and
+                little memory: they are read when they are needed, and go on to be there when the store is saved anew
+                or removed. Nothing of votive ever writes to such a file again or cuts it. **But where another program
+                cuts one that is mapped, or its disk fails, the operating system ends the process by a signal (SIGBUS)
+                that Python cannot catch.** Of mapped files, those of ids and of where texts begin are checked against
+                their checksums when they are opened, those of metadata when they are first used; `verify` checks all.
+                False to read all of it into memory, with every checksum verified: for folders that others may write
+                to, or that are on a network.
+            backend, device, max_memory_gb, num_threads, spill_to, fallback: as for `EmbeddingStore`.
+
+        Raises:
+            FileNotFoundError: there is no store; `save_to_disk` makes one.
+            CorruptStoreError: it is damaged; the message says which file, and how.
+            StoreError: another writer has it open, or a newer version wrote it.
+            ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
+        """
+        options = {"backend": backend, "device": device, "max_memory_gb": max_memory_gb, "num_threads": num_threads}
+        return _binding.open_store(cls, folder, mode, mmap, options | {"spill_to": spill_to, "fallback": fallback})
+
+    def commit(self) -> None:
+        """Writes what changed since the store was opened, or since the last commit, to its folder.
+
+        All of it is there when this returns, also after a power failure; after an error or a crash, none is. Rows that
+        the folder has are not written again, except after `compact` and `clear`. Searches, and calls that change the
+        store, go on meanwhile; what they change is in the next commit. Each commit of new rows adds files: after very
+        many small ones, `compact` makes one of them all.
+
+        Raises:
+            StoreError: the store is not open for writing, see `open`; or not in this process, which is a fork of the
+                one that opened it; or the folder, its LOCK or its manifest was moved, removed or replaced: what is at
+                its path is not what was opened, and stays as it is.
+            CorruptStoreError: after `compact`, a file that rows are in is damaged; nothing was written.
+            OSError: the folder cannot be written to, or the disk is full. The last commit is still there, and this can
+                be called again.
+        """
+        _binding.commit(self._state)
+
+    def verify(self) -> None:
+        """Reads the whole folder that this store was opened from or last saved to, and checks all of it.
+
+        That is every checksum, that ids and texts can be read, and that searches can rely on the codes.
+
+        Raises:
+            CorruptStoreError: a file is not what was written; the message says which.
+            StoreError: the store was never on disk.
+        """
+        _binding.verify(self._state)
+
+    def close(self) -> None:
+        """Lets other writers have the folder. Twice is once.
+
+        What was not committed stays in memory; where that are rows that were added, a ResourceWarning says how many.
+        """
+        _binding.close(self._state)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Commits what was changed in a store that is open for writing, unless there was an error, and closes it."""
+        _binding.exit_block(self._state, failed=kind is not None)
+
+    def __del__(self) -> None:
+        # What is not wholly made has no state.
+        if (state := vars(self).get("_state")) is not None:
+            _binding.warn_of_collected(state)
+
+    def __copy__(self) -> Self:
+        """A store of its own with the same rows, which share memory and files with these, and take no time.
+
+        What is changed in one is not in the other. The copy is in no folder: `save_to_disk` puts it there.
+        """
+        new = type(self).__new__(type(self))
+        new.__dict__ |= self.__dict__ | {"_state": self._state.copy()}
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """As `copy.copy`: rows that are stored never change, so that sharing them cannot be seen."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        attributes = {name: value for name, value in vars(self).items() if name != "_state"}
+        new.__dict__ |= copy.deepcopy(attributes, memo)
+        return new
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` makes the store of again.
+
+        Of a store whose folder holds all that it does, that is the path and which generation it is, checked when it is
+        loaded: a folder that is gone is a FileNotFoundError then, one that was written to a StoreError. Of others, and
+        of copies, it is the rows, up to 256 MB of vectors and codes.
+        """
+        return _pickling.reduce(type(self), self._state)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from votive import _arrow
 from votive._arguments import refuse_masked
-from votive._store.shelf import Shelves
+from votive._store.chunked_array import ChunkedArray
 
 Values = dict[str, NDArray[Any]]
 
@@ -18,27 +18,27 @@ Values = dict[str, NDArray[Any]]
 RESERVED = ("id", "text", "vector")
 
 
-class Columns(Mapping[str, Shelves]):
+class Columns(Mapping[str, ChunkedArray]):
     """Columns by name, immutable. The first rows of a store say which there are, and of which type."""
 
-    __slots__ = ("_shelves",)
+    __slots__ = ("_columns",)
 
-    def __init__(self, shelves: dict[str, Shelves]) -> None:
-        self._shelves = shelves
+    def __init__(self, columns: dict[str, ChunkedArray]) -> None:
+        self._columns = columns
 
     @classmethod
     def like(cls, values: Values) -> Columns:
         """No rows, with the names and types of `values`."""
-        return cls({name: Shelves.empty(column.dtype) for name, column in values.items()})
+        return cls({name: ChunkedArray.empty(column.dtype) for name, column in values.items()})
 
-    def __getitem__(self, name: str) -> Shelves:
-        return self._shelves[name]
+    def __getitem__(self, name: str) -> ChunkedArray:
+        return self._columns[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._shelves)
+        return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self._shelves)
+        return len(self._columns)
 
     @property
     def nbytes(self) -> int:
@@ -62,12 +62,12 @@ class Columns(Mapping[str, Shelves]):
         return Columns({name: column.appended(values[name]) for name, column in self.items()})
 
     def sealed(self) -> Columns:
-        """See `Shelves.sealed`."""
+        """See `ChunkedArray.sealed`."""
         return Columns({name: column.sealed() for name, column in self.items()})
 
-    def kept(self, rows: NDArray[np.int64]) -> Columns:
+    def selected(self, rows: NDArray[np.int64]) -> Columns:
         """Some rows alone."""
-        return Columns({name: Shelves.of(column.take(rows)) for name, column in self.items()})
+        return Columns({name: ChunkedArray.of(column.take(rows)) for name, column in self.items()})
 
 
 def read(metadata: Any) -> Values:
@@ -88,56 +88,56 @@ def read(metadata: Any) -> Values:
             f"metadata: expected a dict of arrays, a DataFrame or an Arrow table, found {type(metadata).__name__}"
         )
     parts = [
-        {name: column(batch.values(name, _called(name)), name) for name in batch.names}
+        {name: column(batch.values(name, _label(name)), name) for name in batch.names}
         for batch in _arrow.batches(metadata, "metadata")
     ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def _called(name: object) -> str:
+def _label(name: object) -> str:
     return f"metadata[{name!r}]"
 
 
 def column(values: Any, name: Any) -> NDArray[Any]:
     """The values of one column, checked as by `read`."""
-    called = _called(name)
+    label = _label(name)
     if not isinstance(name, str) or not name:
         raise TypeError(f"metadata: expected names of columns, found {name!r}")
     if name in RESERVED:
-        raise ValueError(f"{called}: the name is taken; {RESERVED} are what a row consists of beside its metadata")
-    refuse_masked(called, values)
+        raise ValueError(f"{label}: the name is taken; {RESERVED} are what a row consists of beside its metadata")
+    refuse_masked(label, values)
     try:
         array = np.asarray(values)
     except ValueError as error:
-        raise ValueError(f"{called}: expected one value for each row; {error}") from error
+        raise ValueError(f"{label}: expected one value for each row; {error}") from error
     if array.ndim != 1:
-        raise ValueError(f"{called}: expected one dimension, found shape {array.shape}")
+        raise ValueError(f"{label}: expected one dimension, found shape {array.shape}")
     if array.dtype.kind in "OT" or (array.dtype.kind in "US" and not isinstance(values, np.ndarray)):
-        array = _strings(array if isinstance(values, np.ndarray) else np.array(values, object), called)
+        array = _strings(array if isinstance(values, np.ndarray) else np.array(values, object), label)
     if array.dtype.kind not in "biufUSM" or (array.dtype.kind == "f" and array.dtype.itemsize > 8):
         raise TypeError(
-            f"{called}: expected booleans, integers, floats of up to 64 bits, str, bytes or datetime64, found "
+            f"{label}: expected booleans, integers, floats of up to 64 bits, str, bytes or datetime64, found "
             f"{array.dtype}"
         )
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype.kind == "U":
         letters = np.ascontiguousarray(array).view(np.uint32)
         if ((letters >= 0xD800) & (letters <= 0xDFFF)).any():
-            raise ValueError(f"{called}: holds a lone surrogate, which is no text")
+            raise ValueError(f"{label}: holds a lone surrogate, which is no text")
     return array
 
 
-def _strings(array: NDArray[Any], called: str) -> NDArray[Any]:
+def _strings(array: NDArray[Any], label: str) -> NDArray[Any]:
     """Objects that are all str, or all bytes, in an array of their own type; others as NumPy types them."""
     values = array.tolist()
     kinds = (str, bytes) if values and isinstance(values[0], bytes) else (bool, int, float, str)
     first = next((kind for kind in kinds if values and isinstance(values[0], kind)), str)
     for row, value in enumerate(values):
         if not isinstance(value, first):
-            raise TypeError(f"{called}[{row}]: expected {first.__name__}, found {type(value).__name__}")
+            raise TypeError(f"{label}[{row}]: expected {first.__name__}, found {type(value).__name__}")
     found = np.array(values, first if first in (str, bytes) else None)
     if first in (str, bytes) and found.tolist() != values:
-        raise ValueError(f"{called}: a value ends in a zero character, which NumPy would drop")
+        raise ValueError(f"{label}: a value ends in a zero character, which NumPy would drop")
     return found
 
 
@@ -146,5 +146,5 @@ def _cast(values: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]
     if values.dtype.kind == dtype.kind and dtype.kind in "US":
         return values
     if not np.can_cast(values.dtype, dtype, "safe") or (values.dtype.kind == "b") != (dtype.kind == "b"):
-        raise TypeError(f"{_called(name)}: the column holds {dtype}, found {values.dtype}")
+        raise TypeError(f"{_label(name)}: the column holds {dtype}, found {values.dtype}")
     return values.astype(dtype, copy=False)

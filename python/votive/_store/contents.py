@@ -1,4 +1,4 @@
-"""All that a store holds, as one immutable value."""
+"""All that a store holds, as one immutable value: a call reads one of them from its beginning to its end."""
 
 from __future__ import annotations
 
@@ -12,22 +12,29 @@ from votive import _core
 from votive._store import ids as _ids
 from votive._store.columns import Columns, Values
 from votive._store.ids import Ids
-from votive._store.mapped import Source
-from votive._store.texts import Lines, Texts
+from votive._store.manifest import code_stride
+from votive._store.mapped import MappedFile
+from votive._store.options import DTYPES
+from votive._store.texts import Texts, Utf8Column
 from votive._store.vectors import Floats
 
-# Of an element, beside its code of one byte; codes of a row are padded to 64.
-BYTES = {"float32": 4, "float16": 2, "int8": 0}
-# Of the bounds of a row.
-BOUNDS_BYTES = 24
+# Bytes of the bounds of a row.
+_BOUNDS_BYTES = 24
 
 
 class Batch(NamedTuple):
-    """Rows that are to be added."""
+    """Rows that are to be added.
 
-    vectors: Floats  # [rows, dimension]
+    Attributes:
+        vectors: `[rows, dimension]`.
+        ids: one for each row; None to number them.
+        texts: one for each row; None for none.
+        columns: metadata.
+    """
+
+    vectors: Floats
     ids: Ids | None
-    texts: Lines | None
+    texts: Utf8Column | None
     columns: Values
 
     @property
@@ -47,10 +54,11 @@ class Contents:
         core: vectors and ids.
         columns: metadata.
         texts: None where rows have none.
-        dimension: of the vectors; None while the first rows are awaited to tell.
+        dimension: numbers in a vector; None while the first rows are awaited to tell.
         numbering: the same object for as long as a number stands for the same row.
-        resident: bytes of arrays of others that are in memory, as they were read and not mapped.
-        sources: files of a store in which vectors, codes and bounds of the core are.
+        resident: bytes of attached arrays that are in memory, as they were read and not mapped.
+        vector_files: files of a store in which vectors, codes and bounds of the core are.
+        first_uncommitted: number of the first row that the store's folder had not when rows were numbered anew.
     """
 
     core: _core.Store
@@ -59,7 +67,8 @@ class Contents:
     dimension: int | None
     numbering: object = field(default_factory=object)
     resident: int = 0
-    sources: tuple[Source, ...] = ()
+    vector_files: tuple[MappedFile, ...] = ()
+    first_uncommitted: int = 0
 
     def __len__(self) -> int:
         return len(self.core)
@@ -91,11 +100,11 @@ class Contents:
 
     def ids(self, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """The ids of some rows, or of all live ones, as users get them."""
-        return _ids.public(self.core.ids(rows))
+        return _ids.to_array(self.core.ids(rows))
 
     def column(self, name: str) -> NDArray[Any]:
         """A column's values of the live rows, read-only."""
-        column, live = self.columns[name].intact(), self.live()
+        column, live = self.columns[name].verified(), self.live()
         return column.slice(0, column.rows) if live is None else _read_only(column.take(live))
 
     def check_files(self) -> None:
@@ -104,8 +113,8 @@ class Contents:
         Raises:
             CorruptStoreError: one is not what was written, or holds texts that cannot be decoded.
         """
-        for source in self.sources:
-            source.check()
+        for file in self.vector_files:
+            file.check()
         for column in self.columns.values():
             column.check()
         if self.texts is not None:
@@ -138,14 +147,15 @@ class Contents:
     def compact_bytes(self) -> int:
         """Bytes that the vectors, codes, bounds and ids of the live rows take once they are `compacted`."""
         width = self.core.dimension
-        return len(self) * (width * BYTES[self.core.dtype] + -(-width // 64) * 64 + BOUNDS_BYTES + 8)
+        vector = width * DTYPES[self.core.dtype].element_bytes
+        return len(self) * (vector + code_stride(width) + _BOUNDS_BYTES + 8)
 
-    def checked(self, batch: Batch, fresh: bool) -> Batch:
+    def checked(self, batch: Batch, is_first: bool) -> Batch:
         """Rows as they can be added.
 
         Args:
             batch: the rows.
-            fresh: whether they are the first, which say what all have.
+            is_first: whether there were none before: they say what all have.
 
         Raises:
             ValueError: vectors have another dimension, or texts or metadata are missing, or new.
@@ -161,17 +171,17 @@ class Contents:
             raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")
         if kind is not None and stored is not None and kind != stored:
             raise TypeError(f"ids: expected {stored}, as the store has, found {kind}")
-        if fresh:
+        if is_first:
             return batch
         if (batch.texts is None) != (self.texts is None):
             found = "missing" if batch.texts is None else "given, and rows that are in the store have none"
             raise ValueError(f"texts: {found}; all rows of a store have one, or none has")
         return batch._replace(columns=self.columns.checked(batch.columns))
 
-    def beside(self, batch: Batch, fresh: bool) -> Contents:
+    def with_extras(self, batch: Batch, is_first: bool) -> Contents:
         """With the texts and metadata of `checked` rows at the end, whose vectors are still to be added to the core."""
         columns, texts = self.columns, self.texts
-        if fresh:
+        if is_first:
             columns = Columns.like(batch.columns)
             texts = None if batch.texts is None else Texts.empty()
         if texts is not None and batch.texts is not None:
@@ -185,13 +195,12 @@ class Contents:
     def compacted(self, core: _core.Store) -> Contents:
         """The live rows alone, numbered anew, as they are in `core`."""
         live = self.live()
-        new = replace(
-            self, core=core, numbering=object(), resident=min(self.resident, core.memory["mapped"]), sources=()
-        )
+        resident = min(self.resident, core.memory["mapped"])
+        new = replace(self, core=core, numbering=object(), resident=resident, vector_files=())
         if live is None:
             return new
-        texts = None if self.texts is None else self.texts.kept(live)
-        return replace(new, columns=self.columns.kept(live), texts=texts)
+        texts = None if self.texts is None else self.texts.selected(live)
+        return replace(new, columns=self.columns.selected(live), texts=texts)
 
 
 def _read_only(values: NDArray[Any]) -> NDArray[Any]:

@@ -15,13 +15,13 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-# Held while a descriptor is opened and noted, or closed and forgotten: a fork waits, so as to see no half of that.
-_forks = threading.RLock()
-_noted: set[_Note] = set()
+# Held while a descriptor is opened and listed, or closed and forgotten: a fork waits, so as to see no half of that.
+_fork_lock = threading.RLock()
+_handles: set[_Handle] = set()
 
 
 @dataclass(eq=False)
-class _Note:
+class _Handle:
     """What closing a descriptor needs.
 
     Attributes:
@@ -35,11 +35,11 @@ class _Note:
     locked: bool = False
 
     def close(self) -> None:
-        with _forks:
+        with _fork_lock:
             number, self.number = self.number, -1
             if number < 0:
                 return
-            _noted.discard(self)
+            _handles.discard(self)
             # A program that is just being started has the descriptor too, until it closes it, and with it the lock.
             # A child of a fork that Python knows nothing of may close its own, but the lock is the parent's.
             if self.locked and self.process == os.getpid() and sys.platform != "win32":
@@ -49,32 +49,32 @@ class _Note:
 
 
 class Descriptor:
-    """An open file, closed when nobody has this object any more.
+    """An open file, closed with this object.
 
     After a fork the child closes it at once, also where another thread of the parent has it: a lock of the operating
     system is released when the last descriptor is closed that was inherited, and a child may live for long.
     """
 
     def __init__(self, opening: Callable[[], int]) -> None:
-        with _forks:
-            self._note = _Note(opening(), os.getpid())
-            _noted.add(self._note)
-        self.close = weakref.finalize(self, self._note.close)
+        with _fork_lock:
+            self._handle = _Handle(opening(), os.getpid())
+            _handles.add(self._handle)
+        self.close = weakref.finalize(self, self._handle.close)
 
     @property
     def number(self) -> int:
         """Number of the descriptor; -1, which the operating system refuses, once it is closed."""
-        return self._note.number
+        return self._handle.number
 
     @property
-    def held(self) -> bool:
+    def is_owned(self) -> bool:
         """Whether it is open, and this is the process that opened it."""
-        return self._note.number >= 0 and self._note.process == os.getpid()
+        return self._handle.number >= 0 and self._handle.process == os.getpid()
 
     @property
-    def forked(self) -> bool:
+    def is_inherited(self) -> bool:
         """Whether it was opened by a process that this one is a child of."""
-        return self._note.process != os.getpid()
+        return self._handle.process != os.getpid()
 
     def lock(self) -> None:
         """Locks the file for this descriptor alone, at once or not at all.
@@ -86,20 +86,20 @@ class Descriptor:
             msvcrt.locking(self.number, msvcrt.LK_NBLCK, 1)
         else:
             fcntl.flock(self.number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self._note.locked = True
+        self._handle.locked = True
 
 
 def _in_child() -> None:
-    global _forks
-    _forks = threading.RLock()  # the other one may be held by a thread that is not in this process
-    for note in _noted:
+    global _fork_lock
+    _fork_lock = threading.RLock()  # the other one may be held by a thread that is not in this process
+    for handle in _handles:
         with contextlib.suppress(OSError):
-            os.close(note.number)
-        note.number = -1
-    _noted.clear()
+            os.close(handle.number)
+        handle.number = -1
+    _handles.clear()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=lambda: _forks.acquire(), after_in_parent=lambda: _forks.release(), after_in_child=_in_child
+        before=lambda: _fork_lock.acquire(), after_in_parent=lambda: _fork_lock.release(), after_in_child=_in_child
     )

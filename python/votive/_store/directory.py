@@ -1,4 +1,4 @@
-"""A folder that is held open, and what is done to the files in it."""
+"""A directory that is open, and what is done to the files in it."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _T = TypeVar("_T")
 
 # Absent on Windows, but for the first, which is absent elsewhere.
 _BINARY = getattr(os, "O_BINARY", 0)
-_ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 # A pipe would have the opener wait for its other end.
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 # Windows refuses what touches a file that another process is just about to open or close.
-_PATIENCE = 2.0
+_MAX_RETRY_SECONDS = 2.0
 
 
-class Folder:
+class Directory:
     """A folder that is open: what is done in it is done in this one, also when its path is another's by now.
 
     Windows opens no folders, but does not let go of the path of one in which a file is open, as a writer's lock is.
 
     Attributes:
-        path: the path that it was opened by.
-        descriptor: of the folder; None on Windows.
+        path: where it was when it was opened.
+        descriptor: descriptor of the folder; None on Windows.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Folder:
         else:
             self.descriptor = Descriptor(lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
 
-    def __enter__(self) -> Folder:
+    def __enter__(self) -> Directory:
         return self
 
     def __exit__(
@@ -78,7 +78,7 @@ class Folder:
 
     def names(self) -> list[str]:
         """Names of all that is in it."""
-        with self._naming():
+        with self._errors_with_path():
             return os.listdir(self.path if self.descriptor is None else self.descriptor.number)
 
     def status(self, name: str) -> os.stat_result:
@@ -87,7 +87,7 @@ class Folder:
         Raises:
             FileNotFoundError: there is no such name.
         """
-        with self._naming(name):
+        with self._errors_with_path(name):
             return os.stat(self._at(name), dir_fd=self._number, follow_symlinks=False)
 
     def has(self, name: str) -> bool:
@@ -100,15 +100,15 @@ class Folder:
 
     def open(self, name: str, flags: int) -> int:
         """A descriptor of a file, which is made if the flags say so; never of what a link points to."""
-        with self._naming(name):
-            return os.open(self._at(name), flags | _ITSELF | _BINARY, 0o666, dir_fd=self._number)
+        with self._errors_with_path(name):
+            return os.open(self._at(name), flags | _NO_FOLLOW | _BINARY, 0o666, dir_fd=self._number)
 
     def open_regular(self, name: str) -> int:
         """A file for reading.
 
         Raises:
             FileNotFoundError: there is none.
-            StoreError: it is a link, a pipe, a folder or a device: whoever wrote it, it was no store.
+            StoreError: it is a link, a pipe, a folder or a device, which no store makes.
         """
         mode = self.status(name).st_mode  # asked once: a writer may remove the file
         path = self.path / name
@@ -118,16 +118,16 @@ class Folder:
             )
         if not stat.S_ISREG(mode):
             raise StoreError(f"{path}: not a regular file but one of mode {mode:o}")
-        return patiently(lambda: self.open(name, os.O_RDONLY | _AT_ONCE))
+        return retry_while_in_use(lambda: self.open(name, os.O_RDONLY | _NONBLOCK))
 
     def rename(self, source: str, target: str) -> None:
-        """Gives `source` the name `target`, in one step: whoever looks finds the old file or the new one."""
-        with self._naming(target):
+        """Gives `source` the name `target`, in one step: a reader finds the old file or the new one."""
+        with self._errors_with_path(target):
             os.replace(self._at(source), self._at(target), src_dir_fd=self._number, dst_dir_fd=self._number)
 
     def unlink(self, name: str) -> None:
         """Removes a name."""
-        with self._naming(name):
+        with self._errors_with_path(name):
             os.unlink(self._at(name), dir_fd=self._number)
 
     @property
@@ -138,22 +138,22 @@ class Folder:
         return self.path / name if self.descriptor is None else name
 
     @contextlib.contextmanager
-    def _naming(self, name: str = "") -> Iterator[None]:
+    def _errors_with_path(self, name: str = "") -> Iterator[None]:
         """Has errors name the whole path."""
         try:
             yield
         except OSError as error:
-            raise named(error, self.path / name) from None
+            raise with_path(error, self.path / name) from None
 
 
-def named(error: OSError, path: Path) -> OSError:
+def with_path(error: OSError, path: Path) -> OSError:
     """The error, with the file that it is about."""
     return OSError(error.errno, error.strerror, str(path))
 
 
-def patiently(action: Callable[[], _T]) -> _T:
+def retry_while_in_use(action: Callable[[], _T]) -> _T:
     """What `action` gives; on Windows it is tried again for a while where a file is in use."""
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _MAX_RETRY_SECONDS
     while True:
         try:
             return action()

@@ -1,8 +1,8 @@
-"""Rows of a store to and from Arrow tables, NumPy files and pickles."""
+"""Rows of a store to and from Arrow tables and NumPy files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
@@ -12,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _arrow, _core
-from votive._store import adding as _adding
-from votive._store.adding import Beside, Room
-from votive._store.columns import Columns
+from votive._arguments import check_flag
+from votive._store import batches as _batches
+from votive._store import changes as _changes
+from votive._store import vectors as _vectors
+from votive._store.batches import RowExtras
+from votive._store.budget import MemoryBudget
 from votive._store.contents import Batch, Contents
-from votive._store.shelf import Shelves
-from votive._store.texts import Lines, Texts
-from votive._store.vectors import converted
-
-# Vectors and codes that are pickled.
-MOST_PICKLED = 256 * 10**6
+from votive._store.state import StoreState
+from votive._store.texts import Utf8Column
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -55,21 +54,27 @@ def to_arrow(contents: Contents) -> Any:
         else:
             columns["text"] = pa.array(contents.texts.take(live), pa.large_string())
     for name in contents.columns:
-        columns[name] = pa.array(_as_arrow_has_it(contents.column(name)))
+        columns[name] = pa.array(_in_arrow_units(contents.column(name)))
     return pa.table(columns)
 
 
-def _as_arrow_has_it(values: NDArray[Any]) -> NDArray[Any]:
+def _in_arrow_units(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
         # Arrow counts no years, months, weeks, hours or minutes.
         return values.astype("datetime64[s]")
     return values
 
 
-def batches(
-    table: Any, vectors: str, ids: str | None, texts: str | None, metadata: list[str] | None
+def from_arrow(
+    state: StoreState, table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
+) -> None:
+    """Adds the rows of a table to an empty store: see `EmbeddingStore.from_arrow`."""
+    _changes.add_batches(state, _read_table(table, vectors, ids, texts, metadata))
+
+
+def _read_table(
+    table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
 ) -> Iterator[Batch]:
-    """The rows of a table: see `EmbeddingStore.from_arrow`."""
     position = 0
     for batch in _arrow.batches(table, "table"):
         asked = {"vectors": vectors, "ids": ids, "texts": texts}
@@ -82,19 +87,32 @@ def batches(
         if metadata is None:
             names = [name for name in batch.names if name not in (vectors, id_column, text_column)]
         else:
-            names = metadata
-        beside = Beside.read(
+            names = list(metadata)
+        extras = RowExtras.read(
             len(batch),
             None if id_column is None else batch.values(id_column, "ids"),
             None if text_column is None else batch.values(text_column, "texts"),
             {name: batch.values(name, f"metadata[{name!r}]") for name in names},
         )
         rows = batch.vectors(vectors, "vectors")
-        yield from _adding.batches(converted(rows, "vectors", position), beside)
+        yield from _batches.join(_vectors.convert(rows, "vectors", position), extras)
         position += len(batch)
 
 
-def load(path: str | PathLike[str], mmap: bool) -> NDArray[Any]:
+def from_numpy(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any, mmap: bool) -> None:
+    """Adds the rows of an array or a file to an empty store: see `EmbeddingStore.from_numpy`."""
+    check_flag("mmap", mmap)
+    if isinstance(vectors, str | PathLike):
+        vectors = _load(vectors, mmap)
+        if mmap and _is_stored_form(vectors, state.options.dtype):
+            extras = RowExtras.read(len(vectors), ids, texts, metadata)
+            with state.changing() as contents:
+                state.contents = _attach(contents, vectors, extras, state.budget)
+            return
+    _changes.add_embeddings(state, vectors, ids, texts, metadata, None)
+
+
+def _load(path: str | PathLike[str], mmap: bool) -> NDArray[Any]:
     """The array of a `.npy` file, mapped or read."""
     try:
         array = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
@@ -106,74 +124,23 @@ def load(path: str | PathLike[str], mmap: bool) -> NDArray[Any]:
     return array
 
 
-def is_stored_form(array: NDArray[Any], dtype: str) -> bool:
+def _is_stored_form(array: NDArray[Any], dtype: str) -> bool:
     """Whether a mapped array is what a store of a type keeps, so that it can be kept where it is."""
     return bool(array.dtype == dtype and array.ndim == 2 and array.flags.c_contiguous and array.size)
 
 
-def attached(contents: Contents, vectors: NDArray[Any], beside: Beside, room: Room) -> Contents:
+def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget: MemoryBudget) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
     rows, width = vectors.shape
-    lines = None if beside.texts is None else Lines.read(beside.texts, "texts")
-    batch = contents.checked(Batch(vectors, beside.ids, lines, beside.columns), fresh=True)
-    contents = replace(contents, core=room.new_core(width), dimension=width)
-    room.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
+    texts = None if extras.texts is None else Utf8Column.read(extras.texts, "texts")
+    batch = contents.checked(Batch(vectors, extras.ids, texts, extras.columns), is_first=True)
+    contents = replace(contents, core=budget.new_core(width), dimension=width)
+    budget.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        ids = Lines.read(ids, "ids").raw
-    contents = contents.beside(batch, fresh=True)
+        ids = Utf8Column.read(ids, "ids").raw
+    contents = contents.with_extras(batch, is_first=True)
     try:
         return replace(contents, core=contents.core.attach(vectors, None, None, ids))
-    except _core.CorruptStoreError as error:  # here they are no store's, but somebody's arguments
+    except _core.CorruptStoreError as error:  # here they are no store's files, but a caller's arguments
         raise ValueError(str(error)) from error
-
-
-def pickled(kind: type[Any], options: dict[str, Any], contents: Contents) -> tuple[Any, ...]:
-    """What `pickle` makes the store of again: its live rows.
-
-    Raises:
-        StoreError: there is too much of them.
-    """
-    memory = contents.core.memory
-    size = memory["vectors"] + memory["codes"] + memory["mapped"]
-    if size > MOST_PICKLED:
-        raise _core.StoreError(
-            f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MOST_PICKLED // 10**6} MB; use "
-            "save_to_disk(folder), and open the folder where the store is needed"
-        )
-    contents.check_files()
-    contents = contents.compacted(contents.core.compact())
-    core, texts = contents.core, contents.texts
-    segments = [
-        (vectors, codes, bounds, core.id_slice(first, first + len(codes)))
-        for first, vectors, codes, bounds in core.segments()
-    ]
-    columns = {name: column.slice(0, column.rows) for name, column in contents.columns.items()}
-    raw = None if texts is None else texts.slice(0, texts.rows)
-    return _unpickled, (kind, options, contents.dimension, core.largest_id, segments, columns, raw)
-
-
-def _unpickled(
-    kind: type[Any],
-    options: dict[str, Any],
-    dimension: int | None,
-    largest_id: int | None,
-    segments: list[Any],
-    columns: dict[str, Any],
-    raw: Any,
-) -> Any:
-    store = kind(**options)
-    if dimension is None:
-        return store
-    core = store._room.new_core(dimension)
-    for vectors, codes, bounds, ids in segments:
-        for array in (vectors, codes, bounds):
-            if array is not None:
-                array.flags.writeable = False
-        core = core.attach(vectors, codes, bounds, ids)
-    if largest_id is not None:
-        core = core.numbered_after(largest_id)
-    texts = None if raw is None else Texts.of(*raw)
-    shelves = {name: Shelves.of(values) for name, values in columns.items()}
-    store._state = Contents(core, Columns(shelves), texts, dimension, resident=core.memory["mapped"])
-    return store

@@ -1,4 +1,4 @@
-"""Which rows a search looks at."""
+"""Filters: which rows a search looks at, as a mask."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from votive._store import ids as _ids
 from votive._store.contents import Contents
 
 
-class Rows(Mapping[str, NDArray[Any]]):
+class FilterColumns(Mapping[str, NDArray[Any]]):
     """What is known of the live rows, by name: each column of metadata, "id", and "text" where rows have one.
 
     Values are read-only arrays in the order of `EmbeddingStore.ids`, made when they are first asked for.
@@ -46,14 +46,17 @@ class Rows(Mapping[str, NDArray[Any]]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def __repr__(self) -> str:
+        return f"<columns {', '.join(self)}>"
+
 
 def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
         given: None; a boolean array over the live rows; ids, of which those that are not in the store are passed over;
-            or what is called once with `Rows` and gives a boolean array.
-        contents: of the store.
+            or what is called once with `FilterColumns` and gives a boolean array.
+        contents: rows of the store.
 
     Raises:
         TypeError: it is none of these, or ids are of another kind than those of the store.
@@ -62,13 +65,13 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     if given is None:
         return None
     if callable(given):
-        given = given(Rows(contents))
+        given = given(FilterColumns(contents))
         refuse_masked("filter", given)
         if not _is_boolean(given):
-            raise TypeError(f"filter: expected a boolean array from the function, found {_described(given)}")
+            raise TypeError(f"filter: expected a boolean array from the function, found {_describe(given)}")
     refuse_masked("filter", given)
     if _is_boolean(given):
-        return _of_live(np.asarray(given), contents)
+        return _expand(np.asarray(given), contents)
     ids, _ = _ids.read(given, "filter")
     kind, stored = _ids.kind(ids), contents.core.id_kind
     if kind is not None and stored is not None and kind != stored:
@@ -79,7 +82,8 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     return kept
 
 
-def _of_live(chosen: NDArray[np.bool_], contents: Contents) -> NDArray[np.bool_]:
+def _expand(chosen: NDArray[np.bool_], contents: Contents) -> NDArray[np.bool_]:
+    """A mask of all rows from one of the live ones."""
     if chosen.dtype != np.bool_:
         raise TypeError(f"filter: expected booleans or ids, found both, or {chosen.dtype}")
     if chosen.shape != (len(contents),):
@@ -98,5 +102,5 @@ def _is_boolean(given: Any) -> bool:
     return hasattr(given, "__array__") and np.ndim(given) > 0 and np.asarray(given).dtype == np.bool_
 
 
-def _described(value: Any) -> str:
+def _describe(value: Any) -> str:
     return f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value).__name__

@@ -1,4 +1,4 @@
-"""What a store holds as a generation of a folder, and back: see `votive.persistence`."""
+"""Generations of a folder: what a store holds, written as the next one, and read to verify it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from votive._core import Store, StoreError
 from votive._store import segments as _segments
 from votive._store.contents import Contents
-from votive._store.directory import Folder
-from votive._store.folder import Writer, check_array, map_array, read_consistently
-from votive._store.manifest import Manifest, Segment, damaged
+from votive._store.directory import Directory
+from votive._store.folder import check_array, map_array, read_consistently
+from votive._store.manifest import Manifest, Segment, corrupt_error
 from votive._store.strings import check_characters, check_texts
+from votive._store.writer import Writer
 
 # Rows of which codes are computed again at once, to compare them.
-_COMPARED = 1 << 14
+_COMPARED_ROWS = 1 << 14
 
 
 def save(contents: Contents, path: Path) -> Manifest:
@@ -33,13 +34,13 @@ def save(contents: Contents, path: Path) -> Manifest:
         return _publish(writer, contents, segments, None)
 
 
-def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
+def commit(contents: Contents, writer: Writer, *, rewrite: bool) -> Manifest:
     """Writes what a folder lacks: new rows, and which are deleted.
 
     Args:
         contents: What the folder is to hold.
-        writer: Of the folder.
-        anew: Whether rows that the folder holds have other numbers now, so that all are written.
+        writer: Writer of the folder.
+        rewrite: Whether rows that the folder holds have other numbers now, so that all are written.
 
     Raises:
         CorruptStoreError: All are written, and a file that rows are in is not what was written.
@@ -48,13 +49,13 @@ def commit(contents: Contents, writer: Writer, *, anew: bool) -> Manifest:
     assert old is not None, "a folder that is open holds a store"
     deleted = core.deleted()
     before = 0 if old.deleted is None else old.files[old.deleted].shape[0]
-    if not anew and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
+    if not rewrite and (core.rows, len(deleted), contents.dimension) == (old.rows, before, old.dimension):
         return old
-    if anew:
+    if rewrite:
         contents.check_files()
-    segments = [] if anew else [_segments.without_dead(segment, deleted) for segment in old.segments]
+    segments = [] if rewrite else [_segments.without_deleted(segment, deleted) for segment in old.segments]
     try:
-        for blocks in _segments.runs(core, 0 if anew else old.rows):
+        for blocks in _segments.runs(core, 0 if rewrite else old.rows):
             segments.append(_segments.write(writer, contents, blocks, blocks[0][0]))
         name = writer.write("deleted", "<i8", deleted.shape, [deleted]) if len(deleted) else None
         return _publish(writer, contents, segments, name)
@@ -92,7 +93,7 @@ def verify(path: Path) -> Manifest:
         CorruptStoreError: A file is not what was written, or what was written contradicts itself.
     """
 
-    def use(folder: Folder, manifest: Manifest) -> Manifest:
+    def use(folder: Directory, manifest: Manifest) -> Manifest:
         for name, file in manifest.files.items():
             check_array(folder, name, file)
         core = Store(manifest.dimension or 1, manifest.metric, manifest.dtype, "cpu", None)
@@ -106,27 +107,28 @@ def verify(path: Path) -> Manifest:
     return read_consistently(path, use)
 
 
-def _check_codes(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
+def _check_codes(folder: Directory, segment: Segment, arrays: dict[str, NDArray[Any]], empty: Store) -> None:
     """Accepts codes that are those of the vectors: by others, a search would miss rows."""
     parts = segment.parts
     if "vectors" not in parts or "codes" not in parts:
         return
     vectors = arrays[parts["vectors"]]
-    for start in range(0, segment.rows, _COMPARED):
-        rows = slice(start, start + _COMPARED)
+    for start in range(0, segment.rows, _COMPARED_ROWS):
+        rows = slice(start, start + _COMPARED_ROWS)
         try:
             made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
-        except (StoreError, ValueError) as error:
-            raise damaged(folder.path / parts["vectors"], f"from row {start} on, {error}") from None
+        except StoreError as error:
+            found = f"from row {start} on, {error}"
+            raise corrupt_error(folder.path / parts["vectors"], found) from None
         ((_, _, codes, bounds),) = made.segments()
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):
-                raise damaged(
+                raise corrupt_error(
                     folder.path / parts[part], f"rows {start} to {start + len(codes) - 1} are not of the vectors"
                 )
 
 
-def _check_strings(folder: Folder, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
+def _check_strings(folder: Directory, segment: Segment, arrays: dict[str, NDArray[Any]]) -> None:
     """Accepts texts and columns that can be decoded; ids are checked whenever they are read."""
     if "texts_bytes" in segment.parts:
         name = segment.parts["texts_bytes"]

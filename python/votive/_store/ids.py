@@ -12,7 +12,7 @@ from votive._arguments import refuse_masked
 
 Ids = NDArray[np.int64] | list[str]
 
-_MOST = np.iinfo(np.int64).max
+MAX_ID = np.iinfo(np.int64).max
 
 
 def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
@@ -27,15 +27,15 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
         ValueError: one is beyond int64 or no text, or masked, or the array is not 1-D.
     """
     if isinstance(ids, str):
-        return _texts([ids], name), True
+        return _strings([ids], name), True
     if isinstance(ids, Mapping | bytes | bytearray) or not isinstance(ids, Iterable | np.generic | int):
         raise TypeError(f"{name}: expected integers or str, found {type(ids).__name__}")
     if isinstance(ids, np.generic | int):
-        return _array(np.asarray(ids)[None], name), True
+        return _integers(np.asarray(ids)[None], name), True
     if not isinstance(ids, list) and not hasattr(ids, "__array__"):
         ids = list(ids)
     refuse_masked(name, ids)
-    return (_texts(ids, name) if _starts_with_str(ids) else _array(ids, name)), False
+    return (_strings(ids, name) if _starts_with_str(ids) else _integers(ids, name)), False
 
 
 def refuse_negative(ids: Ids) -> None:
@@ -52,7 +52,7 @@ def kind(ids: Ids) -> str | None:
     return "str" if isinstance(ids, list) else "int64"
 
 
-def public(ids: Ids) -> NDArray[Any]:
+def to_array(ids: Ids) -> NDArray[Any]:
     """Ids as users get them: int64, or an object array of str."""
     return np.array(ids, object) if isinstance(ids, list) else ids
 
@@ -61,7 +61,7 @@ def _starts_with_str(ids: Any) -> bool:
     return isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], str)
 
 
-def _array(ids: Any, name: str) -> Ids:
+def _integers(ids: Any, name: str) -> Ids:
     """Ids of an array or of a list that does not start with a str."""
     array = np.asarray(ids)
     if array.ndim != 1:
@@ -70,11 +70,11 @@ def _array(ids: Any, name: str) -> Ids:
     if array.dtype.kind in "OUT" or (array.dtype.kind == "f" and isinstance(ids, list) and array.size):
         values = ids if isinstance(ids, list) else array.tolist()
         if _starts_with_str(values):
-            return _texts(values, name)
+            return _strings(values, name)
         for row, value in enumerate(values):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise TypeError(f"{name}[{row}]: expected an int, found {type(value).__name__}")
-            if not -_MOST <= value <= _MOST:
+            if not -MAX_ID <= value <= MAX_ID:
                 raise ValueError(f"{name}[{row}]: expected an int64, found {value}")
         return np.array(values, np.int64)
     if not array.size:
@@ -82,13 +82,13 @@ def _array(ids: Any, name: str) -> Ids:
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected integers or str, found {array.dtype}")
     # As uint64, since NumPy 1 compares with an int in floats.
-    if array.dtype.kind == "u" and (array > np.uint64(_MOST)).any():
-        row = int(np.argmax(array > np.uint64(_MOST)))
+    if array.dtype.kind == "u" and (array > np.uint64(MAX_ID)).any():
+        row = int(np.argmax(array > np.uint64(MAX_ID)))
         raise ValueError(f"{name}[{row}]: expected an int64, found {array[row]}")
     return np.ascontiguousarray(array, np.int64)
 
 
-def _texts(ids: list[Any], name: str) -> list[str]:
+def _strings(ids: list[Any], name: str) -> list[str]:
     try:
         "".join(ids).encode()
     except TypeError:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, get_args
 
 from votive._core import CorruptStoreError, StoreError, __version__, crc32c
+from votive._store.npy import header_of, itemsize_of
+from votive._store.options import DTYPES, METRICS, Metric, StoreDtype
+
+_C = TypeVar("_C", bound=str)
 
 MANIFEST = "MANIFEST.json"
 FORMAT_VERSION = 1
 
-# One more would be some hundred thousand segments.
-LONGEST = 1 << 26
+# A longer one would have some hundred thousand segments.
+MAX_MANIFEST_BYTES = 1 << 26
 
-# No array has more bytes: sums of sizes stay within 64 bits.
-_MOST = 1 << 60
-_LARGEST_DIMENSION = 1 << 16
+# No array has more bytes, nor anything else a larger number: sums of sizes stay within 64 bits.
+MAX_ARRAY_BYTES = 1 << 60
+MAX_DIMENSION = 1 << 16
 
-METRICS = ("cosine", "dot", "l2")
-DTYPES = {"float32": "<f4", "float16": "<f2", "int8": None}
 ID_KINDS = ("int64", "str")
 
 # Arrays of a segment besides its columns.
@@ -39,29 +40,34 @@ _DTYPE = re.compile(
 )
 
 
-def is_ours(name: str) -> bool:
-    """Whether a writer may have made a file of this name, and a later one may remove it if nothing needs it."""
+def is_store_file(name: str) -> bool:
+    """Whether a writer may have made a file of this name: a later one removes it if nothing needs it."""
     return bool(_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
-def damaged(path: Path, what: str) -> CorruptStoreError:
+def corrupt_error(path: Path, what: str) -> CorruptStoreError:
     """An error about a file, with what to do."""
     return CorruptStoreError(f"{path}: {what}; restore the folder from a copy, or remove it and save the store anew")
 
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A file with one array: as `numpy.save` writes it, in the order of C."""
+    """A file with one array: as `numpy.save` writes it, in the order of C.
+
+    Attributes:
+        dtype: type of its elements, as NumPy writes it.
+        shape: shape of the array.
+        crc32c: checksum of the whole file.
+    """
 
     dtype: str
     shape: tuple[int, ...]
-    # Of the whole file.
     crc32c: int
 
     @property
     def bytes(self) -> int:
-        """How long it is."""
-        return len(npy_header(self.dtype, self.shape)) + math.prod(self.shape) * itemsize(self.dtype)
+        """Length of the file."""
+        return len(header_of(self.dtype, self.shape)) + math.prod(self.shape) * itemsize_of(self.dtype)
 
     def check(self, path: Path, checksum: int) -> None:
         """Accepts the checksum that the file was written with.
@@ -70,44 +76,61 @@ class ArrayFile:
             CorruptStoreError: It is another.
         """
         if checksum != self.crc32c:
-            raise damaged(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
+            raise corrupt_error(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows that were written together."""
+    """Rows that were written together.
+
+    Attributes:
+        first_row: number of the first of them.
+        rows: how many there are.
+        parts: names of the files by the `PARTS` that are in them.
+        columns: names of the files with columns of metadata, by the names of those.
+    """
 
     first_row: int
     rows: int
-    # By what they are, the names of the files; no columns.
     parts: Mapping[str, str]
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
-        """Of its files."""
+        """Names of its files."""
         return [*self.parts.values(), *self.columns.values()]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """A state of a store on disk."""
+    """A state of a store on disk: see `votive.persistence`.
+
+    Attributes:
+        generation: one more with each commit.
+        dimension: numbers in a vector; None while there was no row.
+        dtype: how vectors are stored.
+        metric: how they are compared.
+        id_kind: "int64" or "str"; None while there was no row.
+        rows: how many rows have a number, deleted ones too.
+        largest_id: the largest number that was ever an id; None while there was none.
+        segments: the rows, in order.
+        deleted: name of the file with the numbers of deleted rows; None where there are none.
+        files: all files by their names.
+    """
 
     generation: int
     dimension: int | None
-    dtype: str
-    metric: str
+    dtype: StoreDtype
+    metric: Metric
     id_kind: str | None
-    # Physical: deleted ones count.
     rows: int
-    # That there ever was.
     largest_id: int | None
     segments: tuple[Segment, ...]
     deleted: str | None
     files: Mapping[str, ArrayFile]
 
     def dump(self) -> bytes:
-        """As text; its own checksum is that of the rest without spaces, names in order."""
+        """Text of it; its own checksum is that of the rest without spaces, names in order."""
         document = {"format_version": FORMAT_VERSION, "created_by": f"votive {__version__}", **self._document()}
         document["crc32c"] = _checksum(document)
         return json.dumps(document, indent=1).encode() + b"\n"
@@ -158,8 +181,8 @@ class Manifest:
         try:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
-            raise damaged(path, f"no JSON ({error})") from None
-        top = _Entry(path, "", document)
+            raise corrupt_error(path, f"no JSON ({error})") from None
+        top = _JsonObject(path, "", document)
         version = top.integer("format_version", 1)
         if version > FORMAT_VERSION:
             raise StoreError(
@@ -169,17 +192,17 @@ class Manifest:
         try:
             checksum = _checksum({key: value for key, value in document.items() if key != "crc32c"})
         except (ValueError, RecursionError) as error:
-            raise damaged(path, f"no manifest ({error})") from None
+            raise corrupt_error(path, f"no manifest ({error})") from None
         if document.get("crc32c") != checksum:
-            raise damaged(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
+            raise corrupt_error(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
         entries = top.entry("files")
         files = {name: _parse_file(entries, name) for name in entries.value}
         segments = tuple(_parse_segment(entry) for entry in top.entries("segments"))
-        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, _LARGEST_DIMENSION)
+        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, MAX_DIMENSION)
         manifest = cls(
             generation=top.integer("generation", 1),
             dimension=dimension,
-            dtype=top.choice("dtype", DTYPES),
+            dtype=top.choice("dtype", get_args(StoreDtype)),
             metric=top.choice("metric", METRICS),
             id_kind=None if document.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
             rows=top.integer("rows", 0),
@@ -198,23 +221,25 @@ class Manifest:
             named.append(self.deleted)
         if sorted(named) != sorted(self.files):
             odd = next(iter(set(named) ^ set(self.files)), "one")
-            raise damaged(path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise")
+            raise corrupt_error(
+                path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise"
+            )
         rows = 0
         for i, segment in enumerate(self.segments):
             if segment.first_row != rows:
-                raise damaged(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
+                raise corrupt_error(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
             rows += segment.rows
             self._check_segment(path, i, segment)
         if rows != self.rows:
-            raise damaged(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
+            raise corrupt_error(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
         if rows and (self.dimension is None or self.id_kind is None):
-            raise damaged(path, "dimension and id_kind: expected some where there are rows, found null")
+            raise corrupt_error(path, "dimension and id_kind: expected some where there are rows, found null")
         if self.deleted is not None:
             self._check_array(path, "deleted", self.deleted, "<i8", (None,))
 
     def _check_segment(self, path: Path, i: int, segment: Segment) -> None:
         dimension, rows = self.dimension or 0, segment.rows
-        stored = DTYPES[self.dtype]
+        stored = DTYPES[self.dtype].npy_dtype
         coded = {"codes": ("|i1", (rows, code_stride(dimension))), "bounds": ("<f4", (rows, 6))}
         ids: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("<i8", (rows,))}
         if self.id_kind == "str":
@@ -229,7 +254,7 @@ class Manifest:
             if any(part in segment.parts for part in pair):
                 needed |= pair
         if set(segment.parts) != set(needed):
-            raise damaged(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
+            raise corrupt_error(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
         for part, (dtype, shape) in needed.items():
             self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
         first = self.segments[0]
@@ -237,14 +262,16 @@ class Manifest:
             "texts_bytes" in first.parts,
             first.columns.keys(),
         ):
-            raise damaged(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
+            raise corrupt_error(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
         for column, name in segment.columns.items():
             file = self.files[name]
             like = self.files[first.columns[column]].dtype
             if file.dtype != like and (file.dtype[1] != like[1] or like[1] not in "US"):
-                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
+                raise corrupt_error(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
             if file.shape != (rows,) or not name.startswith("column-"):
-                raise damaged(path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}")
+                raise corrupt_error(
+                    path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}"
+                )
 
     def _check_array(self, path: Path, where: str, name: str, dtype: str, shape: tuple[int | None, ...]) -> None:
         file = self.files[name]
@@ -253,7 +280,7 @@ class Manifest:
         )
         if file.dtype != dtype or not fits or not name.startswith(f"{where.rpartition('.')[2]}-"):
             sizes = ", ".join("any" if size is None else str(size) for size in shape)
-            raise damaged(
+            raise corrupt_error(
                 path, f"{where}: expected {dtype} [{sizes}], found {name!r:.99} {file.dtype} {list(file.shape)}"
             )
 
@@ -261,23 +288,6 @@ class Manifest:
 def code_stride(dimension: int) -> int:
     """Bytes of codes a row: whole lines of 64."""
     return -(-dimension // 64) * 64
-
-
-def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What stands before an array in a `.npy` file of version 1.0; a multiple of 64 bytes.
-
-    <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Written here and not by NumPy, whose
-    versions pad it differently: a reader compares it with the one it expects, and so parses none.
-    """
-    text = f"{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape!r}, }}"
-    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", length) + text.ljust(length - 1).encode() + b"\n"
-
-
-def itemsize(dtype: str) -> int:
-    """Bytes of a number of this type."""
-    size = int("".join(filter(str.isdigit, dtype.partition("[")[0])))
-    return 4 * size if dtype[1] == "U" else size
 
 
 def _checksum(document: dict[str, Any]) -> str:
@@ -288,11 +298,11 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"it has {constant}")
 
 
-def _parse_file(files: _Entry, name: str) -> ArrayFile:
+def _parse_file(files: _JsonObject, name: str) -> ArrayFile:
     entry = files.entry(name)
     # Plain names of our own: none leads out of the folder.
     if not _FILE.fullmatch(name):
-        raise damaged(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
+        raise corrupt_error(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
     dtype = entry.text("dtype")
     if not _DTYPE.fullmatch(dtype):
         raise entry.unexpected("dtype", "a type of numbers or texts such as '<f4'")
@@ -303,12 +313,12 @@ def _parse_file(files: _Entry, name: str) -> ArrayFile:
     if not re.fullmatch("[0-9a-f]{8}", checksum, re.ASCII):
         raise entry.unexpected("crc32c", "eight digits of 0-9a-f")
     file = ArrayFile(dtype, tuple(shape), int(checksum, 16))
-    if file.bytes > _MOST or entry.integer("bytes", 0) != file.bytes:
+    if file.bytes > MAX_ARRAY_BYTES or entry.integer("bytes", 0) != file.bytes:
         raise entry.unexpected("bytes", f"{file.bytes}, as dtype and shape have it,")
     return file
 
 
-def _parse_segment(entry: _Entry) -> Segment:
+def _parse_segment(entry: _JsonObject) -> Segment:
     columns = entry.entry("columns")
     return Segment(
         first_row=entry.integer("first_row", 0),
@@ -324,11 +334,11 @@ def _shown(value: object) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= _MOST
+    return type(value) is int and 0 <= value <= MAX_ARRAY_BYTES
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _JsonObject:
     """An object of JSON, and where it stands."""
 
     path: Path
@@ -337,26 +347,28 @@ class _Entry:
 
     def __post_init__(self) -> None:
         if not isinstance(self.value, dict):
-            raise damaged(
+            raise corrupt_error(
                 self.path, f"{self.where.rstrip('.') or 'all of it'}: expected an object, found {_shown(self.value)}"
             )
 
     def unexpected(self, key: str, expected: str) -> CorruptStoreError:
-        return damaged(self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}")
+        return corrupt_error(
+            self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}"
+        )
 
-    def entry(self, key: str) -> _Entry:
-        return _Entry(self.path, f"{self.where}{key:.99}.", self.value.get(key))
+    def entry(self, key: str) -> _JsonObject:
+        return _JsonObject(self.path, f"{self.where}{key:.99}.", self.value.get(key))
 
-    def entries(self, key: str) -> Iterator[_Entry]:
+    def entries(self, key: str) -> Iterator[_JsonObject]:
         found = self.value.get(key)
         if not isinstance(found, list):
             raise self.unexpected(key, "a list")
-        return (_Entry(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
+        return (_JsonObject(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
 
-    def integer(self, key: str, least: int, most: int = _MOST) -> int:
+    def integer(self, key: str, minimum: int, maximum: int = MAX_ARRAY_BYTES) -> int:
         found = self.value.get(key)
-        if type(found) is not int or not least <= found <= most:
-            raise self.unexpected(key, f"an integer from {least} to {most}")
+        if type(found) is not int or not minimum <= found <= maximum:
+            raise self.unexpected(key, f"an integer from {minimum} to {maximum}")
         return found
 
     def text(self, key: str) -> str:
@@ -365,8 +377,9 @@ class _Entry:
             raise self.unexpected(key, "a text")
         return found
 
-    def choice(self, key: str, accepted: Any) -> str:
+    def choice(self, key: str, accepted: Sequence[_C]) -> _C:
         found = self.text(key)
-        if found not in accepted:
-            raise self.unexpected(key, " or ".join(accepted))
-        return found
+        for choice in accepted:
+            if choice == found:
+                return choice
+        raise self.unexpected(key, " or ".join(accepted))

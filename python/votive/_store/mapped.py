@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError, crc32c
-from votive._store.manifest import ArrayFile, damaged, npy_header
+from votive._store.manifest import ArrayFile, corrupt_error
+from votive._store.npy import header_of
 
 # Bytes of which a checksum is made at once, so that Ctrl-C is heard.
-_CHUNK = 64 << 20
+_CHECKED_BYTES = 64 << 20
 
 
-class Source:
+class MappedFile:
     """A file of a store that is mapped.
 
     Attributes:
-        path: of the file.
-        was_checked: whether whoever needs that but once has found it intact.
+        path: where the file is.
+        was_checked: whether it was found as it was written, for callers that look but once.
     """
 
     def __init__(self, memory: mmap.mmap, path: Path, file: ArrayFile) -> None:
@@ -41,35 +42,35 @@ class Source:
         memory = self._memory()
         if memory is None:
             return
-        held = np.frombuffer(memory, np.uint8)
+        content = np.frombuffer(memory, np.uint8)
         checksum = 0
-        for start in range(0, len(held), _CHUNK):
-            checksum = crc32c(held[start : start + _CHUNK], checksum)
+        for start in range(0, len(content), _CHECKED_BYTES):
+            checksum = crc32c(content[start : start + _CHECKED_BYTES], checksum)
         self._file.check(self.path, checksum)
 
     def error(self, what: str) -> CorruptStoreError:
         """An error about the file."""
-        return damaged(self.path, what)
+        return corrupt_error(self.path, what)
 
 
-class Mapped(np.ndarray[Any, Any]):
+class MappedArray(np.ndarray[Any, Any]):
     """The array of a mapped file, or a view of a part of it; `numpy.memmap` would keep a descriptor for each."""
 
-    source: Source | None
+    mapped_file: MappedFile | None
 
     @classmethod
-    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> Mapped:
+    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> MappedArray:
         """The whole array, read-only as the memory is."""
-        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(npy_header(file.dtype, file.shape)))
-        array.source = Source(memory, path, file)
+        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(header_of(file.dtype, file.shape)))
+        array.mapped_file = MappedFile(memory, path, file)
         return array
 
     def __array_finalize__(self, of: Any) -> None:
         # What is computed of such an array has its type, but is in memory.
-        source = getattr(of, "source", None)
-        self.source = source if source is not None and np.may_share_memory(self, of) else None
+        file = getattr(of, "mapped_file", None)
+        self.mapped_file = file if file is not None and np.may_share_memory(self, of) else None
 
 
-def source_of(array: NDArray[Any] | None) -> Source | None:
+def mapped_file_of(array: NDArray[Any] | None) -> MappedFile | None:
     """The file that an array is in; None for one that is in memory."""
-    return getattr(array, "source", None)
+    return getattr(array, "mapped_file", None)

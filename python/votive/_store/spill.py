@@ -1,4 +1,4 @@
-"""Rows that memory has no room for, in files."""
+"""Rows beyond the memory that a store may take, in files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.texts import Lines
+from votive._store.texts import Utf8Column
 
 # Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
 SPILL_BYTES = 256 << 20
 
 
 class Spill:
-    """Rows on their way to files in a folder: `add` keeps them until there are enough to write."""
+    """Rows that go to files in a folder: `add` keeps them until there are enough to write."""
 
     def __init__(self, core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> None:
-        self.core = core  # with all rows but those that are kept
+        self.core = core  # with all rows but those that are pending
         self._folder = folder
         self._empty = new_core(core.dimension)
-        self._kept = self._empty
+        self._pending = self._empty
         self._next = 0 if core.largest_id is None else core.largest_id + 1
 
     def add(self, vectors: NDArray[np.float32], ids: Any, first: int) -> Any:
@@ -35,27 +35,27 @@ class Spill:
             ids = np.arange(self._next, self._next + len(vectors))
         for start in range(0, len(vectors), rows):
             part = slice(start, start + rows)
-            self._kept, _ = self._kept.add(vectors[part], ids[part], len(vectors[part]), first + start)
-            if self._kept.rows >= rows:
+            self._pending, _ = self._pending.add(vectors[part], ids[part], len(vectors[part]), first + start)
+            if self._pending.rows >= rows:
                 self.flush()
         if isinstance(ids, np.ndarray):
             self._next = max(self._next, int(ids.max()) + 1)
         return ids
 
     def flush(self) -> None:
-        """Writes what is kept to a file, and takes it from there from now on."""
-        kept, start = self._kept, self.core.rows
-        if not kept.rows:
+        """Writes what is pending to a file, and takes it from there from now on."""
+        pending, start = self._pending, self.core.rows
+        if not pending.rows:
             return
-        ids = kept.id_slice(0, kept.rows)
-        replaced = self.core.find(kept.ids(None))
+        ids = pending.id_slice(0, pending.rows)
+        replaced = self.core.find(pending.ids(None))
         core = self.core.without(replaced[replaced >= 0])
-        vectors, codes, bounds = _mapped(kept, np.arange(kept.rows), self._folder)
-        self.core = core.attach(vectors, codes, bounds, ids, kept.deleted() + start)
-        self._kept = self._empty
+        vectors, codes, bounds = _write_mapped(pending, np.arange(pending.rows), self._folder)
+        self.core = core.attach(vectors, codes, bounds, ids, pending.deleted() + start)
+        self._pending = self._empty
 
 
-def compacted(core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> _core.Store:
+def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> _core.Store:
     """As `_core.Store.compact`, with the rows in a file."""
     empty = new_core(core.dimension)
     if core.largest_id is not None:
@@ -64,11 +64,11 @@ def compacted(core: _core.Store, folder: str, new_core: Callable[[int], _core.St
         return empty
     live = core.live()
     ids = core.ids(live)
-    vectors, codes, bounds = _mapped(core, live, folder)
-    return empty.attach(vectors, codes, bounds, Lines.read(ids, "ids").raw if isinstance(ids, list) else ids)
+    vectors, codes, bounds = _write_mapped(core, live, folder)
+    return empty.attach(vectors, codes, bounds, Utf8Column.read(ids, "ids").raw if isinstance(ids, list) else ids)
 
 
-def _mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
+def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
     """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for no vectors."""
     segments = core.segments()
     parts = list(zip(*segments, strict=True))[1:]

@@ -9,32 +9,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.mapped import source_of
-from votive._store.shelf import Shelves
+from votive._store.chunked_array import ChunkedArray
+from votive._store.mapped import mapped_file_of
 from votive._store.strings import check_texts
 
 Raw = tuple[NDArray[np.int64], NDArray[np.uint8]]
 
 # Texts that are encoded at a time.
-PIECE = 4096
+_ENCODED_TEXTS = 4096
 
 
 class Texts:
     """One text for each row, immutable: `appended` gives another, which shares the memory of this one.
 
-    Text `row` is the bytes from `starts[row]` to `ends[row]`, in UTF-8.
+    Text `row` is the bytes of UTF-8 from where the one before ends to `ends[row]`.
     """
 
     __slots__ = ("_ends", "_utf8")
 
-    def __init__(self, ends: Shelves, utf8: Shelves) -> None:
+    def __init__(self, ends: ChunkedArray, utf8: ChunkedArray) -> None:
         self._ends = ends
         self._utf8 = utf8
 
     @classmethod
     def of(cls, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> Texts:
         """Texts that are stored: text `row` is `utf8[offsets[row]:offsets[row + 1]]`, and the first starts at 0."""
-        return cls(Shelves.of(offsets[1:]), Shelves.of(utf8))
+        return cls(ChunkedArray.of(offsets[1:]), ChunkedArray.of(utf8))
 
     @classmethod
     def empty(cls) -> Texts:
@@ -52,7 +52,7 @@ class Texts:
         return self._ends.nbytes + self._utf8.nbytes
 
     def sealed(self) -> Texts:
-        """See `Shelves.sealed`."""
+        """See `ChunkedArray.sealed`."""
         return Texts(self._ends.sealed(), self._utf8.sealed())
 
     def check(self) -> None:
@@ -63,17 +63,17 @@ class Texts:
         """
         self._ends.check()
         self._utf8.check()
-        for first, utf8 in self._utf8.runs(0, self._utf8.rows):
-            if (source := source_of(utf8)) is not None:
+        for first, utf8 in self._utf8.chunks(0, self._utf8.rows):
+            if (file := mapped_file_of(utf8)) is not None:
                 ends = self._ends.slice(0, self.rows)
                 inside = ends[(ends > first) & (ends <= first + len(utf8))] - first
-                check_texts(source.path, np.concatenate([[0], inside]), utf8)
+                check_texts(file.path, np.concatenate([[0], inside]), utf8)
 
-    def appended(self, lines: Lines) -> Texts:
+    def appended(self, given: Utf8Column) -> Texts:
         """These texts and others after them."""
-        ends = np.cumsum(lines.lengths) + self._utf8.rows
-        count = int(lines.lengths.sum())
-        return Texts(self._ends.appended(ends), self._utf8.extended(count, np.dtype(np.uint8), lines.pieces))
+        ends = np.cumsum(given.lengths) + self._utf8.rows
+        count = int(given.lengths.sum())
+        return Texts(self._ends.appended(ends), self._utf8.extended(count, np.dtype(np.uint8), given.pieces))
 
     def slice(self, start: int, stop: int) -> Raw:
         """The rows `start..stop` as offsets `[rows + 1]` from 0 on, and bytes."""
@@ -97,8 +97,8 @@ class Texts:
         try:
             # One piece of memory from the first to the last where they are near each other, else one for each.
             if ends.max() - begin <= 4 * (ends - starts).sum() + 4096:
-                held = self._utf8.slice(begin, int(ends.max())).tobytes()
-                return [held[start - begin : end - begin].decode() for start, end in spans]
+                utf8 = self._utf8.slice(begin, int(ends.max())).tobytes()
+                return [utf8[start - begin : end - begin].decode() for start, end in spans]
             return [self._utf8.slice(start, end).tobytes().decode() for start, end in spans]
         except UnicodeDecodeError:
             self._refuse_damaged(spans)
@@ -109,10 +109,10 @@ class Texts:
             try:
                 self._utf8.slice(start, end).tobytes().decode()
             except UnicodeDecodeError as error:
-                for source in self._utf8.sources(start, end):
-                    raise source.error(f"the text of bytes {start} to {end} is no UTF-8 ({error})") from None
+                for file in self._utf8.files(start, end):
+                    raise file.error(f"the text of bytes {start} to {end} is no UTF-8 ({error})") from None
 
-    def kept(self, rows: NDArray[np.int64]) -> Texts:
+    def selected(self, rows: NDArray[np.int64]) -> Texts:
         """The texts of some rows alone, ascending."""
         runs = np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1) if len(rows) else []
         parts = [self.slice(int(run[0]), int(run[-1]) + 1) for run in runs]
@@ -126,19 +126,19 @@ class Texts:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Utf8Column:
     """Texts that are to be stored.
 
     Attributes:
         texts: each is a str without lone surrogates.
-        lengths: of each in bytes of UTF-8, `[texts]`.
+        lengths: length of each in bytes of UTF-8, `[texts]`.
     """
 
     texts: list[str]
     lengths: NDArray[np.int64]
 
     @classmethod
-    def read(cls, texts: list[Any], name: str, position: int = 0) -> Lines:
+    def read(cls, texts: list[Any], name: str, position: int = 0) -> Utf8Column:
         """Checks texts, the first of which messages call `name[position]`.
 
         Raises:
@@ -165,8 +165,8 @@ class Lines:
     @property
     def pieces(self) -> Iterator[NDArray[np.uint8]]:
         """Their bytes, those of some at a time."""
-        for start in range(0, len(self.texts), PIECE):
-            yield np.frombuffer("".join(self.texts[start : start + PIECE]).encode(), np.uint8)
+        for start in range(0, len(self.texts), _ENCODED_TEXTS):
+            yield np.frombuffer("".join(self.texts[start : start + _ENCODED_TEXTS]).encode(), np.uint8)
 
     @property
     def raw(self) -> Raw:

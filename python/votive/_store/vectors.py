@@ -38,14 +38,14 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
     """
     if _is_column(vectors):
         rows = len(vectors) if hasattr(vectors, "__len__") else None
-        return rows, _of_column(vectors, name)
+        return rows, _read_column(vectors, name)
     if _is_stream(vectors):
-        return None, _joined(_of_stream(vectors, name))
-    table = _table(vectors, name)
-    return len(table), converted(table, name, 0)
+        return None, _join_small(_read_stream(vectors, name))
+    table = _as_matrix(vectors, name)
+    return len(table), convert(table, name, 0)
 
 
-def matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
+def read_matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
     """All vectors of `read` as one array `[rows, dimension]`, and whether they are a single 1-D one."""
     if _is_column(vectors) or _is_stream(vectors):
         single, blocks = False, [block.copy() for block in read(vectors, name)[1]]
@@ -66,14 +66,14 @@ def _is_stream(vectors: Any) -> bool:
     return isinstance(vectors, Iterator) and not hasattr(vectors, "__array__")
 
 
-def _of_column(column: Any, name: str) -> Iterator[Floats]:
+def _read_column(column: Any, name: str) -> Iterator[Floats]:
     position = 0
     for table in _arrow.vector_blocks(column, name):
-        yield from converted(table, name, position)
+        yield from convert(table, name, position)
         position += len(table)
 
 
-def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
+def _read_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
     position, width = 0, None
     for block in blocks:
         # So that an error says where in the stream it is.
@@ -89,22 +89,22 @@ def _of_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
             position += len(rows)
 
 
-def _joined(blocks: Iterator[Floats]) -> Iterator[Floats]:
+def _join_small(blocks: Iterator[Floats]) -> Iterator[Floats]:
     """Small blocks copied together, so that a stream of single vectors does not cost a call for each."""
-    held: list[Floats] = []
+    pending: list[Floats] = []
     size = 0
     for block in blocks:
         small = block.nbytes < _SMALL_BYTES
-        if held and (not small or size + block.nbytes > BLOCK_BYTES):
-            yield np.concatenate(held)
-            held, size = [], 0
+        if pending and (not small or size + block.nbytes > BLOCK_BYTES):
+            yield np.concatenate(pending)
+            pending, size = [], 0
         if small:
-            held.append(block.copy())  # the producer may write the next one to the same memory
+            pending.append(block.copy())  # the producer may write the next one to the same memory
             size += block.nbytes
         else:
             yield block
-    if held:
-        yield np.concatenate(held)
+    if pending:
+        yield np.concatenate(pending)
 
 
 def _array(vectors: Any, name: str) -> NDArray[Any]:
@@ -117,8 +117,8 @@ def _array(vectors: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name}: expected vectors of equal length; {error}") from error
 
 
-def _table(vectors: Any, name: str) -> NDArray[Any]:
-    """Vectors that are at hand, as an array `[rows, dimension]` of floats or integers."""
+def _as_matrix(vectors: Any, name: str) -> NDArray[Any]:
+    """Vectors in memory as an array `[rows, dimension]` of floats or integers."""
     array = _array(vectors, name)
     if array.dtype.kind not in "fiu":
         hint = "; np.stack makes a matrix of a column of arrays" if array.dtype.kind == "O" else ""
@@ -132,7 +132,7 @@ def _table(vectors: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def converted(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
+def convert(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
     """An array `[rows, dimension]` of floats or integers as blocks of `read`; its first row stands at `position`."""
     if table.dtype == np.float32 and table.flags.c_contiguous and table.flags.aligned:
         yield table

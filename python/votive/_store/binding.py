@@ -1,0 +1,261 @@
+"""The folder of a store: opening it, saving and committing to it, and what is lost when it is closed.
+
+What is in the folder is described in `votive.persistence`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+import weakref
+from dataclasses import dataclass, replace
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from votive._arguments import check_choice, check_flag
+from votive._core import StoreError
+from votive._store import generations as _generations
+from votive._store import segments as _segments
+from votive._store.budget import GB
+from votive._store.contents import Contents
+from votive._store.directory import Directory
+from votive._store.folder import map_array, read_array, read_consistently, read_manifest
+from votive._store.lock import changed_error
+from votive._store.manifest import Manifest
+from votive._store.options import OPEN_MODES
+from votive._store.state import StoreState
+from votive._store.writer import Writer
+from votive._warnings import outside
+
+if TYPE_CHECKING:
+    from votive.store import EmbeddingStore
+
+_S = TypeVar("_S", bound="EmbeddingStore")
+
+
+@dataclass
+class FolderBinding:
+    """The folder that a store was opened from, or last saved to.
+
+    Attributes:
+        folder: path of it.
+        manifest: what it held when it was opened, saved or committed.
+        contents: the same in memory; gone when the store has let go of it, so that no memory is kept here.
+        numbering: of the rows that it holds.
+        rows: rows of this numbering whose numbers are lower are in it.
+        writer: of a store that is open for writing.
+        warns_of_adding: whether the store was opened to read, and was not added to yet.
+    """
+
+    folder: Path
+    manifest: Manifest
+    contents: weakref.ref[Contents]
+    numbering: object
+    rows: int
+    writer: Writer | None = None
+    warns_of_adding: bool = False
+
+    @classmethod
+    def of(cls, folder: Path, manifest: Manifest, contents: Contents, writer: Writer | None = None) -> FolderBinding:
+        """The binding to a folder that holds these contents."""
+        return cls(folder, manifest, weakref.ref(contents), contents.numbering, contents.core.rows, writer)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the folder is still there, and nothing was written to it."""
+        with contextlib.suppress(OSError, StoreError), Directory(self.folder) as folder:
+            return read_manifest(folder) == self.manifest
+        return False
+
+    @property
+    def is_in_pieces(self) -> bool:
+        """Whether the store is open for writing, and the folder has rows of several commits."""
+        return self.writer is not None and len(self.manifest.segments) > 1
+
+    def count_uncommitted(self, contents: Contents) -> int:
+        """How many live rows of the store's contents the folder has not got."""
+        first = self.rows if contents.numbering is self.numbering else contents.first_uncommitted
+        if first == contents.core.rows:
+            return 0
+        live = contents.live()
+        return contents.core.rows - first if live is None else len(live) - int(np.searchsorted(live, first))
+
+
+def save(state: StoreState, folder: str | PathLike[str]) -> None:
+    """See `EmbeddingStore.save_to_disk`."""
+    path = _absolute(folder)
+    with state.commit_lock:
+        binding = state.binding
+        if binding is not None and binding.writer is not None and binding.writer.is_at(path):
+            commit(state)
+            return
+        contents = state.contents
+        manifest = _generations.save(contents, path)
+        if binding is None or binding.writer is None:
+            state.binding = FolderBinding.of(path, manifest, contents)
+
+
+def open_store(kind: type[_S], folder: str | PathLike[str], mode: str, mmap: bool, options: dict[str, Any]) -> _S:
+    """See `EmbeddingStore.open`; `options` are those that a folder does not decide."""
+    check_choice("mode", mode, OPEN_MODES)
+    check_flag("mmap", mmap)
+    path = _absolute(folder)
+    if mode == "r":
+        store = load(kind, path, mmap, options)
+        binding = store._state.binding
+        assert binding is not None, "a store that is read from a folder is bound to it"
+        binding.warns_of_adding = True
+        return store
+    writer = Writer(path)
+    try:
+        return read_consistently(path, partial(_read, kind, mmap=mmap, options=options, writer=writer))
+    except BaseException:
+        writer.close()
+        raise
+
+
+def load_from_disk(
+    target: EmbeddingStore | type[EmbeddingStore], folder: str | PathLike[str], mmap: bool
+) -> EmbeddingStore | None:
+    """See `EmbeddingStore.load_from_disk`."""
+    if isinstance(target, type):
+        return load(target, folder, mmap, {})
+    state = target._state
+    other = load(type(target), folder, mmap, state.options.machine_arguments())
+    with state.changing():
+        close(state)
+        state.replace(other._state)
+    return None
+
+
+def load(kind: type[_S], folder: str | PathLike[str], mmap: bool, options: dict[str, Any]) -> _S:
+    """A new store with the rows of a folder, which may be changed in memory."""
+    check_flag("mmap", mmap)
+    return read_consistently(_absolute(folder), partial(_read, kind, mmap=mmap, options=options, writer=None))
+
+
+def _read(
+    kind: type[_S], folder: Directory, manifest: Manifest, mmap: bool, options: dict[str, Any], writer: Writer | None
+) -> _S:
+    if writer is not None and manifest != writer.manifest:
+        raise changed_error(folder.path, "the folder is another one by now")
+    store = kind(**options, metric=manifest.metric, dtype=manifest.dtype)
+    state = store._state
+    size = sum(file.bytes for file in manifest.files.values())
+    if not mmap and size > state.budget.max_bytes:
+        raise StoreError(
+            f"max_memory_gb: {folder.path} holds {size / GB:.3g} GB, more than the limit of "
+            f"{state.budget.max_bytes / GB:.3g} GB; mmap=True leaves them on disk"
+        )
+    core = state.budget.new_core(manifest.dimension or 1)
+    contents = _segments.read(folder, manifest, core, map_array if mmap else read_array)
+    state.contents = contents if mmap else replace(contents, resident=contents.core.memory["mapped"])
+    state.binding = FolderBinding.of(folder.path, manifest, state.contents, writer)
+    return store
+
+
+def commit(state: StoreState) -> None:
+    """See `EmbeddingStore.commit`."""
+    with state.commit_lock:
+        binding = state.binding
+        if binding is None or binding.writer is None:
+            raise StoreError('commit: not open for writing; EmbeddingStore.open(folder, mode="a") opens a store so')
+        binding.writer.begin()
+        contents = state.contents
+        rewrite = contents.numbering is not binding.numbering or binding.writer.manifest != binding.manifest
+        manifest = _generations.commit(contents, binding.writer, rewrite=rewrite)
+        state.binding = FolderBinding.of(binding.folder, manifest, contents, binding.writer)
+
+
+def verify(state: StoreState) -> None:
+    """See `EmbeddingStore.verify`."""
+    if state.binding is None:
+        raise StoreError("verify: the store is not on disk; save_to_disk(folder) writes it there")
+    _generations.verify(state.binding.folder)
+
+
+def close(state: StoreState) -> None:
+    """Lets other writers have the folder, and warns of rows that it has not got."""
+    with state.commit_lock:
+        lost = _count_lost(state)
+        binding = _release(state)
+    if binding is not None and lost:
+        _warn_of_lost(binding, lost)
+
+
+def exit_block(state: StoreState, failed: bool) -> None:
+    """Ends a `with` block: commits what was changed unless the block `failed`, and closes the store."""
+    if not failed and state.binding is not None and state.binding.writer is not None:
+        try:
+            commit(state)
+        except BaseException:
+            _release(state)
+            raise
+        close(state)
+    else:
+        # The error says already that nothing was committed.
+        _release(state)
+
+
+def warn_of_collected(state: StoreState) -> None:
+    """Warns of rows that are lost with a store that is collected."""
+    # Not at exit: a program that ends says what it has to say before.
+    if not sys.is_finalizing() and (lost := _count_lost(state)) and state.binding is not None:
+        _warn_of_lost(state.binding, lost)
+
+
+def warn_of_reader(state: StoreState) -> None:
+    """Says once that rows which are added to a store that was opened to read are in memory alone."""
+    if state.binding is None or not state.binding.warns_of_adding:
+        return
+    state.binding.warns_of_adding = False
+    warnings.warn(
+        f"{state.binding.folder} was opened with mode='r': rows that are added are in memory alone, and cannot be "
+        "committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
+        "in memory, without this warning",
+        UserWarning,
+        stacklevel=outside(),
+    )
+
+
+def _count_lost(state: StoreState) -> int:
+    """How many rows only this process's store that is open for writing has."""
+    binding = state.binding
+    if binding is None or binding.writer is None or not binding.writer.is_held:
+        return 0
+    return binding.count_uncommitted(state.contents)
+
+
+def _release(state: StoreState) -> FolderBinding | None:
+    """Closes the writer, if there is one, and gives the binding that had it."""
+    with state.commit_lock:
+        binding = state.binding
+        if binding is None or binding.writer is None:
+            return None
+        writer, binding.writer = binding.writer, None
+        writer.close()
+        return binding
+
+
+def _warn_of_lost(binding: FolderBinding, count: int) -> None:
+    rows = "1 row that was" if count == 1 else f"{count} rows that were"
+    warnings.warn(
+        f"{binding.folder}: {rows} added to the store and not committed will not be there when it is opened again; "
+        "call commit() before close(), or use a `with` block, which commits at its end",
+        ResourceWarning,
+        stacklevel=outside(),
+    )
+
+
+def _absolute(folder: str | PathLike[str]) -> Path:
+    """The folder, wherever the process goes."""
+    path = os.fspath(folder)
+    if not path:
+        raise ValueError(f"folder: expected a path, found {path!r}; '.' is the working folder")
+    return Path(os.path.abspath(path))

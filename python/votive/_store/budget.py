@@ -1,0 +1,55 @@
+"""The memory that a store may take, and the folder for what exceeds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from votive import _core
+from votive._store import spill as _spill
+from votive._store.contents import Contents
+
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class MemoryBudget:
+    """Where rows may go.
+
+    Attributes:
+        new_core: makes an empty core of a dimension.
+        max_bytes: most bytes that a store may take in memory.
+        spill_to: a folder for what exceeds that; None for an error.
+    """
+
+    new_core: Callable[[int], _core.Store]
+    max_bytes: float
+    spill_to: str | None
+
+    def is_exceeded(self, contents: Contents, asked: int) -> bool:
+        """Whether so many more bytes are too much."""
+        return contents.memory()["total"] + asked > self.max_bytes
+
+    def compact(self, contents: Contents) -> _core.Store:
+        """The live rows in one piece of memory, or of a file.
+
+        Raises:
+            StoreError: that would be more memory than there may be.
+        """
+        asked = contents.compact_bytes
+        if self.spill_to is not None and self.is_exceeded(contents, asked):
+            return _spill.compact(contents.core, self.spill_to, self.new_core)
+        self.check(contents, len(contents), asked)
+        return contents.core.compact()
+
+    def check(self, contents: Contents, rows: int, asked: int) -> None:
+        """Raises a StoreError where so many bytes for so many rows are too much."""
+        if not self.is_exceeded(contents, asked):
+            return
+        used = contents.memory()["total"]
+        deleted = contents.core.rows - len(contents)
+        hint = f"; {deleted} rows are deleted, and compact() gives their memory back" if deleted else ""
+        raise _core.StoreError(
+            f"max_memory_gb: {rows} rows of dimension {contents.dimension} need {asked / GB:.3g} GB beside the "
+            f"{used / GB:.3g} GB in use, more than the limit of {self.max_bytes / GB:.3g} GB{hint}"
+        )

@@ -1,0 +1,150 @@
+"""What changes the rows of a store: each change is made whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from votive._arguments import check_count
+from votive._store import batches as _batches
+from votive._store import binding as _binding
+from votive._store import ids as _ids
+from votive._store import vectors as _vectors
+from votive._store.batches import RowExtras
+from votive._store.budget import MemoryBudget
+from votive._store.contents import Batch, Contents
+from votive._store.spill import Spill
+from votive._store.state import StoreState
+
+
+def add_embeddings(
+    state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any, dimension: int | None
+) -> NDArray[Any]:
+    """See `EmbeddingStore.add_embeddings`."""
+    check_count("dimension", dimension)
+    rows, blocks = _vectors.read(vectors, "vectors")
+    extras = RowExtras.read(rows, ids, texts, metadata)
+    with state.changing() as contents:
+        if contents.dimension is None and dimension is not None:
+            contents = replace(contents, core=state.budget.new_core(dimension), dimension=dimension)
+        if dimension not in (None, contents.dimension):
+            raise ValueError(f"dimension: the store has {contents.dimension}, found {dimension}")
+        return _add(state, contents, _batches.join(blocks, extras), rows)
+
+
+def add_texts(
+    state: StoreState,
+    texts: Any,
+    embedder: Any,
+    ids: Any,
+    metadata: Any,
+    batch_size: int | None,
+    show_progress_bar: bool | None,
+) -> NDArray[Any]:
+    """See `EmbeddingStore.add_texts`."""
+    extras = RowExtras.read(None, ids, None, metadata)
+    with state.changing() as contents:
+        batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar)
+        return _add(state, contents, batches, None)
+
+
+def add_batches(state: StoreState, batches: Iterator[Batch]) -> None:
+    """Adds rows that are read from elsewhere, all of them or, after an error, none."""
+    with state.changing() as contents:
+        _add(state, contents, batches, None)
+
+
+def delete(state: StoreState, ids: Any) -> int:
+    """See `EmbeddingStore.delete`."""
+    keys, _ = _ids.read(ids)
+    with state.changing() as contents:
+        left = contents.without(contents.rows_of(keys))
+        state.contents = left
+        return len(contents) - len(left)
+
+
+def compact(state: StoreState) -> None:
+    """See `EmbeddingStore.compact`."""
+    with state.changing() as contents:
+        if contents.live() is not None or len(contents.core.vectors()) > 1:
+            contents.check_files()
+            new = contents.compacted(state.budget.compact(contents))
+        elif state.binding is not None and state.binding.is_in_pieces:
+            # For the next commit to write as one, though nothing is to be done in memory.
+            new = replace(contents, numbering=object())
+        else:
+            return
+        added = 0 if state.binding is None else state.binding.count_uncommitted(contents)
+        state.contents = replace(new, first_uncommitted=len(contents) - added)
+
+
+def clear(state: StoreState) -> None:
+    """See `EmbeddingStore.clear`."""
+    with state.changing():
+        state.contents = state.empty_contents()
+
+
+def _add(state: StoreState, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
+    contents, ids = append(contents, batches, rows, state.budget)
+    if len(ids):
+        _binding.warn_of_reader(state)
+        state.contents = contents
+    return ids
+
+
+def append(
+    contents: Contents, batches: Iterator[Batch], rows: int | None, budget: MemoryBudget
+) -> tuple[Contents, NDArray[Any]]:
+    """`contents` and rows after them, and the ids of those.
+
+    Args:
+        contents: stay as they are.
+        batches: the rows.
+        rows: how many there are; None if that is not known.
+        budget: of the store; nothing is allocated beyond it.
+
+    Raises:
+        StoreError: it does not suffice.
+        TypeError, ValueError: see `Contents.checked`; or a vector holds NaN or infinity.
+    """
+    first = 0
+    found: list[_ids.Ids] = []
+    spill: Spill | None = None
+    for batch in batches:
+        count, width = batch.vectors.shape
+        if not count and not width:
+            continue
+        is_first = not contents.core.rows and not first
+        batch = contents.checked(batch, is_first)
+        if not count:
+            continue
+        if contents.dimension is None:
+            contents = replace(contents, core=budget.new_core(width), dimension=width)
+        expected = max(count, (rows or 0) - first)
+        asked = contents.core.size_of(expected) + batch.nbytes
+        if spill is None and budget.spill_to is not None and budget.is_exceeded(contents, asked):
+            spill = Spill(contents.core, budget.spill_to, budget.new_core)
+        if spill is None:
+            budget.check(contents, expected, asked)
+            core, ids = contents.core.add(batch.vectors, batch.ids, expected, first)
+            contents = replace(contents, core=core)
+        else:
+            ids = spill.add(batch.vectors, batch.ids, first)
+        contents = contents.with_extras(batch, is_first)
+        found.append(ids)
+        first += count
+    if spill is not None:
+        spill.flush()
+        contents = replace(contents, core=spill.core)
+    return contents, _join_ids(found, contents)
+
+
+def _join_ids(found: list[_ids.Ids], contents: Contents) -> NDArray[Any]:
+    parts = [_ids.to_array(ids) for ids in found]
+    if not parts:
+        return np.empty(0, object if contents.core.id_kind == "str" else np.int64)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

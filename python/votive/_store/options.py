@@ -1,0 +1,106 @@
+"""What a store is told when it is made, and the one table of its metrics, its dtypes and the modes of its folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from os import PathLike, fspath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from votive._arguments import check_choice, check_count, check_flag
+from votive.backend import device_name
+
+if TYPE_CHECKING:
+    from votive.backend import Backend
+
+Metric = Literal["cosine", "dot", "l2"]
+StoreDtype = Literal["float32", "float16", "int8"]
+OpenMode = Literal["r", "a"]
+
+METRICS: tuple[Metric, ...] = get_args(Metric)
+OPEN_MODES: tuple[OpenMode, ...] = get_args(OpenMode)
+
+
+@dataclass(frozen=True)
+class VectorLayout:
+    """How the vectors of a dtype are kept beside their codes.
+
+    Attributes:
+        npy_dtype: type of their file, as NumPy writes it; None where there are no vectors but the codes.
+        element_bytes: bytes of an element, without its code.
+    """
+
+    npy_dtype: str | None
+    element_bytes: int
+
+
+# By the names of `StoreDtype`.
+DTYPES: Mapping[str, VectorLayout] = MappingProxyType(
+    {"float32": VectorLayout("<f4", 4), "float16": VectorLayout("<f2", 2), "int8": VectorLayout(None, 0)}
+)
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """The arguments of `EmbeddingStore`, checked: see there."""
+
+    backend: str | None
+    device: str | None
+    max_memory_gb: float | None
+    metric: Metric
+    dimension: int | None
+    dtype: StoreDtype
+    num_threads: int | None
+    spill_to: str | None
+    fallback: bool
+
+    @classmethod
+    def read(
+        cls,
+        backend: str | Backend | None,
+        device: str | Backend | None,
+        max_memory_gb: float | None,
+        metric: Metric,
+        dimension: int | None,
+        dtype: StoreDtype,
+        num_threads: int | None,
+        spill_to: str | PathLike[str] | None,
+        fallback: bool,
+    ) -> StoreOptions:
+        """Checks arguments.
+
+        Raises:
+            NotADirectoryError: `spill_to` is no folder.
+            ValueError, TypeError: an argument has a value that is not accepted.
+        """
+        check_count("dimension", dimension)
+        check_count("num_threads", num_threads)
+        check_choice("metric", metric, METRICS)
+        check_choice("dtype", dtype, get_args(StoreDtype))
+        if spill_to is not None and not os.path.isdir(spill_to):
+            raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
+        return cls(
+            device_name(backend),
+            device_name(device),
+            max_memory_gb,
+            metric,
+            dimension,
+            dtype,
+            num_threads,
+            None if spill_to is None else fspath(spill_to),
+            check_flag("fallback", fallback),
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """All of them by name, for another store of the same kind."""
+        return asdict(self)
+
+    def machine_arguments(self) -> dict[str, Any]:
+        """Those by name that a folder does not decide: where to compute, and in how much memory."""
+        return {name: getattr(self, name) for name in _MACHINE_OPTIONS}
+
+
+_MACHINE_OPTIONS = ("backend", "device", "fallback", "max_memory_gb", "num_threads", "spill_to")

@@ -1,0 +1,118 @@
+"""Pickles of stores: the rows, or the path of the folder that has them."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from votive._core import StoreError
+from votive._store import binding as _binding
+from votive._store.chunked_array import ChunkedArray
+from votive._store.columns import Columns
+from votive._store.contents import Contents
+from votive._store.state import StoreState
+from votive._store.texts import Texts
+
+if TYPE_CHECKING:
+    from votive.store import EmbeddingStore
+
+_S = TypeVar("_S", bound="EmbeddingStore")
+
+# Most bytes of vectors and codes that are pickled.
+MAX_PICKLED_BYTES = 256 * 10**6
+
+
+def reduce(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
+    """What `pickle` makes the store of again: see `EmbeddingStore.__reduce__`.
+
+    Raises:
+        StoreError: there is no folder that holds the rows, and they are too much to pickle.
+    """
+    return _by_path(kind, state) or _by_rows(kind, state)
+
+
+def _by_path(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...] | None:
+    """How `pickle` opens the folder again; None where it does not hold what the store does."""
+    binding = state.binding
+    if binding is None or binding.contents() is not state.contents or not binding.is_current:
+        return None
+    manifest = binding.manifest
+    return _reopened, (
+        kind,
+        str(binding.folder),
+        manifest.generation,
+        manifest.identity,
+        state.options.machine_arguments(),
+    )
+
+
+def _by_rows(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
+    """How `pickle` makes a store of the live rows."""
+    contents = state.contents
+    memory = contents.core.memory
+    size = memory["vectors"] + memory["codes"] + memory["mapped"]
+    if size > MAX_PICKLED_BYTES:
+        raise StoreError(
+            f"pickling: the vectors and codes take {size / 1e6:.0f} MB, more than {MAX_PICKLED_BYTES // 10**6} MB; use "
+            "save_to_disk(folder), and open the folder where the store is needed"
+        )
+    contents.check_files()
+    contents = contents.compacted(contents.core.compact())
+    core, texts = contents.core, contents.texts
+    segments = [
+        (vectors, codes, bounds, core.id_slice(first, first + len(codes)))
+        for first, vectors, codes, bounds in core.segments()
+    ]
+    columns = {name: column.slice(0, column.rows) for name, column in contents.columns.items()}
+    raw = None if texts is None else texts.slice(0, texts.rows)
+    arguments = state.options.arguments()
+    return _unpickled, (kind, arguments, contents.dimension, core.largest_id, segments, columns, raw)
+
+
+def _reopened(kind: type[_S], folder: str, generation: int, identity: str, options: dict[str, Any]) -> _S:
+    """A store that was pickled by its path."""
+    instead = "open the right folder, or pickle copy.copy(store), which takes the rows along"
+    try:
+        store = _binding.load(kind, folder, True, options)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            errno.ENOENT,
+            f"a store was pickled as the path of its folder, which is not there any more: {instead}",
+            folder,
+        ) from None
+    binding = store._state.binding
+    assert binding is not None, "a store that is read from a folder is bound to it"
+    found = binding.manifest
+    if (found.generation, found.identity) != (generation, identity):
+        other = f"generation {found.generation}" if found.generation != generation else "another store"
+        raise StoreError(
+            f"{folder}: was pickled as generation {generation}, and holds {other} by now: pickle it anew, {instead}"
+        )
+    return store
+
+
+def _unpickled(
+    kind: type[_S],
+    options: dict[str, Any],
+    dimension: int | None,
+    largest_id: int | None,
+    segments: list[Any],
+    columns: dict[str, Any],
+    raw: Any,
+) -> _S:
+    """A store that was pickled by its rows."""
+    store = kind(**options)
+    if dimension is None:
+        return store
+    core = store._state.budget.new_core(dimension)
+    for vectors, codes, bounds, ids in segments:
+        for array in (vectors, codes, bounds):
+            if array is not None:
+                array.flags.writeable = False
+        core = core.attach(vectors, codes, bounds, ids)
+    if largest_id is not None:
+        core = core.numbered_after(largest_id)
+    texts = None if raw is None else Texts.of(*raw)
+    chunked = {name: ChunkedArray.of(values) for name, values in columns.items()}
+    store._state.contents = Contents(core, Columns(chunked), texts, dimension, resident=core.memory["mapped"])
+    return store
