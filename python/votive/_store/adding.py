@@ -93,7 +93,7 @@ def embedded(
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    return (texts[start : start + _inputs.CHUNK] for start in range(0, len(texts), _inputs.CHUNK))
+    return (texts[start : start + _inputs.CHUNK_TEXTS] for start in range(0, len(texts), _inputs.CHUNK_TEXTS))
 
 
 def _cut(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], beside: Beside) -> Iterator[Batch]:
