@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from conftest import FIXTURES
 from votive import Embedder, Reranker, SimilarityFunction
+from votive._options import OPTIONS
 
 REFERENCE = json.loads((FIXTURES / "signatures.json").read_text(encoding="utf-8"))
 CLASSES: dict[str, Any] = {"SentenceTransformer": Embedder, "CrossEncoder": Reranker}
@@ -105,6 +106,14 @@ def test_what_is_refused_says_what_to_do(
     with pytest.raises(ValueError, match=rf"{argument}.*{advice}"):
         call(name, folder, model, ranker, **{argument: value})
     call(name, folder, model, ranker, **{argument: given[0]["default"]})
+
+
+def test_the_table_of_options_holds_what_constructors_take() -> None:
+    reference = {theirs["name"] for name in CLASSES for theirs in REFERENCE["signatures"][f"{name}.__init__"]}
+    taken = {"max_length", "default_activation_function", "tokenizer_kwargs"}
+    arguments = {name for kind in CLASSES.values() for name in inspect.signature(kind).parameters}
+    assert OPTIONS.keys() <= arguments
+    assert arguments - OPTIONS.keys() <= reference | taken
 
 
 # Arguments of loading

@@ -148,7 +148,7 @@ class Model:
         """
 
     def submit(self, step: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> Ticket:
-        """As `compute`, into a new array, with nobody waiting.
+        """As `compute`, into a new array, while no thread waits.
 
         Args:
             step: what is computed.
@@ -243,11 +243,11 @@ class Profile:
     def __new__(cls) -> Profile: ...
     @property
     def texts(self) -> int:
-        """Of all calls."""
+        """Texts of all calls."""
 
     @property
     def tokens(self) -> int:
-        """Of all calls, after cutting."""
+        """Tokens of all calls, after cutting."""
 
     @property
     def seconds(self) -> float:
@@ -535,7 +535,7 @@ class Store:
     ) -> Store:
         """A store with more rows, as `segments` and `id_slice` gave them.
 
-        The arrays must be read-only: all but ids are held, not copied, and nobody may write to what they show.
+        The arrays must be read-only: all but ids are held, not copied, and no program may write to what they show.
 
         Args:
             vectors: `[n, dimension]` in the store's type; None for "int8".

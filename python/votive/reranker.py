@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from votive.typing import (
         Activation,
         AsyncPredictOptions,
+        AsyncRankOptions,
         DtypeName,
         Pair,
         Pairs,
         PredictOptions,
         RankedDocument,
         RankedText,
+        RankOptions,
         Vector,
         WhenFull,
     )
@@ -377,15 +379,7 @@ class Reranker(RerankingModel):
         top_k: int | None = None,
         *,
         return_documents: Literal[True],
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-        activation_fn: Activation | None = None,
-        device: str | Backend | None = None,
-        pool: None = None,
-        chunk_size: None = None,
-        priority: float = 1.0,
+        **options: Unpack[RankOptions],
     ) -> list[RankedText]: ...
     @overload
     def rank(
@@ -411,17 +405,9 @@ class Reranker(RerankingModel):
         query: str,
         documents: Iterable[str],
         top_k: int | None = None,
-        return_documents: bool = False,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-        activation_fn: Activation | None = None,
-        device: str | Backend | None = None,
-        pool: None = None,
-        chunk_size: None = None,
         *,
-        priority: float = 1.0,
+        return_documents: bool,
+        **options: Unpack[RankOptions],
     ) -> list[RankedText] | list[RankedDocument]: ...
     def rank(
         self,
@@ -491,14 +477,7 @@ class Reranker(RerankingModel):
         top_k: int | None = None,
         *,
         return_documents: Literal[True],
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int | None = None,
-        activation_fn: Activation | None = None,
-        device: str | Backend | None = None,
-        pool: None = None,
-        chunk_size: None = None,
-        priority: float = 1.0,
+        **options: Unpack[AsyncRankOptions],
     ) -> list[RankedText]: ...
     @overload
     async def arank(
@@ -523,16 +502,9 @@ class Reranker(RerankingModel):
         query: str,
         documents: Iterable[str],
         top_k: int | None = None,
-        return_documents: bool = False,
-        prompt_name: str | None = None,
-        prompt: str | None = None,
-        batch_size: int | None = None,
         *,
-        activation_fn: Activation | None = None,
-        device: str | Backend | None = None,
-        pool: None = None,
-        chunk_size: None = None,
-        priority: float = 1.0,
+        return_documents: bool,
+        **options: Unpack[AsyncRankOptions],
     ) -> list[RankedText] | list[RankedDocument]: ...
     async def arank(
         self,

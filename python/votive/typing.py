@@ -75,8 +75,6 @@ class CallOptions(TypedDict, total=False):
     """Arguments of all methods that compute."""
 
     batch_size: int | None
-    convert_to_numpy: Literal[True]
-    convert_to_tensor: Literal[False]
     device: str | Backend | None
     pool: None
     chunk_size: None
@@ -86,6 +84,8 @@ class CallOptions(TypedDict, total=False):
 class AsyncCommonOptions(CallOptions, total=False):
     """Arguments but for inputs and prompts that the type of a result does not depend on."""
 
+    convert_to_numpy: Literal[True]
+    convert_to_tensor: Literal[False]
     normalize_embeddings: bool
     truncate_dim: int | None
     ranges: ArrayLike | None
@@ -153,17 +153,30 @@ class ProfileOptions(EncodeOptions, total=False):
     prompt: str | None
 
 
-class AsyncPredictOptions(CallOptions, total=False):
-    """Arguments of `apredict` but for inputs."""
+class AsyncRankOptions(CallOptions, total=False):
+    """Arguments of `arank` but for query, documents, and what the type of its result depends on."""
 
     prompt_name: str | None
     prompt: str | None
     activation_fn: Activation | None
+
+
+class RankOptions(AsyncRankOptions, total=False):
+    """Those of `rank`."""
+
+    show_progress_bar: bool | None
+
+
+class AsyncPredictOptions(AsyncRankOptions, total=False):
+    """Arguments of `apredict` but for inputs."""
+
     apply_softmax: bool | None
+    convert_to_numpy: Literal[True]
+    convert_to_tensor: Literal[False]
 
 
 class PredictOptions(AsyncPredictOptions, total=False):
-    """Arguments of `predict` but for inputs."""
+    """Those of `predict`."""
 
     show_progress_bar: bool | None
     out: NDArray[np.float32] | None
