@@ -7,7 +7,7 @@ differ in the two functions that `drive` is given.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,16 +75,16 @@ async def drive(
     core: Any,
     steps: Steps[R],
     compute: Callable[[Any, BatchRequest], Awaitable[BatchResult]],
-    fall_back: Callable[[Any, _core.DeviceError], Awaitable[Any]],
+    call: Callable[..., Awaitable[Any]],
 ) -> R:
     """What the steps return.
 
     Args:
-        model: counts errors.
-        core: computes the first step.
+        model: counts errors, and falls back to another device.
+        core: computes until its device fails.
         steps: the call.
         compute: the result of a core for a batch.
-        fall_back: the core to go on with after a device failed, or raises that error.
+        call: the result of a function that takes a while, for its arguments.
     """
     result: Any = None
     with counting_errors(model._stats), closing(steps):
@@ -99,24 +99,12 @@ async def drive(
                     result = await compute(core, request)
                     break
                 except _core.DeviceError as error:
-                    core = await fall_back(core, error)
+                    core = await call(model._fall_back, core, error)
 
 
 def run(model: Model[Any], steps: Steps[R]) -> R:
     """What the steps return, while the caller waits."""
-
-    async def compute(core: Any, request: BatchRequest) -> BatchResult:
-        result: BatchResult = core.compute(request)
-        return result
-
-    async def fall_back(core: Any, error: _core.DeviceError) -> Any:
-        return model._fall_back(core, error)
-
-    return _result_of(drive(model, model._model, steps, compute, fall_back))
-
-
-def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
-    """What a coroutine that never suspends returns."""
+    coroutine = drive(model, model._model, steps, _compute, _call)
     try:
         coroutine.send(None)
     except StopIteration as end:
@@ -125,34 +113,42 @@ def _result_of(coroutine: Coroutine[Any, Any, R]) -> R:
     raise AssertionError("a call that waits was suspended")
 
 
+async def _compute(core: Any, request: BatchRequest) -> BatchResult:
+    result: BatchResult = core.compute(request)
+    return result
+
+
+async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
 async def run_async(model: Model[Any], method: str, steps: Steps[R]) -> R:
     """What the steps return, while other tasks go on. `method` is the one whose caller waits, for messages."""
     import asyncio
 
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
         message = f"a{method}: needs a running event loop of asyncio; without one, call {method}"
         raise RuntimeError(message) from None
-
-    async def compute(core: Any, request: BatchRequest) -> BatchResult:
-        future: Future[BatchResult] = loop.create_future()
-        ticket = core.submit(request, future, _deliver)
-        try:
-            return await future
-        except _core.DeviceError:
-            raise
-        except BaseException:
-            # Cancelled: no caller wants the rest.
-            ticket.cancel()
-            raise
-
-    async def fall_back(core: Any, error: _core.DeviceError) -> Any:
-        return await asyncio.to_thread(model._fall_back, core, error)
-
     # Loading, which takes a while, is for models that were unpickled just now.
     core: Any = model._loaded or await asyncio.to_thread(lambda: model._model)
-    return await drive(model, core, steps, compute, fall_back)
+    return await drive(model, core, steps, _submit, asyncio.to_thread)
+
+
+async def _submit(core: Any, request: BatchRequest) -> BatchResult:
+    import asyncio
+
+    future: Future[BatchResult] = asyncio.get_running_loop().create_future()
+    ticket = core.submit(request, future, _deliver)
+    try:
+        return await future
+    except _core.DeviceError:
+        raise
+    except BaseException:
+        # Cancelled: no caller wants the rest.
+        ticket.cancel()
+        raise
 
 
 # Futures of batches that ended, with their results or what failed.
