@@ -436,7 +436,7 @@ class Embedder(EmbeddingModel):
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,
-            show_progress_bar=False,
+            show_progress_bar=None,
             output_value=output_value,
             precision=precision,
             convert_to_numpy=convert_to_numpy,
