@@ -53,10 +53,10 @@ class EmbeddingModel(Model[_core.Embedder]):
                 "model), as sentence-transformers converts such a model",
                 stacklevel=caller_stacklevel(),
             )
-        similarity_fn_name = self._chosen("similarity_fn_name", core.similarity_fn_name)
+        similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)
-        truncate_dim = self._chosen("truncate_dim", of_files)
+        truncate_dim = self._option("truncate_dim", of_files)
         check_truncate_dim(truncate_dim, core.dimension)
         self._truncate_dim: int | None = truncate_dim
 
@@ -73,7 +73,7 @@ class EmbeddingModel(Model[_core.Embedder]):
     def similarity_fn_name(self, name: SimilarityName | SimilarityFunction | None) -> None:
         checked = similarity_name("similarity_fn_name", "cosine" if name is None else name)
         _ = self._model
-        self._choose("similarity_fn_name", checked)
+        self._set_option("similarity_fn_name", checked)
         self._similarity_fn_name = checked
 
     @property
@@ -85,7 +85,7 @@ class EmbeddingModel(Model[_core.Embedder]):
     @truncate_dim.setter
     def truncate_dim(self, dimension: int | None) -> None:
         check_truncate_dim(dimension, self._model.dimension)
-        self._choose("truncate_dim", dimension)
+        self._set_option("truncate_dim", dimension)
         self._truncate_dim = dimension
 
     def get_embedding_dimension(self) -> int:

@@ -65,7 +65,7 @@ class Model(Generic[Core]):
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         self._prompts: dict[str, str] = core.prompts | (given["prompts"] or {})
-        name = self._chosen("default_prompt_name", core.default_prompt_name)
+        name = self._option("default_prompt_name", core.default_prompt_name)
         try:
             self._check_prompt_name("default_prompt_name", name)
         except ValueError as error:
@@ -198,7 +198,7 @@ class Model(Generic[Core]):
         name = OPTIONS["default_prompt_name"].check("default_prompt_name", name)
         _ = self._model
         self._check_prompt_name("default_prompt_name", name)
-        self._choose("default_prompt_name", name)
+        self._set_option("default_prompt_name", name)
         self._default_prompt_name = name
 
     @property
@@ -215,14 +215,14 @@ class Model(Generic[Core]):
         self._model.max_seq_length = length
         self._arguments["max_seq_length"] = length
 
-    def _choose(self, name: str, value: Any) -> None:
+    def _set_option(self, name: str, value: Any) -> None:
         """Keeps what was set, for copies and pickles: there None is a value, and not what the files say."""
-        chosen = self._arguments.get("chosen", {}) | {name: value}
-        self._arguments = self._arguments | {"chosen": chosen}
+        assigned = self._arguments.get("assigned", {}) | {name: value}
+        self._arguments = self._arguments | {"assigned": assigned}
 
-    def _chosen(self, name: str, of_files: Any) -> Any:
+    def _option(self, name: str, of_files: Any) -> Any:
         """The option as it was set, else as it was given, else as the model's files have it."""
-        return self._arguments.get("chosen", {}).get(name, self._arguments[name] or of_files)
+        return self._arguments.get("assigned", {}).get(name, self._arguments[name] or of_files)
 
     def _check_prompt_name(self, argument: str, name: str | None) -> None:
         if name is not None and name not in self._prompts:

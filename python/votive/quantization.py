@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from votive import _core
 from votive._arguments import refuse_masked
 from votive._warnings import caller_stacklevel
+from votive.typing import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from votive.typing import Precision, SignedPrecision, UnsignedPrecision
+    from votive.typing import SignedPrecision, UnsignedPrecision
 
 _DTYPES = {"int8": "int8", "uint8": "uint8", "binary": "int8", "ubinary": "uint8"}
 
