@@ -245,7 +245,7 @@ def test_nowhere_to_show_a_bar_is_no_error(
     tiny: "Tiny", tiny_model: Any, stream: Callable[[], Any], show: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = tiny.of(tiny_model)(tiny.inputs)
-    monkeypatch.setattr("votive._progress.PATIENCE", 0.0)
+    monkeypatch.setattr("votive._progress.BAR_DELAY_SECONDS", 0.0)
     monkeypatch.setattr("sys.stderr", stream())
     if stream is object and show:
         pytest.skip("a bar was asked for, and what is there cannot show it")

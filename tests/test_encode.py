@@ -137,7 +137,7 @@ class TestProgressBar:
         monkeypatch.setattr("sys.stderr.isatty", lambda: True)
         model.encode(TEXTS)
         assert capsys.readouterr().err == ""
-        monkeypatch.setattr("votive._progress.PATIENCE", 0.0)
+        monkeypatch.setattr("votive._progress.BAR_DELAY_SECONDS", 0.0)
         model.encode(TEXTS)
         assert "Texts" in capsys.readouterr().err
 

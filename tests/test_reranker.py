@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from bodies import INT8, same
 from votive import Embedder, Reranker, TruncationWarning, VotiveError, _core
-from votive._model import recorder
+from votive._model import active_profile
 
 FIXTURES = Path(__file__).parent / "fixtures"
 ONE_LABEL, THREE_LABELS = str(FIXTURES / "bert_rerank"), str(FIXTURES / "bert_labels")
@@ -294,11 +294,11 @@ class TestPrompts:
 def operations(model: Embedder | Reranker, inputs: Any) -> int:
     """Additions and multiplications that a call takes."""
     profile = _core.Profile()
-    token = recorder.set(profile)
+    token = active_profile.set(profile)
     try:
         model.encode(inputs) if isinstance(model, Embedder) else model.predict(inputs)
     finally:
-        recorder.reset(token)
+        active_profile.reset(token)
     return sum(stage[2] for stage in profile.stages(_core.Peaks(1, trial=1e-4)))
 
 

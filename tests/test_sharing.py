@@ -78,7 +78,7 @@ def test_a_bad_value_is_refused(load: Callable[..., Any], name: str, value: Any,
 
 
 def test_an_unknown_name_is_refused(folder: str) -> None:
-    with pytest.raises(TypeError, match=r"^Embedder\(\) got an unexpected keyword argument 'max_threads'$"):
+    with pytest.raises(TypeError, match=r"^Embedder.*\(\) got an unexpected keyword argument 'max_threads'"):
         Embedder(folder, max_threads=1)  # type: ignore[call-arg]
 
 

@@ -15,6 +15,7 @@ from votive.embedder import Embedder
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
+from votive.similarity_function import SimilarityFunction
 
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore
@@ -29,6 +30,7 @@ __all__ = [
     "ModelError",
     "QueueFull",
     "Reranker",
+    "SimilarityFunction",
     "StoreError",
     "TruncationWarning",
     "VotiveError",

@@ -5,57 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
-PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
-OUTPUT_VALUES = ("sentence_embedding", "token_embeddings", None)
+from votive.typing import OutputValue, Precision
 
-# Arguments of sentence-transformers that mean nothing here, and what to do instead.
-_INSTEAD = {
-    "pool": "one Embedder uses all cores (num_threads=); for several machines give each its own",
-    "chunk_size": "texts are cut into passes by their tokens; batch_size= bounds the texts of one",
-    "processing_kwargs": "set model.max_seq_length instead",
-    "task": "use encode_query or encode_document, or prompt_name=",
-}
-
-# What a constructor's arguments may be, as far as it has them, but for those that are counts.
-_TYPES: dict[str, tuple[type, ...]] = {
-    "model_name_or_path": (str,),
-    "device": (str,),
-    "dtype": (str,),
-    "revision": (str, NoneType),
-    "cache_folder": (str, NoneType),
-    "local_files_only": (bool,),
-    "token": (bool, str, NoneType),
-    "prompts": (dict, NoneType),
-    "default_prompt_name": (str, NoneType),
-    "similarity_fn_name": (str, NoneType),
-    "fallback": (bool,),
-}
-_COUNTS = ("max_seq_length", "max_length", "num_labels", "truncate_dim", "num_threads")
-
-
-def check_constructor(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Accepts what is of the right type, and counts from 1; gives all of it, with plain str."""
-    checked = dict(arguments)
-    for name, types in _TYPES.items():
-        if name not in arguments:
-            continue
-        value = arguments[name]
-        if not isinstance(value, types):
-            accepted = " or ".join("None" if kind is NoneType else kind.__name__ for kind in types)
-            raise TypeError(f"{name}: expected {accepted}, found {type(value).__name__}")
-        if name == "cache_folder":
-            check_path(name, value)
-        elif isinstance(value, str):
-            checked[name] = check_text(name, value)
-        elif isinstance(value, dict):
-            checked[name] = {
-                check_text(f"{name}: a name", key): check_text(f"{name}[{key!r}]", text) for key, text in value.items()
-            }
-    for name in _COUNTS:
-        check_count(name, arguments.get(name))
-    return checked
+PRECISIONS = get_args(Precision)
+OUTPUT_VALUES = get_args(OutputValue)
 
 
 def check_count(name: str, value: Any) -> None:
@@ -142,15 +97,6 @@ def check_out(out: Any, width: int, precision: str) -> None:
         raise ValueError(f"out: expected shape (texts, {width}), found {out.shape}")
     if not out.flags.c_contiguous or not out.flags.writeable:
         raise ValueError("out: expected a C-contiguous, writable array")
-
-
-def refuse(method: str, unsupported: dict[str, Any]) -> None:
-    """Accepts arguments of sentence-transformers that say nothing, because they are None."""
-    for name, value in unsupported.items():
-        if name not in _INSTEAD:
-            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-        if value is not None:
-            raise ValueError(f"{name}: not supported; {_INSTEAD[name]}")
 
 
 def check_priority(priority: Any) -> float:

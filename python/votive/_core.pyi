@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from votive._steps import Found, Step
+from votive._steps import BatchRequest, BatchResult
+from votive.typing import TokenizedText
 
 __all__ = [
     "CorruptStoreError",
@@ -143,7 +144,7 @@ class Model:
     def kernels(self) -> str:
         """The instruction set of the kernels, or "portable" for candle's operations."""
 
-    def compute(self, step: Step) -> Found:
+    def compute(self, step: BatchRequest) -> BatchResult:
         """The rows of `step.texts`, embeddings or scores before any activation, in `step.out` or a new array.
 
         Returns:
@@ -157,8 +158,8 @@ class Model:
             ValueError: a text holds a lone surrogate, or `out` does not fit.
         """
 
-    def submit(self, step: Step, future: Any, deliver: Callable[[list[Any]], Any]) -> Ticket:
-        """As `compute`, into a new array, with nobody waiting.
+    def submit(self, step: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> Ticket:
+        """As `compute`, into a new array, while no thread waits.
 
         Args:
             step: what is computed.
@@ -167,7 +168,7 @@ class Model:
                 or None.
         """
 
-    def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[dict[str, Any]]:
+    def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[TokenizedText]:
         """For each text, or for each pair of a text and a second one, `input_ids` and `tokens`."""
 
 @final
@@ -178,12 +179,10 @@ class Embedder(Model):
         """Finds a model and loads it.
 
         Args:
-            options: `model_name_or_path`, `device`, `dtype`, `revision`, `cache_folder`, `local_files_only`, `token`,
-                `max_seq_length`, `num_threads`, `max_batch_tokens`, `max_batch_size`, `max_wait_ms`, `max_queue` and
-                `max_concurrency` as for `votive.Embedder`; `refuse_when_full`; `stats`, which is told of calls;
-                `packaged`, which gives the installed package that carries a hub name's model, and the model's folder;
-                and `download`, which is told of downloads by `start(file, size, resumed_at)`, `advance(size)` and
-                `finish()`, all in bytes.
+            options: those that `votive._options` marks for the core; `refuse_when_full`; `stats`, which is told of
+                calls; `packaged`, which gives the installed package that carries a hub name's model, and the model's
+                folder; and `download`, which is told of downloads by `start(file, size, resumed_at)`, `advance(size)`
+                and `finish()`, all in bytes.
 
         Raises:
             FileNotFoundError: the model, or a file that it must have, is missing.
@@ -255,11 +254,11 @@ class Profile:
     def __new__(cls) -> Profile: ...
     @property
     def texts(self) -> int:
-        """Of all calls."""
+        """Texts of all calls."""
 
     @property
     def tokens(self) -> int:
-        """Of all calls, after cutting."""
+        """Tokens of all calls, after cutting."""
 
     @property
     def seconds(self) -> float:
@@ -547,7 +546,7 @@ class Store:
     ) -> Store:
         """A store with more rows, as `segments` and `id_slice` gave them.
 
-        The arrays must be read-only: all but ids are held, not copied, and nobody may write to what they show.
+        The arrays must be read-only: all but ids are held, not copied, and no program may write to what they show.
 
         Args:
             vectors: `[n, dimension]` in the store's type; None for "int8".

@@ -7,13 +7,13 @@ from itertools import chain, islice
 from typing import Any
 
 # Texts of a stream that are held at a time.
-CHUNK = 4096
+CHUNK_TEXTS = 4096
 
 
 def column(sentences: Any, name: str = "sentences") -> list[str] | Iterator[list[str]]:
     """All texts where they are at hand as a list, else an iterator over pieces of them. Messages call them `name`.
 
-    Elements are not looked at: whoever borrows their characters says which one is not a str.
+    Elements are not looked at: what borrows their characters says which one is not a str.
 
     Raises:
         TypeError: `sentences` is no collection of texts, or has no order.
@@ -47,6 +47,19 @@ def column(sentences: Any, name: str = "sentences") -> list[str] | Iterator[list
     return _chunks(iter(sentences))
 
 
+def one_of(method: str, inputs: Any, sentences: Any) -> Any:
+    """The inputs of a method that takes them by either name.
+
+    Raises:
+        TypeError: both were given.
+    """
+    if sentences is None:
+        return inputs
+    if inputs is not None:
+        raise TypeError(f"{method}: inputs and sentences are two names of one argument; give one of them")
+    return sentences
+
+
 def whole(texts: list[str] | Iterator[list[str]]) -> list[str]:
     """All texts of a `column`."""
     return texts if isinstance(texts, list) else list(chain.from_iterable(texts))
@@ -57,5 +70,5 @@ def _speaks_arrow(sentences: Any) -> bool:
 
 
 def _chunks(sentences: Iterator[str]) -> Iterator[list[str]]:
-    while chunk := list(islice(sentences, CHUNK)):
+    while chunk := list(islice(sentences, CHUNK_TEXTS)):
         yield chunk

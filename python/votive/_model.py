@@ -9,10 +9,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from votive import _core
-from votive._arguments import check_constructor, check_count, check_text
+from votive._arguments import check_count, check_text
+from votive._options import OPTIONS, check_options, core_options
 from votive._packages import packaged
 from votive._progress import DownloadBar
-from votive.backend import device_after, is_device, on_device
+from votive.backend import Backend, device_after, is_device, on_device
 from votive.stats import Memory, Stats, read
 
 if TYPE_CHECKING:
@@ -22,33 +23,17 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("votive")
 
-# What the calls within `profile` are recorded in.
-recorder: ContextVar[_core.Profile | None] = ContextVar("recorder", default=None)
+# Told of the calls within `Embedder.profile`.
+active_profile: ContextVar[_core.Profile | None] = ContextVar("active_profile", default=None)
 
 Core = TypeVar("Core", _core.Embedder, _core.Reranker)
-
-_OPTIONS = (
-    "model_name_or_path",
-    "device",
-    "dtype",
-    "revision",
-    "cache_folder",
-    "local_files_only",
-    "token",
-    "num_threads",
-    "max_batch_tokens",
-    "max_batch_size",
-    "max_wait_ms",
-    "max_queue",
-    "max_concurrency",
-)
 
 
 class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = _hidden(check_constructor(arguments))
+        self._arguments = _with_credential(check_options(arguments))
         self._start()
         self._load()
 
@@ -60,46 +45,43 @@ class Model(Generic[Core]):
         self._stats = _core.Stats()
         self.last_report: Report | None = None
 
-    def _new(self, options: dict[str, Any]) -> Core:
+    def _load_core(self, options: dict[str, Any]) -> Core:
         """The core of the class, loaded."""
         raise NotImplementedError
 
-    def _take_over(self, core: Core) -> None:
-        """Checks the arguments against what the files say, and keeps what holds."""
+    def _apply_options(self, core: Core) -> None:
+        """Checks the options against what the files say, and keeps what holds."""
         raise NotImplementedError
 
-    def _open(self, device: str) -> Core:
+    def _load_on(self, device: str) -> Core:
         """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
-        options = {name: given[name] for name in _OPTIONS}
-        options |= {"max_seq_length": given["max_seq_length"], "stats": self._stats}
-        options |= {"packaged": packaged, "download": DownloadBar()}
-        options["refuse_when_full"] = given["when_full"] == "raise"
-
-        return on_device(device, given["fallback"], lambda device: self._new(options | {"device": device}))
+        options = core_options(given) | {"refuse_when_full": given["when_full"] == "raise"}
+        options |= {"stats": self._stats, "packaged": packaged, "download": DownloadBar()}
+        return on_device(device, given["fallback"], lambda device: self._load_core(options | {"device": device}))
 
     def _load(self) -> Core:
         given = self._arguments
-        core = self._open(given["device"])
+        core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
-        prompts = core.prompts | (given["prompts"] or {})
-        default_prompt_name = given["default_prompt_name"] or core.default_prompt_name
-        if default_prompt_name is not None and default_prompt_name not in prompts:
-            found = f"default_prompt_name: {default_prompt_name!r:.200} is not one of {sorted(prompts, key=str)}"
-            if given["default_prompt_name"] is None:
-                # Nobody gave it as an argument.
-                raise _core.ModelError(f"{core.folder}: config_sentence_transformers.json: {found}")
-            raise ValueError(found)
-        self._take_over(core)
-        self._prompts: dict[str, str] = prompts
-        self._default_prompt_name: str | None = default_prompt_name
-        self._lasting_recorder: _core.Profile | None = None
+        self._prompts: dict[str, str] = core.prompts | (given["prompts"] or {})
+        name = self._option("default_prompt_name", core.default_prompt_name)
+        try:
+            self._check_prompt_name("default_prompt_name", name)
+        except ValueError as error:
+            if name != core.default_prompt_name or given["default_prompt_name"] is not None:
+                raise
+            # It was not given as an argument.
+            raise _core.ModelError(f"{core.folder}: config_sentence_transformers.json: {error}") from None
+        self._default_prompt_name: str | None = name
+        self._apply_options(core)
+        self._exit_profile: _core.Profile | None = None
         if os.environ.get("VOTIVE_PROFILE") == "1":
             from votive.profile import report_at_exit
 
-            name = given["model_name_or_path"]
-            self._lasting_recorder = report_at_exit(name, core.num_threads, core.dtype, core.kernels)
-        # Last: whoever sees it may use all of them.
+            model_name = given["model_name_or_path"]
+            self._exit_profile = report_at_exit(model_name, core.num_threads, core.dtype, core.kernels)
+        # Last: a thread that sees it may use all of them.
         self._loaded = core
         return core
 
@@ -120,7 +102,7 @@ class Model(Generic[Core]):
             self._loading, self._process = threading.Lock(), os.getpid()
         return self._loading
 
-    def _after(self, core: Core, error: _core.DeviceError) -> Core:
+    def _fall_back(self, core: Core, error: _core.DeviceError) -> Core:
         """The core to go on with where the device of `core` failed.
 
         Raises:
@@ -131,16 +113,17 @@ class Model(Generic[Core]):
         with self._lock():
             # Of several calls that fail, the first one sees to it.
             if self._loaded is core:
-                self._loaded = self._open(device_after(core.device, error))
+                self._loaded = self._load_on(device_after(core.device, error))
             if self._loaded is None:
                 raise error
             return self._loaded
 
     def __getstate__(self) -> dict[str, Any]:
-        return self._arguments
+        # Prompts may have been changed, and `default_prompt_name` set to a new one.
+        return self._arguments if self._loaded is None else self._arguments | {"prompts": dict(self._prompts)}
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = _hidden(arguments)
+        self._arguments = _with_credential(arguments)
         self._start()
 
     def stats(self) -> Stats:
@@ -206,9 +189,17 @@ class Model(Generic[Core]):
 
     @property
     def default_prompt_name(self) -> str | None:
-        """Which of `prompts` is used when none is given."""
+        """Which of `prompts` is used when none is given. May be set; None for none."""
         _ = self._model
         return self._default_prompt_name
+
+    @default_prompt_name.setter
+    def default_prompt_name(self, name: str | None) -> None:
+        name = OPTIONS["default_prompt_name"].check("default_prompt_name", name)
+        _ = self._model
+        self._check_prompt_name("default_prompt_name", name)
+        self._set_option("default_prompt_name", name)
+        self._default_prompt_name = name
 
     @property
     def max_seq_length(self) -> int | None:
@@ -224,28 +215,40 @@ class Model(Generic[Core]):
         self._model.max_seq_length = length
         self._arguments["max_seq_length"] = length
 
-    def _resolve(self, prompt_name: str | None, prompt: str | None) -> str:
+    def _set_option(self, name: str, value: Any) -> None:
+        """Keeps what was set, for copies and pickles: there None is a value, and not what the files say."""
+        assigned = self._arguments.get("assigned", {}) | {name: value}
+        self._arguments = self._arguments | {"assigned": assigned}
+
+    def _option(self, name: str, of_files: Any) -> Any:
+        """The option as it was set, else as it was given, else as the model's files have it."""
+        return self._arguments.get("assigned", {}).get(name, self._arguments[name] or of_files)
+
+    def _check_prompt_name(self, argument: str, name: str | None) -> None:
+        if name is not None and name not in self._prompts:
+            raise ValueError(f"{argument}: {name!r:.200} is not one of {sorted(self._prompts, key=str)}")
+
+    def _prompt_text(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text to put before others."""
         if prompt is None:
             name = self.default_prompt_name if prompt_name is None else check_text("prompt_name", prompt_name)
             if name is None:
                 return ""
-            if name not in self.prompts:
-                raise ValueError(f"prompt_name: {name!r} is not one of {sorted(self.prompts, key=str)}")
+            self._check_prompt_name("prompt_name", name)
             # They may be changed, and so hold anything by now.
             return check_text(f"prompts[{name!r}]", self.prompts[name])
         return check_text("prompt", prompt)
 
-    def _check_device(self, device: str | None) -> None:
+    def _check_device(self, device: str | Backend | None) -> None:
         if device not in (None, "auto", self._arguments["device"]) and not is_device(device, self.device):
             kind = type(self).__name__
             raise ValueError(f"device: the model was loaded for {self.device!r}; load another {kind} for {device!r}")
 
-    def _recorder(self) -> _core.Profile | None:
-        return recorder.get() or self._lasting_recorder
+    def _current_profile(self) -> _core.Profile | None:
+        return active_profile.get() or self._exit_profile
 
 
-def _hidden(arguments: dict[str, Any]) -> dict[str, Any]:
+def _with_credential(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments, with the token where neither `vars`, nor a pickle, nor a traceback's locals show it."""
     token = arguments["token"]
     return arguments | {"token": _core.Credential(token)} if isinstance(token, str) else dict(arguments)

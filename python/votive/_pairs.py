@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from votive._inputs import CHUNK
+from votive._inputs import CHUNK_TEXTS
 
 # First and second texts of some pairs.
 Columns = tuple[list[str], list[str]]
@@ -22,7 +22,7 @@ def is_one_pair(inputs: Any) -> bool:
 def columns(inputs: Any) -> Columns | Iterator[Columns]:
     """The first and the second texts of all pairs where they are at hand, else an iterator over pieces of them.
 
-    Texts are not looked at: whoever borrows their characters says which one is not a str.
+    Texts are not looked at: what borrows their characters says which one is not a str.
 
     Raises:
         TypeError: `inputs` is no collection of pairs, or one of them is no pair.
@@ -53,7 +53,7 @@ def whole(pairs: Columns | Iterator[Columns]) -> Columns:
 
 def _chunks(pairs: Iterator[Any]) -> Iterator[Columns]:
     start = 0
-    while chunk := list(islice(pairs, CHUNK)):
+    while chunk := list(islice(pairs, CHUNK_TEXTS)):
         yield _split(chunk, start)
         start += len(chunk)
 

@@ -11,21 +11,21 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 # Work that is done sooner gets no bar unless one was asked for.
-PATIENCE = 2.0
+BAR_DELAY_SECONDS = 2.0
 
 
 class Progress:
-    """Counts texts; shows them in a tqdm bar, where asked for or where somebody waits in front of a screen.
+    """Counts texts; shows them in a tqdm bar, where asked for or where standard error is a screen.
 
     Args:
-        show: None for a bar after `PATIENCE` seconds on a terminal or in a notebook. True for one at once, but for
+        show: None for a bar after `BAR_DELAY_SECONDS` on a terminal or in a notebook. True for one at once, but for
             programs without standard error, such as those of `pythonw`: there is nothing to show it on.
         total: texts in all, None if unknown.
     """
 
     def __init__(self, show: bool | None, total: int | None) -> None:
         self._allowed = _has_screen() and (show or (show is None and _is_watched()))
-        self._due = time.monotonic() + (0.0 if show else PATIENCE)
+        self._due = time.monotonic() + (0.0 if show else BAR_DELAY_SECONDS)
         self._total = total
         self._before = 0
         self._bar: tqdm[Any] | None = None
@@ -55,7 +55,7 @@ class Progress:
 
 
 class DownloadBar:
-    """A tqdm bar for each file of a download, where somebody waits in front of a screen."""
+    """A tqdm bar for each file of a download, where standard error is a screen."""
 
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None

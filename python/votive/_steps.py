@@ -1,11 +1,15 @@
-"""Calls in steps: what is checked before, and done with what they give, is the same for threads and for asyncio."""
+"""The one loop that computes a call, for threads and for asyncio.
+
+A call is a generator: it checks its arguments, yields a `BatchRequest` for each batch, gets that batch's `BatchResult`,
+and returns what its caller gets. `drive` sends the core's results into it. A caller that waits and one that awaits
+differ in the two functions that `drive` is given.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive import _core
@@ -13,20 +17,17 @@ from votive.stats import counting_errors
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
-    from typing import ParamSpec
 
     import numpy as np
     from numpy.typing import NDArray
 
     from votive._model import Model
 
-    P = ParamSpec("P")
-
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Step:
+class BatchRequest:
     """What the core computes at a time.
 
     Attributes:
@@ -60,90 +61,98 @@ class Step:
 
 
 # Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, tokens of each text.
-States = tuple["NDArray[np.float32]", "NDArray[np.int64]", "NDArray[np.int64]", list[int]]
+TokenStates = tuple["NDArray[np.float32]", "NDArray[np.int64]", "NDArray[np.int64]", list[int]]
 
-# Of a step: rows `[texts, width]`, tokens, rows that were cut, halvings, and the tokens' states with `every_token`.
-Found = tuple["NDArray[np.float32]", int, list[int], int, "States | None"]
+# Rows `[texts, width]`, tokens, rows that were cut, halvings, and with `every_token` the tokens' states.
+BatchResult = tuple["NDArray[np.float32]", int, list[int], int, "TokenStates | None"]
 
-# A call: gives its steps, gets what each of them found, and returns what its caller gets.
-Steps = Generator[Step, Found, R]
+# A call.
+Steps = Generator[BatchRequest, BatchResult, R]
 
 
-def blocking(method: Callable[P, Steps[R]]) -> Callable[P, R]:
-    """The method of a model whose caller waits while its steps are computed."""
+async def drive(
+    model: Model[Any],
+    core: Any,
+    steps: Steps[R],
+    compute: Callable[[Any, BatchRequest], Awaitable[BatchResult]],
+    call: Callable[..., Awaitable[Any]],
+) -> R:
+    """What the steps return.
 
-    @wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        model: Any = args[0]
-        core = model._model
-        found: Any = None
-        with counting_errors(model._stats), closing(method(*args, **kwargs)) as steps:
+    Args:
+        model: counts errors, and falls back to another device.
+        core: computes until its device fails.
+        steps: the call.
+        compute: the result of a core for a batch.
+        call: the result of a function that takes a while, for its arguments.
+    """
+    result: Any = None
+    with counting_errors(model._stats), closing(steps):
+        while True:
+            try:
+                request = steps.send(result)
+            except StopIteration as end:
+                value: R = end.value
+                return value
             while True:
                 try:
-                    step = steps.send(found)
-                except StopIteration as end:
-                    result: R = end.value
-                    return result
-                core, found = _compute(model, core, step)
-
-    return call
+                    result = await compute(core, request)
+                    break
+                except _core.DeviceError as error:
+                    core = await call(model._fall_back, core, error)
 
 
-async def attend(model: Model[Any], method: Callable[..., R], *args: Any, **options: Any) -> R:
-    """What a `blocking` method of the model gives, while other tasks go on."""
+def run(model: Model[Any], steps: Steps[R]) -> R:
+    """What the steps return, while the caller waits."""
+    coroutine = drive(model, model._model, steps, _compute, _call)
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        value: R = end.value
+        return value
+    raise AssertionError("a call that waits was suspended")
+
+
+async def _compute(core: Any, request: BatchRequest) -> BatchResult:
+    result: BatchResult = core.compute(request)
+    return result
+
+
+async def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+async def run_async(model: Model[Any], method: str, steps: Steps[R]) -> R:
+    """What the steps return, while other tasks go on. `method` is the one whose caller waits, for messages."""
     import asyncio
 
-    name = f"a{method.__name__}"
-    for option in ("out", "show_progress_bar"):
-        if option in options:
-            raise TypeError(f"{name}: {option} is only for {method.__name__}")
     try:
-        loop = asyncio.get_running_loop()
+        asyncio.get_running_loop()
     except RuntimeError:
-        message = f"{name}: needs a running event loop of asyncio; without one, call {method.__name__}"
+        message = f"a{method}: needs a running event loop of asyncio; without one, call {method}"
         raise RuntimeError(message) from None
     # Loading, which takes a while, is for models that were unpickled just now.
     core: Any = model._loaded or await asyncio.to_thread(lambda: model._model)
-    found: Any = None
-    steps: Callable[..., Steps[R]] = method.__wrapped__  # type: ignore[attr-defined]
-    with counting_errors(model._stats), closing(steps(model, *args, **options)) as call:
-        while True:
-            try:
-                step = call.send(found)
-            except StopIteration as end:
-                result: R = end.value
-                return result
-            core, found = await _computed(loop, model, core, step)
+    return await drive(model, core, steps, _submit, asyncio.to_thread)
 
 
-def _compute(model: Model[Any], core: Any, step: Step) -> tuple[Any, Found]:
-    """What the step finds, and the core that found it: with `fallback` the first one whose device does not fail."""
-    while True:
-        try:
-            return core, core.compute(step)
-        except _core.DeviceError as error:
-            core = model._after(core, error)
-
-
-async def _computed(loop: AbstractEventLoop, model: Model[Any], core: Any, step: Step) -> tuple[Any, Found]:
-    """As `_compute`, without waiting."""
+async def _submit(core: Any, request: BatchRequest) -> BatchResult:
     import asyncio
 
-    while True:
-        future: Future[Found] = loop.create_future()
-        ticket = core.submit(step, future, _deliver)
-        try:
-            return core, await future
-        except _core.DeviceError as error:
-            core = await asyncio.to_thread(model._after, core, error)
-        except BaseException:
-            # Cancelled: nobody wants the rest.
-            ticket.cancel()
-            raise
+    future: Future[BatchResult] = asyncio.get_running_loop().create_future()
+    ticket = core.submit(request, future, _deliver)
+    try:
+        return await future
+    except _core.DeviceError:
+        raise
+    except BaseException:
+        # Cancelled: no caller wants the rest.
+        ticket.cancel()
+        raise
 
 
-# Futures whose steps ended, with what was found or what failed.
-Ended = list[tuple["Future[Found]", "Found | None", BaseException | None]]
+# Futures of batches that ended, with their results or what failed.
+Ended = list[tuple["Future[BatchResult]", "BatchResult | None", BaseException | None]]
 
 
 def _deliver(ended: Ended) -> None:
@@ -152,16 +161,16 @@ def _deliver(ended: Ended) -> None:
     for end in ended:
         by_loop.setdefault(end[0].get_loop(), []).append(end)
     for loop, its in by_loop.items():
-        # It may be closed by now: then nobody waits.
+        # It may be closed by now: then no task waits.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(_settle, its)
 
 
 def _settle(ended: Ended) -> None:
-    for future, found, error in ended:
+    for future, result, error in ended:
         if future.done():
             continue
         if error is not None:
             future.set_exception(error)
-        elif found is not None:
-            future.set_result(found)
+        elif result is not None:
+            future.set_result(result)

@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from votive._progress import Progress
-    from votive._steps import Step, Steps
+    from votive._steps import BatchRequest, Steps
 
 
-def fill(
-    step: Step,
+def compute_stream(
+    request: BatchRequest,
     chunks: Iterable[tuple[list[str], list[str] | None]],
     out: NDArray[np.float32] | None,
     progress: Progress,
 ) -> Steps[tuple[NDArray[np.float32], int, list[int], int]]:
-    """The rows of `chunks`, one after the other: a step for each.
+    """The rows of `chunks`, one after the other: a request for each.
 
     Args:
-        step: what they have in common.
+        request: what they have in common.
         chunks: pieces of the inputs: texts, and second texts of pairs.
         out: `[rows, width]` to fill from the first row on; None for a new array.
         progress: is told of each chunk.
@@ -42,15 +42,15 @@ def fill(
         if out is not None and end > len(out):
             raise ValueError(f"out: has {len(out)} rows, and there are more inputs; the first {rows} were filled")
         target = None if out is None else out[rows:end]
-        found = yield replace(step, texts=texts, seconds=seconds, out=target, start=rows)
-        part, more, cut, halvings, _ = found
+        result = yield replace(request, texts=texts, seconds=seconds, out=target, start=rows)
+        part, more, cut, halvings, _ = result
         parts.append(part)
         tokens += more
         halved += halvings
         truncated += [rows + row for row in cut]
         progress.next_call(len(texts))
         rows = end
-    values = _joined(parts, rows, step.width) if out is None else out[:rows]
+    values = _joined(parts, rows, request.width) if out is None else out[:rows]
     return values, tokens, truncated, halved
 
 

@@ -8,7 +8,7 @@ import sys
 _FOLDER = os.path.join(os.path.dirname(__file__), "")
 
 
-def outside() -> int:
+def caller_stacklevel() -> int:
     """The `stacklevel` for `warnings.warn` in the calling function that names the first caller outside of votive."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_FOLDER):

@@ -10,7 +10,7 @@ from html import escape
 from typing import Any, TypeVar
 
 from votive import _core
-from votive._warnings import outside
+from votive._warnings import caller_stacklevel
 
 T = TypeVar("T")
 
@@ -184,5 +184,5 @@ def device_after(device: str, error: _core.DeviceError) -> str:
     following = _core.next_device(device)
     if following is None:
         raise error
-    warnings.warn(f"{error}; going on with {following!r}", FallbackWarning, stacklevel=outside())
+    warnings.warn(f"{error}; going on with {following!r}", FallbackWarning, stacklevel=caller_stacklevel())
     return following

@@ -24,7 +24,7 @@ SKIPPED_FOLDERS |= {"pydoc_data", "site-packages", "test", "tests", "turtledemo"
 C_MODULES = ("array", "builtins", "cmath", "errno", "gc", "itertools", "math", "sys", "time", "unicodedata", "zlib")
 
 # Shorter docstrings ("See above.") answer no question.
-SHORTEST = 40
+MIN_PASSAGE_CHARACTERS = 40
 # About 250 tokens: what a small embedding model reads at once.
 PASSAGE_CHARACTERS = 1000
 
@@ -43,7 +43,7 @@ def documents() -> Iterator[Document]:
     """
     seen: set[str] = set()
     for document in _everything():
-        if len(document.text) >= SHORTEST and document.text not in seen:
+        if len(document.text) >= MIN_PASSAGE_CHARACTERS and document.text not in seen:
             seen.add(document.text)
             yield document
 

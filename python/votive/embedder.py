@@ -2,46 +2,50 @@
 
 from __future__ import annotations
 
-import operator
-import time
-import warnings
-from collections.abc import Callable, Iterable
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive import _core, _inputs
-from votive._arguments import (
-    OUTPUT_VALUES,
-    PRECISIONS,
-    check_choice,
-    check_count,
-    check_flag,
-    check_numpy,
-    check_out,
-    check_priority,
-    check_truncate_dim,
-    refuse,
-)
-from votive._model import Model, recorder
-from votive._progress import Progress
-from votive._steps import Step, Steps, attend, blocking
-from votive._stream import fill
-from votive._warnings import outside
-from votive.backend import device_name
-from votive.report import Report, warn_of_truncation
-from votive.sharing import Sharing, sharing_options
+from votive._embedding import EmbeddingModel
+from votive._model import active_profile
+from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
+from votive._steps import run, run_async
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from os import PathLike
+
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
     from typing_extensions import Unpack
 
     from votive.backend import Backend
     from votive.profile import Profile
-    from votive.quantization import Precision
+    from votive.similarity_function import SimilarityFunction
+    from votive.typing import (
+        AsyncEncodeOptions,
+        AsyncFloat32Options,
+        AsyncNamedOptions,
+        AsyncPromptedOptions,
+        DtypeName,
+        EncodedText,
+        EncodeOptions,
+        Float32Options,
+        Matrix,
+        NamedOptions,
+        OutputValue,
+        Precision,
+        ProfileOptions,
+        PromptedOptions,
+        SignedPrecision,
+        SimilarityName,
+        Texts,
+        UnsignedPrecision,
+        Vector,
+        WhenFull,
+    )
 
 
-class Embedder(Model[_core.Embedder]):
+class Embedder(EmbeddingModel):
     """A model that turns texts into vectors.
 
     Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
@@ -50,7 +54,7 @@ class Embedder(Model[_core.Embedder]):
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
-        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
             "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16. "int8", on the CPU alone:
@@ -67,13 +71,36 @@ class Embedder(Model[_core.Embedder]):
         truncate_dim: keep so many first elements of each embedding.
         prompts: texts to put before others, by name; more than, and before, those of the model's files.
         default_prompt_name: which of them `encode` uses when it is given none.
-        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan"; None for what the model's files say.
+        similarity_fn_name: "cosine", "dot", "euclidean" or "manhattan", or a `SimilarityFunction`; None for what the
+            model's files say.
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
         fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
             and go on with the next one in the order Metal, CUDA, CPU.
-        **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
-            `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
+        max_batch_tokens: the most tokens that are computed together; a longer text is alone. None for what fits the
+            CPU's caches, and 16,384 on a GPU, less where it has no memory for those.
+        max_batch_size: the most texts that are computed together; None for no limit but the tokens.
+        max_wait_ms: how long a call waits for others to be computed with, in milliseconds. With 0 none waits for that,
+            and calls that have to wait anyway are computed together.
+        max_queue: the most texts of all calls that are not done, for back-pressure; a single call may have more. None
+            for no limit.
+        when_full: what a call beyond `max_queue` does: "wait" for room, or "raise" `QueueFull`.
+        max_concurrency: the most passes through the network at a time. None for as many as there are threads, and one
+            on a GPU.
+        model_kwargs: only `dtype` or `torch_dtype`, a name or a `torch.dtype`: another way to give `dtype`.
+        trust_remote_code: only False, and so are only None and "torch" the arguments below, which sentence-transformers
+            has: each gets an error that says what to do instead.
+        backend: see there.
+        processor_kwargs: see there; {} is None.
+        tokenizer_kwargs: see there; {} is None.
+        config_kwargs: see there; {} is None.
+        modules: see there.
+        use_auth_token: see there.
+        model_card_data: see there.
+
+    Calls of several threads and tasks that find the machine busy wait in one queue per model, and what waits is
+    computed together. The caller that has had the fewest tokens computed, by its priority, is next, so that a large
+    call does not keep small ones waiting. Results are the same bits either way on the CPU.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
@@ -86,8 +113,8 @@ class Embedder(Model[_core.Embedder]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str | Backend = "auto",
-        dtype: str = "auto",
+        device: str | Backend | None = "auto",
+        dtype: DtypeName = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -96,103 +123,154 @@ class Embedder(Model[_core.Embedder]):
         truncate_dim: int | None = None,
         prompts: dict[str, str] | None = None,
         default_prompt_name: str | None = None,
-        similarity_fn_name: str | None = None,
+        similarity_fn_name: SimilarityName | SimilarityFunction | None = None,
         num_threads: int | None = None,
         fallback: bool = False,
-        **sharing: Unpack[Sharing],
+        max_batch_tokens: int | None = None,
+        max_batch_size: int | None = None,
+        max_wait_ms: float = 0.0,
+        max_queue: int | None = None,
+        when_full: WhenFull = "wait",
+        max_concurrency: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        trust_remote_code: Literal[False] = False,
+        backend: Literal["torch"] = "torch",
+        processor_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        modules: None = None,
+        use_auth_token: None = None,
+        model_card_data: None = None,
     ) -> None:
-        arguments = {
-            "model_name_or_path": fspath(model_name_or_path),
-            "device": device_name(device),
-            "dtype": dtype,
-            "revision": revision,
-            "cache_folder": None if cache_folder is None else fspath(cache_folder),
-            "local_files_only": local_files_only,
-            "token": token,
-            "max_seq_length": max_seq_length,
-            "truncate_dim": truncate_dim,
-            "prompts": prompts,
-            "default_prompt_name": default_prompt_name,
-            "similarity_fn_name": similarity_fn_name,
-            "num_threads": num_threads,
-            "fallback": fallback,
-        }
-        super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
+        refuse(modules=modules, use_auth_token=use_auth_token, model_card_data=model_card_data)
+        refuse_code_and_backends(trust_remote_code, backend)
+        refuse_keys(
+            "max_seq_length",
+            processor_kwargs=processor_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
+        super().__init__(
+            {
+                "model_name_or_path": model_name_or_path,
+                "device": device,
+                "dtype": dtype_of(dtype, model_kwargs),
+                "revision": revision,
+                "cache_folder": cache_folder,
+                "local_files_only": local_files_only,
+                "token": token,
+                "max_seq_length": max_seq_length,
+                "truncate_dim": truncate_dim,
+                "prompts": prompts,
+                "default_prompt_name": default_prompt_name,
+                "similarity_fn_name": similarity_fn_name,
+                "num_threads": num_threads,
+                "fallback": fallback,
+                "max_batch_tokens": max_batch_tokens,
+                "max_batch_size": max_batch_size,
+                "max_wait_ms": max_wait_ms,
+                "max_queue": max_queue,
+                "when_full": when_full,
+                "max_concurrency": max_concurrency,
+            }
+        )
 
-    def _new(self, options: dict[str, Any]) -> _core.Embedder:
-        return _core.Embedder(options)
-
-    def _take_over(self, core: _core.Embedder) -> None:
-        given = self._arguments
-        if core.converted_from is not None:
-            warnings.warn(
-                f"{given['model_name_or_path']!r} was saved from a {core.converted_from}, whose vectors votive does "
-                "not make: its Transformer is used, with mean pooling (the last token of a causal language model), as "
-                "sentence-transformers converts such a model",
-                stacklevel=outside(),
-            )
-        similarity_fn_name = given["similarity_fn_name"] or core.similarity_fn_name
-        _similarity_function(similarity_fn_name)
-        truncate_dim = given["truncate_dim"]
-        if truncate_dim is None and core.truncate_dim is not None:
-            truncate_dim = min(core.truncate_dim, core.dimension)
-        check_truncate_dim(truncate_dim, core.dimension)
-        self._similarity_fn_name: str = similarity_fn_name
-        self._truncate_dim: int | None = truncate_dim
-
-    def _describe(self, core: _core.Embedder) -> str:
-        return f"dimension={self._truncate_dim or core.dimension}"
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How `similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
-        _ = self._model
-        return self._similarity_fn_name
-
-    @property
-    def truncate_dim(self) -> int | None:
-        """How many first elements of each embedding are kept; None for all."""
-        _ = self._model
-        return self._truncate_dim
-
-    def get_embedding_dimension(self) -> int:
-        """Width of an embedding, after `truncate_dim`."""
-        return self._model.dimension if self.truncate_dim is None else self.truncate_dim
-
-    def get_sentence_embedding_dimension(self) -> int:
-        """Same as `get_embedding_dimension`, by its older name."""
-        return self.get_embedding_dimension()
-
-    def get_max_seq_length(self) -> int | None:
-        """Same as `max_seq_length`."""
-        return self.max_seq_length
-
-    @blocking
+    @overload
+    def encode(  # type: ignore[overload-overlap]
+        self, inputs: str, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[Float32Options]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode(
         self,
-        sentences: str | Iterable[str],
+        inputs: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[Float32Options],
+    ) -> Matrix[np.float32]: ...
+    @overload
+    def encode(
+        self, inputs: Texts, *, precision: SignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.int8]: ...
+    @overload
+    def encode(
+        self, inputs: Texts, *, precision: UnsignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    def encode(  # type: ignore[overload-overlap]
+        self, inputs: str, *, output_value: Literal["token_embeddings"], **options: Unpack[PromptedOptions]
+    ) -> Matrix[np.float32]: ...
+    @overload
+    def encode(
+        self, inputs: Iterable[str], *, output_value: Literal["token_embeddings"], **options: Unpack[PromptedOptions]
+    ) -> list[Matrix[np.float32]]: ...
+    @overload
+    def encode(  # type: ignore[overload-overlap]
+        self, inputs: str, *, output_value: None, **options: Unpack[PromptedOptions]
+    ) -> EncodedText: ...
+    @overload
+    def encode(
+        self, inputs: Iterable[str], *, output_value: None, **options: Unpack[PromptedOptions]
+    ) -> list[EncodedText]: ...
+    @overload
+    def encode(  # type: ignore[overload-overlap]
+        self, *, sentences: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
+    def encode(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode(
+        self,
+        inputs: Texts,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
-        output_value: str | None = "sentence_embedding",
+        output_value: OutputValue = "sentence_embedding",
         precision: Precision = "float32",
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        device: str | None = None,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | Backend | None = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
         *,
         out: NDArray[np.float32] | None = None,
         ranges: ArrayLike | None = None,
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
-        **unsupported: Any,
-    ) -> Steps[Any]:
+        task: None = None,
+        processing_kwargs: None = None,
+    ) -> Any: ...
+    def encode(
+        self,
+        inputs: Texts | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: OutputValue = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | Backend | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+        ranges: ArrayLike | None = None,
+        calibration_embeddings: ArrayLike | None = None,
+        priority: float = 1.0,
+        sentences: Texts | None = None,
+        task: None = None,
+        processing_kwargs: None = None,
+    ) -> Any:
         """The embeddings of some texts. Positions and defaults are those of sentence-transformers 6.
 
         Args:
-            sentences: one str; or a list, tuple, 1-D NumPy array, pandas Series, Arrow array of str; or any iterable of
+            inputs: one str; or a list, tuple, 1-D NumPy array, pandas Series, Arrow array of str; or any iterable of
                 str, which is read in pieces, so that memory stays bounded with `out`.
             prompt_name: the name of the prompt to put before each text; None for `default_prompt_name`.
             prompt: the prompt itself; beats `prompt_name`. "" for none at all.
@@ -212,8 +290,12 @@ class Embedder(Model[_core.Embedder]):
             calibration_embeddings: `[rows, dimension]` to take the ranges from.
             priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
                 of priority 1.
-            **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
-                what to do instead.
+            sentences: `inputs` by its older name.
+            pool: only None, and so are those below, which sentence-transformers has: each gets an error that says what
+                to do instead.
+            chunk_size: see there.
+            task: see there.
+            processing_kwargs: see there.
 
         Returns:
             For one str a vector `[dimension]`, else an array `[texts, dimension]`, rows in the order of the texts; no
@@ -229,111 +311,320 @@ class Embedder(Model[_core.Embedder]):
         `out` is as it was after a TypeError or ValueError, unless the texts come in pieces: those of the pieces before
         were written.
         """
-        single = isinstance(sentences, str)
-        if single and out is not None:
-            raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
-        refuse("encode", unsupported)
-        check_numpy("encode", convert_to_numpy, convert_to_tensor)
-        self._check_device(device)
-        check_count("batch_size", batch_size)
-        check_choice("precision", precision, PRECISIONS)
-        check_choice("output_value", output_value, OUTPUT_VALUES)
-        normalize_embeddings = check_flag("normalize_embeddings", normalize_embeddings)
-        prompt = self._resolve(prompt_name, prompt)
-        core = self._model
-        check_truncate_dim(truncate_dim, core.dimension)
-        width = truncate_dim or self.get_embedding_dimension()
-        texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
-        every_token = output_value != "sentence_embedding"
-        if out is not None:
-            if every_token:
-                raise ValueError("out: only for output_value='sentence_embedding'")
-            check_out(out, width, precision)
-        if every_token:
-            if precision != "float32":
-                raise ValueError("precision: only float32 for token embeddings")
-            texts = _inputs.whole(texts)
+        steps = self._encode_steps(
+            inputs,
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            output_value=output_value,
+            precision=precision,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+            out=out,
+            ranges=ranges,
+            calibration_embeddings=calibration_embeddings,
+            priority=priority,
+            task=task,
+            processing_kwargs=processing_kwargs,
+        )
+        return run(self, steps)
 
-        start = time.monotonic()
-        total = operator.length_hint(texts if isinstance(texts, list) else sentences) or None
-        with Progress(show_progress_bar, total) as progress:
-            step = Step(
-                texts if isinstance(texts, list) else [],
-                None,
-                prompt,
-                batch_size,
-                width,
-                check_priority(priority),
-                self._recorder(),
-                normalize=normalize_embeddings,
-                every_token=every_token,
-                out=out,
-                progress=progress,
-            )
-            states = None
-            if isinstance(texts, list):
-                vectors, tokens, truncated, halved, states = yield step
-            else:
-                chunks = ((texts, None) for texts in texts)
-                vectors, tokens, truncated, halved = yield from fill(step, chunks, out, progress)
-        self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved)
-        if truncated:
-            warn_of_truncation("texts", self.last_report, core.max_seq_length)
-        if states is not None:
-            results = _token_embeddings(*states, vectors, output_value is None)
-            return results[0] if single else results
-        if precision != "float32":
-            from votive.quantization import quantize_embeddings
-
-            vectors = quantize_embeddings(vectors, precision, ranges, calibration_embeddings)
-        return vectors[0] if single else vectors
-
+    @overload
+    async def aencode(  # type: ignore[overload-overlap]
+        self,
+        inputs: str,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[AsyncFloat32Options],
+    ) -> Vector[np.float32]: ...
+    @overload
     async def aencode(
         self,
-        sentences: str | Iterable[str],
+        inputs: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[AsyncFloat32Options],
+    ) -> Matrix[np.float32]: ...
+    @overload
+    async def aencode(
+        self, inputs: Texts, *, precision: SignedPrecision, **options: Unpack[AsyncPromptedOptions]
+    ) -> NDArray[np.int8]: ...
+    @overload
+    async def aencode(
+        self, inputs: Texts, *, precision: UnsignedPrecision, **options: Unpack[AsyncPromptedOptions]
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    async def aencode(  # type: ignore[overload-overlap]
+        self, inputs: str, *, output_value: Literal["token_embeddings"], **options: Unpack[AsyncPromptedOptions]
+    ) -> Matrix[np.float32]: ...
+    @overload
+    async def aencode(
+        self,
+        inputs: Iterable[str],
+        *,
+        output_value: Literal["token_embeddings"],
+        **options: Unpack[AsyncPromptedOptions],
+    ) -> list[Matrix[np.float32]]: ...
+    @overload
+    async def aencode(  # type: ignore[overload-overlap]
+        self, inputs: str, *, output_value: None, **options: Unpack[AsyncPromptedOptions]
+    ) -> EncodedText: ...
+    @overload
+    async def aencode(
+        self, inputs: Iterable[str], *, output_value: None, **options: Unpack[AsyncPromptedOptions]
+    ) -> list[EncodedText]: ...
+    @overload
+    async def aencode(  # type: ignore[overload-overlap]
+        self, *, sentences: str, **options: Unpack[AsyncNamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
+    async def aencode(
+        self, *, sentences: Iterable[str], **options: Unpack[AsyncNamedOptions]
+    ) -> Matrix[np.float32]: ...
+    @overload
+    async def aencode(
+        self,
+        inputs: Texts,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[AsyncEncodeOptions],
+    ) -> Any: ...
+    async def aencode(
+        self,
+        inputs: Texts | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
-        **options: Any,
+        *,
+        output_value: OutputValue = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | Backend | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        ranges: ArrayLike | None = None,
+        calibration_embeddings: ArrayLike | None = None,
+        priority: float = 1.0,
+        sentences: Texts | None = None,
+        task: None = None,
+        processing_kwargs: None = None,
     ) -> Any:
         """`encode` for asyncio: other tasks go on meanwhile, and no thread waits.
 
+        Arguments and result are those of `encode`, but for `out` and `show_progress_bar`.
+
         Calls of many tasks are computed together. Where the task is cancelled, texts that are not computed yet will not
         be. An iterable is read in pieces, on the event loop's thread, each when the one before is computed.
-
-        Args:
-            sentences: as for `encode`, and so are those below.
-            prompt_name: see there.
-            prompt: see there.
-            batch_size: see there.
-            **options: the others of `encode`, but for `out` and `show_progress_bar`.
-
-        Returns:
-            What `encode` returns.
 
         Raises:
             RuntimeError: no event loop of asyncio is running.
             TypeError, ValueError: as `encode` raises them, when awaited.
         """
-        return await attend(self, Embedder.encode, sentences, prompt_name, prompt, batch_size, **options)
+        steps = self._encode_steps(
+            inputs,
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=None,
+            output_value=output_value,
+            precision=precision,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+            out=None,
+            ranges=ranges,
+            calibration_embeddings=calibration_embeddings,
+            priority=priority,
+            task=task,
+            processing_kwargs=processing_kwargs,
+        )
+        return await run_async(self, "encode", steps)
 
+    @overload
+    def encode_query(  # type: ignore[overload-overlap]
+        self, inputs: str, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[Float32Options]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode_query(
-        self, sentences: str | Iterable[str], prompt_name: str | None = None, prompt: str | None = None, **options: Any
+        self,
+        inputs: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[Float32Options],
+    ) -> Matrix[np.float32]: ...
+    @overload
+    def encode_query(
+        self, inputs: Texts, *, precision: SignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.int8]: ...
+    @overload
+    def encode_query(
+        self, inputs: Texts, *, precision: UnsignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    def encode_query(  # type: ignore[overload-overlap]
+        self, *, sentences: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
+    def encode_query(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode_query(
+        self, inputs: Texts, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[EncodeOptions]
+    ) -> Any: ...
+    def encode_query(
+        self,
+        inputs: Texts | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: OutputValue = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | Backend | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+        ranges: ArrayLike | None = None,
+        calibration_embeddings: ArrayLike | None = None,
+        priority: float = 1.0,
+        sentences: Texts | None = None,
+        task: None = None,
+        processing_kwargs: None = None,
     ) -> Any:
-        """`encode` with the prompt "query", for what is searched with. `options` are those of `encode`."""
+        """`encode` with the prompt "query", for what is searched with. Arguments and result are those of `encode`."""
         if prompt_name is None and prompt is None:
             prompt_name = "query" if "query" in self.prompts else None
-        return self.encode(sentences, prompt_name, prompt, **options)
+        # Arguments are checked there.
+        encode: Callable[..., Any] = self.encode
+        return encode(
+            _inputs.one_of("encode_query", inputs, sentences),
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            output_value=output_value,
+            precision=precision,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+            out=out,
+            ranges=ranges,
+            calibration_embeddings=calibration_embeddings,
+            priority=priority,
+            task=task,
+            processing_kwargs=processing_kwargs,
+        )
 
+    @overload
+    def encode_document(  # type: ignore[overload-overlap]
+        self, inputs: str, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[Float32Options]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode_document(
-        self, sentences: str | Iterable[str], prompt_name: str | None = None, prompt: str | None = None, **options: Any
+        self,
+        inputs: Iterable[str],
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        **options: Unpack[Float32Options],
+    ) -> Matrix[np.float32]: ...
+    @overload
+    def encode_document(
+        self, inputs: Texts, *, precision: SignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.int8]: ...
+    @overload
+    def encode_document(
+        self, inputs: Texts, *, precision: UnsignedPrecision, **options: Unpack[PromptedOptions]
+    ) -> NDArray[np.uint8]: ...
+    @overload
+    def encode_document(  # type: ignore[overload-overlap]
+        self, *, sentences: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
+    def encode_document(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode_document(
+        self, inputs: Texts, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[EncodeOptions]
+    ) -> Any: ...
+    def encode_document(
+        self,
+        inputs: Texts | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        output_value: OutputValue = "sentence_embedding",
+        precision: Precision = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | Backend | None = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+        ranges: ArrayLike | None = None,
+        calibration_embeddings: ArrayLike | None = None,
+        priority: float = 1.0,
+        sentences: Texts | None = None,
+        task: None = None,
+        processing_kwargs: None = None,
     ) -> Any:
-        """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched."""
+        """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched.
+
+        Arguments and result are those of `encode`.
+        """
         if prompt_name is None and prompt is None:
             prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
-        return self.encode(sentences, prompt_name, prompt, **options)
+        # Arguments are checked there.
+        encode: Callable[..., Any] = self.encode
+        return encode(
+            _inputs.one_of("encode_document", inputs, sentences),
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            output_value=output_value,
+            precision=precision,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            pool=pool,
+            chunk_size=chunk_size,
+            out=out,
+            ranges=ranges,
+            calibration_embeddings=calibration_embeddings,
+            priority=priority,
+            task=task,
+            processing_kwargs=processing_kwargs,
+        )
 
-    def profile(self, sentences: str | Iterable[str], **options: Any) -> Profile:
+    def profile(self, sentences: Texts, **options: Unpack[ProfileOptions]) -> Profile:
         """Where the time of `encode(sentences, **options)` goes, stage by stage.
 
         The first call of a model also starts its threads; a second one shows what the calls after it take. With
@@ -346,72 +637,10 @@ class Embedder(Model[_core.Embedder]):
         from votive.profile import finish
 
         profile = _core.Profile()
-        before = recorder.set(profile)
+        before = active_profile.set(profile)
         try:
             self.encode(sentences, **options)
         finally:
-            recorder.reset(before)
+            active_profile.reset(before)
         core = self._model
         return finish(profile, core.num_threads, core.dtype, core.kernels)
-
-    def tokenize(self, sentences: str | Iterable[str]) -> Any:
-        """The tokens that the model sees of each text, special ones included, cut to `max_seq_length`.
-
-        Returns:
-            For each text a dict: `input_ids`, a list of int, and `tokens`, their strings. For one str one dict.
-        """
-        if isinstance(sentences, str):
-            return self._model.tokenize([sentences], prompt="")[0]
-        return self._model.tokenize(_inputs.whole(_inputs.column(sentences)), prompt="")
-
-    def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
-        """How similar each of `embeddings1 [n, dimension]` is to each of `embeddings2 [m, dimension]`.
-
-        Returns:
-            `[n, m]` float32, by `similarity_fn_name`; distances are negated, so that more is always more similar.
-        """
-        return _similarity_function(self.similarity_fn_name)(embeddings1, embeddings2)
-
-    def similarity_pairwise(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
-        """How similar each row of `embeddings1 [n, dimension]` is to the same row of `embeddings2`.
-
-        Returns:
-            `[n]` float32, as `similarity`.
-        """
-        return _similarity_function(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
-
-
-def _similarity_function(name: str, pairwise: bool = False) -> Callable[[ArrayLike, ArrayLike], NDArray[np.float32]]:
-    from votive import similarity
-
-    functions = similarity.PAIRWISE_SIMILARITY_FUNCTIONS if pairwise else similarity.SIMILARITY_FUNCTIONS
-    if name not in functions:
-        raise ValueError(f"similarity_fn_name: expected one of {sorted(functions)}, found {name!r}")
-    return functions[name]
-
-
-def _token_embeddings(
-    hidden: NDArray[np.float32],
-    ids: NDArray[np.int64],
-    type_ids: NDArray[np.int64],
-    lengths: list[int],
-    embeddings: NDArray[np.float32],
-    everything: bool,
-) -> list[Any]:
-    """For each text its rows of `hidden`, or a dict of its parts of all arrays."""
-    import numpy as np
-
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    spans = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
-    if not everything:
-        return [hidden[span] for span in spans]
-    return [
-        {
-            "input_ids": ids[span],
-            "token_type_ids": type_ids[span],
-            "attention_mask": np.ones(len(ids[span]), np.int64),
-            "token_embeddings": hidden[span],
-            "sentence_embedding": embeddings[row],
-        }
-        for row, span in enumerate(spans)
-    ]

@@ -12,7 +12,7 @@ from functools import cache
 from votive import _core
 
 # Seconds of each trial of each figure: the best of several counts, and all together should not be felt.
-TRIAL = 0.005
+TRIAL_SECONDS = 0.005
 
 HEADINGS = ("stage", "seconds", "of time", "Gop/s", "GB/s", "of peak")
 
@@ -135,4 +135,4 @@ def report_at_exit(model_name: str, threads: int, dtype: str, kernels: str) -> _
 
 @cache
 def _peaks(threads: int) -> _core.Peaks:
-    return _core.Peaks(threads, trial=TRIAL)
+    return _core.Peaks(threads, trial=TRIAL_SECONDS)

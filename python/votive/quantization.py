@@ -3,21 +3,50 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive import _core
 from votive._arguments import refuse_masked
-from votive._warnings import outside
+from votive._warnings import caller_stacklevel
+from votive.typing import Precision
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+    from votive.typing import SignedPrecision, UnsignedPrecision
 
 _DTYPES = {"int8": "int8", "uint8": "uint8", "binary": "int8", "ubinary": "uint8"}
 
 
+@overload
+def quantize_embeddings(
+    embeddings: ArrayLike,
+    precision: Literal["float32"],
+    ranges: ArrayLike | None = None,
+    calibration_embeddings: ArrayLike | None = None,
+) -> NDArray[np.float32]: ...
+@overload
+def quantize_embeddings(
+    embeddings: ArrayLike,
+    precision: SignedPrecision,
+    ranges: ArrayLike | None = None,
+    calibration_embeddings: ArrayLike | None = None,
+) -> NDArray[np.int8]: ...
+@overload
+def quantize_embeddings(
+    embeddings: ArrayLike,
+    precision: UnsignedPrecision,
+    ranges: ArrayLike | None = None,
+    calibration_embeddings: ArrayLike | None = None,
+) -> NDArray[np.uint8]: ...
+@overload
+def quantize_embeddings(
+    embeddings: ArrayLike,
+    precision: Precision,
+    ranges: ArrayLike | None = None,
+    calibration_embeddings: ArrayLike | None = None,
+) -> NDArray[Any]: ...
 def quantize_embeddings(
     embeddings: ArrayLike,
     precision: Precision,
@@ -54,7 +83,7 @@ def quantize_embeddings(
         None if calibration_embeddings is None else _matrix("calibration_embeddings", calibration_embeddings),
     )
     if warning is not None:
-        warnings.warn(warning, UserWarning, stacklevel=outside())
+        warnings.warn(warning, UserWarning, stacklevel=caller_stacklevel())
     return bytes_.view(_DTYPES[precision])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-from votive._warnings import outside
+from votive._warnings import caller_stacklevel
 
 
 class TruncationWarning(UserWarning):
@@ -77,5 +77,5 @@ def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) 
         "(rows: model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
         "warnings.simplefilter('ignore', votive.TruncationWarning) silences this",
         TruncationWarning,
-        stacklevel=outside(),
+        stacklevel=caller_stacklevel(),
     )

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import operator
-import time
-from collections.abc import Callable, Iterable, Sequence
-from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from votive import _core, _inputs, _pairs
-from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, refuse
-from votive._model import Model
-from votive._progress import Progress
-from votive._steps import Step, Steps, attend, blocking
-from votive._stream import fill
-from votive.activation import activate, activation_named, resolve_activation, softmax
-from votive.backend import device_name
-from votive.report import Report, warn_of_truncation
-from votive.sharing import Sharing, sharing_options
+from votive._arguments import check_count
+from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
+from votive._reranking import RerankingModel
+from votive._steps import run, run_async
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
     from votive.backend import Backend
+    from votive.typing import (
+        Activation,
+        AsyncPredictOptions,
+        AsyncRankOptions,
+        DtypeName,
+        Pair,
+        Pairs,
+        PredictOptions,
+        RankedDocument,
+        RankedText,
+        RankOptions,
+        Vector,
+        WhenFull,
+    )
 
-    Activation = str | Callable[[Any], Any]
 
-
-class Reranker(Model[_core.Reranker]):
+class Reranker(RerankingModel):
     """A model that says of two texts how well they belong together: a cross-encoder.
 
     Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
@@ -39,7 +44,7 @@ class Reranker(Model[_core.Reranker]):
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier
             (`...ForSequenceClassification`), or of a causal language model that was trained to rerank (Qwen3-Reranker,
             mxbai-rerank-v2), whose template is built in.
-        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto" is what
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
@@ -60,8 +65,24 @@ class Reranker(Model[_core.Reranker]):
             may use.
         fallback: where the device is not there or fails, also in the middle of work, warn once with a `FallbackWarning`
             and go on with the next one in the order Metal, CUDA, CPU.
-        **sharing: how calls of several threads and tasks share the model: `max_batch_tokens`, `max_batch_size`,
-            `max_wait_ms`, `max_queue`, `when_full` and `max_concurrency`; see `votive.sharing.Sharing`.
+        max_batch_tokens: how calls of several threads and tasks share the model, as for `Embedder`, and so are those
+            below; pairs count as one text.
+        max_batch_size: see there.
+        max_wait_ms: see there.
+        max_queue: see there.
+        when_full: see there.
+        max_concurrency: see there.
+        model_kwargs: only `dtype` or `torch_dtype`, as for `Embedder`.
+        default_activation_function: `activation_fn` by its older name.
+        trust_remote_code: only False, and so are only None and "torch" the arguments below, which sentence-transformers
+            has: each gets an error that says what to do instead.
+        backend: see there.
+        processor_kwargs: see there; {} is None.
+        tokenizer_kwargs: see there; {} is None.
+        config_kwargs: see there; {} is None.
+        modules: see there.
+        model_card_data: see there.
+        keep_in_fp32_modules: see there.
 
     Raises:
         FileNotFoundError: the model is nowhere to be found; the message says where it was looked for.
@@ -74,8 +95,8 @@ class Reranker(Model[_core.Reranker]):
         self,
         model_name_or_path: str | PathLike[str],
         *,
-        device: str | Backend = "auto",
-        dtype: str = "auto",
+        device: str | Backend | None = "auto",
+        dtype: DtypeName = "auto",
         revision: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -87,71 +108,108 @@ class Reranker(Model[_core.Reranker]):
         default_prompt_name: str | None = None,
         num_threads: int | None = None,
         fallback: bool = False,
-        **sharing: Unpack[Sharing],
+        max_batch_tokens: int | None = None,
+        max_batch_size: int | None = None,
+        max_wait_ms: float = 0.0,
+        max_queue: int | None = None,
+        when_full: WhenFull = "wait",
+        max_concurrency: int | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        default_activation_function: Activation | None = None,
+        trust_remote_code: Literal[False] = False,
+        backend: Literal["torch"] = "torch",
+        processor_kwargs: dict[str, Any] | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        modules: None = None,
+        model_card_data: None = None,
+        keep_in_fp32_modules: None = None,
     ) -> None:
-        if activation_fn is not None:
-            resolve_activation(activation_fn)
+        refuse(modules=modules, model_card_data=model_card_data, keep_in_fp32_modules=keep_in_fp32_modules)
+        refuse_code_and_backends(trust_remote_code, backend)
+        refuse_keys(
+            "max_length",
+            processor_kwargs=processor_kwargs,
+            tokenizer_kwargs=tokenizer_kwargs,
+            config_kwargs=config_kwargs,
+        )
+        if default_activation_function is not None:
+            if activation_fn is not None:
+                raise TypeError("activation_fn and default_activation_function are two names of one argument")
+            activation_fn = default_activation_function
         check_count("max_length", max_length)
-        arguments = {
-            "model_name_or_path": fspath(model_name_or_path),
-            "device": device_name(device),
-            "dtype": dtype,
-            "revision": revision,
-            "cache_folder": None if cache_folder is None else fspath(cache_folder),
-            "local_files_only": local_files_only,
-            "token": token,
-            "max_seq_length": max_length,
-            "num_labels": num_labels,
-            "activation_fn": activation_fn,
-            "prompts": prompts,
-            "default_prompt_name": default_prompt_name,
-            "num_threads": num_threads,
-            "fallback": fallback,
-        }
-        super().__init__(arguments | sharing_options(type(self).__name__, dict(sharing)))
+        super().__init__(
+            {
+                "model_name_or_path": model_name_or_path,
+                "device": device,
+                "dtype": dtype_of(dtype, model_kwargs),
+                "revision": revision,
+                "cache_folder": cache_folder,
+                "local_files_only": local_files_only,
+                "token": token,
+                "max_seq_length": max_length,
+                "num_labels": num_labels,
+                "activation_fn": activation_fn,
+                "prompts": prompts,
+                "default_prompt_name": default_prompt_name,
+                "num_threads": num_threads,
+                "fallback": fallback,
+                "max_batch_tokens": max_batch_tokens,
+                "max_batch_size": max_batch_size,
+                "max_wait_ms": max_wait_ms,
+                "max_queue": max_queue,
+                "when_full": when_full,
+                "max_concurrency": max_concurrency,
+            }
+        )
 
-    def _new(self, options: dict[str, Any]) -> _core.Reranker:
-        return _core.Reranker(options, num_labels=self._arguments["num_labels"])
-
-    def _take_over(self, core: _core.Reranker) -> None:
-        given = self._arguments["activation_fn"]
-        if given is None:
-            given = core.activation_fn or ("sigmoid" if core.num_labels == 1 else "identity")
-            try:
-                self._activation_fn = activation_named(given)
-            except ValueError as error:
-                raise _core.ModelError(f"{core.folder}: {error}; give one as activation_fn=") from error
-        else:
-            self._activation_fn = resolve_activation(given)
-
-    def _describe(self, core: _core.Reranker) -> str:
-        activation = getattr(self._activation_fn, "__name__", repr(self._activation_fn))
-        return f"num_labels={core.num_labels}, activation_fn={activation}"
-
-    @property
-    def num_labels(self) -> int:
-        """How many scores a pair gets."""
-        return self._model.num_labels
-
-    @property
-    def max_length(self) -> int | None:
-        """Same as `max_seq_length`, by its older name."""
-        return self.max_seq_length
-
-    @max_length.setter
-    def max_length(self, length: int | None) -> None:
-        self.max_seq_length = length
-
-    @property
-    def activation_fn(self) -> Callable[[Any], Any]:
-        """What logits go through when `predict` and `rank` are given nothing else."""
-        _ = self._model
-        return self._activation_fn
-
-    @blocking
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self,
+        inputs: Pair,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
+    ) -> np.float32 | Vector[np.float32]: ...
+    @overload
     def predict(
         self,
-        inputs: Sequence[str] | Iterable[Sequence[str]],
+        inputs: Pairs,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def predict(  # type: ignore[overload-overlap]
+        self, *, sentences: Pair, **options: Unpack[PredictOptions]
+    ) -> np.float32 | Vector[np.float32]: ...
+    @overload
+    def predict(self, *, sentences: Pairs, **options: Unpack[PredictOptions]) -> NDArray[np.float32]: ...
+    def predict(
+        self,
+        inputs: Pair | Pairs | None = None,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
@@ -160,12 +218,14 @@ class Reranker(Model[_core.Reranker]):
         apply_softmax: bool | None = False,
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
-        device: str | None = None,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
         *,
         out: NDArray[np.float32] | None = None,
         priority: float = 1.0,
-        **unsupported: Any,
-    ) -> Steps[Any]:
+        sentences: Pair | Pairs | None = None,
+    ) -> Any:
         """The scores of some pairs. Positions and defaults are those of sentence-transformers 6.
 
         Args:
@@ -186,8 +246,10 @@ class Reranker(Model[_core.Reranker]):
                 that were filled are returned.
             priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
                 of priority 1.
-            **unsupported: arguments of sentence-transformers that have no meaning here; each gets an error that says
-                what to do instead.
+            sentences: `inputs` by its older name.
+            pool: only None, as `chunk_size`: sentence-transformers has them, and each gets an error that says what to
+                do instead.
+            chunk_size: see there.
 
         Returns:
             Float32. For one pair a scalar, else an array `[pairs]`, in the order of the pairs; where the model has more
@@ -203,75 +265,150 @@ class Reranker(Model[_core.Reranker]):
         `out` is as it was after a TypeError or ValueError, unless the pairs come in pieces: those of the pieces before
         were written.
         """
-        single = _pairs.is_one_pair(inputs)
-        if single and out is not None:
-            raise ValueError("out: one pair gives a scalar; pass [pair] to fill an element of an array")
-        pairs = _pairs.columns([inputs] if single else inputs)
-        check_numpy("predict", convert_to_numpy, convert_to_tensor)
-        refuse("predict", unsupported)
-        self._check_device(device)
-        total = len(pairs[0]) if isinstance(pairs, tuple) else operator.length_hint(inputs) or None
-        scores = yield from self._score(
-            pairs,
-            total,
-            self._resolve(prompt_name, prompt),
-            batch_size,
-            show_progress_bar,
-            activation_fn,
-            apply_softmax,
-            out,
-            priority,
+        steps = self._predict_steps(
+            inputs,
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            activation_fn=activation_fn,
+            apply_softmax=apply_softmax,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            out=out,
+            priority=priority,
+            pool=pool,
+            chunk_size=chunk_size,
         )
-        return scores[0] if single else scores
+        return run(self, steps)
 
-    def _score(
+    @overload
+    async def apredict(  # type: ignore[overload-overlap]
         self,
-        pairs: _pairs.Columns | Iterable[_pairs.Columns],
-        total: int | None,
-        prompt: str,
-        batch_size: int | None,
-        show_progress_bar: bool | None,
-        activation_fn: Activation | None,
-        apply_softmax: bool | None,
-        out: NDArray[np.float32] | None,
-        priority: float,
-    ) -> Steps[NDArray[np.float32]]:
-        """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
-        check_count("batch_size", batch_size)
-        function = self.activation_fn if activation_fn is None else resolve_activation(activation_fn)
-        core = self._model
-        labels = core.num_labels
-        columns = None if out is None else _columns(out, labels)
-        start = time.monotonic()
-        with Progress(show_progress_bar, total) as progress:
-            texts, seconds = pairs if isinstance(pairs, tuple) else ([], [])
-            step = Step(
-                texts,
-                seconds,
-                prompt,
-                batch_size,
-                labels,
-                check_priority(priority),
-                self._recorder(),
-                out=columns,
-                progress=progress,
-            )
-            if isinstance(pairs, tuple):
-                logits, tokens, cut, halved, _ = yield step
-            else:
-                logits, tokens, cut, halved = yield from fill(step, pairs, columns, progress)
-        scores = activate(function, logits)
-        if apply_softmax and labels > 1:
-            scores = softmax(scores)
-        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved)
-        if cut:
-            warn_of_truncation("pairs", self.last_report, core.max_seq_length)
-        if columns is not None and scores is not logits:
-            logits[:] = scores
-            scores = logits
-        return scores[:, 0] if labels == 1 else scores
+        inputs: Pair,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        priority: float = 1.0,
+    ) -> np.float32 | Vector[np.float32]: ...
+    @overload
+    async def apredict(
+        self,
+        inputs: Pairs,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: Literal[True] = True,
+        convert_to_tensor: Literal[False] = False,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        priority: float = 1.0,
+    ) -> NDArray[np.float32]: ...
+    @overload
+    async def apredict(  # type: ignore[overload-overlap]
+        self, *, sentences: Pair, **options: Unpack[AsyncPredictOptions]
+    ) -> np.float32 | Vector[np.float32]: ...
+    @overload
+    async def apredict(self, *, sentences: Pairs, **options: Unpack[AsyncPredictOptions]) -> NDArray[np.float32]: ...
+    async def apredict(
+        self,
+        inputs: Pair | Pairs | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        activation_fn: Activation | None = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        priority: float = 1.0,
+        sentences: Pair | Pairs | None = None,
+    ) -> Any:
+        """`predict` for asyncio: other tasks go on meanwhile, and no thread waits.
 
-    @blocking
+        Arguments and result are those of `predict`, but for `out` and `show_progress_bar`.
+
+        Calls of many tasks are computed together. Where the task is cancelled, pairs that are not computed yet will not
+        be. An iterable is read in pieces, on the event loop's thread, each when the one before is computed.
+
+        Raises:
+            RuntimeError: no event loop of asyncio is running.
+            TypeError, ValueError: as `predict` raises them, when awaited.
+        """
+        steps = self._predict_steps(
+            inputs,
+            sentences,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=None,
+            activation_fn=activation_fn,
+            apply_softmax=apply_softmax,
+            convert_to_numpy=convert_to_numpy,
+            convert_to_tensor=convert_to_tensor,
+            device=device,
+            out=None,
+            priority=priority,
+            pool=pool,
+            chunk_size=chunk_size,
+        )
+        return await run_async(self, "predict", steps)
+
+    @overload
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        *,
+        return_documents: Literal[True],
+        **options: Unpack[RankOptions],
+    ) -> list[RankedText]: ...
+    @overload
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        return_documents: Literal[False] = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        activation_fn: Activation | None = None,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        *,
+        priority: float = 1.0,
+    ) -> list[RankedDocument]: ...
+    @overload
+    def rank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        *,
+        return_documents: bool,
+        **options: Unpack[RankOptions],
+    ) -> list[RankedText] | list[RankedDocument]: ...
     def rank(
         self,
         query: str,
@@ -283,11 +420,12 @@ class Reranker(Model[_core.Reranker]):
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
         activation_fn: Activation | None = None,
-        device: str | None = None,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
         *,
         priority: float = 1.0,
-        **unsupported: Any,
-    ) -> Steps[list[dict[str, Any]]]:
+    ) -> list[RankedText] | list[RankedDocument]:
         """Documents by how well they answer a query, best first; those of one score in their own order.
 
         Args:
@@ -302,7 +440,8 @@ class Reranker(Model[_core.Reranker]):
             activation_fn: see there.
             device: see there.
             priority: see there.
-            **unsupported: see there.
+            pool: see there.
+            chunk_size: see there.
 
         Returns:
             For each document a dict: `corpus_id`, its place among the documents, `score`, and `text` if
@@ -313,108 +452,95 @@ class Reranker(Model[_core.Reranker]):
             ValueError: the model has more labels than one, an argument has a value that is not accepted, or a text
                 holds a lone surrogate; the message says which.
         """
-        refuse("rank", unsupported)
-        self._check_device(device)
-        check_count("top_k", top_k)
-        query = check_text("query", query)
-        if isinstance(documents, str):
-            raise TypeError("documents: expected a list or another iterable of str, found one str")
-        texts = _inputs.whole(_inputs.column(documents, "documents"))
-        texts = [check_text(f"documents[{i}]", text) for i, text in enumerate(texts)]
-        if self.num_labels != 1:
-            raise ValueError(f"rank: needs a model with one label, and this one has {self.num_labels}; use predict")
-        scores = yield from self._score(
-            ([query] * len(texts), texts),
-            len(texts),
-            self._resolve(prompt_name, prompt),
-            batch_size,
-            show_progress_bar,
-            activation_fn,
-            False,
-            None,
-            priority,
+        steps = self._rank_steps(
+            query,
+            documents,
+            top_k=top_k,
+            return_documents=return_documents,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            activation_fn=activation_fn,
+            device=device,
+            priority=priority,
+            pool=pool,
+            chunk_size=chunk_size,
         )
-        hits = [{"corpus_id": i, "score": float(scores[i])} for i in (-scores).argsort(kind="stable").tolist()[:top_k]]
-        if return_documents:
-            for hit in hits:
-                hit["text"] = texts[hit["corpus_id"]]
-        return hits
+        return run(self, steps)
 
-    async def apredict(
+    @overload
+    async def arank(
         self,
-        inputs: Sequence[str] | Iterable[Sequence[str]],
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        *,
+        return_documents: Literal[True],
+        **options: Unpack[AsyncRankOptions],
+    ) -> list[RankedText]: ...
+    @overload
+    async def arank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        return_documents: Literal[False] = False,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int | None = None,
-        **options: Any,
-    ) -> Any:
-        """`predict` for asyncio: other tasks go on meanwhile, and no thread waits.
-
-        Calls of many tasks are computed together. Where the task is cancelled, pairs that are not computed yet will not
-        be. An iterable is read in pieces, on the event loop's thread, each when the one before is computed.
-
-        Args:
-            inputs: as for `predict`, and so are those below.
-            prompt_name: see there.
-            prompt: see there.
-            batch_size: see there.
-            **options: the others of `predict`, but for `out` and `show_progress_bar`.
-
-        Returns:
-            What `predict` returns.
-
-        Raises:
-            RuntimeError: no event loop of asyncio is running.
-            TypeError, ValueError: as `predict` raises them, when awaited.
-        """
-        return await attend(self, Reranker.predict, inputs, prompt_name, prompt, batch_size, **options)
-
+        *,
+        activation_fn: Activation | None = None,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        priority: float = 1.0,
+    ) -> list[RankedDocument]: ...
+    @overload
+    async def arank(
+        self,
+        query: str,
+        documents: Iterable[str],
+        top_k: int | None = None,
+        *,
+        return_documents: bool,
+        **options: Unpack[AsyncRankOptions],
+    ) -> list[RankedText] | list[RankedDocument]: ...
     async def arank(
         self,
         query: str,
         documents: Iterable[str],
         top_k: int | None = None,
         return_documents: bool = False,
-        **options: Any,
-    ) -> list[dict[str, Any]]:
-        """`rank` for asyncio, as `apredict` is `predict`.
-
-        Args:
-            query: as for `rank`, and so are those below.
-            documents: see there.
-            top_k: see there.
-            return_documents: see there.
-            **options: the others of `rank`, but for `show_progress_bar`.
-
-        Returns:
-            What `rank` returns.
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        *,
+        activation_fn: Activation | None = None,
+        device: str | Backend | None = None,
+        pool: None = None,
+        chunk_size: None = None,
+        priority: float = 1.0,
+    ) -> list[RankedText] | list[RankedDocument]:
+        """`rank` for asyncio, as `apredict` is `predict`. Arguments and result are those of `rank`.
 
         Raises:
             RuntimeError: no event loop of asyncio is running.
             TypeError, ValueError: as `rank` raises them, when awaited.
         """
-        return await attend(self, Reranker.rank, query, documents, top_k, return_documents, **options)
-
-    def tokenize(
-        self, inputs: Sequence[str] | Iterable[Sequence[str]], prompt_name: str | None = None, prompt: str | None = None
-    ) -> Any:
-        """The tokens that the model sees of each pair, special ones included, cut to `max_seq_length`.
-
-        Returns:
-            For each pair a dict: `input_ids`, a list of int, and `tokens`, their strings. For one pair one dict.
-        """
-        single = _pairs.is_one_pair(inputs)
-        first, second = _pairs.whole(_pairs.columns([inputs] if single else inputs))
-        found = self._model.tokenize(first, second, prompt=self._resolve(prompt_name, prompt))
-        return found[0] if single else found
-
-
-def _columns(out: Any, labels: int) -> NDArray[np.float32]:
-    """The caller's array as `[pairs, labels]`."""
-    import numpy as np
-
-    if labels == 1 and isinstance(out, np.ndarray) and out.ndim == 1:
-        check_out(out.reshape(-1, 1) if out.flags.c_contiguous else out[:, None], 1, "float32")
-        return out.reshape(-1, 1)
-    check_out(out, labels, "float32")
-    return out
+        steps = self._rank_steps(
+            query,
+            documents,
+            top_k=top_k,
+            return_documents=return_documents,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=None,
+            activation_fn=activation_fn,
+            device=device,
+            priority=priority,
+            pool=pool,
+            chunk_size=chunk_size,
+        )
+        return await run_async(self, "rank", steps)

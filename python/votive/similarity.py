@@ -19,7 +19,7 @@ Doubles = NDArray[np.float64]
 
 # Vectors shorter than this are divided by it instead of by their length, as in torch.nn.functional.normalize: a zero
 # vector stays zero.
-SHORTEST_LENGTH = 1e-12
+MIN_NORM = 1e-12
 # float32 differences in memory at a time, 1 MB: they stay in a core's cache.
 TILE_ELEMENTS = 1 << 18
 # Rows of each side in float64 at a time.
@@ -248,7 +248,7 @@ def _rows(name: str, vectors: ArrayLike) -> Floats:
 
 
 def _divisors(rows: Floats) -> Doubles:
-    return np.maximum(_lengths(rows), SHORTEST_LENGTH)
+    return np.maximum(_lengths(rows), MIN_NORM)
 
 
 def _lengths(rows: Floats) -> Doubles:

@@ -14,7 +14,7 @@ pub(super) enum OutputHead {
     /// Gives embeddings.
     Pipeline(Pipeline),
     /// Gives scores.
-    Head(Head),
+    Head(ScoreHead),
 }
 
 /// Hidden states that the network gives for a batch.

@@ -66,8 +66,8 @@ pub trait Decoder: Send + Sync {
     /// What the tokens after `prefix`, a single text, see of it.
     fn prefill(&self, prefix: &PackedBatch, check_cancel: CancelCheck<'_>) -> Result<KvCache>;
 
-    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
-    /// its positions from 0.
+    /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and
+    /// counts its positions from 0.
     fn forward_from(
         &self,
         past: &KvCache,

@@ -21,12 +21,14 @@
 use candle_core::Tensor;
 
 use crate::config::Object;
-use crate::kernels::{self, Activation, Mask};
-use crate::models::head::{Head, HeadPooling};
-use crate::models::post_norm::{eps, require_rows};
-use crate::models::registry::{Family, Source, require_head};
+use crate::kernels::{self, Activation, Dtype, Mask};
+use crate::models::family::Family;
+use crate::models::head::{HeadPooling, ScoreHead};
+use crate::models::ids::require_rows;
+use crate::models::pre_norm::PreNormLayer;
+use crate::models::source::Source;
 use crate::models::{Decoder, Encoder, KvCache};
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, Wanted};
 use crate::{CancelCheck, Result};

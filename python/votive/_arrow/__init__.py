@@ -1,4 +1,4 @@
-"""Arrow data, whoever holds it, through the PyCapsule interface and ctypes: pyarrow is not needed."""
+"""Arrow data of any library, through the PyCapsule interface and ctypes: pyarrow is not needed."""
 
 from __future__ import annotations
 

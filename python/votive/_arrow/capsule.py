@@ -84,7 +84,7 @@ Stream._fields_ = [
 # An own prototype: argument types set on `ctypes.pythonapi` itself would be shared with every other library.
 _capsule_pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
 
-# For messages: what somebody passes by mistake.
+# For messages: what is passed by mistake.
 _TYPE_NAMES = {
     "b": "bool",
     "c": "int8",

@@ -11,7 +11,7 @@ from typing import Any
 from votive._arrow.capsule import NULL, STRUCT, Array, Layout, arrays, first_null
 
 # Strings made at a time: enough to hide the cost of a call, little beside the tokens made from them.
-MOST_STRINGS = 8192
+MAX_STRINGS = 8192
 
 # An own prototype, as for capsules.
 _decode_utf8 = PYFUNCTYPE(py_object, c_void_p, c_ssize_t, c_char_p)(("PyUnicode_DecodeUTF8", ctypes.pythonapi))
@@ -48,9 +48,9 @@ def string_chunks(column: object, name: str = "sentences") -> Iterator[list[str]
     """
     position = 0
     for layout, array in arrays(column, name, _check_strings):
-        for start in range(0, array.length, MOST_STRINGS):
+        for start in range(0, array.length, MAX_STRINGS):
             first = array.offset + start
-            last = array.offset + min(start + MOST_STRINGS, array.length)
+            last = array.offset + min(start + MAX_STRINGS, array.length)
             yield strings(layout, array, first, last, name, position + start)
         position += array.length
 

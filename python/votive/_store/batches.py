@@ -103,7 +103,7 @@ def embed(
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:
-    return (texts[start : start + _inputs.CHUNK] for start in range(0, len(texts), _inputs.CHUNK))
+    return (texts[start : start + _inputs.CHUNK_TEXTS] for start in range(0, len(texts), _inputs.CHUNK_TEXTS))
 
 
 def _join(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], extras: RowExtras) -> Iterator[Batch]:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 # Seconds of each trial of each figure: some two seconds in all.
-TRIAL = 0.04
+TRIAL_SECONDS = 0.04
 
 ROWS = (
     ("float32", "Gop/s", "float32"),
@@ -19,7 +19,7 @@ ROWS = (
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive bench-cpu` say."""
-    found = measure(TRIAL, arguments.num_threads)
+    found = measure(TRIAL_SECONDS, arguments.num_threads)
     print(json.dumps(found, indent=2) if arguments.json else as_table(found))
 
 

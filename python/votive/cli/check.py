@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TEXTS = 200
 # Of each text's vector with that of the CPU in float32, by how weights are held.
-LEAST_COSINE = {"float32": 0.99999, "float16": 0.9995, "bfloat16": 0.9995, "int8": 0.99}
+MIN_COSINE = {"float32": 0.99999, "float16": 0.9995, "bfloat16": 0.9995, "int8": 0.99}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     cosines = cosine(found, expected)
     worst = int(cosines.argmin())
     print(f"cosine: mean {cosines.mean():.7f}, least {cosines[worst]:.7f} (text {worst})")
-    limit = LEAST_COSINE[models[0].dtype]
+    limit = MIN_COSINE[models[0].dtype]
     # In this form also where it is NaN.
     if not cosines[worst] >= limit:
         device = f"{models[0].device} in {models[0].dtype}"

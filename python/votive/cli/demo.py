@@ -71,7 +71,7 @@ def _print_figures(totals: Totals, model, folder: str) -> None:
 
 
 def _questions() -> Iterable[str]:
-    """Questions typed by the user, or the built-in ones where nobody can type."""
+    """Questions typed by the user, or the built-in ones where there is no keyboard to type on."""
     if sys.stdin is None or not sys.stdin.isatty() or not sys.stdout.isatty():
         yield from QUESTIONS
         return

@@ -70,7 +70,7 @@ class TextInputs:
         return min(1.0, self._bytes_read / self._total_bytes) if self._total_bytes else None
 
     def expected(self, read: int) -> int | None:
-        """How many texts there are, if the rest are as long as the first `read`; None where nobody knows."""
+        """How many texts there are, if the rest are as long as the first `read`; None where that is not known."""
         fraction = self.fraction_read()
         return None if fraction is None else round(read / fraction)
 
