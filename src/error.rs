@@ -43,13 +43,14 @@ pub enum Error {
     #[error("{message}")]
     QueueFull { message: String },
 
-    /// A store that cannot do what it is asked for.
-    #[error("{message}")]
-    Store { message: String },
+    /// An array that a store is to hold has another size or type than it must have. `argument` is the array's name; `row`, counted
+    /// within the array, is the first that is refused, where a row is.
+    #[error("{argument}: {reason}")]
+    Store { argument: &'static str, row: Option<usize>, reason: String },
 
-    /// What a store was kept as is damaged, or contradicts itself.
-    #[error("{message}")]
-    CorruptStore { message: String },
+    /// An array that a store was kept as is damaged, or contradicts another. The parts are those of [`Error::Store`].
+    #[error("{argument}: {reason}")]
+    CorruptStore { argument: &'static str, row: Option<usize>, reason: String },
 
     /// The process had no memory for `what`: a file, a tensor, a result.
     #[error("no memory for {what}: {bytes} bytes")]

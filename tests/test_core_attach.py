@@ -78,6 +78,8 @@ def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[
     with pytest.raises(StoreError, match=message) as error:
         empty().attach(*arrays)
     assert error.type is StoreError
+    assert error.value.argument in {"vectors", "codes", "bounds", "ids"}
+    assert StoreError("of Python's").argument is None
 
 
 @pytest.mark.parametrize(
@@ -104,8 +106,10 @@ def test_bounds_that_cannot_be_are_corrupt(column: int, bad: float) -> None:
     vectors, codes, bounds, ids = parts(filled(10))
     bounds = bounds.copy()
     bounds[7, column] = bad
-    with pytest.raises(CorruptStoreError, match="bounds: row 7"):
+    with pytest.raises(CorruptStoreError, match="bounds: row 7") as error:
         empty().attach(vectors, codes, read_only(bounds), ids)
+    assert (error.value.argument, error.value.row) == ("bounds", 7)
+    assert str(error.value) == f"bounds: {error.value.reason}"
 
 
 def test_vectors_that_cannot_be_encoded_are_corrupt() -> None:

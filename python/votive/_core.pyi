@@ -51,7 +51,18 @@ class QueueFull(VotiveError):
     """More texts wait than `max_queue` allows."""
 
 class StoreError(VotiveError):
-    """A store, or its folder, cannot do what it is asked for."""
+    """A store, or its folder, cannot do what it is asked for.
+
+    Attributes:
+        argument: the array of `Store.attach` that is refused: "vectors", "codes", "bounds", "ids" or "deleted". None
+            where another than `Store.attach` raised the error, as for the others.
+        row: the first row that is refused, counted within the array; None where no row is.
+        reason: the message without the argument's name.
+    """
+
+    argument: str | None
+    row: int | None
+    reason: str | None
 
 class CorruptStoreError(StoreError):
     """A store's folder is damaged, or contradicts itself."""
@@ -547,7 +558,7 @@ class Store:
                 are passed over. With neither vectors nor codes all `n` rows are deleted ones.
 
         Raises:
-            StoreError: an array has not the size or type that it must have.
+            StoreError: an array has not the size or type that it must have. Its `argument` is the array's name here.
             CorruptStoreError: two rows that are not deleted have the same id, bounds are not what bounds can be, or
                 vectors that codes are to be made of have NaN or infinity.
         """

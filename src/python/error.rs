@@ -30,8 +30,10 @@ impl From<Error> for PyErr {
             Error::Model { .. } | Error::Hub { .. } => ModelError::new_err(message),
             Error::Device { .. } | Error::DeviceMemory { .. } => DeviceError::new_err(message),
             Error::QueueFull { .. } => QueueFull::new_err(message),
-            Error::Store { .. } => StoreError::new_err(message),
-            Error::CorruptStore { .. } => CorruptStoreError::new_err(message),
+            Error::Store { argument, row, reason } => with_parts(StoreError::new_err(message), argument, row, &reason),
+            Error::CorruptStore { argument, row, reason } => {
+                with_parts(CorruptStoreError::new_err(message), argument, row, &reason)
+            }
             Error::Memory { .. } => PyMemoryError::new_err(message),
             Error::Io { path, source } => match source.raw_os_error() {
                 // With a number and a file, OSError becomes the right one of its subclasses by itself.
@@ -47,4 +49,19 @@ impl From<Error> for PyErr {
             Error::Tensor(_) | Error::Internal { .. } => PyRuntimeError::new_err(message),
         }
     }
+}
+
+/// Gives a StoreError's class the attributes that [`with_parts`] sets, for those that are raised without parts.
+pub(super) fn declare_parts(py: Python<'_>) -> PyResult<()> {
+    let store_error = py.get_type::<StoreError>();
+    ["argument", "row", "reason"].into_iter().try_for_each(|part| store_error.setattr(part, py.None()))
+}
+
+/// A StoreError that carries its parts. An error of setting one comes in its place.
+fn with_parts(error: PyErr, argument: &str, row: Option<usize>, reason: &str) -> PyErr {
+    Python::attach(|py| {
+        let value = error.value(py);
+        let set = value.setattr("argument", argument).and_then(|()| value.setattr("row", row));
+        set.and_then(|()| value.setattr("reason", reason)).err().unwrap_or(error)
+    })
 }

@@ -96,15 +96,15 @@ impl<T: Pod> AsRef<[T]> for Lent<T> {
     }
 }
 
-/// The memory of a read-only, contiguous array `[rows, width]` of `E`, as numbers `T`: nothing is copied.
+/// The memory of a read-only, contiguous array `[rows, width]` of `E`, as numbers `T`: nothing is copied. The error says what was
+/// expected and found, and leaves it to the caller to name the array.
 pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
-    name: &str,
     array: &Bound<'_, PyAny>,
     [rows, width]: [usize; 2],
 ) -> PyResult<Foreign<T>> {
     let refuse = |found: String| {
         let expected = format!("a read-only C-contiguous array ({rows}, {width}) of {}", E::get_dtype(array.py()));
-        PyValueError::new_err(format!("{name}: expected {expected}, found {found}"))
+        PyValueError::new_err(format!("expected {expected}, found {found}"))
     };
     let array = array.cast::<PyArray2<E>>().map_err(|_| match array.cast::<::numpy::PyUntypedArray>() {
         Ok(array) => refuse(format!("{:?} of {}", array.shape(), array.dtype())),

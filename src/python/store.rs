@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::Error;
 use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
@@ -256,9 +257,9 @@ impl Store {
         ids: Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
     ) -> PyResult<Self> {
-        let refused = |error: PyErr| super::error::StoreError::new_err(error.value(py).to_string());
-        let attached = self.attached(vectors, codes, bounds, &ids).map_err(refused)?;
-        let deleted = deleted.map(|rows| row_numbers(&rows)).transpose().map_err(refused)?.unwrap_or_default();
+        let attached = self.attached(vectors, codes, bounds, &ids)?;
+        let deleted = deleted.map(|rows| unsigned(&rows)).transpose().map_err(|reason| unfit("deleted", reason))?;
+        let deleted = deleted.unwrap_or_default();
         let watch = Watch::new(None);
         let store = detached(py, || watch.settle(self.0.attach(attached, &deleted, &|| watch.tell(0))))??;
         Ok(Self(store))
@@ -273,24 +274,29 @@ impl Store {
         bounds: Option<Bound<'_, PyAny>>,
         ids: &Bound<'_, PyAny>,
     ) -> PyResult<Attached> {
-        let ids = kept_keys(ids)?;
+        let py = ids.py();
+        let of = |argument| move |error: PyErr| unfit(argument, error.value(py).to_string());
+        let ids = kept_keys(ids).map_err(of("ids"))?;
         let (n, d) = (ids.len(), self.0.dimension());
         let vectors = match (vectors, self.0.dtype()) {
             (None, _) => None,
             (Some(vectors), Dtype::Float16) => {
-                Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>("vectors", &vectors, [n, d])?))
+                Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>(&vectors, [n, d]).map_err(of("vectors"))?))
             }
             (Some(vectors), _) => {
-                Some(AttachedVectors::Float32(numpy::foreign::<f32, f32>("vectors", &vectors, [n, d])?))
+                Some(AttachedVectors::Float32(numpy::foreign::<f32, f32>(&vectors, [n, d]).map_err(of("vectors"))?))
             }
         };
         let codes = match (codes, bounds) {
             (Some(codes), Some(bounds)) => Some((
-                numpy::foreign::<i8, i8>("codes", &codes, [n, self.0.code_stride()])?,
-                numpy::foreign::<_, f32>("bounds", &bounds, [n, 6])?,
+                numpy::foreign::<i8, i8>(&codes, [n, self.0.code_stride()]).map_err(of("codes"))?,
+                numpy::foreign::<_, f32>(&bounds, [n, 6]).map_err(of("bounds"))?,
             )),
             (None, None) => None,
-            _ => return Err(PyValueError::new_err("codes and bounds: one of them is missing")),
+            (codes, _) => {
+                let missing = if codes.is_none() { "codes" } else { "bounds" };
+                return Err(unfit(missing, "codes and bounds come together; one of them is missing"));
+            }
         };
         Ok(Attached { vectors, codes, ids })
     }
@@ -318,16 +324,16 @@ fn keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
     Ok(Keys::Str(strings))
 }
 
-/// Ids as `id_slice` gives them.
+/// Ids as `id_slice` gives them. The error leaves it to the caller to name the argument.
 fn kept_keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
     if let Ok(numbers) = ids.cast::<PyArray1<i64>>() {
         return Ok(Keys::Int64(numbers.try_readonly()?.as_array().to_vec()));
     }
     let (offsets, bytes): (PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, u8>) =
-        ids.extract().map_err(|_| PyTypeError::new_err("ids: expected an int64 array, or offsets and bytes"))?;
-    let offsets = row_numbers(&offsets)?.into_iter().map(|offset| offset as u64).collect();
+        ids.extract().map_err(|_| PyTypeError::new_err("expected an int64 array, or offsets and bytes"))?;
+    let offsets = unsigned(&offsets).map_err(PyValueError::new_err)?.into_iter().map(|offset| offset as u64).collect();
     let strings = Strings::from_parts(offsets, bytes.as_array().to_vec());
-    strings.map(Keys::Str).map_err(|message| PyValueError::new_err(format!("ids: {message}")))
+    strings.map(Keys::Str).map_err(PyValueError::new_err)
 }
 
 /// An int64 array or a list of str.
@@ -341,9 +347,18 @@ fn id_array<'py>(py: Python<'py>, keys: Keys) -> PyResult<Bound<'py, PyAny>> {
 
 /// Row numbers, none of which is negative.
 fn row_numbers(rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
-    let number =
-        |&row: &i64| usize::try_from(row).map_err(|_| PyValueError::new_err(format!("rows: {row} is negative")));
-    rows.as_array().iter().map(number).collect()
+    unsigned(rows).map_err(|reason| PyValueError::new_err(format!("rows: {reason}")))
+}
+
+/// Numbers, none of which is negative; else the reason why they are refused.
+fn unsigned(numbers: &PyReadonlyArray1<'_, i64>) -> Result<Vec<usize>, String> {
+    let number = |&number: &i64| usize::try_from(number).map_err(|_| format!("{number} is negative"));
+    numbers.as_array().iter().map(number).collect()
+}
+
+/// The error of an array that cannot be attached.
+fn unfit(argument: &'static str, reason: impl Into<String>) -> PyErr {
+    Error::Store { argument, row: None, reason: reason.into() }.into()
 }
 
 /// See `_core.pyi`.

@@ -23,12 +23,12 @@ pub enum AttachedVectors {
     Float16(Foreign<f16>),
 }
 
-fn store_error(message: String) -> Error {
-    Error::Store { message }
+fn unfit(argument: &'static str, reason: String) -> Error {
+    Error::Store { argument, row: None, reason }
 }
 
-fn corrupt(message: String) -> Error {
-    Error::CorruptStore { message }
+fn corrupt(argument: &'static str, row: Option<usize>, reason: String) -> Error {
+    Error::CorruptStore { argument, row, reason }
 }
 
 impl Store {
@@ -39,8 +39,14 @@ impl Store {
     pub fn attach(&self, attached: Attached, deleted: &[usize], check_cancel: CancelCheck<'_>) -> Result<Self> {
         let Attached { vectors, codes, ids } = attached;
         let n = ids.len();
-        self.ids.check_kind(&ids).map_err(|error| store_error(error.to_string()))?;
-        let (level, again) = self.ids.level(ids).map_err(|error| corrupt(error.to_string()))?;
+        self.ids.check_kind(&ids).map_err(|error| match error {
+            Error::Argument { name, message } => unfit(name, message),
+            error => error,
+        })?;
+        let (level, again) = self.ids.level(ids).map_err(|error| match error {
+            Error::Argument { name, message } => corrupt(name, None, message),
+            error => error,
+        })?;
         if n == 0 {
             return Ok(self.clone());
         }
@@ -49,7 +55,7 @@ impl Store {
             None => Segment::gone(self.rows, n),
         };
         if !deleted.is_sorted() {
-            return Err(corrupt("deleted rows do not ascend".to_owned()));
+            return Err(corrupt("deleted", None, "the numbers of deleted rows do not ascend".to_owned()));
         }
         let start = deleted.partition_point(|&row| row < self.rows);
         let end = deleted.partition_point(|&row| row < self.rows + n);
@@ -58,7 +64,8 @@ impl Store {
             [] => segment,
             rows => segment.without(rows.iter().map(|row| row - self.rows)),
         };
-        let twice = |row: usize| corrupt(format!("two rows have the id {}", self.ids.name(&level, row)));
+        let twice =
+            |row: usize| corrupt("ids", Some(row), format!("two rows have the id {}", self.ids.name(&level, row)));
         if let Some(&row) = again.iter().find(|&&row| segment.is_live(row)) {
             return Err(twice(row));
         }
@@ -96,11 +103,9 @@ impl Store {
                     Some(AttachedVectors::Float16(_)) => "float16",
                     None => "none",
                 };
-                return Err(store_error(format!(
-                    "vectors: found {found}, where a store of {} has {}",
-                    dtype.name(),
-                    if dtype == Dtype::Int8 { "none" } else { dtype.name() }
-                )));
+                let expected = if dtype == Dtype::Int8 { "none" } else { dtype.name() };
+                let reason = format!("found {found}, where a store of {} has {expected}", dtype.name());
+                return Err(unfit("vectors", reason));
             }
         };
         let numbers = match &vectors {
@@ -109,21 +114,22 @@ impl Store {
             Vectors::Int8 => n * d,
         };
         if numbers != n * d {
-            return Err(store_error(format!("vectors: found {numbers} numbers, where {n} rows of {d} have {}", n * d)));
+            let reason = format!("found {numbers} numbers, where {n} rows of {d} have {}", n * d);
+            return Err(unfit("vectors", reason));
         }
         let Some((codes, bounds)) = codes else {
             return self.encoded(n, vectors, check_cancel).map(Some);
         };
         let (codes, bounds) = (Memory::Foreign(codes), Memory::Foreign(bounds));
         if codes.len() != n * code_stride(d) {
-            let message = format!("codes: found {} bytes, where {n} rows have {}", codes.len(), n * code_stride(d));
-            return Err(store_error(message));
+            let reason = format!("found {} bytes, where {n} rows have {}", codes.len(), n * code_stride(d));
+            return Err(unfit("codes", reason));
         }
         if bounds.len() != n {
-            return Err(store_error(format!("bounds: found {} rows, where there are {n} ids", bounds.len())));
+            return Err(unfit("bounds", format!("found {} rows, where there are {n} ids", bounds.len())));
         }
         if let Some(row) = bounds.iter().position(|bound| !is_sane(bound)) {
-            return Err(corrupt(format!("bounds: row {row} has {:?}", bounds[row])));
+            return Err(corrupt("bounds", Some(row), format!("row {row} has {:?}", bounds[row])));
         }
         Ok(Some(Held { vectors, codes, bounds, mirror: Mirror::default() }))
     }
@@ -138,7 +144,7 @@ impl Store {
             Vectors::Float16(vectors) => Given::Float16(vectors),
             Vectors::Int8 => unreachable!("codes are made of vectors"),
         };
-        let refuse = |i: usize, why: &str| corrupt(format!("vectors: row {i} {why}"));
+        let refuse = |i: usize, why: &str| corrupt("vectors", Some(i), format!("row {i} {why}"));
         fill(&self.fixed, &mut space, given, &refuse, check_cancel)?;
         Ok(Held { vectors, ..space.publish() })
     }
