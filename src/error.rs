@@ -43,8 +43,8 @@ pub enum Error {
     #[error("{message}")]
     QueueFull { message: String },
 
-    /// An array that a store is to hold has another size or type than it must have. `argument` is the array's name; `row`, counted
-    /// within the array, is the first that is refused, where a row is.
+    /// An array that a store is to hold has another size or type than it must have. `argument` is the array's name;
+    /// `row`, counted within the array, is the first that is refused, where a row is.
     #[error("{argument}: {reason}")]
     Store { argument: &'static str, row: Option<usize>, reason: String },
 

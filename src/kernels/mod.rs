@@ -54,6 +54,9 @@ pub use matrix::Matrix;
 pub use mlp::PackedMlp;
 pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
-pub use rope::{RopeAngles, rope};
-pub use scan::{Bound, CodesOf, Collect, Metric, Queries, Rows, Stored, Unencodable, code_stride, encode, exact, scan};
+pub use rope::{Rotations, rope};
+pub use scan::{
+    Bound, BoundReference, Collector, EncodeError, Metric, QuantizedQueries, RowSelection, StoredRows, code_stride,
+    encode, exact_score, scan,
+};
 pub use team::{STACK_BYTES, Team, parallel_for};

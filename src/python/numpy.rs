@@ -11,7 +11,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::python::forks::Returned;
-use crate::store::{Foreign, Memory};
+use crate::store::{ForeignArray, SegmentArray};
 
 /// `values` as an array `[rows, width]` that owns their memory: nothing is copied.
 pub(super) fn matrix<'py, T: ::numpy::Element>(
@@ -35,7 +35,7 @@ struct Keeper(#[expect(dead_code, reason = "held, not used")] Box<dyn Any + Send
 /// Rows of `memory`, `width` numbers of `E` each, as a read-only array that keeps the memory: nothing is copied.
 pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
     py: Python<'py>,
-    memory: &Memory<T>,
+    memory: &SegmentArray<T>,
     rows: Range<usize>,
     width: usize,
 ) -> PyResult<Bound<'py, PyArray2<E>>> {
@@ -43,8 +43,8 @@ pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
     let numbers = ArrayView2::from_shape((rows.len(), width), numbers)
         .map_err(|error| PyValueError::new_err(format!("no array of {} rows: {error}", rows.len())))?;
     let keeper = Bound::new(py, Keeper(Box::new(memory.clone())))?.into_any();
-    // SAFETY: the keeper has the memory until the array, whose base it is, is gone. Numbers of a `Memory` never change, so nobody
-    // may write to them through the array either: the next statement forbids it, before anyone sees the array.
+    // SAFETY: the keeper has the memory until the array, whose base it is, is gone. Numbers of a `SegmentArray` never
+    // change, so the array must not be written to either: the next statement forbids it, before Python sees the array.
     let array = unsafe { PyArray2::borrow_from_array(&numbers, keeper) };
     array.call_method1("setflags", (false,))?;
     Ok(array)
@@ -96,12 +96,12 @@ impl<T: Pod> AsRef<[T]> for BorrowedArray<T> {
     }
 }
 
-/// The memory of a read-only, contiguous array `[rows, width]` of `E`, as numbers `T`: nothing is copied. The error says what was
-/// expected and found, and leaves it to the caller to name the array.
+/// The memory of a read-only, contiguous array `[rows, width]` of `E`, as numbers `T`: nothing is copied. The error says
+/// what was expected and found, and leaves it to the caller to name the array.
 pub(super) fn foreign<T: Pod + Send + Sync, E: Element + Pod>(
     array: &Bound<'_, PyAny>,
     [rows, width]: [usize; 2],
-) -> PyResult<Foreign<T>> {
+) -> PyResult<ForeignArray<T>> {
     let refuse = |found: String| {
         let expected = format!("a read-only C-contiguous array ({rows}, {width}) of {}", E::get_dtype(array.py()));
         PyValueError::new_err(format!("expected {expected}, found {found}"))

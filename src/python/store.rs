@@ -12,7 +12,9 @@ use crate::Error;
 use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
-use crate::store::{self, Attached, AttachedVectors, Dtype, Held, IdKind, Keys, Strings, Vectors};
+use crate::store::{
+    self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
+};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]
@@ -59,7 +61,7 @@ impl PyStore {
     }
 
     fn on(&self, py: Python<'_>, device: &str) -> PyResult<Self> {
-        Ok(Self(detached(py, || self.0.on(device))??))
+        Ok(Self(detached(py, || self.0.with_device(device))??))
     }
 
     #[getter]
@@ -78,7 +80,7 @@ impl PyStore {
     }
 
     fn numbered_after(&self, id: i64) -> Self {
-        Self(self.0.numbered_after(id))
+        Self(self.0.with_largest_id(id))
     }
 
     #[getter]
@@ -96,7 +98,7 @@ impl PyStore {
 
     #[getter]
     fn memory(&self) -> BTreeMap<&'static str, usize> {
-        let store::Usage { vectors, codes, ids, mapped, reserved, device } = self.0.memory();
+        let store::MemoryUsage { vectors, codes, ids, mapped, reserved, device } = self.0.memory();
         let memory = [("vectors", vectors), ("codes", codes), ("ids", ids), ("mapped", mapped), ("reserved", reserved)];
         memory.into_iter().chain([("device", device)]).collect()
     }
@@ -139,7 +141,7 @@ impl PyStore {
     }
 
     fn live<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<i64>>> {
-        let rows = detached(py, || self.0.runs().flatten().map(|row| row as i64).collect())?;
+        let rows = detached(py, || self.0.live_ranges().flatten().map(|row| row as i64).collect())?;
         Ok(numpy::vector(py, rows))
     }
 
@@ -160,7 +162,7 @@ impl PyStore {
 
     fn id_slice<'py>(&self, py: Python<'py>, start: usize, stop: usize) -> PyResult<Bound<'py, PyAny>> {
         match detached(py, || self.0.id_slice(start..stop))?? {
-            Keys::Str(strings) => {
+            RowIds::Str(strings) => {
                 let (offsets, bytes) = strings.parts();
                 let offsets = offsets.into_iter().map(|offset| offset as i64).collect();
                 Ok((numpy::vector(py, offsets), numpy::vector(py, bytes)).into_pyobject(py)?.into_any())
@@ -173,13 +175,13 @@ impl PyStore {
         let d = self.0.dimension();
         let mut views = Vec::new();
         for segment in self.0.segments() {
-            let Some(held) = segment.held() else { continue };
-            for run in segment.runs() {
-                views.push(match &held.vectors {
+            let Some(data) = segment.data() else { continue };
+            for run in segment.live_ranges() {
+                views.push(match &data.vectors {
                     Vectors::Float32(vectors) => numpy::view::<f32, f32>(py, vectors, run, d)?.into_any(),
                     Vectors::Float16(vectors) => numpy::view::<f16, f16>(py, vectors, run, d)?.into_any(),
                     Vectors::Int8 => {
-                        let codes = numpy::view::<i8, i8>(py, &held.codes, run, self.0.code_stride())?;
+                        let codes = numpy::view::<i8, i8>(py, &data.codes, run, self.0.code_stride())?;
                         codes.get_item((
                             pyo3::types::PySlice::full(py),
                             pyo3::types::PySlice::new(py, 0, d as isize, 1),
@@ -219,8 +221,8 @@ impl PyStore {
         let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
         let watch = Watch::new(None);
         let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
-        let store::Found { scores, rows, columns, report } = detached(py, search)??;
-        let store::Report { rows: scanned, rescored, bytes, closed_early } = report;
+        let store::SearchResults { scores, rows, columns, report } = detached(py, search)??;
+        let store::SearchReport { rows: scanned, rescored, bytes, closed_early } = report;
         let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
         Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
     }
@@ -232,19 +234,19 @@ impl PyStore {
 
     fn segments<'py>(&self, py: Python<'py>) -> PyResult<Vec<SegmentArrays<'py>>> {
         let d = self.0.dimension();
-        let arrays = |segment: &store::Segment, held: &Held| -> PyResult<SegmentArrays<'py>> {
+        let arrays = |segment: &store::Segment, data: &SegmentData| -> PyResult<SegmentArrays<'py>> {
             let rows = 0..segment.rows;
-            let vectors = match &held.vectors {
+            let vectors = match &data.vectors {
                 Vectors::Float32(vectors) => Some(numpy::view::<_, f32>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Int8 => None,
             };
-            let codes = numpy::view(py, &held.codes, rows.clone(), self.0.code_stride())?;
-            let bounds = numpy::view(py, &held.bounds, rows, 6)?;
-            Ok((segment.first, vectors, codes, bounds))
+            let codes = numpy::view(py, &data.codes, rows.clone(), self.0.code_stride())?;
+            let bounds = numpy::view(py, &data.bounds, rows, 6)?;
+            Ok((segment.first_row, vectors, codes, bounds))
         };
         let segments = self.0.segments().iter();
-        segments.filter_map(|segment| Some(arrays(segment, segment.held()?))).collect()
+        segments.filter_map(|segment| Some(arrays(segment, segment.data()?))).collect()
     }
 
     #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
@@ -273,14 +275,14 @@ impl PyStore {
         codes: Option<Bound<'_, PyAny>>,
         bounds: Option<Bound<'_, PyAny>>,
         ids: &Bound<'_, PyAny>,
-    ) -> PyResult<Attached> {
+    ) -> PyResult<AttachedRows> {
         let py = ids.py();
         let of = |argument| move |error: PyErr| unfit(argument, error.value(py).to_string());
         let ids = kept_keys(ids).map_err(of("ids"))?;
         let (n, d) = (ids.len(), self.0.dimension());
         let vectors = match (vectors, self.0.dtype()) {
             (None, _) => None,
-            (Some(vectors), Dtype::Float16) => {
+            (Some(vectors), VectorDtype::Float16) => {
                 Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>(&vectors, [n, d]).map_err(of("vectors"))?))
             }
             (Some(vectors), _) => {
@@ -298,20 +300,20 @@ impl PyStore {
                 return Err(unfit(missing, "codes and bounds come together; one of them is missing"));
             }
         };
-        Ok(Attached { vectors, codes, ids })
+        Ok(AttachedRows { vectors, codes, ids })
     }
 }
 
 /// Ids as callers give them.
-fn keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
+fn keys(ids: &Bound<'_, PyAny>) -> PyResult<RowIds> {
     if let Ok(numbers) = ids.cast::<PyArray1<i64>>() {
-        return Ok(Keys::Int64(numbers.try_readonly()?.as_array().to_vec()));
+        return Ok(RowIds::Int64(numbers.try_readonly()?.as_array().to_vec()));
     }
     let Ok(list) = ids.cast::<PyList>() else {
         let message = format!("ids: expected an int64 array of one axis or a list of str, found {}", ids.get_type());
         return Err(PyTypeError::new_err(message));
     };
-    let mut strings = Strings::new();
+    let mut strings = Utf8Column::new();
     for (i, id) in list.iter().enumerate() {
         let id = id.cast_into::<PyString>().map_err(|error| {
             PyTypeError::new_err(format!("ids[{i}]: expected a str, found {}", error.into_inner().get_type()))
@@ -321,27 +323,27 @@ fn keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
             .map_err(|_| PyValueError::new_err(format!("ids[{i}] holds a lone surrogate, which is no text")))?;
         strings.push(&text);
     }
-    Ok(Keys::Str(strings))
+    Ok(RowIds::Str(strings))
 }
 
 /// Ids as `id_slice` gives them. The error leaves it to the caller to name the argument.
-fn kept_keys(ids: &Bound<'_, PyAny>) -> PyResult<Keys> {
+fn kept_keys(ids: &Bound<'_, PyAny>) -> PyResult<RowIds> {
     if let Ok(numbers) = ids.cast::<PyArray1<i64>>() {
-        return Ok(Keys::Int64(numbers.try_readonly()?.as_array().to_vec()));
+        return Ok(RowIds::Int64(numbers.try_readonly()?.as_array().to_vec()));
     }
     let (offsets, bytes): (PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, u8>) =
         ids.extract().map_err(|_| PyTypeError::new_err("expected an int64 array, or offsets and bytes"))?;
     let offsets = unsigned(&offsets).map_err(PyValueError::new_err)?.into_iter().map(|offset| offset as u64).collect();
-    let strings = Strings::from_parts(offsets, bytes.as_array().to_vec());
-    strings.map(Keys::Str).map_err(PyValueError::new_err)
+    let strings = Utf8Column::from_parts(offsets, bytes.as_array().to_vec());
+    strings.map(RowIds::Str).map_err(PyValueError::new_err)
 }
 
 /// An int64 array or a list of str.
-fn id_array<'py>(py: Python<'py>, keys: Keys) -> PyResult<Bound<'py, PyAny>> {
+fn id_array<'py>(py: Python<'py>, keys: RowIds) -> PyResult<Bound<'py, PyAny>> {
     Ok(match keys {
-        Keys::Counted(numbers) => numpy::vector(py, numbers.collect::<Vec<i64>>()).into_any(),
-        Keys::Int64(numbers) => numpy::vector(py, numbers).into_any(),
-        Keys::Str(strings) => PyList::new(py, strings.iter().collect::<Vec<_>>())?.into_any(),
+        RowIds::Range(numbers) => numpy::vector(py, numbers.collect::<Vec<i64>>()).into_any(),
+        RowIds::Int64(numbers) => numpy::vector(py, numbers).into_any(),
+        RowIds::Str(strings) => PyList::new(py, strings.iter().collect::<Vec<_>>())?.into_any(),
     })
 }
 

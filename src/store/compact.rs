@@ -1,15 +1,15 @@
-//! Live rows in one segment.
+//! `Store::compact`: live rows in one segment.
 
 use super::Store;
-use super::segment::{Held, Segment, SpaceForVectors, Vectors};
+use super::segment::{Segment, SegmentData, VectorClaim, Vectors};
 use crate::kernels::code_stride;
 use crate::{CancelCheck, Result};
 
-/// Bytes of a job: a millisecond or so.
-const JOB: usize = 4 << 20;
+/// The most bytes of a job: a millisecond or so.
+const MAX_JOB_BYTES: usize = 4 << 20;
 
 /// Bytes to be copied.
-struct Job<'a> {
+struct CopyJob<'a> {
     from: &'a [u8],
     to: &'a mut [u8],
 }
@@ -20,50 +20,50 @@ impl Store {
         if self.live == self.rows && self.segments.len() <= 1 {
             return Ok(self.clone());
         }
-        let d = self.fixed.dimension;
+        let d = self.config.dimension;
         let mut segments = Vec::new();
         if self.live > 0 {
-            let held = Held::with_capacity(self.live, d, self.fixed.dtype)?;
-            let mut space = held.claim(self.live, d).expect("a new segment has room for what it is made for");
+            let data = SegmentData::with_capacity(self.live, d, self.config.dtype)?;
+            let mut claim = data.claim(self.live, d).expect("a new segment has room for what it is made for");
             let mut jobs = Vec::new();
-            match &mut space.vectors {
-                SpaceForVectors::Float32(claim) => self.copies(&mut jobs, claim.as_mut_slice(), d, |held| {
-                    if let Vectors::Float32(vectors) = &held.vectors { vectors } else { &[] }
+            match &mut claim.vectors {
+                VectorClaim::Float32(vectors) => self.push_copies(&mut jobs, vectors.as_mut_slice(), d, |data| {
+                    if let Vectors::Float32(vectors) = &data.vectors { vectors } else { &[] }
                 }),
-                SpaceForVectors::Float16(claim) => self.copies(&mut jobs, claim.as_mut_slice(), d, |held| {
-                    if let Vectors::Float16(vectors) = &held.vectors { vectors } else { &[] }
+                VectorClaim::Float16(vectors) => self.push_copies(&mut jobs, vectors.as_mut_slice(), d, |data| {
+                    if let Vectors::Float16(vectors) = &data.vectors { vectors } else { &[] }
                 }),
-                SpaceForVectors::None => {}
+                VectorClaim::None => {}
             }
-            self.copies(&mut jobs, space.codes.as_mut_slice(), code_stride(d), |held| &held.codes);
-            self.copies(&mut jobs, space.bounds.as_mut_slice(), 1, |held| &held.bounds);
-            self.fixed.pool.for_each(batches(jobs), check_cancel, |batch, _| {
+            self.push_copies(&mut jobs, claim.codes.as_mut_slice(), code_stride(d), |data| &data.codes);
+            self.push_copies(&mut jobs, claim.bounds.as_mut_slice(), 1, |data| &data.bounds);
+            self.config.pool.for_each(batch_jobs(jobs), check_cancel, |batch, _| {
                 batch.into_iter().for_each(|job| job.to.copy_from_slice(job.from));
                 Ok(())
             })?;
-            segments.push(Segment::new(0, self.live, space.publish()));
+            segments.push(Segment::new(0, self.live, claim.publish()));
         }
-        let ids = self.ids.replaced(self.live_ids());
-        Ok(Self { fixed: self.fixed.clone(), segments, ids, rows: self.live, live: self.live })
+        let ids = self.ids.rebuilt(self.live_ids());
+        Ok(Self { config: self.config.clone(), segments, ids, rows: self.live, live: self.live })
     }
 
-    /// The copying of live rows of `width` numbers each to the one memory.
-    fn copies<'a, T: bytemuck::Pod>(
+    /// Pushes jobs that copy live rows of `width` numbers each to one array.
+    fn push_copies<'a, T: bytemuck::Pod>(
         &'a self,
-        jobs: &mut Vec<Job<'a>>,
+        jobs: &mut Vec<CopyJob<'a>>,
         to: &'a mut [T],
         width: usize,
-        from: impl Fn(&'a Held) -> &'a [T],
+        from: impl Fn(&'a SegmentData) -> &'a [T],
     ) {
         let mut to: &mut [u8] = bytemuck::cast_slice_mut(to);
         let width = width * size_of::<T>();
         for segment in &self.segments {
-            let Some(held) = segment.held() else { continue };
-            let from: &[u8] = bytemuck::cast_slice(from(held));
-            for run in segment.runs() {
-                for from in from[run.start * width..run.end * width].chunks(JOB) {
+            let Some(data) = segment.data() else { continue };
+            let from: &[u8] = bytemuck::cast_slice(from(data));
+            for range in segment.live_ranges() {
+                for from in from[range.start * width..range.end * width].chunks(MAX_JOB_BYTES) {
                     let (these, rest) = to.split_at_mut(from.len());
-                    jobs.push(Job { from, to: these });
+                    jobs.push(CopyJob { from, to: these });
                     to = rest;
                 }
             }
@@ -71,12 +71,12 @@ impl Store {
     }
 }
 
-/// Jobs together, so that each batch is worth handing over.
-fn batches(jobs: Vec<Job<'_>>) -> Vec<Vec<Job<'_>>> {
-    let mut batches: Vec<Vec<Job>> = Vec::new();
-    let mut bytes = JOB;
+/// Groups jobs, so that each batch is worth handing to a thread.
+fn batch_jobs(jobs: Vec<CopyJob<'_>>) -> Vec<Vec<CopyJob<'_>>> {
+    let mut batches: Vec<Vec<CopyJob>> = Vec::new();
+    let mut bytes = MAX_JOB_BYTES;
     for job in jobs {
-        if bytes >= JOB {
+        if bytes >= MAX_JOB_BYTES {
             batches.push(Vec::new());
             bytes = 0;
         }

@@ -1,163 +1,162 @@
 //! Vectors, their ids, and the search among them.
 //!
-//! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in common. So
-//! whoever searches is not disturbed by whoever adds, and a change that fails has changed nothing.
+//! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in
+//! common. So a search is not disturbed by a thread that adds, and a change that fails has changed nothing.
+//!
+//! The files, each below those that use it; `mod.rs` stands on top, with `add`, `attach` and `compact`, which hold one
+//! method of `Store` each:
+//!
+//! ```text
+//! add  attach  compact ──> encode_rows ──> segment        rows in
+//!
+//! search                                                  the two passes and the proof
+//!  ├─> device_pass ──> device_copy ──> error_bound        filter on a device
+//!  │        │               └────────> device_context     its memory and its lock
+//!  ├─> collector                                          filter on the CPU: kernels::scan
+//!  │        └─> scorer                                    refine: float64 scores
+//!  │              ├─> top_k                               candidates, thresholds
+//!  └───────────────> search_request ──> segment           what all passes read
+//!
+//! segment ──> device_copy, config ──> device_context      arrays of consecutive rows
+//! id_index ──> sorted_run ──> row_ids                     ids
+//! ```
 
 mod add;
 mod attach;
+mod collector;
 mod compact;
-mod fill;
-mod first_pass;
+mod config;
+mod device_context;
+mod device_copy;
+mod device_pass;
 #[cfg(test)]
-mod first_pass_tests;
-mod ids;
-mod keys;
-mod leaders;
-mod level;
-mod mirror;
-mod place;
+mod device_pass_tests;
+mod encode_rows;
+mod error_bound;
+mod id_index;
+mod row_ids;
 mod scorer;
 mod search;
+mod search_request;
 #[cfg(test)]
 mod search_tests;
 mod segment;
-mod slack;
+mod sorted_run;
 #[cfg(test)]
 mod tests;
+mod top_k;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use ids::Ids;
-pub use keys::{IdKind, Keys, Strings};
-use place::Place;
-use search::Search;
-pub use search::{Found, Report};
-use segment::position;
-pub use segment::{Foreign, Held, Memory, Segment, Vectors};
+pub use attach::{AttachedRows, AttachedVectors};
+use config::{MAX_DIMENSION, StoreConfig, metric_named};
+pub use config::{VectorDtype, metric_name};
+use device_context::DeviceContext;
+use id_index::IdIndex;
+pub use row_ids::{IdKind, RowIds, Utf8Column};
+pub use search::{SearchReport, SearchResults};
+use search_request::SearchRequest;
+use segment::segment_index;
+pub use segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
 
 use crate::device::Device;
-use crate::kernels::{Isa, Metric, code_stride};
+use crate::kernels::{Metric, code_stride};
 use crate::nn::active_isa;
 use crate::pool::Pool;
 use crate::{CancelCheck, Error, Result};
 
-pub use attach::{Attached, AttachedVectors};
-
-/// The largest dimension: sums of products of codes stay within 32 bits.
-const MAX_DIMENSIONS: usize = 1 << 16;
-
-/// How a store keeps vectors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dtype {
-    Float32,
-    Float16,
-    /// By their codes alone.
-    Int8,
-}
-
-/// What all stores that come from one have in common.
-struct Fixed {
-    dimension: usize,
-    metric: Metric,
-    dtype: Dtype,
-    isa: Isa,
-    pool: Arc<Pool>,
-    device: Device,
-    /// None where the CPU's kernels search.
-    place: Option<Place>,
-}
-
-/// Rows of vectors with their ids. Every row that was ever added has a number, from 0 on; deleted rows keep theirs until the store is
-/// compacted.
+/// Rows of vectors with their ids. Every row that was ever added has a number, from 0 on; deleted rows keep theirs
+/// until the store is compacted.
 #[derive(Clone)]
 pub struct Store {
-    fixed: Arc<Fixed>,
+    config: Arc<StoreConfig>,
     segments: Vec<Segment>,
-    ids: Ids,
+    ids: IdIndex,
     rows: usize,
     live: usize,
 }
 
-/// Bytes that a store takes.
+/// Bytes that a store takes: see [`Store::memory`].
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub struct MemoryUsage {
     pub vectors: usize,
-    /// And bounds.
+    /// Codes and bounds.
     pub codes: usize,
-    /// With the index to look them up, and the bits of deleted rows.
+    /// Ids, the index to look them up, and the bits of deleted rows.
     pub ids: usize,
-    /// Of memory that is another's, in none of the others.
+    /// Memory of another owner, in none of the others.
     pub mapped: usize,
     /// Allocated for rows to come.
     pub reserved: usize,
-    /// Of copies on a device, in none of the others.
+    /// Copies on a device, in none of the others.
     pub device: usize,
 }
 
 impl Store {
-    /// An empty store. `dtype`, `metric` and `device` by their names.
+    /// An empty store. `dtype`, `metric` and `device` are given by their names.
+    ///
+    /// # Errors
+    /// If an argument is not accepted, or the device is not there.
     pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
         let device = Device::choose(device)?;
-        if !(1..=MAX_DIMENSIONS).contains(&dimension) {
-            let message = format!("{dimension}; accepted: 1 to {MAX_DIMENSIONS}");
+        if !(1..=MAX_DIMENSION).contains(&dimension) {
+            let message = format!("{dimension}; accepted: 1 to {MAX_DIMENSION}");
             return Err(Error::argument("dimension", message));
         }
         let metric = metric_named(metric)?;
-        let dtype = Dtype::named(dtype)?;
+        let dtype = VectorDtype::named(dtype)?;
         let pool = Arc::new(Pool::new(num_threads)?);
-        let fixed = Fixed {
+        let config = StoreConfig {
             dimension,
             metric,
             dtype,
             isa: active_isa()?,
             pool,
-            place: Place::new(device.clone(), metric, dimension),
+            device_context: DeviceContext::new(device.clone(), metric, dimension),
             device,
         };
-        Ok(Self { fixed: Arc::new(fixed), segments: Vec::new(), ids: Ids::default(), rows: 0, live: 0 })
+        Ok(Self { config: Arc::new(config), segments: Vec::new(), ids: IdIndex::default(), rows: 0, live: 0 })
     }
 
-    /// The same rows, in the same memory, where searches begin on another device. That has copies of its own, if it is not the CPU.
-    pub fn on(&self, device: &str) -> Result<Self> {
-        Ok(self.moved_to(Device::choose(device)?))
+    /// The same rows, in the same memory, where searches begin on the device of that name. It gets copies of its own,
+    /// if it is not the CPU.
+    pub fn with_device(&self, name: &str) -> Result<Self> {
+        Ok(self.on_device(Device::choose(name)?))
     }
 
-    fn moved_to(&self, device: Device) -> Self {
-        let Fixed { dimension, metric, dtype, isa, ref pool, .. } = *self.fixed;
-        let place = Place::new(device.clone(), metric, dimension);
-        let fixed = Fixed { dimension, metric, dtype, isa, pool: pool.clone(), device, place };
-        let segments = self.segments.iter().map(Segment::unmirrored).collect();
-        Self { fixed: Arc::new(fixed), segments, ..self.clone() }
+    fn on_device(&self, device: Device) -> Self {
+        let segments = self.segments.iter().map(Segment::without_device_copy).collect();
+        Self { config: Arc::new(self.config.with_device(device)), segments, ..self.clone() }
     }
 
     /// The name of the device that searches begin on.
     pub fn device(&self) -> &str {
-        self.fixed.device.name()
+        self.config.device.name()
     }
 
     pub fn dimension(&self) -> usize {
-        self.fixed.dimension
+        self.config.dimension
     }
 
     /// Bytes from one row of codes to the next.
     pub fn code_stride(&self) -> usize {
-        code_stride(self.fixed.dimension)
+        code_stride(self.config.dimension)
     }
 
     pub fn metric(&self) -> Metric {
-        self.fixed.metric
+        self.config.metric
     }
 
-    pub fn dtype(&self) -> Dtype {
-        self.fixed.dtype
+    pub fn dtype(&self) -> VectorDtype {
+        self.config.dtype
     }
 
     pub fn threads(&self) -> usize {
-        self.fixed.pool.threads()
+        self.config.pool.threads()
     }
 
-    /// None while there was never a row.
+    /// What ids are; None while there was never a row.
     pub fn id_kind(&self) -> Option<IdKind> {
         self.ids.kind()
     }
@@ -167,9 +166,9 @@ impl Store {
         self.ids.largest()
     }
 
-    /// As if `id` had been an id and were deleted.
-    pub fn numbered_after(&self, id: i64) -> Self {
-        Self { ids: self.ids.after(id), ..self.clone() }
+    /// The same rows, where new ones are numbered as if `id` had been an id that was deleted.
+    pub fn with_largest_id(&self, id: i64) -> Self {
+        Self { ids: self.ids.with_largest(id), ..self.clone() }
     }
 
     /// Rows with a number, deleted ones included.
@@ -186,7 +185,7 @@ impl Store {
         &self.segments
     }
 
-    /// Without some rows, in any order. Those that are deleted already stay so.
+    /// This store without some rows, given in any order. Those that are deleted already stay so.
     pub fn without(&self, rows: &[usize]) -> Result<Self> {
         self.check_rows(rows)?;
         let mut store = self.clone();
@@ -198,11 +197,11 @@ impl Store {
         rows.sort_unstable();
         let mut rows = &rows[..];
         while let Some(&row) = rows.first() {
-            let at = position(&self.segments, row);
-            let segment = &mut self.segments[at];
-            let (these, rest) = rows.split_at(rows.partition_point(|&row| row < segment.first + segment.rows));
+            let index = segment_index(&self.segments, row);
+            let segment = &mut self.segments[index];
+            let (these, rest) = rows.split_at(rows.partition_point(|&row| row < segment.first_row + segment.rows));
             let before = segment.live();
-            *segment = segment.without(these.iter().map(|row| row - segment.first));
+            *segment = segment.without(these.iter().map(|row| row - segment.first_row));
             self.live -= before - segment.live();
             rows = rest;
         }
@@ -216,44 +215,49 @@ impl Store {
     }
 
     fn is_live(&self, row: usize) -> bool {
-        let segment = &self.segments[position(&self.segments, row)];
-        segment.is_live(row - segment.first)
+        let segment = &self.segments[segment_index(&self.segments, row)];
+        segment.is_live(row - segment.first_row)
     }
 
     /// The live row of each id; None where there is none.
-    pub fn find(&self, ids: &Keys) -> Result<Vec<Option<usize>>> {
+    pub fn find(&self, ids: &RowIds) -> Result<Vec<Option<usize>>> {
         self.ids.check_kind(ids)?;
         Ok(self.ids.find(ids).map(|row| row.filter(|&row| self.is_live(row))).collect())
     }
 
-    /// Live rows in runs as long as can be within a segment.
-    pub fn runs(&self) -> impl Iterator<Item = Range<usize>> {
+    /// Live rows in ranges as long as can be within a segment.
+    pub fn live_ranges(&self) -> impl Iterator<Item = Range<usize>> {
         self.segments.iter().flat_map(|segment| {
-            segment.runs().into_iter().map(|run| segment.first + run.start..segment.first + run.end)
+            segment
+                .live_ranges()
+                .into_iter()
+                .map(|range| segment.first_row + range.start..segment.first_row + range.end)
         })
     }
 
     /// Deleted rows, ascending.
     pub fn deleted(&self) -> Vec<usize> {
-        let segments = self.segments.iter().filter(|segment| !segment.is_whole());
+        let segments = self.segments.iter().filter(|segment| !segment.is_fully_live());
         segments
-            .flat_map(|segment| (0..segment.rows).filter(|&row| !segment.is_live(row)).map(|row| segment.first + row))
+            .flat_map(|segment| {
+                (0..segment.rows).filter(|&row| !segment.is_live(row)).map(|row| segment.first_row + row)
+            })
             .collect()
     }
 
     /// The ids of rows, deleted ones too.
-    pub fn ids_of(&self, rows: &[usize]) -> Result<Keys> {
+    pub fn ids_of(&self, rows: &[usize]) -> Result<RowIds> {
         self.check_rows(rows)?;
         Ok(self.ids.take(rows.iter().map(|&row| row..row + 1)))
     }
 
     /// The ids of all live rows.
-    pub fn live_ids(&self) -> Keys {
-        self.ids.take(self.runs())
+    pub fn live_ids(&self) -> RowIds {
+        self.ids.take(self.live_ranges())
     }
 
     /// The ids of a range of rows, deleted ones too.
-    pub fn id_slice(&self, rows: Range<usize>) -> Result<Keys> {
+    pub fn id_slice(&self, rows: Range<usize>) -> Result<RowIds> {
         if rows.start > rows.end || rows.end > self.rows {
             let message = format!("{}..{} is no part of {} rows", rows.start, rows.end, self.rows);
             return Err(Error::argument("start, stop", message));
@@ -261,22 +265,27 @@ impl Store {
         Ok(self.ids.take([rows]))
     }
 
-    /// Writes live rows to `out [rows, dimension]`; those kept as int8 are about what they were.
+    /// Writes live rows to `out [rows, dimension]`; of int8 what their codes stand for.
     pub fn take(&self, rows: &[usize], out: &mut [f32]) -> Result<()> {
         self.check_rows(rows)?;
-        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(self.fixed.dimension)) {
-            let segment = &self.segments[position(&self.segments, row)];
-            let held = segment.held().filter(|_| segment.is_live(row - segment.first));
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(self.config.dimension)) {
+            let segment = &self.segments[segment_index(&self.segments, row)];
+            let data = segment.data().filter(|_| segment.is_live(row - segment.first_row));
             let deleted = || Error::argument("rows", format!("row {row} is deleted"));
-            held.ok_or_else(deleted)?.take(row - segment.first, out);
+            data.ok_or_else(deleted)?.take(row - segment.first_row, out);
         }
         Ok(())
     }
 
-    /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`; fewer where fewer count.
+    /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`;
+    /// fewer where fewer count.
     ///
-    /// With `exact` these are the rows of the largest scores, as [`crate::kernels::exact`] computes them, and of equals the lower rows. Else rows are chosen
-    /// by their codes, or by float32 scores on a device.
+    /// With `exact` these are the rows of the largest scores, as [`crate::kernels::exact_score`] computes them, and of
+    /// equals the lower rows: the proof is in `search`. Else rows are chosen by their codes, or by float32 scores on a
+    /// device.
+    ///
+    /// # Errors
+    /// If a query is not finite or too long, `k` is 0, `mask` has another length, or the device fails.
     pub fn search(
         &self,
         queries: &[f32],
@@ -284,8 +293,8 @@ impl Store {
         mask: Option<&[u8]>,
         exact: bool,
         check_cancel: CancelCheck<'_>,
-    ) -> Result<Found> {
-        let Fixed { dimension, metric, isa, .. } = *self.fixed;
+    ) -> Result<SearchResults> {
+        let StoreConfig { dimension, metric, isa, .. } = *self.config;
         if !queries.len().is_multiple_of(dimension) {
             return Err(Error::argument("queries", format!("{} numbers are no rows of {dimension}", queries.len())));
         }
@@ -297,33 +306,36 @@ impl Store {
             return Err(Error::argument("k", "expected 1 or more, found 0"));
         }
         let k = k.min(self.live).max(1);
-        let place = self.fixed.place.as_ref();
-        let search = Search { isa, metric, dimension, segments: &self.segments, mask, k, exact, place };
-        search.run(queries, &self.fixed.pool, check_cancel)
+        let device_context = self.config.device_context.as_ref();
+        let request =
+            SearchRequest { isa, metric, dimension, segments: &self.segments, mask, k, exact, device_context };
+        request.run(queries, &self.config.pool, check_cancel)
     }
 
-    pub fn memory(&self) -> Usage {
-        let mut usage = Usage { ids: self.ids.bytes(), ..Usage::default() };
+    /// Bytes that the store takes now.
+    pub fn memory(&self) -> MemoryUsage {
+        let mut usage = MemoryUsage { ids: self.ids.bytes(), ..MemoryUsage::default() };
         for segment in &self.segments {
             usage.ids += segment.deleted_bytes();
-            let Some(held) = segment.held() else { continue };
-            let vectors = match &held.vectors {
+            let Some(data) = segment.data() else { continue };
+            let vectors = match &data.vectors {
                 Vectors::Float32(vectors) => vectors.bytes(),
                 Vectors::Float16(vectors) => vectors.bytes(),
                 Vectors::Int8 => [0; 3],
             };
             usage.vectors += vectors[0];
-            let (codes, bounds) = (held.codes.bytes(), held.bounds.bytes());
+            let (codes, bounds) = (data.codes.bytes(), data.bounds.bytes());
             usage.codes += codes[0] + bounds[0];
             usage.mapped += vectors[1] + codes[1] + bounds[1];
             usage.reserved += vectors[2] + codes[2] + bounds[2];
-            usage.device += held.mirror.bytes();
+            usage.device += data.device_copy.bytes();
         }
         usage
     }
 }
 
-/// Accepts finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as squares beyond float32.
+/// Accepts finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as squares
+/// beyond float32.
 fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()> {
     for (i, query) in queries.chunks_exact(dimension).enumerate() {
         if !query.iter().all(|x| x.is_finite()) {
@@ -335,50 +347,4 @@ fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()
         }
     }
     Ok(())
-}
-
-impl Dtype {
-    fn named(name: &str) -> Result<Self> {
-        match name {
-            "float32" => Ok(Self::Float32),
-            "float16" => Ok(Self::Float16),
-            "int8" => Ok(Self::Int8),
-            _ => Err(Error::argument("dtype", format!("{name:?} is not a type; accepted: float32, float16, int8"))),
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Float32 => "float32",
-            Self::Float16 => "float16",
-            Self::Int8 => "int8",
-        }
-    }
-
-    /// Bytes of a number beside the codes.
-    fn size(self) -> usize {
-        match self {
-            Self::Float32 => 4,
-            Self::Float16 => 2,
-            Self::Int8 => 0,
-        }
-    }
-}
-
-fn metric_named(name: &str) -> Result<Metric> {
-    match name {
-        "cosine" => Ok(Metric::Cosine),
-        "dot" => Ok(Metric::Dot),
-        "l2" => Ok(Metric::L2),
-        _ => Err(Error::argument("metric", format!("{name:?} is not a metric; accepted: cosine, dot, l2"))),
-    }
-}
-
-/// The name of a metric.
-pub fn metric_name(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Cosine => "cosine",
-        Metric::Dot => "dot",
-        Metric::L2 => "l2",
-    }
 }

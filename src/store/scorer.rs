@@ -1,62 +1,68 @@
-//! The exact scores of one query.
+//! The refine step's scores: those of one query, computed from stored vectors.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use super::leaders::{CANDIDATES, Candidate, FLUSHED};
-use super::search::{SCORE_WORK, Search};
-use crate::kernels::{Metric, exact, parallel_for};
+use super::search_request::SearchRequest;
+use super::top_k::{CANDIDATES, Candidate, UNDERFLOW_MARGIN};
+use crate::kernels::{Metric, exact_score, parallel_for};
 use crate::memory::with_room;
 use crate::panic::raise;
 
-/// Computes them.
+/// Multiply-adds that computing a score costs as much as, for each number: most of it is waiting for the memory.
+pub(super) const MULTIPLY_ADDS_PER_SCORED_NUMBER: usize = 16;
+
+/// Computes scores of one query.
 pub(super) struct Scorer<'a> {
-    pub(super) search: &'a Search<'a>,
+    pub(super) request: &'a SearchRequest<'a>,
+    /// `[dimension]`
     pub(super) query: Vec<f64>,
-    /// Its length.
-    pub(super) length: f64,
+    /// Length of the query.
+    pub(super) query_length: f64,
     /// Whether a score was outside the bounds that its row was found by.
-    is_astray: AtomicBool,
+    bounds_violated: AtomicBool,
 }
 
 impl<'a> Scorer<'a> {
-    pub(super) fn new(search: &'a Search<'a>, query: &[f32]) -> Self {
+    pub(super) fn new(request: &'a SearchRequest<'a>, query: &[f32]) -> Self {
         let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
-        let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
-        Self { search, query, length, is_astray: AtomicBool::new(false) }
+        let query_length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
+        Self { request, query, query_length, bounds_violated: AtomicBool::new(false) }
     }
 
-    /// A row's score: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
-    fn exact(&self, row: usize) -> f64 {
+    /// The score of a row: ⟨q, x⟩ / |x|, ⟨q, x⟩ or -|q - x|².
+    fn score_row(&self, row: usize) -> f64 {
         // A row that was scanned is in memory.
-        let Some((held, row)) = self.search.locate(row) else { return f64::NEG_INFINITY };
-        exact(self.search.isa, self.search.metric, &self.query, held.stored(), row)
+        let Some((data, row)) = self.request.locate(row) else { return f64::NEG_INFINITY };
+        exact_score(self.request.isa, self.request.metric, &self.query, data.stored(), row)
     }
 
-    fn settle(&self, candidate: &mut Candidate, score: f64) {
-        let key = self.key(score) as f32;
-        if self.search.exact && !(candidate.lower - FLUSHED <= key && key <= candidate.upper + FLUSHED) {
-            self.go_astray();
+    fn set_score(&self, candidate: &mut Candidate, score: f64) {
+        let scaled = self.on_bound_scale(score) as f32;
+        let expected = candidate.lower - UNDERFLOW_MARGIN..=candidate.upper + UNDERFLOW_MARGIN;
+        if self.request.exact && !expected.contains(&scaled) {
+            self.report_violation();
         }
-        *candidate = Candidate { row: candidate.row, lower: key.next_down(), upper: key.next_up(), score };
+        *candidate = Candidate { row: candidate.row, lower: scaled.next_down(), upper: scaled.next_up(), score };
     }
 
-    /// Says that bounds do not hold.
-    pub(super) fn go_astray(&self) {
-        self.is_astray.store(true, Relaxed);
+    /// Notes that bounds do not hold.
+    pub(super) fn report_violation(&self) {
+        self.bounds_violated.store(true, Relaxed);
     }
 
-    pub(super) fn is_astray(&self) -> bool {
-        self.is_astray.load(Relaxed)
+    pub(super) fn bounds_violated(&self) -> bool {
+        self.bounds_violated.load(Relaxed)
     }
 
     pub(super) fn score(&self, candidate: &mut Candidate) {
-        self.settle(candidate, self.exact(candidate.row));
+        self.set_score(candidate, self.score_row(candidate.row));
     }
 
-    /// Computes the scores of candidates that others' will hardly rule out, with whatever threads there are; gives how many.
-    pub(super) fn score_likely(&self, candidates: &mut [Candidate]) -> usize {
-        let Search { k, dimension, .. } = *self.search;
+    /// Computes the scores of candidates that others will hardly rule out, with whatever threads there are. Returns how
+    /// many.
+    pub(super) fn score_likely_best(&self, candidates: &mut [Candidate]) -> usize {
+        let SearchRequest { k, dimension, .. } = *self.request;
         let mut middles = vec_for(candidates.len());
         middles.extend(candidates.iter().map(|known| (known.lower + known.upper) / 2.0));
         let kth = match middles.len() > k {
@@ -68,40 +74,40 @@ impl<'a> Scorer<'a> {
         likely.extend((0..candidates.len()).filter(is_likely));
         let mut scores = vec_for(likely.len());
         scores.resize_with(likely.len(), AtomicU64::default);
-        parallel_for(likely.len(), SCORE_WORK * dimension, |range| {
+        parallel_for(likely.len(), MULTIPLY_ADDS_PER_SCORED_NUMBER * dimension, |range| {
             for at in range {
-                if let Some((held, row)) = likely.get(at + 1).and_then(|&next| self.search.locate(candidates[next].row))
-                {
-                    held.stored().ask_for(row, dimension);
+                let next = likely.get(at + 1).and_then(|&next| self.request.locate(candidates[next].row));
+                if let Some((data, row)) = next {
+                    data.stored().prefetch_row(row, dimension);
                 }
-                scores[at].store(self.exact(candidates[likely[at]].row).to_bits(), Relaxed);
+                scores[at].store(self.score_row(candidates[likely[at]].row).to_bits(), Relaxed);
             }
         });
         for (&i, score) in likely.iter().zip(&scores) {
-            self.settle(&mut candidates[i], f64::from_bits(score.load(Relaxed)));
+            self.set_score(&mut candidates[i], f64::from_bits(score.load(Relaxed)));
         }
         likely.len()
     }
 
-    /// The score on the scale of the bounds.
-    pub(super) fn key(&self, score: f64) -> f64 {
-        match self.search.metric {
-            Metric::L2 => (score + self.length * self.length) / 2.0,
-            Metric::Cosine | Metric::Dot => self.over_length(score),
+    /// The score on the scale of the bounds, see [`crate::kernels::Collector::collect`].
+    pub(super) fn on_bound_scale(&self, score: f64) -> f64 {
+        match self.request.metric {
+            Metric::L2 => (score + self.query_length * self.query_length) / 2.0,
+            Metric::Cosine | Metric::Dot => self.over_query_length(score),
         }
     }
 
     /// The score as a caller gets it.
-    pub(super) fn shown(&self, score: f64) -> f32 {
-        match self.search.metric {
-            Metric::Cosine => self.over_length(score) as f32,
+    pub(super) fn reported_score(&self, score: f64) -> f32 {
+        match self.request.metric {
+            Metric::Cosine => self.over_query_length(score) as f32,
             Metric::Dot => score as f32,
             Metric::L2 => -(-score).sqrt() as f32,
         }
     }
 
-    fn over_length(&self, score: f64) -> f64 {
-        if self.length == 0.0 { score } else { score / self.length }
+    fn over_query_length(&self, score: f64) -> f64 {
+        if self.query_length == 0.0 { score } else { score / self.query_length }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 
 const METRICS: [&str; 3] = ["cosine", "dot", "l2"];
 
-fn go_on() -> Result<()> {
+fn never_cancel() -> Result<()> {
     Ok(())
 }
 
@@ -15,7 +15,7 @@ fn store(metric: &str, dtype: &str, dimension: usize, threads: usize) -> Store {
 }
 
 fn added(store: &Store, vectors: &[f32]) -> Store {
-    store.add(vectors, None, 0, 0, &go_on).unwrap()
+    store.add(vectors, None, 0, 0, &never_cancel).unwrap()
 }
 
 fn stored(store: &Store, row: usize) -> Vec<f32> {
@@ -41,9 +41,9 @@ fn scores(store: &Store, metric: &str, query: &[f32], rows: &[usize]) -> Vec<f64
 
 /// The rows found have the largest scores, in order, but for what summing in another order changes.
 fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Option<&[u8]>) {
-    let found = store.search(queries, k, mask, true, &go_on).unwrap();
+    let found = store.search(queries, k, mask, true, &never_cancel).unwrap();
     let counts = |row: &usize| mask.is_none_or(|mask| mask[*row] != 0);
-    let rows: Vec<usize> = store.runs().flatten().filter(counts).collect();
+    let rows: Vec<usize> = store.live_ranges().flatten().filter(counts).collect();
     assert_eq!(found.columns, k.min(rows.len()));
     assert_eq!(found.report.rows, rows.len());
     for (i, query) in queries.chunks_exact(store.dimension()).enumerate() {
@@ -56,7 +56,7 @@ fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Op
             assert!(seen.insert(row));
             let own = scores[rows.binary_search(&(row as usize)).expect("a row that counts")];
             // Of vectors as float32 has them: those of int8 are rounded to it when they are taken.
-            let slack = if store.dtype() == super::Dtype::Int8 { 1e-6 } else { 1e-13 };
+            let slack = if store.dtype() == super::VectorDtype::Int8 { 1e-6 } else { 1e-13 };
             assert!((own - best).abs() <= slack * best.abs().max(slack), "{metric} query {i} k {k}: {own} {best}");
             assert!((f64::from(score) - own).abs() <= 1e-6 * own.abs().max(1.0), "{metric}: {score} {own}");
         }
@@ -70,8 +70,11 @@ fn the_best_rows_are_found() {
             for (dimension, rows) in [(1, 100), (3, 17), (48, 1000), (65, 5000)] {
                 let mut store = store(metric, dtype, dimension, 2);
                 for (i, part) in numbers(rows * dimension, 1).chunks(dimension * 700).enumerate() {
-                    store =
-                        if i % 2 == 0 { added(&store, part) } else { store.add(part, None, 2000, 0, &go_on).unwrap() };
+                    store = if i % 2 == 0 {
+                        added(&store, part)
+                    } else {
+                        store.add(part, None, 2000, 0, &never_cancel).unwrap()
+                    };
                 }
                 for queries in [1, 2, 5, 33] {
                     let queries = numbers(queries * dimension, 2);
@@ -99,7 +102,7 @@ fn equal_rows_come_in_their_order() {
         let row = numbers(20, 4);
         // More of them than are ever kept in question.
         let store = added(&store(metric, "float32", 20, 2), &row.repeat(20_000));
-        let found = store.search(&row, 300, None, true, &go_on).unwrap();
+        let found = store.search(&row, 300, None, true, &never_cancel).unwrap();
         assert_eq!(found.rows, (0..300).collect::<Vec<i64>>());
     }
 }
@@ -143,9 +146,9 @@ fn few_scores_are_computed_and_fewer_are_left() {
     let dimension = 128;
     let store = added(&store("cosine", "float32", dimension, 2), &numbers(20_000 * dimension, 9));
     let queries = numbers(4 * dimension, 10);
-    let exact = store.search(&queries, 10, None, true, &go_on).unwrap();
+    let exact = store.search(&queries, 10, None, true, &never_cancel).unwrap();
     assert!(exact.report.rescored < 4 * 1000 && exact.report.closed_early > 0, "{:?}", exact.report);
-    let near = store.search(&queries, 10, None, false, &go_on).unwrap();
+    let near = store.search(&queries, 10, None, false, &never_cancel).unwrap();
     assert_eq!((near.report.rescored, near.rows.len()), (40, 40));
     let same = near.rows.iter().filter(|row| exact.rows.contains(row)).count();
     assert!(same >= 36, "{same} of 40");
@@ -154,11 +157,11 @@ fn few_scores_are_computed_and_fewer_are_left() {
 #[test]
 fn what_cannot_be_searched_for_is_named() {
     let empty = store("l2", "float32", 2, 1);
-    let found = empty.search(&[1.0, 2.0], 5, None, true, &go_on).unwrap();
+    let found = empty.search(&[1.0, 2.0], 5, None, true, &never_cancel).unwrap();
     assert_eq!((found.columns, found.rows.len()), (0, 0));
     let some = added(&empty, &[1.0, 2.0]);
-    let message = |queries: &[f32], k, mask: Option<&[u8]>| match some.search(queries, k, mask, true, &go_on) {
-        Err(Error::Argument { name, message }) => format!("{name}: {message}"),
+    let message = |queries: &[f32], k, mask: Option<&[u8]>| match some.search(queries, k, mask, true, &never_cancel) {
+        Err(Error::Argument { name, message, .. }) => format!("{name}: {message}"),
         other => panic!("{other:?}"),
     };
     assert_eq!(message(&[1.0, 0.0, f32::NAN, 0.0], 1, None), "queries: row 1 has NaN or infinity");

@@ -1,74 +1,80 @@
-//! Rows that lie one after the other in memory.
+//! Segments: consecutive rows of a store, in arrays that never change.
+//!
+//! A segment is a value. One with more rows, or with fewer live ones, is another that shares its memory: rows are
+//! appended to an append-only buffer ([`AppendBuffer`], where several threads that append to the same prefix race for
+//! the place and one gets it), and deleting copies the bits of deleted rows alone. So a search never waits for a
+//! change, and a change that fails leaves nothing behind.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use half::f16;
 
-use super::Dtype;
-use super::mirror::Mirror;
+use super::config::VectorDtype;
+use super::device_copy::DeviceCopy;
 use crate::Result;
-use crate::kernels::{AppendBuffer, Bound, Claim, Stored, code_stride};
+use crate::kernels::{AppendBuffer, Bound, Claim, StoredRows, code_stride};
 use crate::memory::lack;
 
-/// Memory of another's, such as a mapped file, which stays as it is for as long as this is held.
-pub type Foreign<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
+/// Memory of another owner, such as a mapped file, which does not change while this is held.
+pub type ForeignArray<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
 
-/// Numbers that never change.
-pub enum Memory<T> {
+/// One array of a segment: numbers that never change.
+pub enum SegmentArray<T> {
     Own(AppendBuffer<T>),
-    Foreign(Foreign<T>),
+    Foreign(ForeignArray<T>),
 }
 
 /// Vectors of a segment, `[rows, dimension]`.
 #[derive(Clone)]
 pub enum Vectors {
-    Float32(Memory<f32>),
-    Float16(Memory<f16>),
+    Float32(SegmentArray<f32>),
+    Float16(SegmentArray<f16>),
     /// The codes are the vectors.
     Int8,
 }
 
-/// What is in memory of a segment.
+/// The arrays of a segment.
 #[derive(Clone)]
-pub struct Held {
+pub struct SegmentData {
     pub vectors: Vectors,
     /// `[rows, code_stride(dimension)]`
-    pub codes: Memory<i8>,
+    pub codes: SegmentArray<i8>,
     /// `[rows]`
-    pub bounds: Memory<Bound>,
-    pub(super) mirror: Mirror,
+    pub bounds: SegmentArray<Bound>,
+    pub(super) device_copy: DeviceCopy,
 }
 
 /// Rows of a store, one after the other. Those that are deleted keep their place.
 #[derive(Clone)]
 pub struct Segment {
-    /// The number of its first row in the store.
-    pub first: usize,
+    /// Number of its first row in the store.
+    pub first_row: usize,
+    /// Rows, deleted ones included.
     pub rows: usize,
     /// Rows that are not deleted.
     live: usize,
     /// Bits of deleted rows, 64 to a word. Rows beyond its end are live, so it stays as rows are appended.
     deleted: Option<Arc<[u64]>>,
     /// None where no row is live.
-    held: Option<Held>,
+    data: Option<SegmentData>,
 }
 
-/// Places for rows that are being added.
-pub(super) struct Space {
-    pub(super) vectors: SpaceForVectors,
+/// The place of rows that are being added, until they are published.
+pub(super) struct RowClaim {
+    pub(super) vectors: VectorClaim,
     pub(super) codes: Claim<i8>,
     pub(super) bounds: Claim<Bound>,
-    mirror: Mirror,
+    device_copy: DeviceCopy,
 }
 
-pub(super) enum SpaceForVectors {
+pub(super) enum VectorClaim {
     Float32(Claim<f32>),
     Float16(Claim<f16>),
     None,
 }
 
-impl<T: bytemuck::Pod> Deref for Memory<T> {
+impl<T: bytemuck::Pod> Deref for SegmentArray<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -79,7 +85,7 @@ impl<T: bytemuck::Pod> Deref for Memory<T> {
     }
 }
 
-impl<T> Clone for Memory<T> {
+impl<T> Clone for SegmentArray<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Own(buffer) => Self::Own(buffer.clone()),
@@ -88,7 +94,7 @@ impl<T> Clone for Memory<T> {
     }
 }
 
-impl<T: bytemuck::Pod> Memory<T> {
+impl<T: bytemuck::Pod> SegmentArray<T> {
     fn claim(&self, n: usize) -> Option<Claim<T>> {
         match self {
             Self::Own(buffer) => buffer.claim(n),
@@ -108,60 +114,61 @@ impl<T: bytemuck::Pod> Memory<T> {
     }
 }
 
-/// An empty buffer for so many rows of `width` numbers.
-fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<Memory<T>> {
+/// An empty array with room for so many rows of `width` numbers.
+fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<SegmentArray<T>> {
     let buffer = rows.checked_mul(width).and_then(AppendBuffer::with_capacity);
-    Ok(Memory::Own(buffer.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
+    Ok(SegmentArray::Own(buffer.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
 }
 
-impl Held {
-    /// Room for so many rows.
-    pub(super) fn with_capacity(rows: usize, dimension: usize, dtype: Dtype) -> Result<Self> {
+impl SegmentData {
+    /// Empty arrays with room for so many rows.
+    pub(super) fn with_capacity(rows: usize, dimension: usize, dtype: VectorDtype) -> Result<Self> {
         Ok(Self {
             vectors: match dtype {
-                Dtype::Float32 => Vectors::Float32(buffer(rows, dimension)?),
-                Dtype::Float16 => Vectors::Float16(buffer(rows, dimension)?),
-                Dtype::Int8 => Vectors::Int8,
+                VectorDtype::Float32 => Vectors::Float32(buffer(rows, dimension)?),
+                VectorDtype::Float16 => Vectors::Float16(buffer(rows, dimension)?),
+                VectorDtype::Int8 => Vectors::Int8,
             },
             codes: buffer(rows, code_stride(dimension))?,
             bounds: buffer(rows, 1)?,
-            mirror: Mirror::default(),
+            device_copy: DeviceCopy::default(),
         })
     }
 
     /// How many rows can be appended now.
-    pub(super) fn room(&self) -> usize {
+    pub(super) fn free_rows(&self) -> usize {
         match &self.bounds {
-            Memory::Own(bounds) => bounds.room(),
-            Memory::Foreign(_) => 0,
+            SegmentArray::Own(bounds) => bounds.room(),
+            SegmentArray::Foreign(_) => 0,
         }
     }
 
-    /// Places after the last row; None where there is no room, or another store that began with the same rows has them.
-    pub(super) fn claim(&self, rows: usize, dimension: usize) -> Option<Space> {
-        Some(Space {
+    /// A claim of `rows` rows after the last; None where there is no room, or another store that began with the same
+    /// rows has it.
+    pub(super) fn claim(&self, rows: usize, dimension: usize) -> Option<RowClaim> {
+        Some(RowClaim {
             // First, as it tells of the room for the others too: every claim takes rows of all three.
             bounds: self.bounds.claim(rows)?,
             vectors: match &self.vectors {
-                Vectors::Float32(memory) => SpaceForVectors::Float32(memory.claim(rows * dimension)?),
-                Vectors::Float16(memory) => SpaceForVectors::Float16(memory.claim(rows * dimension)?),
-                Vectors::Int8 => SpaceForVectors::None,
+                Vectors::Float32(memory) => VectorClaim::Float32(memory.claim(rows * dimension)?),
+                Vectors::Float16(memory) => VectorClaim::Float16(memory.claim(rows * dimension)?),
+                Vectors::Int8 => VectorClaim::None,
             },
             codes: self.codes.claim(rows * code_stride(dimension))?,
-            mirror: self.mirror.clone(),
+            device_copy: self.device_copy.clone(),
         })
     }
 
     /// As the kernels take them.
-    pub fn stored(&self) -> Stored<'_> {
+    pub fn stored(&self) -> StoredRows<'_> {
         match &self.vectors {
-            Vectors::Float32(vectors) => Stored::Float32(vectors),
-            Vectors::Float16(vectors) => Stored::Float16(vectors),
-            Vectors::Int8 => Stored::Int8(&self.codes, &self.bounds),
+            Vectors::Float32(vectors) => StoredRows::Float32(vectors),
+            Vectors::Float16(vectors) => StoredRows::Float16(vectors),
+            Vectors::Int8 => StoredRows::Int8(&self.codes, &self.bounds),
         }
     }
 
-    /// Writes the row as float32.
+    /// Writes a row to `out [dimension]` as float32.
     pub(super) fn take(&self, row: usize, out: &mut [f32]) {
         let d = out.len();
         match &self.vectors {
@@ -181,42 +188,42 @@ impl Held {
     }
 }
 
-impl Space {
+impl RowClaim {
     /// What is there once all of it is written.
-    pub(super) fn publish(self) -> Held {
-        Held {
+    pub(super) fn publish(self) -> SegmentData {
+        SegmentData {
             vectors: match self.vectors {
-                SpaceForVectors::Float32(claim) => Vectors::Float32(Memory::Own(claim.publish())),
-                SpaceForVectors::Float16(claim) => Vectors::Float16(Memory::Own(claim.publish())),
-                SpaceForVectors::None => Vectors::Int8,
+                VectorClaim::Float32(claim) => Vectors::Float32(SegmentArray::Own(claim.publish())),
+                VectorClaim::Float16(claim) => Vectors::Float16(SegmentArray::Own(claim.publish())),
+                VectorClaim::None => Vectors::Int8,
             },
-            codes: Memory::Own(self.codes.publish()),
-            bounds: Memory::Own(self.bounds.publish()),
-            mirror: self.mirror,
+            codes: SegmentArray::Own(self.codes.publish()),
+            bounds: SegmentArray::Own(self.bounds.publish()),
+            device_copy: self.device_copy,
         }
     }
 }
 
 impl Segment {
-    /// All rows live.
-    pub(super) fn new(first: usize, rows: usize, held: Held) -> Self {
-        Self { first, rows, live: rows, deleted: None, held: Some(held).filter(|_| rows > 0) }
+    /// A segment of live rows.
+    pub(super) fn new(first_row: usize, rows: usize, data: SegmentData) -> Self {
+        Self { first_row, rows, live: rows, deleted: None, data: Some(data).filter(|_| rows > 0) }
     }
 
-    /// Rows that are gone, and keep their numbers.
-    pub(super) fn gone(first: usize, rows: usize) -> Self {
-        Self { first, rows, live: 0, deleted: None, held: None }
+    /// A segment of deleted rows, which keep their numbers.
+    pub(super) fn all_deleted(first_row: usize, rows: usize) -> Self {
+        Self { first_row, rows, live: 0, deleted: None, data: None }
     }
 
-    /// With rows after its own, `held` being the memory of all.
-    pub(super) fn appended(&self, rows: usize, held: Held) -> Self {
+    /// This segment and `rows` more, `data` being the arrays of all.
+    pub(super) fn appended(&self, rows: usize, data: SegmentData) -> Self {
         let deleted = self.deleted.clone();
-        Self { first: self.first, rows: self.rows + rows, live: self.live + rows, deleted, held: Some(held) }
+        Self { first_row: self.first_row, rows: self.rows + rows, live: self.live + rows, deleted, data: Some(data) }
     }
 
-    /// Without rows of its own, counted from its first.
+    /// This segment without some rows, counted from its first.
     pub(super) fn without(&self, rows: impl Iterator<Item = usize>) -> Self {
-        let Some(held) = &self.held else { return self.clone() };
+        let Some(data) = &self.data else { return self.clone() };
         let mut deleted = self.deleted.as_deref().unwrap_or_default().to_vec();
         deleted.resize(self.rows.div_ceil(64), 0);
         let mut live = self.live;
@@ -226,30 +233,36 @@ impl Segment {
             deleted[word] |= bit;
         }
         if live == 0 {
-            return Self::gone(self.first, self.rows);
+            return Self::all_deleted(self.first_row, self.rows);
         }
-        Self { first: self.first, rows: self.rows, live, deleted: Some(deleted.into()), held: Some(held.clone()) }
+        Self {
+            first_row: self.first_row,
+            rows: self.rows,
+            live,
+            deleted: Some(deleted.into()),
+            data: Some(data.clone()),
+        }
     }
 
-    /// With nothing on a device.
-    pub(super) fn unmirrored(&self) -> Self {
-        let held = self.held.as_ref().map(|held| Held { mirror: Mirror::default(), ..held.clone() });
-        Self { held, deleted: self.deleted.clone(), ..*self }
+    /// This segment without its copy on a device.
+    pub(super) fn without_device_copy(&self) -> Self {
+        let data = self.data.as_ref().map(|data| SegmentData { device_copy: DeviceCopy::default(), ..data.clone() });
+        Self { data, deleted: self.deleted.clone(), ..*self }
     }
 
     pub fn live(&self) -> usize {
         self.live
     }
 
-    /// What is in memory; None where no row is live.
-    pub fn held(&self) -> Option<&Held> {
-        self.held.as_ref()
+    /// Its arrays; None where no row is live.
+    pub fn data(&self) -> Option<&SegmentData> {
+        self.data.as_ref()
     }
 
     /// A bit for each of the rows from `64 * word`: whether it is there and live.
     pub fn live_bits(&self, word: usize) -> u64 {
         let rows = self.rows.saturating_sub(64 * word);
-        if self.held.is_none() || rows == 0 {
+        if self.data.is_none() || rows == 0 {
             return 0;
         }
         let there = u64::MAX >> (64 - rows.min(64));
@@ -257,7 +270,7 @@ impl Segment {
     }
 
     /// Whether none of its rows is deleted.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_fully_live(&self) -> bool {
         self.live == self.rows
     }
 
@@ -265,12 +278,12 @@ impl Segment {
         self.live_bits(row / 64) >> (row % 64) & 1 == 1
     }
 
-    /// Live rows, counted from its first, in runs as long as can be.
-    pub fn runs(&self) -> Vec<Range<usize>> {
-        if self.is_whole() {
+    /// Live rows, counted from its first, in ranges as long as can be.
+    pub fn live_ranges(&self) -> Vec<Range<usize>> {
+        if self.is_fully_live() {
             return (self.rows > 0).then_some(0..self.rows).into_iter().collect();
         }
-        let mut runs: Vec<Range<usize>> = Vec::new();
+        let mut ranges: Vec<Range<usize>> = Vec::new();
         for word in 0..self.rows.div_ceil(64) {
             let mut bits = self.live_bits(word);
             let mut at = 64 * word;
@@ -278,15 +291,15 @@ impl Segment {
                 at += bits.trailing_zeros() as usize;
                 bits >>= bits.trailing_zeros();
                 let ones = bits.trailing_ones();
-                match runs.last_mut().filter(|last| last.end == at) {
+                match ranges.last_mut().filter(|last| last.end == at) {
                     Some(last) => last.end += ones as usize,
-                    None => runs.push(at..at + ones as usize),
+                    None => ranges.push(at..at + ones as usize),
                 }
                 at += ones as usize;
                 bits = bits.checked_shr(ones).unwrap_or(0);
             }
         }
-        runs
+        ranges
     }
 
     /// Bytes of the bits of deleted rows.
@@ -295,9 +308,9 @@ impl Segment {
     }
 }
 
-/// Which of `segments`, one after the other, has the row with that number.
-pub(super) fn position(segments: &[Segment], row: usize) -> usize {
-    segments.partition_point(|segment| segment.first + segment.rows <= row)
+/// Which of `segments`, ordered by their rows, has the row with that number.
+pub(super) fn segment_index(segments: &[Segment], row: usize) -> usize {
+    segments.partition_point(|segment| segment.first_row + segment.rows <= row)
 }
 
 #[cfg(test)]
@@ -305,24 +318,24 @@ mod tests {
     use super::*;
 
     fn segment(rows: usize) -> Segment {
-        let held = Held::with_capacity(rows, 3, Dtype::Float32).unwrap();
-        let space = held.claim(rows, 3).unwrap();
-        Segment::new(0, rows, space.publish())
+        let data = SegmentData::with_capacity(rows, 3, VectorDtype::Float32).unwrap();
+        let claim = data.claim(rows, 3).unwrap();
+        Segment::new(0, rows, claim.publish())
     }
 
     #[test]
-    fn deleted_rows_are_known_by_bits_and_by_runs() {
+    fn deleted_rows_are_known_by_bits_and_by_ranges() {
         for rows in [1, 63, 64, 65, 200] {
             let whole = segment(rows);
-            assert!(whole.runs().into_iter().eq(Some(0..rows)));
+            assert!(whole.live_ranges().into_iter().eq(Some(0..rows)));
             for keep in [2, 3, 70] {
                 let some = whole.without((0..rows).filter(|row| row % keep == 1));
-                let live: Vec<usize> = some.runs().into_iter().flatten().collect();
+                let live: Vec<usize> = some.live_ranges().into_iter().flatten().collect();
                 assert!(live.iter().copied().eq((0..rows).filter(|row| row % keep != 1)));
                 assert_eq!(some.live(), live.len());
                 assert!((0..rows + 70).all(|row| some.is_live(row) == live.contains(&row)), "{rows} {keep}");
-                let runs = some.runs();
-                assert!(runs.windows(2).all(|pair| pair[0].end < pair[1].start));
+                let ranges = some.live_ranges();
+                assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
             }
         }
     }
@@ -330,19 +343,19 @@ mod tests {
     #[test]
     fn deleting_twice_deletes_once_and_the_last_takes_the_memory_along() {
         let some = segment(5).without([1, 1, 3].into_iter()).without([3].into_iter());
-        assert_eq!((some.live(), some.runs()), (3, vec![0..1, 2..3, 4..5]));
+        assert_eq!((some.live(), some.live_ranges()), (3, vec![0..1, 2..3, 4..5]));
         let none = some.without(0..5);
-        assert_eq!((none.live(), none.rows, none.held().is_none(), none.runs().len()), (0, 5, true, 0));
+        assert_eq!((none.live(), none.rows, none.data().is_none(), none.live_ranges().len()), (0, 5, true, 0));
         assert_eq!(none.live_bits(0), 0);
     }
 
     #[test]
     fn appended_rows_are_live() {
-        let held = Held::with_capacity(200, 3, Dtype::Int8).unwrap();
-        let first = Segment::new(0, 10, held.claim(10, 3).unwrap().publish()).without(2..4);
-        let more = first.held().unwrap().claim(100, 3).unwrap().publish();
+        let data = SegmentData::with_capacity(200, 3, VectorDtype::Int8).unwrap();
+        let first = Segment::new(0, 10, data.claim(10, 3).unwrap().publish()).without(2..4);
+        let more = first.data().unwrap().claim(100, 3).unwrap().publish();
         let both = first.appended(100, more);
-        assert_eq!((both.live(), both.runs()), (108, vec![0..2, 4..110]));
-        assert_eq!(both.without(64..110).runs(), [0..2, 4..64]);
+        assert_eq!((both.live(), both.live_ranges()), (108, vec![0..2, 4..110]));
+        assert_eq!(both.without(64..110).live_ranges(), [0..2, 4..64]);
     }
 }

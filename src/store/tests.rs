@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::kernels::Bound;
 
-pub(super) fn patient() -> Result<()> {
+pub(super) fn never_cancel() -> Result<()> {
     Ok(())
 }
 
@@ -17,12 +17,12 @@ pub(super) fn rows(from: usize, n: usize, dimension: usize) -> Vec<f32> {
     (from..from + n).flat_map(|row| (0..dimension).map(move |i| number(row, i))).collect()
 }
 
-pub(super) fn add(store: &Store, vectors: &[f32], ids: Option<Keys>) -> Store {
-    store.add(vectors, ids, 0, 0, &patient).unwrap()
+pub(super) fn add(store: &Store, vectors: &[f32], ids: Option<RowIds>) -> Store {
+    store.add(vectors, ids, 0, 0, &never_cancel).unwrap()
 }
 
-fn ints(ids: impl IntoIterator<Item = i64>) -> Option<Keys> {
-    Some(Keys::Int64(ids.into_iter().collect()))
+fn ints(ids: impl IntoIterator<Item = i64>) -> Option<RowIds> {
+    Some(RowIds::Int64(ids.into_iter().collect()))
 }
 
 pub(super) fn found(store: &Store, ids: impl IntoIterator<Item = i64>) -> Vec<Option<usize>> {
@@ -37,8 +37,8 @@ pub(super) fn taken(store: &Store, rows: &[usize]) -> Vec<f32> {
 
 /// Codes and bounds of all rows in memory, as one.
 pub(super) fn encoded(store: &Store) -> (Vec<i8>, Vec<Bound>) {
-    let held = || store.segments().iter().filter_map(Segment::held);
-    (held().flat_map(|held| held.codes.to_vec()).collect(), held().flat_map(|held| held.bounds.to_vec()).collect())
+    let data = || store.segments().iter().filter_map(Segment::data);
+    (data().flat_map(|data| data.codes.to_vec()).collect(), data().flat_map(|data| data.bounds.to_vec()).collect())
 }
 
 #[test]
@@ -92,11 +92,12 @@ fn a_refused_row_is_named_and_changes_nothing() {
         for (number, why) in [(f32::NAN, "NaN"), (f32::NEG_INFINITY, "infinity"), (65_520.0, "65504")] {
             let mut vectors = rows(0, n, 300);
             vectors[bad * 300 + 123] = number;
-            let message = before.add(&vectors, None, n, 40, &patient).err().unwrap().to_string();
+            let message = before.add(&vectors, None, n, 40, &never_cancel).err().unwrap().to_string();
             assert!(message.contains(&format!("row {}", 40 + bad)) && message.contains(why), "{message}");
         }
     }
-    let long = Store::new(2, "dot", "float32", "cpu", None).unwrap().add(&[1.0, 0.0, 1e19, 0.0], None, 2, 0, &patient);
+    let long =
+        Store::new(2, "dot", "float32", "cpu", None).unwrap().add(&[1.0, 0.0, 1e19, 0.0], None, 2, 0, &never_cancel);
     assert!(long.err().unwrap().to_string().contains("row 1 is longer than 1e18"));
     // What was claimed is free again.
     let after = add(&before, &rows(2, 2, 300), None);
@@ -116,7 +117,7 @@ fn wrong_arguments_are_refused() {
     refused(Store::new(8, "dot", "int8", "gpu", None), "\"gpu\"");
     refused(Store::new(8, "dot", "int8", "auto", Some(0)), "num_threads");
     let numbers = add(&store(2, "float32"), &rows(0, 3, 2), None);
-    let add_to = |store: &Store, ids| store.add(&rows(0, 2, 2), ids, 2, 0, &patient);
+    let add_to = |store: &Store, ids| store.add(&rows(0, 2, 2), ids, 2, 0, &never_cancel);
     refused(add_to(&numbers, ints([1])), "1 ids for 2 vectors");
     refused(add_to(&numbers, ints([1, -2])), "ids[1] is -2");
     refused(add_to(&numbers, Some(strings(["a", "b"]))), "are int64, found str");
@@ -131,20 +132,20 @@ fn wrong_arguments_are_refused() {
     assert!(numbers.without(&[1]).unwrap().take(&[1], &mut [0.0; 2]).is_err());
 }
 
-fn strings<const N: usize>(of: [&str; N]) -> Keys {
-    let mut strings = Strings::new();
+fn strings<const N: usize>(of: [&str; N]) -> RowIds {
+    let mut strings = Utf8Column::new();
     of.iter().for_each(|text| strings.push(text));
-    Keys::Str(strings)
+    RowIds::Str(strings)
 }
 
 #[test]
 fn numbers_go_on_after_the_largest_that_ever_was() {
     let some = add(&add(&store(2, "float32"), &rows(0, 2, 2), None), &rows(0, 2, 2), ints([40, 7]));
-    let more = add(&some.without(&[2]).unwrap().compact(&patient).unwrap(), &rows(0, 2, 2), None);
-    assert_eq!(more.live_ids(), Keys::Int64(vec![0, 1, 7, 41, 42]));
-    let none = more.without(&[0, 1, 2, 3, 4]).unwrap().compact(&patient).unwrap();
+    let more = add(&some.without(&[2]).unwrap().compact(&never_cancel).unwrap(), &rows(0, 2, 2), None);
+    assert_eq!(more.live_ids(), RowIds::Int64(vec![0, 1, 7, 41, 42]));
+    let none = more.without(&[0, 1, 2, 3, 4]).unwrap().compact(&never_cancel).unwrap();
     assert_eq!((none.rows(), none.live(), none.id_kind()), (0, 0, Some(IdKind::Int64)));
-    assert_eq!(add(&none, &rows(0, 1, 2), None).live_ids(), Keys::Counted(43..44));
+    assert_eq!(add(&none, &rows(0, 1, 2), None).live_ids(), RowIds::Range(43..44));
 }
 
 #[test]
@@ -157,8 +158,8 @@ fn of_one_id_the_last_row_counts() {
     let second = add(&first, &rows(4, 3, 3), ints([7, 9, 5]));
     assert_eq!((second.live(), second.deleted()), (4, vec![0, 2, 3]));
     assert_eq!(found(&second, [5, 6, 7, 9]), [Some(6), Some(1), Some(4), Some(5)]);
-    assert_eq!(second.live_ids(), Keys::Int64(vec![6, 7, 9, 5]));
-    assert_eq!(second.id_slice(0..7).unwrap(), Keys::Int64(vec![5, 6, 5, 7, 7, 9, 5]));
+    assert_eq!(second.live_ids(), RowIds::Int64(vec![6, 7, 9, 5]));
+    assert_eq!(second.id_slice(0..7).unwrap(), RowIds::Int64(vec![5, 6, 5, 7, 7, 9, 5]));
     // The older rows of a deleted id do not come back.
     assert_eq!(found(&second.without(&[6]).unwrap(), [5]), [None]);
 }
@@ -170,11 +171,11 @@ fn a_store_is_a_map() {
         let name = |id: i64| if text { format!("id {id}") } else { id.to_string() };
         let keys = |ids: &[i64]| match text {
             true => {
-                let mut strings = Strings::new();
+                let mut strings = Utf8Column::new();
                 ids.iter().for_each(|&id| strings.push(&name(id)));
-                Keys::Str(strings)
+                RowIds::Str(strings)
             }
-            false => Keys::Int64(ids.to_vec()),
+            false => RowIds::Int64(ids.to_vec()),
         };
         let mut store = store(4, dtype);
         let mut map: BTreeMap<i64, usize> = BTreeMap::new();
@@ -199,7 +200,7 @@ fn a_store_is_a_map() {
                     store = store.without(&rows).unwrap();
                     ids.iter().for_each(|id| _ = map.remove(id));
                 }
-                _ => store = store.compact(&patient).unwrap(),
+                _ => store = store.compact(&never_cancel).unwrap(),
             }
             assert_eq!(store.live(), map.len());
             if step % 10 > 0 {
@@ -212,17 +213,17 @@ fn a_store_is_a_map() {
             }
             let mut in_order: Vec<_> = map.iter().map(|(id, row)| (*row, *id)).collect();
             in_order.sort_unstable();
-            let mut live = Keys::Counted(0..0);
+            let mut live = RowIds::Range(0..0);
             let expected = keys(&in_order.iter().map(|(_, id)| *id).collect::<Vec<_>>());
             live.extend(&expected, 0..expected.len());
-            let mut found = Keys::Counted(0..0);
+            let mut found = RowIds::Range(0..0);
             let ids = store.live_ids();
             found.extend(&ids, 0..ids.len());
             assert_eq!(format!("{found:?}").replace("Counted", ""), format!("{live:?}").replace("Counted", ""));
             let deleted = store.deleted();
             assert!(
                 store
-                    .runs()
+                    .live_ranges()
                     .flatten()
                     .chain(deleted.iter().copied())
                     .collect::<std::collections::BTreeSet<_>>()
@@ -242,13 +243,13 @@ fn compact_keeps_codes_and_order() {
         }
         let gone: Vec<usize> = (0..2_000).filter(|row| row % 3 == 0 || (800..1_200).contains(row)).collect();
         let kept: Vec<usize> = (0..2_000).filter(|row| gone.binary_search(row).is_err()).collect();
-        let compact = some.without(&gone).unwrap().compact(&patient).unwrap();
+        let compact = some.without(&gone).unwrap().compact(&never_cancel).unwrap();
         assert_eq!((compact.rows(), compact.live(), compact.segments().len()), (kept.len(), kept.len(), 1));
         let all: Vec<usize> = (0..kept.len()).collect();
         assert_eq!(taken(&compact, &all), taken(&some, &kept));
         let whole = add(&store(70, dtype), &taken(&some, &kept), None);
         assert_eq!(encoded(&compact), encoded(&whole));
-        assert!(matches!(compact.live_ids(), Keys::Int64(ids) if ids.iter().map(|&id| id as usize).eq(kept)));
+        assert!(matches!(compact.live_ids(), RowIds::Int64(ids) if ids.iter().map(|&id| id as usize).eq(kept)));
     }
 }
 
@@ -274,15 +275,15 @@ fn memory_is_what_was_said_before() {
     let row = 96 * 4 + 128 + 24;
     assert_eq!(empty.size_of(10_000), 10_000 * (row + 8));
     let many = add(&empty, &rows(0, 10_000, 96), None);
-    let Usage { vectors, codes, ids, mapped, reserved, .. } = many.memory();
+    let MemoryUsage { vectors, codes, ids, mapped, reserved, .. } = many.memory();
     assert_eq!((vectors, codes, ids, mapped, reserved), (10_000 * 96 * 4, 10_000 * (128 + 24), 0, 0, 0));
     // A few rows make room for as many as there are, and the next ones take it.
     assert_eq!(many.size_of(1), 10_000 * row + 8);
     let more = add(&many, &rows(0, 1, 96), None);
     assert_eq!((more.memory().reserved, more.size_of(9_999)), (9_999 * row, 9_999 * 8));
     // One segment for all that is expected.
-    let first = empty.add(&rows(0, 100, 96), None, 20_000, 0, &patient).unwrap();
-    let both = first.add(&rows(100, 19_900, 96), None, 19_900, 100, &patient).unwrap();
+    let first = empty.add(&rows(0, 100, 96), None, 20_000, 0, &never_cancel).unwrap();
+    let both = first.add(&rows(100, 19_900, 96), None, 19_900, 100, &never_cancel).unwrap();
     assert_eq!((both.segments().len(), both.memory().reserved), (1, 0));
 }
 
@@ -330,17 +331,17 @@ fn small_changes_are_cheap() {
     let vectors = rows(0, 1, 384);
     for (name, ids) in [
         ("counted", None),
-        ("descending", Some(|i: i64| Keys::Int64(vec![1_000_000 - i]))),
-        ("upserted", Some(|i: i64| Keys::Int64(vec![i * 7919 % 1000]))),
+        ("descending", Some(|i: i64| RowIds::Int64(vec![1_000_000 - i]))),
+        ("upserted", Some(|i: i64| RowIds::Int64(vec![i * 7919 % 1000]))),
         (
             "str",
             Some(|i: i64| {
-                let mut strings = Strings::new();
+                let mut strings = Utf8Column::new();
                 strings.push(&format!("document-{}", i * 7919 % 100_000));
-                Keys::Str(strings)
+                RowIds::Str(strings)
             }),
         ),
-    ] as [(&str, Option<fn(i64) -> Keys>); 4]
+    ] as [(&str, Option<fn(i64) -> RowIds>); 4]
     {
         let start = std::time::Instant::now();
         let full = (0..100_000).fold(store(384, "float32"), |store, i| add(&store, &vectors, ids.map(|id| id(i))));

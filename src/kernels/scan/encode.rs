@@ -1,51 +1,71 @@
-//! Vectors to codes.
+//! Vectors to codes: symmetric scalar quantization with a bound on each row's residual.
+//!
+//! ```text
+//! step  := max |x_i| / 127
+//! codes := round(x / step)                              nearest, ties to even
+//! error := |x - step * codes|                           the residual's length, raised by what rounding can hide
+//! norm  := at least |step * codes|
+//! ```
+//!
+//! Cauchy-Schwarz makes of these lengths a bound on every product with the row: see `store::search`. All sums are
+//! float32, in 16 partial sums of separate multiplications and additions, as not all sets can fuse them; so codes and
+//! bounds have the same bits on every CPU. A sum of n squares in 16 partial sums takes n / 16 + 16 additions of one
+//! rounding each; [`rounding`] is more than that, for the square root and the products that follow too.
+//!
+//! The loop over a row is not that of `kernels::matrix::int8`, which is affine (a row's least number is 0, its largest
+//! 255), sums nothing up, and fuses multiplication and addition: the two have only the store of a byte in common.
 
-use super::{Bound, MAX_VECTORS, Metric, SIDE_BY_SIDE, code_stride};
+use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
-/// Longer vectors have squares beyond float32.
-const LONGEST: f32 = 1e18;
+/// The largest length of a row: longer ones have squares beyond float32.
+const MAX_NORM: f32 = 1e18;
 
-/// Numbers below it have codes of 0: the inverse of their scale would be no finite number.
-const SMALLEST: f32 = 1e-30;
+/// The largest number of a row is at least this, else all its codes are 0: the inverse of their scale would be no
+/// finite number.
+const MIN_MAGNITUDE: f32 = 1e-30;
 
-/// What the codes stand for.
+/// What a row is to a search, so that bounds say how far its codes are from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodesOf {
-    /// Vectors that are kept beside them.
-    Kept,
-    /// Themselves: what they leave out is gone.
-    Themselves,
+pub enum BoundReference {
+    /// The vector that is encoded, which is kept too.
+    Vectors,
+    /// The codes: what they leave out is gone.
+    Codes,
 }
 
 /// A row, by its number, that cannot be encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unencodable {
+pub enum EncodeError {
     /// It has NaN or infinity.
     NotFinite(usize),
     /// It is longer than 1e18.
     TooLong(usize),
 }
 
-/// Writes `codes [n, code_stride(dimension)]` and `bounds [n]` of `vectors [n, dimension]`: the same bits on every CPU.
+/// Encodes rows: writes `codes [n, code_stride(dimension)]` and `bounds [n]` of `vectors [n, dimension]`: the same bits
+/// on every CPU.
+///
+/// # Errors
+/// If a row is not finite, or longer than 1e18.
 pub fn encode(
     isa: Isa,
     metric: Metric,
-    of: CodesOf,
+    reference: BoundReference,
     vectors: &[f32],
     dimension: usize,
     codes: &mut [i8],
     bounds: &mut [Bound],
-) -> Result<(), Unencodable> {
+) -> Result<(), EncodeError> {
     let stride = code_stride(dimension);
     assert_eq!((vectors.len(), codes.len()), (bounds.len() * dimension, bounds.len() * stride), "one row each");
-    isa.run_int8(Encode { metric, of, vectors, dimension, codes, bounds })
+    isa.run_int8(Encode { metric, reference, vectors, dimension, codes, bounds })
 }
 
 struct Encode<'a> {
     metric: Metric,
-    of: CodesOf,
+    reference: BoundReference,
     vectors: &'a [f32],
     dimension: usize,
     codes: &'a mut [i8],
@@ -53,23 +73,23 @@ struct Encode<'a> {
 }
 
 impl Int8Operation for Encode<'_> {
-    type Output = Result<(), Unencodable>;
+    type Output = Result<(), EncodeError>;
 
     #[inline(always)]
     fn run<D: Int8>(self, d: D) -> Self::Output {
         let vectors = self.vectors.chunks_exact(self.dimension);
         let codes = self.codes.chunks_exact_mut(code_stride(self.dimension));
         for (i, ((vector, codes), bound)) in vectors.zip(codes).zip(self.bounds).enumerate() {
-            let largest = largest(d.simd(), vector).ok_or(Unencodable::NotFinite(i))?;
-            let step = if largest < SMALLEST { 0.0 } else { largest / 127.0 };
+            let largest = largest(d.simd(), vector).ok_or(EncodeError::NotFinite(i))?;
+            let step = if largest < MIN_MAGNITUDE { 0.0 } else { largest / 127.0 };
             let sums = round(d, vector, if step == 0.0 { 0.0 } else { 127.0 / largest }, codes);
-            if step * sums.square.sqrt() > LONGEST {
-                return Err(Unencodable::TooLong(i));
+            if step * sums.square.sqrt() > MAX_NORM {
+                return Err(EncodeError::TooLong(i));
             }
-            *bound = match self.of {
-                CodesOf::Kept => sums.bound(self.metric, self.dimension, step, largest > 0.0),
-                CodesOf::Themselves => {
-                    let sums = Sums { square: sums.code_square, residual: 0.0, ..sums };
+            *bound = match self.reference {
+                BoundReference::Vectors => sums.bound(self.metric, self.dimension, step, largest > 0.0),
+                BoundReference::Codes => {
+                    let sums = RowSums { square: sums.code_square, residual: 0.0, ..sums };
                     sums.bound(self.metric, self.dimension, step, false)
                 }
             };
@@ -78,10 +98,10 @@ impl Int8Operation for Encode<'_> {
     }
 }
 
-/// SIDE_BY_SIDE numbers in as many vectors as it takes; the others are zero.
+/// PARTIAL_SUMS numbers in as many registers as it takes; the others are zero.
 #[inline(always)]
-fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MAX_VECTORS] {
-    let mut vectors = [s.splat(0.0); MAX_VECTORS];
+fn load<S: Simd>(s: S, x: &[f32; PARTIAL_SUMS]) -> [S::F; MAX_REGISTERS_PER_STEP] {
+    let mut vectors = [s.splat(0.0); MAX_REGISTERS_PER_STEP];
     for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
         // SAFETY: a chunk has LANES numbers.
         *vector = unsafe { s.load(x.as_ptr()) };
@@ -89,10 +109,10 @@ fn load<S: Simd>(s: S, x: &[f32; SIDE_BY_SIDE]) -> [S::F; MAX_VECTORS] {
     vectors
 }
 
-/// What is left of a row after whole SIDE_BY_SIDE numbers, and zeros.
+/// What is left of a row after whole PARTIAL_SUMS numbers, and zeros.
 #[inline(always)]
-fn padded(rest: &[f32]) -> [f32; SIDE_BY_SIDE] {
-    let mut padded = [0.0; SIDE_BY_SIDE];
+fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
+    let mut padded = [0.0; PARTIAL_SUMS];
     padded[..rest.len()].copy_from_slice(rest);
     padded
 }
@@ -101,50 +121,50 @@ fn padded(rest: &[f32]) -> [f32; SIDE_BY_SIDE] {
 #[inline(always)]
 fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
     let zero = s.splat(0.0);
-    let mut most = [zero; MAX_VECTORS];
-    // Stays zero for finite numbers alone.
-    let mut taint = [zero; MAX_VECTORS];
-    let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
+    let mut most = [zero; MAX_REGISTERS_PER_STEP];
+    // A number times zero, summed: zero for finite numbers alone.
+    let mut zeros = [zero; MAX_REGISTERS_PER_STEP];
+    let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
     for x in whole.iter().chain([&padded(rest)]) {
         let x = load(s, x);
-        for i in 0..SIDE_BY_SIDE / S::LANES {
+        for i in 0..PARTIAL_SUMS / S::LANES {
             most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
-            taint[i] = s.add(taint[i], s.mul(x[i], zero));
+            zeros[i] = s.add(zeros[i], s.mul(x[i], zero));
         }
     }
     let (mut largest, mut finite) = (0.0_f32, true);
-    for i in 0..SIDE_BY_SIDE / S::LANES {
+    for i in 0..PARTIAL_SUMS / S::LANES {
         largest = largest.max(s.largest(most[i]));
-        finite &= s.sum(taint[i]) == 0.0;
+        finite &= s.sum(zeros[i]) == 0.0;
     }
     finite.then_some(largest)
 }
 
-/// Sums over a vector in units of its step.
-struct Sums {
-    /// Of the squares of its numbers.
+/// Sums over a row in units of its step.
+struct RowSums {
+    /// Sum of the squares of its numbers.
     square: f32,
-    /// Of the squares of what the codes leave out.
+    /// Sum of the squares of what the codes leave out.
     residual: f32,
-    /// Of the squares of the codes.
+    /// Sum of the squares of the codes.
     code_square: f32,
-    /// Of the codes.
+    /// Sum of the codes.
     codes: f32,
 }
 
 /// Writes the codes of a vector, each the nearest integer to a number times `inverse`.
 #[inline(always)]
-fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums {
+fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> RowSums {
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
-    assert!(codes.len() >= vector.len().next_multiple_of(SIDE_BY_SIDE), "a row of codes is whole lines");
+    assert!(codes.len() >= vector.len().next_multiple_of(PARTIAL_SUMS), "a row of codes is whole lines");
     let (inverse, middle) = (s.splat(inverse), s.splat(128.0));
-    let mut sums = [[s.splat(0.0); MAX_VECTORS]; 4];
-    let (whole, rest) = vector.as_chunks::<SIDE_BY_SIDE>();
+    let mut sums = [[s.splat(0.0); MAX_REGISTERS_PER_STEP]; 4];
+    let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
     let mut to = codes.as_mut_ptr();
     for x in whole.iter().chain((!rest.is_empty()).then_some(&padded(rest))) {
         let x = load(s, x);
-        for i in 0..SIDE_BY_SIDE / lanes {
+        for i in 0..PARTIAL_SUMS / lanes {
             let y = s.mul(x[i], inverse);
             let code = s.round(y);
             let residual = s.sub(y, code);
@@ -153,7 +173,7 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums 
             for j in 0..terms.len() {
                 sums[j][i] = s.add(sums[j][i], terms[j]);
             }
-            // SAFETY: `codes` has a byte for each number, in SIDE_BY_SIDE at a time.
+            // SAFETY: `codes` has a byte for each number, in PARTIAL_SUMS at a time.
             unsafe {
                 d.store_bytes(to.cast(), s.add(code, middle));
                 to = to.add(lanes);
@@ -161,11 +181,11 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums 
         }
     }
     if D::FLIP == 0 {
-        codes[..vector.len().next_multiple_of(SIDE_BY_SIDE)].iter_mut().for_each(|code| *code ^= i8::MIN);
+        codes[..vector.len().next_multiple_of(PARTIAL_SUMS)].iter_mut().for_each(|code| *code ^= i8::MIN);
     }
     let mut totals = [0.0_f32; 4];
     for (total, sums) in totals.iter_mut().zip(&sums) {
-        let mut all = [0.0; SIDE_BY_SIDE];
+        let mut all = [0.0; PARTIAL_SUMS];
         for (to, &sum) in all.chunks_exact_mut(lanes).zip(sums) {
             // SAFETY: a chunk has the lanes of a vector.
             unsafe { s.store(to.as_mut_ptr(), sum) };
@@ -173,11 +193,11 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> Sums 
         *total = all.iter().sum();
     }
     let [square, residual, code_square, codes] = totals;
-    Sums { square, residual, code_square, codes }
+    RowSums { square, residual, code_square, codes }
 }
 
-impl Sums {
-    /// `small`: whether the vector may be other than zero where its step is 0.
+impl RowSums {
+    /// The bound of a row with these sums. `small`: whether the row may be other than zero where its step is 0.
     #[inline(always)]
     fn bound(&self, metric: Metric, dimension: usize, step: f32, small: bool) -> Bound {
         let rounding = rounding(dimension);
@@ -187,14 +207,14 @@ impl Sums {
         let error = residual + norm * rounding;
         let (scale, half_square) = match metric {
             Metric::Cosine if step == 0.0 => {
-                // Of its direction nothing is known.
+                // Nothing is known of its direction.
                 return Bound { error: if small { 1.0 + rounding } else { 0.0 }, ..Bound::default() };
             }
             Metric::Cosine => (1.0 / length, 0.0),
             Metric::Dot => (step, 0.0),
             Metric::L2 => (step, (length * step) * (length * step) * (0.5 - rounding)),
         };
-        let smallest = if small { SMALLEST * (dimension as f32).sqrt() } else { 0.0 };
+        let smallest = if small { MIN_MAGNITUDE * (dimension as f32).sqrt() } else { 0.0 };
         Bound { scale, error: error * scale + smallest, norm: norm * scale, half_square, sum: self.codes, step }
     }
 }

@@ -1,5 +1,9 @@
-//! Exact search over rows of vectors: codes of a byte per number that say which rows may be among the best, with a bound on
-//! what each code leaves out, and exact scores for those.
+//! The kernels of exact search: a byte for each number of a vector, bounds on what the bytes leave out, and exact
+//! scores.
+//!
+//! `encode` makes codes and bounds of rows, `queries` of queries; `panel` multiplies them and passes on the rows that
+//! may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
+//! answer is exact, is `store::search`.
 
 mod encode;
 mod exact;
@@ -9,10 +13,10 @@ mod queries;
 #[cfg(test)]
 mod tests;
 
-pub use encode::{CodesOf, Unencodable, encode};
-pub use exact::{Stored, exact};
-pub use panel::{Collect, Rows, scan};
-pub use queries::Queries;
+pub use encode::{BoundReference, EncodeError, encode};
+pub use exact::{StoredRows, exact_score};
+pub use panel::{Collector, RowSelection, scan};
+pub use queries::QuantizedQueries;
 
 /// How alike two vectors are; larger is more alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +42,7 @@ pub struct Bound {
     pub norm: f32,
     /// Under [`Metric::L2`] at most half the square of the length of `x`, else 0.
     pub half_square: f32,
-    /// Of the codes.
+    /// Sum of the codes.
     pub sum: f32,
     /// The vector itself is about `step * codes`.
     pub step: f32,
@@ -49,8 +53,9 @@ pub fn code_stride(dimension: usize) -> usize {
     dimension.next_multiple_of(64)
 }
 
-/// Numbers that are computed with side by side, on every instruction set, so that sums have the same bits on all.
-const SIDE_BY_SIDE: usize = 16;
+/// Partial sums that every sum over a row is made of, on every instruction set, so that it has the same bits on all:
+/// number i is added to partial sum i mod 16.
+const PARTIAL_SUMS: usize = 16;
 
-/// Vectors that these take on the set with the fewest lanes.
-const MAX_VECTORS: usize = 4;
+/// Vector registers that these take on the set with the fewest lanes.
+const MAX_REGISTERS_PER_STEP: usize = 4;

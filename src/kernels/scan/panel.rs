@@ -1,9 +1,23 @@
-//! Products of queries with codes, and the rows that they leave in question.
+//! The scan: products of queries with codes, and the rows whose upper bound reaches a query's threshold.
+//!
+//! ```text
+//! for each group of 64 rows (or the width of the set's tile):
+//!     few queries:  a dot product of bytes for each query and row, four rows at a time, as they lie in memory
+//!     from 4 on:    lay the rows out as a panel [stride / 4, width, 4], then register tiles of queries x rows
+//!     upper := product * scales - half_square + |q| * error + query_error * norm
+//!     pass the rows with upper >= threshold to the collector
+//! ```
+//!
+//! One query is bound by memory: rows are read once, in their order, with the next ones prefetched. Many queries are
+//! bound by multiplication, for which a panel serves every query once it is laid out: the micro-kernel of a matrix
+//! product (Goto & van de Geijn, "Anatomy of high-performance matrix multiplication", 2008), the one of
+//! `kernels::tile`. The maximum of the upper bounds is compared first, as most groups have no row that reaches the
+//! threshold.
 
 use std::ops::Range;
 
 use super::encode::rounding;
-use super::queries::{Queries, QueryRange};
+use super::queries::{QuantizedQueries, QueryBound};
 use super::{Bound, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::aligned::scratch;
@@ -11,53 +25,61 @@ use crate::kernels::prefetch::{Prefetch, prefetch};
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
 use crate::kernels::tile::{Bytes, MicroKernel, tile, with_tile};
 
-/// Rows whose products are judged together: a panel's on any instruction set, 4 vectors of 16 at most.
-const MAX_ROWS: usize = 64;
+/// The most rows of a group: a panel's on any instruction set, 4 vectors of 16 at most.
+const MAX_GROUP_ROWS: usize = 64;
 
 /// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
-const PANELS_FROM: usize = 4;
+const MIN_PANEL_QUERIES: usize = 4;
 
-/// Rows side by side that one query is multiplied with.
-const ALONG: usize = 4;
+/// Rows that one query is multiplied with at a time.
+const ROWS_PER_DOT: usize = 4;
 
 /// Some rows of a block.
 #[derive(Debug, Clone)]
-pub enum Rows<'a> {
+pub enum RowSelection<'a> {
     Range(Range<usize>),
     /// Ascending.
     List(&'a [u32]),
 }
 
-impl Rows<'_> {
-    #[expect(clippy::len_without_is_empty, reason = "nobody asks")]
+impl RowSelection<'_> {
+    #[expect(clippy::len_without_is_empty, reason = "no caller asks")]
     pub fn len(&self) -> usize {
         match self {
-            Rows::Range(range) => range.len(),
-            Rows::List(list) => list.len(),
+            RowSelection::Range(range) => range.len(),
+            RowSelection::List(list) => list.len(),
         }
     }
 
     #[inline(always)]
     fn get(&self, i: usize) -> usize {
         match self {
-            Rows::Range(range) => range.start + i,
-            Rows::List(list) => list[i] as usize,
+            RowSelection::Range(range) => range.start + i,
+            RowSelection::List(list) => list[i] as usize,
         }
     }
 }
 
-/// Who is told of rows.
-pub trait Collect {
-    /// Rows whose score cannot be as much are of no interest for the query.
+/// What a scan passes rows to.
+pub trait Collector {
+    /// The least score that is of interest for the query: rows that cannot reach it are not collected.
     fn threshold(&self, query: usize) -> f32;
 
-    /// The score of a row is from `lower` to `upper`. Scores are here ⟨q, x⟩, with `q` as [`Queries`] and `x` as
-    /// [`Bound`] see them, less half the square of the length of `x` under [`super::Metric::L2`].
-    fn add(&mut self, query: usize, row: usize, lower: f32, upper: f32);
+    /// The score of a row is from `lower` to `upper`. Scores are here ⟨q, x⟩, with `q` as [`QuantizedQueries`] and `x`
+    /// as [`Bound`] see them, less half the square of the length of `x` under [`super::Metric::L2`].
+    fn collect(&mut self, query: usize, row: usize, lower: f32, upper: f32);
 }
 
-/// Tells `collect` of all `rows` of `codes [n, code_stride(dimension)]`, `bounds [n]`, that may reach a query's threshold.
-pub fn scan(isa: Isa, queries: &Queries, codes: &[i8], bounds: &[Bound], rows: &Rows<'_>, collect: &mut impl Collect) {
+/// Passes to `collector` all `rows` of `codes [n, code_stride(dimension)]`, `bounds [n]`, that may reach a query's
+/// threshold.
+pub fn scan(
+    isa: Isa,
+    queries: &QuantizedQueries,
+    codes: &[i8],
+    bounds: &[Bound],
+    rows: &RowSelection<'_>,
+    collector: &mut impl Collector,
+) {
     let stride = code_stride(queries.dimension);
     assert_eq!(codes.len(), bounds.len() * stride, "a bound for each row of codes");
     if rows.len() == 0 || queries.is_empty() {
@@ -65,56 +87,56 @@ pub fn scan(isa: Isa, queries: &Queries, codes: &[i8], bounds: &[Bound], rows: &
     }
     assert!(rows.get(rows.len() - 1) < bounds.len(), "rows of the block");
     // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction set.
-    scratch(2 * MAX_ROWS * stride, |panel: &mut [i8]| {
-        isa.run_int8(Scan { queries, codes, bounds, stride, rows, panel, collect });
+    scratch(2 * MAX_GROUP_ROWS * stride, |panel: &mut [i8]| {
+        isa.run_int8(Scan { queries, codes, bounds, stride, rows, panel, collector });
     });
 }
 
 struct Scan<'a, C> {
-    queries: &'a Queries,
+    queries: &'a QuantizedQueries,
     codes: &'a [i8],
     bounds: &'a [Bound],
     stride: usize,
-    rows: &'a Rows<'a>,
-    /// For a panel, and for its rows where they are not side by side.
+    rows: &'a RowSelection<'a>,
+    /// Memory for a panel, and for its rows where they are not side by side.
     panel: &'a mut [i8],
-    collect: &'a mut C,
+    collector: &'a mut C,
 }
 
 /// Rows that are multiplied together, and their bounds, column by column.
-struct Group {
-    scale: [f32; MAX_ROWS],
-    error: [f32; MAX_ROWS],
-    norm: [f32; MAX_ROWS],
-    half_square: [f32; MAX_ROWS],
+struct RowGroup {
+    scale: [f32; MAX_GROUP_ROWS],
+    error: [f32; MAX_GROUP_ROWS],
+    norm: [f32; MAX_GROUP_ROWS],
+    half_square: [f32; MAX_GROUP_ROWS],
     /// What the offset of a query's bytes adds to the sums.
-    excess: [f32; MAX_ROWS],
-    row: [usize; MAX_ROWS],
-    codes: [*const i8; MAX_ROWS],
+    excess: [f32; MAX_GROUP_ROWS],
+    row: [usize; MAX_GROUP_ROWS],
+    codes: [*const i8; MAX_GROUP_ROWS],
     count: usize,
 }
 
-impl<C: Collect> Int8Operation for Scan<'_, C> {
+impl<C: Collector> Int8Operation for Scan<'_, C> {
     type Output = ();
 
     #[inline(always)]
     fn run<D: Int8>(mut self, d: D) {
         let width = Bytes::<D>::WIDTH;
-        let zeros = [0.0; MAX_ROWS];
-        let mut group = Group {
+        let zeros = [0.0; MAX_GROUP_ROWS];
+        let mut group = RowGroup {
             scale: zeros,
             error: zeros,
             norm: zeros,
             half_square: zeros,
             excess: zeros,
-            row: [0; MAX_ROWS],
-            codes: [self.codes.as_ptr(); MAX_ROWS],
+            row: [0; MAX_GROUP_ROWS],
+            codes: [self.codes.as_ptr(); MAX_GROUP_ROWS],
             count: 0,
         };
         for start in (0..self.rows.len()).step_by(width) {
-            self.gather(start, width, &mut group);
-            if self.queries.len() < PANELS_FROM {
-                self.multiply_along(d, start + width, &group);
+            self.load_group(start, width, &mut group);
+            if self.queries.len() < MIN_PANEL_QUERIES {
+                self.multiply_rows(d, start + width, &group);
             } else {
                 self.pack(d, &group);
                 self.multiply_panel(d, start + width, &group);
@@ -123,10 +145,10 @@ impl<C: Collect> Int8Operation for Scan<'_, C> {
     }
 }
 
-impl<C: Collect> Scan<'_, C> {
-    /// Up to `width` rows from `start` on; the last one again and again where there are fewer.
+impl<C: Collector> Scan<'_, C> {
+    /// Loads up to `width` rows from `start` on; the last one again and again where there are fewer.
     #[inline(always)]
-    fn gather(&self, start: usize, width: usize, group: &mut Group) {
+    fn load_group(&self, start: usize, width: usize, group: &mut RowGroup) {
         group.count = width.min(self.rows.len() - start);
         for i in 0..width {
             let row = self.rows.get(start + i.min(group.count - 1));
@@ -143,17 +165,17 @@ impl<C: Collect> Scan<'_, C> {
 
     /// Multiplies few queries, while the memory is asked for the rows from `next` on.
     #[inline(always)]
-    fn multiply_along<D: Int8>(&mut self, d: D, next: usize, group: &Group) {
+    fn multiply_rows<D: Int8>(&mut self, d: D, next: usize, group: &RowGroup) {
         let bytes = 4 * <D::Simd as Simd>::LANES;
         let queries = self.queries;
         for query in 0..queries.len() {
             let x = queries.bytes.as_slice()[query * self.stride..][..self.stride].as_ptr();
-            let mut sums = [0.0; MAX_ROWS];
-            for i in (0..group.count).step_by(ALONG) {
+            let mut sums = [0.0; MAX_GROUP_ROWS];
+            for i in (0..group.count).step_by(ROWS_PER_DOT) {
                 if query == 0 {
-                    self.ask_for(next + i);
+                    self.prefetch_rows(next + i);
                 }
-                let mut along = [d.zero(); ALONG];
+                let mut along = [d.zero(); ROWS_PER_DOT];
                 for at in (0..self.stride).step_by(bytes) {
                     for (j, sum) in along.iter_mut().enumerate() {
                         // SAFETY: the query and each row have `stride` bytes, a multiple of 64 and so of `bytes`.
@@ -164,14 +186,14 @@ impl<C: Collect> Scan<'_, C> {
                     sums[i + j] = d.total(sum) as f32;
                 }
             }
-            self.judge(d, query, &sums, group);
+            self.compare(d, query, &sums, group);
         }
     }
 
-    /// Fetches some rows.
+    /// Prefetches ROWS_PER_DOT rows from `start` on.
     #[inline(always)]
-    fn ask_for(&self, start: usize) {
-        for i in start..self.rows.len().min(start + ALONG) {
+    fn prefetch_rows(&self, start: usize) {
+        for i in start..self.rows.len().min(start + ROWS_PER_DOT) {
             let row = self.rows.get(i);
             prefetch(self.bounds.as_ptr().wrapping_add(row).cast());
             let codes = self.codes.as_ptr().wrapping_add(row * self.stride);
@@ -183,11 +205,13 @@ impl<C: Collect> Scan<'_, C> {
 
     /// Lays the codes of a group out as a panel `[stride / 4, width, 4]`.
     #[inline(always)]
-    fn pack<D: Int8>(&mut self, d: D, group: &Group) {
+    fn pack<D: Int8>(&mut self, d: D, group: &RowGroup) {
         let (lanes, width) = (<D::Simd as Simd>::LANES, Bytes::<D>::WIDTH);
         let (panel, side_by_side) = self.panel.split_at_mut(width * self.stride);
         let rows = match self.rows {
-            Rows::Range(_) if group.count == width => &self.codes[group.row[0] * self.stride..][..width * self.stride],
+            RowSelection::Range(_) if group.count == width => {
+                &self.codes[group.row[0] * self.stride..][..width * self.stride]
+            }
             _ => {
                 for (to, &row) in side_by_side.chunks_exact_mut(self.stride).zip(&group.row[..width]) {
                     to.copy_from_slice(&self.codes[row * self.stride..][..self.stride]);
@@ -199,7 +223,8 @@ impl<C: Collect> Scan<'_, C> {
         for vector in 0..width / lanes {
             let rows = &rows[vector * lanes * self.stride..][..lanes * self.stride];
             for at in (0..self.stride).step_by(bytes) {
-                // SAFETY: each row has `stride` bytes, a multiple of 64 and so of `bytes`; the panel holds `width` rows.
+                // SAFETY: each row has `stride` bytes, a multiple of 64 and so of `bytes`; the panel holds `width` of
+                // them.
                 unsafe {
                     let to = panel.as_mut_ptr().add(at * width + vector * bytes);
                     d.simd().interleave(rows.as_ptr().add(at), self.stride, to, 4 * width);
@@ -210,54 +235,54 @@ impl<C: Collect> Scan<'_, C> {
 
     /// Multiplies all queries with the panel, while the memory is asked for the rows from `next` on.
     #[inline(always)]
-    fn multiply_panel<D: Int8>(&mut self, d: D, next: usize, group: &Group) {
+    fn multiply_panel<D: Int8>(&mut self, d: D, next: usize, group: &RowGroup) {
         let (lanes, width) = (<D::Simd as Simd>::LANES, Bytes::<D>::WIDTH);
         let (groups, queries) = (self.stride / 4, self.queries.len());
         let tiles = queries.div_ceil(Bytes::<D>::ROWS);
-        // Where they lie one after the other.
+        // Where the rows lie one after the other.
         let next = match self.rows {
-            Rows::Range(range) if next < range.len() => {
+            RowSelection::Range(range) if next < range.len() => {
                 Some(self.codes.as_ptr().wrapping_add((range.start + next) * self.stride))
             }
             _ => None,
         };
         for i in 0..tiles {
-            // Of about the same size, since a tile of one row computes no faster than one of two.
+            // About the same size each, since a tile of one row computes no faster than one of two.
             let tile_queries = queries * i / tiles..queries * (i + 1) / tiles;
             let ahead = next.map_or(Prefetch::NONE, |from| {
                 Prefetch::part(from.cast(), (groups, (4 * width).div_ceil(64)), (i, tiles))
             });
             let a = self.queries.bytes.as_slice()[tile_queries.start * self.stride..].as_ptr();
-            // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for the
-            // lanes of as many vectors as a panel has.
+            // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for
+            // the lanes of as many vectors as a panel has.
             unsafe {
                 with_tile!(Bytes<D>, tile_queries.len(), Bytes::<D>::VECTORS, MR, NV => {
                     let (a, b) = ((a, self.stride), (self.panel.as_ptr(), 4 * width));
                     let sums = tile::<Bytes<D>, MR, NV>(Bytes(d), groups, a, b, ahead);
                     for (i, sums) in sums.iter().enumerate() {
-                        let mut numbers = [0.0; MAX_ROWS];
+                        let mut numbers = [0.0; MAX_GROUP_ROWS];
                         for (j, &sum) in sums.iter().enumerate() {
                             d.simd().store(numbers.as_mut_ptr().add(j * lanes), d.floats(sum));
                         }
-                        self.judge(d, tile_queries.start + i, &numbers, group);
+                        self.compare(d, tile_queries.start + i, &numbers, group);
                     }
                 });
             }
         }
     }
 
-    /// Tells of rows that may reach the query's threshold.
+    /// Compares the rows' upper bounds with the query's threshold, and collects those that reach it.
     #[inline(always)]
-    fn judge<D: Int8>(&mut self, d: D, query: usize, sums: &[f32; MAX_ROWS], group: &Group) {
+    fn compare<D: Int8>(&mut self, d: D, query: usize, sums: &[f32; MAX_GROUP_ROWS], group: &RowGroup) {
         let (s, lanes) = (d.simd(), <D::Simd as Simd>::LANES);
-        let QueryRange { scale, length, error } = self.queries.ranges[query];
+        let QueryBound { scale, length, error } = self.queries.bounds[query];
         let [scale, length, error] = [scale, length, error].map(|x| s.splat(x));
-        let mut uppers = [0.0; MAX_ROWS];
+        let mut uppers = [0.0; MAX_GROUP_ROWS];
         let mut most = s.splat(f32::NEG_INFINITY);
         for at in (0..group.count).step_by(lanes) {
-            // SAFETY: each has MAX_ROWS numbers, a multiple of `lanes`.
+            // SAFETY: each has MAX_GROUP_ROWS numbers, a multiple of `lanes`.
             unsafe {
-                let at_row = |numbers: &[f32; MAX_ROWS]| s.load(numbers.as_ptr().add(at));
+                let at_row = |numbers: &[f32; MAX_GROUP_ROWS]| s.load(numbers.as_ptr().add(at));
                 let product = s.mul(s.sub(at_row(sums), at_row(&group.excess)), s.mul(scale, at_row(&group.scale)));
                 let product = s.sub(product, at_row(&group.half_square));
                 let upper = s.mul_add(length, at_row(&group.error), s.mul_add(error, at_row(&group.norm), product));
@@ -265,21 +290,21 @@ impl<C: Collect> Scan<'_, C> {
                 most = s.max(most, upper);
             }
         }
-        if s.largest(most) >= self.collect.threshold(query) {
-            self.tell(query, &uppers[..group.count], group);
+        if s.largest(most) >= self.collector.threshold(query) {
+            self.collect_rows(query, &uppers[..group.count], group);
         }
     }
 
     /// Not compiled for each set and size of a tile.
     #[inline(never)]
-    fn tell(&mut self, query: usize, uppers: &[f32], group: &Group) {
-        let range = self.queries.ranges[query];
-        let loose = 16.0 * rounding(self.queries.dimension);
+    fn collect_rows(&mut self, query: usize, uppers: &[f32], group: &RowGroup) {
+        let range = self.queries.bounds[query];
+        let half_square_margin = 16.0 * rounding(self.queries.dimension);
         for (i, &upper) in uppers.iter().enumerate() {
-            if upper >= self.collect.threshold(query) {
+            if upper >= self.collector.threshold(query) {
                 let slack = range.length * group.error[i] + range.error * group.norm[i];
-                let lower = upper - 2.0 * slack - loose * group.half_square[i];
-                self.collect.add(query, group.row[i], lower, upper);
+                let lower = upper - 2.0 * slack - half_square_margin * group.half_square[i];
+                self.collector.collect(query, group.row[i], lower, upper);
             }
         }
     }

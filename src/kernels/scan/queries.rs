@@ -1,4 +1,4 @@
-//! Queries as bytes.
+//! Queries as bytes, with the length of what these leave out: the query's own term in the bound of `store::search`.
 
 use super::encode::rounding;
 use super::{Metric, code_stride};
@@ -9,20 +9,20 @@ use crate::panic::raise;
 
 /// Queries to be multiplied with codes.
 ///
-/// Ranks do not depend on a query's length but under [`Metric::L2`], so elsewhere it is taken to be 1.
-pub struct Queries {
+/// The order of rows does not depend on a query's length but under [`Metric::L2`], so elsewhere it is taken to be 1.
+pub struct QuantizedQueries {
     pub(super) dimension: usize,
     /// `[n, code_stride(dimension)]`
     pub(super) bytes: Aligned<u8>,
-    /// `[n]`
-    pub(super) ranges: Vec<QueryRange>,
+    /// `[n]`: what the bytes of each query mean.
+    pub(super) bounds: Vec<QueryBound>,
     /// What each byte is more than the integer that it stands for.
     pub(super) offset: f32,
 }
 
 /// What the bytes of a query `q` mean, and what they leave out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueryRange {
+pub(super) struct QueryBound {
     /// `q` is about `scale * integers`.
     pub(super) scale: f32,
     /// At least the length of `q`.
@@ -31,49 +31,49 @@ pub(super) struct QueryRange {
     pub(super) error: f32,
 }
 
-impl Queries {
-    /// `queries [n, dimension]`, finite, and under [`Metric::L2`] no longer than 1e18.
+impl QuantizedQueries {
+    /// Quantizes `queries [n, dimension]`, which are finite, and under [`Metric::L2`] no longer than 1e18.
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
         let stride = code_stride(dimension);
-        let flip = isa.run_int8(FlipOf);
-        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride).unwrap_or_else(raise);
+        let flip = isa.run_int8(FlipMask);
+        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride);
         let rows = queries.chunks_exact(dimension).zip(bytes.as_mut_slice().chunks_exact_mut(stride));
-        let ranges = rows.map(|(query, bytes)| quantize(metric, query, bytes, flip)).collect();
-        Self { dimension, bytes, ranges, offset: if flip == 0 { 128.0 } else { 0.0 } }
+        let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, flip)).collect();
+        Self { dimension, bytes, bounds, offset: if flip == 0 { 128.0 } else { 0.0 } }
     }
 
     pub fn len(&self) -> usize {
-        self.ranges.len()
+        self.bounds.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.bounds.is_empty()
     }
 }
 
-fn quantize(metric: Metric, query: &[f32], bytes: &mut [u8], flip: u8) -> QueryRange {
+fn quantize(metric: Metric, query: &[f32], bytes: &mut [u8], flip: u8) -> QueryBound {
     let length = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    let share = if metric == Metric::L2 || length == 0.0 { 1.0 } else { 1.0 / length };
+    let inverse_length = if metric == Metric::L2 || length == 0.0 { 1.0 } else { 1.0 / length };
     let largest = query.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    let scale = (f64::from(largest) * share / 127.0) as f32;
+    let scale = (f64::from(largest) * inverse_length / 127.0) as f32;
     let inverse = if scale > 1e-30 { 1.0 / f64::from(scale) } else { 0.0 };
     let mut residual = 0.0;
     for (&x, byte) in query.iter().zip(bytes) {
-        let x = f64::from(x) * share;
+        let x = f64::from(x) * inverse_length;
         let integer = (x * inverse).round().clamp(-127.0, 127.0);
         residual += (x - integer * f64::from(scale)).powi(2);
         *byte = (integer as i32 + 128) as u8 ^ flip;
     }
-    let (length, rounding) = (length * share, f64::from(rounding(query.len())));
+    let (length, rounding) = (length * inverse_length, f64::from(rounding(query.len())));
     // A sum of products of bytes up to 255 with codes, which a row has up to 127 of, is rounded to float32 twice.
     let sums = 2.0 * f64::from(scale) * 255.0 * query.len() as f64 * f64::from(f32::EPSILON);
     let error = residual.sqrt() + length * rounding + sums;
-    QueryRange { scale, length: (length * (1.0 + rounding)) as f32, error: (error * (1.0 + rounding)) as f32 }
+    QueryBound { scale, length: (length * (1.0 + rounding)) as f32, error: (error * (1.0 + rounding)) as f32 }
 }
 
-struct FlipOf;
+struct FlipMask;
 
-impl Int8Operation for FlipOf {
+impl Int8Operation for FlipMask {
     type Output = u8;
 
     #[inline(always)]

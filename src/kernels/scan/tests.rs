@@ -5,25 +5,25 @@ use crate::kernels::testing::numbers;
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::Dot, Metric::L2];
 const DIMENSIONS: [usize; 10] = [1, 3, 15, 16, 17, 63, 64, 65, 312, 1027];
 
-/// Keeps what it is told, of rows that reach a threshold.
-struct Told {
+/// Keeps what is collected, of rows that reach a threshold.
+struct RecordingCollector {
     threshold: f32,
     /// Query, row, lower and upper bound.
     rows: Vec<(usize, usize, f32, f32)>,
 }
 
-impl Told {
+impl RecordingCollector {
     fn new(threshold: f32) -> Self {
         Self { threshold, rows: Vec::new() }
     }
 }
 
-impl Collect for Told {
+impl Collector for RecordingCollector {
     fn threshold(&self, _: usize) -> f32 {
         self.threshold
     }
 
-    fn add(&mut self, query: usize, row: usize, lower: f32, upper: f32) {
+    fn collect(&mut self, query: usize, row: usize, lower: f32, upper: f32) {
         self.rows.push((query, row, lower, upper));
     }
 }
@@ -33,14 +33,14 @@ struct Encoded {
     bounds: Vec<Bound>,
 }
 
-fn encoded(isa: Isa, metric: Metric, of: CodesOf, vectors: &[f32], dimension: usize) -> Encoded {
+fn encoded(isa: Isa, metric: Metric, reference: BoundReference, vectors: &[f32], dimension: usize) -> Encoded {
     let n = vectors.len() / dimension;
     let mut encoded = Encoded { codes: vec![0; n * code_stride(dimension)], bounds: vec![Bound::default(); n] };
-    encode(isa, metric, of, vectors, dimension, &mut encoded.codes, &mut encoded.bounds).unwrap();
+    encode(isa, metric, reference, vectors, dimension, &mut encoded.codes, &mut encoded.bounds).unwrap();
     encoded
 }
 
-/// The score as [`Collect::add`] has it.
+/// The score as [`Collector::collect`] has it.
 fn score(metric: Metric, query: &[f32], x: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let (query_length, length) = (dot(query, query).sqrt(), dot(x, x).sqrt());
@@ -75,14 +75,21 @@ fn bounds_hold_on_every_set() {
             for dimension in DIMENSIONS {
                 for n in [1, 15, 16, 17, 64, 65, 131] {
                     let rows = vectors(n, dimension, n as u64);
-                    let encoded = encoded(isa, metric, CodesOf::Kept, &rows, dimension);
+                    let encoded = encoded(isa, metric, BoundReference::Vectors, &rows, dimension);
                     for queries in [1, 2, 5, 7] {
                         let q = vectors(queries, dimension, 99);
-                        let prepared = Queries::new(isa, metric, &q, dimension);
-                        let mut told = Told::new(f32::NEG_INFINITY);
-                        scan(isa, &prepared, &encoded.codes, &encoded.bounds, &Rows::Range(0..n), &mut told);
-                        assert_eq!(told.rows.len(), n * queries);
-                        for (query, row, lower, upper) in told.rows {
+                        let prepared = QuantizedQueries::new(isa, metric, &q, dimension);
+                        let mut recorded = RecordingCollector::new(f32::NEG_INFINITY);
+                        scan(
+                            isa,
+                            &prepared,
+                            &encoded.codes,
+                            &encoded.bounds,
+                            &RowSelection::Range(0..n),
+                            &mut recorded,
+                        );
+                        assert_eq!(recorded.rows.len(), n * queries);
+                        for (query, row, lower, upper) in recorded.rows {
                             let of = |all: &[f32], i: usize| all[i * dimension..][..dimension].to_vec();
                             let score = score(metric, &of(&q, query), &of(&rows, row));
                             // Smaller numbers than float32 has are zero on both sides of a comparison.
@@ -102,11 +109,11 @@ fn bounds_are_close() {
     for isa in Isa::available() {
         let dimension = 312;
         let rows = numbers(100 * dimension, 1);
-        let encoded = encoded(isa, Metric::Cosine, CodesOf::Kept, &rows, dimension);
-        let queries = Queries::new(isa, Metric::Cosine, &numbers(dimension, 2), dimension);
-        let mut told = Told::new(f32::NEG_INFINITY);
-        scan(isa, &queries, &encoded.codes, &encoded.bounds, &Rows::Range(0..100), &mut told);
-        assert!(told.rows.iter().all(|&(.., lower, upper)| upper - lower < 0.025), "{}", isa.name());
+        let encoded = encoded(isa, Metric::Cosine, BoundReference::Vectors, &rows, dimension);
+        let queries = QuantizedQueries::new(isa, Metric::Cosine, &numbers(dimension, 2), dimension);
+        let mut recorded = RecordingCollector::new(f32::NEG_INFINITY);
+        scan(isa, &queries, &encoded.codes, &encoded.bounds, &RowSelection::Range(0..100), &mut recorded);
+        assert!(recorded.rows.iter().all(|&(.., lower, upper)| upper - lower < 0.025), "{}", isa.name());
     }
 }
 
@@ -118,10 +125,13 @@ fn codes_and_scores_have_the_same_bits_on_every_set() {
         let query: Vec<f64> = numbers(dimension, 4).into_iter().map(f64::from).collect();
         for metric in METRICS {
             let on = |isa| {
-                let Encoded { codes, bounds } = encoded(isa, metric, CodesOf::Themselves, &rows, dimension);
-                let of =
-                    |stored| (0..20).map(|row| exact(isa, metric, &query, stored, row).to_bits()).collect::<Vec<_>>();
-                let scores = [Stored::Float32(&rows), Stored::Float16(&halves), Stored::Int8(&codes, &bounds)].map(of);
+                let Encoded { codes, bounds } = encoded(isa, metric, BoundReference::Codes, &rows, dimension);
+                let of = |stored| {
+                    (0..20).map(|row| exact_score(isa, metric, &query, stored, row).to_bits()).collect::<Vec<_>>()
+                };
+                let scores =
+                    [StoredRows::Float32(&rows), StoredRows::Float16(&halves), StoredRows::Int8(&codes, &bounds)]
+                        .map(of);
                 (scores, codes, bounds)
             };
             let first = on(Isa::named("scalar").unwrap());
@@ -140,7 +150,7 @@ fn exact_scores_are_exact() {
         for row in 0..10 {
             let x = &rows[row * dimension..][..dimension];
             let near = |metric, expected: f64| {
-                let found = exact(isa, metric, &wide, Stored::Float32(&rows), row);
+                let found = exact_score(isa, metric, &wide, StoredRows::Float32(&rows), row);
                 assert!((found - expected).abs() <= 1e-13 * dimension as f64, "{metric:?} {found} {expected}");
             };
             near(Metric::Dot, score(Metric::Dot, &query, x) * length);
@@ -156,12 +166,12 @@ fn codes_alone_are_what_they_stand_for() {
         for metric in METRICS {
             let dimension = 65;
             let rows = numbers(50 * dimension, 7);
-            let Encoded { codes, bounds } = encoded(isa, metric, CodesOf::Themselves, &rows, dimension);
+            let Encoded { codes, bounds } = encoded(isa, metric, BoundReference::Codes, &rows, dimension);
             let query = numbers(dimension, 8);
-            let queries = Queries::new(isa, metric, &query, dimension);
-            let mut told = Told::new(f32::NEG_INFINITY);
-            scan(isa, &queries, &codes, &bounds, &Rows::Range(0..50), &mut told);
-            for (_, row, lower, upper) in told.rows {
+            let queries = QuantizedQueries::new(isa, metric, &query, dimension);
+            let mut recorded = RecordingCollector::new(f32::NEG_INFINITY);
+            scan(isa, &queries, &codes, &bounds, &RowSelection::Range(0..50), &mut recorded);
+            for (_, row, lower, upper) in recorded.rows {
                 let row_codes = &codes[row * code_stride(dimension)..][..dimension];
                 let x: Vec<f32> = row_codes.iter().map(|&code| f32::from(code) * bounds[row].step).collect();
                 let score = score(metric, &query, &x);
@@ -174,28 +184,31 @@ fn codes_alone_are_what_they_stand_for() {
 }
 
 #[test]
-fn only_rows_that_are_asked_for_and_reach_the_threshold_are_told() {
+fn only_rows_that_are_asked_for_and_reach_the_threshold_are_collected() {
     for isa in Isa::available() {
         let dimension = 40;
         let rows = numbers(200 * dimension, 9);
-        let Encoded { codes, bounds } = encoded(isa, Metric::Dot, CodesOf::Kept, &rows, dimension);
-        let queries = Queries::new(isa, Metric::Dot, &numbers(3 * dimension, 10), dimension);
-        let told = |rows: Rows, threshold| {
-            let mut told = Told::new(threshold);
-            scan(isa, &queries, &codes, &bounds, &rows, &mut told);
-            told.rows.sort_by_key(|&(query, row, ..)| (query, row));
-            told.rows
+        let Encoded { codes, bounds } = encoded(isa, Metric::Dot, BoundReference::Vectors, &rows, dimension);
+        let queries = QuantizedQueries::new(isa, Metric::Dot, &numbers(3 * dimension, 10), dimension);
+        let recorded = |rows: RowSelection, threshold| {
+            let mut recorded = RecordingCollector::new(threshold);
+            scan(isa, &queries, &codes, &bounds, &rows, &mut recorded);
+            recorded.rows.sort_by_key(|&(query, row, ..)| (query, row));
+            recorded.rows
         };
-        let all = told(Rows::Range(0..200), f32::NEG_INFINITY);
+        let all = recorded(RowSelection::Range(0..200), f32::NEG_INFINITY);
         let list: Vec<u32> = (0..200).filter(|i| i % 3 == 1).collect();
         let listed: Vec<_> = all.iter().copied().filter(|&(_, row, ..)| row % 3 == 1).collect();
-        assert_eq!(told(Rows::List(&list), f32::NEG_INFINITY), listed);
+        assert_eq!(recorded(RowSelection::List(&list), f32::NEG_INFINITY), listed);
         let ranged: Vec<_> = all.iter().copied().filter(|&(_, row, ..)| (50..117).contains(&row)).collect();
-        assert_eq!(told(Rows::Range(50..117), f32::NEG_INFINITY), ranged);
+        assert_eq!(recorded(RowSelection::Range(50..117), f32::NEG_INFINITY), ranged);
         let high: Vec<_> = all.iter().copied().filter(|&(.., upper)| upper >= 0.5).collect();
         assert!(!high.is_empty() && high.len() < all.len());
-        assert_eq!(told(Rows::Range(0..200), 0.5), high);
-        assert!(told(Rows::List(&[]), f32::NEG_INFINITY).is_empty() && told(Rows::Range(5..5), 0.0).is_empty());
+        assert_eq!(recorded(RowSelection::Range(0..200), 0.5), high);
+        assert!(
+            recorded(RowSelection::List(&[]), f32::NEG_INFINITY).is_empty()
+                && recorded(RowSelection::Range(5..5), 0.0).is_empty()
+        );
     }
 }
 
@@ -207,8 +220,8 @@ fn what_cannot_be_encoded_is_named() {
             let mut rows = numbers(5 * dimension, 11);
             rows[3 * dimension + dimension / 2] = bad;
             let (mut codes, mut bounds) = (vec![0; 5 * code_stride(dimension)], [Bound::default(); 5]);
-            let found = encode(isa, Metric::Dot, CodesOf::Kept, &rows, dimension, &mut codes, &mut bounds);
-            let expected = if bad.is_finite() { Unencodable::TooLong(3) } else { Unencodable::NotFinite(3) };
+            let found = encode(isa, Metric::Dot, BoundReference::Vectors, &rows, dimension, &mut codes, &mut bounds);
+            let expected = if bad.is_finite() { EncodeError::TooLong(3) } else { EncodeError::NotFinite(3) };
             assert_eq!(found, Err(expected), "{bad}");
         }
     }

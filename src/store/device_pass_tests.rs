@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use super::mirror::TILE;
+use super::device_copy::TILE_ROWS;
 use super::segment::Segment;
-use super::{Attached, AttachedVectors, Keys, Store, Vectors};
+use super::{AttachedRows, AttachedVectors, RowIds, Store, Vectors};
 use crate::device::Device;
 use crate::kernels::Bound;
 use crate::kernels::testing::numbers;
@@ -14,23 +14,23 @@ use crate::{Error, Result};
 const METRICS: [&str; 3] = ["cosine", "dot", "l2"];
 const DTYPES: [&str; 3] = ["float32", "float16", "int8"];
 
-fn go_on() -> Result<()> {
+fn never_cancel() -> Result<()> {
     Ok(())
 }
 
 /// A store on the CPU, and one on a device.
 fn pair(metric: &str, dtype: &str, dimension: usize) -> [Store; 2] {
     let store = Store::new(dimension, metric, dtype, "cpu", Some(2)).unwrap();
-    let on_device = store.moved_to(Device::portable());
+    let on_device = store.on_device(Device::portable());
     [store, on_device]
 }
 
 fn added(stores: &[Store; 2], vectors: &[f32]) -> [Store; 2] {
-    stores.each_ref().map(|store| store.add(vectors, None, 0, 0, &go_on).unwrap())
+    stores.each_ref().map(|store| store.add(vectors, None, 0, 0, &never_cancel).unwrap())
 }
 
 fn assert_same(stores: &[Store; 2], queries: &[f32], k: usize, mask: Option<&[u8]>) {
-    let [here, there] = stores.each_ref().map(|store| store.search(queries, k, mask, true, &go_on).unwrap());
+    let [here, there] = stores.each_ref().map(|store| store.search(queries, k, mask, true, &never_cancel).unwrap());
     assert_eq!((here.columns, here.report.rows), (there.columns, there.report.rows));
     assert_eq!(here.rows, there.rows);
     let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
@@ -40,7 +40,7 @@ fn assert_same(stores: &[Store; 2], queries: &[f32], k: usize, mask: Option<&[u8
 /// Tensors of as few numbers as there can be.
 fn limit(store: &Store) {
     let none = || Err::<(), _>(Error::DeviceMemory { message: String::new() });
-    assert!(store.fixed.place.as_ref().unwrap().attempt(2, none).unwrap().is_none());
+    assert!(store.config.device_context.as_ref().unwrap().attempt(2, none).unwrap().is_none());
 }
 
 #[test]
@@ -78,11 +78,11 @@ fn a_tile_may_have_all_of_the_best() {
     let dimension = 32;
     for metric in METRICS {
         // Tiles of rows around one centre each, and among them one of equal rows.
-        let mut vectors = numbers(6 * TILE * dimension, 3);
+        let mut vectors = numbers(6 * TILE_ROWS * dimension, 3);
         let centres = numbers(6 * dimension, 4);
         for (row, vector) in vectors.chunks_exact_mut(dimension).enumerate() {
-            let centre = &centres[row / TILE * dimension..][..dimension];
-            let spread = if row / TILE == 3 { 0.0 } else { 0.05 };
+            let centre = &centres[row / TILE_ROWS * dimension..][..dimension];
+            let spread = if row / TILE_ROWS == 3 { 0.0 } else { 0.05 };
             vector.iter_mut().zip(centre).for_each(|(x, centre)| *x = centre + spread * *x);
         }
         let stores = added(&pair(metric, "float32", dimension), &vectors);
@@ -97,7 +97,7 @@ fn equal_rows_come_in_their_order() {
     for metric in METRICS {
         let row = numbers(20, 4);
         let stores = added(&pair(metric, "float32", 20), &row.repeat(20_000));
-        let found = stores[1].search(&row, 300, None, true, &go_on).unwrap();
+        let found = stores[1].search(&row, 300, None, true, &never_cancel).unwrap();
         assert_eq!(found.rows, (0..300).collect::<Vec<i64>>());
     }
 }
@@ -125,15 +125,15 @@ fn what_is_not_exact_takes_the_best_float32_scores() {
     let dimension = 64;
     let [_, store] = added(&pair("cosine", "float32", dimension), &numbers(20_000 * dimension, 9));
     let queries = numbers(4 * dimension, 10);
-    let exact = store.search(&queries, 10, None, true, &go_on).unwrap();
+    let exact = store.search(&queries, 10, None, true, &never_cancel).unwrap();
     assert!(exact.report.rescored < 4 * 30, "{:?}", exact.report);
-    let near = store.search(&queries, 10, None, false, &go_on).unwrap();
+    let near = store.search(&queries, 10, None, false, &never_cancel).unwrap();
     assert_eq!((near.report.rescored, near.rows), (40, exact.rows));
 }
 
 fn blocks(store: &Store) -> Vec<usize> {
-    let held = store.segments().iter().filter_map(Segment::held);
-    held.flat_map(|held| held.mirror.rows()).collect()
+    let data = store.segments().iter().filter_map(Segment::data);
+    data.flat_map(|data| data.device_copy.rows()).collect()
 }
 
 #[test]
@@ -143,18 +143,18 @@ fn a_row_is_copied_once_and_there_are_few_blocks() {
     let query = numbers(dimension, 12);
     assert_eq!(store.memory().device, 0);
     for i in 0..1000 {
-        store = store.add(&numbers(dimension, 13 + i), None, 0, 0, &go_on).unwrap();
-        store.search(&query, 3, None, true, &go_on).unwrap();
+        store = store.add(&numbers(dimension, 13 + i), None, 0, 0, &never_cancel).unwrap();
+        store.search(&query, 3, None, true, &never_cancel).unwrap();
         assert_eq!(store.memory().device, (1001 + i as usize) * dimension * 4);
         assert!(blocks(&store).len() <= 16, "{:?}", blocks(&store));
     }
     // What is in the memory of both is shared, and an older store does not see newer rows.
     let best: Vec<f32> = query.iter().map(|x| 100.0 * x).collect();
-    let more = store.add(&best.repeat(10), None, 0, 0, &go_on).unwrap();
-    assert_eq!(more.search(&query, 1, None, true, &go_on).unwrap().rows, [2000]);
-    assert_eq!(store.search(&query, 2000, None, true, &go_on).unwrap().rows.len(), 2000);
+    let more = store.add(&best.repeat(10), None, 0, 0, &never_cancel).unwrap();
+    assert_eq!(more.search(&query, 1, None, true, &never_cancel).unwrap().rows, [2000]);
+    assert_eq!(store.search(&query, 2000, None, true, &never_cancel).unwrap().rows.len(), 2000);
     assert!(more.memory().device == 2010 * dimension * 4 && store.memory().device <= more.memory().device);
-    let compact = more.without(&(0..1000).collect::<Vec<_>>()).unwrap().compact(&go_on).unwrap();
+    let compact = more.without(&(0..1000).collect::<Vec<_>>()).unwrap().compact(&never_cancel).unwrap();
     assert_eq!(compact.memory().device, 0);
 }
 
@@ -163,20 +163,20 @@ fn another_device_shares_rows_and_not_their_copies() {
     let dimension = 16;
     let [_, store] = added(&pair("l2", "float16", dimension), &numbers(3000 * dimension, 20));
     let queries = numbers(3 * dimension, 21);
-    let found = store.search(&queries, 7, None, true, &go_on).unwrap();
+    let found = store.search(&queries, 7, None, true, &never_cancel).unwrap();
     assert_eq!(store.memory().device, 3000 * (dimension * 2 + 4));
-    let moved = store.on("cpu").unwrap();
-    let start = |store: &Store| match &store.segments()[0].held().unwrap().vectors {
+    let moved = store.with_device("cpu").unwrap();
+    let start = |store: &Store| match &store.segments()[0].data().unwrap().vectors {
         Vectors::Float16(vectors) => vectors.as_ptr(),
         _ => unreachable!("a store of float16"),
     };
     assert_eq!((moved.memory().device, start(&moved)), (0, start(&store)));
     drop(store);
-    assert_eq!(moved.search(&queries, 7, None, true, &go_on).unwrap().rows, found.rows);
+    assert_eq!(moved.search(&queries, 7, None, true, &never_cancel).unwrap().rows, found.rows);
 }
 
 #[test]
-fn searches_take_turns_and_can_give_up_waiting() {
+fn searches_wait_for_the_device_and_can_give_up_waiting() {
     let dimension = 16;
     let stores = added(&pair("dot", "float32", dimension), &numbers(4000 * dimension, 22));
     let queries = numbers(8 * dimension, 23);
@@ -187,7 +187,7 @@ fn searches_take_turns_and_can_give_up_waiting() {
         }
     });
     let asked = AtomicUsize::new(0);
-    let turn = stores[1].fixed.place.as_ref().unwrap().turn(&go_on).unwrap();
+    let lock = stores[1].config.device_context.as_ref().unwrap().lock(&never_cancel).unwrap();
     let result = std::thread::scope(|scope| {
         let (store, query, asked) = (&stores[1], &queries[..dimension], &asked);
         let give_up = move || {
@@ -196,26 +196,26 @@ fn searches_take_turns_and_can_give_up_waiting() {
         };
         scope.spawn(move || store.search(query, 1, None, true, &give_up)).join().unwrap()
     });
-    drop(turn);
+    drop(lock);
     assert!(matches!(result, Err(Error::Interrupted)) && asked.into_inner() == 1);
-    assert!(stores[1].fixed.place.as_ref().unwrap().turn(&|| Err(Error::Interrupted)).is_ok());
+    assert!(stores[1].config.device_context.as_ref().unwrap().lock(&|| Err(Error::Interrupted)).is_ok());
 }
 
 /// Vectors and bounds of another's memory, changed.
 fn damaged(stores: &[Store; 2], change: impl Fn(&mut Vec<f32>, &mut Vec<Bound>)) -> [Store; 2] {
-    let held = stores[0].segments()[0].held().unwrap();
-    let Vectors::Float32(vectors) = &held.vectors else { unreachable!("a store of float32") };
-    let (mut vectors, mut bounds) = (vectors.to_vec(), held.bounds.to_vec());
+    let data = stores[0].segments()[0].data().unwrap();
+    let Vectors::Float32(vectors) = &data.vectors else { unreachable!("a store of float32") };
+    let (mut vectors, mut bounds) = (vectors.to_vec(), data.bounds.to_vec());
     change(&mut vectors, &mut bounds);
     stores.each_ref().map(|store| {
-        let attached = Attached {
+        let attached = AttachedRows {
             vectors: Some(AttachedVectors::Float32(Arc::new(vectors.clone()))),
-            codes: Some((Arc::new(held.codes.to_vec()), Arc::new(bounds.clone()))),
-            ids: Keys::Counted(0..store.rows() as i64),
+            codes: Some((Arc::new(data.codes.to_vec()), Arc::new(bounds.clone()))),
+            ids: RowIds::Range(0..store.rows() as i64),
         };
         let empty = Store::new(store.dimension(), "cosine", "float32", "cpu", Some(2)).unwrap();
-        let empty = empty.moved_to(store.fixed.device.clone());
-        empty.attach(attached, &[], &go_on).unwrap()
+        let empty = empty.on_device(store.config.device.clone());
+        empty.attach(attached, &[], &never_cancel).unwrap()
     })
 }
 
@@ -229,6 +229,6 @@ fn scores_that_their_bounds_do_not_cover_prove_nothing() {
     assert_same(&wrong, &queries, 10, None);
     let wrong = damaged(&stores, |vectors, _| vectors.iter_mut().step_by(50 * dimension).for_each(|x| *x = f32::NAN));
     for store in &wrong {
-        assert_eq!(store.search(&queries, 10, None, true, &go_on).unwrap().columns, 10);
+        assert_eq!(store.search(&queries, 10, None, true, &never_cancel).unwrap().columns, 10);
     }
 }

@@ -1,16 +1,16 @@
-//! Ids in a row.
+//! Columns of ids, and the strings of those that are text.
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-/// Ids of rows, in their order.
+/// The ids of some rows, in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
-    /// These numbers, one after the other. None is negative.
-    Counted(Range<i64>),
+pub enum RowIds {
+    /// Consecutive numbers. None is negative.
+    Range(Range<i64>),
     /// None is negative.
     Int64(Vec<i64>),
-    Str(Strings),
+    Str(Utf8Column),
 }
 
 /// What the ids of a store are.
@@ -20,19 +20,19 @@ pub enum IdKind {
     Str,
 }
 
-/// Strings, one after the other.
+/// Strings in one buffer of UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Strings {
+pub struct Utf8Column {
     /// Where each begins, and where the last ends.
     offsets: Vec<u64>,
     bytes: Vec<u8>,
 }
 
-/// An id that is looked for.
+/// An id to look up.
 #[derive(Clone, Copy)]
-pub(super) enum Wanted<'a> {
+pub(super) enum IdKey<'a> {
     Int64(i64),
-    /// And its hash.
+    /// The string and its hash.
     Str(&'a str, u64),
 }
 
@@ -45,12 +45,12 @@ impl IdKind {
     }
 }
 
-impl Strings {
+impl Utf8Column {
     pub fn new() -> Self {
         Self { offsets: vec![0], bytes: Vec::new() }
     }
 
-    /// Strings by their parts, unless these fit together to no strings: the message says why.
+    /// Utf8Column by their parts, unless these fit together to no strings: the message says why.
     pub fn from_parts(offsets: Vec<u64>, bytes: Vec<u8>) -> Result<Self, String> {
         if offsets.first() != Some(&0) || offsets.last() != Some(&(bytes.len() as u64)) {
             let found = (offsets.first(), offsets.last());
@@ -92,7 +92,7 @@ impl Strings {
         (0..self.len()).map(|i| self.get(i))
     }
 
-    /// Where each begins from the first of these, and where the last ends; and the bytes.
+    /// Where each begins, and where the last ends; and the bytes.
     pub fn parts(self) -> (Vec<u64>, Vec<u8>) {
         (self.offsets, self.bytes)
     }
@@ -105,16 +105,16 @@ impl Strings {
     }
 }
 
-impl Default for Strings {
+impl Default for Utf8Column {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Keys {
+impl RowIds {
     pub fn len(&self) -> usize {
         match self {
-            Self::Counted(range) => (range.end - range.start) as usize,
+            Self::Range(range) => (range.end - range.start) as usize,
             Self::Int64(keys) => keys.len(),
             Self::Str(keys) => keys.len(),
         }
@@ -126,17 +126,17 @@ impl Keys {
 
     pub fn kind(&self) -> IdKind {
         match self {
-            Self::Counted(_) | Self::Int64(_) => IdKind::Int64,
+            Self::Range(_) | Self::Int64(_) => IdKind::Int64,
             Self::Str(_) => IdKind::Str,
         }
     }
 
-    /// As short as they can be held.
-    pub(super) fn counted_if_they_count(self) -> Self {
+    /// The same ids as a range where they are consecutive, which takes no memory.
+    pub(super) fn into_range_if_consecutive(self) -> Self {
         match self {
             Self::Int64(keys) if keys.windows(2).all(|pair| pair[0].checked_add(1) == Some(pair[1])) => {
                 match (keys.first(), keys.last().and_then(|last| last.checked_add(1))) {
-                    (Some(&first), Some(end)) => Self::Counted(first..end),
+                    (Some(&first), Some(end)) => Self::Range(first..end),
                     _ => Self::Int64(keys),
                 }
             }
@@ -147,7 +147,7 @@ impl Keys {
     /// The largest number.
     pub(super) fn largest(&self) -> Option<i64> {
         match self {
-            Self::Counted(range) => range.clone().next_back(),
+            Self::Range(range) => range.clone().next_back(),
             Self::Int64(keys) => keys.iter().copied().max(),
             Self::Str(_) => None,
         }
@@ -156,27 +156,27 @@ impl Keys {
     /// The smallest number.
     pub(super) fn smallest(&self) -> Option<i64> {
         match self {
-            Self::Counted(range) => range.clone().next(),
+            Self::Range(range) => range.clone().next(),
             Self::Int64(keys) => keys.iter().copied().min(),
             Self::Str(_) => None,
         }
     }
 
-    /// The `i`-th, to be looked for.
-    pub(super) fn wanted(&self, i: usize, hasher: &RandomState) -> Wanted<'_> {
+    /// The `i`-th, to be looked up.
+    pub(super) fn key(&self, i: usize, hasher: &RandomState) -> IdKey<'_> {
         match self {
-            Self::Counted(range) => Wanted::Int64(range.start + i as i64),
-            Self::Int64(keys) => Wanted::Int64(keys[i]),
-            Self::Str(keys) => Wanted::Str(keys.get(i), hasher.hash_one(keys.at(i))),
+            Self::Range(range) => IdKey::Int64(range.start + i as i64),
+            Self::Int64(keys) => IdKey::Int64(keys[i]),
+            Self::Str(keys) => IdKey::Str(keys.get(i), hasher.hash_one(keys.at(i))),
         }
     }
 
-    /// Adds a range of others, of the same kind, at the end.
+    /// Appends a range of others of the same kind.
     pub(super) fn extend(&mut self, from: &Self, range: Range<usize>) {
         if range.is_empty() {
             return;
         }
-        if let (Self::Counted(counted), Self::Counted(more)) = (&mut *self, from) {
+        if let (Self::Range(counted), Self::Range(more)) = (&mut *self, from) {
             let first = more.start + range.start as i64;
             if counted.is_empty() {
                 *counted = first..first;
@@ -186,15 +186,15 @@ impl Keys {
                 return;
             }
         }
-        if let Self::Counted(counted) = self {
+        if let Self::Range(counted) = self {
             *self = match from {
-                Self::Str(_) => Self::Str(Strings::new()),
+                Self::Str(_) => Self::Str(Utf8Column::new()),
                 _ => Self::Int64(counted.collect()),
             };
         }
         match (self, from) {
             (Self::Int64(keys), Self::Int64(from)) => keys.extend_from_slice(&from[range]),
-            (Self::Int64(keys), Self::Counted(from)) => {
+            (Self::Int64(keys), Self::Range(from)) => {
                 keys.extend(from.start + range.start as i64..from.start + range.end as i64);
             }
             (Self::Str(keys), Self::Str(from)) => keys.extend(from, range),
@@ -202,10 +202,10 @@ impl Keys {
         }
     }
 
-    /// Gives back memory that it grew into and does not need.
+    /// Frees memory beyond what the ids take.
     pub(super) fn shrink(&mut self) {
         match self {
-            Self::Counted(_) => {}
+            Self::Range(_) => {}
             Self::Int64(keys) => keys.shrink_to_fit(),
             Self::Str(keys) => {
                 keys.offsets.shrink_to_fit();
@@ -214,9 +214,9 @@ impl Keys {
         }
     }
 
-    pub(super) fn ascend(&self) -> bool {
+    pub(super) fn is_ascending(&self) -> bool {
         match self {
-            Self::Counted(_) => true,
+            Self::Range(_) => true,
             Self::Int64(keys) => keys.windows(2).all(|pair| pair[0] < pair[1]),
             Self::Str(_) => false,
         }
@@ -224,14 +224,14 @@ impl Keys {
 
     pub(super) fn sort_key(&self, row: usize, hasher: &RandomState) -> u64 {
         match self {
-            Self::Counted(range) => range.start as u64 + row as u64,
+            Self::Range(range) => range.start as u64 + row as u64,
             Self::Int64(keys) => keys[row] as u64,
             Self::Str(keys) => hasher.hash_one(keys.at(row)),
         }
     }
 
     /// Whether two rows with the same sort key have the same id.
-    pub(super) fn same(&self, a: usize, other: &Self, b: usize) -> bool {
+    pub(super) fn is_same(&self, a: usize, other: &Self, b: usize) -> bool {
         match (self, other) {
             (Self::Str(keys), Self::Str(others)) => keys.at(a) == others.at(b),
             _ => true,
@@ -240,7 +240,7 @@ impl Keys {
 
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Counted(_) => 0,
+            Self::Range(_) => 0,
             Self::Int64(keys) => size_of_val(&**keys),
             Self::Str(keys) => size_of_val(&*keys.offsets) + keys.bytes.len(),
         }
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn strings_of_parts_that_do_not_fit_are_refused() {
-        let from = |offsets: &[u64], bytes: &str| Strings::from_parts(offsets.to_vec(), bytes.as_bytes().to_vec());
+        let from = |offsets: &[u64], bytes: &str| Utf8Column::from_parts(offsets.to_vec(), bytes.as_bytes().to_vec());
         let strings = from(&[0, 1, 1, 3], "aä").unwrap();
         assert_eq!(strings.iter().collect::<Vec<_>>(), ["a", "", "ä"]);
         assert_eq!(strings.clone().parts(), (vec![0, 1, 1, 3], "aä".as_bytes().to_vec()));
@@ -269,33 +269,33 @@ mod tests {
             let message = from(offsets, bytes).unwrap_err();
             assert!(message.contains(why), "{message}");
         }
-        assert!(Strings::from_parts(vec![0, 1], vec![0xff]).unwrap_err().contains("UTF-8"));
+        assert!(Utf8Column::from_parts(vec![0, 1], vec![0xff]).unwrap_err().contains("UTF-8"));
     }
 
     #[test]
     fn numbers_that_follow_each_other_are_counted() {
-        let counted = |ids: &[i64]| Keys::Int64(ids.to_vec()).counted_if_they_count();
-        assert_eq!(counted(&[3, 4, 5]), Keys::Counted(3..6));
-        assert_eq!(counted(&[i64::MAX]), Keys::Int64(vec![i64::MAX]));
+        let counted = |ids: &[i64]| RowIds::Int64(ids.to_vec()).into_range_if_consecutive();
+        assert_eq!(counted(&[3, 4, 5]), RowIds::Range(3..6));
+        assert_eq!(counted(&[i64::MAX]), RowIds::Int64(vec![i64::MAX]));
         for ids in [&[][..], &[3, 5], &[4, 3], &[3, 3], &[i64::MAX, i64::MIN]] {
-            assert_eq!(counted(ids), Keys::Int64(ids.to_vec()));
+            assert_eq!(counted(ids), RowIds::Int64(ids.to_vec()));
         }
     }
 
     #[test]
-    fn ranges_of_keys_are_put_together() {
-        let mut keys = Keys::Counted(0..0);
-        keys.extend(&Keys::Counted(10..20), 2..4);
-        keys.extend(&Keys::Counted(14..20), 0..2);
-        assert_eq!(keys, Keys::Counted(12..16));
-        keys.extend(&Keys::Counted(14..20), 0..1);
-        keys.extend(&Keys::Int64(vec![7, 8, 9]), 1..3);
-        assert_eq!(keys, Keys::Int64(vec![12, 13, 14, 15, 14, 8, 9]));
-        let strings = Strings::from_parts(vec![0, 1, 3, 3], b"abc".to_vec()).unwrap();
-        let mut keys = Keys::Str(Strings::new());
-        keys.extend(&Keys::Str(strings.clone()), 1..3);
-        keys.extend(&Keys::Str(strings), 0..1);
-        let Keys::Str(strings) = keys else { unreachable!("they are strings") };
+    fn ranges_of_ids_are_put_together() {
+        let mut keys = RowIds::Range(0..0);
+        keys.extend(&RowIds::Range(10..20), 2..4);
+        keys.extend(&RowIds::Range(14..20), 0..2);
+        assert_eq!(keys, RowIds::Range(12..16));
+        keys.extend(&RowIds::Range(14..20), 0..1);
+        keys.extend(&RowIds::Int64(vec![7, 8, 9]), 1..3);
+        assert_eq!(keys, RowIds::Int64(vec![12, 13, 14, 15, 14, 8, 9]));
+        let strings = Utf8Column::from_parts(vec![0, 1, 3, 3], b"abc".to_vec()).unwrap();
+        let mut keys = RowIds::Str(Utf8Column::new());
+        keys.extend(&RowIds::Str(strings.clone()), 1..3);
+        keys.extend(&RowIds::Str(strings), 0..1);
+        let RowIds::Str(strings) = keys else { unreachable!("they are strings") };
         assert_eq!(strings.iter().collect::<Vec<_>>(), ["bc", "", "a"]);
     }
 }

@@ -1,0 +1,88 @@
+//! What all stores that come from one have in common, and the names of their choices: each choice is in one table, for
+//! parsing and for printing.
+
+use std::sync::Arc;
+
+use super::device_context::DeviceContext;
+use crate::device::Device;
+use crate::kernels::{Isa, Metric};
+use crate::pool::Pool;
+use crate::{Error, Result};
+
+/// The largest dimension: sums of products of codes stay within 32 bits.
+pub(super) const MAX_DIMENSION: usize = 1 << 16;
+
+const METRICS: [(Metric, &str); 3] = [(Metric::Cosine, "cosine"), (Metric::Dot, "dot"), (Metric::L2, "l2")];
+
+const DTYPES: [(VectorDtype, &str); 3] =
+    [(VectorDtype::Float32, "float32"), (VectorDtype::Float16, "float16"), (VectorDtype::Int8, "int8")];
+
+/// How a store keeps vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VectorDtype {
+    Float32,
+    Float16,
+    /// By their codes alone.
+    Int8,
+}
+
+/// The choices that a store is made with, and what computes for it.
+pub(super) struct StoreConfig {
+    pub(super) dimension: usize,
+    pub(super) metric: Metric,
+    pub(super) dtype: VectorDtype,
+    pub(super) isa: Isa,
+    pub(super) pool: Arc<Pool>,
+    pub(super) device: Device,
+    /// None where the CPU's kernels search.
+    pub(super) device_context: Option<DeviceContext>,
+}
+
+impl StoreConfig {
+    /// The same choices on another device.
+    pub(super) fn with_device(&self, device: Device) -> Self {
+        let Self { dimension, metric, dtype, isa, ref pool, .. } = *self;
+        let device_context = DeviceContext::new(device.clone(), metric, dimension);
+        Self { dimension, metric, dtype, isa, pool: pool.clone(), device, device_context }
+    }
+}
+
+impl VectorDtype {
+    pub(super) fn named(name: &str) -> Result<Self> {
+        parse(&DTYPES, name)
+            .map_err(|accepted| Error::argument("dtype", format!("{name:?} is not a type; accepted: {accepted}")))
+    }
+
+    pub fn name(self) -> &'static str {
+        name(&DTYPES, self)
+    }
+
+    /// Bytes of a number of a vector, without its code.
+    pub(super) fn bytes_per_number(self) -> usize {
+        match self {
+            Self::Float32 => 4,
+            Self::Float16 => 2,
+            Self::Int8 => 0,
+        }
+    }
+}
+
+pub(super) fn metric_named(name: &str) -> Result<Metric> {
+    parse(&METRICS, name)
+        .map_err(|accepted| Error::argument("metric", format!("{name:?} is not a metric; accepted: {accepted}")))
+}
+
+/// The name of a metric.
+pub fn metric_name(metric: Metric) -> &'static str {
+    name(&METRICS, metric)
+}
+
+/// The choice of that name; else the names that are accepted.
+fn parse<T: Copy>(choices: &[(T, &'static str)], name: &str) -> Result<T, String> {
+    let found = choices.iter().find(|(_, other)| *other == name).map(|&(choice, _)| choice);
+    found.ok_or_else(|| choices.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", "))
+}
+
+fn name<T: PartialEq>(choices: &[(T, &'static str)], choice: T) -> &'static str {
+    choices.iter().find(|(other, _)| *other == choice).map_or("", |(_, name)| name)
+}
