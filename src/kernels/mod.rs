@@ -54,7 +54,7 @@ pub use matrix::Matrix;
 pub use mlp::PackedMlp;
 pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
-pub use rope::{Rotations, rope};
+pub use rope::{RopeAngles, rope};
 pub use scan::{
     Bound, BoundReference, Collector, EncodeError, Metric, QuantizedQueries, RowSelection, StoredRows, code_stride,
     encode, exact_score, scan,

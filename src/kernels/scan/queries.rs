@@ -36,7 +36,7 @@ impl QuantizedQueries {
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
         let stride = code_stride(dimension);
         let flip = isa.run_int8(FlipMask);
-        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride);
+        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride).unwrap_or_else(raise);
         let rows = queries.chunks_exact(dimension).zip(bytes.as_mut_slice().chunks_exact_mut(stride));
         let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, flip)).collect();
         Self { dimension, bytes, bounds, offset: if flip == 0 { 128.0 } else { 0.0 } }
