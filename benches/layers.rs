@@ -11,11 +11,12 @@ use candle_nn::{VarBuilder, VarMap};
 use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use votive::config::SentenceTransformersConfig;
-use votive::hub::{ModelFolder, Origin, Weights};
+use votive::files::{ModelFolder, Origin};
 use votive::kernels::{Activation, Attention, Dtype, Inputs, Isa, Mask, Matrix, Mlp, Norm, add_norm, attention};
 use votive::models::{self, Source};
 use votive::nn::Body;
 use votive::text::{PackedBatch, Tokens, Wanted};
+use votive::weights::Weights;
 
 const HIDDEN: usize = 384;
 const WIDE: usize = 1536;

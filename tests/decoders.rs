@@ -4,11 +4,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use votive::config::SentenceTransformersConfig;
-use votive::hub::{ModelFolder, Origin, Weights};
+use votive::files::{ModelFolder, Origin};
 use votive::kernels::{Dtype, Isa};
 use votive::models::{self, Decoder, Encoder, Source};
 use votive::nn::Body;
 use votive::text::{Input, InputKind, PackedBatch, Template, Tokenizer, Tokens, Wanted};
+use votive::weights::Weights;
 
 /// Largest difference of a hidden state, of about 1, in candle's operations.
 const DIFFERENCE: f32 = 1e-5;

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 
 /// The part of config.json that every architecture shares.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside, read_file};
+use crate::files::{ModelFolder, inside, read_file};
 use crate::{Error, Result};
 
 /// Templates are kilobytes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::transformer::Task;
 use crate::config::{LogitScoreConfig, Module, Object, TransformerConfig, modules, sentence_transformers};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 /// What transformers takes the number of labels to be where config.json does not say it.

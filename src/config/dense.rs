@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 
 /// `activation(x · weightᵀ + bias)`, and `x` itself added to it where `residual`.
 #[derive(Debug, Clone, PartialEq, Eq)]

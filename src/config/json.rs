@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::hub::{MAX_JSON_BYTES, ModelFolder, read_file};
+use crate::files::{MAX_JSON_BYTES, ModelFolder, read_file};
 use crate::{Error, Result};
 
 /// Reads the JSON file `relative` of `folder`; `None` if there is no such file.

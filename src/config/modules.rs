@@ -1,7 +1,7 @@
 //! modules.json: what a text's token vectors go through.
 
 use crate::config::{DenseConfig, Object, PoolingConfig};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "modules.json";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules};
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "config_sentence_transformers.json";

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::tokenizer_class::{Template, is_lacking};
 use crate::config::{Architecture, Object, SpecialTokens, TokenizerClass};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 
 /// The end of a text at which tokens beyond the maximum are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::config::tokenizer::max_length;
 use crate::config::{Architecture, ChatTemplateConfig, Object, TokenizerConfig};
-use crate::hub::{ModelFolder, inside, refuse_adapter};
+use crate::files::{ModelFolder, inside};
+use crate::weights::refuse_adapter;
 
 /// Names of the module's file, of which the first that holds any key counts.
 const FILES: [&str; 7] = [

@@ -6,7 +6,7 @@ use crate::Result;
 use crate::config::SentenceTransformersConfig;
 use crate::engine::finish::Finish;
 use crate::engine::network::{LoadOptions, Network};
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::pipeline::Pipeline;
 use crate::text::InputKind;
 

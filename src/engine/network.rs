@@ -11,13 +11,14 @@ use crate::engine::job::{Finished, Job, Report, Request, Rows};
 use crate::engine::queue::{Done, Work};
 use crate::engine::scheduler::{End, Lane, Scheduler, Sharing, Ticket};
 use crate::engine::stats::Stats;
-use crate::hub::{ModelFolder, Weights};
+use crate::files::ModelFolder;
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::panic::guarded;
 use crate::pool::{PerProcess, Pool};
 use crate::text::{InputKind, Inputs, Limits, Template, Tokenizer, Tokens, cost, plan, shared_tail};
+use crate::weights::Weights;
 use crate::{CancelCheck, Error, Result};
 
 /// The least tokens for which a thread fetches all weights, unless there are fewer.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::config::{CrossEncoderConfig, Scoring};
 use crate::engine::finish::Finish;
 use crate::engine::network::{LoadOptions, Network};
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
 use crate::text::{InputKind, Template};

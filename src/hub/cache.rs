@@ -12,7 +12,8 @@ use std::time::Duration;
 use tempfile::Builder;
 
 use super::download::{self, DownloadWatch};
-use super::file::{MAX_LINE_BYTES, open_own, read_file};
+use super::own_file::open_own;
+use crate::files::{MAX_LINE_BYTES, read_file};
 use crate::{Error, Result};
 
 const LOCK_POLL: Duration = Duration::from_millis(100);

@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::adapter;
-use super::file::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, read_file};
-use super::folder::inside;
-use super::weights::Weights;
-use crate::hub::ModelFolder;
+use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
+use crate::weights::{ADAPTER_FILE, Weights};
 use crate::{Error, Result};
 
 pub(super) const MODULES: &str = "modules.json";
@@ -105,7 +102,7 @@ pub(super) fn most_bytes(name: &str) -> Option<u64> {
 pub(super) fn check(folder: &ModelFolder) -> Result<()> {
     for module in modules(folder)? {
         // Whole or not, loading refuses it.
-        if module.needs_tokenizer() && folder.file(&inside(&module.path, adapter::FILE))?.is_some() {
+        if module.needs_tokenizer() && folder.file(&inside(&module.path, ADAPTER_FILE))?.is_some() {
             continue;
         }
         let config = module.needs_config().then_some("config.json");

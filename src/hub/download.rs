@@ -5,14 +5,12 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::adapter;
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
-use super::folder::inside;
 use super::transfer::Transfer;
-use super::weights::{self, FILES};
-use crate::hub::{ModelFolder, Origin};
+use crate::files::{ModelFolder, Origin, inside};
+use crate::weights::{ADAPTER_FILE, WEIGHT_FILES, adapter_refusal, is_index, read_index, unsupported};
 use crate::{Error, Result};
 
 /// How often whoever waits looks whether it should stop.
@@ -79,8 +77,8 @@ impl<'a> Download<'a> {
         let mut weight_folders = BTreeSet::new();
         for module in &modules {
             let path = module.path.trim_end_matches('/');
-            if module.needs_tokenizer() && self.files.contains_key(&inside(path, adapter::FILE)) {
-                return Err(adapter::refusal(path, self.client.repo()).into());
+            if module.needs_tokenizer() && self.files.contains_key(&inside(path, ADAPTER_FILE)) {
+                return Err(adapter_refusal(path, self.client.repo()).into());
             }
             let has = |name: &str| self.files.contains_key(&inside(path, name));
             if module.needs_tokenizer() && !contents::has_tokenizer(has) {
@@ -93,10 +91,10 @@ impl<'a> Download<'a> {
                     let folder = inside("FOLDER", path);
                     let message = format!(
                         "{}\n(FOLDER is where `hf download {} --local-dir FOLDER` puts the model)",
-                        weights::unsupported(&names, Path::new(folder.trim_end_matches('/'))),
+                        unsupported(&names, Path::new(folder.trim_end_matches('/'))),
                         self.client.repo()
                     );
-                    return Err(Error::model(inside(path, FILES[0]), message).into());
+                    return Err(Error::model(inside(path, WEIGHT_FILES[0]), message).into());
                 }
                 weight_folders.insert(path);
             }
@@ -128,20 +126,20 @@ impl<'a> Download<'a> {
 
     /// The file by which weights are opened in `path`.
     fn weights_in(&self, path: &str) -> Option<&'static str> {
-        FILES.into_iter().find(|name| self.files.contains_key(&inside(path, name)))
+        WEIGHT_FILES.into_iter().find(|name| self.files.contains_key(&inside(path, name)))
     }
 
     fn fetch_weights(&self, folder: &ModelFolder, path: &str) -> Result<(), Failure> {
         let Some(name) = self.weights_in(path) else { return Ok(()) };
         let index = inside(path, name);
         self.fetch(&index)?;
-        if !weights::is_index(name) {
+        if !is_index(name) {
             return Ok(());
         }
         let Some(index_path) = folder.file(&index)? else {
             return Err(self.client.error(format!("{index} vanished from the cache")).into());
         };
-        let weight_map = weights::read_index(&index_path, &index)?;
+        let weight_map = read_index(&index_path, &index)?;
         for shard in weight_map.values().collect::<BTreeSet<_>>() {
             let file = inside(path, shard);
             // A name that leaves the folder is not in the list either.

@@ -10,7 +10,7 @@ use super::download::{Download, DownloadWatch};
 use super::environment::HubEnvironment;
 use super::network::Network;
 use super::secret::Secret;
-use crate::hub::{ModelFolder, Origin};
+use crate::files::{ModelFolder, Origin};
 use crate::{Error, Result};
 
 /// Under which a name without an owner is looked for first, as sentence-transformers does.

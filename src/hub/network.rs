@@ -7,8 +7,8 @@ use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy};
 
-use super::file::read_file;
 use super::secret::Secret;
+use crate::files::read_file;
 use crate::{Error, Result};
 
 const MAX_CONNECT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use super::cache::{self, RepoCache};
 use super::checksum::Checksum;
 use super::client::{Client, Failure, Response};
 use super::download::{self, DownloadWatch};
-use super::file::open_own;
+use super::own_file::open_own;
 use crate::{Error, Result};
 
 /// How often a file is asked for again while not a byte of it comes; with the pauses, about three seconds in all.

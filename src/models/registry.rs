@@ -2,10 +2,11 @@
 
 use crate::Result;
 use crate::config::{Object, TransformerConfig};
-use crate::hub::{ModelFolder, Weights, inside};
+use crate::files::{ModelFolder, inside};
 use crate::kernels::{Activation, Dtype};
 use crate::models::{Encoder, Head, bert, deberta, distilbert, electra, modernbert, mpnet, qwen, roberta};
 use crate::nn::{Body, Loader};
+use crate::weights::Weights;
 
 /// What a family is made from: its config.json and its checkpoint.
 pub struct Source<'a> {

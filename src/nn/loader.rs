@@ -6,9 +6,9 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
-use crate::hub::{Weight, Weights};
 use crate::kernels::{Dtype, Isa, Matrix, Table};
 use crate::memory::{owned, room};
+use crate::weights::{Weight, Weights};
 use crate::{Error, Result};
 
 /// Which body the blocks of a model get.

@@ -1,9 +1,10 @@
 //! A linear layer over sentence embeddings.
 
 use crate::config::DenseConfig;
-use crate::hub::{ModelFolder, Weights, inside};
+use crate::files::{ModelFolder, inside};
 use crate::kernels::{Activation, Dtype, Matrix};
 use crate::nn::active_isa;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// `activation(x · weightᵀ + bias)`, plus the residual where there is one.

@@ -1,9 +1,10 @@
 //! Layer normalization of sentence embeddings.
 
-use crate::hub::{ModelFolder, Weights, inside};
+use crate::files::{ModelFolder, inside};
 use crate::kernels::{Isa, Norm, norm};
 use crate::memory::owned;
 use crate::nn::active_isa;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// PyTorch's default, which the module does not change.

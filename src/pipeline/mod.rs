@@ -10,7 +10,7 @@ mod quantize;
 mod word_weights;
 
 use crate::config::{Module, PoolingMode};
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::text::Wanted;
 use crate::{Error, Result};
 

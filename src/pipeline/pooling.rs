@@ -1,7 +1,7 @@
 //! From the vectors of a text's tokens to one of the text.
 
 use crate::config::{PoolingConfig, PoolingMode};
-use crate::hub::inside;
+use crate::files::inside;
 use crate::{Error, Result};
 
 /// One or more ways of pooling, their results concatenated.

@@ -11,7 +11,7 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
 use crate::config::{TokenizerConfig, TransformerConfig, TruncationSide};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 use crate::panic::caught;
 use crate::text::added_tokens::add_missing;
 use crate::text::boundary::Boundaries;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::{Input, InputKind, PART, Tokenizer};
 use crate::config::SentenceTransformersConfig;
-use crate::hub::{ModelFolder, Origin};
+use crate::files::{ModelFolder, Origin};
 use crate::text::boundary::Boundaries;
 use crate::{Error, Result};
 

@@ -13,7 +13,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Result, TruncationParams};
 
 use crate::config::{SpecialTokens, Splitting, TokenizerClass, VocabularyFile};
-use crate::hub::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
+use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::memory::room;
 use crate::text::charsmap::check;
 use crate::text::sentencepiece::{PieceKind, SentencePieceModel};

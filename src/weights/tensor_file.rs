@@ -1,12 +1,11 @@
 //! One mapped file of weights: where each of its tensors lies.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
-use safetensors::Dtype;
 
+use super::extent::Extent;
 use super::{mmap, pytorch, safetensors as header};
 use crate::{Error, Result};
 
@@ -16,22 +15,6 @@ pub(super) struct TensorFile {
     pub(super) name: String,
     pub(super) tensors: BTreeMap<String, Extent>,
     map: Mmap,
-}
-
-/// One tensor's place in its file.
-pub(super) struct Extent {
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    /// Numbers between neighbours of each dimension, where they do not lie row after row.
-    pub(super) strides: Option<Vec<usize>>,
-    pub(super) bytes: Range<usize>,
-}
-
-impl Extent {
-    /// A tensor whose numbers lie row after row.
-    pub(super) fn dense(dtype: Dtype, shape: Vec<usize>, bytes: Range<usize>) -> Self {
-        Self { dtype, shape, strides: None, bytes }
-    }
 }
 
 impl TensorFile {

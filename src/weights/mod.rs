@@ -1,28 +1,43 @@
-//! A model's weights by name, read from memory-mapped files.
+//! Weights: what `model.safetensors` or `pytorch_model.bin` hold, by the tensors' names, read from memory-mapped files.
+//!
+//! Above `files`, which opens what lies in a model's folder; below `nn`, which packs the numbers. Who uses whom:
+//!
+//! ```text
+//! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch ─→ extent
+//!   │                             └───────→ mmap
+//!   ├─→ index ─→ entries (also of safetensors)
+//!   └─→ unsupported ─→ index, pytorch
+//! adapter
+//! ```
+
+mod adapter;
+mod entries;
+mod extent;
+mod index;
+mod mmap;
+mod pytorch;
+mod safetensors;
+mod tensor_file;
+mod unsupported;
+mod weight;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde::Deserialize;
-
-use super::file::{MAX_INDEX_BYTES, read_file};
-use super::pytorch;
-use super::safetensors::{Entries, PARSED};
-use super::tensor_file::TensorFile;
-use super::weight::Weight;
-use crate::hub::{ModelFolder, inside};
-use crate::memory::room;
+use self::tensor_file::TensorFile;
+use self::unsupported::no_weights;
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
+
+pub(crate) use adapter::{ADAPTER_FILE, adapter_refusal, refuse_adapter};
+pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
+pub(crate) use unsupported::unsupported;
+pub use weight::{HalfPrecision, Weight};
 
 #[cfg(target_endian = "big")]
 compile_error!("files of weights are little-endian and are read in place");
 
-const SINGLE: &str = "model.safetensors";
-/// The files that weights may be in, the first that is there: itself, or those that an index names.
-pub(super) const FILES: [&str; 4] =
-    [SINGLE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// How the name of what a quantized tensor is to be multiplied by ends; votive reads no such tensors.
 const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
 
@@ -36,16 +51,10 @@ pub struct Weights {
     held: AtomicUsize,
 }
 
-/// `model.safetensors.index.json`.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: Entries<String>,
-}
-
 impl Weights {
-    /// Opens the first of [`FILES`] in `subfolder` ("" for the root) of `folder`.
+    /// Opens the first of [`WEIGHT_FILES`] in `subfolder` ("" for the root) of `folder`.
     pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
-        for name in FILES {
+        for name in WEIGHT_FILES {
             let source = inside(subfolder, name);
             match folder.file(&source)? {
                 Some(path) if is_index(name) => return Self::open_shards(folder, subfolder, source, &path),
@@ -148,50 +157,5 @@ impl Weights {
     }
 }
 
-/// The index at `path`, called `name` in messages: for each tensor, its file.
-pub(super) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
-    let json = read_file(path, name, MAX_INDEX_BYTES)?;
-    room(json.len().saturating_mul(PARSED), || format!("the entries of {name}"))?;
-    let Index { weight_map: Entries(weight_map) } =
-        serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
-    Ok(weight_map)
-}
-
-/// Whether `name`, one of [`FILES`], names the files that hold weights.
-pub(super) fn is_index(name: &str) -> bool {
-    name.ends_with(".json")
-}
-
-/// Says what is there instead of weights, and what to do about it.
-fn no_weights(folder: &ModelFolder, subfolder: &str) -> Error {
-    let path = folder.root().join(subfolder);
-    let mut names: Vec<String> = fs::read_dir(&path)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort_unstable();
-    Error::model(inside(subfolder, SINGLE), unsupported(&names, &path))
-}
-
-/// What to say of a folder whose files, `names`, hold no weights that votive reads. `place` is where a user would convert them.
-pub(super) fn unsupported(names: &[String], place: &Path) -> String {
-    const PICKLED: [&str; 4] = [".bin", ".pt", ".pth", ".ckpt"];
-    const OTHERS: [&str; 6] = [".safetensors", ".h5", ".msgpack", ".onnx", ".ot", ".gguf"];
-    let ends_with = |endings: &[&str], name: &str| endings.iter().any(|ending| name.ends_with(ending));
-    let pickled: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&PICKLED, name)).collect();
-    let others: Vec<&str> = names.iter().map(String::as_str).filter(|name| ends_with(&OTHERS, name)).collect();
-    let [.., bin, _] = FILES;
-    if let Some(first) = pickled.first() {
-        format!("not there, nor {bin}, only {}. {}", pickled.join(", "), pytorch::conversion(&place.join(first)))
-    } else if others.is_empty() {
-        format!("not there, nor {bin}: {} holds no weights at all", place.display())
-    } else {
-        format!("not there, nor {bin}, only {}; votive reads safetensors and {bin}", others.join(", "))
-    }
-}
-
 #[cfg(test)]
-#[path = "weights_tests.rs"]
 mod tests;

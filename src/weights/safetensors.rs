@@ -5,20 +5,16 @@
 //! entries with one name, and does not say which tensor a wrong size belongs to.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
 use safetensors::tensor::TensorInfo;
-use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::tensor_file::Extent;
+use super::entries::{Entries, PARSED};
+use super::extent::Extent;
 use crate::memory::room;
 use crate::{Error, Result};
 
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// Bytes that the entries of a header or index take for each of its own.
-pub(super) const PARSED: usize = 4;
 
 /// The tensors that the header of `file`, called `name` in messages, declares, after checking that they fill the file exactly.
 pub(super) fn read_header(name: &str, file: &[u8]) -> Result<BTreeMap<String, Extent>> {
@@ -91,39 +87,4 @@ fn locate(
 fn byte_size(info: &TensorInfo) -> Option<usize> {
     let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, &length| bits.checked_mul(length))?;
     bits.is_multiple_of(8).then_some(bits / 8)
-}
-
-/// An object's entries, of which no two may have one key; `__metadata__` is left out.
-pub(super) struct Entries<V>(pub(super) BTreeMap<String, V>);
-
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Entries<V> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor(PhantomData)).map(Entries)
-    }
-}
-
-struct EntriesVisitor<V>(PhantomData<V>);
-
-impl<'de, V: Deserialize<'de>> Visitor<'de> for EntriesVisitor<V> {
-    type Value = BTreeMap<String, V>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
-        formatter.write_str("an object of tensors")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = BTreeMap::new();
-        while let Some(name) = map.next_key::<String>()? {
-            if name == "__metadata__" {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            }
-            if entries.contains_key(&name) {
-                return Err(A::Error::custom(format!("two tensors are named {name:?}")));
-            }
-            let value = map.next_value()?;
-            entries.insert(name, value);
-        }
-        Ok(entries)
-    }
 }

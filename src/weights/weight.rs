@@ -9,7 +9,8 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use super::tensor_file::{Extent, TensorFile};
+use super::extent::Extent;
+use super::tensor_file::TensorFile;
 use crate::memory::{with_room, zeroed};
 use crate::{Error, Result};
 
@@ -26,7 +27,7 @@ pub struct Weight<'a> {
 }
 
 /// A float type of two bytes that weights can be held in.
-pub trait Half: Pod + Display {
+pub trait HalfPrecision: Pod + Display {
     /// As users know it.
     const NAME: &'static str;
     /// As files know it.
@@ -39,7 +40,7 @@ pub trait Half: Pod + Display {
     fn is_finite(self) -> bool;
 }
 
-impl Half for bf16 {
+impl HalfPrecision for bf16 {
     const NAME: &'static str = "bfloat16";
     const DTYPE: Dtype = Dtype::BF16;
     const LARGEST: f32 = bf16::MAX.to_f32_const();
@@ -53,7 +54,7 @@ impl Half for bf16 {
     }
 }
 
-impl Half for f16 {
+impl HalfPrecision for f16 {
     const NAME: &'static str = "float16";
     const DTYPE: Dtype = Dtype::F16;
     const LARGEST: f32 = f16::MAX.to_f32_const();
@@ -119,7 +120,7 @@ impl<'a> Weight<'a> {
     }
 
     /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
-    pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
+    pub fn to_f32_for<H: HalfPrecision>(&self) -> Result<Cow<'a, [f32]>> {
         let values = self.as_f32()?;
         let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
         self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
@@ -127,12 +128,12 @@ impl<'a> Weight<'a> {
     }
 
     /// Whether the file's values are of this type.
-    pub fn holds<H: Half>(&self) -> bool {
+    pub fn holds<H: HalfPrecision>(&self) -> bool {
         self.dtype == H::DTYPE
     }
 
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
-    pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
+    pub fn to_half<H: HalfPrecision>(&self) -> Result<Cow<'a, [H]>> {
         if self.holds::<H>() {
             let values = self.elements()?;
             self.check(&values, H::is_finite, "")?;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use super::tensor_file::Extent;
+use super::extent::Extent;
 use archive::Archive;
 use pickle::{Pickle, PickledTensor, Storage, Value, bytes_of};
 
