@@ -6,7 +6,7 @@ use crate::models::{Encoder, Head};
 use crate::nn::mean;
 use crate::pipeline::{Chunk, Pipeline};
 use crate::profile::{Stage, Work, stage};
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{Error, Result};
 
 /// The way from hidden states to one row for each input.
@@ -20,7 +20,7 @@ pub(super) enum Finish {
 /// What the network gives for a batch: the hidden states of what is wanted.
 pub(super) struct States<'a> {
     pub(super) hidden: &'a Tensor,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: TokenSelection,
     pub(super) batch: &'a PackedBatch,
     /// See [`Chunk::prompt_tokens`].
     pub(super) prompt_tokens: usize,
@@ -28,10 +28,10 @@ pub(super) struct States<'a> {
 
 impl Finish {
     /// Of which tokens hidden states are needed; of one of each text where that is enough, which each must have then.
-    pub(super) fn wanted(&self, prompt_tokens: usize) -> Wanted {
+    pub(super) fn wanted(&self, prompt_tokens: usize) -> TokenSelection {
         match self {
             Self::Pipeline(pipeline) if prompt_tokens == 0 => pipeline.wanted(),
-            Self::Pipeline(_) => Wanted::All,
+            Self::Pipeline(_) => TokenSelection::All,
             Self::Head(head) => head.wanted(),
         }
     }
@@ -44,12 +44,15 @@ impl Finish {
         match self {
             Self::Pipeline(pipeline) => {
                 // Of a text's states their mean alone leaves the device, where nothing else is wanted.
-                let averaged = wanted == Wanted::All && pipeline.averages(prompt_tokens) && !is_here(hidden);
+                let averaged = wanted == TokenSelection::All && pipeline.averages(prompt_tokens) && !is_here(hidden);
                 let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
-                    Wanted::All if !averaged => (&batch.offsets, &batch.ids[..]),
-                    Wanted::All | Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
+                    TokenSelection::All if !averaged => (&batch.offsets, &batch.ids[..]),
+                    TokenSelection::All
+                    | TokenSelection::First
+                    | TokenSelection::Last
+                    | TokenSelection::LastOtherThan(_) => {
                         one_each = (0..batch.offsets.len() as u32).collect();
                         (&one_each, &[][..])
                     }

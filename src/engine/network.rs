@@ -99,10 +99,10 @@ impl Network {
         let weights = Weights::open(&folder, &config.path)?;
         let source = Source::open(&folder, config, &weights, &body)?;
         let encoder = device.attempt(0, || models::load(&source))?;
-        tokenizer.keep_within(encoder.vocab_size())?;
+        tokenizer.require_rows(encoder.vocab_size())?;
         let finish = finish(&folder, &source, encoder.hidden_size(), template.as_ref())?;
         weights.release();
-        let weight_bytes = weights.held();
+        let weight_bytes = weights.packed_bytes();
         // Enough to use every weight many times while it is in the cache, few enough that a layer's input and what attention
         // takes, 4 * hidden numbers for each token, stay there too.
         let second_level = caches().iter().find(|cache| cache.level == 2).map_or(SECOND_LEVEL, |cache| cache.bytes);

@@ -9,7 +9,7 @@ use crate::engine::network::{Network, Part};
 use crate::memory::zeroed;
 use crate::panic::guarded;
 use crate::profile::{Stage, Work, record, stage};
-use crate::text::{Input, PackedBatch, Tokens, Wanted};
+use crate::text::{Input, PackedBatch, TokenSelection, Tokens};
 use crate::{CancelCheck, Error, Result};
 
 impl Network {
@@ -133,7 +133,7 @@ impl Network {
         if !texts.is_empty() {
             let past = pass.batch.past(pass.group);
             let batch = PackedBatch::without(past.map_or(0, |(_, shared)| shared), texts.iter().copied());
-            let wanted = if job.every_token { Wanted::All } else { self.finish.wanted(job.prompt_tokens) };
+            let wanted = if job.every_token { TokenSelection::All } else { self.finish.wanted(job.prompt_tokens) };
             let hidden = match (past, self.encoder.decoder()) {
                 (Some((past, _)), Some(decoder)) => decoder.resume(past, &batch, wanted, check_cancel)?,
                 _ => self.encoder.forward(&batch, wanted, check_cancel)?,
@@ -179,7 +179,11 @@ fn tokenless(parts: &[Part]) -> Error {
         Input::Pair(..) => ("inputs", "pair"),
         Input::Text(_) => ("sentences", "text"),
     };
-    Error::argument(name, format!("the {what} at position {position} has no tokens, and this model needs one"))
+    Error::argument_at(
+        name,
+        position,
+        format!("the {what} at position {position} has no tokens, and this model needs one"),
+    )
 }
 
 /// What cannot be halved is too much for the device.

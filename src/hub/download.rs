@@ -2,41 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
 use super::transfer::Transfer;
+use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
 use crate::weights::{ADAPTER_FILE, WEIGHT_FILES, adapter_refusal, is_index, read_index, unsupported};
 use crate::{Error, Result};
-
-/// How often whoever waits looks whether it should stop.
-pub(super) const WATCH_EVERY: Duration = Duration::from_millis(50);
-
-/// Sees a download's progress, and can stop it. All calls come from the thread that called [`find`](super::find).
-pub trait DownloadWatch: Send + Sync {
-    /// `file` of `bytes` bytes begins, the first `resumed_at` of which were there before.
-    fn start(&self, file: &str, bytes: u64, resumed_at: u64);
-    fn advance(&self, bytes: u64);
-    /// The file that was started last is done, or given up.
-    fn finish(&self);
-    /// Asked every few dozen milliseconds; an error stops the download and is what the caller gets.
-    fn check(&self) -> Result<()>;
-}
-
-pub(super) fn pause(time: Duration, watch: &dyn DownloadWatch) -> Result<()> {
-    let end = Instant::now() + time;
-    loop {
-        watch.check()?;
-        match end.checked_duration_since(Instant::now()) {
-            Some(left) => thread::sleep(left.min(WATCH_EVERY)),
-            None => return Ok(()),
-        }
-    }
-}
 
 pub(super) struct Download<'a> {
     client: &'a Client,

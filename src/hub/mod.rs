@@ -1,4 +1,14 @@
 //! Finding a model's files: a folder, the Hugging Face cache, a download, an installed package.
+//!
+//! Gives a `ModelFolder` of `files`; asks `weights` which files weights are in and whether they are whole. Who uses whom:
+//!
+//! ```text
+//! find ─→ download ─→ transfer ─→ cache ─→ own_file
+//!   │        │           ├──────→ checksum
+//!   │        │           └──────→ client ─→ network
+//!   │        └─→ contents (also of find)
+//!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
+//! ```
 
 mod cache;
 mod checksum;
@@ -11,9 +21,10 @@ mod network;
 mod own_file;
 mod secret;
 mod transfer;
+mod watch;
 
-pub use download::DownloadWatch;
 pub use environment::HubEnvironment;
-pub use find::{FindOptions, Token, find};
+pub use find::{FindOptions, find};
 pub use network::NetworkEnvironment;
-pub use secret::Secret;
+pub use secret::{Secret, Token};
+pub use watch::DownloadWatch;

@@ -30,14 +30,14 @@ pub struct NetworkEnvironment {
 }
 
 /// Clients for `http://` and `https://`, through their proxies.
-pub(super) struct Network {
+pub(super) struct HttpAgents {
     direct: Agent,
     http: Agent,
     https: Agent,
     no_proxy: String,
 }
 
-impl Network {
+impl HttpAgents {
     /// `timeout` is how long a server may be silent.
     pub(super) fn new(environment: &NetworkEnvironment, timeout: Duration) -> Result<Self, String> {
         let authorities = authorities(environment)?;

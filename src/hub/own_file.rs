@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::{Error, Result};
 
 /// Opens the regular file at `path` for writing, or makes it, without touching what it holds. A link, or a file that
-/// has another name besides, is somebody else's and refused.
+/// has another name besides, may be another user's and is refused.
 pub(super) fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
     let failed = |source| Error::io(path, source);
     let foreign = |what| {

@@ -7,7 +7,7 @@ use crate::kernels::Activation;
 use crate::models::registry::{Source, require_head};
 use crate::nn::{Linear, Loader, Norm, mean};
 use crate::profile::Stage;
-use crate::text::Wanted;
+use crate::text::TokenSelection;
 
 /// The classifier behind a network: one vector for each text, then linear layers. All of it in float32.
 pub struct Head {
@@ -87,12 +87,12 @@ impl Head {
     }
 
     /// Of which tokens the head takes the hidden states.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> TokenSelection {
         match self.pooling {
-            HeadPooling::First => Wanted::First,
-            HeadPooling::Last => Wanted::Last,
-            HeadPooling::LastOtherThan(token) => Wanted::LastOtherThan(token),
-            HeadPooling::Mean => Wanted::All,
+            HeadPooling::First => TokenSelection::First,
+            HeadPooling::Last => TokenSelection::Last,
+            HeadPooling::LastOtherThan(token) => TokenSelection::LastOtherThan(token),
+            HeadPooling::Mean => TokenSelection::All,
         }
     }
 

@@ -19,7 +19,7 @@ use candle_core::Tensor;
 pub use head::Head;
 pub use registry::{Source, load, load_head, load_logit_head, narrow};
 
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 /// A network that maps packed tokens to hidden states.
@@ -32,7 +32,7 @@ pub trait Encoder: Send + Sync {
 
     /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each text.
     /// `check_cancel` is called between layers; its error ends the pass.
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
 
     /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input without tokens,
     /// which stands in a batch as padding alone. None for a network that does not say.
@@ -53,8 +53,13 @@ pub trait Decoder: Send + Sync {
 
     /// As [`Encoder::forward`], of texts that each go on where `past` ends; `batch` holds what they have beside it, and counts
     /// its positions from 0.
-    fn resume(&self, past: &Past, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>)
-    -> Result<Tensor>;
+    fn resume(
+        &self,
+        past: &Past,
+        batch: &PackedBatch,
+        wanted: TokenSelection,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Tensor>;
 }
 
 /// The beginning of texts.

@@ -13,7 +13,7 @@ use crate::models::post_norm::{eps, require_rows};
 use crate::models::registry::{Family, Source, require_head};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 pub(super) const FAMILY: Family = Family { model_types: &["modernbert"], load, head, logit_head: None };
@@ -196,7 +196,7 @@ impl Encoder for ModernBert {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         require_rows(&batch.ids, self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&batch.ids])?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));

@@ -11,7 +11,7 @@ use crate::models::Encoder;
 use crate::models::registry::Source;
 use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Error, Result};
 
 /// The sizes of a network, by the keys that BERT gave them.
@@ -229,7 +229,7 @@ impl Encoder for PostNorm {
         self.tables.words
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         let mut hidden = self.embed(batch)?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {

@@ -11,7 +11,7 @@ use crate::models::registry::{Family, Source, require_head};
 use crate::models::{Decoder, Encoder, Past};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, Rotations, add, select};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 pub(super) const FAMILY: Family = Family { model_types: &["qwen3", "qwen2"], load, head, logit_head: Some(logit_head) };
@@ -198,7 +198,7 @@ impl Encoder for Qwen {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         self.resume(&Past::default(), batch, wanted, check_cancel)
     }
 
@@ -240,7 +240,7 @@ impl Decoder for Qwen {
         &self,
         past: &Past,
         batch: &PackedBatch,
-        wanted: Wanted,
+        wanted: TokenSelection,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tensor> {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();

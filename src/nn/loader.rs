@@ -106,14 +106,14 @@ impl<'a> Loader<'a> {
     /// The tensor `name`, row-major.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = self.tensor(name, shape)?.to_f32()?;
-        self.weights.hold(size_of_val(&*values));
+        self.weights.count_packed(size_of_val(&*values));
         Ok(values)
     }
 
     /// As [`Self::values`], of a tensor that is going to be held in the body's type: what it cannot hold is an error.
     pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = in_range(&self.tensor(name, shape)?, self.body.dtype())?;
-        self.weights.hold(values.len() * self.body.dtype().bytes());
+        self.weights.count_packed(values.len() * self.body.dtype().bytes());
         Ok(values)
     }
 
@@ -149,7 +149,7 @@ impl<'a> Loader<'a> {
         let mut matrix = matrix.ok_or_else(|| no_memory(&weights[0]))?;
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            part.weights.hold(n * k * dtype.bytes());
+            part.weights.count_packed(n * k * dtype.bytes());
             let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
             set.ok_or_else(|| no_memory(weight))?;
         }
@@ -169,7 +169,7 @@ impl<'a> Loader<'a> {
             Dtype::Float32 | Dtype::Int8 => Table::Float32(owned(weight.to_f32()?, what)?),
         };
         let bytes = if matches!(table, Table::Float32(_)) { 4 } else { 2 };
-        self.weights.hold(rows * hidden * bytes);
+        self.weights.count_packed(rows * hidden * bytes);
         Ok(table)
     }
 }

@@ -49,13 +49,13 @@ impl Dense {
         let (k, n) = (*in_features, *out_features);
         let file = || inside(path, "config.json");
         if k != input {
-            let message = format!("in_features: {k}, but the module before it gives {input}");
-            return Err(Error::model(file(), message));
+            let message = format!("{k}, but the module before it gives {input}");
+            return Err(Error::model_key(file(), "in_features", message));
         }
         let Some(&(_, activation, elementwise)) = ACTIVATIONS.iter().find(|known| known.0 == config.activation) else {
             let names = ACTIVATIONS.map(|(name, ..)| name).join(", ");
-            let message = format!("activation_function: \"{}\" is not supported; {names} are", config.activation);
-            return Err(Error::model(file(), message));
+            let message = format!("\"{}\" is not supported; {names} are", config.activation);
+            return Err(Error::model_key(file(), "activation_function", message));
         };
         let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;

@@ -11,7 +11,7 @@ mod word_weights;
 
 use crate::config::{Module, PoolingMode};
 use crate::files::ModelFolder;
-use crate::text::Wanted;
+use crate::text::TokenSelection;
 use crate::{Error, Result};
 
 use dense::Dense;
@@ -107,11 +107,11 @@ impl Pipeline {
     }
 
     /// Of which tokens of each text hidden states are needed, where no prompt is left out.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> TokenSelection {
         match (&self.word_weights, self.pooling.modes()) {
-            (None, [PoolingMode::Cls]) => Wanted::First,
-            (None, [PoolingMode::LastToken]) => Wanted::Last,
-            _ => Wanted::All,
+            (None, [PoolingMode::Cls]) => TokenSelection::First,
+            (None, [PoolingMode::LastToken]) => TokenSelection::Last,
+            _ => TokenSelection::All,
         }
     }
 

@@ -11,7 +11,7 @@ type Device = (String, Option<String>, Option<u64>, Vec<&'static str>);
 /// A backend, and why it is not there.
 type Absent = (&'static str, String);
 
-fn described(found: &device::Found) -> Device {
+fn described(found: &device::DeviceInfo) -> Device {
     (found.name(), found.model().map(str::to_owned), found.memory(), found.dtypes().to_vec())
 }
 

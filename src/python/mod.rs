@@ -53,6 +53,7 @@ mod _core {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         super::forks::watch(module.py())?;
+        super::error::init_model_error(module.py())?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

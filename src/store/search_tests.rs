@@ -158,7 +158,7 @@ fn what_cannot_be_searched_for_is_named() {
     assert_eq!((found.columns, found.rows.len()), (0, 0));
     let some = added(&empty, &[1.0, 2.0]);
     let message = |queries: &[f32], k, mask: Option<&[u8]>| match some.search(queries, k, mask, true, &go_on) {
-        Err(Error::Argument { name, message }) => format!("{name}: {message}"),
+        Err(Error::Argument { name, message, .. }) => format!("{name}: {message}"),
         other => panic!("{other:?}"),
     };
     assert_eq!(message(&[1.0, 0.0, f32::NAN, 0.0], 1, None), "queries: row 1 has NaN or infinity");

@@ -6,8 +6,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-/// Bytes that the entries of a header or index take for each of its own.
-pub(super) const PARSED: usize = 4;
+/// Bytes of memory that the entries of a header or index take for each byte of the file.
+pub(super) const PARSED_BYTES_PER_BYTE: usize = 4;
 
 /// An object's entries, of which no two may have one key; `__metadata__` is left out.
 pub(super) struct Entries<V>(pub(super) BTreeMap<String, V>);

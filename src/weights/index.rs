@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::entries::{Entries, PARSED};
+use super::entries::{Entries, PARSED_BYTES_PER_BYTE};
 use crate::files::{MAX_INDEX_BYTES, read_file};
 use crate::memory::room;
 use crate::{Error, Result};
@@ -23,7 +23,7 @@ struct ShardIndex {
 /// The index at `path`, called `name` in messages: for each tensor, its file.
 pub(crate) fn read_index(path: &Path, name: &str) -> Result<BTreeMap<String, String>> {
     let json = read_file(path, name, MAX_INDEX_BYTES)?;
-    room(json.len().saturating_mul(PARSED), || format!("the entries of {name}"))?;
+    room(json.len().saturating_mul(PARSED_BYTES_PER_BYTE), || format!("the entries of {name}"))?;
     let ShardIndex { weight_map: Entries(weight_map) } =
         serde_json::from_slice(&json).map_err(|error| Error::model(name, format!("unreadable: {error}")))?;
     Ok(weight_map)

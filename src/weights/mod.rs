@@ -38,17 +38,17 @@ pub use weight::{HalfPrecision, Weight};
 #[cfg(target_endian = "big")]
 compile_error!("files of weights are little-endian and are read in place");
 
-/// How the name of what a quantized tensor is to be multiplied by ends; votive reads no such tensors.
+/// Endings of the names of the scales of quantized tensors, which votive does not read.
 const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
 
-/// All tensors of a model, by name. Bytes stay in the page cache until somebody reads them.
+/// All tensors of a model, by name. The files are mapped: bytes are read when a tensor is.
 pub struct Weights {
     /// The file that stands for the whole in messages: the only one, or the index.
     source: String,
     files: Vec<TensorFile>,
     /// For each tensor, its file's place in `files`.
     file_of: BTreeMap<String, usize>,
-    held: AtomicUsize,
+    packed_bytes: AtomicUsize,
 }
 
 impl Weights {
@@ -81,10 +81,8 @@ impl Weights {
         for (tensor, shard) in &weight_map {
             let found = weights.file_of.get(tensor).map(|&file| weights.files[file].name.as_str());
             if found != Some(inside(subfolder, shard).as_str()) {
-                return Err(Error::model(
-                    weights.source,
-                    format!("says that tensor {tensor:?} is in {shard:?}, and it is not"),
-                ));
+                let message = format!("says that tensor {tensor:?} is in {shard:?}, and it is not");
+                return Err(Error::model(weights.source, message).about_tensor(tensor));
             }
         }
         Ok(weights)
@@ -96,11 +94,11 @@ impl Weights {
             for name in file.tensors.keys() {
                 if let Some(other) = file_of.insert(name.clone(), index) {
                     let other = &files[other].name;
-                    return Err(Error::model(&file.name, format!("tensor {name:?} is also in {other}")));
+                    return Err(Error::model_tensor(&file.name, name, format_args!("is also in {other}")));
                 }
             }
         }
-        Ok(Self { source, files, file_of, held: AtomicUsize::new(0) })
+        Ok(Self { source, files, file_of, packed_bytes: AtomicUsize::new(0) })
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -116,8 +114,8 @@ impl Weights {
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Weight<'_>> {
         let weight = self.get_any(name)?;
         if weight.shape() != shape {
-            let message = format!("tensor {name:?} has shape {:?}; the model's config needs {shape:?}", weight.shape());
-            return Err(Error::model(weight.file(), message));
+            let message = format!("has shape {:?}; the model's config needs {shape:?}", weight.shape());
+            return Err(weight.error(message));
         }
         Ok(weight)
     }
@@ -127,25 +125,24 @@ impl Weights {
         let Some((name, &index)) = self.file_of.get_key_value(name) else {
             let some = self.names().next().map(|first| format!(" such as {first:?}")).unwrap_or_default();
             let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
-            return Err(Error::model(&self.source, message));
+            return Err(Error::model(&self.source, message).about_tensor(name));
         };
-        let weight = Weight::of(&self.files[index], name)?;
+        let weight = Weight::new(&self.files[index], name)?;
         if let Some(scale) = SCALES.map(|ending| format!("{name}{ending}")).into_iter().find(|name| self.contains(name))
         {
-            let message = format!("tensor {name:?} is quantized: its numbers are to be multiplied by {scale:?}");
-            return Err(Error::model(weight.file(), message));
+            return Err(weight.error(format_args!("is quantized: its numbers are to be multiplied by {scale:?}")));
         }
         Ok(weight)
     }
 
-    /// Counts bytes that somebody holds weights in from now on.
-    pub fn hold(&self, bytes: usize) {
-        self.held.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts bytes of memory that weights were packed into.
+    pub fn count_packed(&self, bytes: usize) {
+        self.packed_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that weights are held in outside of the files.
-    pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+    /// Bytes of memory that weights were packed into, outside of the files.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed_bytes.load(Ordering::Relaxed)
     }
 
     /// Takes the files' pages out of this process's memory, for after the weights have been packed elsewhere. Reading

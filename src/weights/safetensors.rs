@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use safetensors::tensor::TensorInfo;
 
-use super::entries::{Entries, PARSED};
+use super::entries::{Entries, PARSED_BYTES_PER_BYTE};
 use super::extent::Extent;
 use crate::memory::room;
 use crate::{Error, Result};
@@ -19,11 +19,10 @@ const MAX_HEADER_BYTES: u64 = 100_000_000;
 /// The tensors that the header of `file`, called `name` in messages, declares, after checking that they fill the file exactly.
 pub(super) fn read_header(name: &str, file: &[u8]) -> Result<BTreeMap<String, Extent>> {
     let (header, data) = split_header(file).map_err(|message| Error::model(name, message))?;
-    room(header.len().saturating_mul(PARSED), || format!("the header of {name}"))?;
-    serde_json::from_slice(header)
-        .map_err(|error| format!("unreadable header: {error}"))
-        .and_then(|Entries(tensors)| locate(tensors, 8 + header.len(), data.len()))
-        .map_err(|message| Error::model(name, message))
+    room(header.len().saturating_mul(PARSED_BYTES_PER_BYTE), || format!("the header of {name}"))?;
+    let Entries(tensors) =
+        serde_json::from_slice(header).map_err(|error| Error::model(name, format!("unreadable header: {error}")))?;
+    locate(name, tensors, 8 + header.len(), data.len())
 }
 
 /// The header of `file`, and the tensors' bytes.
@@ -42,40 +41,40 @@ fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), String> {
     Ok(rest.split_at(length))
 }
 
-/// Turns the header's offsets, relative to the tensors' `data_bytes` bytes at `data_start`, into places in the file.
+/// Turns the header's offsets, relative to the tensors' `data_bytes` bytes at `data_start`, into places in `file`.
 fn locate(
+    file: &str,
     tensors: BTreeMap<String, TensorInfo>,
     data_start: usize,
     data_bytes: usize,
-) -> Result<BTreeMap<String, Extent>, String> {
+) -> Result<BTreeMap<String, Extent>> {
     let mut ordered: Vec<_> = tensors.iter().collect();
     ordered.sort_by_key(|(_, info)| info.data_offsets);
     let mut covered = 0;
     for (name, info) in ordered {
         let (start, end) = info.data_offsets;
         if start < covered {
-            return Err(format!("tensor {name:?} overlaps the one before it, at byte {start} of the data"));
+            let message = format!("overlaps the one before it, at byte {start} of the data");
+            return Err(Error::model_tensor(file, name, message));
         }
         if start > covered {
-            return Err(format!("no tensor covers bytes {covered} to {start} of the data, before tensor {name:?}"));
+            let message = format!("no tensor covers bytes {covered} to {start} of the data, before tensor {name:?}");
+            return Err(Error::model(file, message));
         }
         if end > data_bytes {
-            return Err(format!(
-                "tensor {name:?} ends at byte {end} of the data and the file has {data_bytes}: truncated?"
-            ));
+            let message = format!("ends at byte {end} of the data and the file has {data_bytes}: truncated?");
+            return Err(Error::model_tensor(file, name, message));
         }
-        let needed = byte_size(info)
-            .ok_or_else(|| format!("tensor {name:?} of {} {:?} has an impossible size", info.dtype, info.shape))?;
+        let wrong_size =
+            |what| Error::model_tensor(file, name, format_args!("of {} {:?} {what}", info.dtype, info.shape));
+        let needed = byte_size(info).ok_or_else(|| wrong_size("has an impossible size".to_owned()))?;
         if end.checked_sub(start) != Some(needed) {
-            return Err(format!(
-                "tensor {name:?} of {} {:?} needs {needed} bytes, its offsets are {start} and {end}",
-                info.dtype, info.shape
-            ));
+            return Err(wrong_size(format!("needs {needed} bytes, its offsets are {start} and {end}")));
         }
         covered = end;
     }
     if covered != data_bytes {
-        return Err(format!("has {data_bytes} bytes of data and tensors for {covered}"));
+        return Err(Error::model(file, format!("has {data_bytes} bytes of data and tensors for {covered}")));
     }
     let place = |info: TensorInfo| {
         let (start, end) = info.data_offsets;

@@ -7,7 +7,7 @@ use memmap2::Mmap;
 
 use super::extent::Extent;
 use super::{mmap, pytorch, safetensors as header};
-use crate::{Error, Result};
+use crate::Result;
 
 /// A mapped file and its tensors.
 pub(super) struct TensorFile {
@@ -24,7 +24,7 @@ impl TensorFile {
         let tensors = if name.ends_with(".safetensors") {
             header::read_header(&name, &map)?
         } else {
-            pytorch::read_state_dict(&map).map_err(|message| Error::model(&name, pytorch::refusal(&message, path)))?
+            pytorch::read_state_dict(&map).map_err(|refusal| refusal.error(&name, path))?
         };
         Ok(Self { name, tensors, map })
     }
