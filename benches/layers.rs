@@ -17,7 +17,8 @@ use votive::kernels::{
 };
 use votive::models::{self, Source};
 use votive::nn::Body;
-use votive::text::{PackedBatch, Tokens, Wanted};
+use votive::text::{PackedBatch, TokenSelection, Tokens};
+use votive::weights::Weights;
 
 const HIDDEN: usize = 384;
 const WIDE: usize = 1536;
@@ -127,7 +128,7 @@ fn encoders(c: &mut Criterion) {
         let types = ids.zeros_like().unwrap();
         group.throughput(Throughput::Elements(TOKENS as u64));
         group.bench_function(BenchmarkId::new("votive", len), |b| {
-            b.iter(|| votive.forward(&batch, Wanted::All, &|| Ok(())).unwrap())
+            b.iter(|| votive.forward(&batch, TokenSelection::All, &|| Ok(())).unwrap())
         });
         group.bench_function(BenchmarkId::new("candle", len), |b| {
             b.iter(|| candle.forward(&ids, &types, None).unwrap())

@@ -1,10 +1,12 @@
 //! What can go wrong, one case per way that a caller can react to it.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::{fs, io};
 
-/// The most bytes of a message, but for what it says of those that are left out, and how many are kept of its end.
+/// The most bytes of a message, not counting the note on those that are left out.
 const MAX_MESSAGE_BYTES: usize = 4000;
+/// Bytes of the end of a message that is too long that are kept.
 const END_BYTES: usize = 1000;
 
 /// Asks the caller of a long job whether it should go on; the error that it gives ends the job and is the job's result.
@@ -17,7 +19,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// An argument has the right type and a value that is not accepted.
     #[error("{name}: {message}")]
-    Argument { name: &'static str, message: String },
+    Argument {
+        name: &'static str,
+        /// Position, from 0, of the item or row that is not accepted, where one of several is not.
+        position: Option<usize>,
+        message: String,
+    },
 
     /// A model, or a file that it must have, is nowhere to be found.
     #[error("{message}")]
@@ -25,7 +32,16 @@ pub enum Error {
 
     /// A model's file is damaged, contradicts another one, or asks for what is not supported.
     #[error("{file}: {message}")]
-    Model { file: String, message: String },
+    Model {
+        /// As a user knows it: relative to the model's folder, or a whole path.
+        file: String,
+        /// Path of the JSON key that the message is about, where it is about one: `[1].path`, `rope.theta`.
+        key: Option<String>,
+        /// Name of the tensor that the message is about, where it is about one.
+        tensor: Option<String>,
+        /// All of what is said, key and tensor included.
+        message: String,
+    },
 
     /// The hub answered with an error, or could not be reached.
     #[error("{repo}: {message}")]
@@ -74,12 +90,38 @@ pub enum Error {
 
 impl Error {
     pub fn argument(name: &'static str, message: impl Into<String>) -> Self {
-        Self::Argument { name, message: message.into() }
+        Self::Argument { name, position: None, message: message.into() }
+    }
+
+    /// As [`Self::argument`], of one of several items or rows; `message` names the position.
+    pub fn argument_at(name: &'static str, position: usize, message: impl Into<String>) -> Self {
+        Self::Argument { name, position: Some(position), message: message.into() }
     }
 
     /// `file` is named as a user knows it: relative to the model's folder, or a whole path.
     pub fn model(file: impl Into<String>, message: impl Into<String>) -> Self {
-        Self::Model { file: file.into(), message: message.into() }
+        Self::Model { file: file.into(), key: None, tensor: None, message: message.into() }
+    }
+
+    /// What is wrong with `key` of the JSON file `file`.
+    pub fn model_key(file: impl Into<String>, key: impl Into<String>, message: impl Display) -> Self {
+        let key = key.into();
+        let message = format!("{key}: {message}");
+        Self::Model { file: file.into(), key: Some(key), tensor: None, message }
+    }
+
+    /// What is wrong with `tensor` of `file`; `message` goes on from the tensor's name.
+    pub fn model_tensor(file: impl Into<String>, tensor: &str, message: impl Display) -> Self {
+        Self::model(file, format!("tensor {tensor:?} {message}")).about_tensor(tensor)
+    }
+
+    /// Notes the tensor of an [`Error::Model`] whose message names it by itself.
+    #[must_use]
+    pub fn about_tensor(mut self, name: impl Into<String>) -> Self {
+        if let Self::Model { tensor, .. } = &mut self {
+            *tensor = Some(name.into());
+        }
+        self
     }
 
     pub fn internal(message: impl Into<String>) -> Self {
@@ -105,6 +147,7 @@ impl Error {
         Self::Io { path, source }
     }
 }
+
 /// `message` with its middle cut out where it is too long, and with control characters escaped.
 fn fit(message: &str) -> String {
     let plain = |text: &str| -> String {
@@ -122,6 +165,16 @@ fn fit(message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_models_error_carries_its_parts() {
+        let error = Error::model_tensor("model.safetensors", "a.weight", "has shape [2]");
+        assert_eq!(error.to_string(), "model.safetensors: tensor \"a.weight\" has shape [2]");
+        assert!(matches!(error, Error::Model { key: None, tensor: Some(tensor), .. } if tensor == "a.weight"));
+        let error = Error::model_key("config.json", "rope.theta", "missing");
+        assert_eq!(error.to_string(), "config.json: rope.theta: missing");
+        assert!(matches!(error, Error::Model { key: Some(key), tensor: None, .. } if key == "rope.theta"));
+    }
 
     #[test]
     fn messages_are_plain_and_of_a_length_to_read() {

@@ -8,6 +8,7 @@ pub mod config;
 pub mod device;
 pub mod engine;
 pub mod error;
+pub mod files;
 pub mod hub;
 pub mod kernels;
 mod memory;
@@ -21,5 +22,6 @@ pub mod profile;
 mod python;
 pub mod store;
 pub mod text;
+pub mod weights;
 
 pub use error::{CancelCheck, Error, Result};

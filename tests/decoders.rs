@@ -4,11 +4,12 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use votive::config::SentenceTransformersConfig;
-use votive::hub::{ModelFolder, Origin, Weights};
+use votive::files::{ModelFolder, Origin};
 use votive::kernels::{Dtype, Isa};
 use votive::models::{self, Decoder, Encoder, Source};
 use votive::nn::Body;
-use votive::text::{Input, InputKind, PackedBatch, Template, Tokenizer, Tokens, Wanted};
+use votive::text::{Input, InputKind, PackedBatch, Template, TokenSelection, Tokenizer, Tokens};
+use votive::weights::Weights;
 
 /// Largest difference of a hidden state, of about 1, in candle's operations.
 const DIFFERENCE: f32 = 1e-5;
@@ -69,13 +70,13 @@ fn texts(prefix: usize) -> (Vec<u32>, Vec<Vec<u32>>) {
 }
 
 /// The worst difference between texts computed whole and after a past; None where every bit is the same.
-fn difference(encoder: &dyn Encoder, prefix: usize, wanted: Wanted) -> Option<f32> {
+fn difference(encoder: &dyn Encoder, prefix: usize, wanted: TokenSelection) -> Option<f32> {
     let (prefix, rests) = texts(prefix);
     let wholes: Vec<_> = rests.iter().map(|rest| [prefix.as_slice(), rest].concat()).collect();
     let whole = values(&encoder.forward(&packed(&wholes), wanted, &|| Ok(())).unwrap());
     let hidden = encoder.hidden_size();
     let expected: Vec<f32> = match wanted {
-        Wanted::All => {
+        TokenSelection::All => {
             let mut rest = whole.as_slice();
             let ends = wholes.iter().map(|text| {
                 let (now, later) = rest.split_at(text.len() * hidden);
@@ -102,7 +103,9 @@ fn a_past_changes_no_bit() {
     for (isa, dtype) in kernels() {
         for fixture in FIXTURES {
             let encoder = load(fixture, &Body::Cpu { isa, dtype });
-            for (prefix, wanted) in PREFIXES.into_iter().flat_map(|n| [(n, Wanted::All), (n, Wanted::Last)]) {
+            for (prefix, wanted) in
+                PREFIXES.into_iter().flat_map(|n| [(n, TokenSelection::All), (n, TokenSelection::Last)])
+            {
                 let difference = difference(encoder.as_ref(), prefix, wanted);
                 assert_eq!(difference, None, "{fixture}, {} {dtype:?}, {prefix} tokens", isa.name());
             }
@@ -116,7 +119,7 @@ fn a_past_is_near_in_candles_operations() {
     for fixture in FIXTURES {
         let encoder = load(fixture, &body);
         for prefix in PREFIXES {
-            let difference = difference(encoder.as_ref(), prefix, Wanted::All).unwrap_or(0.0);
+            let difference = difference(encoder.as_ref(), prefix, TokenSelection::All).unwrap_or(0.0);
             assert!(difference <= DIFFERENCE, "{fixture}, {prefix} tokens: off by {difference}");
         }
     }
@@ -127,10 +130,11 @@ fn what_comes_later_changes_no_bit_of_what_came_before() {
     for (isa, dtype) in kernels() {
         let encoder = load("qwen3_embedding", &Body::Cpu { isa, dtype });
         let (prefix, rests) = texts(140);
-        let alone = values(&encoder.forward(&packed(std::slice::from_ref(&prefix)), Wanted::All, &|| Ok(())).unwrap());
+        let alone =
+            values(&encoder.forward(&packed(std::slice::from_ref(&prefix)), TokenSelection::All, &|| Ok(())).unwrap());
         // Two of the texts are equally long: nothing is masked for their padding.
         let wholes: Vec<_> = rests.iter().map(|rest| [prefix.as_slice(), rest].concat()).collect();
-        let whole = values(&encoder.forward(&packed(&wholes[1..3]), Wanted::All, &|| Ok(())).unwrap());
+        let whole = values(&encoder.forward(&packed(&wholes[1..3]), TokenSelection::All, &|| Ok(())).unwrap());
         assert_eq!(whole[..alone.len()], alone);
         assert_eq!(whole[whole.len() / 2..][..alone.len()], alone);
     }

@@ -15,31 +15,33 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("profile", &[]),
     ("kernels", &["error", "profile", "panic", "memory"]),
     ("pool", &["error", "profile", "panic", "kernels"]),
-    ("hub", &["error", "memory"]),
-    ("config", &["error", "hub"]),
-    ("text", &["error", "panic", "memory", "hub", "config"]),
-    ("nn", &["error", "memory", "profile", "hub", "kernels"]),
+    ("files", &["error", "memory"]),
+    ("weights", &["error", "memory", "files"]),
+    ("hub", &["error", "files", "weights"]),
+    ("config", &["error", "files", "weights"]),
+    ("text", &["error", "panic", "memory", "files", "config"]),
+    ("nn", &["error", "memory", "profile", "files", "weights", "kernels"]),
     ("device", &["error", "profile", "panic", "kernels", "nn"]),
-    ("models", &["error", "profile", "hub", "config", "text", "kernels", "nn"]),
-    ("pipeline", &["error", "memory", "profile", "hub", "config", "text", "kernels", "nn"]),
+    ("models", &["error", "profile", "files", "weights", "config", "text", "kernels", "nn"]),
+    ("pipeline", &["error", "memory", "profile", "files", "weights", "config", "text", "kernels", "nn"]),
     (
         "engine",
         &[
-            "error", "memory", "panic", "profile", "hub", "config", "text", "kernels", "nn", "device", "models",
-            "pipeline", "pool",
+            "error", "memory", "panic", "profile", "files", "weights", "config", "text", "kernels", "nn", "device",
+            "models", "pipeline", "pool",
         ],
     ),
     ("store", &["error", "memory", "panic", "profile", "kernels", "nn", "device", "pool"]),
     (
         "python",
         &[
-            "error", "memory", "panic", "profile", "hub", "config", "text", "nn", "device", "pipeline", "pool",
-            "engine", "store",
+            "error", "memory", "panic", "profile", "files", "hub", "config", "text", "nn", "device", "pipeline",
+            "pool", "engine", "store",
         ],
     ),
 ];
 
-const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "hub/mmap.rs", "python/numpy.rs"];
+const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "weights/mmap.rs", "python/numpy.rs"];
 
 /// What stands at the crate's root without being a module: the name and the module it comes from.
 type Exports = HashMap<String, String>;
@@ -394,7 +396,7 @@ fn unsafe_code_is_found() {
     let wrong = |path, code| wrong_unsafe(&Source::new(path, code)).len();
     assert_eq!(wrong("text/mod.rs", "// SAFETY: none\nfn f() { unsafe { g() } }"), 1);
     assert_eq!(wrong("hub/mod.rs", "#[unsafe(no_mangle)] fn f() {}"), 1);
-    let mmap = |code| wrong("hub/mmap.rs", code);
+    let mmap = |code| wrong("weights/mmap.rs", code);
     assert_eq!(mmap("// SAFETY: as the caller promises\nlet x =\n    unsafe { g() };"), 0);
     assert_eq!(mmap("// SAFETY: no thread writes\nunsafe impl Sync for X {}\nunsafe fn f();"), 0);
     assert_eq!(mmap("// SAFETY: for f only\nfn f() { g() }\nunsafe impl Sync for X {}"), 1);

@@ -1,6 +1,7 @@
 """Weights in every format and type that is read, and what happens where memory for them ends."""
 
 import json
+import pickle
 import shutil
 import struct
 import subprocess
@@ -127,6 +128,23 @@ def test_other_prefixes_are_refused_by_name(stored: Path, change: str) -> None:
     write(stored / WEIGHTS, tensors, "F32")
     with pytest.raises(ModelError, match=r"has no tensor \"embeddings.\S+\" among its \d+ such as"):
         Embedder(stored)
+
+
+def test_an_error_carries_file_tensor_and_key(stored: Path) -> None:
+    tensors = read(stored / WEIGHTS)
+    name = sorted(tensors)[0]
+    write(stored / WEIGHTS, tensors | {name: np.full_like(tensors[name], np.nan)}, "F32")
+    with pytest.raises(ModelError) as refused:
+        Embedder(stored)
+    error = refused.value
+    assert (error.file, error.tensor, error.key) == (WEIGHTS, name, None)
+    assert str(error).startswith(f'{WEIGHTS}: tensor "{name}" holds ')
+    (stored / "config.json").write_text("{}")
+    with pytest.raises(ModelError) as refused:
+        Embedder(stored)
+    error = pickle.loads(pickle.dumps(refused.value))
+    assert (error.file, error.tensor, error.key) == ("config.json", None, "model_type")
+    assert (ModelError.file, ModelError.tensor, ModelError.key) == (None, None, None)
 
 
 # Memory

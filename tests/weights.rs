@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use votive::hub::{ModelFolder, Origin, Weights};
+use votive::files::{ModelFolder, Origin};
+use votive::weights::Weights;
 
 /// Counts what is in use, and the most that was.
 struct Counting;

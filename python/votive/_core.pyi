@@ -45,6 +45,13 @@ class VotiveError(Exception):
 class ModelError(VotiveError):
     """A model's file is damaged, contradicts another, or is not supported."""
 
+    file: str | None
+    """The file, relative to the model's folder."""
+    key: str | None
+    """The path of the JSON key that the error is about."""
+    tensor: str | None
+    """The name of the tensor that the error is about."""
+
 class DeviceError(VotiveError):
     """A device is not there, not built in, or failed."""
 

@@ -2,11 +2,13 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 
-/// The part of config.json that every architecture shares.
+/// config.json, and the part of it that every architecture shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
+    /// The whole of config.json.
+    pub config: Object,
     /// "bert", "xlm-roberta", "qwen3", ...
     pub model_type: String,
     /// The class that the weights were saved from, first: "BertModel", "BertForMaskedLM", ...
@@ -61,6 +63,7 @@ impl Architecture {
             architectures,
             is_causal,
             position_offset,
+            config: file,
         })
     }
 
@@ -103,7 +106,7 @@ fn refuse_quantized(file: &Object) -> Result<()> {
     Ok(())
 }
 
-/// Of a text, or of a vocabulary: beyond what any model has, and far below what would overflow.
+/// The most positions of a text, or tokens of a vocabulary: beyond what any model has, and far below what would overflow.
 const MAX_POSITIONS: usize = 1 << 24;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside, read_file};
+use crate::files::{ModelFolder, inside, read_file};
 use crate::{Error, Result};
 
 /// Templates are kilobytes.
@@ -18,8 +18,10 @@ const SPECIAL_TOKENS: [&str; 7] =
 pub struct ChatTemplateConfig {
     /// Jinja.
     pub source: String,
-    /// Where it stands: the file, and the key.
-    pub place: String,
+    /// The file that it stands in, relative to the model's folder.
+    pub file: String,
+    /// The key of that file, where it is a JSON file.
+    pub key: Option<&'static str>,
     /// Whether a message's content is a list of parts, of which the text is one.
     pub structured: bool,
     /// Special tokens by their names in tokenizer_config.json.
@@ -32,10 +34,12 @@ impl ChatTemplateConfig {
     pub(super) fn read(folder: &ModelFolder, path: &str, format: &str) -> Result<Option<Self>> {
         let config = Object::read(folder, &inside(path, "tokenizer_config.json"))?.unwrap_or_else(Object::empty);
         let own = inside(path, "chat_template.jinja");
-        let (source, place, is_list) = match read_text(folder, &own)? {
-            Some(source) => (source, own, false),
+        let (source, file, key, is_list) = match read_text(folder, &own)? {
+            Some(source) => (source, own, None, false),
             None => match listed(&config)? {
-                Some((source, is_list)) => (source, inside(path, "tokenizer_config.json: chat_template"), is_list),
+                Some((source, is_list)) => {
+                    (source, inside(path, "tokenizer_config.json"), Some("chat_template"), is_list)
+                }
                 None => return Ok(None),
             },
         };
@@ -55,7 +59,7 @@ impl ChatTemplateConfig {
                 special_tokens.insert(name.to_owned(), token);
             }
         }
-        Ok(Some(Self { source, place, structured, special_tokens }))
+        Ok(Some(Self { source, file, key, structured, special_tokens }))
     }
 }
 
@@ -108,12 +112,12 @@ mod tests {
         assert_eq!(read(&[], "auto").unwrap(), None);
         let found = read(&[config], "auto").unwrap().unwrap();
         assert_eq!((found.source.as_str(), found.structured), ("{{ messages }}", false));
-        assert_eq!(found.place, "tokenizer_config.json: chat_template");
+        assert_eq!((found.file.as_str(), found.key), ("tokenizer_config.json", Some("chat_template")));
         let tokens: Vec<_> = found.special_tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
         assert_eq!(tokens, [("eos_token", "</s>"), ("pad_token", "<pad>")]);
         let own = read(&[config, ("chat_template.jinja", "{{ messages[0].content[0].text }}")], "auto");
         let own = own.unwrap().unwrap();
-        assert_eq!((own.place.as_str(), own.structured), ("chat_template.jinja", true));
+        assert_eq!((own.file.as_str(), own.key, own.structured), ("chat_template.jinja", None, true));
         assert!(!read(&[("chat_template.jinja", "content[0]")], "flat").unwrap().unwrap().structured);
     }
 

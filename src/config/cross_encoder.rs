@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::transformer::Task;
+use crate::config::transformer::TransformerTask;
 use crate::config::{LogitScoreConfig, Module, Object, TransformerConfig, modules, sentence_transformers};
-use crate::hub::{ModelFolder, inside};
+use crate::files::ModelFolder;
 use crate::{Error, Result};
 
-/// What transformers takes the number of labels to be where config.json does not say it.
-const LABELS: usize = 2;
+/// The number of labels that transformers assumes where config.json names none.
+const DEFAULT_LABELS: usize = 2;
 
-/// Beyond any classifier's.
+/// The most labels of a classifier: beyond any real one.
 const MAX_LABELS: usize = 1 << 20;
 
 /// How the network's hidden states become scores.
@@ -49,17 +49,17 @@ impl CrossEncoderConfig {
                 }
                 (TransformerConfig::read(folder, &path)?, Some(modules), file)
             }
-            // Nobody reads the class's own file then.
+            // sentence-transformers does not read the class's own file then.
             None => (TransformerConfig::without_file(folder, "")?, None, Object::empty()),
         };
-        let config = Object::require(folder, &inside(&transformer.path, "config.json"))?;
+        let config = &transformer.architecture.config;
         let scoring = match modules {
-            Some(modules) => listed(transformer.task, modules, &config)?,
+            Some(modules) => listed(transformer.task, modules, config)?,
             None if transformer.architecture.is_causal_lm() => Scoring::Logits(None),
-            None => Scoring::Classifier { labels: labels(&config)? },
+            None => Scoring::Classifier { labels: labels(config)? },
         };
         Ok(Self {
-            activation_fn: activation_fn(&file, &config)?,
+            activation_fn: activation_fn(&file, config)?,
             prompts: sentence_transformers::prompts(&file)?,
             default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
             transformer,
@@ -77,11 +77,11 @@ impl CrossEncoderConfig {
 }
 
 /// The scoring of the modules after the Transformer.
-fn listed(task: Task, modules: Vec<Module>, config: &Object) -> Result<Scoring> {
+fn listed(task: TransformerTask, modules: Vec<Module>, config: &Object) -> Result<Scoring> {
     match (task, &modules[..]) {
-        (Task::SequenceClassification, []) => Ok(Scoring::Classifier { labels: labels(config)? }),
-        (Task::TextGeneration, &[Module::LogitScore(logits)]) => Ok(Scoring::Logits(Some(logits))),
-        (Task::FeatureExtraction, [.., Module::Dense(dense)]) if dense.scores => {
+        (TransformerTask::SequenceClassification, []) => Ok(Scoring::Classifier { labels: labels(config)? }),
+        (TransformerTask::TextGeneration, &[Module::LogitScore(logits)]) => Ok(Scoring::Logits(Some(logits))),
+        (TransformerTask::FeatureExtraction, [.., Module::Dense(dense)]) if dense.scores => {
             let labels = dense.out_features;
             Ok(Scoring::Modules { modules, labels })
         }
@@ -97,7 +97,7 @@ fn listed(task: Task, modules: Vec<Module>, config: &Object) -> Result<Scoring> 
 fn labels(config: &Object) -> Result<usize> {
     let named = config.object("id2label")?.map(|names| names.keys().count());
     let counted = config.integer("num_labels", 1..=MAX_LABELS)?;
-    match named.or(counted).unwrap_or(LABELS) {
+    match named.or(counted).unwrap_or(DEFAULT_LABELS) {
         0 => Err(config.error("id2label", "names no label")),
         labels => Ok(labels),
     }

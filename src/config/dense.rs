@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::config::features::{MAX_FEATURES, refuse_other_features};
+use crate::files::{ModelFolder, inside};
 
 /// `activation(x · weightᵀ + bias)`, and `x` itself added to it where `residual`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +25,8 @@ impl DenseConfig {
     /// Reads config.json in the subfolder `path`.
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
-        super::refuse_other_features(&file, true)?;
-        let features = |key| file.required(key, file.integer(key, 1..=super::MAX_FEATURES)?);
+        refuse_other_features(&file, true)?;
+        let features = |key| file.required(key, file.integer(key, 1..=MAX_FEATURES)?);
         // Present and null is an error in sentence-transformers, and not the absent key's Tanh.
         let activation = match file.text("activation_function")? {
             None if file.contains("activation_function") => {

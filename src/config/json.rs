@@ -5,12 +5,12 @@ use std::ops::RangeInclusive;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::hub::{MAX_JSON_BYTES, ModelFolder, read_file};
+use crate::files::{MAX_JSON_BYTES, ModelFolder, read_file};
 use crate::{Error, Result};
 
 /// Reads the JSON file `relative` of `folder`; `None` if there is no such file.
 ///
-/// Nesting deeper than 128 levels and files of more than [`MAX_JSON_BYTES`] are errors. Of a key that comes twice the last counts,
+/// Nesting deeper than 128 levels and files of more than [`MAX_JSON_BYTES`] are errors. Where a key comes twice, the last one counts,
 /// as in Python.
 fn read_json<T: DeserializeOwned>(folder: &ModelFolder, relative: &str) -> Result<Option<T>> {
     let Some(path) = folder.file(relative)? else { return Ok(None) };
@@ -20,7 +20,7 @@ fn read_json<T: DeserializeOwned>(folder: &ModelFolder, relative: &str) -> Resul
 }
 
 /// A JSON object that knows where it came from. A key that is absent and one that is `null` read alike, as `None`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     file: String,
     /// Where in the file: "", or "processor_kwargs.".
@@ -128,7 +128,7 @@ impl Object {
 
     /// What is wrong with `key`.
     pub fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
-        Error::model(&self.file, format!("{}{key}: {message}", self.prefix))
+        Error::model_key(&self.file, format!("{}{key}", self.prefix), message)
     }
 
     /// `value`, or the error that `key` is missing.

@@ -1,7 +1,8 @@
 //! modules.json: what a text's token vectors go through.
 
+use crate::config::features::{MAX_FEATURES, refuse_other_features};
 use crate::config::{DenseConfig, Object, PoolingConfig};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "modules.json";
@@ -24,7 +25,7 @@ pub enum Module {
     LogitScore(LogitScoreConfig),
 }
 
-/// Of the logits of the token that follows a text, those that make its score.
+/// The logits of the token that follows a text which make its score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogitScoreConfig {
     pub true_token_id: u32,
@@ -41,7 +42,7 @@ impl LogitScoreConfig {
     }
 }
 
-/// Beyond any vocabulary.
+/// The most tokens of a vocabulary: beyond any real one.
 const MAX_TOKENS: usize = 1 << 24;
 
 /// modules.json of `folder`: the Transformer's subfolder, and the modules after it; `None` if there is no such file.
@@ -87,13 +88,13 @@ fn subfolder(entry: &Object) -> Result<String> {
 
 fn layer_norm(folder: &ModelFolder, path: String) -> Result<Module> {
     let file = Object::require(folder, &inside(&path, "config.json"))?;
-    let dimension = file.required("dimension", file.integer("dimension", 1..=super::MAX_FEATURES)?)?;
+    let dimension = file.required("dimension", file.integer("dimension", 1..=MAX_FEATURES)?)?;
     Ok(Module::LayerNorm { path, dimension })
 }
 
 fn normalize(folder: &ModelFolder, path: &str) -> Result<Module> {
     if let Some(file) = Object::read(folder, &inside(path, "config.json"))? {
-        super::refuse_other_features(&file, false)?;
+        refuse_other_features(&file, false)?;
     }
     Ok(Module::Normalize)
 }
@@ -103,7 +104,7 @@ fn normalize(folder: &ModelFolder, path: &str) -> Result<Module> {
 pub struct WordWeightsConfig {
     /// `[vocabulary]`
     pub weights: Vec<f32>,
-    /// Of an id that the vocabulary lacks.
+    /// Weight of an id that the vocabulary lacks.
     pub unknown_word_weight: f32,
 }
 

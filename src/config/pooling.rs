@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, inside};
+use crate::config::features::MAX_FEATURES;
+use crate::files::{ModelFolder, inside};
 
 /// How the vectors of a text's tokens become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ impl PoolingMode {
 pub struct PoolingConfig {
     /// The subfolder with the file.
     pub path: String,
-    /// Of a token's vector; `None` where no file says it.
+    /// Width of a token's vector; `None` where no file says it.
     pub embedding_dimension: Option<usize>,
     /// At least one; the results of several are concatenated in this order.
     pub modes: Vec<PoolingMode>,
@@ -52,7 +53,7 @@ impl PoolingConfig {
     pub(super) fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
         let key = if file.contains("embedding_dimension") { "embedding_dimension" } else { "word_embedding_dimension" };
-        let dimension = file.required(key, file.integer(key, 1..=super::MAX_FEATURES)?)?;
+        let dimension = file.required(key, file.integer(key, 1..=MAX_FEATURES)?)?;
         Ok(Self {
             path: path.to_owned(),
             embedding_dimension: Some(dimension),

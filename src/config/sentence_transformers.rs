@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::features::MAX_FEATURES;
 use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules};
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "config_sentence_transformers.json";
@@ -73,9 +74,8 @@ impl SentenceTransformersConfig {
             None => {
                 let transformer = TransformerConfig::without_file(folder, "")?;
                 if let Some(class) = transformer.architecture.classifier() {
-                    let message =
-                        format!("architectures: {class} is a cross-encoder or another classifier; use Reranker");
-                    return Err(Error::model("config.json", message));
+                    let message = format!("{class} is a cross-encoder or another classifier; use Reranker");
+                    return Err(Error::model_key("config.json", "architectures", message));
                 }
                 let causal = transformer.architecture.looks_backwards();
                 let mode = if causal { PoolingMode::LastToken } else { PoolingMode::Mean };
@@ -90,7 +90,7 @@ impl SentenceTransformersConfig {
             // A name of another class ("maxsim") does not count.
             similarity: file.text("similarity_fn_name")?.and_then(SimilarityFunction::named).unwrap_or_default(),
             converted_from,
-            truncate_dim: file.integer("truncate_dim", 1..=super::MAX_FEATURES)?,
+            truncate_dim: file.integer("truncate_dim", 1..=MAX_FEATURES)?,
         })
     }
 }

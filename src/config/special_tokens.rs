@@ -7,7 +7,7 @@ use tokenizers::AddedToken;
 
 use crate::Result;
 use crate::config::Object;
-use crate::config::tokenizer::Keys;
+use crate::config::layers::ConfigLayers;
 
 /// Tokens that every tokenizer may have, in the order in which new ones get their ids.
 const STANDARD: [&str; 7] =
@@ -18,7 +18,7 @@ const STANDARD: [&str; 7] =
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// Standard tokens and those with a name of the model's own, in the order in which new ones get their ids.
-    named: Vec<Named>,
+    named: Vec<NamedToken>,
     /// Tokens without a name; `None` where no file lists any.
     pub extra: Option<Vec<AddedToken>>,
     /// Whether they come before those that a SentencePiece model lists itself.
@@ -32,7 +32,7 @@ pub struct SpecialTokens {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Named {
+struct NamedToken {
     key: String,
     /// None where a file says that there is no such token.
     token: Option<AddedToken>,
@@ -41,13 +41,13 @@ struct Named {
 }
 
 impl SpecialTokens {
-    /// Reads the tokens that `keys` (of tokenizer_config.json) name; `map` is special_tokens_map.json and `added` is
+    /// Reads the tokens that `layers` (of tokenizer_config.json) name; `map` is special_tokens_map.json and `added` is
     /// added_tokens.json, older files that count where there is no `added_tokens_decoder`.
-    pub(super) fn read(keys: &Keys, map: Option<&Object>, added: Option<&Object>) -> Result<Self> {
-        let decoder = keys.of("added_tokens_decoder");
+    pub(super) fn read(layers: &ConfigLayers, map: Option<&Object>, added: Option<&Object>) -> Result<Self> {
+        let decoder = layers.object_of("added_tokens_decoder");
         let with_those_of_file = !decoder.contains("added_tokens_decoder");
-        let mut listed = Listed::read(keys.file, false)?;
-        let arguments = Listed::read(keys.arguments, false)?;
+        let mut listed = TokenLists::read(layers.file, false)?;
+        let arguments = TokenLists::read(layers.arguments, false)?;
         listed.update(arguments.clone());
         if listed.extra.as_ref().is_none_or(Extra::is_empty)
             && let Some(additional) = listed.additional.take()
@@ -59,7 +59,7 @@ impl SpecialTokens {
         listed.tokens = tokens;
         listed.name_extra(&mut custom);
         if let Some(map) = map.filter(|_| with_those_of_file) {
-            listed.update_with_map(Listed::read(map, true)?, &arguments);
+            listed.update_with_map(TokenLists::read(map, true)?, &arguments);
             listed.name_extra(&mut custom);
         }
 
@@ -71,7 +71,7 @@ impl SpecialTokens {
             Some(Extra::Listed(extra)) => extra.clone(),
             Some(Extra::Named(_)) | None => vec![],
         };
-        let named = |(key, value)| Named { key, token: token(&value), is_described: value.is_object() };
+        let named = |(key, value)| NamedToken { key, token: token(&value), is_described: value.is_object() };
         let mut tokens = Self {
             named: listed.tokens.into_iter().map(named).collect(),
             extra_of_files: listed.extra.is_some(),
@@ -106,7 +106,7 @@ impl SpecialTokens {
     pub fn default_to(&mut self, key: &str, content: &str) {
         if self.find(key).is_none() {
             let token = Some(AddedToken::from(content, true));
-            self.named.push(Named { key: key.to_owned(), token, is_described: false });
+            self.named.push(NamedToken { key: key.to_owned(), token, is_described: false });
             self.named.sort_by_key(|named| place(&named.key));
         }
     }
@@ -134,7 +134,7 @@ impl SpecialTokens {
         self.named().chain(unnamed).map(|token| token.content.as_str())
     }
 
-    fn find(&self, key: &str) -> Option<&Named> {
+    fn find(&self, key: &str) -> Option<&NamedToken> {
         self.named.iter().find(|named| named.key == key)
     }
 }
@@ -146,12 +146,12 @@ fn place(key: &str) -> usize {
 
 /// What one object says of tokens.
 #[derive(Clone)]
-struct Listed {
+struct TokenLists {
     /// By name, in the order of the file: null, a text or an object.
     tokens: Vec<(String, Value)>,
-    /// Of the key `extra_special_tokens`.
+    /// What the key `extra_special_tokens` says.
     extra: Option<Extra>,
-    /// Of the key `additional_special_tokens`, its elder name.
+    /// What the key `additional_special_tokens` says, its older name.
     additional: Option<Vec<AddedToken>>,
 }
 
@@ -161,7 +161,7 @@ enum Extra {
     Named(Vec<(String, Value)>),
 }
 
-impl Listed {
+impl TokenLists {
     /// Reads an object; in one where all tokens are special, they need not say so.
     fn read(object: &Object, all_special: bool) -> Result<Self> {
         let special = |value: &Value| match value.clone() {

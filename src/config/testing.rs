@@ -2,7 +2,7 @@
 
 use tempfile::TempDir;
 
-use crate::hub::{ModelFolder, Origin};
+use crate::files::{ModelFolder, Origin};
 
 /// A folder with these files. The files are gone when the `TempDir` is dropped.
 pub(crate) fn folder(files: &[(&str, &str)]) -> (TempDir, ModelFolder) {

@@ -1,9 +1,11 @@
 //! tokenizer_config.json: what transformers adds to tokenizer.json, or puts in its place.
 
 use crate::Result;
-use crate::config::tokenizer_class::{Template, is_lacking};
+use crate::config::class_name::{class_name, is_unsupported};
+use crate::config::layers::ConfigLayers;
+use crate::config::tokenizer_class::SpecialTokenLayout;
 use crate::config::{Architecture, Object, SpecialTokens, TokenizerClass};
-use crate::hub::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 
 /// The end of a text at which tokens beyond the maximum are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +22,8 @@ pub struct TokenizerConfig {
     pub truncation_side: Option<TruncationSide>,
     /// Replaces the normalizer, the pre-tokenizer and the post-processor of tokenizer.json. `None`: the file counts.
     pub class: Option<TokenizerClass>,
-    /// The class that the files name, where transformers has it and votive has not.
-    pub lacking_class: Option<String>,
+    /// The class that the files name, where transformers has it and votive does not make it.
+    pub unsupported_class: Option<String>,
     pub special_tokens: SpecialTokens,
     /// Whether the name of a special token in a text is text.
     pub split_special_tokens: bool,
@@ -39,10 +41,13 @@ impl TokenizerConfig {
         arguments: &Object,
     ) -> Result<Self> {
         let file = Object::read(folder, &inside(path, "tokenizer_config.json"))?.unwrap_or_else(Object::empty);
-        let keys = Keys { arguments, file: &file };
-        let length =
-            if keys.of("model_max_length").contains("model_max_length") { "model_max_length" } else { "max_len" };
-        let side = keys.of("truncation_side");
+        let layers = ConfigLayers { arguments, file: &file };
+        let length = if layers.object_of("model_max_length").contains("model_max_length") {
+            "model_max_length"
+        } else {
+            "max_len"
+        };
+        let side = layers.object_of("truncation_side");
         let truncation_side = match side.text("truncation_side")? {
             None => None,
             Some("left") => Some(TruncationSide::Left),
@@ -53,22 +58,25 @@ impl TokenizerConfig {
             }
         };
         let named = file.text("tokenizer_class")?.or(architecture.tokenizer_class.as_deref());
-        let name = TokenizerClass::name(&architecture.model_type, named);
+        let name = class_name(&architecture.model_type, named);
         let beside = |name: &str| Object::read(folder, &inside(path, name));
         let (map, added) = (beside("special_tokens_map.json")?, beside("added_tokens.json")?);
-        let special_tokens = SpecialTokens::read(&keys, map.as_ref(), added.as_ref())?;
-        let class = TokenizerClass::read(name, &keys, &special_tokens)?;
+        let special_tokens = SpecialTokens::read(&layers, map.as_ref(), added.as_ref())?;
+        let class = TokenizerClass::read(name, &layers, &special_tokens)?;
         // transformers 5 takes them from BERT's own class by default, and not from the one that reads any file.
-        let types =
-            name != "DistilBertTokenizer" && class.as_ref().is_some_and(|class| class.template == Template::Bert);
-        let inputs = keys.of("model_input_names").texts("model_input_names")?;
+        let types = name != "DistilBertTokenizer"
+            && class.as_ref().is_some_and(|class| class.layout == SpecialTokenLayout::Bert);
+        let inputs = layers.object_of("model_input_names").texts("model_input_names")?;
         Ok(Self {
-            model_max_length: max_length(keys.of(length), length)?,
+            model_max_length: max_length(layers.object_of(length), length)?,
             truncation_side,
             class,
-            lacking_class: is_lacking(name).then(|| name.to_owned()),
+            unsupported_class: is_unsupported(name).then(|| name.to_owned()),
             special_tokens,
-            split_special_tokens: keys.of("split_special_tokens").boolean("split_special_tokens")?.unwrap_or(false),
+            split_special_tokens: layers
+                .object_of("split_special_tokens")
+                .boolean("split_special_tokens")?
+                .unwrap_or(false),
             token_type_ids: inputs.map_or(types, |names| names.contains(&"token_type_ids")),
         })
     }
@@ -92,19 +100,6 @@ pub(super) fn max_length(object: &Object, key: &str) -> Result<Option<usize>> {
         }
         Some(length) if length <= 1e20 => Ok(Some(length as usize)),
         _ => Ok(None),
-    }
-}
-
-/// A file, and arguments that take precedence over it.
-pub(super) struct Keys<'a> {
-    pub(super) arguments: &'a Object,
-    pub(super) file: &'a Object,
-}
-
-impl Keys<'_> {
-    /// Where `key` counts.
-    pub(super) fn of(&self, key: &str) -> &Object {
-        if self.arguments.contains(key) { self.arguments } else { self.file }
     }
 }
 

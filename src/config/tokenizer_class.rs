@@ -3,8 +3,9 @@
 use tokenizers::AddedToken;
 
 use crate::Result;
-use crate::config::SpecialTokens;
-use crate::config::tokenizer::Keys;
+use crate::config::class_name::ClassName;
+use crate::config::layers::ConfigLayers;
+use crate::config::special_tokens::SpecialTokens;
 
 /// A tokenizer that transformers makes itself, with only the vocabulary and the added tokens of tokenizer.json: for the rest, the
 /// keys of tokenizer_config.json count with the defaults of its class, and not the file.
@@ -12,7 +13,7 @@ use crate::config::tokenizer::Keys;
 pub struct TokenizerClass {
     pub vocabulary: VocabularyFile,
     pub splitting: Splitting,
-    pub template: Template,
+    pub layout: SpecialTokenLayout,
     /// Comes before every text.
     pub first_token: String,
     /// Comes after every text.
@@ -86,7 +87,7 @@ pub enum Splitting {
 
 /// The order of texts and special tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Template {
+pub enum SpecialTokenLayout {
     /// One token between the texts of a pair, and type 1 for the second text.
     Bert,
     /// Two tokens between the texts of a pair, and type 0 for all.
@@ -95,117 +96,12 @@ pub enum Template {
     File,
 }
 
-/// The classes that votive makes, by every name that transformers has for them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Name {
-    Bert,
-    Mpnet,
-    Roberta,
-    XlmRoberta,
-    Camembert,
-    DebertaV2,
-    Qwen2,
-}
-
-impl Name {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name {
-            "BertTokenizer"
-            | "DistilBertTokenizer"
-            | "ElectraTokenizer"
-            | "LayoutLMTokenizer"
-            | "LxmertTokenizer"
-            | "MobileBertTokenizer"
-            | "SqueezeBertTokenizer" => Self::Bert,
-            "MPNetTokenizer" => Self::Mpnet,
-            "RobertaTokenizer" | "BartTokenizer" | "LEDTokenizer" | "LongformerTokenizer" | "MvpTokenizer" => {
-                Self::Roberta
-            }
-            "XLMRobertaTokenizer" => Self::XlmRoberta,
-            "CamembertTokenizer" => Self::Camembert,
-            "DebertaV2Tokenizer" => Self::DebertaV2,
-            "Qwen2Tokenizer" => Self::Qwen2,
-            _ => return None,
-        })
-    }
-
-    /// The tokens that the class has where no file names others.
-    fn defaults(self) -> &'static [(&'static str, &'static str)] {
-        const FAIRSEQ: [(&str, &str); 7] = [
-            ("bos_token", "<s>"),
-            ("eos_token", "</s>"),
-            ("unk_token", "<unk>"),
-            ("sep_token", "</s>"),
-            ("pad_token", "<pad>"),
-            ("cls_token", "<s>"),
-            ("mask_token", "<mask>"),
-        ];
-        match self {
-            Self::Bert => &[
-                ("unk_token", "[UNK]"),
-                ("sep_token", "[SEP]"),
-                ("pad_token", "[PAD]"),
-                ("cls_token", "[CLS]"),
-                ("mask_token", "[MASK]"),
-            ],
-            Self::Mpnet => &[
-                ("bos_token", "<s>"),
-                ("eos_token", "</s>"),
-                ("unk_token", "[UNK]"),
-                ("sep_token", "</s>"),
-                ("pad_token", "<pad>"),
-                ("cls_token", "<s>"),
-                ("mask_token", "<mask>"),
-            ],
-            Self::Roberta | Self::XlmRoberta | Self::Camembert => &FAIRSEQ,
-            Self::DebertaV2 => &[
-                ("bos_token", "[CLS]"),
-                ("eos_token", "[SEP]"),
-                ("unk_token", "[UNK]"),
-                ("sep_token", "[SEP]"),
-                ("pad_token", "[PAD]"),
-                ("cls_token", "[CLS]"),
-                ("mask_token", "[MASK]"),
-            ],
-            Self::Qwen2 => {
-                &[("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")]
-            }
-        }
-    }
-}
-
 impl TokenizerClass {
-    /// The name of the class that transformers takes for `model_type` where `named` is what the files name; "" for the one that
-    /// reads any file.
-    pub(super) fn name<'a>(model_type: &str, named: Option<&'a str>) -> &'a str {
-        // What repositories name for these is known to be wrong.
-        match (model_type, named) {
-            ("modernbert" | "modernbert-decoder", _) => "",
-            ("qwen2", _) => "Qwen2Tokenizer",
-            (_, Some(name)) => name.strip_suffix("Fast").unwrap_or(name),
-            (_, None) => Self::default_name(model_type),
-        }
-    }
-
-    fn default_name(model_type: &str) -> &'static str {
-        match model_type {
-            "bert" | "convbert" | "distilbert" | "electra" | "ernie" | "megatron-bert" | "nomic_bert"
-            | "squeezebert" => "BertTokenizer",
-            "mpnet" => "MPNetTokenizer",
-            "roberta" => "RobertaTokenizer",
-            "xlm-roberta" => "XLMRobertaTokenizer",
-            "camembert" => "CamembertTokenizer",
-            "deberta-v2" => "DebertaV2Tokenizer",
-            "qwen3" => "Qwen2Tokenizer",
-            _ => "",
-        }
-    }
-
     /// The class `name`, of which the files name `tokens`; None if it is not one of those that votive makes.
-    pub(super) fn read(name: &str, keys: &Keys, tokens: &SpecialTokens) -> Result<Option<Self>> {
-        let Some(name) = Name::of(name) else { return Ok(None) };
+    pub(super) fn read(name: &str, layers: &ConfigLayers, tokens: &SpecialTokens) -> Result<Option<Self>> {
+        let Some(name) = ClassName::parse(name) else { return Ok(None) };
         let mut tokens = tokens.clone();
-        let flag = |key: &str| keys.of(key).boolean(key);
+        let flag = |key: &str| layers.object_of(key).boolean(key);
         let words = || -> Result<Splitting> {
             Ok(Splitting::Words {
                 lowercase: flag("do_lower_case")?.unwrap_or(true),
@@ -214,31 +110,31 @@ impl TokenizerClass {
             })
         };
         let add_prefix_space = flag("add_prefix_space")?;
-        let (vocabulary, splitting, template) = match name {
-            Name::Bert => (VocabularyFile::Words, words()?, Template::Bert),
-            Name::Mpnet => (VocabularyFile::Words, words()?, Template::Roberta),
-            Name::Roberta => {
+        let (vocabulary, splitting, layout) = match name {
+            ClassName::Bert => (VocabularyFile::Words, words()?, SpecialTokenLayout::Bert),
+            ClassName::Mpnet => (VocabularyFile::Words, words()?, SpecialTokenLayout::Roberta),
+            ClassName::Roberta => {
                 let splitting = Splitting::Bytes { add_prefix_space: add_prefix_space.unwrap_or(false) };
-                (VocabularyFile::Merges, splitting, Template::Roberta)
+                (VocabularyFile::Merges, splitting, SpecialTokenLayout::Roberta)
             }
-            Name::Qwen2 => {
+            ClassName::Qwen2 => {
                 let splitting = Splitting::ComposedBytes { add_prefix_space: add_prefix_space.unwrap_or(false) };
-                (VocabularyFile::Merges, splitting, Template::File)
+                (VocabularyFile::Merges, splitting, SpecialTokenLayout::File)
             }
-            Name::XlmRoberta | Name::Camembert => {
+            ClassName::XlmRoberta | ClassName::Camembert => {
                 let splitting = Splitting::Pieces { add_prefix_space: add_prefix_space.unwrap_or(true) };
-                let xlm_roberta = name == Name::XlmRoberta;
+                let xlm_roberta = name == ClassName::XlmRoberta;
                 let file = if xlm_roberta { VocabularyFile::XlmRoberta } else { VocabularyFile::Camembert };
-                (file, splitting, Template::Roberta)
+                (file, splitting, SpecialTokenLayout::Roberta)
             }
-            Name::DebertaV2 => {
+            ClassName::DebertaV2 => {
                 let splitting = Splitting::EvenPieces {
                     lowercase: flag("do_lower_case")?.unwrap_or(false),
                     split_by_punct: flag("split_by_punct")?.unwrap_or(false),
                     add_prefix_space: add_prefix_space.unwrap_or(true),
                 };
-                let unknown = keys.of("unk_id").integer("unk_id", 0..=u32::MAX as usize)?.unwrap_or(1);
-                (VocabularyFile::DebertaV2 { unknown }, splitting, Template::Bert)
+                let unknown = layers.object_of("unk_id").integer("unk_id", 0..=u32::MAX as usize)?.unwrap_or(1);
+                (VocabularyFile::DebertaV2 { unknown }, splitting, SpecialTokenLayout::Bert)
             }
         };
 
@@ -248,26 +144,26 @@ impl TokenizerClass {
         }
         match name {
             // transformers makes objects of these names, which are searched for in the normalized text, then.
-            Name::Mpnet => {
+            ClassName::Mpnet => {
                 for (key, _) in defaults {
                     tokens.describe(key, |token| token.normalized(true).lstrip(*key == "mask_token"));
                 }
             }
-            Name::Camembert => {
+            ClassName::Camembert => {
                 tokens.describe("mask_token", |token| token.lstrip(true));
                 if tokens.extra.is_none() {
                     let unused = ["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"];
                     tokens.default_extra = unused.map(|content| AddedToken::from(content, true)).to_vec();
                 }
             }
-            Name::Bert | Name::Roberta | Name::XlmRoberta | Name::DebertaV2 | Name::Qwen2 => {}
+            ClassName::Bert | ClassName::Roberta | ClassName::XlmRoberta | ClassName::DebertaV2 | ClassName::Qwen2 => {}
         }
         let content = |key: &str| {
             let default = defaults.iter().find(|(name, _)| *name == key).map_or("", |(_, content)| content);
             tokens.content(key).unwrap_or(default).to_owned()
         };
-        let [first, last] = match (template, splitting.clone()) {
-            (Template::File, _) => {
+        let [first, last] = match (layout, splitting.clone()) {
+            (SpecialTokenLayout::File, _) => {
                 let wanted = [flag("add_bos_token")?, flag("add_eos_token")?].map(|flag| flag.unwrap_or(false));
                 let [bos, eos] = ["bos_token", "eos_token"].map(content);
                 [if wanted[0] { bos } else { String::new() }, if wanted[1] { eos } else { String::new() }]
@@ -279,106 +175,13 @@ impl TokenizerClass {
         Ok(Some(Self {
             vocabulary,
             splitting,
-            template,
+            layout,
             first_token: first,
             last_token: last,
             unknown_token,
             special_tokens: tokens,
         }))
     }
-}
-
-/// Classes that transformers makes otherwise than their tokenizer.json says, or in Python, and votive does not.
-const OTHERS: &[&str] = &[
-    "AlbertTokenizer",
-    "BarthezTokenizer",
-    "BartphoTokenizer",
-    "BertGenerationTokenizer",
-    "BertJapaneseTokenizer",
-    "BertweetTokenizer",
-    "BigBirdTokenizer",
-    "BioGptTokenizer",
-    "BlenderbotSmallTokenizer",
-    "BlenderbotTokenizer",
-    "ByT5Tokenizer",
-    "CLIPTokenizer",
-    "CTRLTokenizer",
-    "CanineTokenizer",
-    "ClvpTokenizer",
-    "CodeGenTokenizer",
-    "CodeLlamaTokenizer",
-    "CohereTokenizer",
-    "CpmAntTokenizer",
-    "CpmTokenizer",
-    "DPRContextEncoderTokenizer",
-    "DPRQuestionEncoderTokenizer",
-    "DPRReaderTokenizer",
-    "DebertaTokenizer",
-    "DiaTokenizer",
-    "EsmTokenizer",
-    "EsmcTokenizer",
-    "FNetTokenizer",
-    "FSMTTokenizer",
-    "FastSpeech2ConformerTokenizer",
-    "FlaubertTokenizer",
-    "FunnelTokenizer",
-    "GPT2Tokenizer",
-    "GPTNeoXJapaneseTokenizer",
-    "GPTNeoXTokenizer",
-    "GPTSw3Tokenizer",
-    "GemmaTokenizer",
-    "HerbertTokenizer",
-    "LasrTokenizer",
-    "LayoutLMv2Tokenizer",
-    "LayoutLMv3Tokenizer",
-    "LayoutXLMTokenizer",
-    "LlamaTokenizer",
-    "LukeTokenizer",
-    "M2M100Tokenizer",
-    "MBart50Tokenizer",
-    "MBartTokenizer",
-    "MLukeTokenizer",
-    "MarianTokenizer",
-    "MarkupLMTokenizer",
-    "MgpstrTokenizer",
-    "MyT5Tokenizer",
-    "NllbTokenizer",
-    "NougatTokenizer",
-    "OpenAIGPTTokenizer",
-    "PLBartTokenizer",
-    "PegasusTokenizer",
-    "PerceiverTokenizer",
-    "Phi3Tokenizer",
-    "PhobertTokenizer",
-    "ProphetNetTokenizer",
-    "Qwen3_5Tokenizer",
-    "ReformerTokenizer",
-    "RemBertTokenizer",
-    "RoCBertTokenizer",
-    "RoFormerTokenizer",
-    "SeamlessM4TTokenizer",
-    "Siglip2Tokenizer",
-    "SiglipTokenizer",
-    "Speech2TextTokenizer",
-    "SpeechT5Tokenizer",
-    "SplinterTokenizer",
-    "T5Tokenizer",
-    "TapasTokenizer",
-    "Tipsv2Tokenizer",
-    "UdopTokenizer",
-    "VideoPrismTokenizer",
-    "VitsTokenizer",
-    "Wav2Vec2CTCTokenizer",
-    "Wav2Vec2PhonemeCTCTokenizer",
-    "WhisperTokenizer",
-    "XGLMTokenizer",
-    "XLMTokenizer",
-    "XLNetTokenizer",
-];
-
-/// Whether transformers has a class `name` that votive lacks.
-pub(super) fn is_lacking(name: &str) -> bool {
-    OTHERS.contains(&name)
 }
 
 #[cfg(test)]
@@ -393,9 +196,9 @@ mod tests {
         TokenizerConfig::read(&folder, "", &Architecture::read(&folder, "")?, &Object::empty())
     }
 
-    fn class_of(model_type: &str, text: &str) -> Option<(Splitting, Template, String, String)> {
+    fn class_of(model_type: &str, text: &str) -> Option<(Splitting, SpecialTokenLayout, String, String)> {
         let class = read(model_type, text).unwrap().class?;
-        Some((class.splitting, class.template, class.first_token, class.last_token))
+        Some((class.splitting, class.layout, class.first_token, class.last_token))
     }
 
     // Each line of the following was checked against AutoTokenizer.from_pretrained(folder).backend_tokenizer (transformers 5.23)
@@ -404,7 +207,7 @@ mod tests {
     fn a_bert_tokenizer_is_made_from_here() {
         let bert = |lowercase, strip_accents, handle_chinese_chars| {
             let splitting = Splitting::Words { lowercase, strip_accents, handle_chinese_chars };
-            Some((splitting, Template::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
+            Some((splitting, SpecialTokenLayout::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
         };
         for (text, expected) in [
             ("{}", bert(true, None, true)),
@@ -433,7 +236,7 @@ mod tests {
     fn so_is_debertas() {
         let made = |lowercase, split_by_punct, add_prefix_space| {
             let splitting = Splitting::EvenPieces { lowercase, split_by_punct, add_prefix_space };
-            Some((splitting, Template::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
+            Some((splitting, SpecialTokenLayout::Bert, "[CLS]".to_owned(), "[SEP]".to_owned()))
         };
         let changed = r#"{"do_lower_case": true, "split_by_punct": true, "add_prefix_space": false}"#;
         for (text, expected) in [
@@ -450,7 +253,7 @@ mod tests {
     #[test]
     fn so_are_those_of_robertas_family() {
         let made = |splitting, first: &str, last: &str| {
-            Some((splitting, Template::Roberta, first.to_owned(), last.to_owned()))
+            Some((splitting, SpecialTokenLayout::Roberta, first.to_owned(), last.to_owned()))
         };
         let bytes = |add_prefix_space| Splitting::Bytes { add_prefix_space };
         let pieces = |add_prefix_space| Splitting::Pieces { add_prefix_space };

@@ -3,7 +3,8 @@
 use crate::Result;
 use crate::config::tokenizer::max_length;
 use crate::config::{Architecture, ChatTemplateConfig, Object, TokenizerConfig};
-use crate::hub::{ModelFolder, inside, refuse_adapter};
+use crate::files::{ModelFolder, inside};
+use crate::weights::refuse_adapter;
 
 /// Names of the module's file, of which the first that holds any key counts.
 const FILES: [&str; 7] = [
@@ -16,9 +17,9 @@ const FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// What a Transformer gives for a text.
+/// What a Transformer gives for a text, as transformers names its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
+pub enum TransformerTask {
     /// Hidden states.
     FeatureExtraction,
     /// The scores of a classification head.
@@ -27,7 +28,7 @@ pub enum Task {
     TextGeneration,
 }
 
-impl Task {
+impl TransformerTask {
     /// Name, what it gives and what of the network's output that is, as the module's file calls them.
     const NAMES: [(Self, &'static str, &'static str, &'static str); 3] = [
         (Self::FeatureExtraction, "feature-extraction", "token_embeddings", "last_hidden_state"),
@@ -38,7 +39,7 @@ impl Task {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformerConfig {
-    pub task: Task,
+    pub task: TransformerTask,
     /// The subfolder with config.json, tokenizer and weights; "" for the model's own.
     pub path: String,
     pub architecture: Architecture,
@@ -132,17 +133,17 @@ fn renamed(file: &Object, key: &str, old: &str) -> Result<Option<Object>> {
     file.object(if file.contains(old) { old } else { key })
 }
 
-fn task(file: &Object) -> Result<Task> {
-    let Some(task) = file.text("transformer_task")? else { return Ok(Task::FeatureExtraction) };
-    Task::NAMES.iter().find(|known| known.1 == task).map(|known| known.0).ok_or_else(|| {
-        let names = Task::NAMES.map(|known| known.1).join(", ");
+fn task(file: &Object) -> Result<TransformerTask> {
+    let Some(task) = file.text("transformer_task")? else { return Ok(TransformerTask::FeatureExtraction) };
+    TransformerTask::NAMES.iter().find(|known| known.1 == task).map(|known| known.0).ok_or_else(|| {
+        let names = TransformerTask::NAMES.map(|known| known.1).join(", ");
         file.error("transformer_task", format!("\"{task}\" is not supported; {names} are"))
     })
 }
 
 /// What would change the vectors if it were ignored.
-fn refuse_unsupported(file: &Object, task: Task) -> Result<()> {
-    let (_, _, gives, takes) = Task::NAMES[task as usize];
+fn refuse_unsupported(file: &Object, task: TransformerTask) -> Result<()> {
+    let (_, _, gives, takes) = TransformerTask::NAMES[task as usize];
     if let Some(output) = file.text("module_output_name")?.filter(|&output| output != gives) {
         return Err(file.error("module_output_name", format!("\"{output}\" is not supported; \"{gives}\" is")));
     }

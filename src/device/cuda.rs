@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use crate::device::hardware::Hardware;
 use crate::device::library;
-use crate::device::name::Name;
+use crate::device::name::DeviceName;
 use crate::device::nvidia::{Gpus, gpus};
 use crate::device::opened;
-use crate::device::probe::Hardware;
 
 /// The GPU of that number, unless there is a reason why not. None is initialised: how much memory it has is not known before it is
 /// used.
@@ -27,7 +27,7 @@ pub(super) fn probe(number: usize) -> Result<Hardware, String> {
     if let Some(name) = library::absent() {
         return Err(format!("{name} cannot be loaded"));
     }
-    let Some(Ok(device)) = opened::find(Name::Cuda(number)).map(|device| device.as_cuda_device().cloned()) else {
+    let Some(Ok(device)) = opened::find(DeviceName::Cuda(number)).map(|device| device.as_cuda_device().cloned()) else {
         return Ok(Hardware { model, memory: None });
     };
     let stream = device.cuda_stream();

@@ -8,7 +8,7 @@ use crate::Error;
 use crate::panic::error_of;
 
 /// How the libraries say that memory was refused: CUDA's driver, cuBLAS, and Metal, which gives no buffer.
-const NO_MEMORY: &[&str] = &[
+const OUT_OF_MEMORY_SIGNS: &[&str] = &[
     "CUDA_ERROR_OUT_OF_MEMORY",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "out of memory",
@@ -17,18 +17,18 @@ const NO_MEMORY: &[&str] = &[
     "kIOGPUCommandBufferCallbackErrorOutOfMemory",
 ];
 
-/// As what `error` counts that came up in work on the device of that name.
+/// `error`, that came up in work on `device`, as an error of the device where it is one.
 pub(super) fn classify(device: &str, error: Error) -> Error {
     let Error::Tensor(error) = error else { return error };
     let reason = reason(&error);
     let message = format!("{device}: {reason}");
-    match NO_MEMORY.iter().any(|sign| reason.contains(sign)) {
+    match OUT_OF_MEMORY_SIGNS.iter().any(|sign| reason.contains(sign)) {
         true => Error::DeviceMemory { message },
         false => Error::Device { message },
     }
 }
 
-/// As what a panic counts that raised no error: the libraries that drive a GPU have no other way to say that a part of them is
+/// The error for a panic in work on `device`. The libraries that drive a GPU have no other way to say that a part of them is
 /// missing.
 pub(super) fn panicked(device: &str, panic: Box<dyn Any + Send>) -> Error {
     match error_of(panic) {

@@ -1,10 +1,10 @@
-//! A device that fails on demand: what no machine of ours does by itself must be tested all the same.
+//! Fault injection: a device that fails on demand, for tests of what no real device does reliably.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::{Error, Result};
 
-/// Holds the faults, and with them the device "fake": `create`, `operation:N` and `memory:TOKENS`, with commas between.
+/// The environment variable that holds the faults, and with them the device "fake": `create`, `operation:N` and `memory:TOKENS`, with commas between.
 const VARIABLE: &str = "VOTIVE_FAKE_DEVICE";
 
 /// What fails, and when.

@@ -20,7 +20,7 @@ fn opens(name: &OsStr) -> bool {
     // SAFETY: what NVIDIA's libraries do as they are loaded may be done at any time and on any thread; no symbol is taken from them.
     match unsafe { Library::new(name) } {
         Ok(library) => {
-            // Whoever asks is about to use it: loading some hundred megabytes again would take time.
+            // It is about to be used: loading some hundred megabytes again would take time.
             std::mem::forget(library);
             true
         }

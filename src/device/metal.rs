@@ -3,15 +3,15 @@
 use candle_metal_kernels::metal::Device;
 use objc2_metal::MTLDevice;
 
-use crate::device::probe::Hardware;
+use crate::device::hardware::Hardware;
 
 /// The first macOS with residency sets, which candle keeps its buffers in.
-const OLDEST: u32 = 15;
+const MIN_MACOS_MAJOR: u32 = 15;
 
 /// The GPU, unless there is a reason why not. It is asked for its name, and not used.
 pub(super) fn probe() -> Result<Hardware, String> {
     let system = std::fs::read_to_string("/System/Library/CoreServices/SystemVersion.plist").unwrap_or_default();
-    super::macos::check_version(&system, OLDEST)?;
+    super::macos::check_version(&system, MIN_MACOS_MAJOR)?;
     // candle takes the first one.
     let Some(device) = Device::all().into_iter().next() else {
         return Err("macOS names no GPU".to_owned());

@@ -1,9 +1,16 @@
 //! Which device computes, in which type.
+//!
+//! ```text
+//! mod (Device) ─→ probe ─→ cuda ─→ nvidia, library, opened      metal ─→ macos
+//!   │               └────→ hardware (also of cuda and metal), name ─→ faults
+//!   └─→ opened, failure, faults, name
+//! ```
 
 #[cfg(feature = "cuda")]
 mod cuda;
 mod failure;
 mod faults;
+mod hardware;
 #[cfg(feature = "cuda")]
 mod library;
 #[cfg(any(test, all(feature = "metal", target_os = "macos")))]
@@ -22,7 +29,7 @@ use std::time::Duration;
 use candle_core::DType;
 
 use crate::device::faults::Faults;
-use crate::device::name::Name;
+use crate::device::name::DeviceName;
 use crate::kernels::{Dtype, Isa, measure_peaks};
 use crate::nn::{Body, active_isa};
 use crate::panic::caught;
@@ -30,7 +37,7 @@ use crate::profile::Peaks;
 use crate::{Error, Result};
 
 pub use crate::kernels::{caches, cpu_name, scratch_bytes};
-pub use probe::{Found, features, find, next, survey};
+pub use probe::{DeviceInfo, features, find, next, survey};
 
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8";
 
@@ -52,13 +59,13 @@ enum Kind {
     Portable(candle_core::Device),
 }
 
-/// What may fail, and cannot be used after `fork()`.
+/// A device that may fail, and cannot be used after `fork()`.
 #[derive(Debug, Clone)]
 struct Gpu {
-    name: Name,
-    /// That opened it.
+    name: DeviceName,
+    /// Id of the process that opened it.
     process: u32,
-    /// Of the one that fails on demand.
+    /// Faults to inject, for the device "fake".
     faults: Option<Arc<Faults>>,
 }
 
@@ -68,7 +75,7 @@ impl Device {
     pub fn choose(name: &str) -> Result<Self> {
         let found = find(name)?;
         let (kind, gpu) = match found.name {
-            Name::Cpu => (Kind::cpu(), None),
+            DeviceName::Cpu => (Kind::cpu(), None),
             name => (Kind::Portable(open(name)?), Some(Gpu::new(name)?)),
         };
         Ok(Self { name: found.name(), kind, gpu })
@@ -141,7 +148,7 @@ impl Device {
         }
     }
 
-    /// That this process may use the device: nobody may in a child of `fork()`, but for the CPU.
+    /// Checks that this process may use the device. In a child of `fork()` no device but the CPU may be used.
     pub fn check(&self) -> Result<()> {
         match &self.gpu {
             Some(gpu) if gpu.process != std::process::id() => Err(opened::forked(gpu.name)),
@@ -158,7 +165,7 @@ impl Device {
             faults.operation()?;
             faults.allocate(tokens)?;
         }
-        contained(&self.name, work)
+        with_device_errors(&self.name, work)
     }
 
     /// To be called between the operations of an attempt, so that tests can have the device fail there.
@@ -171,7 +178,7 @@ impl Device {
 }
 
 /// `work`, whose failures and panics are those of the device of that name.
-fn contained<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
+fn with_device_errors<R>(name: &str, work: impl FnOnce() -> Result<R>) -> Result<R> {
     match caught(work) {
         Ok(result) => result.map_err(|error| failure::classify(name, error)),
         Err(panic) => Err(failure::panicked(name, panic)),
@@ -201,9 +208,9 @@ impl Kind {
 }
 
 impl Gpu {
-    fn new(name: Name) -> Result<Self> {
+    fn new(name: DeviceName) -> Result<Self> {
         let faults = match name {
-            Name::Fake => Some(Arc::new(Faults::read()?)),
+            DeviceName::Fake => Some(Arc::new(Faults::read()?)),
             _ => None,
         };
         Ok(Self { name, process: std::process::id(), faults })
@@ -211,16 +218,16 @@ impl Gpu {
 }
 
 /// candle's device, the same for all objects of this process.
-fn open(name: Name) -> Result<candle_core::Device> {
+fn open(name: DeviceName) -> Result<candle_core::Device> {
     let open = || match name {
         #[cfg(all(feature = "metal", target_os = "macos"))]
-        Name::Metal => Ok(metal::open()?),
+        DeviceName::Metal => Ok(metal::open()?),
         #[cfg(feature = "cuda")]
-        Name::Cuda(number) => Ok(cuda::open(number)?),
-        Name::Cpu | Name::Fake => Ok(candle_core::Device::Cpu),
+        DeviceName::Cuda(number) => Ok(cuda::open(number)?),
+        DeviceName::Cpu | DeviceName::Fake => Ok(candle_core::Device::Cpu),
         _ => Err(Error::Device { message: "not built in".to_owned() }),
     };
-    opened::shared(name, || contained(&name.to_string(), open))
+    opened::shared(name, || with_device_errors(&name.to_string(), open))
 }
 
 /// What `threads` threads can do together with the instruction set in use, measured for several times `trial` for each figure.
@@ -248,7 +255,7 @@ mod tests {
 
     fn fake(faults: &str) -> Device {
         let faults = Some(Arc::new(Faults::parse(faults).unwrap()));
-        let gpu = Gpu { name: Name::Fake, process: std::process::id(), faults };
+        let gpu = Gpu { name: DeviceName::Fake, process: std::process::id(), faults };
         Device { name: "fake".to_owned(), kind: Kind::Portable(candle_core::Device::Cpu), gpu: Some(gpu) }
     }
 

@@ -6,7 +6,7 @@ const ACCEPTED: &str = "auto, cpu, metal (mps, mlx), cuda, cuda:N";
 
 /// A device, there or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum DeviceName {
     Cpu,
     Metal,
     Cuda(usize),
@@ -14,7 +14,7 @@ pub(super) enum Name {
     Fake,
 }
 
-impl Name {
+impl DeviceName {
     /// What a program calls a device; None for "auto". `argument` is where it does.
     pub(super) fn parse(argument: &'static str, text: &str) -> Result<Option<Self>> {
         let unknown = || Error::argument(argument, format!("{text:?} is not a device; accepted: {ACCEPTED}"));
@@ -58,7 +58,7 @@ impl Name {
     }
 }
 
-impl std::fmt::Display for Name {
+impl std::fmt::Display for DeviceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cuda(number) => write!(f, "cuda:{number}"),
@@ -73,13 +73,13 @@ mod tests {
 
     #[test]
     fn every_name_is_known() {
-        let known = |text| Name::parse("device", text).unwrap();
+        let known = |text| DeviceName::parse("device", text).unwrap();
         assert_eq!(known("auto"), None);
-        assert_eq!(known("cpu"), Some(Name::Cpu));
+        assert_eq!(known("cpu"), Some(DeviceName::Cpu));
         for apple in ["metal", "mps", "mlx"] {
-            assert_eq!(known(apple), Some(Name::Metal));
+            assert_eq!(known(apple), Some(DeviceName::Metal));
         }
-        assert_eq!(known("cuda"), Some(Name::Cuda(0)));
+        assert_eq!(known("cuda"), Some(DeviceName::Cuda(0)));
         assert_eq!(known("cuda:12").unwrap().to_string(), "cuda:12");
     }
 
@@ -87,7 +87,7 @@ mod tests {
     fn nothing_else_is() {
         let numbers = ["cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:1", "cuda:99999999999999999999", "cpu:0"];
         for text in numbers.into_iter().chain(["", "gpu", "CPU", "fake", "fake:1"]) {
-            let message = Name::parse("VOTIVE_DEVICE", text).unwrap_err().to_string();
+            let message = DeviceName::parse("VOTIVE_DEVICE", text).unwrap_err().to_string();
             assert!(
                 message.starts_with(&format!("VOTIVE_DEVICE: {text:?} is not a device; accepted: auto")),
                 "{message}"
@@ -97,8 +97,8 @@ mod tests {
 
     #[test]
     fn the_cpu_comes_last() {
-        assert_eq!(Name::Metal.after(), [Name::Cuda(0), Name::Cpu]);
-        assert_eq!(Name::Cuda(3).after(), [Name::Cpu]);
-        assert!(Name::Cpu.after().is_empty());
+        assert_eq!(DeviceName::Metal.after(), [DeviceName::Cuda(0), DeviceName::Cpu]);
+        assert_eq!(DeviceName::Cuda(3).after(), [DeviceName::Cpu]);
+        assert!(DeviceName::Cpu.after().is_empty());
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::device::name::Name;
+use crate::device::name::DeviceName;
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]
 struct Opened {
-    name: Name,
-    /// That opened it.
+    name: DeviceName,
+    /// Id of the process that opened it.
     process: u32,
     device: candle_core::Device,
 }
@@ -20,7 +20,7 @@ struct Opened {
 static OPENED: ArcSwapOption<Vec<Opened>> = ArcSwapOption::const_empty();
 
 /// The device of that name, if this process has opened it.
-pub(super) fn find(name: Name) -> Option<candle_core::Device> {
+pub(super) fn find(name: DeviceName) -> Option<candle_core::Device> {
     let process = std::process::id();
     let all = OPENED.load();
     all.iter()
@@ -29,8 +29,11 @@ pub(super) fn find(name: Name) -> Option<candle_core::Device> {
         .map(|one| one.device.clone())
 }
 
-/// That device; `open` opens it the first time.
-pub(super) fn shared(name: Name, open: impl FnOnce() -> Result<candle_core::Device>) -> Result<candle_core::Device> {
+/// The device of that name; `open` opens it the first time.
+pub(super) fn shared(
+    name: DeviceName,
+    open: impl FnOnce() -> Result<candle_core::Device>,
+) -> Result<candle_core::Device> {
     if let Some(device) = find(name) {
         return Ok(device);
     }
@@ -56,8 +59,8 @@ pub(super) fn shared(name: Name, open: impl FnOnce() -> Result<candle_core::Devi
     Ok(find(name).unwrap_or(device))
 }
 
-/// What a child of `fork()` is told.
-pub(super) fn forked(name: Name) -> Error {
+/// The error for a child of `fork()`.
+pub(super) fn forked(name: DeviceName) -> Error {
     Error::Device {
         message: format!(
             "{name}: was opened before fork(), and cannot be used in the child; start processes by \"spawn\" or \
@@ -73,7 +76,7 @@ mod tests {
     #[test]
     fn a_device_is_opened_once() {
         // No other test opens this one.
-        let name = Name::Cuda(1000);
+        let name = DeviceName::Cuda(1000);
         assert!(find(name).is_none());
         let failed = shared(name, || Err(Error::Device { message: "absent".to_owned() }));
         assert!(failed.is_err() && find(name).is_none());
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_child_is_told_what_to_do() {
-        let message = forked(Name::Metal).to_string();
+        let message = forked(DeviceName::Metal).to_string();
         assert!(message.starts_with("metal: ") && message.contains("spawn") && message.contains("device=\"cpu\""));
     }
 }

@@ -1,27 +1,19 @@
 //! Which devices are there, and why others are not. Nothing is initialised for it.
 
 use crate::device::faults;
-use crate::device::name::Name;
+use crate::device::hardware::Hardware;
+use crate::device::name::DeviceName;
 use crate::kernels::cpu_name;
 use crate::{Error, Result};
 
 /// A device that is there.
 #[derive(Debug, Clone)]
-pub struct Found {
-    pub(super) name: Name,
+pub struct DeviceInfo {
+    pub(super) name: DeviceName,
     hardware: Hardware,
 }
 
-/// What computes in a device, as far as it is known before it is used.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Hardware {
-    /// As its maker calls it.
-    pub(super) model: Option<String>,
-    /// In bytes, that votive may use.
-    pub(super) memory: Option<u64>,
-}
-
-impl Found {
+impl DeviceInfo {
     /// "cpu", "metal", "cuda:0", ...
     pub fn name(&self) -> String {
         self.name.to_string()
@@ -37,11 +29,11 @@ impl Found {
         self.hardware.memory
     }
 
-    /// In which weights can be held there.
+    /// Types that weights can have on it.
     pub fn dtypes(&self) -> &'static [&'static str] {
         match self.name {
-            Name::Cpu => &["float32", "bfloat16", "float16", "int8"],
-            Name::Metal | Name::Cuda(_) | Name::Fake => &["float32", "bfloat16", "float16"],
+            DeviceName::Cpu => &["float32", "bfloat16", "float16", "int8"],
+            DeviceName::Metal | DeviceName::Cuda(_) | DeviceName::Fake => &["float32", "bfloat16", "float16"],
         }
     }
 }
@@ -55,55 +47,55 @@ pub fn features() -> Vec<&'static str> {
 }
 
 /// The device that a program calls `text`. "auto" is what `VOTIVE_DEVICE` names, else the first one in the order that is there.
-pub fn find(text: &str) -> Result<Found> {
-    if let Some(name) = Name::parse("device", text)? {
+pub fn find(text: &str) -> Result<DeviceInfo> {
+    if let Some(name) = DeviceName::parse("device", text)? {
         return found(name, &format!("device {text:?}"));
     }
     let Some((text, Some(name))) = from_environment()? else {
-        return Ok(first(&Name::ORDER));
+        return Ok(first(&DeviceName::ORDER));
     };
     found(name, &format!("VOTIVE_DEVICE={text:?}"))
 }
 
 /// The one in the order that comes after the device that a program calls `text`; None after the last.
-pub fn next(text: &str) -> Result<Option<Found>> {
-    let name = match Name::parse("device", text)? {
+pub fn next(text: &str) -> Result<Option<DeviceInfo>> {
+    let name = match DeviceName::parse("device", text)? {
         Some(name) => Some(name),
         None => from_environment()?.and_then(|(_, name)| name),
     };
-    let after = name.unwrap_or_else(|| first(&Name::ORDER).name).after();
+    let after = name.unwrap_or_else(|| first(&DeviceName::ORDER).name).after();
     Ok((!after.is_empty()).then(|| first(after)))
 }
 
-/// Those of the order that are there, and why the others are not.
-pub fn survey() -> (Vec<Found>, Vec<(&'static str, String)>) {
+/// The devices of the order that are there, and why the others are not.
+pub fn survey() -> (Vec<DeviceInfo>, Vec<(&'static str, String)>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
-    for name in Name::ORDER {
+    for name in DeviceName::ORDER {
         match probe(name) {
-            Ok(hardware) => present.push(Found { name, hardware }),
+            Ok(hardware) => present.push(DeviceInfo { name, hardware }),
             Err(reason) => absent.push((name.family(), reason)),
         }
     }
     (present, absent)
 }
 
-fn from_environment() -> Result<Option<(String, Option<Name>)>> {
+fn from_environment() -> Result<Option<(String, Option<DeviceName>)>> {
     let Some(text) = std::env::var("VOTIVE_DEVICE").ok().filter(|text| !text.is_empty()) else { return Ok(None) };
-    let name = Name::parse("VOTIVE_DEVICE", &text)?;
+    let name = DeviceName::parse("VOTIVE_DEVICE", &text)?;
     Ok(Some((text, name)))
 }
 
-fn first(names: &[Name]) -> Found {
-    let there = names.iter().find_map(|&name| Some(Found { name, hardware: probe(name).ok()? }));
-    there.unwrap_or_else(|| Found { name: Name::Cpu, hardware: cpu() })
+fn first(names: &[DeviceName]) -> DeviceInfo {
+    let there = names.iter().find_map(|&name| Some(DeviceInfo { name, hardware: probe(name).ok()? }));
+    there.unwrap_or_else(|| DeviceInfo { name: DeviceName::Cpu, hardware: cpu() })
 }
 
-/// `asked` says who asked for it.
-fn found(name: Name, asked: &str) -> Result<Found> {
+/// The device `name`; `asked` is the argument or variable that names it, for the error.
+fn found(name: DeviceName, asked: &str) -> Result<DeviceInfo> {
     match probe(name) {
-        Ok(hardware) => Ok(Found { name, hardware }),
+        Ok(hardware) => Ok(DeviceInfo { name, hardware }),
         Err(reason) => {
-            let available: Vec<_> = survey().0.iter().map(Found::name).collect();
+            let available: Vec<_> = survey().0.iter().map(DeviceInfo::name).collect();
             let message = format!("{asked}: {reason}; available: {}", available.join(", "));
             Err(Error::Device { message })
         }
@@ -111,21 +103,21 @@ fn found(name: Name, asked: &str) -> Result<Found> {
 }
 
 /// The hardware of a device, or why it is not there.
-fn probe(name: Name) -> Result<Hardware, String> {
+fn probe(name: DeviceName) -> Result<Hardware, String> {
     match name {
-        Name::Cpu => Ok(cpu()),
-        Name::Fake if faults::wanted() => Ok(Hardware::default()),
-        Name::Fake => Err("exists in tests alone".to_owned()),
+        DeviceName::Cpu => Ok(cpu()),
+        DeviceName::Fake if faults::wanted() => Ok(Hardware::default()),
+        DeviceName::Fake => Err("exists in tests alone".to_owned()),
         #[cfg(all(feature = "metal", target_os = "macos"))]
-        Name::Metal => super::metal::probe(),
+        DeviceName::Metal => super::metal::probe(),
         #[cfg(not(all(feature = "metal", target_os = "macos")))]
-        Name::Metal if cfg!(target_os = "macos") => Err("not built in (Cargo feature \"metal\")".to_owned()),
+        DeviceName::Metal if cfg!(target_os = "macos") => Err("not built in (Cargo feature \"metal\")".to_owned()),
         #[cfg(not(all(feature = "metal", target_os = "macos")))]
-        Name::Metal => Err("only macOS has it".to_owned()),
+        DeviceName::Metal => Err("only macOS has it".to_owned()),
         #[cfg(feature = "cuda")]
-        Name::Cuda(number) => super::cuda::probe(number),
+        DeviceName::Cuda(number) => super::cuda::probe(number),
         #[cfg(not(feature = "cuda"))]
-        Name::Cuda(_) => Err("not built in (Cargo feature \"cuda\")".to_owned()),
+        DeviceName::Cuda(_) => Err("not built in (Cargo feature \"cuda\")".to_owned()),
     }
 }
 
@@ -144,7 +136,7 @@ mod tests {
         assert!(cpu.dtypes().contains(&"int8"));
         let (present, absent) = survey();
         assert_eq!(present.last().unwrap().name(), "cpu");
-        assert_eq!(present.len() + absent.len(), Name::ORDER.len());
+        assert_eq!(present.len() + absent.len(), DeviceName::ORDER.len());
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -9,7 +9,7 @@ use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::planner::Planner;
 use crate::engine::stats::Stats;
-use crate::hub::{ModelFolder, Weights};
+use crate::files::ModelFolder;
 use crate::kernels::caches;
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;

@@ -6,7 +6,7 @@ use crate::models::{Encoder, ScoreHead};
 use crate::nn::mean;
 use crate::pipeline::{Pipeline, TokenEmbeddings};
 use crate::profile::{Stage, Work, stage};
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{Error, Result};
 
 /// What follows the network.
@@ -20,7 +20,7 @@ pub(super) enum OutputHead {
 /// Hidden states that the network gives for a batch.
 pub(super) struct HiddenStates<'a> {
     pub(super) hidden: &'a Tensor,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: TokenSelection,
     pub(super) batch: &'a PackedBatch,
     /// See [`TokenEmbeddings::prompt_tokens`].
     pub(super) prompt_tokens: usize,
@@ -31,7 +31,7 @@ impl OutputHead {
     pub(super) fn wanted(&self, prompt_tokens: usize) -> Wanted {
         match self {
             Self::Pipeline(pipeline) if prompt_tokens == 0 => pipeline.wanted(),
-            Self::Pipeline(_) => Wanted::All,
+            Self::Pipeline(_) => TokenSelection::All,
             Self::Head(head) => head.wanted(),
         }
     }
@@ -48,8 +48,11 @@ impl OutputHead {
                 let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
-                    Wanted::All if !averaged => (&batch.offsets, &batch.ids[..]),
-                    Wanted::All | Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => {
+                    TokenSelection::All if !averaged => (&batch.offsets, &batch.ids[..]),
+                    TokenSelection::All
+                    | TokenSelection::First
+                    | TokenSelection::Last
+                    | TokenSelection::LastOtherThan(_) => {
                         one_each = (0..batch.offsets.len() as u32).collect();
                         (&one_each, &[][..])
                     }

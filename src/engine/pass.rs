@@ -9,7 +9,7 @@ use crate::engine::task::{PassPart, PrefixBatch};
 use crate::memory::zeroed;
 use crate::panic::guarded;
 use crate::profile::{Stage, Work, record, stage};
-use crate::text::{Input, PackedBatch, Tokens, Wanted};
+use crate::text::{Input, PackedBatch, TokenSelection, Tokens};
 use crate::{CancelCheck, Error, Result};
 
 impl Network {
@@ -170,7 +170,11 @@ fn tokenless(parts: &[PassPart]) -> Error {
         Input::Pair(..) => ("inputs", "pair"),
         Input::Text(_) => ("sentences", "text"),
     };
-    Error::argument(name, format!("the {what} at position {position} has no tokens, and this model needs one"))
+    Error::argument_at(
+        name,
+        position,
+        format!("the {what} at position {position} has no tokens, and this model needs one"),
+    )
 }
 
 /// What cannot be halved is too much for the device.

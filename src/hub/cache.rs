@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use tempfile::Builder;
 
-use super::download::{self, DownloadWatch};
-use super::file::{MAX_LINE_BYTES, open_own, read_file};
+use super::own_file::open_own;
+use super::watch::{DownloadWatch, pause};
+use crate::files::{MAX_LINE_BYTES, read_file};
 use crate::{Error, Result};
 
-const LOCK_POLL: Duration = Duration::from_millis(100);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct RepoCache {
     /// `{cache folder}/models--{owner}--{name}`
@@ -65,7 +66,7 @@ impl RepoCache {
         let failed = |source| Error::io(&path, source);
         let folder = self.create_parent(&path)?;
         // A ref is replaced whole: another process may be reading it.
-        let mut new = new_names().tempfile_in(folder).map_err(failed)?;
+        let mut new = temporary_names().tempfile_in(folder).map_err(failed)?;
         new.write_all(commit.as_bytes()).map_err(failed)?;
         new.persist(&path).map(drop).map_err(|error| failed(error.error))
     }
@@ -88,7 +89,7 @@ impl RepoCache {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => download::pause(LOCK_POLL, watch)?,
+                Err(TryLockError::WouldBlock) => pause(LOCK_POLL_INTERVAL, watch)?,
                 // A file system without locks: what it costs is a second download at the same time, and its size is
                 // checked like any other's.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
@@ -110,7 +111,7 @@ impl RepoCache {
         let link = |new: &Path| std::os::unix::fs::symlink(&target, new);
         #[cfg(windows)]
         let link = |new: &Path| std::os::windows::fs::symlink_file(&target, new);
-        match new_names().make_in(self.root.join("blobs"), link) {
+        match temporary_names().make_in(self.root.join("blobs"), link) {
             Ok(link) => link.persist(&pointer).map_err(|error| failed(error.error)),
             // Windows lets only some users make links; huggingface_hub also moves the blob then.
             Err(_) => fs::rename(blob, &pointer).map_err(failed),
@@ -131,9 +132,9 @@ impl RepoCache {
     }
 }
 
-/// How files are made that are renamed when they are whole: under names that nobody can foresee, readable to whom the
-/// process's own files are.
-fn new_names() -> Builder<'static, 'static> {
+/// Makes files that are renamed when they are whole: under names that no other program can foresee, with the permissions of
+/// the process's own files.
+fn temporary_names() -> Builder<'static, 'static> {
     let mut builder = Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

@@ -1,15 +1,20 @@
-//! What a file's name on the hub says of its content.
+//! Verifying a file by its name on the hub, which is a hash of its content.
+//!
+//! Sources: git's object format (gitformat-objects) and git-lfs's specification of pointers. A file that git keeps has the SHA-1 of
+//! `"blob {bytes}\0"` and its content for a name, as `git hash-object` prints it; a large file has the SHA-256 of its content, as
+//! `sha256sum` does. Which of them a name is follows from its length: 40 or 64 hexadecimal digits. Names of other shapes are not
+//! verified. The hash is fed as bytes arrive, so that a file is never read a second time.
 
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 /// The hash by which the hub names a file, of what has come of it so far.
 pub(super) enum Checksum {
-    /// Of a large file: SHA-256 of its content.
+    /// SHA-256 of the content: a large file.
     Content(Sha256),
-    /// Of a file that git keeps itself: SHA-1 of "blob", its size and its content.
+    /// SHA-1 of "blob", the size and the content: a file that git keeps itself.
     Blob(Sha1),
-    /// Other hubs name files as they like.
+    /// A name of another shape, as hubs other than huggingface.co may give.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Requests to a hub: what they ask for, who is told the token, and what the answers mean.
+//! Requests to a hub: what they ask for, which servers get the token, and what the answers mean.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -11,11 +11,10 @@ use base64::prelude::BASE64_STANDARD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
-use super::download::{DownloadWatch, WATCH_EVERY};
 use super::environment::HubEnvironment;
-use super::find::Token;
-use super::network::Network;
-use super::secret::Secret;
+use super::network::HttpAgents;
+use super::secret::{Secret, Token};
+use super::watch::{DownloadWatch, WATCH_INTERVAL};
 use crate::{Error, Result};
 
 /// What a part of a path is written without.
@@ -26,7 +25,7 @@ const CHUNK_BYTES: u64 = 1 << 16;
 /// The longest answer that is held in memory: the file list of a repository, far above any real one.
 const MAX_INFO_BYTES: usize = 64 << 20;
 
-/// Why a download did not happen, as far as it matters to who looks elsewhere then.
+/// Why a download did not happen: whether the model may be looked for elsewhere.
 pub(super) enum Failure {
     /// The hub answered that there is no such repository or revision.
     Absent(String),
@@ -67,18 +66,18 @@ pub(super) struct Response {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    network: Arc<Network>,
+    network: Arc<HttpAgents>,
     /// "owner/name"
     name: String,
     endpoint: String,
-    /// The header that proves to the endpoint who asks.
+    /// The `Authorization` header for the endpoint.
     authorization: Option<Secret>,
-    /// A token was given that is not known any more.
+    /// Whether a token was given that is not known any more.
     lost_token: bool,
 }
 
 impl Client {
-    pub(super) fn new(environment: &HubEnvironment, network: Arc<Network>, token: &Token, name: &str) -> Self {
+    pub(super) fn new(environment: &HubEnvironment, network: Arc<HttpAgents>, token: &Token, name: &str) -> Self {
         let found = match token {
             Token::Implicit | Token::Lost => environment.token.as_ref(),
             Token::Given(token) => Some(token),
@@ -139,7 +138,7 @@ impl Client {
                     send_chunks(reader, &send_body);
                 }
             }
-            // A caller that was stopped hears nothing any more.
+            // A caller that was stopped has dropped the receiver.
             Err(message) => drop(send_head.send(Err(message))),
         };
         thread::Builder::new()
@@ -265,11 +264,11 @@ impl Response {
     }
 }
 
-/// Waits for the other thread's next message and looks after `watch` meanwhile; `None` when there will be no more.
+/// Waits for the other thread's next message and asks `watch` meanwhile; `None` when there will be no more.
 fn receive<T>(receiver: &Receiver<T>, watch: &dyn DownloadWatch) -> Result<Option<T>> {
     loop {
         watch.check()?;
-        match receiver.recv_timeout(WATCH_EVERY) {
+        match receiver.recv_timeout(WATCH_INTERVAL) {
             Ok(message) => return Ok(Some(message)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
@@ -277,7 +276,7 @@ fn receive<T>(receiver: &Receiver<T>, watch: &dyn DownloadWatch) -> Result<Optio
     }
 }
 
-/// Reads until the end, an error, or until nobody listens any more.
+/// Sends the body in chunks until its end, an error, or until the receiver is gone.
 fn send_chunks(mut reader: impl Read, chunks: &SyncSender<io::Result<Vec<u8>>>) {
     loop {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES as usize);

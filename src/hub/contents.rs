@@ -4,18 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::adapter;
-use super::file::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, read_file};
-use super::folder::inside;
-use super::weights::Weights;
-use crate::hub::ModelFolder;
+use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
+use crate::weights::{ADAPTER_FILE, Weights};
 use crate::{Error, Result};
 
 pub(super) const MODULES: &str = "modules.json";
 
 /// One entry of modules.json, as far as its files go.
 #[derive(Deserialize)]
-pub(super) struct Module {
+pub(super) struct ModuleFiles {
     /// The module's subfolder; "" is the model's own folder.
     #[serde(default)]
     pub(super) path: String,
@@ -24,7 +21,7 @@ pub(super) struct Module {
     class: String,
 }
 
-impl Module {
+impl ModuleFiles {
     fn class(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or_default()
     }
@@ -43,12 +40,12 @@ impl Module {
 }
 
 /// The modules of `folder`; a folder without modules.json is one transformer.
-pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<Module>> {
+pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<ModuleFiles>> {
     let Some(path) = folder.file(MODULES)? else {
-        return Ok(vec![Module { path: String::new(), class: "Transformer".to_owned() }]);
+        return Ok(vec![ModuleFiles { path: String::new(), class: "Transformer".to_owned() }]);
     };
     let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
-    let modules: Vec<Module> =
+    let modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
     for module in &modules {
         let outside = |_| Error::model(MODULES, format!("names {:?}, outside the model's folder", module.path));
@@ -58,7 +55,7 @@ pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<Module>> {
 }
 
 /// The folders in which a model of `modules` keeps files.
-pub(super) fn folders(modules: &[Module]) -> BTreeSet<&str> {
+pub(super) fn folders(modules: &[ModuleFiles]) -> BTreeSet<&str> {
     modules.iter().map(|module| module.path.trim_end_matches('/')).chain([""]).collect()
 }
 
@@ -105,7 +102,7 @@ pub(super) fn most_bytes(name: &str) -> Option<u64> {
 pub(super) fn check(folder: &ModelFolder) -> Result<()> {
     for module in modules(folder)? {
         // Whole or not, loading refuses it.
-        if module.needs_tokenizer() && folder.file(&inside(&module.path, adapter::FILE))?.is_some() {
+        if module.needs_tokenizer() && folder.file(&inside(&module.path, ADAPTER_FILE))?.is_some() {
             continue;
         }
         let config = module.needs_config().then_some("config.json");

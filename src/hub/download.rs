@@ -2,43 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use super::adapter;
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
-use super::folder::inside;
 use super::transfer::Transfer;
-use super::weights::{self, FILES};
-use crate::hub::{ModelFolder, Origin};
+use super::watch::DownloadWatch;
+use crate::files::{ModelFolder, Origin, inside};
+use crate::weights::{ADAPTER_FILE, WEIGHT_FILES, adapter_refusal, is_index, read_index, unsupported};
 use crate::{Error, Result};
-
-/// How often whoever waits looks whether it should stop.
-pub(super) const WATCH_EVERY: Duration = Duration::from_millis(50);
-
-/// Sees a download's progress, and can stop it. All calls come from the thread that called [`find`](super::find).
-pub trait DownloadWatch: Send + Sync {
-    /// `file` of `bytes` bytes begins, the first `resumed_at` of which were there before.
-    fn start(&self, file: &str, bytes: u64, resumed_at: u64);
-    fn advance(&self, bytes: u64);
-    /// The file that was started last is done, or given up.
-    fn finish(&self);
-    /// Asked every few dozen milliseconds; an error stops the download and is what the caller gets.
-    fn check(&self) -> Result<()>;
-}
-
-pub(super) fn pause(time: Duration, watch: &dyn DownloadWatch) -> Result<()> {
-    let end = Instant::now() + time;
-    loop {
-        watch.check()?;
-        match end.checked_duration_since(Instant::now()) {
-            Some(left) => thread::sleep(left.min(WATCH_EVERY)),
-            None => return Ok(()),
-        }
-    }
-}
 
 pub(super) struct Download<'a> {
     client: &'a Client,
@@ -79,8 +51,8 @@ impl<'a> Download<'a> {
         let mut weight_folders = BTreeSet::new();
         for module in &modules {
             let path = module.path.trim_end_matches('/');
-            if module.needs_tokenizer() && self.files.contains_key(&inside(path, adapter::FILE)) {
-                return Err(adapter::refusal(path, self.client.repo()).into());
+            if module.needs_tokenizer() && self.files.contains_key(&inside(path, ADAPTER_FILE)) {
+                return Err(adapter_refusal(path, self.client.repo()).into());
             }
             let has = |name: &str| self.files.contains_key(&inside(path, name));
             if module.needs_tokenizer() && !contents::has_tokenizer(has) {
@@ -93,10 +65,10 @@ impl<'a> Download<'a> {
                     let folder = inside("FOLDER", path);
                     let message = format!(
                         "{}\n(FOLDER is where `hf download {} --local-dir FOLDER` puts the model)",
-                        weights::unsupported(&names, Path::new(folder.trim_end_matches('/'))),
+                        unsupported(&names, Path::new(folder.trim_end_matches('/'))),
                         self.client.repo()
                     );
-                    return Err(Error::model(inside(path, FILES[0]), message).into());
+                    return Err(Error::model(inside(path, WEIGHT_FILES[0]), message).into());
                 }
                 weight_folders.insert(path);
             }
@@ -128,20 +100,20 @@ impl<'a> Download<'a> {
 
     /// The file by which weights are opened in `path`.
     fn weights_in(&self, path: &str) -> Option<&'static str> {
-        FILES.into_iter().find(|name| self.files.contains_key(&inside(path, name)))
+        WEIGHT_FILES.into_iter().find(|name| self.files.contains_key(&inside(path, name)))
     }
 
     fn fetch_weights(&self, folder: &ModelFolder, path: &str) -> Result<(), Failure> {
         let Some(name) = self.weights_in(path) else { return Ok(()) };
         let index = inside(path, name);
         self.fetch(&index)?;
-        if !weights::is_index(name) {
+        if !is_index(name) {
             return Ok(());
         }
         let Some(index_path) = folder.file(&index)? else {
             return Err(self.client.error(format!("{index} vanished from the cache")).into());
         };
-        let weight_map = weights::read_index(&index_path, &index)?;
+        let weight_map = read_index(&index_path, &index)?;
         for shard in weight_map.values().collect::<BTreeSet<_>>() {
             let file = inside(path, shard);
             // A name that leaves the folder is not in the list either.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::file::{MAX_LINE_BYTES, read_file};
 use super::network::NetworkEnvironment;
 use super::secret::Secret;
+use crate::files::{MAX_LINE_BYTES, read_file};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -6,30 +6,19 @@ use std::sync::Arc;
 use super::cache::RepoCache;
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES};
-use super::download::{Download, DownloadWatch};
+use super::download::Download;
 use super::environment::HubEnvironment;
-use super::network::Network;
-use super::secret::Secret;
-use crate::hub::{ModelFolder, Origin};
+use super::network::HttpAgents;
+use super::secret::Token;
+use super::watch::DownloadWatch;
+use crate::files::{ModelFolder, Origin};
 use crate::{Error, Result};
 
-/// Under which a name without an owner is looked for first, as sentence-transformers does.
+/// The owner under which a name without one is looked for first, as sentence-transformers does.
 const DEFAULT_OWNER: &str = "sentence-transformers";
 const DEFAULT_REVISION: &str = "main";
 
-/// Which token a download carries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Token {
-    /// The one of the environment, if there is one.
-    #[default]
-    Implicit,
-    Given(Secret),
-    /// One that was given and could not be kept: the one of the environment, if there is one, stands in.
-    Lost,
-    Never,
-}
-
-/// What [`find`] needs to know beside the name.
+/// Options of [`find`].
 pub struct FindOptions<'a> {
     /// A branch, tag or commit; `None` is "main".
     pub revision: Option<&'a str>,
@@ -61,9 +50,9 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
             format!("{name:?} is a file; accepted are a folder or a hub name"),
         ));
     }
-    let mut search = Search { places: vec![format!("folder {name:?}: does not exist")], refusal: None };
+    let mut search = ModelSearch { places: vec![format!("folder {name:?}: does not exist")], refusal: None };
     if is_path(name) {
-        return Err(search.give_up(name));
+        return Err(search.into_error(name));
     }
     check_repo_name(name)?;
     let revision = options.revision.unwrap_or(DEFAULT_REVISION);
@@ -79,20 +68,20 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
         Some(folder) => Ok(folder),
         None => match search.in_packages(&repos, options) {
             Some(folder) => Ok(folder),
-            None => Err(search.give_up(name)),
+            None => Err(search.into_error(name)),
         },
     }
 }
 
-/// The places that a search has been in.
-struct Search {
+/// A search, with the places that it has been in.
+struct ModelSearch {
     /// One line per place, with what was wrong there.
     places: Vec<String>,
     /// What keeps a model that is there from being used.
     refusal: Option<Error>,
 }
 
-impl Search {
+impl ModelSearch {
     /// Looks for `repos` in the cache, then asks the hub for them.
     fn in_hub(
         &mut self,
@@ -121,7 +110,7 @@ impl Search {
             return Ok(unconfirmed);
         }
 
-        let network = Network::new(&environment.network, environment.timeout)
+        let network = HttpAgents::new(&environment.network, environment.timeout)
             .map_err(|message| Error::Hub { repo: environment.endpoint.clone(), message })?;
         let network = Arc::new(network);
         for (repo, cache) in repos.iter().zip(&caches) {
@@ -181,7 +170,7 @@ impl Search {
         None
     }
 
-    fn give_up(self, name: &str) -> Error {
+    fn into_error(self, name: &str) -> Error {
         let listed = || format!("model {name:?} was not found:\n- {}", self.places.join("\n- "));
         self.refusal.unwrap_or_else(|| Error::NotFound { message: listed() })
     }

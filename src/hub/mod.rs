@@ -1,33 +1,30 @@
 //! Finding a model's files: a folder, the Hugging Face cache, a download, an installed package.
+//!
+//! Gives a `ModelFolder` of `files`; asks `weights` which files weights are in and whether they are whole. Who uses whom:
+//!
+//! ```text
+//! find ─→ download ─→ transfer ─→ cache ─→ own_file
+//!   │        │           ├──────→ checksum
+//!   │        │           └──────→ client ─→ network
+//!   │        └─→ contents (also of find)
+//!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
+//! ```
 
-mod adapter;
 mod cache;
 mod checksum;
 mod client;
 mod contents;
 mod download;
 mod environment;
-mod file;
 mod find;
-mod folder;
-mod mmap;
 mod network;
-mod pytorch;
-mod safetensors;
+mod own_file;
 mod secret;
-mod tensor_file;
 mod transfer;
-mod weight;
-mod weights;
+mod watch;
 
-pub(crate) use adapter::refuse_adapter;
-pub use download::DownloadWatch;
 pub use environment::HubEnvironment;
-pub(crate) use file::{MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, read_file};
-pub use find::{FindOptions, Token, find};
-pub(crate) use folder::inside;
-pub use folder::{ModelFolder, Origin};
+pub use find::{FindOptions, find};
 pub use network::NetworkEnvironment;
-pub use secret::Secret;
-pub use weight::{Half, Weight};
-pub use weights::Weights;
+pub use secret::{Secret, Token};
+pub use watch::DownloadWatch;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy};
 
-use super::file::read_file;
 use super::secret::Secret;
+use crate::files::read_file;
 use crate::{Error, Result};
 
 const MAX_CONNECT: Duration = Duration::from_secs(5);
@@ -30,14 +30,14 @@ pub struct NetworkEnvironment {
 }
 
 /// Clients for `http://` and `https://`, through their proxies.
-pub(super) struct Network {
+pub(super) struct HttpAgents {
     direct: Agent,
     http: Agent,
     https: Agent,
     no_proxy: String,
 }
 
-impl Network {
+impl HttpAgents {
     /// `timeout` is how long a server may be silent.
     pub(super) fn new(environment: &NetworkEnvironment, timeout: Duration) -> Result<Self, String> {
         let authorities = authorities(environment)?;

@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret itself: for whom it is meant, and nobody else.
+    /// The secret itself, for the header or URL that it is meant for.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -29,4 +29,16 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// Which token a download carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Token {
+    /// The one of the environment, if there is one.
+    #[default]
+    Implicit,
+    Given(Secret),
+    /// One that was given and could not be kept: the one of the environment, if there is one, stands in.
+    Lost,
+    Never,
 }

@@ -1,4 +1,17 @@
-//! One file's way from the hub into the cache: whole, or not at all.
+//! The transfer of one file from the hub into the cache: resumable, and whole or not at all.
+//!
+//! ```text
+//! ask for the file; take its etag and its size, which must be the same in every answer
+//! lock the etag in the cache; done if another process has brought the file meanwhile
+//! open `{etag}.incomplete`, and hash what an earlier run left in it
+//! until it has all bytes: ask from the first byte that is missing, append, hash
+//!     (after MAX_RETRIES answers in a row without a byte: an error, and what is there stays)
+//! the hash must be the one that the etag is; sync, rename to `{etag}`, link the snapshot's file to it
+//! ```
+//!
+//! Names lead to whole files alone, since both the rename and the link take effect at once: a process that is killed leaves a file
+//! under its `.incomplete` name, which the next run goes on with. The reference is huggingface_hub's `file_download.py`, which keeps
+//! the same names but checks the size alone.
 
 use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
@@ -9,13 +22,13 @@ use std::time::Duration;
 use super::cache::{self, RepoCache};
 use super::checksum::Checksum;
 use super::client::{Client, Failure, Response};
-use super::download::{self, DownloadWatch};
-use super::file::open_own;
+use super::own_file::open_own;
+use super::watch::{DownloadWatch, pause};
 use crate::{Error, Result};
 
 /// How often a file is asked for again while not a byte of it comes; with the pauses, about three seconds in all.
 const MAX_RETRIES: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const FIRST_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Transfer<'a> {
     pub(super) client: &'a Client,
@@ -28,7 +41,7 @@ pub(super) struct Transfer<'a> {
 }
 
 /// A file that is not whole yet. What it holds stays for a later run, unless it turns out to be wrong.
-struct Part {
+struct PartialDownload {
     path: PathBuf,
     output: File,
     received: u64,
@@ -55,7 +68,7 @@ impl Transfer<'_> {
         if size_of(&blob) != Some(bytes) {
             let path = self.cache.partial(&etag);
             self.cache.create_parent(&path)?;
-            let part = Part::open(path, &etag, bytes, self.watch)?;
+            let part = PartialDownload::open(path, &etag, bytes, self.watch)?;
             self.watch.start(self.file, bytes, part.received);
             let received = self.receive(part, bytes, &etag, response);
             self.watch.finish();
@@ -66,7 +79,7 @@ impl Transfer<'_> {
     }
 
     /// Fills `part` up to `bytes` and gives its path. `first` answers a request for the whole file.
-    fn receive(&self, mut part: Part, bytes: u64, etag: &str, first: Response) -> Result<PathBuf, Failure> {
+    fn receive(&self, mut part: PartialDownload, bytes: u64, etag: &str, first: Response) -> Result<PathBuf, Failure> {
         let mut first = (part.received == 0).then_some(first);
         let mut retries = 0;
         while part.received < bytes {
@@ -87,7 +100,7 @@ impl Transfer<'_> {
                 return Err(self.client.error(message).into());
             }
             if part.received < bytes {
-                download::pause(FIRST_PAUSE * 2u32.pow(retries), self.watch)?;
+                pause(FIRST_RETRY_PAUSE * 2u32.pow(retries), self.watch)?;
             }
         }
         if part.received > bytes {
@@ -102,7 +115,13 @@ impl Transfer<'_> {
     }
 
     /// Appends what `response` brings, at most a little more than `bytes`, and says how it ended.
-    fn append(&self, part: &mut Part, bytes: u64, etag: &str, response: &Response) -> Result<String, Failure> {
+    fn append(
+        &self,
+        part: &mut PartialDownload,
+        bytes: u64,
+        etag: &str,
+        response: &Response,
+    ) -> Result<String, Failure> {
         match response.first_byte() {
             Some(first) if first == part.received => {}
             // The server knows no ranges and sends the whole file.
@@ -145,7 +164,7 @@ impl Transfer<'_> {
                 }
                 Failure::Other(error) => return Err(error.into()),
             }
-            download::pause(FIRST_PAUSE * 2u32.pow(retries), self.watch)?;
+            pause(FIRST_RETRY_PAUSE * 2u32.pow(retries), self.watch)?;
         }
     }
 
@@ -174,19 +193,19 @@ impl Transfer<'_> {
     }
 
     fn discard(&self, part: &Path, message: impl Display) -> Failure {
-        // Should it stay, it is still no file that anybody takes for whole.
+        // Should it stay, it is still no file that is taken for whole.
         drop(fs::remove_file(part));
         self.client.error(format!("{} {message}", self.file)).into()
     }
 }
 
-impl Part {
+impl PartialDownload {
     /// Opens what an earlier run left at `path` if it can be the beginning of `bytes` bytes, else an empty file.
     fn open(path: PathBuf, etag: &str, bytes: u64, watch: &dyn DownloadWatch) -> Result<Self> {
         let failed = |source| Error::io(&path, source);
         let open = || open_own(&path, OpenOptions::new().read(true).append(true));
         let mut output = match open() {
-            // Somebody else put it there, and nothing is lost with it.
+            // Another program put it there, and nothing is lost with it.
             Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::InvalidInput => {
                 fs::remove_file(&path).map_err(failed)?;
                 open()

@@ -7,7 +7,7 @@ use crate::kernels::Activation;
 use crate::models::source::Source;
 use crate::nn::{Linear, Loader, Norm, mean};
 use crate::profile::Stage;
-use crate::text::Wanted;
+use crate::text::TokenSelection;
 
 /// A classification head, or rows of a language model's: a vector for each text, then layers.
 pub struct ScoreHead {
@@ -89,10 +89,10 @@ impl ScoreHead {
     /// Tokens whose hidden states the head takes.
     pub fn wanted(&self) -> Wanted {
         match self.pooling {
-            HeadPooling::First => Wanted::First,
-            HeadPooling::Last => Wanted::Last,
-            HeadPooling::LastOtherThan(token) => Wanted::LastOtherThan(token),
-            HeadPooling::Mean => Wanted::All,
+            HeadPooling::First => TokenSelection::First,
+            HeadPooling::Last => TokenSelection::Last,
+            HeadPooling::LastOtherThan(token) => TokenSelection::LastOtherThan(token),
+            HeadPooling::Mean => TokenSelection::All,
         }
     }
 

@@ -33,7 +33,7 @@ pub use head::ScoreHead;
 pub use registry::{half_dtype, load, load_head, load_logit_head};
 pub use source::Source;
 
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 /// A network that maps packed tokens to hidden states.

@@ -31,7 +31,7 @@ use crate::models::pre_norm::PreNormLayer;
 use crate::models::source::Source;
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 // Pre-norm states grow from layer to layer, but no overflow of float16 in inference is reported.
@@ -212,7 +212,7 @@ impl Encoder for ModernBert {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         require_rows(&batch.ids, self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&batch.ids])?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));

@@ -268,7 +268,7 @@ impl Encoder for PostNorm {
         self.tables.words
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         let mut hidden = self.embed(batch)?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {

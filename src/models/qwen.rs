@@ -30,7 +30,7 @@ use crate::models::source::Source;
 use crate::models::{Decoder, Encoder, KvCache};
 use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 pub(super) const FAMILY: Family = Family {
@@ -258,7 +258,7 @@ impl Decoder for Qwen {
         &self,
         past: &KvCache,
         batch: &PackedBatch,
-        wanted: Wanted,
+        wanted: TokenSelection,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tensor> {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();

@@ -6,10 +6,11 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
 use crate::config::Object;
-use crate::hub::{ModelFolder, Origin, Weights};
+use crate::files::{ModelFolder, Origin};
 use crate::kernels::{Dtype, Isa};
 use crate::models::source::Source;
 use crate::nn::{Body, Loader};
+use crate::weights::Weights;
 
 /// Runs `work` on a model with this config.json and no tensor of use.
 pub(super) fn with_source<R>(config: &str, work: impl FnOnce(&Source) -> R) -> R {

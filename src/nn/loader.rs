@@ -84,7 +84,7 @@ impl<'a> Loader<'a> {
     /// The tensor `name` in float32, row-major.
     pub fn values(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = self.tensor(name, shape)?.to_f32()?;
-        self.weights.hold(size_of_val(&*values));
+        self.weights.count_packed(size_of_val(&*values));
         Ok(values)
     }
 
@@ -92,7 +92,7 @@ impl<'a> Loader<'a> {
     /// of it.
     pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = in_range(&self.tensor(name, shape)?, self.body.dtype())?;
-        self.weights.hold(values.len() * self.body.dtype().bytes());
+        self.weights.count_packed(values.len() * self.body.dtype().bytes());
         Ok(values)
     }
 
@@ -128,7 +128,7 @@ impl<'a> Loader<'a> {
         let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            part.weights.hold(n * k * dtype.bytes());
+            part.weights.count_packed(n * k * dtype.bytes());
             let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
             set.map_err(|_| no_memory(weight))?;
         }

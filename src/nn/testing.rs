@@ -3,9 +3,10 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
-use crate::hub::{ModelFolder, Origin, Weights};
+use crate::files::{ModelFolder, Origin};
 use crate::kernels::{Dtype, Isa};
 use crate::nn::{Body, Loader};
+use crate::weights::Weights;
 
 /// Largest difference between bodies, relative to numbers above 1: rounding of sums of some 70 products of about 1.
 const MAX_DIFFERENCE: f32 = 1e-5;

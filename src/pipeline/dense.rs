@@ -5,9 +5,10 @@
 //! ```
 
 use crate::config::DenseConfig;
-use crate::hub::{ModelFolder, Weights, inside};
+use crate::files::{ModelFolder, inside};
 use crate::kernels::{Activation, Dtype, Matrix};
 use crate::nn::active_isa;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// `activation(x · weightᵀ + bias)`, plus the residual where there is one.
@@ -52,13 +53,13 @@ impl Dense {
         let (k, n) = (*in_features, *out_features);
         let file = || inside(path, "config.json");
         if k != input {
-            let message = format!("in_features: {k}, but the module before it gives {input}");
-            return Err(Error::model(file(), message));
+            let message = format!("{k}, but the module before it gives {input}");
+            return Err(Error::model_key(file(), "in_features", message));
         }
         let Some(&(_, activation, elementwise)) = ACTIVATIONS.iter().find(|known| known.0 == config.activation) else {
             let names = ACTIVATIONS.map(|(name, ..)| name).join(", ");
-            let message = format!("activation_function: \"{}\" is not supported; {names} are", config.activation);
-            return Err(Error::model(file(), message));
+            let message = format!("\"{}\" is not supported; {names} are", config.activation);
+            return Err(Error::model_key(file(), "activation_function", message));
         };
         let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;

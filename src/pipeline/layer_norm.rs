@@ -4,6 +4,7 @@ use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::{Isa, RowNorm, norm};
 use crate::memory::owned;
 use crate::nn::active_isa;
+use crate::weights::Weights;
 use crate::{Error, Result};
 
 /// Added to a variance: PyTorch's default, which the module does not change.
@@ -18,8 +19,8 @@ impl LayerNorm {
     /// Loads `norm.weight` and `norm.bias` from `path`, for vectors of width `input`, which `width` must be.
     pub(super) fn load(folder: &ModelFolder, path: &str, width: usize, input: usize) -> Result<Self> {
         if width != input {
-            let message = format!("dimension: {width}, but the module before it gives {input}");
-            return Err(Error::model(inside(path, "config.json"), message));
+            let message = format!("{width}, but the module before it gives {input}");
+            return Err(Error::model_key(inside(path, "config.json"), "dimension", message));
         }
         let weights = Weights::open(folder, path)?;
         let tensor = |name| {

@@ -18,8 +18,8 @@ mod quantize;
 mod word_weights;
 
 use crate::config::{Module, PoolingMode};
-use crate::hub::ModelFolder;
-use crate::text::Wanted;
+use crate::files::ModelFolder;
+use crate::text::TokenSelection;
 use crate::{Error, Result};
 
 use dense::Dense;
@@ -118,9 +118,9 @@ impl Pipeline {
     /// Tokens of each text whose hidden states are needed, where no prompt is left out.
     pub fn wanted(&self) -> Wanted {
         match (&self.word_weights, self.pooling.modes()) {
-            (None, [PoolingMode::Cls]) => Wanted::First,
-            (None, [PoolingMode::LastToken]) => Wanted::Last,
-            _ => Wanted::All,
+            (None, [PoolingMode::Cls]) => TokenSelection::First,
+            (None, [PoolingMode::LastToken]) => TokenSelection::Last,
+            _ => TokenSelection::All,
         }
     }
 

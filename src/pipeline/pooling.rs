@@ -15,7 +15,7 @@
 //! start.
 
 use crate::config::{PoolingConfig, PoolingMode};
-use crate::hub::inside;
+use crate::files::inside;
 use crate::{Error, Result};
 
 /// One or more modes, whose results are concatenated.
@@ -29,8 +29,8 @@ pub(super) struct Pooling {
 impl Pooling {
     pub(super) fn new(config: &PoolingConfig, hidden: usize) -> Result<Self> {
         if let Some(dimension) = config.embedding_dimension.filter(|&dimension| dimension != hidden) {
-            let message = format!("embedding_dimension: {dimension}, but the model's hidden states have {hidden}");
-            return Err(Error::model(inside(&config.path, "config.json"), message));
+            let message = format!("{dimension}, but the model's hidden states have {hidden}");
+            return Err(Error::model_key(inside(&config.path, "config.json"), "embedding_dimension", message));
         }
         Ok(Self { modes: config.modes.clone(), include_prompt: config.include_prompt, hidden })
     }

@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use tempfile::TempDir;
 
 use crate::config;
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 
 /// A tensor's name, shape and values.
 pub(super) type TestTensor<'a> = (&'a str, &'a [usize], &'a [f32]);

@@ -21,13 +21,33 @@ create_exception!(votive, QueueFull, VotiveError, "More texts wait than `max_que
 create_exception!(votive, StoreError, VotiveError, "A store, or its folder, cannot do what it is asked for.");
 create_exception!(votive, CorruptStoreError, StoreError, "A store's folder is damaged, or contradicts itself.");
 
+/// The parts of a [`ModelError`]: attributes, `None` on the class where an error has none.
+const MODEL_PARTS: [&str; 3] = ["file", "key", "tensor"];
+
+/// Gives the class its attributes, for errors without parts.
+pub(super) fn init_model_error(py: Python<'_>) -> PyResult<()> {
+    MODEL_PARTS.iter().try_for_each(|part| py.get_type::<ModelError>().setattr(*part, py.None()))
+}
+
+fn model_error(message: String, file: &str, key: Option<&str>, tensor: Option<&str>) -> PyErr {
+    let error = ModelError::new_err(message);
+    Python::attach(|py| {
+        let set = |(part, value)| error.value(py).setattr(part, value);
+        match MODEL_PARTS.into_iter().zip([Some(file), key, tensor]).try_for_each(set) {
+            Ok(()) => error,
+            Err(failure) => failure,
+        }
+    })
+}
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let message = error.message();
         match error {
             Error::Argument { .. } => PyValueError::new_err(message),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
-            Error::Model { .. } | Error::Hub { .. } => ModelError::new_err(message),
+            Error::Model { file, key, tensor, .. } => model_error(message, &file, key.as_deref(), tensor.as_deref()),
+            Error::Hub { .. } => ModelError::new_err(message),
             Error::Device { .. } | Error::DeviceMemory { .. } => DeviceError::new_err(message),
             Error::QueueFull { .. } => QueueFull::new_err(message),
             Error::Store { argument, row, reason } => with_parts(StoreError::new_err(message), argument, row, &reason),

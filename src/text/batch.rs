@@ -1,6 +1,6 @@
 //! Several texts as one run of tokens.
 
-use crate::text::Tokens;
+use crate::text::tokens::Tokens;
 
 /// Texts one after the other, with no padding between them.
 #[derive(Debug, Default)]
@@ -15,9 +15,9 @@ pub struct PackedBatch {
     pub offsets: Vec<u32>,
 }
 
-/// Of which tokens of each text hidden states are wanted.
+/// The tokens of each text whose hidden states are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub enum TokenSelection {
     All,
     First,
     Last,
@@ -60,20 +60,20 @@ impl PackedBatch {
     }
 
     /// Number of rows that are wanted.
-    pub fn count(&self, wanted: Wanted) -> usize {
+    pub fn count(&self, wanted: TokenSelection) -> usize {
         match wanted {
-            Wanted::All => self.tokens(),
-            Wanted::First | Wanted::Last | Wanted::LastOtherThan(_) => self.texts(),
+            TokenSelection::All => self.tokens(),
+            TokenSelection::First | TokenSelection::Last | TokenSelection::LastOtherThan(_) => self.texts(),
         }
     }
 
     /// The rows that are wanted of `[tokens, _]`; None where that is all of them. Every text must have tokens.
-    pub fn rows(&self, wanted: Wanted) -> Option<Vec<u32>> {
+    pub fn rows(&self, wanted: TokenSelection) -> Option<Vec<u32>> {
         match wanted {
-            Wanted::All => None,
-            Wanted::First => Some(self.offsets[..self.offsets.len() - 1].to_vec()),
-            Wanted::Last => Some(self.offsets[1..].iter().map(|end| end - 1).collect()),
-            Wanted::LastOtherThan(token) => {
+            TokenSelection::All => None,
+            TokenSelection::First => Some(self.offsets[..self.offsets.len() - 1].to_vec()),
+            TokenSelection::Last => Some(self.offsets[1..].iter().map(|end| end - 1).collect()),
+            TokenSelection::LastOtherThan(token) => {
                 let other = |text: &[u32]| (text[0]..text[1]).rev().find(|&row| self.ids[row as usize] != token);
                 Some(self.offsets.windows(2).map(|text| other(text).unwrap_or(text[0])).collect())
             }
@@ -106,9 +106,9 @@ mod tests {
     #[test]
     fn one_token_of_each_text() {
         let batch = PackedBatch { ids: vec![5, 9, 9, 9, 4, 9, 9], offsets: vec![0, 2, 3, 7], ..PackedBatch::default() };
-        assert_eq!(batch.rows(Wanted::All), None);
-        assert_eq!(batch.rows(Wanted::First), Some(vec![0, 2, 3]));
-        assert_eq!(batch.rows(Wanted::Last), Some(vec![1, 2, 6]));
-        assert_eq!(batch.rows(Wanted::LastOtherThan(9)), Some(vec![0, 2, 4]));
+        assert_eq!(batch.rows(TokenSelection::All), None);
+        assert_eq!(batch.rows(TokenSelection::First), Some(vec![0, 2, 3]));
+        assert_eq!(batch.rows(TokenSelection::Last), Some(vec![1, 2, 6]));
+        assert_eq!(batch.rows(TokenSelection::LastOtherThan(9)), Some(vec![0, 2, 4]));
     }
 }

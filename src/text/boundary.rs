@@ -1,4 +1,13 @@
-//! Where a long text may be cut without changing a token.
+//! Cutting a long text where no token changes.
+//!
+//! There is no published source; the argument below follows the steps of the tokenizers library (0.23).
+//!
+//! ```text
+//! of a tokenizer: kinds of boundaries that its normalizer keeps, its pre-tokenizer splits at, and no added token crosses
+//! of a text: the first place after (or the last before) a byte that looks like a boundary of these kinds
+//!     letter letter | space letter      if normalizing the three characters leaves letters, one space, letters
+//!     letter letter | mark              mark mark | mark              ideograph ideograph | ideograph
+//! ```
 //!
 //! The claim: where [`Boundaries`] says that `text` has a boundary at `p`, the tokens of `text` are those of `text[..p]` followed by
 //! those of `text[p..]`. Why it holds, step by step of the tokenizers library, for a letter `a` before a letter, space and letter
@@ -51,7 +60,7 @@ pub(super) struct Boundaries {
 impl Boundaries {
     const NONE: Self = Self { spaces: false, marks: false, runs: false, ideographs: false };
 
-    pub(super) fn of(inner: &Tokenizer) -> Self {
+    pub(super) fn new(inner: &Tokenizer) -> Self {
         let normalizer = inner.get_normalizer();
         let (Some(kept), Some(split)) =
             (normalizer.map_or(Some(Self::all()), kept_by), inner.get_pre_tokenizer().and_then(split_by))

@@ -1,5 +1,9 @@
-//! SentencePiece's table of characters that are the same, `precompiled_charsmap`: four bytes with the size of a trie, the trie, and
-//! what its keys become. The tokenizers library takes memory for as much as the four bytes claim, so they are looked at first.
+//! Checking the size of SentencePiece's table of characters that are the same, `precompiled_charsmap`.
+//!
+//! Source: `Normalizer::DecodePrecompiledCharsMap` of SentencePiece's normalizer.cc. The table is four bytes with the size of a trie,
+//! little-endian, then the trie, then what its keys become. The tokenizers library takes memory for as much as the four bytes claim, so
+//! a table is refused before that if it claims more bytes than it has. In tokenizer.json it is in base64, of which 8 characters hold
+//! the four bytes; a table may stand at any depth of nested normalizers, so all of them are searched.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -9,7 +13,7 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-const KEY: &str = "precompiled_charsmap";
+const CHARSMAP_KEY: &str = "precompiled_charsmap";
 
 /// As lenient as the library's at least.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -36,7 +40,7 @@ fn check_within(name: &str, value: &Value) -> Result<()> {
     match value {
         Value::Array(values) => values.iter().try_for_each(|value| check_within(name, value)),
         Value::Object(fields) => fields.iter().try_for_each(|(key, value)| match value {
-            Value::String(text) if key == KEY => {
+            Value::String(text) if key == CHARSMAP_KEY => {
                 let start = text.as_bytes().get(..8).unwrap_or(text.as_bytes());
                 // What is no base64 is the library's to refuse.
                 let start = BASE64.decode(start).unwrap_or_default();
@@ -51,7 +55,9 @@ fn check_within(name: &str, value: &Value) -> Result<()> {
 /// Accepts a table of `bytes` bytes that begins with `start`, if its trie fits.
 pub(super) fn check(start: &[u8], bytes: usize) -> Result<(), String> {
     match start.first_chunk::<4>().map(|size| u32::from_le_bytes(*size) as usize) {
-        Some(size) if size > bytes => Err(format!("{KEY}: claims a trie of {size} bytes, and has {bytes}: damaged?")),
+        Some(size) if size > bytes => {
+            Err(format!("{CHARSMAP_KEY}: claims a trie of {size} bytes, and has {bytes}: damaged?"))
+        }
         _ => Ok(()),
     }
 }

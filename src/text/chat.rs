@@ -7,8 +7,10 @@
 //! Unlike there, the name of a special token within a text that is not the template's stays text.
 
 use crate::config::ChatTemplateConfig;
-use crate::text::chat_template::{ChatTemplate, Message};
-use crate::text::{Input, InputKind, Tokenizer, Tokens};
+use crate::text::chat_template::{ChatMessage, ChatTemplate};
+use crate::text::inputs::{Input, InputKind};
+use crate::text::tokenizer::Tokenizer;
+use crate::text::tokens::Tokens;
 use crate::{CancelCheck, Error, Result};
 
 /// Pairs that differ in one of their texts.
@@ -30,31 +32,30 @@ impl Chat {
     }
 
     /// Whether all texts of inputs of this kind reach what the template writes; where it `must`, an error says that they do not.
-    pub(super) fn carries(&self, kind: InputKind, must: bool) -> Result<bool> {
+    pub(super) fn shows_inputs(&self, kind: InputKind, must: bool) -> Result<bool> {
         let (probes, what) = match kind {
             InputKind::Text => (&[Input::Text("alpha"), Input::Text("charlie")][..], "what a \"user\" says"),
             InputKind::Pair | InputKind::Question => (&PROBES[..], "what \"query\" and \"document\" say"),
         };
         let texts = probes.iter().map(|&probe| self.text(probe, None)).collect::<Result<Option<Vec<_>>>>()?;
         let carries = texts.is_some_and(|texts| texts[1..].iter().all(|text| *text != texts[0]));
-        // Of a text that is shown nowhere the reference makes a vector that says nothing.
+        // The reference would make a vector that says nothing of a text that the template does not show.
         match carries || !(must || kind == InputKind::Text) {
             true => Ok(carries),
-            false => Err(Error::model(
-                self.0.place(),
-                format!("the chat template does not show {what}: what it writes is always the same"),
-            )),
+            false => Err(self
+                .0
+                .error(format_args!("the chat template does not show {what}: what it writes is always the same"))),
         }
     }
 
     /// What the template writes.
     pub(super) fn text(&self, input: Input, instruction: Option<&str>) -> Result<Option<String>> {
         let system = instruction.map(|instruction| ("system", instruction));
-        let said: &[Message] = match input {
+        let messages: &[ChatMessage] = match input {
             Input::Text(text) => &[("user", text)],
             Input::Pair(query, document) => &[("query", query), ("document", document)],
         };
-        self.0.render(&system.into_iter().chain(said.iter().copied()).collect::<Vec<_>>())
+        self.0.render(&system.into_iter().chain(messages.iter().copied()).collect::<Vec<_>>())
     }
 
     pub(super) fn tokens(
@@ -112,7 +113,7 @@ impl Chat {
                 Input::Pair(&first, &second)
             }
         };
-        let refused = || Error::model(self.0.place(), "the chat template refuses this input");
+        let refused = || self.0.error("the chat template refuses this input");
         let text = self.text(input, instruction.as_deref())?.ok_or_else(refused)?;
         let from_left = tokenizer.truncates_left();
         let (mut ids, mut truncated) = (Vec::new(), false);

@@ -1,8 +1,10 @@
 //! Rendering of chat templates, as transformers' `apply_chat_template` does it with Jinja, here by minijinja.
 //!
-//! A template is somebody else's program: it reaches nothing but what it is told, and runs for a bounded time.
+//! A template is a program of the model's author: it sees only the variables that it is given, and runs for a bounded time.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::fmt::Display;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Value, ValueKind};
@@ -11,70 +13,87 @@ use minijinja::{Environment, ErrorKind, Output, State, context};
 use crate::config::ChatTemplateConfig;
 use crate::{Error, Result};
 
-/// What a rendering may do: instructions, and 64 bytes of text for each. Tens of milliseconds.
-const FUEL: u64 = 1 << 20;
+/// The most instructions of a rendering, with 64 bytes of text for each: tens of milliseconds.
+const MAX_TEMPLATE_INSTRUCTIONS: u64 = 1 << 20;
 
-/// Marks an error as the template's own.
-const RAISED: &str = "raise_exception: ";
-
-/// A template that is compiled.
+/// A compiled template.
 pub(super) struct ChatTemplate {
     environment: Environment<'static>,
-    place: String,
+    location: Location,
     structured: bool,
     special_tokens: BTreeMap<String, String>,
 }
 
-/// Who says something, and what.
-pub(super) type Message<'a> = (&'a str, &'a str);
+/// Where a template stands, for errors.
+struct Location {
+    file: String,
+    key: Option<&'static str>,
+}
+
+impl Location {
+    fn error(&self, message: impl Display) -> Error {
+        match self.key {
+            Some(key) => Error::model_key(&self.file, key, message),
+            None => Error::model(&self.file, message.to_string()),
+        }
+    }
+
+    fn unusable(&self, error: &minijinja::Error) -> Error {
+        self.error(format_args!("the chat template cannot be used: {error}"))
+    }
+}
+
+/// One message of a chat: its role ("user", "query", ...) and its text.
+pub(super) type ChatMessage<'a> = (&'a str, &'a str);
+
+/// The source of the errors that a template raises itself.
+#[derive(Debug, thiserror::Error)]
+#[error("raised by the template")]
+struct Raised;
 
 impl ChatTemplate {
     pub(super) fn new(config: &ChatTemplateConfig) -> Result<Self> {
+        let location = Location { file: config.file.clone(), key: config.key };
+        let refuse = |error: minijinja::Error| location.unusable(&error);
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|error| refusal(&config.place, &error))?);
-        environment.set_fuel(Some(FUEL));
+        environment.set_syntax(syntax.map_err(refuse)?);
+        environment.set_fuel(Some(MAX_TEMPLATE_INSTRUCTIONS));
         environment.set_recursion_limit(64);
         environment.add_function("raise_exception", raise_exception);
         environment.set_formatter(write_as_python);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        let refuse = |error: minijinja::Error| refusal(&config.place, &error);
         environment.add_template_owned("chat", config.source.clone()).map_err(refuse)?;
         let template = environment.get_template("chat").map_err(refuse)?;
         if template.undeclared_variables(false).contains("task") {
-            // Whether it is a query or a document that is encoded.
-            return Err(Error::model(&config.place, "the chat template asks for the \"task\", which is not supported"));
+            // "task" tells a template whether a query or a document is encoded.
+            return Err(location.error("the chat template asks for the \"task\", which is not supported"));
         }
-        Ok(Self {
-            environment,
-            place: config.place.clone(),
-            structured: config.structured,
-            special_tokens: config.special_tokens.clone(),
-        })
+        Ok(Self { environment, location, structured: config.structured, special_tokens: config.special_tokens.clone() })
     }
 
-    /// Where it stands, for messages.
-    pub(super) fn place(&self) -> &str {
-        &self.place
+    /// What is wrong with the template, as an error that names its file.
+    pub(super) fn error(&self, message: impl Display) -> Error {
+        self.location.error(message)
     }
 
     /// The text of some messages; None where the template says that it cannot take these.
-    pub(super) fn render(&self, messages: &[Message]) -> Result<Option<String>> {
-        let said = |&(role, text): &Message| {
+    pub(super) fn render(&self, messages: &[ChatMessage]) -> Result<Option<String>> {
+        let message = |&(role, text): &ChatMessage| {
             let content = match self.structured {
                 true => Value::from(vec![Value::from_pairs([("type", "text"), ("text", text)])]),
                 false => Value::from(text),
             };
             Value::from_pairs([("role", Value::from(role)), ("content", content)])
         };
-        let messages: Vec<Value> = messages.iter().map(said).collect();
-        let told = context! { messages, add_generation_prompt => false, tools => (), documents => () };
-        let told = context! { ..told, ..Value::from_pairs(self.special_tokens.clone()) };
-        let template = self.environment.get_template("chat").map_err(|error| refusal(&self.place, &error))?;
-        match template.render(told) {
+        let messages: Vec<Value> = messages.iter().map(message).collect();
+        let variables = context! { messages, add_generation_prompt => false, tools => (), documents => () };
+        let variables = context! { ..variables, ..Value::from_pairs(self.special_tokens.clone()) };
+        let template = self.environment.get_template("chat").map_err(|error| self.location.unusable(&error))?;
+        match template.render(variables) {
             Ok(text) => Ok(Some(text)),
-            Err(error) if error.detail().is_some_and(|detail| detail.starts_with(RAISED)) => Ok(None),
-            Err(error) => Err(refusal(&self.place, &error)),
+            Err(error) if error.source().is_some_and(|source| source.is::<Raised>()) => Ok(None),
+            Err(error) => Err(self.location.unusable(&error)),
         }
     }
 }
@@ -97,11 +116,7 @@ fn write_as_python(out: &mut Output, _: &mut State, value: &Value) -> std::resul
 
 /// A template's own way to fail.
 fn raise_exception(message: String) -> std::result::Result<Value, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
-}
-
-fn refusal(place: &str, error: &minijinja::Error) -> Error {
-    Error::model(place, format!("the chat template cannot be used: {error}"))
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
 }
 
 #[cfg(test)]
@@ -112,7 +127,8 @@ mod tests {
         let special_tokens = BTreeMap::from([("eos_token".to_owned(), "</s>".to_owned())]);
         let config = ChatTemplateConfig {
             source: source.to_owned(),
-            place: "chat_template.jinja".to_owned(),
+            file: "chat_template.jinja".to_owned(),
+            key: None,
             structured,
             special_tokens,
         };

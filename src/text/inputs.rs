@@ -1,8 +1,33 @@
-//! What a call is about, for as long as the call lasts.
+//! The inputs of a call: texts and pairs.
 
-use crate::text::Input;
+/// One input of a model, which it computes one row of numbers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input<'a> {
+    Text(&'a str),
+    /// A query and a document, say.
+    Pair(&'a str, &'a str),
+}
 
-/// The inputs of a call, kept alive by whoever computes them: the caller need not wait.
+/// What the inputs of a model are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputKind {
+    Text,
+    Pair,
+    /// A pair that a [`Template`](crate::text::Template) makes one text of.
+    Question,
+}
+
+impl Input<'_> {
+    /// Bytes of all of its texts.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Pair(first, second) => first.len() + second.len(),
+        }
+    }
+}
+
+/// The inputs of a call, which the computing threads own: the caller need not wait for them.
 pub trait Inputs: Send + Sync {
     fn len(&self) -> usize;
 

@@ -1,4 +1,13 @@
 //! From strings to packed tokens.
+//!
+//! ```text
+//! template ─→ chat ─→ chat_template
+//!    └────────────────→ tokenizer ─→ vocabulary ─→ sentencepiece
+//!                           │   ├──→ tokenizer_class ─→ vocabulary, added_tokens
+//!                           │   └──→ boundary ─→ tokenizer_class
+//!                           └─→ library, charsmap (both also of vocabulary)
+//! inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
+//! ```
 
 mod added_tokens;
 mod batch;
@@ -7,15 +16,18 @@ mod charsmap;
 mod chat;
 mod chat_template;
 mod inputs;
+mod library;
 mod plan;
 mod sentencepiece;
 mod template;
 mod tokenizer;
 mod tokenizer_class;
+mod tokens;
 mod vocabulary;
 
-pub use batch::{PackedBatch, Wanted};
-pub use inputs::Inputs;
+pub use batch::{PackedBatch, TokenSelection};
+pub use inputs::{Input, InputKind, Inputs};
 pub use plan::{Limits, cost, plan, shared_tail};
 pub use template::Template;
-pub use tokenizer::{Input, InputKind, Tokenizer, Tokens};
+pub use tokenizer::Tokenizer;
+pub use tokens::Tokens;

@@ -1,11 +1,24 @@
-//! SentencePiece's model files: what votive needs of them, by sentencepiece_model.proto.
+//! SentencePiece's model files: what votive needs of them.
+//!
+//! Sources: sentencepiece_model.proto for the fields, and Protocol Buffers' wire format (protobuf.dev, "Encoding") for how they lie. A
+//! message is a sequence of fields; a field is a tag, a variable-length integer of `number << 3 | type`, and a value whose length the
+//! type says: 0 an integer, 1 and 5 eight and four bytes, 2 a length and so many bytes, which may be a message again.
+//!
+//! ```text
+//! for each field of the model:   1: a piece {1: text, 2: score, 3: kind}
+//!                                2: the trainer's settings {3: kind of model, 40: id of the unknown piece}
+//!                                3: the normalizer {2: table of characters}
+//! ```
+//!
+//! Fields of other numbers are skipped, as the format wants it. Every length is checked against the bytes that are left, and a
+//! message that cannot be read to its end is refused whole: nothing behind a damaged field can be told apart.
 
 use crate::{Error, Result};
 
 /// A vocabulary of pieces, and the table of characters that are the same.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct SentencePieceModel {
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<ModelPiece>,
     /// The id of the piece that stands for what there is no piece for.
     pub(super) unknown: usize,
     /// Whether pieces have scores that are summed, and not ranks of merges or none.
@@ -15,7 +28,7 @@ pub(super) struct SentencePieceModel {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Piece {
+pub(super) struct ModelPiece {
     pub(super) text: String,
     pub(super) score: f32,
     pub(super) kind: PieceKind,
@@ -41,19 +54,19 @@ impl SentencePieceModel {
         let mut model = Self { pieces: Vec::new(), unknown: 0, is_unigram: true, character_map: Vec::new() };
         for field in Fields(bytes) {
             match field? {
-                (1, Value::Bytes(piece)) => model.pieces.push(Piece::parse(piece)?),
-                (2, Value::Bytes(trainer)) => {
+                (1, WireValue::Bytes(piece)) => model.pieces.push(ModelPiece::parse(piece)?),
+                (2, WireValue::Bytes(trainer)) => {
                     for field in Fields(trainer) {
                         match field? {
-                            (3, Value::Integer(kind)) => model.is_unigram = kind == 1,
-                            (40, Value::Integer(id)) => model.unknown = usize::try_from(id).ok()?,
+                            (3, WireValue::Integer(kind)) => model.is_unigram = kind == 1,
+                            (40, WireValue::Integer(id)) => model.unknown = usize::try_from(id).ok()?,
                             _ => {}
                         }
                     }
                 }
-                (3, Value::Bytes(normalizer)) => {
+                (3, WireValue::Bytes(normalizer)) => {
                     for field in Fields(normalizer) {
-                        if let (2, Value::Bytes(map)) = field? {
+                        if let (2, WireValue::Bytes(map)) = field? {
                             model.character_map = map.to_vec();
                         }
                     }
@@ -65,16 +78,16 @@ impl SentencePieceModel {
     }
 }
 
-impl Piece {
+impl ModelPiece {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut piece = Self { text: String::new(), score: 0.0, kind: PieceKind::Text };
         for field in Fields(bytes) {
             match field? {
-                (1, Value::Bytes(text)) => piece.text = str::from_utf8(text).ok()?.to_owned(),
-                (2, Value::Word(bits)) => piece.score = f32::from_bits(bits),
-                (3, Value::Integer(3)) => piece.kind = PieceKind::Control,
-                (3, Value::Integer(4)) => piece.kind = PieceKind::UserDefined,
-                (3, Value::Integer(_)) => piece.kind = PieceKind::Text,
+                (1, WireValue::Bytes(text)) => piece.text = str::from_utf8(text).ok()?.to_owned(),
+                (2, WireValue::Word(bits)) => piece.score = f32::from_bits(bits),
+                (3, WireValue::Integer(3)) => piece.kind = PieceKind::Control,
+                (3, WireValue::Integer(4)) => piece.kind = PieceKind::UserDefined,
+                (3, WireValue::Integer(_)) => piece.kind = PieceKind::Text,
                 _ => {}
             }
         }
@@ -85,7 +98,7 @@ impl Piece {
 /// The fields of a message in Protocol Buffers' wire format, with their numbers; None in place of what cannot be read.
 struct Fields<'a>(&'a [u8]);
 
-enum Value<'a> {
+enum WireValue<'a> {
     Integer(u64),
     /// 32 bits.
     Word(u32),
@@ -95,7 +108,7 @@ enum Value<'a> {
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Value<'a>)>;
+    type Item = Option<(u64, WireValue<'a>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
@@ -111,16 +124,16 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+    fn field(&mut self) -> Option<(u64, WireValue<'a>)> {
         let tag = self.integer()?;
         let value = match tag & 7 {
-            0 => Value::Integer(self.integer()?),
-            1 => self.take(8).map(|_| Value::Long)?,
+            0 => WireValue::Integer(self.integer()?),
+            1 => self.take(8).map(|_| WireValue::Long)?,
             2 => {
                 let length = usize::try_from(self.integer()?).ok()?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
-            5 => Value::Word(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
+            5 => WireValue::Word(u32::from_le_bytes(self.take(4)?.try_into().ok()?)),
             _ => return None,
         };
         Some((tag >> 3, value))
@@ -169,7 +182,7 @@ mod tests {
     #[test]
     fn reads_what_is_needed() {
         let read = SentencePieceModel::read(&model(), "spm.model").unwrap();
-        let piece = |text: &str, score, kind| Piece { text: text.to_owned(), score, kind };
+        let piece = |text: &str, score, kind| ModelPiece { text: text.to_owned(), score, kind };
         assert_eq!(
             read.pieces,
             [

@@ -3,7 +3,9 @@
 
 use crate::config::TransformerConfig;
 use crate::text::chat::Chat;
-use crate::text::{Input, InputKind, Tokenizer, Tokens};
+use crate::text::inputs::{Input, InputKind};
+use crate::text::tokenizer::Tokenizer;
+use crate::text::tokens::Tokens;
 use crate::{CancelCheck, Error, Result};
 
 /// The text around a text, or around a query and a document.
@@ -42,14 +44,14 @@ const MXBAI_SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
 
 impl Template {
     /// What is written around inputs of this kind; None where they go in as they are. From now on `tokenizer` takes the names of special
-    /// tokens in a text for text, where something is written around it: nobody's document ends the question and gives the answer.
+    /// tokens in a text for text, where something is written around it: no document can end the question and give the answer.
     pub fn load(config: &TransformerConfig, kind: InputKind, tokenizer: &mut Tokenizer) -> Result<Option<Self>> {
         let chat = config.chat_template.as_ref().map(Chat::new).transpose()?;
-        let carries = match &chat {
-            Some(chat) => chat.carries(kind, config.is_saved)?,
+        let shows_inputs = match &chat {
+            Some(chat) => chat.shows_inputs(kind, config.is_saved)?,
             None => false,
         };
-        match (kind, chat.filter(|_| carries)) {
+        match (kind, chat.filter(|_| shows_inputs)) {
             (InputKind::Text | InputKind::Pair, None) => Ok(None),
             (InputKind::Question, None) => Self::built_in(&config.architecture.model_type, tokenizer).map(Some),
             (_, Some(chat)) => {
@@ -58,7 +60,7 @@ impl Template {
                     return Self::built_in("qwen3", tokenizer).map(Some);
                 }
                 let answers = tokenizer.id("yes").zip(tokenizer.id("no")).map(|(yes, no)| [yes, no]);
-                tokenizer.take_literally();
+                tokenizer.disable_special_tokens();
                 Ok(Some(Self { form: Form::Chat(Box::new(chat)), prefix: Vec::new(), suffix: Vec::new(), answers }))
             }
         }
@@ -81,12 +83,11 @@ impl Template {
                 answers: Some([tokenizer.require_id("1")?, tokenizer.require_id("0")?]),
             },
             _ => {
-                let message =
-                    format!("model_type: {model_type:?} is no language model that reranks; those are: qwen3, qwen2");
-                return Err(Error::model("config.json", message));
+                let message = format!("{model_type:?} is no language model that reranks; those are: qwen3, qwen2");
+                return Err(Error::model_key("config.json", "model_type", message));
             }
         };
-        tokenizer.take_literally();
+        tokenizer.disable_special_tokens();
         Ok(template)
     }
 
@@ -95,7 +96,7 @@ impl Template {
         self.answers
     }
 
-    /// Of the greatest length, what is not left for texts.
+    /// Tokens of the greatest length that are not left for texts.
     pub fn reserved(&self) -> usize {
         match &self.form {
             Form::Joined => self.prefix.len() + self.suffix.len(),

@@ -11,70 +11,25 @@ use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
 
 use crate::config::{TokenizerConfig, TransformerConfig, TruncationSide};
-use crate::hub::{ModelFolder, inside};
-use crate::panic::caught;
+use crate::files::{ModelFolder, inside};
 use crate::text::added_tokens::add_missing;
 use crate::text::boundary::Boundaries;
 use crate::text::charsmap::check_file;
+use crate::text::inputs::{Input, InputKind};
+use crate::text::library::call_library;
 use crate::text::tokenizer_class::make;
+use crate::text::tokens::Tokens;
 use crate::text::vocabulary::{Vocabulary, read};
 use crate::{CancelCheck, Error, Result};
 
-/// What a model makes one row of numbers of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Input<'a> {
-    Text(&'a str),
-    /// A query and a document, say.
-    Pair(&'a str, &'a str),
-}
-
-/// What the inputs of a model are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InputKind {
-    Text,
-    Pair,
-    /// A pair that a [`Template`](crate::text::Template) makes one text of.
-    Question,
-}
-
-impl Input<'_> {
-    /// Of all of it.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Pair(first, second) => first.len() + second.len(),
-        }
-    }
-}
-
-/// The tokens of one input.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tokens {
-    pub ids: Vec<u32>,
-    /// None where all are 0.
-    pub type_ids: Option<Vec<u32>>,
-    /// Whether the input was longer than the model takes.
-    pub truncated: bool,
-}
-
-impl Tokens {
-    pub fn len(&self) -> usize {
-        self.ids.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
-    }
-}
-
 /// The model's tokenizer, without the truncation and padding that its file may say. Tokenizing takes no lock.
 pub struct Tokenizer {
-    /// Shared with threads that nobody waits for any more.
+    /// Shared with threads that no caller waits for any more.
     inner: Arc<tokenizers::Tokenizer>,
     boundaries: Boundaries,
     /// Tokens that only the tokenizer's class has.
     class_tokens: Vec<String>,
-    /// Of the embedding table; None where every token has one.
+    /// Rows of the embedding table; None where every token has one.
     rows: Option<usize>,
     /// The file, relative to the model's folder.
     file: String,
@@ -97,7 +52,7 @@ impl Tokenizer {
         let (mut inner, file) = Self::open(folder, config)?;
         inner.set_encode_special_tokens(config.tokenizer.split_special_tokens);
         if config.do_lower_case {
-            guarded(&file, || lowercase_first(&mut inner))?;
+            call_library(&file, || lowercase_first(&mut inner))?;
         }
         let stored = inner.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
         let direction = match config.tokenizer.truncation_side {
@@ -105,10 +60,10 @@ impl Tokenizer {
             Some(TruncationSide::Left) => TruncationDirection::Left,
             Some(TruncationSide::Right) => TruncationDirection::Right,
         };
-        guarded(&file, || inner.with_truncation(None).map(drop))?;
+        call_library(&file, || inner.with_truncation(None).map(drop))?;
         let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
-        let special = guarded(&file, || Ok([added(false), added(true)]))?;
-        let boundaries = guarded(&file, || Ok(Boundaries::of(&inner)))?;
+        let special = call_library(&file, || Ok([added(false), added(true)]))?;
+        let boundaries = call_library(&file, || Ok(Boundaries::new(&inner)))?;
         let added = inner.get_added_tokens_decoder();
         let special_tokens = added.iter().filter(|(_, token)| token.special && !token.content.is_empty());
         let special_tokens = special_tokens.map(|(&id, token)| (token.content.clone(), id)).collect();
@@ -126,7 +81,7 @@ impl Tokenizer {
             type_ids: config.tokenizer.token_type_ids,
         };
         if let Some(length) = config.max_seq_length {
-            // Nobody gave it as an argument.
+            // It comes from a file, not from an argument.
             let damaged = |error: Error| Error::model(&tokenizer.file, error.to_string());
             tokenizer.set_max_length(length).map_err(damaged)?;
         }
@@ -135,16 +90,15 @@ impl Tokenizer {
 
     /// The tokenizer that the files say, and the name of the one with its vocabulary.
     fn open(folder: &ModelFolder, config: &TransformerConfig) -> Result<(tokenizers::Tokenizer, String)> {
-        let TokenizerConfig { class, lacking_class, special_tokens, .. } = &config.tokenizer;
+        let TokenizerConfig { class, unsupported_class, special_tokens, .. } = &config.tokenizer;
         let file = inside(&config.path, "tokenizer.json");
         let bytes = read(folder, &file)?;
-        if let Some(name) = lacking_class
+        if let Some(name) = unsupported_class
             && !(name == "LlamaTokenizer" && bytes.as_deref().is_some_and(splits_bytes))
         {
-            let message = format!(
-                "tokenizer_class: \"{name}\" is not supported; \"PreTrainedTokenizerFast\" takes tokenizer.json as it is"
-            );
-            return Err(Error::model(inside(&config.path, "tokenizer_config.json"), message));
+            let message =
+                format!("\"{name}\" is not supported; \"PreTrainedTokenizerFast\" takes tokenizer.json as it is");
+            return Err(Error::model_key(inside(&config.path, "tokenizer_config.json"), "tokenizer_class", message));
         }
         let Some(bytes) = bytes else {
             let Some(class) = class else {
@@ -157,22 +111,22 @@ impl Tokenizer {
                 let message = format!("{path} is missing, and so is {}", class.vocabulary.name());
                 return Err(Error::NotFound { message });
             };
-            return Ok((guarded(&file, || make(class, vocabulary))?, file));
+            return Ok((call_library(&file, || make(class, vocabulary))?, file));
         };
         check_file(&file, &bytes)?;
         if let Some(class) = class
-            && let Some(vocabulary) = guarded(&file, || Vocabulary::of_file(&bytes, class))?
+            && let Some(vocabulary) = call_library(&file, || Vocabulary::of_file(&bytes, class))?
         {
-            return Ok((guarded(&file, || make(class, vocabulary))?, file));
+            return Ok((call_library(&file, || make(class, vocabulary))?, file));
         }
-        let mut inner = guarded(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
+        let mut inner = call_library(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         let mut special_tokens = special_tokens.clone();
         if let Some(padding) = inner.get_padding() {
             special_tokens.default_to("pad_token", &padding.pad_token);
         }
         inner.with_padding(None);
         let extra = special_tokens.extra.clone().unwrap_or_default();
-        guarded(&file, || add_missing(&mut inner, &special_tokens, BTreeMap::new(), extra))?;
+        call_library(&file, || add_missing(&mut inner, &special_tokens, BTreeMap::new(), extra))?;
         Ok((inner, file))
     }
 
@@ -197,8 +151,8 @@ impl Tokenizer {
     }
 
     /// Refuses tokens without a row in a table of so many, which a file or the vocabulary names. Those that only the class has
-    /// (some have tokens of their own that nobody writes) are refused in texts.
-    pub fn keep_within(&mut self, rows: usize) -> Result<()> {
+    /// (some have tokens of their own that no text holds) are refused in texts.
+    pub fn require_rows(&mut self, rows: usize) -> Result<()> {
         let beyond = self.inner.get_vocab(true).into_iter().filter(|(_, id)| *id as usize >= rows);
         let beyond: Vec<_> = beyond.map(|(token, id)| (id, token)).collect();
         if let Some((id, token)) = beyond.iter().filter(|(_, token)| !self.class_tokens.contains(token)).max() {
@@ -241,7 +195,7 @@ impl Tokenizer {
         })
     }
 
-    /// What the model sees of a text or a pair, and whether that is not all of it. Of a pair, the longer text loses tokens first.
+    /// What the model sees of a text or a pair, and whether that is not all of it. The longer text of a pair loses tokens first.
     fn encode(&self, first: &str, second: Option<&str>, check_cancel: CancelCheck<'_>) -> Result<(Encoding, bool)> {
         let max_length = self.max_length.load(Ordering::Relaxed);
         let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
@@ -263,13 +217,13 @@ impl Tokenizer {
             true => {
                 let cut =
                     TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
-                guarded(&self.file, || truncate_encodings(one, two, &cut))?
+                call_library(&self.file, || truncate_encodings(one, two, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
         drop(one.take_overflowing());
         drop(two.as_mut().map(Encoding::take_overflowing));
-        let encoding = guarded(&self.file, || self.inner.post_process(one, two, true))?;
+        let encoding = call_library(&self.file, || self.inner.post_process(one, two, true))?;
         Ok((encoding, truncated))
     }
 
@@ -281,7 +235,7 @@ impl Tokenizer {
         while parts.is_empty() || (!rest.is_empty() && tokens <= room) {
             check_cancel()?;
             let part;
-            (part, rest) = self.part_off(rest);
+            (part, rest) = self.split_part(rest);
             let encoding = self.part(part, check_cancel)?;
             tokens += encoding.len();
             parts.push(encoding);
@@ -296,18 +250,18 @@ impl Tokenizer {
         Ok((encoding, rest.is_empty()))
     }
 
-    /// A part of a text, from the end that is kept, and the rest.
-    fn part_off<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
-        if text.len() <= PART {
+    /// Splits a part off a text, at the end that is kept; gives the part and the rest.
+    fn split_part<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
+        if text.len() <= PART_BYTES {
             return (text, "");
         }
         match self.direction {
             TruncationDirection::Right => {
-                let end = self.boundaries.after(&self.inner, text, PART).unwrap_or(text.len());
+                let end = self.boundaries.after(&self.inner, text, PART_BYTES).unwrap_or(text.len());
                 text.split_at(end)
             }
             TruncationDirection::Left => {
-                let start = self.boundaries.before(&self.inner, text, text.len() - PART).unwrap_or(0);
+                let start = self.boundaries.before(&self.inner, text, text.len() - PART_BYTES).unwrap_or(0);
                 let (rest, part) = text.split_at(start);
                 (part, rest)
             }
@@ -316,10 +270,10 @@ impl Tokenizer {
 
     /// The tokens of a part. A long one, which cannot be cut, is left to a thread of its own: the library does not stop.
     fn part(&self, part: &str, check_cancel: CancelCheck<'_>) -> Result<Encoding> {
-        if part.len() > LONG_PART {
+        if part.len() > MAX_INLINE_BYTES {
             let (sender, receiver) = channel();
             let (inner, file, text) = (self.inner.clone(), self.file.clone(), part.to_owned());
-            let work = move || drop(sender.send(guarded(&file, || inner.encode_fast(text, false))));
+            let work = move || drop(sender.send(call_library(&file, || inner.encode_fast(text, false))));
             // Where no thread can be started, this one does it.
             if thread::Builder::new().name("votive-text".to_owned()).spawn(work).is_ok() {
                 loop {
@@ -331,7 +285,7 @@ impl Tokenizer {
                 }
             }
         }
-        guarded(&self.file, || self.inner.encode_fast(part, false))
+        call_library(&self.file, || self.inner.encode_fast(part, false))
     }
 
     /// The ids of a text without special ones, cut to `room`, and whether they were cut.
@@ -372,8 +326,8 @@ impl Tokenizer {
     }
 
     /// From now on the name of a special token in a text is text.
-    pub(super) fn take_literally(&mut self) {
-        // Nobody else has it yet; where somebody had, they keep their own.
+    pub(super) fn disable_special_tokens(&mut self) {
+        // No clone of it exists yet; one that did would keep its own.
         Arc::make_mut(&mut self.inner).set_encode_special_tokens(true);
     }
 
@@ -386,26 +340,14 @@ impl Tokenizer {
     }
 }
 
-/// Bytes of a long text that are tokenized at a time: more than most models take, in less time than anybody notices.
-const PART: usize = 16 << 10;
+/// Bytes of a long text that are tokenized at a time: more than most models take, in a few milliseconds.
+const PART_BYTES: usize = 16 << 10;
 
-/// Bytes that take about as long as a caller may go unasked whether to go on.
-const LONG_PART: usize = 128 << 10;
+/// The most bytes that are tokenized without asking the caller whether to go on.
+const MAX_INLINE_BYTES: usize = 128 << 10;
 
-/// How long the caller waits for another thread before it listens to its own caller.
+/// Time that a caller waits for another thread before it asks whether to go on.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// `work` of the tokenizers crate on what `file` says. The crate panics where the file contradicts itself in ways that it does
-/// not look for (a template with a token that it does not declare), and may cut a token within a character, so that even its
-/// message is no text.
-pub(super) fn guarded<R>(file: &str, work: impl FnOnce() -> tokenizers::Result<R>) -> Result<R> {
-    let message = match caught(work) {
-        Ok(Ok(result)) => return Ok(result),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "contradicts itself: the tokenizers library cannot work with it".to_owned(),
-    };
-    Err(Error::model(file, String::from_utf8_lossy(message.as_bytes())))
-}
 
 /// Whether a tokenizer.json names a step for bytes anywhere: transformers looks no closer before it ignores Llama's class.
 fn splits_bytes(file: &[u8]) -> bool {

@@ -14,7 +14,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{Result, SplitDelimiterBehavior, Tokenizer};
 
-use crate::config::{Splitting, Template, TokenizerClass};
+use crate::config::{SpecialTokenLayout, Splitting, TokenizerClass};
 use crate::text::added_tokens::add_missing;
 use crate::text::vocabulary::Vocabulary;
 
@@ -30,9 +30,9 @@ pub(super) fn make(class: &TokenizerClass, vocabulary: Vocabulary) -> Result<Tok
     made.with_normalizer(normalizer)?;
     made.with_pre_tokenizer(Some(pre_tokenizer));
     add_missing(&mut made, &class.special_tokens, added, extra)?;
-    let processor = match (class.template, processor) {
-        (Template::File, Some(processor)) => Some(processor),
-        _ => template(&made, class)?,
+    let processor = match (class.layout, processor) {
+        (SpecialTokenLayout::File, Some(processor)) => Some(processor),
+        _ => layout(&made, class)?,
     };
     made.with_post_processor(processor);
     made.with_truncation(truncation)?;
@@ -75,17 +75,17 @@ fn splitter(
 }
 
 /// The special tokens around texts; None where there are none.
-fn template(made: &Tokenizer, class: &TokenizerClass) -> Result<Option<PostProcessorWrapper>> {
-    let TokenizerClass { template, first_token: first, last_token: last, .. } = class;
+fn layout(made: &Tokenizer, class: &TokenizerClass) -> Result<Option<PostProcessorWrapper>> {
+    let TokenizerClass { layout, first_token: first, last_token: last, .. } = class;
     let typed = |pieces: &[&str], type_id| {
         let pieces = pieces.iter().filter(|piece| !piece.is_empty());
         pieces.map(|piece| format!("{piece}:{type_id}")).collect::<Vec<_>>()
     };
-    let second = match template {
-        Template::Bert => typed(&["$B", last], 1),
-        Template::Roberta => typed(&[last, "$B", last], 0),
-        Template::File if first.is_empty() && last.is_empty() => return Ok(None),
-        Template::File => typed(&[first, "$B", last], 1),
+    let second = match layout {
+        SpecialTokenLayout::Bert => typed(&["$B", last], 1),
+        SpecialTokenLayout::Roberta => typed(&[last, "$B", last], 0),
+        SpecialTokenLayout::File if first.is_empty() && last.is_empty() => return Ok(None),
+        SpecialTokenLayout::File => typed(&[first, "$B", last], 1),
     };
     let special = [first, last].into_iter().filter(|token| !token.is_empty()).map(|token| {
         let id = made.token_to_id(token).ok_or_else(|| format!("has no token {token:?}"))?;

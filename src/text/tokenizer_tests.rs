@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-use super::{Input, InputKind, PART, Tokenizer};
+use super::{Input, InputKind, PART_BYTES, Tokenizer};
 use crate::config::SentenceTransformersConfig;
-use crate::hub::{ModelFolder, Origin};
+use crate::files::{ModelFolder, Origin};
 use crate::text::boundary::Boundaries;
 use crate::{Error, Result};
 
@@ -324,7 +324,7 @@ fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
         let long: Vec<String> = [7_000, 9_000]
             .map(|bits| texts.text(bits))
             .into_iter()
-            .chain(["日本".repeat(PART), ",.;!".repeat(PART), "x".repeat(3 * PART)])
+            .chain(["日本".repeat(PART_BYTES), ",.;!".repeat(PART_BYTES), "x".repeat(3 * PART_BYTES)])
             .collect();
         for direction in [tokenizers::TruncationDirection::Right, tokenizers::TruncationDirection::Left] {
             tokenizer.direction = direction;
@@ -363,7 +363,7 @@ fn boundaries_are_given_up_where_a_token_or_a_step_could_cross_them() {
             file[key] = value.clone();
         }
         let inner = tokenizers::Tokenizer::from_bytes(file.to_string()).unwrap();
-        let found = |text: &str| Boundaries::of(&inner).after(&inner, text, 0).is_some();
+        let found = |text: &str| Boundaries::new(&inner).after(&inner, text, 0).is_some();
         [found("aa bb"), found("aa,bb"), found("日本日")]
     };
     let added = |content: &str, keys: Value| {

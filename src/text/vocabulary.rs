@@ -1,4 +1,9 @@
 //! A tokenizer's vocabulary, from any of the files that may hold it.
+//!
+//! Reference: the classes' own files in transformers 5 (`tokenization_xlm_roberta.py` and its like), which settle the ids. tokenizer.json, vocab.txt and
+//! vocab.json say each token's id. A SentencePiece model lists pieces in its own order, and a class moves them: XLM-RoBERTa puts
+//! fairseq's four special tokens in front in place of the model's first three, CamemBERT puts five in front in place of the first one,
+//! both put the mask behind all; DeBERTa takes the list as it is.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +18,15 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Result, TruncationParams};
 
 use crate::config::{SpecialTokens, Splitting, TokenizerClass, VocabularyFile};
-use crate::hub::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
+use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::memory::room;
 use crate::text::charsmap::check;
+use crate::text::library::call_library;
 use crate::text::sentencepiece::{PieceKind, SentencePieceModel};
-use crate::text::tokenizer::guarded;
 use crate::{Error, error};
 
-/// Bytes that a tokenizer takes for each of its file's.
-const PARSED: usize = 8;
+/// Bytes of memory that a tokenizer takes for each byte of its file.
+const PARSED_BYTES_PER_BYTE: usize = 8;
 
 /// What a class makes a tokenizer of.
 pub(super) struct Vocabulary {
@@ -84,8 +89,8 @@ impl Vocabulary {
         let Some(bytes) = read(folder, &file)? else { return Ok(None) };
         let found = match class.vocabulary {
             VocabularyFile::Words => {
-                let vocabulary = guarded(&file, || WordPiece::read_bytes(&bytes))?;
-                Self::of_model(guarded(&file, || words(vocabulary, class))?, tokens)
+                let vocabulary = call_library(&file, || WordPiece::read_bytes(&bytes))?;
+                Self::of_model(call_library(&file, || words(vocabulary, class))?, tokens)
             }
             VocabularyFile::Merges => {
                 let ids: BTreeMap<String, u32> =
@@ -97,7 +102,7 @@ impl Vocabulary {
                 })?;
                 let merges = merge_list(&merges).map_err(|message| Error::model(&merges_file, message))?;
                 let build = || BPE::builder().vocab_and_merges(ids.into_iter().collect::<Vocab>(), merges).build();
-                Self::of_model(bytes_merged(guarded(&merges_file, build)?), tokens)
+                Self::of_model(bytes_merged(call_library(&merges_file, build)?), tokens)
             }
             VocabularyFile::XlmRoberta | VocabularyFile::Camembert | VocabularyFile::DebertaV2 { .. } => {
                 let model = SentencePieceModel::read(&bytes, &file)?;
@@ -107,7 +112,7 @@ impl Vocabulary {
                         "its pieces have no scores that are summed (a model that is no unigram)",
                     ));
                 }
-                guarded(&file, || Self::of_pieces(model, class))?
+                call_library(&file, || Self::of_pieces(model, class))?
             }
         };
         Ok(Some((found, file)))
@@ -170,7 +175,7 @@ impl Vocabulary {
 pub(super) fn read(folder: &ModelFolder, relative: &str) -> error::Result<Option<Vec<u8>>> {
     let Some(path) = folder.file(relative)? else { return Ok(None) };
     let bytes = read_file(&path, relative, MAX_TOKENIZER_BYTES)?;
-    room(bytes.len().saturating_mul(PARSED), || format!("the tokenizer of {relative}"))?;
+    room(bytes.len().saturating_mul(PARSED_BYTES_PER_BYTE), || format!("the tokenizer of {relative}"))?;
     Ok(Some(bytes))
 }
 

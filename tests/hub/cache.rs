@@ -1,4 +1,5 @@
-use votive::hub::{Origin, find};
+use votive::files::Origin;
+use votive::hub::find;
 
 use crate::server::{COMMIT, Files, Hub, Reply, etag};
 use crate::*;

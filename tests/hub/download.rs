@@ -1,7 +1,9 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use votive::hub::{Origin, Token, Weights, find};
+use votive::files::Origin;
+use votive::hub::{Token, find};
+use votive::weights::Weights;
 
 use crate::server::{COMMIT, Hub, REPO, Reply, etag, ranged};
 use crate::*;

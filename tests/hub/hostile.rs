@@ -1,4 +1,4 @@
-use votive::hub::Origin;
+use votive::files::Origin;
 
 use crate::server::{COMMIT, Hub, Reply, list, ranged};
 use crate::*;

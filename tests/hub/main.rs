@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use server::{Files, Hub, REPO};
 use tempfile::TempDir;
-use votive::hub::{DownloadWatch, FindOptions, HubEnvironment, ModelFolder, NetworkEnvironment, Token, find};
+use votive::files::ModelFolder;
+use votive::hub::{DownloadWatch, FindOptions, HubEnvironment, NetworkEnvironment, Token, find};
 use votive::{Error, Result};
 
 /// One file's download, as a watch was told of it.

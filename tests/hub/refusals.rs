@@ -1,7 +1,7 @@
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use votive::hub::Origin;
+use votive::files::Origin;
 
 use crate::server::{Hub, REPO, Reply, Server, ranged};
 use crate::*;

@@ -3,7 +3,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::hub::{ModelFolder, Origin, Weights};
+use crate::files::{ModelFolder, Origin};
+use crate::weights::Weights;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
 

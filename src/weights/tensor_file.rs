@@ -1,14 +1,13 @@
 //! One mapped file of weights: where each of its tensors lies.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 use memmap2::Mmap;
-use safetensors::Dtype;
 
+use super::extent::Extent;
 use super::{mmap, pytorch, safetensors as header};
-use crate::{Error, Result};
+use crate::Result;
 
 /// A mapped file and its tensors.
 pub(super) struct TensorFile {
@@ -18,22 +17,6 @@ pub(super) struct TensorFile {
     map: Mmap,
 }
 
-/// One tensor's place in its file.
-pub(super) struct Extent {
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
-    /// Numbers between neighbours of each dimension, where they do not lie row after row.
-    pub(super) strides: Option<Vec<usize>>,
-    pub(super) bytes: Range<usize>,
-}
-
-impl Extent {
-    /// A tensor whose numbers lie row after row.
-    pub(super) fn dense(dtype: Dtype, shape: Vec<usize>, bytes: Range<usize>) -> Self {
-        Self { dtype, shape, strides: None, bytes }
-    }
-}
-
 impl TensorFile {
     /// Maps the file and finds its tensors: safetensors by the name's ending, else what `torch.save` wrote.
     pub(super) fn open(path: &Path, name: String) -> Result<Self> {
@@ -41,7 +24,7 @@ impl TensorFile {
         let tensors = if name.ends_with(".safetensors") {
             header::read_header(&name, &map)?
         } else {
-            pytorch::read_state_dict(&map).map_err(|message| Error::model(&name, pytorch::refusal(&message, path)))?
+            pytorch::read_state_dict(&map).map_err(|refusal| refusal.error(&name, path))?
         };
         Ok(Self { name, tensors, map })
     }

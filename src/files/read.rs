@@ -1,4 +1,4 @@
-//! Opening files: regular ones, of the size that they can have, and in the cache none that somebody else put there.
+//! Reading a file of a model: a regular one, of no more bytes than such a file can have.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -12,9 +12,9 @@ pub(crate) const MAX_JSON_BYTES: u64 = 16 << 20;
 /// Most bytes of a tokenizer.json: those of 256,000 tokens have 33 MB.
 pub(crate) const MAX_TOKENIZER_BYTES: u64 = 256 << 20;
 /// Most bytes of an index of shards: far above any real one (a few megabytes).
-pub(super) const MAX_INDEX_BYTES: u64 = 100_000_000;
+pub(crate) const MAX_INDEX_BYTES: u64 = 100_000_000;
 /// Most bytes of the name of a commit, or of a token.
-pub(super) const MAX_LINE_BYTES: u64 = 1 << 16;
+pub(crate) const MAX_LINE_BYTES: u64 = 1 << 16;
 
 /// Reads the regular file at `path`, called `name` in messages. One of more than `most` bytes is refused before it is
 /// read.
@@ -39,7 +39,7 @@ pub(crate) fn read_file(path: &Path, name: &str, most: u64) -> Result<Vec<u8>> {
 
 /// Opens the regular file at `path` for reading, and gives its size in bytes. Nothing else is waited for: a pipe
 /// without a writer would never open.
-pub(super) fn open_file(path: &Path) -> Result<(File, u64)> {
+pub(crate) fn open_file(path: &Path) -> Result<(File, u64)> {
     let failed = |source| Error::io(path, source);
     let mut options = OpenOptions::new();
     options.read(true);
@@ -51,32 +51,4 @@ pub(super) fn open_file(path: &Path) -> Result<(File, u64)> {
         true => Ok((file, metadata.len())),
         false => Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "is no regular file"))),
     }
-}
-
-/// Opens the regular file at `path` for writing, or makes it, without touching what it holds. A link, or a file that
-/// has another name besides, is somebody else's and refused.
-pub(super) fn open_own(path: &Path, options: &mut OpenOptions) -> Result<File> {
-    let failed = |source| Error::io(path, source);
-    let foreign = |what| {
-        failed(io::Error::new(io::ErrorKind::InvalidInput, format!("is {what}, which votive does not write to")))
-    };
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(options, libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = match options.create(true).truncate(false).open(path) {
-        Err(_) if path.is_symlink() => return Err(foreign("a link")),
-        file => file.map_err(failed)?,
-    };
-    let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(foreign("no regular file"));
-    }
-    #[cfg(unix)]
-    if std::os::unix::fs::MetadataExt::nlink(&metadata) > 1 {
-        return Err(foreign("a file of two names"));
-    }
-    #[cfg(windows)]
-    if path.is_symlink() {
-        return Err(foreign("a link"));
-    }
-    Ok(file)
 }

@@ -1,97 +1,39 @@
-//! The part of Python's pickle format that state dicts consist of. Values are put together, nothing is ever called.
+//! The pickle machine, as far as state dicts need it.
 //!
-//! Values are small and copied: containers hold them in lists of their own, so that a pickle which refers to one value a
+//! Source: `Lib/pickletools.py` of CPython, which documents each instruction, and `torch/_weights_only_unpickler.py` of PyTorch, which
+//! allows about the same ones.
+//!
+//! ```text
+//! until the instruction STOP, at most MAX_INSTRUCTIONS times:
+//!     read one byte, the instruction, and its argument
+//!     a constant: push it               MARK: note the stack's height
+//!     TUPLE, APPENDS, SETITEMS: pop what lies above the last mark into a container
+//!     PUT, GET: copy the top to the memo, or a value of the memo to the top
+//!     GLOBAL: push what a known name stands for; any other name is refused
+//!     REDUCE: pop arguments and function, push what the call amounts to
+//! the value is what lies on top at STOP
+//! ```
+//!
+//! It runs nothing, because no name is looked up in a program: the calls of state dicts are known, and each only puts values
+//! together. It ends, and takes memory in proportion to the file, because each instruction takes a byte and adds a bounded number of
+//! values. Values are small and copied, and containers hold them in lists of their own, so that a pickle which refers to one value a
 //! million times, or nests a million of them, takes no more memory, stack or time than its bytes do.
 
 use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 
+use super::value::{Global, PickleValue, PickledStorage, PickledTensor, ValueArena};
+
 /// The most instructions that are followed: those of some 30,000 tensors.
 const MAX_INSTRUCTIONS: usize = 2_000_000;
 /// The most dimensions of a tensor.
 const MAX_DIMENSIONS: usize = 16;
 
-/// One value; numbers are places in [`Values`].
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
-    None,
-    /// What no tensor depends on.
-    Other,
-    Bool(bool),
-    Integer(i64),
-    Text(&'a str),
-    Global(Global),
-    Tuple {
-        start: usize,
-        length: u32,
-    },
-    List(usize),
-    Dict(usize),
-    Storage(usize),
-    Tensor(usize),
-}
-
-/// What may be named.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Global {
-    OrderedDict,
-    Size,
-    Parameter,
-    Tensor,
-    /// As [`Self::Tensor`], with the type of its numbers, since its storage has none.
-    TypedTensor,
-    /// Of numbers of a type, or of bytes.
-    Storage(Option<Dtype>),
-    Dtype(Dtype),
-}
-
-/// What holds the numbers of tensors.
-#[derive(Debug)]
-pub(super) struct Storage<'a> {
-    pub(super) key: &'a str,
-    /// None where it is of bytes.
-    pub(super) dtype: Option<Dtype>,
-    /// Numbers, or bytes where it is of those.
-    pub(super) length: usize,
-}
-
-impl Storage<'_> {
-    /// Bytes of all of it.
-    pub(super) fn bytes(&self) -> Option<usize> {
-        self.length.checked_mul(self.dtype.map_or(1, bytes_of))
-    }
-}
-
-/// Bytes of a number, all of which are whole.
-pub(super) fn bytes_of(dtype: Dtype) -> usize {
-    dtype.bitsize() / 8
-}
-
-/// A view of a storage.
-#[derive(Debug)]
-pub(super) struct PickledTensor {
-    pub(super) storage: usize,
-    pub(super) dtype: Dtype,
-    pub(super) offset: usize,
-    pub(super) shape: Vec<usize>,
-    pub(super) strides: Vec<usize>,
-}
-
-/// The values that others refer to.
-#[derive(Debug, Default)]
-pub(super) struct Values<'a> {
-    items: Vec<Value<'a>>,
-    pub(super) lists: Vec<Vec<Value<'a>>>,
-    pub(super) dicts: Vec<Vec<[Value<'a>; 2]>>,
-    pub(super) storages: Vec<Storage<'a>>,
-    pub(super) tensors: Vec<PickledTensor>,
-}
-
 /// A pickle that was read.
 pub(super) struct Pickle<'a> {
-    pub(super) value: Value<'a>,
-    pub(super) values: Values<'a>,
+    pub(super) value: PickleValue<'a>,
+    pub(super) values: ValueArena<'a>,
     /// Bytes that it took.
     pub(super) length: usize,
 }
@@ -99,7 +41,7 @@ pub(super) struct Pickle<'a> {
 impl<'a> Pickle<'a> {
     /// Reads the pickle that `bytes` start with.
     pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        let mut machine = Machine { bytes, ..Machine::default() };
+        let mut machine = PickleMachine { bytes, ..PickleMachine::default() };
         for _ in 0..MAX_INSTRUCTIONS {
             let at = machine.at;
             let instruction = machine.byte()?;
@@ -113,8 +55,8 @@ impl<'a> Pickle<'a> {
     }
 
     /// The entries of `value` if it is a dict.
-    pub(super) fn dict(&self, value: Value<'a>) -> Option<&[[Value<'a>; 2]]> {
-        if let Value::Dict(dict) = value { Some(&self.values.dicts[dict]) } else { None }
+    pub(super) fn dict(&self, value: PickleValue<'a>) -> Option<&[[PickleValue<'a>; 2]]> {
+        if let PickleValue::Dict(dict) = value { Some(&self.values.dicts[dict]) } else { None }
     }
 }
 
@@ -122,17 +64,17 @@ const SHORT: &str = "ends in the middle of a value";
 const UNFIT: &str = "puts together what does not fit";
 
 #[derive(Default)]
-struct Machine<'a> {
+struct PickleMachine<'a> {
     bytes: &'a [u8],
     at: usize,
-    stack: Vec<Value<'a>>,
+    stack: Vec<PickleValue<'a>>,
     /// Where on the stack marks are.
     marks: Vec<usize>,
-    memo: BTreeMap<usize, Value<'a>>,
-    values: Values<'a>,
+    memo: BTreeMap<usize, PickleValue<'a>>,
+    values: ValueArena<'a>,
 }
 
-impl<'a> Machine<'a> {
+impl<'a> PickleMachine<'a> {
     fn step(&mut self, instruction: u8) -> Result<(), String> {
         match instruction {
             0x80 => match self.byte()? {
@@ -140,21 +82,21 @@ impl<'a> Machine<'a> {
                 other => return Err(format!("says protocol {other}; that of torch.save is 2")),
             },
             b'(' => self.marks.push(self.stack.len()),
-            b'N' => self.stack.push(Value::None),
-            0x88 => self.stack.push(Value::Bool(true)),
-            0x89 => self.stack.push(Value::Bool(false)),
+            b'N' => self.stack.push(PickleValue::None),
+            0x88 => self.stack.push(PickleValue::Bool(true)),
+            0x89 => self.stack.push(PickleValue::Bool(false)),
             b'J' => {
                 let number = i32::from_le_bytes(self.array()?);
-                self.stack.push(Value::Integer(number.into()));
+                self.stack.push(PickleValue::Integer(number.into()));
             }
             b'K' | b'M' => {
                 let number = self.number(if instruction == b'K' { 1 } else { 2 })?;
-                self.stack.push(Value::Integer(number as i64));
+                self.stack.push(PickleValue::Integer(number as i64));
             }
             0x8a => self.long()?,
             b'G' => {
                 self.take(8)?;
-                self.stack.push(Value::Other);
+                self.stack.push(PickleValue::Other);
             }
             b'X' => self.text(4)?,
             b'U' => self.text(1)?,
@@ -169,7 +111,7 @@ impl<'a> Machine<'a> {
                     self.stack.push(*value);
                 }
             }
-            b')' => self.stack.push(Value::Tuple { start: 0, length: 0 }),
+            b')' => self.stack.push(PickleValue::Tuple { start: 0, length: 0 }),
             b't' => {
                 let start = self.marked()?;
                 self.tuple(self.stack.len() - start)?;
@@ -177,20 +119,22 @@ impl<'a> Machine<'a> {
             0x85..=0x87 => self.tuple(usize::from(instruction - 0x84))?,
             b']' => {
                 self.values.lists.push(Vec::new());
-                self.stack.push(Value::List(self.values.lists.len() - 1));
+                self.stack.push(PickleValue::List(self.values.lists.len() - 1));
             }
             b'}' => self.new_dict(),
-            0x8f => self.stack.push(Value::Other),
+            0x8f => self.stack.push(PickleValue::Other),
             b'a' | b'e' => {
                 let start = if instruction == b'e' { self.marked()? } else { self.above_mark(1)? };
-                let &Value::List(list) = start.checked_sub(1).and_then(|at| self.stack.get(at)).ok_or(UNFIT)? else {
+                let &PickleValue::List(list) = start.checked_sub(1).and_then(|at| self.stack.get(at)).ok_or(UNFIT)?
+                else {
                     return Err(UNFIT.to_owned());
                 };
                 self.values.lists[list].extend(self.stack.drain(start..));
             }
             b's' | b'u' => {
                 let start = if instruction == b'u' { self.marked()? } else { self.above_mark(2)? };
-                let &Value::Dict(dict) = start.checked_sub(1).and_then(|at| self.stack.get(at)).ok_or(UNFIT)? else {
+                let &PickleValue::Dict(dict) = start.checked_sub(1).and_then(|at| self.stack.get(at)).ok_or(UNFIT)?
+                else {
                     return Err(UNFIT.to_owned());
                 };
                 let (pairs, []) = self.stack[start..].as_chunks::<2>() else { return Err(UNFIT.to_owned()) };
@@ -199,7 +143,7 @@ impl<'a> Machine<'a> {
             }
             b'b' => {
                 // Attributes of an OrderedDict: the versions of modules, which no tensor depends on.
-                let (_, Value::Dict(_)) = (self.pop()?, *self.top()?) else { return Err(UNFIT.to_owned()) };
+                let (_, PickleValue::Dict(_)) = (self.pop()?, *self.top()?) else { return Err(UNFIT.to_owned()) };
             }
             b'Q' => self.storage()?,
             b'R' => self.reduce()?,
@@ -211,18 +155,18 @@ impl<'a> Machine<'a> {
     /// Calls that state dicts make, by what they amount to.
     fn reduce(&mut self) -> Result<(), String> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Value::Global(function) = function else { return Err("calls what is no function".to_owned()) };
+        let PickleValue::Global(function) = function else { return Err("calls what is no function".to_owned()) };
         let arguments = self.items(arguments)?;
         match (function, arguments) {
             (Global::OrderedDict, []) => self.new_dict(),
-            (Global::Size, &[sizes @ Value::Tuple { .. }]) => self.stack.push(sizes),
-            (Global::Parameter, &[tensor @ Value::Tensor(_), ..]) => self.stack.push(tensor),
-            (Global::Tensor, &[Value::Storage(storage), offset, shape, strides, ..]) => {
+            (Global::Size, &[sizes @ PickleValue::Tuple { .. }]) => self.stack.push(sizes),
+            (Global::Parameter, &[tensor @ PickleValue::Tensor(_), ..]) => self.stack.push(tensor),
+            (Global::Tensor, &[PickleValue::Storage(storage), offset, shape, strides, ..]) => {
                 let dtype = self.values.storages[storage].dtype.ok_or(UNFIT)?;
                 self.tensor(storage, dtype, [offset, shape, strides])?;
             }
-            (Global::TypedTensor, &[Value::Storage(storage), offset, shape, strides, _, _, dtype, ..]) => {
-                let Value::Global(Global::Dtype(dtype)) = dtype else { return Err(UNFIT.to_owned()) };
+            (Global::TypedTensor, &[PickleValue::Storage(storage), offset, shape, strides, _, _, dtype, ..]) => {
+                let PickleValue::Global(Global::Dtype(dtype)) = dtype else { return Err(UNFIT.to_owned()) };
                 self.tensor(storage, dtype, [offset, shape, strides])?;
             }
             (function, _) => return Err(format!("calls {function:?} with what it does not take")),
@@ -230,7 +174,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn tensor(&mut self, storage: usize, dtype: Dtype, view: [Value<'a>; 3]) -> Result<(), String> {
+    fn tensor(&mut self, storage: usize, dtype: Dtype, view: [PickleValue<'a>; 3]) -> Result<(), String> {
         let sizes = |value| {
             let items = self.items(value)?;
             if items.len() > MAX_DIMENSIONS {
@@ -243,7 +187,7 @@ impl<'a> Machine<'a> {
             return Err(UNFIT.to_owned());
         }
         self.values.tensors.push(PickledTensor { storage, dtype, offset, shape, strides });
-        self.stack.push(Value::Tensor(self.values.tensors.len() - 1));
+        self.stack.push(PickleValue::Tensor(self.values.tensors.len() - 1));
         Ok(())
     }
 
@@ -251,42 +195,28 @@ impl<'a> Machine<'a> {
     fn storage(&mut self) -> Result<(), String> {
         let tuple = self.pop()?;
         let (
-            Value::Text("storage"),
-            &[_, Value::Global(Global::Storage(dtype)), Value::Text(key), _, length, ref view @ ..],
-        ) = (self.items(tuple)?.first().copied().unwrap_or(Value::None), self.items(tuple)?)
+            PickleValue::Text("storage"),
+            &[_, PickleValue::Global(Global::Storage(dtype)), PickleValue::Text(key), _, length, ref view @ ..],
+        ) = (self.items(tuple)?.first().copied().unwrap_or(PickleValue::None), self.items(tuple)?)
         else {
             return Err("refers to something outside that is no storage".to_owned());
         };
-        if !matches!(view, [] | [Value::None]) {
+        if !matches!(view, [] | [PickleValue::None]) {
             return Err("has a storage that is a view of another one".to_owned());
         }
         let length = size(length)?;
-        self.values.storages.push(Storage { key, dtype, length });
-        self.stack.push(Value::Storage(self.values.storages.len() - 1));
+        self.values.storages.push(PickledStorage { key, dtype, length });
+        self.stack.push(PickleValue::Storage(self.values.storages.len() - 1));
         Ok(())
     }
 
     fn global(&mut self) -> Result<(), String> {
         let (module, name) = (self.line()?, self.line()?);
-        let global = match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
-            ("torch", "Size") => Global::Size,
-            ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => Global::Parameter,
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::Tensor,
-            ("torch._utils", "_rebuild_tensor_v3") => Global::TypedTensor,
-            ("torch.storage", "UntypedStorage") => Global::Storage(None),
-            ("torch", name) => {
-                let of_storage = STORAGES.iter().find(|(storage, _)| *storage == name);
-                let of_dtype = DTYPES.iter().find(|(dtype, _)| *dtype == name);
-                match (of_storage, of_dtype) {
-                    (Some(&(_, dtype)), _) => Global::Storage(Some(dtype)),
-                    (_, Some(&(_, dtype))) => Global::Dtype(dtype),
-                    _ => return Err(foreign(module, name)),
-                }
-            }
-            _ => return Err(foreign(module, name)),
-        };
-        self.stack.push(Value::Global(global));
+        let global = Global::named(module, name).ok_or_else(|| {
+            let full = format!("{module}.{name}");
+            format!("names {full:?}, which no state dict needs; nothing of it was run")
+        })?;
+        self.stack.push(PickleValue::Global(global));
         Ok(())
     }
 
@@ -295,13 +225,13 @@ impl<'a> Machine<'a> {
         let digits = self.take(length)?;
         // The magic number of older files is the only one that is longer.
         let value = match digits {
-            [] => Value::Integer(0),
+            [] => PickleValue::Integer(0),
             [.., last] if length <= 8 => {
                 let mut bytes = [if *last >= 0x80 { 0xff } else { 0 }; 8];
                 bytes[..length].copy_from_slice(digits);
-                Value::Integer(i64::from_le_bytes(bytes))
+                PickleValue::Integer(i64::from_le_bytes(bytes))
             }
-            _ => Value::Other,
+            _ => PickleValue::Other,
         };
         self.stack.push(value);
         Ok(())
@@ -310,7 +240,7 @@ impl<'a> Machine<'a> {
     fn text(&mut self, width: usize) -> Result<(), String> {
         let length = self.number(width)?;
         let text = str::from_utf8(self.take(length)?).map_err(|_| "holds a text that is no UTF-8")?;
-        self.stack.push(Value::Text(text));
+        self.stack.push(PickleValue::Text(text));
         Ok(())
     }
 
@@ -319,17 +249,17 @@ impl<'a> Machine<'a> {
         let from = self.above_mark(values)?;
         let (start, length) = (self.values.items.len(), u32::try_from(values).map_err(|_| UNFIT)?);
         self.values.items.extend(self.stack.drain(from..));
-        self.stack.push(Value::Tuple { start, length });
+        self.stack.push(PickleValue::Tuple { start, length });
         Ok(())
     }
 
     fn new_dict(&mut self) {
         self.values.dicts.push(Vec::new());
-        self.stack.push(Value::Dict(self.values.dicts.len() - 1));
+        self.stack.push(PickleValue::Dict(self.values.dicts.len() - 1));
     }
 
-    fn items(&self, tuple: Value<'a>) -> Result<&[Value<'a>], String> {
-        let Value::Tuple { start, length } = tuple else { return Err(UNFIT.to_owned()) };
+    fn items(&self, tuple: PickleValue<'a>) -> Result<&[PickleValue<'a>], String> {
+        let PickleValue::Tuple { start, length } = tuple else { return Err(UNFIT.to_owned()) };
         Ok(&self.values.items[start..start + length as usize])
     }
 
@@ -344,12 +274,12 @@ impl<'a> Machine<'a> {
         self.stack.len().checked_sub(values).filter(|&start| start >= mark).ok_or_else(|| UNFIT.to_owned())
     }
 
-    fn pop(&mut self) -> Result<Value<'a>, String> {
+    fn pop(&mut self) -> Result<PickleValue<'a>, String> {
         self.above_mark(1)?;
         self.stack.pop().ok_or_else(|| UNFIT.to_owned())
     }
 
-    fn top(&self) -> Result<&Value<'a>, String> {
+    fn top(&self) -> Result<&PickleValue<'a>, String> {
         self.above_mark(1)?;
         self.stack.last().ok_or_else(|| UNFIT.to_owned())
     }
@@ -377,49 +307,19 @@ impl<'a> Machine<'a> {
     /// What stands before the next line feed.
     fn line(&mut self) -> Result<&'a str, String> {
         /// No name that is allowed is longer.
-        const LONGEST: usize = 100;
+        const MAX_NAME_BYTES: usize = 100;
         let rest = &self.bytes[self.at..];
-        let length = rest.iter().take(LONGEST).position(|&byte| byte == b'\n').ok_or("names something overlong")?;
+        let length =
+            rest.iter().take(MAX_NAME_BYTES).position(|&byte| byte == b'\n').ok_or("names something overlong")?;
         let line = str::from_utf8(self.take(length)?).map_err(|_| "names something that is no UTF-8")?;
         self.at += 1;
         Ok(line)
     }
 }
 
-fn size(value: Value) -> Result<usize, String> {
+fn size(value: PickleValue) -> Result<usize, String> {
     match value {
-        Value::Integer(number) => usize::try_from(number).map_err(|_| format!("has a size of {number}")),
+        PickleValue::Integer(number) => usize::try_from(number).map_err(|_| format!("has a size of {number}")),
         _ => Err(UNFIT.to_owned()),
     }
 }
-
-fn foreign(module: &str, name: &str) -> String {
-    let full = format!("{module}.{name}");
-    format!("names {full:?}, which no state dict needs; nothing of it was run")
-}
-
-/// The types of storages.
-const STORAGES: [(&str, Dtype); 10] = [
-    ("DoubleStorage", Dtype::F64),
-    ("FloatStorage", Dtype::F32),
-    ("HalfStorage", Dtype::F16),
-    ("BFloat16Storage", Dtype::BF16),
-    ("LongStorage", Dtype::I64),
-    ("IntStorage", Dtype::I32),
-    ("ShortStorage", Dtype::I16),
-    ("CharStorage", Dtype::I8),
-    ("ByteStorage", Dtype::U8),
-    ("BoolStorage", Dtype::BOOL),
-];
-
-/// The types that have no storages of their own.
-const DTYPES: [(&str, Dtype); 8] = [
-    ("float8_e4m3fn", Dtype::F8_E4M3),
-    ("float8_e5m2", Dtype::F8_E5M2),
-    ("float8_e4m3fnuz", Dtype::F8_E4M3FNUZ),
-    ("float8_e5m2fnuz", Dtype::F8_E5M2FNUZ),
-    ("float8_e8m0fnu", Dtype::F8_E8M0),
-    ("uint16", Dtype::U16),
-    ("uint32", Dtype::U32),
-    ("uint64", Dtype::U64),
-];

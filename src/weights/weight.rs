@@ -9,7 +9,8 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use super::tensor_file::{Extent, TensorFile};
+use super::extent::Extent;
+use super::tensor_file::TensorFile;
 use crate::memory::{with_room, zeroed};
 use crate::{Error, Result};
 
@@ -26,23 +27,23 @@ pub struct Weight<'a> {
 }
 
 /// A float type of two bytes that weights can be held in.
-pub trait Half: Pod + Display {
+pub trait HalfPrecision: Pod + Display {
     /// As users know it.
     const NAME: &'static str;
     /// As files know it.
     const DTYPE: Dtype;
     /// Its largest number.
-    const LARGEST: f32;
+    const MAX: f32;
 
     /// Rounds `values` to `halves`.
     fn round(values: &[f32], halves: &mut [Self]);
     fn is_finite(self) -> bool;
 }
 
-impl Half for bf16 {
+impl HalfPrecision for bf16 {
     const NAME: &'static str = "bfloat16";
     const DTYPE: Dtype = Dtype::BF16;
-    const LARGEST: f32 = bf16::MAX.to_f32_const();
+    const MAX: f32 = bf16::MAX.to_f32_const();
 
     fn round(values: &[f32], halves: &mut [Self]) {
         halves.convert_from_f32_slice(values);
@@ -53,10 +54,10 @@ impl Half for bf16 {
     }
 }
 
-impl Half for f16 {
+impl HalfPrecision for f16 {
     const NAME: &'static str = "float16";
     const DTYPE: Dtype = Dtype::F16;
-    const LARGEST: f32 = f16::MAX.to_f32_const();
+    const MAX: f32 = f16::MAX.to_f32_const();
 
     fn round(values: &[f32], halves: &mut [Self]) {
         halves.convert_from_f32_slice(values);
@@ -69,14 +70,14 @@ impl Half for f16 {
 
 impl<'a> Weight<'a> {
     /// The tensor `name` of `file`, which has it; an error if it is not of a float type.
-    pub(super) fn of(file: &'a TensorFile, name: &'a str) -> Result<Self> {
+    pub(super) fn new(file: &'a TensorFile, name: &'a str) -> Result<Self> {
         let extent = &file.tensors[name];
         let Extent { dtype, shape, strides, .. } = extent;
         if !FLOATS.contains(dtype) {
             let (last, others) = FLOATS.split_last().expect("there are some");
             let others = others.iter().map(Dtype::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!("tensor {name:?} has dtype {dtype}; accepted are {others} and {last}");
-            return Err(Error::model(&file.name, message));
+            let message = format!("has dtype {dtype}; accepted are {others} and {last}");
+            return Err(Error::model_tensor(&file.name, name, message));
         }
         let (shape, strides) = (Cow::Borrowed(&shape[..]), strides.as_deref());
         Ok(Self { file: &file.name, name, dtype: *dtype, shape, strides, bytes: file.bytes(extent) })
@@ -92,9 +93,9 @@ impl<'a> Weight<'a> {
         format!("tensor {:?} of {}", self.name, self.file)
     }
 
-    /// The file's name, relative to the model's folder.
-    pub(super) fn file(&self) -> &'a str {
-        self.file
+    /// What is wrong with the tensor; `message` goes on from its name.
+    pub(super) fn error(&self, message: impl Display) -> Error {
+        Error::model_tensor(self.file, self.name, message)
     }
 
     /// Only the `rows` of the first dimension, all of them there.
@@ -119,20 +120,20 @@ impl<'a> Weight<'a> {
     }
 
     /// As [`Self::to_f32`], of values that are going to be rounded to `H`: those beyond its range are errors, too.
-    pub fn to_f32_for<H: Half>(&self) -> Result<Cow<'a, [f32]>> {
+    pub fn to_f32_for<H: HalfPrecision>(&self) -> Result<Cow<'a, [f32]>> {
         let values = self.as_f32()?;
-        let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::LARGEST);
-        self.check(&values, |value| value.abs() <= H::LARGEST, &beyond)?;
+        let beyond = format!("; the largest number in dtype {:?} is {}", H::NAME, H::MAX);
+        self.check(&values, |value| value.abs() <= H::MAX, &beyond)?;
         Ok(values)
     }
 
     /// Whether the file's values are of this type.
-    pub fn holds<H: Half>(&self) -> bool {
+    pub fn holds<H: HalfPrecision>(&self) -> bool {
         self.dtype == H::DTYPE
     }
 
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
-    pub fn to_half<H: Half>(&self) -> Result<Cow<'a, [H]>> {
+    pub fn to_half<H: HalfPrecision>(&self) -> Result<Cow<'a, [H]>> {
         if self.holds::<H>() {
             let values = self.elements()?;
             self.check(&values, H::is_finite, "")?;
@@ -172,8 +173,7 @@ impl<'a> Weight<'a> {
         let available = self.bytes.len() / size_of::<T>();
         let n = self.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
         let Some(n) = n.filter(|&n| n <= available) else {
-            let message = format!("tensor {:?} repeats its numbers, which no weight does", self.name);
-            return Err(Error::model(self.file, message));
+            return Err(self.error("repeats its numbers, which no weight does"));
         };
         let mut values = with_room(n, &self.what())?;
         match self.strides {
@@ -191,8 +191,7 @@ impl<'a> Weight<'a> {
         // One pass without a branch per value; the search for the culprit is only made when there is one.
         if !values.iter().fold(true, |all, &value| all & accepted(value)) {
             let index = values.iter().position(|&value| !accepted(value)).unwrap_or_default();
-            let message = format!("tensor {:?} holds {} at element {index}{why}", self.name, values[index]);
-            return Err(Error::model(self.file, message));
+            return Err(self.error(format_args!("holds {} at element {index}{why}", values[index])));
         }
         Ok(())
     }
@@ -215,7 +214,7 @@ fn convert<T: Copy>(values: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
     values.iter().zip(out).for_each(|(&value, out)| *out = convert(value));
 }
 
-/// A number of four bits of exponent and three of mantissa, without infinities.
+/// A number of four bits of exponent and three of mantissa, without infinities (OCP 8-bit Floating Point Specification, E4M3).
 fn e4m3_to_f32(bits: u8) -> f32 {
     let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
     let size = match (exponent, bits & 7) {
@@ -226,7 +225,7 @@ fn e4m3_to_f32(bits: u8) -> f32 {
     if bits < 0x80 { size } else { -size }
 }
 
-/// A number of five bits of exponent and two of mantissa: the first half of a float16.
+/// A number of five bits of exponent and two of mantissa (E5M2): the first half of a float16.
 fn e5m2_to_f32(bits: u8) -> f32 {
     f16::from_bits(u16::from(bits) << 8).to_f32()
 }

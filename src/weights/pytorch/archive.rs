@@ -1,28 +1,32 @@
 //! Where the entries of a zip archive lie, as `torch.save` writes one: nothing compressed, nothing overlapping.
+//!
+//! Source: PKWARE's APPNOTE.TXT, 4.3. The record at the end of the file says where the central directory is (a zip64 record before
+//! it does where a number takes more than 32 bits); each entry of the directory says where its header is, and behind the header are
+//! its bytes. Every range is checked to lie in the file, before the directory, and apart from all others.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The entries of an archive by name.
-pub(super) struct Archive<'a>(BTreeMap<&'a str, Range<usize>>);
+pub(super) struct ZipArchive<'a>(BTreeMap<&'a str, Range<usize>>);
 
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const LOCAL: &[u8] = b"PK\x03\x04";
 const END: &[u8] = b"PK\x05\x06";
 const END64: &[u8] = b"PK\x06\x06";
 const END64_LOCATOR: &[u8] = b"PK\x06\x07";
-/// What stands for a number that is in a zip64 field instead.
-const ELSEWHERE: usize = u32::MAX as usize;
+/// Stands for a number that is in a zip64 field instead.
+const IN_ZIP64_FIELD: usize = u32::MAX as usize;
 
-impl<'a> Archive<'a> {
+impl<'a> ZipArchive<'a> {
     /// Reads the directory at the end of `file`.
     pub(super) fn read(file: &'a [u8]) -> Result<Self, String> {
         let directory = directory(file).ok_or("is no whole zip archive: truncated?")?;
         let (mut entries, mut taken) = (BTreeMap::new(), Vec::new());
         let mut at = directory.start;
         while at < directory.end {
-            let entry = Entry::read(file, &mut at).ok_or("its zip directory is damaged")?;
-            let Entry { name, packed, bytes, header, .. } = entry;
+            let entry = ZipEntry::read(file, &mut at).ok_or("its zip directory is damaged")?;
+            let ZipEntry { name, packed, bytes, header, .. } = entry;
             if entry.method != 0 || packed != bytes || entry.encrypted {
                 return Err(format!(
                     "its entry {name:?} is compressed or encrypted, as in a TorchScript program and never by torch.save"
@@ -57,7 +61,7 @@ impl<'a> Archive<'a> {
 }
 
 /// One entry of the directory.
-struct Entry<'a> {
+struct ZipEntry<'a> {
     name: &'a str,
     method: usize,
     encrypted: bool,
@@ -67,7 +71,7 @@ struct Entry<'a> {
     header: usize,
 }
 
-impl<'a> Entry<'a> {
+impl<'a> ZipEntry<'a> {
     /// Reads the entry at `at`, and moves `at` behind it.
     fn read(file: &'a [u8], at: &mut usize) -> Option<Self> {
         let fixed = part(file, *at, 46)?;
@@ -87,7 +91,7 @@ impl<'a> Entry<'a> {
             let field = part(extras, 4, length)?;
             if id == 1 {
                 let wide = [&mut entry.bytes, &mut entry.packed, &mut entry.header];
-                for (i, value) in wide.into_iter().filter(|value| **value == ELSEWHERE).enumerate() {
+                for (i, value) in wide.into_iter().filter(|value| **value == IN_ZIP64_FIELD).enumerate() {
                     *value = number(field, 8 * i, 8)?;
                 }
                 break;
@@ -99,12 +103,12 @@ impl<'a> Entry<'a> {
     }
 
     fn is_beyond_32_bits(&self) -> bool {
-        [self.packed, self.bytes, self.header].contains(&ELSEWHERE)
+        [self.packed, self.bytes, self.header].contains(&IN_ZIP64_FIELD)
     }
 }
 
 /// Where the data of `entry` is, behind a header that must name it.
-fn data_of(file: &[u8], entry: &Entry) -> Option<Range<usize>> {
+fn data_of(file: &[u8], entry: &ZipEntry) -> Option<Range<usize>> {
     let fixed = part(file, entry.header, 30)?;
     let (name, extra) = (number(fixed, 26, 2)?, number(fixed, 28, 2)?);
     let start = entry.header.checked_add(30)?;
@@ -120,7 +124,7 @@ fn directory(file: &[u8]) -> Option<Range<usize>> {
     let fixed = part(file, end, 22)?;
     let (mut bytes, mut start) = (number(fixed, 12, 4)?, number(fixed, 16, 4)?);
     let mut limit = end;
-    if bytes == ELSEWHERE || start == ELSEWHERE || number(fixed, 10, 2)? == usize::from(u16::MAX) {
+    if bytes == IN_ZIP64_FIELD || start == IN_ZIP64_FIELD || number(fixed, 10, 2)? == usize::from(u16::MAX) {
         let locator = part(file, end.checked_sub(20)?, 20)?;
         limit = number(locator, 8, 8)?;
         let wide = part(file, limit, 56)?;

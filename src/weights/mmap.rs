@@ -4,7 +4,7 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::file::open_file;
+use crate::files::open_file;
 use crate::{Error, Result};
 
 pub(super) fn map(path: &Path) -> Result<Mmap> {

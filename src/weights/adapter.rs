@@ -1,22 +1,22 @@
 //! PEFT adapters (LoRA and its kin: <https://github.com/huggingface/peft>), which lie beside or instead of weights and change what a
 //! network computes.
 
-use super::folder::{ModelFolder, inside};
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 /// The file that says that weights beside it are an adapter's, in the folder of a Transformer.
-pub(super) const FILE: &str = "adapter_config.json";
+pub(crate) const ADAPTER_FILE: &str = "adapter_config.json";
 
 /// Refuses an adapter in the subfolder `path`: without it the vectors would be the base model's.
 pub(crate) fn refuse_adapter(folder: &ModelFolder, path: &str) -> Result<()> {
-    match folder.file(&inside(path, FILE))? {
-        Some(_) => Err(refusal(path, &folder.root().display().to_string())),
+    match folder.file(&inside(path, ADAPTER_FILE))? {
+        Some(_) => Err(adapter_refusal(path, &folder.root().display().to_string())),
         None => Ok(()),
     }
 }
 
 /// What is said of one, in a model that a user would find at `place`.
-pub(super) fn refusal(path: &str, place: &str) -> Error {
+pub(crate) fn adapter_refusal(path: &str, place: &str) -> Error {
     let message = format!(
         "the model is a PEFT adapter, which votive does not apply. Merge it into its base model, where peft is installed:\n\
          from peft import PeftModel; from sentence_transformers import SentenceTransformer\n\
@@ -25,5 +25,5 @@ pub(super) fn refusal(path: &str, place: &str) -> Error {
          model.save_pretrained(FOLDER)  # then copy modules.json, and what it names, where the adapter has its own",
         inside(place, path).trim_end_matches('/')
     );
-    Error::model(inside(path, FILE), message)
+    Error::model(inside(path, ADAPTER_FILE), message)
 }

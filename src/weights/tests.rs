@@ -1,10 +1,12 @@
 use std::borrow::Cow;
+use std::fs;
 
 use half::{bf16, f16};
 use tempfile::TempDir;
 
+use super::index::SINGLE;
 use super::*;
-use crate::hub::Origin;
+use crate::files::Origin;
 
 const INDEX: &str = "model.safetensors.index.json";
 

@@ -1,0 +1,158 @@
+//! Weights: what `model.safetensors` or `pytorch_model.bin` hold, by the tensors' names, read from memory-mapped files.
+//!
+//! Above `files`, which opens what lies in a model's folder; below `nn`, which packs the numbers. Who uses whom:
+//!
+//! ```text
+//! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch ─→ extent
+//!   │                             └───────→ mmap
+//!   ├─→ index ─→ entries (also of safetensors)
+//!   └─→ unsupported ─→ index, pytorch
+//! adapter
+//! ```
+
+mod adapter;
+mod entries;
+mod extent;
+mod index;
+mod mmap;
+mod pytorch;
+mod safetensors;
+mod tensor_file;
+mod unsupported;
+mod weight;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::tensor_file::TensorFile;
+use self::unsupported::no_weights;
+use crate::files::{ModelFolder, inside};
+use crate::{Error, Result};
+
+pub(crate) use adapter::{ADAPTER_FILE, adapter_refusal, refuse_adapter};
+pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
+pub(crate) use unsupported::unsupported;
+pub use weight::{HalfPrecision, Weight};
+
+#[cfg(target_endian = "big")]
+compile_error!("files of weights are little-endian and are read in place");
+
+/// Endings of the names of the scales of quantized tensors, which votive does not read.
+const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
+
+/// All tensors of a model, by name. The files are mapped: bytes are read when a tensor is.
+pub struct Weights {
+    /// The file that stands for the whole in messages: the only one, or the index.
+    source: String,
+    files: Vec<TensorFile>,
+    /// For each tensor, its file's place in `files`.
+    file_of: BTreeMap<String, usize>,
+    packed_bytes: AtomicUsize,
+}
+
+impl Weights {
+    /// Opens the first of [`WEIGHT_FILES`] in `subfolder` ("" for the root) of `folder`.
+    pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
+        for name in WEIGHT_FILES {
+            let source = inside(subfolder, name);
+            match folder.file(&source)? {
+                Some(path) if is_index(name) => return Self::open_shards(folder, subfolder, source, &path),
+                Some(path) => return Self::join(source.clone(), vec![TensorFile::open(&path, source)?]),
+                None => {}
+            }
+        }
+        Err(no_weights(folder, subfolder))
+    }
+
+    fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {
+        let weight_map = read_index(path, &index)?;
+        let mut files = Vec::new();
+        for shard in weight_map.values().collect::<BTreeSet<_>>() {
+            let name = inside(subfolder, shard);
+            let outside = |_| Error::model(&index, format!("names {shard:?}, which is outside the model's folder"));
+            match folder.file(&name).map_err(outside)? {
+                Some(path) => files.push(TensorFile::open(&path, name)?),
+                None => return Err(Error::model(index, format!("names {shard:?}, and there is no such file"))),
+            }
+        }
+
+        let weights = Self::join(index, files)?;
+        for (tensor, shard) in &weight_map {
+            let found = weights.file_of.get(tensor).map(|&file| weights.files[file].name.as_str());
+            if found != Some(inside(subfolder, shard).as_str()) {
+                let message = format!("says that tensor {tensor:?} is in {shard:?}, and it is not");
+                return Err(Error::model(weights.source, message).about_tensor(tensor));
+            }
+        }
+        Ok(weights)
+    }
+
+    fn join(source: String, files: Vec<TensorFile>) -> Result<Self> {
+        let mut file_of = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            for name in file.tensors.keys() {
+                if let Some(other) = file_of.insert(name.clone(), index) {
+                    let other = &files[other].name;
+                    return Err(Error::model_tensor(&file.name, name, format_args!("is also in {other}")));
+                }
+            }
+        }
+        Ok(Self { source, files, file_of, packed_bytes: AtomicUsize::new(0) })
+    }
+
+    pub fn contains(&self, name: &str) -> bool {
+        self.file_of.contains_key(name)
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.file_of.keys().map(String::as_str)
+    }
+
+    /// The tensor `name`; an error names the file when it is absent, of another shape or not of a float type.
+    pub fn get(&self, name: &str, shape: &[usize]) -> Result<Weight<'_>> {
+        let weight = self.get_any(name)?;
+        if weight.shape() != shape {
+            let message = format!("has shape {:?}; the model's config needs {shape:?}", weight.shape());
+            return Err(weight.error(message));
+        }
+        Ok(weight)
+    }
+
+    /// The tensor `name`, of whatever shape.
+    pub fn get_any(&self, name: &str) -> Result<Weight<'_>> {
+        let Some((name, &index)) = self.file_of.get_key_value(name) else {
+            let some = self.names().next().map(|first| format!(" such as {first:?}")).unwrap_or_default();
+            let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
+            return Err(Error::model(&self.source, message).about_tensor(name));
+        };
+        let weight = Weight::new(&self.files[index], name)?;
+        if let Some(scale) = SCALES.map(|ending| format!("{name}{ending}")).into_iter().find(|name| self.contains(name))
+        {
+            return Err(weight.error(format_args!("is quantized: its numbers are to be multiplied by {scale:?}")));
+        }
+        Ok(weight)
+    }
+
+    /// Counts bytes of memory that weights were packed into.
+    pub fn count_packed(&self, bytes: usize) {
+        self.packed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of memory that weights were packed into, outside of the files.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the files' pages out of this process's memory, for after the weights have been packed elsewhere. Reading
+    /// a tensor again brings its pages back.
+    pub fn release(&self) {
+        for file in &self.files {
+            file.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
