@@ -11,7 +11,7 @@ use candle_nn::{VarBuilder, VarMap};
 use candle_transformers::models::bert;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use votive::config::SentenceTransformersConfig;
-use votive::hub::{ModelFolder, Origin, Weights};
+use votive::files::{ModelFolder, Origin};
 use votive::kernels::{
     Activation, AttentionInputs, AttentionShape, Dtype, Isa, Mask, Matrix, PackedMlp, RowNorm, add_norm, attention,
 };
@@ -115,7 +115,7 @@ fn encoders(c: &mut Criterion) {
     let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().transformer;
     let weights = Weights::open(&folder_of, "").unwrap();
     let body = Body::Cpu { isa: Isa::active().unwrap(), dtype: dtype() };
-    let votive = models::load(&Source::open(&folder_of, &transformer, &weights, &body).unwrap()).unwrap();
+    let votive = models::load(&Source::new(&transformer, &weights, &body)).unwrap();
 
     let mut group = c.benchmark_group("encoder");
     for len in [16, 128] {

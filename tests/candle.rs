@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::bert::{BertModel, Config};
 use votive::engine::{Embedder, LoadOptions, OutputRows, Request};
-use votive::hub::{ModelFolder, Origin};
+use votive::files::{ModelFolder, Origin};
 
 /// Largest difference of a hidden state, for states of about 1.
 const DIFFERENCE: f32 = 2e-5;

@@ -29,17 +29,23 @@ def test_version_is_the_distributions():
 
 
 def public_objects():
-    """Everything that ``votive.__all__`` names, and the public members of the classes among it."""
+    """Everything that ``votive.__all__`` names, and the public members of the classes among it, with their docs.
+
+    An attribute of an error, None on the class, is documented where the class's docstring names it.
+    """
     for name in votive.__all__:
         value = getattr(votive, name)
-        yield name, value
+        doc = inspect.getdoc(value) or ""
+        yield name, doc
         if inspect.isclass(value):
             for member in vars(value):
                 if not member.startswith("_"):
-                    yield f"{name}.{member}", getattr(value, member)
+                    attribute = getattr(value, member)
+                    is_named = f"`{member}`" in doc
+                    yield f"{name}.{member}", is_named if attribute is None else inspect.getdoc(attribute)
 
 
 def test_all_that_is_public_is_documented():
-    documented = {name: bool(inspect.getdoc(value)) for name, value in public_objects()}
+    documented = {name: bool(doc) for name, doc in public_objects()}
     assert documented
     assert [name for name, has_doc in documented.items() if not has_doc] == []

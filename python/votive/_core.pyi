@@ -25,7 +25,7 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
-    "Ticket",
+    "CallHandle",
     "VotiveError",
     "__version__",
     "cpu",
@@ -76,7 +76,7 @@ class CorruptStoreError(StoreError):
     """A store's folder is damaged, or contradicts itself."""
 
 @final
-class Ticket:
+class CallHandle:
     """A step that was submitted."""
 
     def cancel(self) -> None:
@@ -165,7 +165,7 @@ class Model:
             ValueError: a text holds a lone surrogate, or `out` does not fit.
         """
 
-    def submit(self, step: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> Ticket:
+    def submit(self, step: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> CallHandle:
         """As `compute`, into a new array, while no thread waits.
 
         Args:

@@ -8,7 +8,7 @@ use crate::engine::network::Network;
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::shared_network::SharedNetwork;
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::pipeline::Pipeline;
 use crate::text::InputKind;
 

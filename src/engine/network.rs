@@ -15,6 +15,7 @@ use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pool::Pool;
 use crate::text::{Input, InputKind, Inputs, Template, Tokenizer, Tokens};
+use crate::weights::Weights;
 use crate::{CancelCheck, Error, Result};
 
 /// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
@@ -60,13 +61,13 @@ impl Network {
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = Template::load(config, inputs, &mut tokenizer)?;
         let weights = Weights::open(&folder, &config.path)?;
-        let source = Source::open(&folder, config, &weights, &body)?;
+        let source = Source::new(config, &weights, &body);
         let encoder = device.attempt(0, || models::load(&source))?;
-        tokenizer.keep_within(encoder.vocab_size())?;
+        tokenizer.require_rows(encoder.vocab_size())?;
         let hidden = encoder.hidden_size();
         let head = head(&folder, &source, hidden, template.as_ref())?;
         weights.release();
-        let weight_bytes = weights.held();
+        let weight_bytes = weights.packed_bytes();
         let second_level =
             caches().iter().find(|cache| cache.level == 2).map_or(MIN_SECOND_LEVEL_BYTES, |cache| cache.bytes);
         let (pass_tokens, threads) = match device.has_owner() {

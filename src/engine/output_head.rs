@@ -28,7 +28,7 @@ pub(super) struct HiddenStates<'a> {
 
 impl OutputHead {
     /// Tokens whose hidden states are needed: one of each text where that is enough, which each text must have then.
-    pub(super) fn wanted(&self, prompt_tokens: usize) -> Wanted {
+    pub(super) fn wanted(&self, prompt_tokens: usize) -> TokenSelection {
         match self {
             Self::Pipeline(pipeline) if prompt_tokens == 0 => pipeline.wanted(),
             Self::Pipeline(_) => TokenSelection::All,
@@ -44,7 +44,7 @@ impl OutputHead {
         match self {
             Self::Pipeline(pipeline) => {
                 // Of a text's states their mean alone leaves the device, where nothing else is wanted.
-                let averaged = wanted == Wanted::All && pipeline.averages(prompt_tokens) && !is_on_host(hidden);
+                let averaged = wanted == TokenSelection::All && pipeline.averages(prompt_tokens) && !is_on_host(hidden);
                 let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {

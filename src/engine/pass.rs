@@ -124,7 +124,7 @@ impl Network {
         if !texts.is_empty() {
             let prefix = pass.batch.prefix(pass.group);
             let batch = PackedBatch::without(prefix.map_or(0, |(_, prefix_len)| prefix_len), texts.iter().copied());
-            let wanted = if call.every_token { Wanted::All } else { self.head.wanted(call.prompt_tokens) };
+            let wanted = if call.every_token { TokenSelection::All } else { self.head.wanted(call.prompt_tokens) };
             let hidden = match (prefix, self.encoder.decoder()) {
                 (Some((cache, _)), Some(decoder)) => decoder.forward_from(cache, &batch, wanted, check_cancel)?,
                 _ => self.encoder.forward(&batch, wanted, check_cancel)?,

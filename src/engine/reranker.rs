@@ -7,7 +7,7 @@ use crate::engine::network::Network;
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::shared_network::SharedNetwork;
-use crate::hub::ModelFolder;
+use crate::files::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
 use crate::text::{InputKind, Template};

@@ -87,7 +87,7 @@ impl ScoreHead {
     }
 
     /// Tokens whose hidden states the head takes.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> TokenSelection {
         match self.pooling {
             HeadPooling::First => TokenSelection::First,
             HeadPooling::Last => TokenSelection::Last,

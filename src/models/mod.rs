@@ -46,7 +46,7 @@ pub trait Encoder: Send + Sync {
 
     /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each
     /// text. `check_cancel` is called between layers; its error ends the pass.
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
 
     /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input
     /// without tokens, which stands in a batch as padding alone. None for a network that does not say.
@@ -72,7 +72,7 @@ pub trait Decoder: Send + Sync {
         &self,
         past: &KvCache,
         batch: &PackedBatch,
-        wanted: Wanted,
+        wanted: TokenSelection,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tensor>;
 }

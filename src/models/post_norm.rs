@@ -27,7 +27,7 @@ use crate::models::ids::{positions_after_padding, require_rows};
 use crate::models::source::Source;
 use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, Wanted};
+use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
 /// What config.json says of the layers.

@@ -216,7 +216,7 @@ impl Encoder for Qwen {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: Wanted, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
         self.forward_from(&KvCache::default(), batch, wanted, check_cancel)
     }
 

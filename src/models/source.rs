@@ -2,9 +2,9 @@
 
 use crate::Result;
 use crate::config::{Object, TransformerConfig};
-use crate::hub::{ModelFolder, Weights, inside};
 use crate::kernels::Activation;
 use crate::nn::{Body, Loader};
+use crate::weights::Weights;
 
 /// What a network and its head are loaded from.
 pub struct Source<'a> {
@@ -15,9 +15,8 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn open(folder: &ModelFolder, config: &TransformerConfig, weights: &'a Weights, body: &Body) -> Result<Self> {
-        let file = Object::require(folder, &inside(&config.path, "config.json"))?;
-        Ok(Self { config: file, at: Loader::new(weights, body) })
+    pub fn new(config: &TransformerConfig, weights: &'a Weights, body: &Body) -> Self {
+        Self { config: config.architecture.config.clone(), at: Loader::new(weights, body) }
     }
 
     /// An activation of the kernels, by the name that transformers has for it.

@@ -7,10 +7,10 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
-use crate::hub::{Weight, Weights};
 use crate::kernels::{Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::nn::Body;
+use crate::weights::{Weight, Weights};
 use crate::{Error, Result};
 
 /// What training puts before the name of each tensor: PyTorch's DataParallel, classes that hold a model as `model`, and
@@ -148,7 +148,7 @@ impl<'a> Loader<'a> {
             Dtype::Float32 | Dtype::Int8 => EmbeddingTable::Float32(owned(weight.to_f32()?, what)?),
         };
         let bytes = if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 };
-        self.weights.hold(rows * hidden * bytes);
+        self.weights.count_packed(rows * hidden * bytes);
         Ok(table)
     }
 }

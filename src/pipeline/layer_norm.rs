@@ -1,6 +1,6 @@
 //! The module `LayerNorm` of sentence-transformers: layer normalization (Ba et al. 2016) of sentence embeddings.
 
-use crate::hub::{ModelFolder, Weights, inside};
+use crate::files::{ModelFolder, inside};
 use crate::kernels::{Isa, RowNorm, norm};
 use crate::memory::owned;
 use crate::nn::active_isa;

@@ -116,7 +116,7 @@ impl Pipeline {
     }
 
     /// Tokens of each text whose hidden states are needed, where no prompt is left out.
-    pub fn wanted(&self) -> Wanted {
+    pub fn wanted(&self) -> TokenSelection {
         match (&self.word_weights, self.pooling.modes()) {
             (None, [PoolingMode::Cls]) => TokenSelection::First,
             (None, [PoolingMode::LastToken]) => TokenSelection::Last,

@@ -11,7 +11,7 @@ type DeviceRow = (String, Option<String>, Option<u64>, Vec<&'static str>);
 /// A backend, and why it is not there.
 type AbsentRow = (&'static str, String);
 
-fn described(found: &device::Found) -> DeviceRow {
+fn described(found: &device::DeviceInfo) -> DeviceRow {
     (found.name(), found.model().map(str::to_owned), found.memory(), found.dtypes().to_vec())
 }
 

@@ -5,6 +5,7 @@ use pyo3::exceptions::{
     PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError, PyRuntimeError, PyValueError,
 };
 use pyo3::prelude::*;
+use pyo3::types::PyType;
 
 use crate::Error;
 
@@ -13,31 +14,63 @@ create_exception!(
     votive,
     ModelError,
     VotiveError,
-    "A model's file is damaged, contradicts another, or is not supported."
+    "A model's file is damaged, contradicts another, or is not supported.\n\n`file`, `key` and `tensor` say what it is \
+     about: a path within the model's folder, a key of a JSON file, a tensor's name; None where there is none."
 );
 create_exception!(votive, DeviceError, VotiveError, "A device is not there, not built in, or failed.");
 
 create_exception!(votive, QueueFull, VotiveError, "More texts wait than `max_queue` allows.");
-create_exception!(votive, StoreError, VotiveError, "A store, or its folder, cannot do what it is asked for.");
+create_exception!(
+    votive,
+    StoreError,
+    VotiveError,
+    "A store, or its folder, cannot do what it is asked for.\n\n`argument`, `row` and `reason` are set where an array was \
+     refused: its name, its first row at fault, and why; None elsewhere."
+);
 create_exception!(votive, CorruptStoreError, StoreError, "A store's folder is damaged, or contradicts itself.");
 
-/// The parts of a [`ModelError`]: attributes, `None` on the class where an error has none.
+/// Attributes of a [`ModelError`]: what the error is about.
 const MODEL_PARTS: [&str; 3] = ["file", "key", "tensor"];
 
-/// Gives the class its attributes, for errors without parts.
-pub(super) fn init_model_error(py: Python<'_>) -> PyResult<()> {
-    MODEL_PARTS.iter().try_for_each(|part| py.get_type::<ModelError>().setattr(*part, py.None()))
+/// Attributes of a [`StoreError`].
+const STORE_PARTS: [&str; 3] = ["argument", "row", "reason"];
+
+/// Gives the classes their attributes, `None` where an error has no such part.
+pub(super) fn declare_parts(py: Python<'_>) -> PyResult<()> {
+    let declare = |class: Bound<'_, PyType>, parts: [&str; 3]| {
+        parts.into_iter().try_for_each(|part| class.setattr(part, py.None()))
+    };
+    declare(py.get_type::<ModelError>(), MODEL_PARTS)?;
+    declare(py.get_type::<StoreError>(), STORE_PARTS)
 }
 
-fn model_error(message: String, file: &str, key: Option<&str>, tensor: Option<&str>) -> PyErr {
-    let error = ModelError::new_err(message);
+/// An error that carries its parts. An error of setting one comes in its place.
+fn with_parts<'a>(error: PyErr, parts: impl IntoIterator<Item = (&'a str, ErrorPart<'a>)>) -> PyErr {
     Python::attach(|py| {
-        let set = |(part, value)| error.value(py).setattr(part, value);
-        match MODEL_PARTS.into_iter().zip([Some(file), key, tensor]).try_for_each(set) {
-            Ok(()) => error,
-            Err(failure) => failure,
-        }
+        let value = error.value(py);
+        let set = |(name, part)| match part {
+            ErrorPart::Text(text) => value.setattr(name, text),
+            ErrorPart::Row(row) => value.setattr(name, row),
+        };
+        parts.into_iter().try_for_each(set).err().unwrap_or(error)
     })
+}
+
+/// The value of an attribute.
+enum ErrorPart<'a> {
+    Text(Option<&'a str>),
+    Row(Option<usize>),
+}
+
+fn store_error(error: PyErr, argument: &str, row: Option<usize>, reason: &str) -> PyErr {
+    with_parts(
+        error,
+        STORE_PARTS.into_iter().zip([
+            ErrorPart::Text(Some(argument)),
+            ErrorPart::Row(row),
+            ErrorPart::Text(Some(reason)),
+        ]),
+    )
 }
 
 impl From<Error> for PyErr {
@@ -46,13 +79,16 @@ impl From<Error> for PyErr {
         match error {
             Error::Argument { .. } => PyValueError::new_err(message),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
-            Error::Model { file, key, tensor, .. } => model_error(message, &file, key.as_deref(), tensor.as_deref()),
+            Error::Model { file, key, tensor, .. } => {
+                let parts = [Some(&*file), key.as_deref(), tensor.as_deref()].map(ErrorPart::Text);
+                with_parts(ModelError::new_err(message), MODEL_PARTS.into_iter().zip(parts))
+            }
             Error::Hub { .. } => ModelError::new_err(message),
             Error::Device { .. } | Error::DeviceMemory { .. } => DeviceError::new_err(message),
             Error::QueueFull { .. } => QueueFull::new_err(message),
-            Error::Store { argument, row, reason } => with_parts(StoreError::new_err(message), argument, row, &reason),
+            Error::Store { argument, row, reason } => store_error(StoreError::new_err(message), argument, row, &reason),
             Error::CorruptStore { argument, row, reason } => {
-                with_parts(CorruptStoreError::new_err(message), argument, row, &reason)
+                store_error(CorruptStoreError::new_err(message), argument, row, &reason)
             }
             Error::Memory { .. } => PyMemoryError::new_err(message),
             Error::Io { path, source } => match source.raw_os_error() {
@@ -69,19 +105,4 @@ impl From<Error> for PyErr {
             Error::Tensor(_) | Error::Internal { .. } => PyRuntimeError::new_err(message),
         }
     }
-}
-
-/// Gives a StoreError's class the attributes that [`with_parts`] sets, for those that are raised without parts.
-pub(super) fn declare_parts(py: Python<'_>) -> PyResult<()> {
-    let store_error = py.get_type::<StoreError>();
-    ["argument", "row", "reason"].into_iter().try_for_each(|part| store_error.setattr(part, py.None()))
-}
-
-/// A StoreError that carries its parts. An error of setting one comes in its place.
-fn with_parts(error: PyErr, argument: &str, row: Option<usize>, reason: &str) -> PyErr {
-    Python::attach(|py| {
-        let value = error.value(py);
-        let set = value.setattr("argument", argument).and_then(|()| value.setattr("row", row));
-        set.and_then(|()| value.setattr("reason", reason)).err().unwrap_or(error)
-    })
 }

@@ -9,7 +9,8 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::device;
 use crate::engine::{LoadOptions, SharedNetwork, Sharing};
-use crate::hub::{FindOptions, HubEnvironment, ModelFolder, Origin, Token, find};
+use crate::files::{ModelFolder, Origin};
+use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
 use crate::python::call::{ComputedStep, PyCallHandle, Step};
 use crate::python::credential::Credential;
