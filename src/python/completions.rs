@@ -11,13 +11,13 @@ use pyo3::types::PyList;
 
 use crate::engine::{CallResult, SharedNetwork};
 use crate::pool::{PerProcess, STACK_BYTES};
-use crate::python::call::{ComputedStep, Shape, computed};
+use crate::python::batch_result::{BatchResult, BatchShape, batch_result};
 use crate::{Error, Result};
 
 /// A call that ended.
 pub(super) struct Completion {
     pub(super) network: Arc<SharedNetwork>,
-    pub(super) shape: Shape,
+    pub(super) shape: BatchShape,
     /// Future of asyncio.
     pub(super) future: Py<PyAny>,
     /// Takes a list of futures, what was found, and what failed.
@@ -107,10 +107,10 @@ fn run(completions: &Receiver<Option<Completion>>) {
 
 impl Completion {
     /// Future, what was found, what failed.
-    fn told(self, py: Python<'_>) -> (Py<PyAny>, Option<ComputedStep<'_>>, Option<PyErr>) {
+    fn told(self, py: Python<'_>) -> (Py<PyAny>, Option<BatchResult<'_>>, Option<PyErr>) {
         let Self { network, shape, future, result, .. } = self;
-        match result.map_err(PyErr::from).and_then(|finished| computed(py, &network, finished, shape)) {
-            Ok(step) => (future, Some(step), None),
+        match result.map_err(PyErr::from).and_then(|finished| batch_result(py, network.network(), finished, shape)) {
+            Ok(result) => (future, Some(result), None),
             Err(error) => (future, None, Some(error)),
         }
     }

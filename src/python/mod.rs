@@ -1,5 +1,6 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
+mod batch_result;
 mod call;
 mod completions;
 mod credential;

@@ -12,7 +12,8 @@ use crate::engine::{LoadOptions, SharedNetwork, Sharing};
 use crate::files::{ModelFolder, Origin};
 use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
-use crate::python::call::{ComputedStep, PyCallHandle, Step};
+use crate::python::batch_result::BatchResult;
+use crate::python::call::{BatchRequest, PyCallHandle};
 use crate::python::credential::Credential;
 use crate::python::detached;
 use crate::python::stats::PyStats;
@@ -152,14 +153,20 @@ impl PyModel {
         self.0.network().body().dtype().name()
     }
 
-    /// What the step is about, into its array or a new one: see [`ComputedStep`].
-    fn compute<'py>(&self, py: Python<'py>, step: Step<'py>) -> PyResult<ComputedStep<'py>> {
-        step.compute(py, &self.0)
+    /// What is requested, into its array or a new one: see [`BatchResult`].
+    fn compute<'py>(&self, py: Python<'py>, request: BatchRequest<'py>) -> PyResult<BatchResult<'py>> {
+        request.compute(py, &self.0)
     }
 
     /// As `compute`, into a new array, and returns at once: another thread calls `deliver` at the end.
-    fn submit(&self, py: Python<'_>, step: Step<'_>, future: Py<PyAny>, deliver: Py<PyAny>) -> PyResult<PyCallHandle> {
-        step.submit(py, &self.0, future, deliver)
+    fn submit(
+        &self,
+        py: Python<'_>,
+        request: BatchRequest<'_>,
+        future: Py<PyAny>,
+        deliver: Py<PyAny>,
+    ) -> PyResult<PyCallHandle> {
+        request.submit(py, &self.0, future, deliver)
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.

@@ -49,7 +49,7 @@ pub(super) type ChatMessage<'a> = (&'a str, &'a str);
 /// The source of the errors that a template raises itself.
 #[derive(Debug, thiserror::Error)]
 #[error("raised by the template")]
-struct Raised;
+struct TemplateRaise;
 
 impl ChatTemplate {
     pub(super) fn new(config: &ChatTemplateConfig) -> Result<Self> {
@@ -92,7 +92,7 @@ impl ChatTemplate {
         let template = self.environment.get_template("chat").map_err(|error| self.location.unusable(&error))?;
         match template.render(variables) {
             Ok(text) => Ok(Some(text)),
-            Err(error) if error.source().is_some_and(|source| source.is::<Raised>()) => Ok(None),
+            Err(error) if error.source().is_some_and(|source| source.is::<TemplateRaise>()) => Ok(None),
             Err(error) => Err(self.location.unusable(&error)),
         }
     }
@@ -116,7 +116,7 @@ fn write_as_python(out: &mut Output, _: &mut State, value: &Value) -> std::resul
 
 /// A template's own way to fail.
 fn raise_exception(message: String) -> std::result::Result<Value, minijinja::Error> {
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(Raised))
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, message).with_source(TemplateRaise))
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ from votive._store.manifest import Manifest
 from votive._store.options import OPEN_MODES
 from votive._store.state import StoreState
 from votive._store.writer import Writer
-from votive._warnings import outside
+from votive._warnings import caller_stacklevel
 
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore
@@ -220,7 +220,7 @@ def warn_of_reader(state: StoreState) -> None:
         "committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
         "in memory, without this warning",
         UserWarning,
-        stacklevel=outside(),
+        stacklevel=caller_stacklevel(),
     )
 
 
@@ -249,7 +249,7 @@ def _warn_of_lost(binding: FolderBinding, count: int) -> None:
         f"{binding.folder}: {rows} added to the store and not committed will not be there when it is opened again; "
         "call commit() before close(), or use a `with` block, which commits at its end",
         ResourceWarning,
-        stacklevel=outside(),
+        stacklevel=caller_stacklevel(),
     )
 
 
