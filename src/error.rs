@@ -83,9 +83,9 @@ pub enum Error {
     #[error("internal error of votive: {message}")]
     Internal { message: String },
 
-    /// A candle operation failed: a bug in votive, or a device that gave up.
+    /// An operation of the tensor library failed: a bug in votive, or a device that gave up.
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {

@@ -1,5 +1,6 @@
 //! The borders between the modules of `src/`, checked by reading the sources: imports point one way, Python's crates
-//! stay in `src/python/`, and `unsafe` stays where it is allowed, each block under its `SAFETY:` comment.
+//! stay in `src/python/`, `unsafe` stays where it is allowed, each block under its `SAFETY:` comment, and files do not use
+//! each other in a circle.
 //!
 //! Reading finds what compiling does not: code that another target, feature or macro would compile.
 
@@ -42,6 +43,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "weights/mmap.rs", "python/numpy.rs"];
+
+/// Files that use each other in a circle because they are one thing, with the reason. A circle is written as its files in
+/// alphabetical order.
+const KNOTS: &[(&[&str], &str)] = &[];
 
 /// What stands at the crate's root without being a module: the name and the module it comes from.
 type Exports = HashMap<String, String>;
@@ -289,6 +294,148 @@ fn sources() -> Vec<Source> {
     collect(&root, &root, &mut found);
     assert!(found.iter().any(|source| source.path == "lib.rs"), "no sources in {}", root.display());
     found
+}
+
+impl Source {
+    /// The names that lead from the crate's root to the module that this file is.
+    fn module_path(&self) -> Vec<&str> {
+        let path = self.path.trim_end_matches(".rs");
+        path.split('/').filter(|part| !matches!(*part, "mod" | "lib")).collect()
+    }
+
+    /// Where the unit tests begin, which may use what they like.
+    fn end_of_code(&self) -> usize {
+        let is_test = |at: usize| {
+            let texts: Vec<_> = (at..at + 6).map(|i| self.text(i)).collect();
+            texts == ["cfg", "(", "test", ")", "]", "mod"]
+        };
+        (0..self.tokens.len()).find(|&at| is_test(at)).unwrap_or(self.tokens.len())
+    }
+
+    /// Paths from the crate's root that this file names outside of its unit tests, and whether it only hands the name on.
+    fn names_from_root(&self) -> Vec<(Vec<&str>, bool)> {
+        let own = self.module_path();
+        let end = self.end_of_code();
+        let mut names = Vec::new();
+        let mut at = 0;
+        while at < end {
+            if !matches!(self.text(at), "crate" | "super" | "self") || self.text(at + 1) != "::" {
+                at += 1;
+                continue;
+            }
+            let is_reexport = at >= 2 && self.text(at - 1) == "use" && matches!(self.text(at - 2), "pub" | ")");
+            let (paths, next) = self.paths(at);
+            for path in paths {
+                let mut from = if path[0] == "crate" { Vec::new() } else { own.clone() };
+                for part in path {
+                    match part {
+                        "crate" | "self" => {}
+                        "super" => _ = from.pop(),
+                        name => from.push(name),
+                    }
+                }
+                names.push((from, is_reexport));
+            }
+            at = next;
+        }
+        names
+    }
+
+    /// What a `mod.rs` hands on from its own files: the name, and its path from the crate's root.
+    fn handed_on(&self) -> HashMap<String, Vec<String>> {
+        let own = self.module_path();
+        let mut names = HashMap::new();
+        for at in (1..self.end_of_code()).filter(|&at| self.text(at) == "use") {
+            for mut path in self.paths(at + 1).0 {
+                let from_root = path.first() == Some(&"crate");
+                path.retain(|part| !matches!(*part, "crate" | "self"));
+                let Some(name) = path.last().map(|&name| name.to_owned()) else { continue };
+                let before = if from_root { &[][..] } else { &own[..] };
+                names.insert(name, before.iter().chain(&path).map(|&part| part.to_owned()).collect());
+            }
+        }
+        names
+    }
+}
+
+/// For each file, the files that it uses outside of its unit tests. Names that a `mod.rs` hands on count as their own file's.
+fn uses_between_files(sources: &[Source]) -> HashMap<&str, Vec<&str>> {
+    let files: HashMap<Vec<&str>, &Source> = sources.iter().map(|source| (source.module_path(), source)).collect();
+    let file_of = |path: &[&str]| {
+        let mut path: Vec<String> = path.iter().map(|&part| part.to_owned()).collect();
+        for _ in 0..4 {
+            let parts: Vec<&str> = path.iter().map(String::as_str).collect();
+            let depth = (1..=parts.len()).rev().find(|&depth| files.contains_key(&parts[..depth]))?;
+            let file = files[&parts[..depth]];
+            match parts.get(depth).and_then(|name| file.handed_on().remove(*name)) {
+                Some(target) if file.path.ends_with("mod.rs") && target != path => path = target,
+                _ => return Some(file.path.as_str()),
+            }
+        }
+        None
+    };
+    let is_test = |source: &&Source| source.path.ends_with("tests.rs") || source.path.ends_with("testing.rs");
+    let uses = |source: &'_ Source| -> Vec<&str> {
+        let names = source.names_from_root().into_iter().filter(|(_, is_reexport)| !is_reexport);
+        let mut used: Vec<&str> = names.filter_map(|(path, _)| file_of(&path)).collect();
+        used.sort_unstable();
+        used.dedup();
+        used.retain(|file| *file != source.path);
+        used
+    };
+    sources.iter().filter(|source| !is_test(source)).map(|source| (source.path.as_str(), uses(source))).collect()
+}
+
+/// The files of each circle, in alphabetical order.
+fn circles<'a>(uses: &HashMap<&'a str, Vec<&'a str>>) -> Vec<Vec<&'a str>> {
+    let reached = |start: &'a str| {
+        let mut reached = std::collections::BTreeSet::new();
+        let mut open = vec![start];
+        while let Some(file) = open.pop() {
+            for &used in uses.get(file).into_iter().flatten() {
+                if reached.insert(used) {
+                    open.push(used);
+                }
+            }
+        }
+        reached
+    };
+    let all: HashMap<&str, _> = uses.keys().map(|&file| (file, reached(file))).collect();
+    let mut circles: Vec<Vec<&str>> = Vec::new();
+    for (&file, of_file) in &all {
+        if of_file.contains(file) {
+            circles.push(of_file.iter().copied().filter(|other| all[other].contains(file)).collect());
+        }
+    }
+    circles.sort_unstable();
+    circles.dedup();
+    circles
+}
+
+#[test]
+fn files_do_not_use_each_other_in_a_circle() {
+    let sources = sources();
+    let uses = uses_between_files(&sources);
+    assert!(uses["engine/queue.rs"].contains(&"engine/queued_call.rs"), "{:?}", uses["engine/queue.rs"]);
+    let circles = circles(&uses);
+    for (knot, reason) in KNOTS {
+        assert!(circles.iter().any(|circle| circle == knot), "no knot any more: {knot:?} ({reason})");
+    }
+    let unknown: Vec<_> = circles.iter().filter(|circle| !KNOTS.iter().any(|(knot, _)| knot == circle)).collect();
+    assert!(unknown.is_empty(), "files that use each other: {unknown:#?}");
+}
+
+#[test]
+fn circles_are_found() {
+    let source = |path, code| Source::new(path, code);
+    let sources = [
+        source("lib.rs", "mod a; mod b;"),
+        source("a/mod.rs", "mod x; mod y; pub use x::X; pub use y::Y;"),
+        source("a/x.rs", "use crate::a::Y; pub struct X;"),
+        source("a/y.rs", "use super::x::X; pub struct Y;"),
+        source("b.rs", "use crate::a::{X, Y}; #[cfg(test)] mod tests { use crate::b::c; }"),
+    ];
+    assert_eq!(circles(&uses_between_files(&sources)), [["a/x.rs", "a/y.rs"]]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ const OUT_OF_MEMORY_SIGNS: &[&str] = &[
 /// `error`, that came up in work on `device`, as an error of the device where it is one.
 pub(super) fn classify(device: &str, error: Error) -> Error {
     let Error::Tensor(error) = error else { return error };
-    let reason = reason(&error);
+    let reason = error.downcast_ref().map_or_else(|| first_line(&error.to_string()).to_owned(), reason);
     let message = format!("{device}: {reason}");
     match OUT_OF_MEMORY_SIGNS.iter().any(|sign| reason.contains(sign)) {
         true => Error::DeviceMemory { message },
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     fn classified(text: &'static str) -> Error {
-        classify("cuda:1", Error::Tensor(TensorError::Cuda(text.into())))
+        classify("cuda:1", TensorError::Cuda(text.into()).into())
     }
 
     #[test]

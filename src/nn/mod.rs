@@ -57,5 +57,13 @@ pub use rope::Rope;
 pub use rotary_table::RotaryTable;
 pub use states::{add, select};
 
+use crate::Error;
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Tensor(Box::new(error))
+    }
+}
+
 #[cfg(test)]
 mod testing;
