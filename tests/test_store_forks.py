@@ -284,3 +284,42 @@ sleeper.kill()
 sleeper.wait()
 """)
     assert printed.split() == ["False"]
+
+
+def test_a_child_that_collects_garbage_while_it_closes_files_closes_all(run: Callable[[str], str]) -> None:
+    printed = run("""
+from votive._store import descriptor
+stores = [EmbeddingStore() for _ in range(3)]
+for number, other in enumerate(stores):
+    other.save_to_disk(f"{folder}-{number}")
+stores = [EmbeddingStore.open(f"{folder}-{number}", "a", num_threads=1) for number in range(3)]
+os_close = os.close
+numbers = [handle.number for handle in descriptor._handles]
+others = list(descriptor._handles)
+
+def collecting(number):
+    # As the garbage collector might: closes another one, once.
+    os_close(number)
+    if len(others) == len(numbers):
+        others.pop(next(i for i, handle in enumerate(others) if handle.number not in (number, -1))).close()
+
+def is_open(number):
+    with contextlib.suppress(OSError):
+        return bool(os.fstat(number))
+    return False
+
+def do():
+    left = sum(map(is_open, numbers))
+    with open(f"{folder}-left", "w") as file:
+        file.write(str(left))
+
+os.close = collecting
+number = os.fork()
+os.close = os_close
+if number == 0:
+    do()
+    os._exit(0)
+os.waitpid(number, 0)
+print(open(f"{folder}-left").read())
+""")
+    assert printed.split() == ["0"]

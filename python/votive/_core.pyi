@@ -12,6 +12,7 @@ from votive._steps import BatchRequest, BatchResult
 from votive.typing import TokenizedText
 
 __all__ = [
+    "CallHandle",
     "CorruptStoreError",
     "Credential",
     "DeviceError",
@@ -25,7 +26,6 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
-    "CallHandle",
     "VotiveError",
     "__version__",
     "cpu",
@@ -118,6 +118,14 @@ class Model:
     """A loaded model. Shared freely between threads; every method releases the interpreter's lock while it computes."""
 
     @property
+    def prompts(self) -> dict[str, str]:
+        """Prompts of the model's files, by name."""
+
+    @property
+    def default_prompt_name(self) -> str | None:
+        """Default prompt of the model's files."""
+
+    @property
     def max_seq_length(self) -> int | None:
         """The most tokens of an input, special ones included; None for no limit. May be set."""
 
@@ -203,14 +211,6 @@ class Embedder(Model):
         """Width of an embedding, before it is truncated."""
 
     @property
-    def prompts(self) -> dict[str, str]:
-        """Prompts of the model's files, by name."""
-
-    @property
-    def default_prompt_name(self) -> str | None:
-        """Default prompt of the model's files."""
-
-    @property
     def similarity_fn_name(self) -> str:
         """Similarity function of the model's files; "cosine" where they name none."""
 
@@ -241,14 +241,6 @@ class Reranker(Model):
     @property
     def num_labels(self) -> int:
         """How many scores a pair gets."""
-
-    @property
-    def prompts(self) -> dict[str, str]:
-        """Prompts of the model's files, by name."""
-
-    @property
-    def default_prompt_name(self) -> str | None:
-        """Default prompt of the model's files."""
 
     @property
     def activation_fn(self) -> str | None:

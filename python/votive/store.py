@@ -8,11 +8,11 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
-from votive._store import binding as _binding
 from votive._store import changes as _changes
 from votive._store import exchange as _exchange
 from votive._store import pickling as _pickling
 from votive._store import rows as _rows
+from votive._store import saving as _saving
 from votive._store import search as _search
 from votive._store.loading import LoadMethod
 from votive._store.options import Metric, OpenMode, StoreDtype, StoreOptions
@@ -486,7 +486,7 @@ class EmbeddingStore:
             CorruptStoreError: a file that rows of this store are in is damaged; nothing was written.
             OSError: it cannot be written to, or the disk is full. What it held is still there.
         """
-        _binding.save(self._state, folder)
+        _saving.save(self._state, folder)
 
     @LoadMethod
     def load_from_disk(
@@ -509,7 +509,7 @@ class EmbeddingStore:
             CorruptStoreError: it is damaged; the message says which file, and how. Nothing changed.
             StoreError: a newer version wrote it; or without `mmap` it would take more memory than `max_memory_gb`.
         """
-        return _binding.load_from_disk(target, folder, mmap)
+        return _saving.load_from_disk(target, folder, mmap)
 
     @classmethod
     def open(  # noqa: D417
@@ -549,7 +549,7 @@ class EmbeddingStore:
             ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
         """
         options = {"backend": backend, "device": device, "max_memory_gb": max_memory_gb, "num_threads": num_threads}
-        return _binding.open_store(cls, folder, mode, mmap, options | {"spill_to": spill_to, "fallback": fallback})
+        return _saving.open_store(cls, folder, mode, mmap, options | {"spill_to": spill_to, "fallback": fallback})
 
     def commit(self) -> None:
         """Writes what changed since the store was opened, or since the last commit, to its folder.
@@ -567,7 +567,7 @@ class EmbeddingStore:
             OSError: the folder cannot be written to, or the disk is full. The last commit is still there, and this can
                 be called again.
         """
-        _binding.commit(self._state)
+        _saving.commit(self._state)
 
     def verify(self) -> None:
         """Reads the whole folder that this store was opened from or last saved to, and checks all of it.
@@ -578,14 +578,14 @@ class EmbeddingStore:
             CorruptStoreError: a file is not what was written; the message says which.
             StoreError: the store was never on disk.
         """
-        _binding.verify(self._state)
+        _saving.verify(self._state)
 
     def close(self) -> None:
         """Lets other writers have the folder. Twice is once.
 
         What was not committed stays in memory; where that are rows that were added, a ResourceWarning says how many.
         """
-        _binding.close(self._state)
+        _saving.close(self._state)
 
     def __enter__(self) -> Self:
         return self
@@ -594,12 +594,12 @@ class EmbeddingStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commits what was changed in a store that is open for writing, unless there was an error, and closes it."""
-        _binding.exit_block(self._state, failed=kind is not None)
+        _saving.exit_block(self._state, failed=kind is not None)
 
     def __del__(self) -> None:
         # What is not wholly made has no state.
         if (state := vars(self).get("_state")) is not None:
-            _binding.warn_of_collected(state)
+            _saving.warn_of_collected(state)
 
     def __copy__(self) -> Self:
         """A store of its own with the same rows, which share memory and files with these, and take no time.

@@ -1,7 +1,5 @@
 //! `_core.Embedder`.
 
-use std::collections::BTreeMap;
-
 use pyo3::prelude::*;
 
 use crate::engine;
@@ -16,23 +14,14 @@ impl PyEmbedder {
     #[new]
     fn new(py: Python<'_>, options: Options) -> PyResult<PyClassInitializer<Self>> {
         let embedder = options.load(py, engine::Embedder::load)?;
-        let model = PyModel(embedder.network().clone());
+        let config = embedder.config();
+        let model = PyModel::new(embedder.network(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(embedder)))
     }
 
     #[getter]
     fn dimension(&self) -> usize {
         self.0.dimension()
-    }
-
-    #[getter]
-    fn prompts(&self) -> BTreeMap<String, String> {
-        self.0.config().prompts.clone()
-    }
-
-    #[getter]
-    fn default_prompt_name(&self) -> Option<&str> {
-        self.0.config().default_prompt_name.as_deref()
     }
 
     #[getter]

@@ -1,5 +1,6 @@
 //! `_core.Model`: what embedders and rerankers have in common.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,12 @@ use crate::python::watch::{DownloadBar, Watch};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, subclass, name = "Model", module = "votive._core")]
-pub(super) struct PyModel(pub(super) Arc<SharedNetwork>);
+pub(super) struct PyModel {
+    network: Arc<SharedNetwork>,
+    /// Texts to put before others, by name, and which of them is the default: what the model's files say.
+    prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+}
 
 /// What a model is found and loaded with: items of a dict.
 #[derive(FromPyObject)]
@@ -96,32 +102,53 @@ impl Options {
     }
 }
 
+impl PyModel {
+    pub(super) fn new(
+        network: &Arc<SharedNetwork>,
+        prompts: &BTreeMap<String, String>,
+        default_prompt_name: Option<&String>,
+    ) -> Self {
+        let (prompts, default_prompt_name) = (prompts.clone(), default_prompt_name.cloned());
+        Self { network: network.clone(), prompts, default_prompt_name }
+    }
+}
+
 #[pymethods]
 impl PyModel {
     #[getter]
+    fn prompts(&self) -> BTreeMap<String, String> {
+        self.prompts.clone()
+    }
+
+    #[getter]
+    fn default_prompt_name(&self) -> Option<&str> {
+        self.default_prompt_name.as_deref()
+    }
+
+    #[getter]
     fn max_seq_length(&self) -> Option<usize> {
-        self.0.network().max_seq_length()
+        self.network.network().max_seq_length()
     }
 
     #[setter]
     fn set_max_seq_length(&self, length: Option<usize>) -> PyResult<()> {
-        Ok(self.0.network().set_max_seq_length(length)?)
+        Ok(self.network.network().set_max_seq_length(length)?)
     }
 
     #[getter]
     fn num_threads(&self) -> usize {
-        self.0.network().threads()
+        self.network.network().threads()
     }
 
     #[getter]
     fn folder(&self) -> PathBuf {
-        self.0.network().folder().root().to_owned()
+        self.network.network().folder().root().to_owned()
     }
 
     /// "folder", "cache", "hub" or "package", and the commit or the package's name.
     #[getter]
     fn origin(&self) -> (&'static str, Option<&str>) {
-        match self.0.network().folder().origin() {
+        match self.network.network().folder().origin() {
             Origin::Folder => ("folder", None),
             Origin::Cache { commit } => ("cache", Some(commit)),
             Origin::Hub { commit } => ("hub", Some(commit)),
@@ -132,17 +159,17 @@ impl PyModel {
     /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
     #[getter]
     fn memory(&self) -> (usize, usize) {
-        (self.0.network().weight_bytes(), device::scratch_bytes())
+        (self.network.network().weight_bytes(), device::scratch_bytes())
     }
 
     #[getter]
     fn device(&self) -> &str {
-        self.0.network().device().name()
+        self.network.network().device().name()
     }
 
     #[getter]
     fn kernels(&self) -> &'static str {
-        match self.0.network().body() {
+        match self.network.network().body() {
             Body::Cpu { isa, .. } => isa.name(),
             Body::Portable { .. } => "portable",
         }
@@ -150,12 +177,12 @@ impl PyModel {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        self.0.network().body().dtype().name()
+        self.network.network().body().dtype().name()
     }
 
     /// What is requested, into its array or a new one: see [`BatchResult`].
     fn compute<'py>(&self, py: Python<'py>, request: BatchRequest<'py>) -> PyResult<BatchResult<'py>> {
-        request.compute(py, &self.0)
+        request.compute(py, &self.network)
     }
 
     /// As `compute`, into a new array, and returns at once: another thread calls `deliver` at the end.
@@ -166,7 +193,7 @@ impl PyModel {
         future: Py<PyAny>,
         deliver: Py<PyAny>,
     ) -> PyResult<PyCallHandle> {
-        request.submit(py, &self.0, future, deliver)
+        request.submit(py, &self.network, future, deliver)
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.
@@ -184,11 +211,11 @@ impl PyModel {
         };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.0.network().tokens(&texts, prompt, &|| watch.tell(0));
+            let result = self.network.network().tokens(&texts, prompt, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {
-            let names: Vec<_> = ids.iter().map(|&id| self.0.network().token(id)).collect();
+            let names: Vec<_> = ids.iter().map(|&id| self.network.network().token(id)).collect();
             let dict = PyDict::new(py);
             dict.set_item("input_ids", ids)?;
             dict.set_item("tokens", names)?;

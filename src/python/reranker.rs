@@ -1,7 +1,5 @@
 //! `_core.Reranker`.
 
-use std::collections::BTreeMap;
-
 use pyo3::prelude::*;
 
 use crate::engine;
@@ -17,23 +15,14 @@ impl PyReranker {
     #[pyo3(signature = (options, *, num_labels))]
     fn new(py: Python<'_>, options: Options, num_labels: Option<usize>) -> PyResult<PyClassInitializer<Self>> {
         let reranker = options.load(py, |folder, options| engine::Reranker::load(folder, options, num_labels))?;
-        let model = PyModel(reranker.network().clone());
+        let config = reranker.config();
+        let model = PyModel::new(reranker.network(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(reranker)))
     }
 
     #[getter]
     fn num_labels(&self) -> usize {
         self.0.config().labels()
-    }
-
-    #[getter]
-    fn prompts(&self) -> BTreeMap<String, String> {
-        self.0.config().prompts.clone()
-    }
-
-    #[getter]
-    fn default_prompt_name(&self) -> Option<&str> {
-        self.0.config().default_prompt_name.as_deref()
     }
 
     #[getter]

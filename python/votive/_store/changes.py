@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from votive._arguments import check_count
 from votive._store import batches as _batches
-from votive._store import binding as _binding
 from votive._store import ids as _ids
+from votive._store import saving as _saving
 from votive._store import vectors as _vectors
 from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
@@ -91,7 +91,7 @@ def clear(state: StoreState) -> None:
 def _add(state: StoreState, contents: Contents, batches: Iterator[Batch], rows: int | None) -> NDArray[Any]:
     contents, ids = append(contents, batches, rows, state.budget)
     if len(ids):
-        _binding.warn_of_reader(state)
+        _saving.warn_of_reader(state)
         state.contents = contents
     return ids
 

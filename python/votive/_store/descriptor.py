@@ -92,7 +92,7 @@ class Descriptor:
 def _in_child() -> None:
     global _fork_lock
     _fork_lock = threading.RLock()  # the other one may be held by a thread that is not in this process
-    for handle in _handles:
+    for handle in list(_handles):  # the garbage collector may close some of them meanwhile
         with contextlib.suppress(OSError):
             os.close(handle.number)
         handle.number = -1

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive._core import StoreError
-from votive._store import binding as _binding
+from votive._store import saving as _saving
 from votive._store.chunked_array import ChunkedArray
 from votive._store.columns import Columns
 from votive._store.contents import Contents
@@ -73,7 +73,7 @@ def _reopened(kind: type[_S], folder: str, generation: int, identity: str, optio
     """A store that was pickled by its path."""
     instead = "open the right folder, or pickle copy.copy(store), which takes the rows along"
     try:
-        store = _binding.load(kind, folder, True, options)
+        store = _saving.load(kind, folder, True, options)
     except FileNotFoundError:
         raise FileNotFoundError(
             errno.ENOENT,

@@ -14,11 +14,11 @@ from votive._arguments import check_memory_limit
 from votive._store.budget import MemoryBudget
 from votive._store.columns import Columns
 from votive._store.contents import Contents
+from votive._store.folder_binding import FolderBinding
 from votive._store.options import StoreOptions
 from votive.backend import device_of, on_device
 
 if TYPE_CHECKING:
-    from votive._store.binding import FolderBinding
     from votive.report import SearchReport
 
 # The stores of this process, for its children.

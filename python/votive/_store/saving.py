@@ -5,27 +5,23 @@ What is in the folder is described in `votive.persistence`.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import warnings
-import weakref
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from votive._arguments import check_choice, check_flag
 from votive._core import StoreError
 from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.budget import GB
-from votive._store.contents import Contents
 from votive._store.directory import Directory
-from votive._store.folder import map_array, read_array, read_consistently, read_manifest
+from votive._store.folder import map_array, read_array, read_consistently
+from votive._store.folder_binding import FolderBinding
 from votive._store.lock import changed_error
 from votive._store.manifest import Manifest
 from votive._store.options import OPEN_MODES
@@ -37,54 +33,6 @@ if TYPE_CHECKING:
     from votive.store import EmbeddingStore
 
 _S = TypeVar("_S", bound="EmbeddingStore")
-
-
-@dataclass
-class FolderBinding:
-    """The folder that a store was opened from, or last saved to.
-
-    Attributes:
-        folder: path of it.
-        manifest: what it held when it was opened, saved or committed.
-        contents: the same in memory; gone when the store has let go of it, so that no memory is kept here.
-        numbering: of the rows that it holds.
-        rows: rows of this numbering whose numbers are lower are in it.
-        writer: of a store that is open for writing.
-        warns_of_adding: whether the store was opened to read, and was not added to yet.
-    """
-
-    folder: Path
-    manifest: Manifest
-    contents: weakref.ref[Contents]
-    numbering: object
-    rows: int
-    writer: Writer | None = None
-    warns_of_adding: bool = False
-
-    @classmethod
-    def of(cls, folder: Path, manifest: Manifest, contents: Contents, writer: Writer | None = None) -> FolderBinding:
-        """The binding to a folder that holds these contents."""
-        return cls(folder, manifest, weakref.ref(contents), contents.numbering, contents.core.rows, writer)
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the folder is still there, and nothing was written to it."""
-        with contextlib.suppress(OSError, StoreError), Directory(self.folder) as folder:
-            return read_manifest(folder) == self.manifest
-        return False
-
-    @property
-    def is_in_pieces(self) -> bool:
-        """Whether the store is open for writing, and the folder has rows of several commits."""
-        return self.writer is not None and len(self.manifest.segments) > 1
-
-    def count_uncommitted(self, contents: Contents) -> int:
-        """How many live rows of the store's contents the folder has not got."""
-        first = self.rows if contents.numbering is self.numbering else contents.first_uncommitted
-        if first == contents.core.rows:
-            return 0
-        live = contents.live()
-        return contents.core.rows - first if live is None else len(live) - int(np.searchsorted(live, first))
 
 
 def save(state: StoreState, folder: str | PathLike[str]) -> None:
