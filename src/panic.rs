@@ -38,7 +38,7 @@ pub(crate) fn guarded<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     caught(work).unwrap_or_else(|panic| Err(error_of(panic)))
 }
 
-/// Gives an error back from where no result can, as a kernel cannot: whoever guards the work finds it again.
+/// Gives an error back from where no result can, as a kernel cannot: the caller that guards the work finds it again.
 pub(crate) fn raise<R>(error: Error) -> R {
     resume_unwind(Box::new(error))
 }

@@ -121,7 +121,7 @@ impl Peaks {
 /// Time and work of one stage.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spent {
-    /// Of all threads.
+    /// Sum over all threads.
     pub time: Duration,
     pub work: Work,
 }
@@ -313,8 +313,8 @@ mod tests {
     #[test]
     fn only_what_is_recorded_is_counted() {
         let profile = Arc::new(Profile::default());
-        stage(Stage::Qkv, || unreachable!("nobody asked"), busy);
-        record(None, || stage(Stage::Qkv, || unreachable!("nobody asked"), busy));
+        stage(Stage::Qkv, || unreachable!("no profile asked"), busy);
+        record(None, || stage(Stage::Qkv, || unreachable!("no profile asked"), busy));
         record(Some(&profile), || {
             stage(Stage::Qkv, product, busy);
             stage(Stage::Qkv, product, busy);

@@ -30,5 +30,5 @@ removed, it stays until a writer finds it unused.
 A writer commits to the folder that it opened and to no other: before it publishes and before it removes anything it
 looks whether the path still leads to that folder, LOCK is the file that it holds, and the manifest is the one that it
 read or wrote last. Where one of them was moved, removed or replaced it writes nothing, and says so. Children of a fork
-hold no lock and commit nothing, and what they do keeps nobody from writing.
+hold no lock and commit nothing, and what they do keeps no other process from writing.
 """

@@ -243,6 +243,21 @@ fn a_full_queue_has_others_wait_outside() {
 }
 
 #[test]
+fn the_cost_that_waits_is_that_of_the_passes_that_are_left() {
+    // It is kept up to date and not summed anew: a call of thousands of passes costs each take no more than others.
+    const PASSES: usize = 4096;
+    let mut queue = queue(Sharing::default());
+    queue.admit(call(&vec![(1, 10); PASSES], Request::default())).unwrap();
+    for left in (0..PASSES).rev() {
+        let assignment = take(&mut queue).unwrap();
+        assert_eq!(assignment.tasks.len(), 1);
+        assert_eq!((queue.cost, queue.waiting[COMPUTE]), (left * 10, left));
+        complete(&mut queue, assignment).iter().for_each(|ended| queue.release(ended));
+    }
+    assert!(queue.calls.is_empty());
+}
+
+#[test]
 fn cancelled_calls_leave_in_every_state() {
     let mut queue = queue(Sharing { max_queue: Some(2), ..Sharing::default() });
     let [waiting, computing, outside, stays] = [(); 4].map(|()| queue.admit(small()).unwrap());

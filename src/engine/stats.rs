@@ -12,15 +12,15 @@ use crate::pool::PerProcess;
 
 /// A bucket of a histogram is this power of 2 narrower than its numbers are large: percentiles, which are given as the ends of
 /// their buckets, are at most 1/64 too large.
-const GROUPING: u8 = 6;
+const GROUPING_POWER: u8 = 6;
 
-/// Of 2: nanoseconds of more than an hour. What takes longer counts as that.
-const LARGEST: u8 = 42;
+/// Power of 2 above the largest number of a histogram: nanoseconds of more than an hour. What takes longer counts as that.
+const MAX_VALUE_POWER: u8 = 42;
 
 /// Seconds of which the recent throughput is told.
-const RECENT: u64 = 60;
+const RECENT_SECONDS: u64 = 60;
 
-/// Of an object's calls, in this process, since it was made or they were reset.
+/// Counters of an object's calls, in this process, since it was made or they were reset.
 pub struct Stats(PerProcess<Counts>);
 
 /// Numbers that calls add to.
@@ -30,27 +30,27 @@ struct Counts {
     tokens: AtomicU64,
     truncated: AtomicU64,
     halved: AtomicU64,
-    waits: Spread,
-    totals: Spread,
-    pass_texts: Spread,
-    pass_tokens: Spread,
-    /// The last second that has a mark.
-    marked: AtomicU64,
-    /// How much was done before some seconds, each in the place of its number.
-    marks: [Mark; 2 * RECENT as usize],
-    /// By their kinds. Errors are rare enough for a lock.
+    waits: Distribution,
+    totals: Distribution,
+    pass_texts: Distribution,
+    pass_tokens: Distribution,
+    /// The last second that has totals.
+    last_second: AtomicU64,
+    /// Totals before some seconds, each in the place of its number.
+    totals_by_second: [RunningTotals; 2 * RECENT_SECONDS as usize],
+    /// Errors by their kinds: rare enough for a lock.
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
 #[derive(Default)]
-struct Mark {
+struct RunningTotals {
     second: AtomicU64,
     texts: AtomicU64,
     tokens: AtomicU64,
 }
 
 /// A histogram, and the exact sum of what is in it.
-struct Spread {
+struct Distribution {
     histogram: AtomicHistogram,
     sum: AtomicU64,
 }
@@ -74,7 +74,7 @@ pub struct Snapshot {
     pub tokens: u64,
     pub truncated: u64,
     pub halved: u64,
-    /// Of calls, in nanoseconds.
+    /// Waits of calls, in nanoseconds.
     pub waits: Summary,
     pub totals: Summary,
     pub pass_texts: Summary,
@@ -116,7 +116,7 @@ impl Stats {
     /// A pass computed so many texts; `standing` are these and those of their calls that are equal to them.
     pub fn add_pass(&self, computed: [usize; 2], standing: [usize; 2]) {
         let counts = self.counts();
-        counts.mark(counts.since.elapsed().as_secs());
+        counts.note_second(counts.since.elapsed().as_secs());
         counts.texts.fetch_add(standing[0] as u64, Ordering::Relaxed);
         counts.tokens.fetch_add(standing[1] as u64, Ordering::Relaxed);
         counts.pass_texts.add(computed[0] as u64);
@@ -164,23 +164,25 @@ impl Counts {
             tokens: AtomicU64::new(0),
             truncated: AtomicU64::new(0),
             halved: AtomicU64::new(0),
-            waits: Spread::new(),
-            totals: Spread::new(),
-            pass_texts: Spread::new(),
-            pass_tokens: Spread::new(),
-            marked: AtomicU64::new(0),
-            marks: std::array::from_fn(|_| Mark::default()),
+            waits: Distribution::new(),
+            totals: Distribution::new(),
+            pass_texts: Distribution::new(),
+            pass_tokens: Distribution::new(),
+            last_second: AtomicU64::new(0),
+            totals_by_second: std::array::from_fn(|_| RunningTotals::default()),
             errors: Mutex::default(),
         }
     }
 
     /// The first who does something in a second keeps what was done before it.
-    fn mark(&self, second: u64) {
-        let last = self.marked.load(Ordering::Relaxed);
-        if last >= second || self.marked.compare_exchange(last, second, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+    fn note_second(&self, second: u64) {
+        let last = self.last_second.load(Ordering::Relaxed);
+        if last >= second
+            || self.last_second.compare_exchange(last, second, Ordering::Relaxed, Ordering::Relaxed).is_err()
+        {
             return;
         }
-        let mark = &self.marks[second as usize % self.marks.len()];
+        let mark = &self.totals_by_second[second as usize % self.totals_by_second.len()];
         mark.texts.store(self.texts.load(Ordering::Relaxed), Ordering::Relaxed);
         mark.tokens.store(self.tokens.load(Ordering::Relaxed), Ordering::Relaxed);
         // Last: who sees it sees the others.
@@ -189,13 +191,13 @@ impl Counts {
 
     /// Seconds, texts and tokens since the earliest second of the last minute.
     fn recent(&self, now: Duration) -> (f64, u64, u64) {
-        let start = now.as_secs().saturating_sub(RECENT - 1);
+        let start = now.as_secs().saturating_sub(RECENT_SECONDS - 1);
         let (texts, tokens) = (self.texts.load(Ordering::Relaxed), self.tokens.load(Ordering::Relaxed));
         if start == 0 {
             return (now.as_secs_f64(), texts, tokens);
         }
         // Before the first mark within the minute nothing was done in it.
-        let within = self.marks.iter().filter(|mark| mark.second.load(Ordering::Acquire) >= start);
+        let within = self.totals_by_second.iter().filter(|mark| mark.second.load(Ordering::Acquire) >= start);
         let (before_texts, before_tokens) = within
             .min_by_key(|mark| mark.second.load(Ordering::Relaxed))
             .map_or((texts, tokens), |mark| (mark.texts.load(Ordering::Relaxed), mark.tokens.load(Ordering::Relaxed)));
@@ -204,15 +206,15 @@ impl Counts {
     }
 }
 
-impl Spread {
+impl Distribution {
     fn new() -> Self {
-        let config = Config::new(GROUPING, LARGEST).expect("powers that are far apart");
+        let config = Config::new(GROUPING_POWER, MAX_VALUE_POWER).expect("powers that are far apart");
         Self { histogram: AtomicHistogram::with_config(&config), sum: AtomicU64::new(0) }
     }
 
     fn add(&self, number: u64) {
         // What is too large was made smaller before.
-        let _ = self.histogram.increment(number.min((1 << LARGEST) - 1));
+        let _ = self.histogram.increment(number.min((1 << MAX_VALUE_POWER) - 1));
         self.sum.fetch_add(number, Ordering::Relaxed);
     }
 
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn percentiles_are_at_most_a_64th_too_large() {
         for scale in [1, 1_000, 1_234_567_890] {
-            let spread = Spread::new();
+            let spread = Distribution::new();
             (1..=1000).for_each(|n| spread.add(n * scale));
             let Summary { count, mean, p50, p95, p99 } = spread.summary();
             assert_eq!((count, mean), (1000, 500.5 * scale as f64));
@@ -251,17 +253,17 @@ mod tests {
 
     #[test]
     fn numbers_beyond_the_largest_count_as_that() {
-        let spread = Spread::new();
+        let spread = Distribution::new();
         spread.add(u64::MAX);
-        assert_eq!((spread.summary().count, spread.summary().p50), (1, (1 << LARGEST) - 1));
-        assert_eq!(Spread::new().summary(), Summary::default());
+        assert_eq!((spread.summary().count, spread.summary().p50), (1, (1 << MAX_VALUE_POWER) - 1));
+        assert_eq!(Distribution::new().summary(), Summary::default());
     }
 
     #[test]
     fn the_last_minute_is_told_apart() {
         let counts = Counts::new();
         let add = |second, texts| {
-            counts.mark(second);
+            counts.note_second(second);
             counts.texts.fetch_add(texts, Ordering::Relaxed);
         };
         let recent = |second| counts.recent(Duration::from_secs(second));

@@ -98,7 +98,7 @@ fn run(completions: &Receiver<Option<Completion>>) {
                 error.write_unraisable(py, None);
             }
         });
-        // None: the interpreter is ending, and nobody waits any more.
+        // None: the interpreter is ending, and no task waits any more.
         if last || told.is_none() {
             return;
         }

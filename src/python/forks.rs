@@ -1,7 +1,7 @@
 //! Python objects that threads without the interpreter's lock give back, and forks.
 //!
 //! PyO3 notes such objects under a lock of its own. A child of a fork that happens meanwhile has that lock taken for ever, and hangs
-//! in its next call. So a fork waits until nobody notes any, and whoever would waits for the fork's end: both for a bounded time,
+//! in its next call. So a fork waits until no thread notes any, and a thread that would waits for the fork's end: both for a bounded time,
 //! since a thread that holds the interpreter's lock may be what the other one waits for.
 
 use std::ops::Deref;

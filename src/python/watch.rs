@@ -14,7 +14,7 @@ struct Raised(Mutex<Option<PyErr>>);
 impl Raised {
     /// Asks Python. Whatever was raised, now or before, ends the work.
     fn guard(&self, ask: impl FnOnce(Python<'_>) -> PyResult<()>) -> Result<()> {
-        // None: the interpreter is ending, which this thread must not touch any more. Nobody waits for the result, and
+        // None: the interpreter is ending, which this thread must not touch any more. No caller waits for the result, and
         // the thread sleeps for ever where it asks for the lock again.
         let answer = Python::try_attach(ask).ok_or(Error::Interrupted)?;
         let mut raised = self.0.lock().unwrap_or_else(PoisonError::into_inner);

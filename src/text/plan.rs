@@ -82,7 +82,7 @@ pub fn plan(lengths: &[usize], limits: &Limits) -> Vec<Vec<usize>> {
 /// How many of the last passes, of these costs, all threads do better to share one after the other, when each of the others
 /// has been computed by one thread: few long texts are seldom as many as there are threads.
 pub fn shared_tail(costs: &[usize], threads: usize) -> usize {
-    // Whoever is free first takes the next pass.
+    // The thread that is free first takes the next pass.
     let alone = |costs: &[usize]| {
         let mut busy = vec![0; threads];
         for cost in costs {
@@ -132,7 +132,7 @@ mod tests {
                 let limits = Limits { tokens: 512, threads, ..ROOMY };
                 let mut busy = vec![0; threads];
                 for pass in plan(&lengths[..count], &limits) {
-                    // Whoever is free first takes the next pass.
+                    // The thread that is free first takes the next pass.
                     let first = busy.iter_mut().min().unwrap();
                     *first += pass.iter().map(|&i| cost(lengths[i], limits.hidden)).sum::<usize>();
                 }
