@@ -277,7 +277,7 @@ mod tests {
     fn a_lower_bound_is_found_from_any_guess() {
         let sort_keys = [1, 4, 4, 4, 9, 20, u64::MAX];
         for key in [0, 1, 2, 4, 5, 9, 19, 20, 21, u64::MAX] {
-            let expected = sort_keys.partition_point(|&key| key < key);
+            let expected = sort_keys.partition_point(|&other| other < key);
             assert!((0..sort_keys.len()).all(|guess| gallop(&sort_keys, key, guess) == expected));
             for hint in [0, 1, 2, 3, 4, 5, 6, 7, usize::MAX] {
                 assert_eq!(lower_bound(&sort_keys, key, &mut { hint }), expected, "{key} hint {hint}");
