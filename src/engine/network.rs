@@ -7,7 +7,7 @@ use crate::device::Device;
 use crate::engine::call::{Call, OutputRows, Report, Request};
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
-use crate::engine::planner::Planner;
+use crate::engine::planner::{DEVICE_PASS_TOKENS, Planner};
 use crate::engine::stats::Stats;
 use crate::files::ModelFolder;
 use crate::kernels::caches;
@@ -71,7 +71,7 @@ impl Network {
         let second_level =
             caches().iter().find(|cache| cache.level == 2).map_or(MIN_SECOND_LEVEL_BYTES, |cache| cache.bytes);
         let (pass_tokens, threads) = match device.has_owner() {
-            true => (Planner::pass_tokens_for_device(), [1, 1]),
+            true => (DEVICE_PASS_TOKENS, [1, 1]),
             false => (Planner::pass_tokens_for_cache(second_level, hidden), [pool.threads(), pool.team_threads()]),
         };
         let owner = device.has_owner().then(|| Pool::new(Some(1))).transpose()?;

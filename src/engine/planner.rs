@@ -8,7 +8,7 @@ use crate::text::{Limits, cost, plan, shared_tail};
 const MIN_PASS_TOKENS: usize = 256;
 
 /// Tokens of a pass on a device that is not the CPU: enough to keep thousands of its cores at work.
-const DEVICE_PASS_TOKENS: usize = 16 << 10;
+pub(super) const DEVICE_PASS_TOKENS: usize = 16 << 10;
 
 /// Cost per thread, in tokens, below which fetching the weights takes longer than computing with them: threads do better to
 /// share them.
@@ -39,7 +39,7 @@ pub(super) struct PassPlan {
 }
 
 impl Planner {
-    /// `pass_tokens`: number of tokens of a pass; see [`Self::pass_tokens_for_cache`] and [`Self::pass_tokens_for_device`].
+    /// `pass_tokens`: number of tokens of a pass; see [`Self::pass_tokens_for_cache`] and [`DEVICE_PASS_TOKENS`].
     pub(super) fn new(
         hidden: usize,
         [threads, team_threads]: [usize; 2],
@@ -54,11 +54,6 @@ impl Planner {
     /// cache, few enough that a layer's input and what attention takes, 4 * hidden numbers for each token, stay there too.
     pub(super) fn pass_tokens_for_cache(bytes: usize, hidden: usize) -> usize {
         (bytes / (4 * 4 * hidden)).max(MIN_PASS_TOKENS)
-    }
-
-    /// Tokens of a pass on a device that is not the CPU.
-    pub(super) const fn pass_tokens_for_device() -> usize {
-        DEVICE_PASS_TOKENS
     }
 
     /// Number of tokens of a pass.
