@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bodies import PORTABLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -23,7 +24,7 @@ def resident():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmRSS:"))
 
-tiny, folder = sys.argv[1:]
+tiny, folder = sys.argv[1:3]
 texts = [f"{i} {text}" for i in range(10) for text in ("a b " * 20, "c", "d " * 100)]
 Embedder(tiny, num_threads=2).encode(texts)  # what the process keeps once
 """
@@ -41,7 +42,7 @@ def encode():
     model.encode(texts)
     model.encode(texts[0])
 
-for _ in range(3):
+for _ in range(int(sys.argv[3])):
     encode()
 before = resident()
 for _ in range(10):
@@ -104,5 +105,8 @@ def test_loaded_weights_are_in_memory_once(large: Path, run_python: Callable[...
 
 
 def test_a_second_call_of_the_same_size_grows_nothing(large: Path, run_python: Callable[..., str]) -> None:
+    # Of candle's operations each allocates its result, on the thread that has the pass: each thread's share of the
+    # allocator grows until that thread has had the largest one.
+    warm = 40 if PORTABLE else 3
     # Single pages come and go with what Python does.
-    assert int(run_python(RESIDENT + AGAIN, str(TINY), str(large))) < MEGABYTE
+    assert int(run_python(RESIDENT + AGAIN, str(TINY), str(large), str(warm))) < MEGABYTE

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bodies import INT8
 from conftest import FIXTURES
 from votive import Embedder, Reranker, SimilarityFunction
 from votive._options import OPTIONS
@@ -158,7 +159,13 @@ class TorchDtype:
 @pytest.mark.parametrize("key", ["dtype", "torch_dtype"])
 @pytest.mark.parametrize(
     ("wanted", "dtype"),
-    [("bfloat16", "bfloat16"), (TorchDtype(), "bfloat16"), ("auto", "float32"), (None, "float32"), ("int8", "int8")],
+    [
+        ("bfloat16", "bfloat16"),
+        (TorchDtype(), "bfloat16"),
+        ("auto", "float32"),
+        (None, "float32"),
+        pytest.param("int8", "int8", marks=INT8),
+    ],
 )
 def test_a_dtype_among_the_models_keyword_arguments(key: str, wanted: Any, dtype: str, folder: str) -> None:
     model = Embedder(folder, model_kwargs={key: wanted})
