@@ -159,8 +159,8 @@ class Model:
     def kernels(self) -> str:
         """The instruction set of the kernels, or "portable" for candle's operations."""
 
-    def compute(self, step: BatchRequest) -> BatchResult:
-        """The rows of `step.texts`, embeddings or scores before any activation, in `step.out` or a new array.
+    def compute(self, request: BatchRequest) -> BatchResult:
+        """The rows of `request.texts`, embeddings or scores before any activation, in `request.out` or a new array.
 
         Returns:
             Rows `[texts, width]`, the number of tokens, the rows of texts that were cut (from 0), and how often texts
@@ -173,12 +173,12 @@ class Model:
             ValueError: a text holds a lone surrogate, or `out` does not fit.
         """
 
-    def submit(self, step: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> CallHandle:
+    def submit(self, request: BatchRequest, future: Any, deliver: Callable[[list[Any]], Any]) -> CallHandle:
         """As `compute`, into a new array, while no thread waits.
 
         Args:
-            step: what is computed.
-            future: stands for the step in what `deliver` gets.
+            request: what is computed.
+            future: stands for the request in what `deliver` gets.
             deliver: called by another thread with a list of futures that ended, what was found or None, and what failed
                 or None.
         """
