@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._store.column_type import JSON, NULL, STR, ColumnType
-from votive._store.mapped import mapped_file_of
+from votive._store.mapped import is_mapped
 
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -41,6 +41,9 @@ class ColumnValues:
     @classmethod
     def nulls(cls, type: ColumnType, rows: int) -> ColumnValues:
         """No value for any row."""
+        if type == NULL:
+            nothing = np.broadcast_to(np.False_, rows)
+            return cls(type, nothing, None, nothing)
         offsets = np.zeros(rows + 1, np.int64) if type.is_variable else None
         data = np.zeros(0 if type.is_variable else rows, type.dtype)
         if data.dtype.kind == "M":
@@ -77,12 +80,14 @@ class ColumnValues:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are in memory."""
-        return sum(array.nbytes for array in self.arrays.values() if mapped_file_of(array) is None)
+        if self.type == NULL:
+            return 0
+        return sum(array.nbytes for array in self.arrays.values() if not is_mapped(array))
 
     @property
     def is_mapped(self) -> bool:
         """Whether any of it is in a file."""
-        return any(mapped_file_of(array) is not None for array in self.arrays.values())
+        return any(map(is_mapped, self.arrays.values()))
 
     def __getitem__(self, part: slice) -> ColumnValues:
         """Consecutive rows, which share the memory."""

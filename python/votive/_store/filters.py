@@ -29,8 +29,6 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
                 raise KeyError(f"filter: no column {name!r}; there are {list(self)}")
             if name == "id":
                 values = self._contents.ids()
-            elif name == "text":
-                values = np.array(self._contents.live_texts(), object)
             else:
                 values = self._contents.column(name)
             values.flags.writeable = False
@@ -39,8 +37,6 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
 
     def __iter__(self) -> Iterator[str]:
         yield "id"
-        if self._contents.texts is not None:
-            yield "text"
         yield from self._contents.columns
 
     def __len__(self) -> int:
@@ -80,6 +76,15 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     kept = np.zeros(contents.core.rows, np.bool_)
     kept[rows[rows >= 0]] = True
     return kept
+
+
+def live_rows(given: Any, contents: Contents) -> NDArray[np.int64]:
+    """The numbers of the live rows that a filter keeps, ascending; of all for None."""
+    live = contents.live()
+    if live is None:
+        live = np.arange(contents.core.rows)
+    kept = mask(given, contents)
+    return live if kept is None else live[kept[live]]
 
 
 def _expand(chosen: NDArray[np.bool_], contents: Contents) -> NDArray[np.bool_]:
