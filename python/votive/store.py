@@ -260,9 +260,18 @@ class EmbeddingStore:
         Args:
             queries: `[queries, dimension]`, or `[dimension]` for one; types as for `add_embeddings`.
             k: how many; where fewer rows count, all of them.
-            filter: None; a boolean array over the rows in the order of `ids`; ids, of which those that are not in the
-                store are passed over; or a function, called once with a mapping of names to arrays ("id", "text" and
-                the columns of metadata), which gives a boolean array. Integers are ids, also if they are 0 and 1.
+            filter: None; a dict of columns ("id", "text" and those of metadata) and what is asked of them, as MongoDB
+                and Chroma have it: `{"year": {"$gt": 2020}, "topic": {"$in": ["a", "b"]}, "author.name": "c"}`; a
+                boolean array over the rows in the order of `ids`; ids, of which those that are not in the store are
+                passed over; or a function, called once with a mapping of names to arrays, which gives a boolean array.
+                Integers are ids, also if they are 0 and 1.
+
+                In a dict, a value is to be equal, and all keys are to hold. Of a column are asked `$eq`, `$ne`, `$gt`,
+                `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`, `$contains` and `$not_contains` (a part of a str, an
+                element of a list) and `$not`; filters are joined by `{"$and": [...]}`, `{"$or": [...]}` and
+                `{"$not": {...}}`. A row without a value is kept by `{"$exists": False}` alone, not by `$ne`, `$nin` or
+                `$not` either. Numbers are compared exactly, whatever their types; points in time with a datetime, a
+                date or a str of ISO 8601.
             exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
                 without the proof that no other row is better. Scores are computed from the vectors all the same. Some
                 rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
@@ -274,8 +283,10 @@ class EmbeddingStore:
             queries: nothing is padded.
 
         Raises:
-            TypeError: an argument is of a type that is not accepted.
-            ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length.
+            KeyError: the filter names a column that is not there.
+            TypeError: an argument is of a type that is not accepted, or a filter compares a column with another type.
+            ValueError: queries have another dimension, or hold NaN or infinity; or the filter has another length, or an
+                operator that is not known.
         """
         return _search.search(self._state, queries, k, filter, exact)
 

@@ -1,6 +1,7 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
 mod batch_result;
+mod byte_columns;
 mod call;
 mod completions;
 mod credential;
@@ -28,6 +29,8 @@ use crate::pool::with_min_stack;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use super::byte_columns::{are_bytes_in, compare_bytes, contain_bytes, take_bytes};
     #[pymodule_export]
     use super::call::PyCallHandle;
     #[pymodule_export]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive import _core
 from votive._store.column_type import JSON, NULL, STR, ColumnType
 from votive._store.mapped import is_mapped
 
@@ -102,10 +103,8 @@ class ColumnValues:
         valid = None if self.valid is None else self.valid[rows]
         if self.offsets is None:
             return ColumnValues(self.type, np.asarray(self.data[rows]), None, valid)
-        begin, end = self.offsets[rows], self.offsets[rows + 1]
-        parts = [self.data[first:last] for first, last in zip(begin.tolist(), end.tolist(), strict=True)]
-        data = np.concatenate(parts) if parts else np.empty(0, np.uint8)
-        return ColumnValues(self.type, np.asarray(data), _offsets(end - begin), valid)
+        offsets, data = _core.take_bytes(self.offsets, self.data, rows)
+        return ColumnValues(self.type, data, offsets, valid)
 
     def trimmed(self) -> ColumnValues:
         """The same, whose offsets begin at 0 and whose bytes are these rows' alone."""
