@@ -563,3 +563,18 @@ class Store:
 
 def crc32c(data: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
     """The CRC-32C (Castagnoli) of bytes that come after those with the checksum `crc`."""
+
+def map_file(descriptor: int, length: int) -> NDArray[np.uint8]:
+    """The first bytes of an open file as a read-only array, which reads them in place.
+
+    The map needs no descriptor, and lasts as long as the array and its views. What other programs write to the file
+    shows in it. Where one cuts the file, the operating system ends the process that reads beyond its end.
+
+    Args:
+        descriptor: of a regular file that can be read; it may be closed afterwards.
+        length: bytes, from 1 to those of the file.
+
+    Raises:
+        OSError: the descriptor is not open, or the file cannot be mapped.
+        ValueError: the file is empty, or `length` is out of range.
+    """

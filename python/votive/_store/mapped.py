@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import weakref
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ class MappedFile:
         was_checked: whether it was found as it was written, for callers that look but once.
     """
 
-    def __init__(self, memory: mmap.mmap, path: Path, file: ArrayFile) -> None:
+    def __init__(self, memory: NDArray[np.uint8], path: Path, file: ArrayFile) -> None:
         self.path = path
         self._file = file
         # Without keeping it: what has no array any more needs no check.
@@ -42,10 +41,9 @@ class MappedFile:
         memory = self._memory()
         if memory is None:
             return
-        content = np.frombuffer(memory, np.uint8)
         checksum = 0
-        for start in range(0, len(content), _CHECKED_BYTES):
-            checksum = crc32c(content[start : start + _CHECKED_BYTES], checksum)
+        for start in range(0, len(memory), _CHECKED_BYTES):
+            checksum = crc32c(memory[start : start + _CHECKED_BYTES], checksum)
         self._file.check(self.path, checksum)
 
     def error(self, what: str) -> CorruptStoreError:
@@ -59,9 +57,16 @@ class MappedArray(np.ndarray[Any, Any]):
     mapped_file: MappedFile | None
 
     @classmethod
-    def of(cls, memory: mmap.mmap, path: Path, file: ArrayFile) -> MappedArray:
-        """The whole array, read-only as the memory is."""
-        array = np.ndarray.__new__(cls, file.shape, file.dtype, memory, len(header_of(file.dtype, file.shape)))
+    def of(cls, memory: NDArray[np.uint8], path: Path, file: ArrayFile) -> MappedArray:
+        """The whole array, read-only as the memory is.
+
+        Args:
+            memory: the bytes of the file, as `map_file` gives them: it is the base of all arrays of the file.
+            path: where the file is.
+            file: what the manifest says of it.
+        """
+        buffer: Any = memory
+        array = np.ndarray.__new__(cls, file.shape, file.dtype, buffer, len(header_of(file.dtype, file.shape)))
         array.mapped_file = MappedFile(memory, path, file)
         return array
 
