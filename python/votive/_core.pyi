@@ -606,3 +606,18 @@ def take_bytes(
     Raises:
         ValueError: a row is not there, too.
     """
+
+def map_file(descriptor: int, length: int) -> NDArray[np.uint8]:
+    """The first bytes of an open file as a read-only array, which reads them in place.
+
+    The map needs no descriptor, and lasts as long as the array and its views. What other programs write to the file
+    shows in it. Where one cuts the file, the operating system ends the process that reads beyond its end.
+
+    Args:
+        descriptor: of a regular file that can be read; it may be closed afterwards.
+        length: bytes, from 1 to those of the file.
+
+    Raises:
+        OSError: the descriptor is not open, or the file cannot be mapped.
+        ValueError: the file is empty, or `length` is out of range.
+    """

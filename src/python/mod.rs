@@ -44,6 +44,8 @@ mod _core {
     #[pymodule_export]
     use super::model::PyModel;
     #[pymodule_export]
+    use super::numpy::map_file;
+    #[pymodule_export]
     use super::profile::{PyPeaks, PyProfile, cpu};
     #[pymodule_export]
     use super::quantize::quantize;

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._core import CorruptStoreError, StoreError, crc32c
+from votive._core import CorruptStoreError, StoreError, crc32c, map_file
 from votive._store.array_file import MANIFEST, StoredArray, StoreFile, corrupt_error, split_location
 from votive._store.directory import Directory, with_path
 from votive._store.manifest import MAX_MANIFEST_BYTES, Manifest
@@ -26,7 +24,7 @@ _T = TypeVar("_T")
 # Bytes that are read for their checksum at once: they stay in a cache.
 _READ_BYTES = 1 << 20
 
-# Shorter files are read instead.
+# A map costs whole pages and one of the places that a process has for maps: shorter files are read instead.
 MIN_MAPPED_BYTES = 1 << 16
 
 # Readers begin anew when a writer removed what they were about to open.
@@ -131,15 +129,12 @@ class FolderArrays:
 def _map_array(folder: Directory, name: str, file: StoreFile) -> NDArray[Any]:
     path = folder.path / name
     with _opened(folder, name, file) as stream:
-        options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name == "posix" else {}
         try:
-            mapped = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ, **options)
+            mapped = map_file(stream.fileno(), file.bytes)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                error.strerror = "too many open files to map this one too: compact() the store, or load with mmap=False"
             raise with_path(error, path) from None
     header = file.arrays[""].header
-    if mapped[: len(header)] != header:
+    if mapped[: len(header)].tobytes() != header:
         raise _wrong_header(path, "", file.arrays[""])
     return MappedArray.of(mapped, path, file)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ class MappedFile:
         was_checked: whether it was found as it was written, for callers that look but once.
     """
 
-    def __init__(self, memory: mmap.mmap, path: Path, file: StoreFile) -> None:
+    def __init__(self, memory: NDArray[np.uint8], path: Path, file: StoreFile) -> None:
         self.path = path
         self._file = file
         # Without keeping it: what has no array any more needs no check.
@@ -41,10 +41,9 @@ class MappedFile:
         memory = self._memory()
         if memory is None:
             return
-        content = np.frombuffer(memory, np.uint8)
         checksum = 0
-        for start in range(0, len(content), _CHECKED_BYTES):
-            checksum = crc32c(content[start : start + _CHECKED_BYTES], checksum)
+        for start in range(0, len(memory), _CHECKED_BYTES):
+            checksum = crc32c(memory[start : start + _CHECKED_BYTES], checksum)
         self._file.check(self.path, checksum)
 
     def error(self, what: str) -> CorruptStoreError:
@@ -64,10 +63,16 @@ class MappedArray(np.ndarray[Any, Any]):
     is_mapped: bool
 
     @classmethod
-    def of(cls, memory: mmap.mmap, path: Path, file: StoreFile) -> MappedArray:
-        """The whole array of a file, read-only as the memory is."""
-        stored = file.arrays[""]
-        array = np.ndarray.__new__(cls, stored.shape, stored.dtype, memory, len(stored.header))
+    def of(cls, memory: NDArray[np.uint8], path: Path, file: StoreFile) -> MappedArray:
+        """The whole array of a file, read-only as the memory is.
+
+        Args:
+            memory: the bytes of the file, as `map_file` gives them: it is the base of all arrays of the file.
+            path: where the file is.
+            file: what the manifest says of it.
+        """
+        stored, buffer = file.arrays[""], cast(Any, memory)
+        array = np.ndarray.__new__(cls, stored.shape, stored.dtype, buffer, len(stored.header))
         array.mapped_file, array.is_mapped = MappedFile(memory, path, file), True
         return array
 
