@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from votive import _core
 from votive._store import spill as _spill
+from votive._store.columns import Columns
 from votive._store.contents import Contents
 
 GB = 10**9
@@ -30,17 +31,21 @@ class MemoryBudget:
         """Whether so many more bytes are too much."""
         return contents.memory()["total"] + asked > self.max_bytes
 
-    def compact(self, contents: Contents) -> _core.Store:
-        """The live rows in one piece of memory, or of a file.
+    def compact(self, contents: Contents) -> tuple[_core.Store, Columns]:
+        """The live rows in one piece of memory, or of files.
 
         Raises:
             StoreError: that would be more memory than there may be.
         """
-        asked = contents.compact_bytes
-        if self.spill_to is not None and self.is_exceeded(contents, asked):
-            return _spill.compact(contents.core, self.spill_to, self.new_core)
-        self.check(contents, len(contents), asked)
-        return contents.core.compact()
+        core, columns, live = contents.core, contents.columns, contents.live()
+        asked = contents.compact_bytes + (0 if live is None else columns.bytes_of(live))
+        if self.spill_to is None or not self.is_exceeded(contents, asked):
+            self.check(contents, len(contents), asked)
+            return core.compact(), columns if live is None else columns.selected(live)
+        folder = self.spill_to
+        if live is not None:
+            columns = columns.selected(live, lambda array: _spill.move(array, folder))
+        return _spill.compact(core, folder, self.new_core), columns
 
     def check(self, contents: Contents, rows: int, asked: int) -> None:
         """Raises a StoreError where so many bytes for so many rows are too much."""

@@ -46,7 +46,7 @@ class Column:
         rows: how many rows there are.
     """
 
-    __slots__ = ("_firsts", "chunks", "patches", "rows", "type")
+    __slots__ = ("_firsts", "_verified", "chunks", "patches", "rows", "type")
 
     def __init__(self, type: ColumnType, chunks: tuple[ColumnValues, ...], patches: tuple[Patch, ...] = ()) -> None:
         self.type = type
@@ -56,6 +56,7 @@ class Column:
         for chunk in chunks:
             self._firsts.append(self._firsts[-1] + chunk.rows)
         self.rows = self._firsts[-1]
+        self._verified = 0  # 1 without the bytes of variable values, 2 with them
 
     @classmethod
     def nulls(cls, rows: int) -> Column:
@@ -65,7 +66,7 @@ class Column:
     @property
     def nbytes(self) -> int:
         """Bytes in memory; those in files count as none."""
-        return sum(values.nbytes for values in self._all_values())
+        return sum(values.nbytes for values in self.all_values())
 
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column with these values too; the place of the first that fits in no type with the others, or
@@ -73,7 +74,7 @@ class Column:
         found: int = -1
         for type in promote(self.type, given.type):
             place = _first_misfit(given, type)
-            if place is None and (type == self.type or all(_first_misfit(v, type) is None for v in self._all_values())):
+            if place is None and (type == self.type or all(_first_misfit(v, type) is None for v in self.all_values())):
                 return type
             found = 0 if place is None else place
         return found
@@ -101,6 +102,29 @@ class Column:
         count = merged_runs([len(patch.rows) for patch in self.patches], len(rows))
         kept = self.patches[: len(self.patches) - count]
         return Column(type, self.chunks, (*kept, _merge([*self.patches[len(kept) :], patch], type)))
+
+    def bytes_of(self, rows: Rows) -> int:
+        """Bytes that `selected` takes, at most."""
+        size = sum(array.nbytes for patch in self.patches for array in patch.values.arrays.values())
+        size += len(rows) * (9 if self.type.is_variable else self.type.dtype.itemsize + 1)
+        for first, chunk in zip(self._firsts, self.chunks, strict=False):
+            if chunk.offsets is not None:
+                these = rows[slice(*np.searchsorted(rows, (first, first + chunk.rows)))] - first
+                size += int((chunk.offsets[these + 1] - chunk.offsets[these]).sum())
+        return size
+
+    def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
+        """The same, of which the last chunks that are in memory are one, whose arrays `move` gives elsewhere."""
+        kept = len(self.chunks)
+        while kept and not self.chunks[kept - 1].is_mapped:
+            kept -= 1
+        if kept == len(self.chunks) or self.type == NULL:
+            return self
+        values = concatenate(self.type, self.chunks[kept:])
+        arrays = {name: move(array) for name, array in values.arrays.items()}
+        data = arrays["values"] if values.offsets is None else arrays["bytes"]
+        chunk = ColumnValues(self.type, data, arrays.get("offsets"), arrays.get("valid"))
+        return Column(self.type, (*self.chunks[:kept], chunk), self.patches)
 
     def selected(self, rows: Rows) -> Column:
         """Some rows alone, in memory."""
@@ -153,30 +177,34 @@ class Column:
 
     def files(self) -> Iterator[MappedFile]:
         """Files that values are in."""
-        for values in self._all_values():
+        for values in self.all_values():
             for array in values.arrays.values():
                 if (file := mapped_file_of(array)) is not None:
                     yield file
 
-    def check(self) -> None:
-        """Reads all files that values are in.
+    def check(self, names: set[str] | None = None) -> None:
+        """Reads files that values are in: those of some names, or all.
 
         Raises:
             CorruptStoreError: one is not as it was written, or holds what cannot be decoded.
         """
-        for values in self._all_values():
-            if values.is_mapped:
+        for values in self.all_values():
+            files = [mapped_file_of(array) for array in values.arrays.values()]
+            if any(file is not None and (names is None or file.path.name in names) for file in files):
                 check_values(values)
 
     def verified(self, *, bytes: bool = True) -> Column:
         """The same, whose files were checked, now or before; `bytes`: those of variable values, too."""
-        for values in self._all_values():
+        if self._verified >= 1 + bytes:
+            return self
+        for values in self.all_values():
             files = [(name, mapped_file_of(array)) for name, array in values.arrays.items()]
             if any(f is not None and not f.was_checked and (bytes or name != "bytes") for name, f in files):
                 check_values(values, bytes=bytes)
                 for name, file in files:
                     if file is not None and (bytes or name != "bytes"):
                         file.was_checked = True
+        self._verified = 1 + bytes
         return self
 
     def reading(self, read: Callable[[], _T]) -> _T:
@@ -190,7 +218,7 @@ class Column:
                 raise file.error(f"holds a value that cannot be decoded ({error})") from None
             raise
 
-    def _all_values(self) -> Iterator[ColumnValues]:
+    def all_values(self) -> Iterator[ColumnValues]:
         yield from self.chunks
         for patch in self.patches:
             yield patch.values

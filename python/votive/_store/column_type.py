@@ -42,6 +42,11 @@ class ColumnType:
         found = cls.named(dtype.name)
         return None if found is None or found.is_variable else found
 
+    @classmethod
+    def of_npy(cls, dtype: str) -> ColumnType:
+        """The type of the values of an array in a file, of a type as NumPy writes it."""
+        return cls(np.dtype(dtype).name)
+
     @property
     def is_variable(self) -> bool:
         """Whether values are bytes of any number: of UTF-8 (of "str" and "json"), or as they are."""

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive import _core
 from votive._store.column_type import JSON, NULL, STR, ColumnType
-from votive._store.mapped import mapped_file_of
+from votive._store.mapped import is_mapped
 
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -41,6 +42,9 @@ class ColumnValues:
     @classmethod
     def nulls(cls, type: ColumnType, rows: int) -> ColumnValues:
         """No value for any row."""
+        if type == NULL:
+            nothing = np.broadcast_to(np.False_, rows)
+            return cls(type, nothing, None, nothing)
         offsets = np.zeros(rows + 1, np.int64) if type.is_variable else None
         data = np.zeros(0 if type.is_variable else rows, type.dtype)
         if data.dtype.kind == "M":
@@ -77,12 +81,14 @@ class ColumnValues:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are in memory."""
-        return sum(array.nbytes for array in self.arrays.values() if mapped_file_of(array) is None)
+        if self.type == NULL:
+            return 0
+        return sum(array.nbytes for array in self.arrays.values() if not is_mapped(array))
 
     @property
     def is_mapped(self) -> bool:
         """Whether any of it is in a file."""
-        return any(mapped_file_of(array) is not None for array in self.arrays.values())
+        return any(map(is_mapped, self.arrays.values()))
 
     def __getitem__(self, part: slice) -> ColumnValues:
         """Consecutive rows, which share the memory."""
@@ -97,10 +103,8 @@ class ColumnValues:
         valid = None if self.valid is None else self.valid[rows]
         if self.offsets is None:
             return ColumnValues(self.type, np.asarray(self.data[rows]), None, valid)
-        begin, end = self.offsets[rows], self.offsets[rows + 1]
-        parts = [self.data[first:last] for first, last in zip(begin.tolist(), end.tolist(), strict=True)]
-        data = np.concatenate(parts) if parts else np.empty(0, np.uint8)
-        return ColumnValues(self.type, np.asarray(data), _offsets(end - begin), valid)
+        offsets, data = _core.take_bytes(self.offsets, self.data, rows)
+        return ColumnValues(self.type, data, offsets, valid)
 
     def trimmed(self) -> ColumnValues:
         """The same, whose offsets begin at 0 and whose bytes are these rows' alone."""

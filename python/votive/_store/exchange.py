@@ -18,9 +18,9 @@ from votive._store import changes as _changes
 from votive._store import vectors as _vectors
 from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
+from votive._store.column_values import ColumnValues
 from votive._store.contents import Batch, Contents
 from votive._store.state import StoreState
-from votive._store.texts import Utf8Column
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -45,14 +45,6 @@ def to_arrow(contents: Contents) -> Any:
         "id": pa.array(ids, pa.string() if core.id_kind == "str" else pa.int64()),
         "vector": pa.chunked_array(chunks, pa.list_(kind, dimension)),
     }
-    if contents.texts is not None:
-        if live is None:
-            contents.texts.check()  # what reads the table does not
-            offsets, utf8 = contents.texts.slice(0, contents.texts.rows)
-            buffers = (pa.py_buffer(offsets), pa.py_buffer(utf8))
-            columns["text"] = pa.LargeStringArray.from_buffers(len(contents), *buffers)
-        else:
-            columns["text"] = pa.array(contents.texts.take(live), pa.large_string())
     for name in contents.columns:
         columns[name] = pa.array(_in_arrow_units(contents.column(name)))
     return pa.table(columns)
@@ -132,14 +124,15 @@ def _is_stored_form(array: NDArray[Any], dtype: str) -> bool:
 def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget: MemoryBudget) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
     rows, width = vectors.shape
-    texts = None if extras.texts is None else Utf8Column.read(extras.texts, "texts")
-    batch = contents.checked(Batch(vectors, extras.ids, texts, extras.columns), is_first=True)
+    batch = contents.checked(Batch(vectors, extras.ids, extras.columns))
+    columns = contents.columns.appended(batch.columns, rows)
     contents = replace(contents, core=budget.new_core(width), dimension=width)
     budget.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        ids = Utf8Column.read(ids, "ids").raw
-    contents = contents.with_extras(batch, is_first=True)
+        strings = ColumnValues.of_strings(ids)
+        ids = strings.offsets, strings.data
+    contents = replace(contents, columns=columns)
     try:
         return replace(contents, core=contents.core.attach(vectors, None, None, ids))
     except _core.CorruptStoreError as error:  # here they are no store's files, but a caller's arguments

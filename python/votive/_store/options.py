@@ -26,20 +26,30 @@ OPEN_MODES: tuple[OpenMode, ...] = get_args(OpenMode)
 
 @dataclass(frozen=True)
 class VectorLayout:
-    """How the vectors of a dtype are kept beside their codes.
+    """How the vectors of a dtype are kept.
 
     Attributes:
         npy_dtype: type of their file, as NumPy writes it; None where there are no vectors but the codes.
-        element_bytes: bytes of an element, without its code.
+        element_bits: bits of an element of a vector, without its code.
+        has_codes: whether there are codes and bounds beside them.
     """
 
     npy_dtype: str | None
-    element_bytes: int
+    element_bits: int
+    has_codes: bool = True
+
+    def row_bytes(self, dimension: int) -> int:
+        """Bytes of a vector, without its code."""
+        return dimension * self.element_bits // 8
+
+    def row_elements(self, dimension: int) -> int:
+        """Elements of the array of a vector: eight to a byte where they are bits."""
+        return dimension // 8 if self.element_bits == 1 else dimension
 
 
 # By the names of `StoreDtype`.
 DTYPES: Mapping[str, VectorLayout] = MappingProxyType(
-    {"float32": VectorLayout("<f4", 4), "float16": VectorLayout("<f2", 2), "int8": VectorLayout(None, 0)}
+    {"float32": VectorLayout("<f4", 32), "float16": VectorLayout("<f2", 16), "int8": VectorLayout(None, 0)}
 )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -20,7 +19,7 @@ from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.budget import GB
 from votive._store.directory import Directory
-from votive._store.folder import map_array, read_array, read_consistently
+from votive._store.folder import FolderArrays, read_consistently
 from votive._store.folder_binding import FolderBinding
 from votive._store.lock import changed_error
 from votive._store.manifest import Manifest
@@ -102,8 +101,7 @@ def _read(
             f"{state.budget.max_bytes / GB:.3g} GB; mmap=True leaves them on disk"
         )
     core = state.budget.new_core(manifest.dimension or 1)
-    contents = _segments.read(folder, manifest, core, map_array if mmap else read_array)
-    state.contents = contents if mmap else replace(contents, resident=contents.core.memory["mapped"])
+    state.contents = _segments.read(FolderArrays(folder, manifest, mmap=mmap), core)
     state.binding = FolderBinding.of(folder.path, manifest, state.contents, writer)
     return store
 
@@ -116,8 +114,8 @@ def commit(state: StoreState) -> None:
             raise StoreError('commit: not open for writing; EmbeddingStore.open(folder, mode="a") opens a store so')
         binding.writer.begin()
         contents = state.contents
-        rewrite = contents.numbering is not binding.numbering or binding.writer.manifest != binding.manifest
-        manifest = _generations.commit(contents, binding.writer, rewrite=rewrite)
+        is_known = contents.numbering is binding.numbering and binding.writer.manifest == binding.manifest
+        manifest = _generations.commit(contents, binding.writer, committed=binding.edits if is_known else None)
         state.binding = FolderBinding.of(binding.folder, manifest, contents, binding.writer)
 
 
@@ -131,7 +129,7 @@ def verify(state: StoreState) -> None:
 def close(state: StoreState) -> None:
     """Lets other writers have the folder, and warns of rows that it has not got."""
     with state.commit_lock:
-        lost = _count_lost(state)
+        lost = _describe_lost(state)
         binding = _release(state)
     if binding is not None and lost:
         _warn_of_lost(binding, lost)
@@ -154,7 +152,7 @@ def exit_block(state: StoreState, failed: bool) -> None:
 def warn_of_collected(state: StoreState) -> None:
     """Warns of rows that are lost with a store that is collected."""
     # Not at exit: a program that ends says what it has to say before.
-    if not sys.is_finalizing() and (lost := _count_lost(state)) and state.binding is not None:
+    if not sys.is_finalizing() and (lost := _describe_lost(state)) and state.binding is not None:
         _warn_of_lost(state.binding, lost)
 
 
@@ -172,12 +170,20 @@ def warn_of_reader(state: StoreState) -> None:
     )
 
 
-def _count_lost(state: StoreState) -> int:
-    """How many rows only this process's store that is open for writing has."""
+def _describe_lost(state: StoreState) -> str:
+    """Which rows only this process's store that is open for writing has; empty where the folder has all."""
     binding = state.binding
     if binding is None or binding.writer is None or not binding.writer.is_held:
-        return 0
-    return binding.count_uncommitted(state.contents)
+        return ""
+    counts = {
+        "added to": binding.count_uncommitted(state.contents),
+        "changed in": binding.count_changed(state.contents),
+    }
+    return " and ".join(
+        f"{count} {'row that was' if count == 1 else 'rows that were'} {what} the store"
+        for what, count in counts.items()
+        if count
+    )
 
 
 def _release(state: StoreState) -> FolderBinding | None:
@@ -191,10 +197,9 @@ def _release(state: StoreState) -> FolderBinding | None:
         return binding
 
 
-def _warn_of_lost(binding: FolderBinding, count: int) -> None:
-    rows = "1 row that was" if count == 1 else f"{count} rows that were"
+def _warn_of_lost(binding: FolderBinding, lost: str) -> None:
     warnings.warn(
-        f"{binding.folder}: {rows} added to the store and not committed will not be there when it is opened again; "
+        f"{binding.folder}: {lost} and not committed will not be there when it is opened again; "
         "call commit() before close(), or use a `with` block, which commits at its end",
         ResourceWarning,
         stacklevel=caller_stacklevel(),

@@ -78,7 +78,7 @@ class StoreState:
 
     def copy(self) -> StoreState:
         """The state of another store with the same rows, which is in no folder."""
-        return StoreState(self.options, self.budget, self.contents.sealed())
+        return StoreState(self.options, self.budget, self.contents)
 
     def replace(self, other: StoreState) -> None:
         """Takes over the options, rows and folder of another store, which is not used any more."""
@@ -121,7 +121,7 @@ class StoreState:
 
 def _empty_contents(options: StoreOptions, budget: MemoryBudget) -> Contents:
     # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
-    return Contents(budget.new_core(options.dimension or 1), Columns({}), None, options.dimension)
+    return Contents(budget.new_core(options.dimension or 1), Columns({}, 0), options.dimension)
 
 
 def _after_fork() -> None:

@@ -4,52 +4,49 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.array_file import corrupt_error
+from votive._store.column_type import JSON
 from votive._store.column_values import ColumnValues
-from votive._store.manifest import corrupt_error
 from votive._store.mapped import mapped_file_of
 
 # Bytes that are decoded, and numbers that are looked at, at once.
 _CHECKED_BYTES = 1 << 20
 
 
-def check_values(values: ColumnValues, path: Path | None = None, *, bytes: bool = True) -> None:
+def check_values(values: ColumnValues, paths: Mapping[str, Path] | None = None, *, bytes: bool = True) -> None:
     """Accepts values that are in files if the files are as they were written, and every value can be decoded.
 
     Args:
-        values: mapped, or read from a file.
-        path: what errors name where they are not mapped.
+        values: mapped, or read from files.
+        paths: where the arrays that are not mapped were read from, by their names.
         bytes: whether to look at the bytes of variable values; the offsets are looked at always.
 
     Raises:
         CorruptStoreError: they are not.
     """
-    paths: dict[str, Path] = {}
+    known = dict(paths or {})
     for name, array in values.arrays.items():
-        file = mapped_file_of(array)
-        if file is not None and (bytes or name != "bytes"):
-            file.check()
-        found = path if file is None else file.path
-        if found is not None:
-            paths[name] = found
-    booleans = [values.valid] if values.type.name != "bool" else [values.valid, values.data]
-    for array in booleans:
-        if array is not None and (np.asarray(array).view(np.uint8) > 1).any():
-            raise corrupt_error(paths["valid" if array is values.valid else "values"], "holds booleans that are none")
+        if (file := mapped_file_of(array)) is not None:
+            known[name] = file.path
+            if bytes or name != "bytes":
+                file.check()
+    default = next(iter(known.values()))
+    booleans = {"valid": values.valid, "values": values.data if values.type.name == "bool" else None}
+    for name, found in booleans.items():
+        if found is not None and (np.asarray(found).view(np.uint8) > 1).any():
+            raise corrupt_error(known.get(name, default), "holds booleans that are none")
     if values.offsets is None:
         return
-    check_offsets(paths["offsets"], values.offsets, values.data)
-    if not bytes:
-        return
-    if values.type.name in ("str", "json"):
-        check_texts(paths["bytes"], values.offsets, values.data)
-    if values.type.name == "json":
-        _check_json(paths["bytes"], values)
+    check_offsets(known.get("offsets", default), values.offsets, values.data)
+    if bytes and values.type.name in ("str", "json"):
+        check_texts(known.get("bytes", default), values.offsets, values.data)
 
 
 def check_offsets(path: Path, offsets: NDArray[np.int64], data: NDArray[Any]) -> None:
@@ -85,9 +82,15 @@ def check_texts(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8])
             raise corrupt_error(path, f"text {first + int(np.argmax(inside))} begins within a character")
 
 
-def _check_json(path: Path, values: ColumnValues) -> None:
+def check_json(path: Path, values: ColumnValues) -> None:
+    """Accepts lists and dicts that can be decoded.
+
+    Raises:
+        CorruptStoreError: one cannot.
+    """
+    if values.type != JSON or values.offsets is None:
+        return
     data, valid = values.data, values.valid
-    assert values.offsets is not None, "JSON is of variable length"
     bounds = values.offsets.tolist()
     for row, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
         if valid is not None and not valid[row]:
