@@ -13,6 +13,7 @@ from votive._arrow.capsule import NULL, STRUCT, Array, Layout
 from votive._arrow.numbers import NUMBERS, is_number, is_time, read_fixed_width
 from votive._arrow.values import Place, Values, of_bytes
 from votive._arrow.variable import holds_str, is_variable, read_variable
+from votive._core import take_bytes
 
 _JSON = "arrow.json"
 _MAP = "+m"
@@ -98,7 +99,7 @@ def _check_nested(layout: Layout, name: str) -> None:
         elif not (is_number(values) or values.format == NULL or (is_variable(values) and holds_str(values))):
             hint = "; cast them to strings" if is_time(values) or is_variable(values) else ""
             raise TypeError(
-                f"{name}: expected numbers, booleans, strings, lists or structs in a list or struct, found {child}{hint}"
+                f"{name}: expected numbers, booleans, str, lists or structs in lists or structs, found {child}{hint}"
             )
 
 
@@ -162,12 +163,12 @@ def _take(values: Values, places: NDArray[np.int64], valid: NDArray[np.bool_] | 
         if valid is not None:
             data[~valid] = np.datetime64("NaT") if data.dtype.kind == "M" else 0
         return Values(values.type, data, None, valid)
-    memory, bounds = values.data.tobytes(), values.offsets.tolist()
-    pieces = [memory[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True)]
-    held: list[bytes] = [pieces[place] for place in places.tolist()]
+    # One more that is empty, for nulls.
+    offsets = np.append(values.offsets, values.offsets[-1])
     if valid is not None:
-        held = [value if is_held else b"" for value, is_held in zip(held, valid.tolist(), strict=True)]
-    return of_bytes(values.type, held, valid)
+        places = np.where(valid, places, values.rows)
+    offsets, data = take_bytes(offsets, values.data, places)
+    return Values(values.type, data, offsets, valid)
 
 
 def _parse(values: Values, place: Place) -> Values:

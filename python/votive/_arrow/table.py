@@ -14,12 +14,16 @@ from votive._arrow.vectors import vectors
 
 
 class Batch:
-    """Some rows of a table, readable until the next batch is asked for."""
+    """Some rows of a table, readable until the next batch is asked for.
+
+    Attributes:
+        position: where the first of them stands in the table.
+    """
 
     def __init__(self, layout: Layout, array: Array, position: int) -> None:
         self._columns = {child.name: (child, row) for row, child in enumerate(layout.children)}
         self._array = array
-        self._position = position
+        self.position = position
 
     def __len__(self) -> int:
         return self._array.length
@@ -33,11 +37,11 @@ class Batch:
         """A column that is no vectors; messages call it `name`."""
         layout, array, first, last = self._rows(column)
         check_column(layout, name)
-        return read(layout, array, first, last, Place(name, self._position))
+        return read(layout, array, first, last, Place(name, self.position))
 
     def vectors(self, column: str, name: str) -> NDArray[Any]:
         """A column of lists of numbers as a view `[rows, length]`."""
-        return vectors(*self._rows(column), name, self._position)
+        return vectors(*self._rows(column), name, self.position)
 
     def _rows(self, column: str) -> tuple[Layout, Array, int, int]:
         layout, place = self._columns[column]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,11 @@ class Place(NamedTuple):
 
     def row(self, row: int) -> str:
         """One of the rows."""
-        return f"{self.name}: a value inside a list or struct" if self.first is None else f"{self.name}[{self.first + row}]"
+        return (
+            f"{self.name}: a value inside a list or struct"
+            if self.first is None
+            else f"{self.name}[{self.first + row}]"
+        )
 
 
 class Values(NamedTuple):
@@ -56,7 +61,7 @@ class Values(NamedTuple):
             values: list[Any] = self.data.tolist()
         else:
             memory, bounds = memoryview(self.data.tobytes()), self.offsets.tolist()
-            pieces = (memory[begin:end] for begin, end in zip(bounds[:-1], bounds[1:], strict=True))
+            pieces = (memory[begin:end] for begin, end in pairwise(bounds))
             values = [str(piece, "utf-8") for piece in pieces] if self.type == "str" else [*map(bytes, pieces)]
         if self.valid is None:
             return values

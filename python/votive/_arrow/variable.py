@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,28 +75,47 @@ def _read_offsets(dtype: str, array: Array, first: int, last: int, place: Place)
 
 
 def _read_views(array: Array, first: int, last: int, valid: NDArray[np.bool_] | None, place: Place) -> Values:
-    """A view is 16 bytes: a length, and then up to 12 bytes of value, or 4 bytes of it, a data buffer and a place there."""
+    """A view has 16 bytes: a length, and up to 12 bytes of value, or 4 bytes of it, a data buffer and a place there."""
     # Beside the data buffers: validity, views, and the sizes of the data buffers.
     count = array.n_buffers - 3
-    sizes = buffer(array, array.n_buffers - 1, "i8", 0, count).tolist() if count > 0 else []
-    memory = [memoryview(buffer(array, 2 + which, "u1", 0, size)) for which, size in enumerate(sizes)]
-    inline = memoryview(buffer(array, 1, "u1", 16 * first, 16 * last))
+    available = buffer(array, array.n_buffers - 1, "i8", 0, count)
     views = buffer(array, 1, "i4", 4 * first, 4 * last).reshape(-1, 4)
+    lengths = views[:, 0].astype(np.int64)
     if valid is not None:
-        views = np.where(valid[:, None], views, 0)
-    found = []
-    for row, (size, _, which, begin) in enumerate(views.tolist()):
-        if size < 0:
-            raise ValueError(f"{place.row(row)}: negative length, the Arrow array is damaged")
-        if size <= _INLINE_BYTES:
-            found.append(bytes(inline[16 * row + 4 : 16 * row + 4 + size]))
-            continue
-        if not 0 <= which < len(memory):
-            raise ValueError(f"{place.row(row)}: a view into Arrow data buffer {which} of {len(memory)}")
-        if not 0 <= begin <= sizes[which] - size:
-            raise ValueError(f"{place.row(row)}: a view beyond the {sizes[which]} bytes of an Arrow data buffer")
-        found.append(bytes(memory[which][begin : begin + size]))
-    return of_bytes("bytes", found, None)
+        lengths[~valid] = 0
+    if (lengths < 0).any():
+        raise ValueError(f"{place.row(int(np.argmin(lengths)))}: negative length, the Arrow array is damaged")
+    is_inline = lengths <= _INLINE_BYTES
+    long = np.flatnonzero(~is_inline)
+    _check_views(long, views, available, place)
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    data = np.empty(int(offsets[-1]), np.uint8)
+    short = np.where(is_inline, lengths, 0)
+    held = views.view(np.uint8)[:, 4:][np.arange(_INLINE_BYTES) < short[:, None]]
+    # Where each of these bytes goes: as far into its value as into its part of `held`.
+    data[np.repeat(offsets[:-1] - (np.cumsum(short) - short), short) + np.arange(len(held))] = held
+    memory: Any = data.data
+    sources: Any = [buffer(array, 2 + which, "u1", 0, size).data for which, size in enumerate(available.tolist())]
+    bounds = zip(offsets[long].tolist(), offsets[long + 1].tolist(), views[long, 2:].tolist(), strict=True)
+    for start, stop, (which, begin) in bounds:
+        memory[start:stop] = sources[which][begin : begin + stop - start]
+    return Values("bytes", data, offsets)
+
+
+def _check_views(rows: NDArray[np.int64], views: NDArray[np.int32], available: NDArray[np.int64], place: Place) -> None:
+    """Accepts views into data buffers, of which `available` says the bytes."""
+    lengths, which, begins = views[rows, 0].astype(np.int64), views[rows, 2], views[rows, 3].astype(np.int64)
+    wrong = (which < 0) | (which >= len(available))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(
+            f"{place.row(int(rows[first]))}: a view into Arrow data buffer {which[first]} of {len(available)}"
+        )
+    wrong = (begins < 0) | (begins + lengths > available[which]) if len(rows) else wrong
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ValueError(f"{place.row(int(rows[first]))}: a view beyond the end of Arrow data buffer {which[first]}")
 
 
 def _to_uuids(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -131,10 +152,8 @@ def _check_utf8(values: Values, place: Place) -> None:
     if is_utf8:
         return
     # Found again one by one, for the row.
-    for row, (begin, end) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
+    for row, (begin, end) in enumerate(pairwise(offsets.tolist())):
         try:
             data[begin:end].tobytes().decode()
         except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{place.row(row)}: not valid UTF-8, {error.reason} at byte {error.start}"
-            ) from error
+            raise ValueError(f"{place.row(row)}: not valid UTF-8, {error.reason} at byte {error.start}") from error

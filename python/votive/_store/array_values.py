@@ -81,14 +81,9 @@ def _from_categories(column: Any, label: Label) -> ColumnValues:
     if not valid.any():
         return ColumnValues.nulls(NULL, len(codes))
     categories = from_pandas(column.categories, label)
-    if categories.type.is_variable:
-        # By Python: one object for each category, whatever the rows.
-        values = categories.to_list()
-        return from_objects([values[code] if code >= 0 else None for code in codes.tolist()], label)
-    found = categories.take(np.where(valid, codes, 0))
-    if valid.all():
-        return found
-    return from_array(np.ma.MaskedArray(found.data, ~valid), label)
+    # What no category stands for is one more, which is null.
+    values = concatenate(categories.type, [categories, ColumnValues.nulls(NULL, 1)])
+    return values.take(np.where(valid, codes, categories.rows).astype(np.int64))
 
 
 def _from_fixed_width(array: NDArray[Any], valid: Bools | None, label: Label) -> ColumnValues:

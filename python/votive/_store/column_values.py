@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,7 @@ class ColumnValues:
             bounds = self.offsets.tolist()
             memory = memoryview(self.data[bounds[0] : bounds[-1]].tobytes())
             first = bounds[0]
-            spans = zip(bounds[:-1], bounds[1:], strict=True)
+            spans = pairwise(bounds)
             pieces = (memory[begin - first : end - first] for begin, end in spans)
             if self.type.name == "bytes":
                 values = [bytes(piece) for piece in pieces]
@@ -178,7 +179,8 @@ def concatenate(type: ColumnType, parts: Iterable[ColumnValues]) -> ColumnValues
 
 def to_json(values: Iterable[Any]) -> ColumnValues:
     """Lists and dicts, whose contents JSON can hold, with None for null."""
-    encoded = [None if value is None else json.dumps(value, ensure_ascii=False).encode() for value in values]
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    encoded = [None if value is None else encode(value).encode() for value in values]
     return ColumnValues.of_bytes(JSON, encoded)
 
 

@@ -13,42 +13,41 @@ from votive._store.array_values import from_array, from_pandas, is_pandas
 from votive._store.arrow_values import from_arrow
 from votive._store.column_type import STR
 from votive._store.column_values import ColumnValues
+from votive._store.columns import TEXT, Values
 from votive._store.python_values import from_objects, from_strings
 from votive._store.value_kinds import Label, is_missing
 
 # What the vectors, ids and texts are called where they stand beside the columns.
-RESERVED = ("id", "text", "vector")
+RESERVED = ("id", TEXT, "vector")
 
 _TABLES = (
-    "a mapping of names to columns, a DataFrame, an Arrow table, or a list of mappings of names to values, one for each row"
+    "a mapping of names to columns, a DataFrame, an Arrow table, or a list of mappings of names to values for each row"
 )
 
 
-def read(metadata: Any, rows: int | None) -> dict[str, ColumnValues]:
+def read(metadata: Any, rows: int | None = None) -> Values:
     """Columns by name.
 
     Args:
         metadata: a mapping of names to columns, a DataFrame, a table that speaks Arrow, or a list, tuple or iterator of
             mappings of names to values, one for each row or None. A name that a row has not is null.
-        rows: how many rows there are; None where that is not known.
+        rows: how many rows there are; None where that is not known. Only mappings for rows are counted here, for they
+            may have no names.
 
     Raises:
         TypeError: it is nothing of this, or a column holds what none does; the message says which row, and what may be.
-        ValueError: there are not as many values as rows, a name is taken, or no type holds all values of a column.
+        ValueError: there are not as many mappings as rows, a name is taken, or no type holds all values of a column.
     """
-    if _is_mapping(metadata):
-        columns = {_checked_name(name): read_column(metadata[name], name) for name in metadata}
-    elif _arrow.speaks_arrow(metadata):
-        columns = _read_table(metadata)
-    elif isinstance(metadata, list | tuple | Iterator):
-        count, values = _transposed(metadata)
-        _check_rows("metadata", count, rows)
-        columns = {name: from_objects(column, _label(name)) for name, column in values.items()}
-    else:
+    if hasattr(metadata, "keys") and hasattr(metadata, "__getitem__"):
+        return {_checked_name(name): read_column(metadata[name], name) for name in metadata}
+    if _arrow.speaks_arrow(metadata):
+        return _read_table(metadata)
+    if not isinstance(metadata, list | tuple | Iterator):
         raise TypeError(f"metadata: expected {_TABLES}, found {type(metadata).__name__}")
-    for name, values in columns.items():
-        _check_rows(_label(name).column, values.rows, rows)
-    return columns
+    count, columns = _transposed(metadata)
+    if rows is not None and count != rows:
+        raise ValueError(f"metadata: expected {rows}, as many as vectors, found {count}")
+    return {name: from_objects(column, _label(name)) for name, column in columns.items()}
 
 
 def read_column(values: Any, name: str) -> ColumnValues:
@@ -75,7 +74,7 @@ def read_column(values: Any, name: str) -> ColumnValues:
     return from_objects(list(values), label)
 
 
-def read_values(metadata: Any, name: str = "metadata") -> dict[str, ColumnValues]:
+def read_values(metadata: Any, name: str = "metadata") -> Values:
     """One value for each name, as a column of one row.
 
     Args:
@@ -94,8 +93,28 @@ def read_values(metadata: Any, name: str = "metadata") -> dict[str, ColumnValues
     }
 
 
-def _is_mapping(metadata: Any) -> bool:
-    return hasattr(metadata, "keys") and hasattr(metadata, "__getitem__")
+def read_texts(texts: Any, name: str = "texts", position: int = 0) -> ColumnValues:
+    """Texts, or None for null, as a column of str.
+
+    Args:
+        texts: one str; or a list, array or column of pandas or Arrow of them, or any other iterable in order.
+        name: what messages call them.
+        position: number of the first row, for messages.
+
+    Raises:
+        TypeError: it is no column, or one is neither a str nor null; the message says which.
+        ValueError: one holds a lone surrogate.
+    """
+    label = Label(name, position)
+    if is_pandas(texts) and getattr(texts, "ndim", 1) == 1:
+        held = np.array(texts.to_numpy(dtype=object), object)
+        held[np.asarray(texts.isna())] = None
+        return _from_texts(held.tolist(), label)
+    if isinstance(texts, np.ndarray) and texts.dtype.kind in "UT" and texts.ndim == 1:
+        return from_array(texts, label)
+    if _arrow.speaks_arrow(texts) and not is_pandas(texts):
+        return from_arrow(_arrow.value_chunks(texts, name), label, STR)
+    return _from_texts([texts] if isinstance(texts, str) else _inputs.whole(_inputs.column(texts, name)), label)
 
 
 def _label(name: object) -> Label:
@@ -111,11 +130,6 @@ def _checked_name(name: Any, argument: str = "metadata") -> str:
             f"{argument}[{name!r}]: the name is taken; {RESERVED} are what a row consists of beside its metadata"
         )
     return name
-
-
-def _check_rows(name: str, found: int, rows: int | None) -> None:
-    if rows is not None and found != rows:
-        raise ValueError(f"{name}: expected {rows}, as many as vectors, found {found}")
 
 
 def _transposed(metadata: Iterable[Any]) -> tuple[int, dict[str, list[Any]]]:
@@ -147,36 +161,6 @@ def _as_array(values: Any, label: Label) -> NDArray[Any]:
         raise TypeError(f"{label.column}: NumPy makes no array of {type(values).__name__} ({error})") from error
 
 
-def read_texts(texts: Any, rows: int | None, name: str = "texts") -> ColumnValues:
-    """Texts, or None for null, as a column of str.
-
-    Args:
-        texts: one str; or a list, array or column of pandas or Arrow of them, or any other iterable in order.
-        rows: how many there are; None where that is not known.
-        name: what messages call them.
-
-    Raises:
-        TypeError: it is no column, or one is neither a str nor null; the message says which.
-        ValueError: there are not as many as rows, or one holds a lone surrogate.
-    """
-    values = _read_texts([texts] if isinstance(texts, str) else texts, name)
-    _check_rows(name, values.rows, rows)
-    return values
-
-
-def _read_texts(texts: Any, name: str) -> ColumnValues:
-    label = Label(name)
-    if is_pandas(texts) and getattr(texts, "ndim", 1) == 1:
-        held = np.array(texts.to_numpy(dtype=object), object)
-        held[np.asarray(texts.isna())] = None
-        return _from_texts(held.tolist(), label)
-    if isinstance(texts, np.ndarray) and texts.dtype.kind in "UT" and texts.ndim == 1:
-        return from_array(texts, label).cast(STR)
-    if _arrow.speaks_arrow(texts) and not is_pandas(texts):
-        return from_arrow(_arrow.value_chunks(texts, name), label, STR)
-    return _from_texts(_inputs.whole(_inputs.column(texts, name)), label)
-
-
 def _from_texts(texts: list[Any], label: Label) -> ColumnValues:
     classes = set(map(type, texts))
     if not classes <= {str, type(None)}:
@@ -189,11 +173,24 @@ def _from_texts(texts: list[Any], label: Label) -> ColumnValues:
     return from_strings(texts, label)
 
 
-def _read_table(table: Any) -> dict[str, ColumnValues]:
+def _read_table(table: Any) -> Values:
     """The columns of a table that speaks Arrow."""
     parts: dict[str, list[_arrow.Values]] = {}
     for batch in _arrow.batches(table, "metadata"):
         for name in batch.names:
-            label = _label(_checked_name(name))
-            parts.setdefault(name, []).append(batch.values(name, label.column))
+            parts.setdefault(name, []).append(batch.values(name, _label(_checked_name(name)).column))
     return {name: from_arrow(values, _label(name)) for name, values in parts.items()}
+
+
+def read_column_of(batch: _arrow.Batch, name: str) -> ColumnValues:
+    """A column of some rows of a table, checked as by `read`."""
+    label = _label(_checked_name(name))
+    return from_arrow([batch.values(name, label.column)], label.after(batch.position))
+
+
+def read_texts_of(batch: _arrow.Batch, name: str) -> ColumnValues:
+    """The column of some rows of a table that holds their texts, checked as by `read_texts`."""
+    values = batch.values(name, "texts")
+    if values.type not in ("str", "null"):
+        raise TypeError(f"texts: expected a column of strings, found {values.type}")
+    return from_arrow([values], Label("texts"), STR)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import uuid
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any, NoReturn
 
 import numpy as np
@@ -237,7 +236,7 @@ def _in_one_unit(stamps: list[Any], label: Label) -> NDArray[np.datetime64]:
     if not present:
         return np.full(len(stamps), "NaT", "M8[s]")
     try:
-        dtype = np.dtype(reduce(np.promote_types, present))
+        dtype = np.result_type(*present)
         found = np.full(len(stamps), "NaT", dtype)
         for unit in present:
             rows = [row for row, own in enumerate(units) if own == unit]

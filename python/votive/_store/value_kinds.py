@@ -33,8 +33,10 @@ class Label(NamedTuple):
 
 
 def kind_of(type: type) -> str | None:
-    """The kind of the values of a class, for people: "null", "bool", "int", "float", "str", "bytes", "datetime", "date"
-    or "list or dict"; None of a class whose values no column holds."""
+    """The kind of the values of a class, as messages call it; None of a class whose values no column holds.
+
+    One of "null", "bool", "int", "float", "str", "bytes", "datetime", "date" and "list or dict".
+    """
     if is_missing(type):
         return "null"
     # Before integers, which NumPy counts durations among.
