@@ -57,10 +57,10 @@ def _plain(value: Any, label: Label, row: int, path: Path, level: int) -> Any:
     kind = type(value)
     if kind in _LEAVES:
         return value
+    if level > MAX_NESTED_LEVELS and isinstance(value, list | tuple | dict):
+        raise ValueError(f"{label.row(row)}: expected at most {MAX_NESTED_LEVELS} lists and dicts in each other")
     if kind is list and _LEAVES.issuperset(map(type, value)):
         return value
-    if level > MAX_NESTED_LEVELS:
-        raise ValueError(f"{label.row(row)}: expected at most {MAX_NESTED_LEVELS} lists and dicts in each other")
     if isinstance(value, list | tuple):
         return [_plain(item, label, row, (path, place), level + 1) for place, item in enumerate(value)]
     if isinstance(value, dict):

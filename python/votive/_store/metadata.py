@@ -63,6 +63,9 @@ def read_column(values: Any, name: str) -> ColumnValues:
     if isinstance(values, list | tuple):
         return from_objects(values, label)
     if _arrow.speaks_arrow(values):
+        shape = getattr(values, "shape", ())
+        if len(shape) > 1:  # a table, which would be read as a column of dicts
+            raise ValueError(f"{label.column}: expected one dimension, found shape {shape}")
         return from_arrow(_arrow.column_chunks(values, label.column), label)
     if hasattr(values, "__array__") or hasattr(values, "__dlpack__"):
         return from_array(_as_array(values, label), label)

@@ -205,6 +205,8 @@ def _times(values: Sequence[Any], classes: Classes, label: Label) -> ColumnValue
             f"{label.row(row)}: a point in time with {found} time zone, and those before it {others}; expected all of "
             "them with one, or none"
         )
+    if naive is None and aware is None:  # of NumPy, all of them NaT
+        return ColumnValues.nulls(NULL, len(values))
     if not any(isinstance(stamp, np.datetime64) for stamp in stamps):
         return from_times(np.array(stamps, "M8[us]"))
     return from_times(_in_one_unit(stamps, label))
@@ -233,8 +235,6 @@ def _in_one_unit(stamps: list[Any], label: Label) -> NDArray[np.datetime64]:
     """Points in time of several units in one that holds all."""
     units = [stamp.dtype if isinstance(stamp, np.datetime64) else _unit(stamp) for stamp in stamps]
     present = set(units) - {None}
-    if not present:
-        return np.full(len(stamps), "NaT", "M8[s]")
     try:
         dtype = np.result_type(*present)
         found = np.full(len(stamps), "NaT", dtype)
