@@ -386,7 +386,7 @@ class EmbeddingStore:
     def get_texts(self, ids: Id) -> str | None: ...  # type: ignore[overload-overlap]
     @overload
     def get_texts(self, ids: ManyIds) -> list[str | None]: ...
-    def get_texts(self, ids: Ids) -> str | None | list[str | None]:
+    def get_texts(self, ids: Ids) -> str | list[str | None] | None:
         """The text of the row with an id, or a list of those of several, in the order asked for; None for null.
 
         Raises:
@@ -394,7 +394,7 @@ class EmbeddingStore:
             CorruptStoreError: one is in a file that is damaged, so that it is no text.
             ValueError: no row of this store has a text.
         """
-        texts: str | None | list[str | None] = _rows.get_texts(self._state, ids)
+        texts: str | list[str | None] | None = _rows.get_texts(self._state, ids)
         return texts
 
     @overload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,12 @@ class ColumnValues:
         return found if self.valid is None else {**found, "valid": self.valid}
 
     @property
+    def bytes_parts(self) -> tuple[Rows, NDArray[np.uint8]]:
+        """Offsets and bytes of a variable type."""
+        assert self.offsets is not None, "a variable type has offsets"
+        return self.offsets, self.data
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are in memory."""
         if self.type == NULL:
@@ -134,7 +141,7 @@ class ColumnValues:
             bounds = self.offsets.tolist()
             memory = memoryview(self.data[bounds[0] : bounds[-1]].tobytes())
             first = bounds[0]
-            spans = zip(bounds[:-1], bounds[1:], strict=True)
+            spans = pairwise(bounds)
             pieces = (memory[begin - first : end - first] for begin, end in spans)
             if self.type.name == "bytes":
                 values = [bytes(piece) for piece in pieces]
