@@ -185,7 +185,8 @@ def concatenate(type: ColumnType, parts: Iterable[ColumnValues]) -> ColumnValues
 
 def to_json(values: Iterable[Any]) -> ColumnValues:
     """Lists and dicts, whose contents JSON can hold, with None for null."""
-    encoded = [None if value is None else json.dumps(value, ensure_ascii=False).encode() for value in values]
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    encoded = [None if value is None else encode(value).encode() for value in values]
     return ColumnValues.of_bytes(JSON, encoded)
 
 
