@@ -386,7 +386,7 @@ class EmbeddingStore:
     def get_texts(self, ids: Id) -> str | None: ...  # type: ignore[overload-overlap]
     @overload
     def get_texts(self, ids: ManyIds) -> list[str | None]: ...
-    def get_texts(self, ids: Ids) -> str | None | list[str | None]:
+    def get_texts(self, ids: Ids) -> str | list[str | None] | None:
         """The text of the row with an id, or a list of those of several, in the order asked for; None for null.
 
         Raises:
@@ -394,7 +394,7 @@ class EmbeddingStore:
             CorruptStoreError: one is in a file that is damaged, so that it is no text.
             ValueError: no row of this store has a text.
         """
-        texts: str | None | list[str | None] = _rows.get_texts(self._state, ids)
+        texts: str | list[str | None] | None = _rows.get_texts(self._state, ids)
         return texts
 
     @overload
@@ -629,6 +629,7 @@ class EmbeddingStore:
         mode: OpenMode = "r",
         mmap: bool = True,
         *,
+        compact_at: float | None = None,
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
@@ -651,6 +652,10 @@ class EmbeddingStore:
                 their checksums when they are opened, those of metadata when they are first used; `verify` checks all.
                 False to read all of it into memory, with every checksum verified: for folders that others may write
                 to, or that are on a network.
+            compact_at: with mode "a", the share of dead bytes in the folder, above 0 and up to 1, at which a commit
+                has a thread compact it: bytes of deleted and replaced rows, and of values that were changed. What was
+                committed is written anew; adding and searching go on, and a commit waits for its end. Where that
+                fails, the next commit warns (RuntimeWarning). None to compact only when `compact` is called.
             backend, device, max_memory_gb, num_threads, spill_to, fallback: as for `EmbeddingStore`.
 
         Raises:
@@ -660,7 +665,9 @@ class EmbeddingStore:
             ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
         """
         options = {"backend": backend, "device": device, "max_memory_gb": max_memory_gb, "num_threads": num_threads}
-        return _saving.open_store(cls, folder, mode, mmap, options | {"spill_to": spill_to, "fallback": fallback})
+        return _saving.open_store(
+            cls, folder, mode, mmap, compact_at, options | {"spill_to": spill_to, "fallback": fallback}
+        )
 
     def commit(self) -> None:
         """Writes what changed since the store was opened, or since the last commit, to its folder.

@@ -49,7 +49,7 @@ class RowExtras(NamedTuple):
         if texts is not None:
             columns[TEXT] = _metadata.read_texts(texts, "texts")
         if metadata is not None:
-            columns |= _metadata.read(metadata)
+            columns |= _metadata.read(metadata, rows)
         extras = cls(keys, columns)
         for name, size in extras.sizes():
             if rows is not None and size != rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from votive import _core
 from votive._store import spill as _spill
@@ -47,6 +48,13 @@ class MemoryBudget:
             columns = columns.selected(live, lambda array: _spill.move(array, folder))
         return _spill.compact(core, folder, self.new_core), columns
 
+    def check_given(self, contents: Contents, texts: Any, ids: Any, metadata: Any) -> None:
+        """Raises a StoreError where strings alone that were given are too much, before any of them is copied."""
+        if self.spill_to is None:
+            columns = list(metadata.values()) if isinstance(metadata, dict) else []
+            given = [_least_bytes(values) for values in (texts, ids, *columns)]
+            self.check(contents, max(count for count, _ in given), sum(size for _, size in given))
+
     def check(self, contents: Contents, rows: int, asked: int) -> None:
         """Raises a StoreError where so many bytes for so many rows are too much."""
         if not self.is_exceeded(contents, asked):
@@ -58,3 +66,11 @@ class MemoryBudget:
             f"max_memory_gb: {rows} rows of dimension {contents.dimension} need {asked / GB:.3g} GB beside the "
             f"{used / GB:.3g} GB in use, more than the limit of {self.max_bytes / GB:.3g} GB{hint}"
         )
+
+
+def _least_bytes(values: Any) -> tuple[int, int]:
+    """How many strings there are in a list, and how many bytes they take at least; 0 of other things."""
+    if not isinstance(values, list | tuple):
+        return 0, 0
+    lengths = [len(value) for value in values if isinstance(value, str | bytes)]
+    return len(lengths), sum(lengths)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from votive._arguments import check_count
 from votive._store import batches as _batches
+from votive._store import compaction as _compaction
 from votive._store import filters as _filters
 from votive._store import ids as _ids
 from votive._store import saving as _saving
@@ -30,6 +31,7 @@ def add_embeddings(
     """See `EmbeddingStore.add_embeddings`."""
     check_count("dimension", dimension)
     rows, blocks = _vectors.read(vectors, "vectors")
+    state.budget.check_given(state.contents, texts, ids, metadata)
     extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
         if contents.dimension is None and dimension is not None:
@@ -66,6 +68,7 @@ def upsert(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any)
     rows, blocks = _vectors.read(vectors, "vectors")
     if ids is None:
         raise TypeError("ids: expected one for each row, found None; add_embeddings numbers rows")
+    state.budget.check_given(state.contents, texts, ids, metadata)
     extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
         assert extras.ids is not None, "ids were given"
@@ -89,6 +92,7 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
         raise TypeError("update: expected either ids or filter")
     if texts is None and metadata is None:
         raise TypeError("update: expected texts, metadata or both")
+    state.budget.check_given(state.contents, texts, None, metadata)
     with state.changing() as contents:
         if ids is None:
             rows, each = _filters.live_rows(filter, contents), True
@@ -121,22 +125,8 @@ def delete(state: StoreState, ids: Any, filter: Any) -> int:
 def compact(state: StoreState) -> None:
     """See `EmbeddingStore.compact`."""
     with state.changing() as contents:
-        if (new := compacted(state, contents)) is not None:
+        if (new := _compaction.compacted(state, contents)) is not None:
             state.contents = new
-
-
-def compacted(state: StoreState, contents: Contents) -> Contents | None:
-    """The live rows in one piece, numbered anew; None where there is nothing to be done."""
-    if contents.live() is not None or len(contents.core.vectors()) > 1:
-        contents.check_files()
-        new = contents.compacted(*state.budget.compact(contents))
-    elif state.binding is not None and state.binding.is_in_pieces:
-        # For the next commit to write as one, though nothing is to be done in memory.
-        new = replace(contents, numbering=object(), last_edit=None)
-    else:
-        return None
-    added = 0 if state.binding is None else state.binding.count_uncommitted(contents)
-    return replace(new, first_uncommitted=len(contents) - added)
 
 
 def clear(state: StoreState) -> None:

@@ -34,7 +34,7 @@ class Patch(NamedTuple):
 
 
 class Column:
-    """A value or null for each row, immutable: `appended` and `patched` give another, which shares memory with this one.
+    """A value or null for each row, immutable: `appended` and `patched` give another, which shares its memory.
 
     Values are in chunks, in the order of rows, and in patches over them, of which the last that has a row counts. Both
     are merged by their sizes (see `tiers`), so that there are few, and each value is seldom copied.
@@ -69,8 +69,10 @@ class Column:
         return sum(values.nbytes for values in self.all_values())
 
     def promoted(self, given: ColumnValues) -> ColumnType | int:
-        """The type of a column with these values too; the place of the first that fits in no type with the others, or
-        -1 where none does."""
+        """The type of a column that has these values too.
+
+        Where there is none, the place of the first value that fits in no type with the others; -1 if none does.
+        """
         found: int = -1
         for type in promote(self.type, given.type):
             place = _first_misfit(given, type)

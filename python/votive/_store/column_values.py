@@ -80,6 +80,12 @@ class ColumnValues:
         return found if self.valid is None else {**found, "valid": self.valid}
 
     @property
+    def bytes_parts(self) -> tuple[Rows, NDArray[np.uint8]]:
+        """Offsets and bytes of a variable type."""
+        assert self.offsets is not None, "a variable type has offsets"
+        return self.offsets, self.data
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are in memory."""
         if self.type == NULL:

@@ -105,9 +105,9 @@ class Columns(Mapping[str, Column]):
         return sum(column.bytes_of(rows) for column in self._columns.values())
 
     def selected(self, rows: Rows, move: Callable[[NDArray[Any]], NDArray[Any]] | None = None) -> Columns:
-        """Some rows alone, in memory, or one column after the other where `move` gives arrays."""
-        columns = {}
-        for name, column in self._columns.items():
+        """Some rows alone, in memory, or column by column where `move` gives arrays; no columns for no rows."""
+        columns: dict[str, Column] = {}
+        for name, column in self._columns.items() if len(rows) else ():
             selected = column.selected(rows)
             columns[name] = selected if move is None else selected.moved(move)
         return Columns(columns, len(rows))

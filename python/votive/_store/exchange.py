@@ -143,8 +143,7 @@ def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget
     budget.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        strings = ColumnValues.of_strings(ids)
-        ids = strings.offsets, strings.data
+        ids = ColumnValues.of_strings(ids).bytes_parts
     contents = replace(contents, columns=columns)
     try:
         return replace(contents, core=contents.core.attach(vectors, None, None, ids))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from votive._core import StoreError, __version__, crc32c
-from votive._store.array_file import MANIFEST, StoredArray, StoreFile, corrupt_error, split_location
+from votive._store.array_file import StoredArray, StoreFile, corrupt_error, split_location
 from votive._store.column_type import ColumnType
 from votive._store.columns import TEXT
 from votive._store.json_object import MAX_ARRAY_BYTES, JsonObject, shown
@@ -133,7 +133,8 @@ class Manifest:
     @property
     def locations(self) -> list[str]:
         """Locations of all arrays."""
-        sets = [place for part in (*self.segments, *self.changes) for place in part.locations]
+        parts: list[Segment | ChangeSet] = [*self.segments, *self.changes]
+        sets = [place for part in parts for place in part.locations]
         return sets if self.deleted is None else [*sets, self.deleted]
 
     def array(self, location: str) -> StoredArray:

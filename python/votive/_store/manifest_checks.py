@@ -1,4 +1,4 @@
-"""Whether a manifest agrees with itself: rows in order, each array named once, and of the shape that its place asks for."""
+"""Whether a manifest agrees with itself: rows in order, each array named once, of the shape that its place asks for."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive._arguments import check_choice, check_flag
 from votive._core import StoreError
+from votive._store import compaction as _compaction
 from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.budget import GB
@@ -48,10 +49,18 @@ def save(state: StoreState, folder: str | PathLike[str]) -> None:
             state.binding = FolderBinding.of(path, manifest, contents)
 
 
-def open_store(kind: type[_S], folder: str | PathLike[str], mode: str, mmap: bool, options: dict[str, Any]) -> _S:
+def open_store(
+    kind: type[_S],
+    folder: str | PathLike[str],
+    mode: str,
+    mmap: bool,
+    compact_at: float | None,
+    options: dict[str, Any],
+) -> _S:
     """See `EmbeddingStore.open`; `options` are those that a folder does not decide."""
     check_choice("mode", mode, OPEN_MODES)
     check_flag("mmap", mmap)
+    _check_share(compact_at, mode)
     path = _absolute(folder)
     if mode == "r":
         store = load(kind, path, mmap, options)
@@ -61,7 +70,9 @@ def open_store(kind: type[_S], folder: str | PathLike[str], mode: str, mmap: boo
         return store
     writer = Writer(path)
     try:
-        return read_consistently(path, partial(_read, kind, mmap=mmap, options=options, writer=writer))
+        store = read_consistently(path, partial(_read, kind, mmap=mmap, options=options, writer=writer))
+        store._state.compact_at = compact_at
+        return store
     except BaseException:
         writer.close()
         raise
@@ -117,6 +128,7 @@ def commit(state: StoreState) -> None:
         is_known = contents.numbering is binding.numbering and binding.writer.manifest == binding.manifest
         manifest = _generations.commit(contents, binding.writer, committed=binding.edits if is_known else None)
         state.binding = FolderBinding.of(binding.folder, manifest, contents, binding.writer)
+    _compaction.start_where_due(state, contents, manifest)
 
 
 def verify(state: StoreState) -> None:
@@ -204,6 +216,17 @@ def _warn_of_lost(binding: FolderBinding, lost: str) -> None:
         ResourceWarning,
         stacklevel=caller_stacklevel(),
     )
+
+
+def _check_share(compact_at: Any, mode: str) -> None:
+    if compact_at is None:
+        return
+    if isinstance(compact_at, bool) or not isinstance(compact_at, int | float):
+        raise TypeError(f"compact_at: expected a float or None, found {type(compact_at).__name__}")
+    if not 0 < compact_at <= 1:
+        raise ValueError(f"compact_at: expected a share above 0 and up to 1, or None, found {compact_at}")
+    if mode != "a":
+        raise ValueError(f"compact_at: expected None with mode {mode!r}, which commits nothing, found {compact_at}")
 
 
 def _absolute(folder: str | PathLike[str]) -> Path:

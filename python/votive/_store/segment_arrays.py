@@ -149,7 +149,7 @@ class _Pieces:
 
 
 def _column_parts(name: str, pieces: Any, *, all_null: bool = False) -> Parts:
-    """The arrays of the values of `pieces`, which are gone through twice; none where all are null, unless `all_null`."""
+    """The arrays of values, which are gone through twice; none where all are null, unless `all_null`."""
     what = "texts" if name == TEXT else "column"
     valid: list[NDArray[np.bool_]] = []
     lengths: list[NDArray[np.int64]] = []
@@ -200,5 +200,5 @@ class _Again:
         return self._begin()
 
 
-def _kept(values: NDArray[Any], keep: Rows | None) -> NDArray[Any]:
+def _kept(values: Any, keep: Rows | None) -> NDArray[Any]:
     return values if keep is None else values[keep]

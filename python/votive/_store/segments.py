@@ -127,14 +127,16 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
             ids: Any = _checked(arrays, segment.parts["ids_offsets"]), _checked(arrays, segment.parts["ids_bytes"])
         else:
             ids = _checked(arrays, segment.parts["ids"])
-        parts = [arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS]
-        for array in parts:
+        vectors, codes, bounds = (
+            arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS
+        )
+        for array in (vectors, codes, bounds):
             if (file := mapped_file_of(array)) is not None:
                 vector_files.append(file)
             elif array is not None:
                 resident += array.nbytes
         try:
-            core = core.attach(*parts, ids, gone)
+            core = core.attach(vectors, codes, bounds, ids, gone)
         except StoreError as error:
             location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise corrupt_error(arrays.path(location), error.reason or str(error)) from None

@@ -86,7 +86,7 @@ def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Stor
     vectors, codes, bounds = _write_mapped(core, live, folder)
     if isinstance(ids, list):
         strings = ColumnValues.of_strings(ids)
-        return empty.attach(vectors, codes, bounds, (strings.offsets, strings.data))
+        return empty.attach(vectors, codes, bounds, strings.bytes_parts)
     return empty.attach(vectors, codes, bounds, ids)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def check_json(path: Path, values: ColumnValues) -> None:
         return
     data, valid = values.data, values.valid
     bounds = values.offsets.tolist()
-    for row, (begin, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for row, (begin, end) in enumerate(pairwise(bounds)):
         if valid is not None and not valid[row]:
             continue
         try:
