@@ -155,7 +155,7 @@ class Votive(DocumentStore):
 class LanceDb(DocumentStore):
     """A LanceDB table without an index of its vectors, so that its search is exact; ids and filters have indexes."""
 
-    note = "no index of vectors, so exact; BTREE and BITMAP of ids and filtered columns; never waits for the disk (no fsync)"
+    note = "no index of vectors, so exact; indexes of ids and filtered columns; never waits for the disk (no fsync)"
     filters: ClassVar = {TWO_COLUMNS: "year > 2020 AND topic = 'a'", LOW_PRICE: "price < 10"}
 
     def __init__(self, folder: Path) -> None:
