@@ -286,7 +286,7 @@ class Qdrant(DocumentStore):
 
         from qdrant_client import QdrantClient, models
 
-        warnings.filterwarnings("ignore", message="Local mode is not recommended", module="qdrant_client")
+        warnings.filterwarnings("ignore", message="Local mode is not recommended")
         self.kind, self.models = QdrantClient, models
         year = models.FieldCondition(key="year", range=models.Range(gt=2020))
         topic = models.FieldCondition(key="topic", match=models.MatchValue(value="a"))
