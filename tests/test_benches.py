@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "embed": ("targets", "table"),
     "rerank": ("targets", "table"),
-    "store": ("targets", "table", "proof"),
+    "store": ("targets", "table", "proof", "binary"),
     "callers": ("targets", "table"),
 }
 

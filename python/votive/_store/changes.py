@@ -26,7 +26,7 @@ def add_embeddings(
 ) -> NDArray[Any]:
     """See `EmbeddingStore.add_embeddings`."""
     check_count("dimension", dimension)
-    rows, blocks = _vectors.read(vectors, "vectors")
+    rows, blocks = _vectors.read(vectors, "vectors", _vectors.form_of(state.options.dtype))
     extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
         if contents.dimension is None and dimension is not None:
@@ -48,7 +48,8 @@ def add_texts(
     """See `EmbeddingStore.add_texts`."""
     extras = RowExtras.read(None, ids, None, metadata)
     with state.changing() as contents:
-        batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar)
+        form = _vectors.form_of(state.options.dtype)
+        batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar, form)
         return _add(state, contents, batches, None)
 
 
@@ -115,7 +116,7 @@ def append(
     found: list[_ids.Ids] = []
     spill: Spill | None = None
     for batch in batches:
-        count, width = batch.vectors.shape
+        count, width = len(batch.vectors), _vectors.dimension_of(batch.vectors)
         if not count and not width:
             continue
         is_first = not contents.core.rows and not first

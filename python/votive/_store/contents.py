@@ -16,7 +16,7 @@ from votive._store.manifest import code_stride
 from votive._store.mapped import MappedFile
 from votive._store.options import DTYPES
 from votive._store.texts import Texts, Utf8Column
-from votive._store.vectors import Floats
+from votive._store.vectors import Rows, dimension_of
 
 # Bytes of the bounds of a row.
 _BOUNDS_BYTES = 24
@@ -26,13 +26,13 @@ class Batch(NamedTuple):
     """Rows that are to be added.
 
     Attributes:
-        vectors: `[rows, dimension]`.
+        vectors: `[rows, dimension]`; of bits `[rows, dimension / 8]`.
         ids: one for each row; None to number them.
         texts: one for each row; None for none.
         columns: metadata.
     """
 
-    vectors: Floats
+    vectors: Rows
     ids: Ids | None
     texts: Utf8Column | None
     columns: Values
@@ -145,10 +145,10 @@ class Contents:
 
     @property
     def compact_bytes(self) -> int:
-        """Bytes that the vectors, codes, bounds and ids of the live rows take once they are `compacted`."""
-        width = self.core.dimension
-        vector = width * DTYPES[self.core.dtype].element_bytes
-        return len(self) * (vector + code_stride(width) + _BOUNDS_BYTES + 8)
+        """Bytes that vectors, codes, bounds and ids of the live rows take once they are `compacted`, at most."""
+        width, layout = self.core.dimension, DTYPES[self.core.dtype]
+        codes = code_stride(width) + _BOUNDS_BYTES if layout.has_codes else 0
+        return len(self) * (layout.row_bytes(width) + codes + 8)
 
     def checked(self, batch: Batch, is_first: bool) -> Batch:
         """Rows as they can be added.
@@ -161,7 +161,7 @@ class Contents:
             ValueError: vectors have another dimension, or texts or metadata are missing, or new.
             TypeError: ids or metadata are of another kind than those of the store.
         """
-        width = batch.vectors.shape[1]
+        width = dimension_of(batch.vectors)
         if self.dimension not in (None, width):
             raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
         if not len(batch.vectors):

@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._store import ids as _ids
+from votive._store.options import DTYPES
 from votive._store.state import StoreState
 
 
-def get(state: StoreState, ids: Any) -> NDArray[np.float32]:
+def get(state: StoreState, ids: Any) -> NDArray[Any]:
     """See `EmbeddingStore.get`."""
     contents = state.contents
     keys, is_single = _ids.read(ids)
     if contents.dimension is None and not len(keys):
-        return np.empty((0, 0), np.float32)
+        return contents.core.take(np.empty(0, np.int64))[:, :0]
     vectors = contents.core.take(contents.rows_of(keys))
     return vectors[0] if is_single else vectors
 
@@ -63,7 +64,8 @@ def vectors(state: StoreState) -> NDArray[Any] | list[NDArray[Any]]:
     contents = state.contents
     views = contents.core.vectors()
     if not views:
-        views = [np.empty((0, contents.dimension or 0), state.options.dtype)]
+        layout = DTYPES[state.options.dtype]
+        views = [np.empty((0, layout.row_elements(contents.dimension or 0)), layout.npy_dtype or np.int8)]
     return views[0] if len(views) == 1 else views
 
 
