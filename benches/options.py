@@ -119,6 +119,15 @@ def _store(commands: Commands) -> None:
     proof.add_argument("--queries", type=int, default=1000, help="%(default)s")
     _cache_option(proof)
     _output_options(proof, "20,000 rows, 2,000 texts, 100 queries")
+    binary = commands.add_parser(
+        "binary",
+        help="rows of bits by Hamming distance beside FAISS IndexBinaryFlat: store_binary.md and .json",
+        description="Stores: 1,000,000 rows of 1,024 bits by Hamming distance, beside FAISS. A minute.",
+    )
+    binary.set_defaults(module="binary")
+    binary.add_argument("--rows", type=int, help="1,000,000")
+    binary.add_argument("--rounds", type=int, default=25, help="%(default)s")
+    _output_options(binary, "50,000 rows, two rounds")
     kept = commands.add_parser(
         "documents",
         help="vectors with texts and columns, beside LanceDB, Chroma and Qdrant: store_documents.md and .json",

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "embed": ("targets", "table"),
     "rerank": ("targets", "table"),
-    "store": ("targets", "table", "proof", "documents", "commits"),
+    "store": ("targets", "table", "proof", "binary", "documents", "commits"),
     "callers": ("targets", "table"),
 }
 

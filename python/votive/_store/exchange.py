@@ -23,6 +23,7 @@ from votive._store.budget import MemoryBudget
 from votive._store.column_values import ColumnValues
 from votive._store.columns import TEXT
 from votive._store.contents import Batch, Contents
+from votive._store.options import DTYPES
 from votive._store.state import StoreState
 
 
@@ -41,12 +42,14 @@ def to_arrow(contents: Contents) -> Any:
     views = core.vectors()
     if core.dtype == "int8":
         views = [core.take(np.arange(core.rows) if live is None else live)]
-    kind = pa.from_numpy_dtype(views[0].dtype if views else np.dtype(core.dtype))
-    chunks = [pa.FixedSizeListArray.from_arrays(pa.array(view.reshape(-1)), dimension) for view in views]
+    layout = DTYPES[core.dtype]
+    kind = pa.from_numpy_dtype(views[0].dtype if views else np.dtype(layout.npy_dtype or np.int8))
+    width = layout.row_elements(dimension)
+    chunks = [pa.FixedSizeListArray.from_arrays(pa.array(view.reshape(-1)), width) for view in views]
     ids = contents.ids()
     columns: dict[str, Any] = {
         "id": pa.array(ids, pa.string() if core.id_kind == "str" else pa.int64()),
-        "vector": pa.chunked_array(chunks, pa.list_(kind, dimension)),
+        "vector": pa.chunked_array(chunks, pa.list_(kind, width)),
     }
     for name in contents.columns:
         columns[name] = pa.array(_in_arrow_units(contents.column(name)))
@@ -64,11 +67,17 @@ def from_arrow(
     state: StoreState, table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
 ) -> None:
     """Adds the rows of a table to an empty store: see `EmbeddingStore.from_arrow`."""
-    _changes.add_batches(state, _read_table(table, vectors, ids, texts, metadata))
+    form = _vectors.form_of(state.options.dtype)
+    _changes.add_batches(state, _read_table(table, vectors, ids, texts, metadata, form))
 
 
 def _read_table(
-    table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
+    table: Any,
+    vectors: str,
+    ids: str | None,
+    texts: str | None,
+    metadata: Sequence[str] | None,
+    form: _vectors.Form,
 ) -> Iterator[Batch]:
     position = 0
     for batch in _arrow.batches(table, "table"):
@@ -88,7 +97,7 @@ def _read_table(
         columns |= {name: _metadata.read_column_of(batch, name) for name in names}
         extras = RowExtras(keys, columns)
         rows = batch.vectors(vectors, "vectors")
-        yield from _batches.join(_vectors.convert(rows, "vectors", position), extras)
+        yield from _batches.join(form(rows, "vectors", position), extras)
         position += len(batch)
 
 
@@ -131,12 +140,15 @@ def _load(path: str | PathLike[str], mmap: bool) -> NDArray[Any]:
 
 def _is_stored_form(array: NDArray[Any], dtype: str) -> bool:
     """Whether a mapped array is what a store of a type keeps, so that it can be kept where it is."""
-    return bool(array.dtype == dtype and array.ndim == 2 and array.flags.c_contiguous and array.size)
+    stored = DTYPES[dtype].npy_dtype
+    return bool(
+        stored is not None and array.dtype == stored and array.ndim == 2 and array.flags.c_contiguous and array.size
+    )
 
 
 def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget: MemoryBudget) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
-    rows, width = vectors.shape
+    rows, width = len(vectors), _vectors.dimension_of(vectors)
     batch = contents.checked(Batch(vectors, extras.ids, extras.columns))
     columns = contents.columns.appended(batch.columns, rows)
     contents = replace(contents, core=budget.new_core(width), dimension=width)
