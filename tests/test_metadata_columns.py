@@ -348,7 +348,11 @@ INSIDE = "expected None, bool, int, float, str, a list or a dict in a list or a 
             ValueError,
             r"x'\]\[0\]: .* is before the year 1 or after 9999 in UTC",
         ),
-        ([np.datetime64("2024", "as"), np.datetime64("2024", "Y")], ValueError, "no unit holds points in time of all of datetime64"),
+        (
+            [np.datetime64("2024", "as"), np.datetime64("2024", "Y")],
+            ValueError,
+            "no unit holds points in time of all of datetime64",
+        ),
         (
             [np.datetime64(10**10, "Y"), np.datetime64(1, "D"), np.datetime64(1, "ns")],
             ValueError,
