@@ -8,13 +8,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::Error;
 use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{
     self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
 };
+use crate::{CancelCheck, Error};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]
@@ -25,6 +25,10 @@ type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2
 
 /// Scores, rows, and what the search did.
 type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
+
+/// Scores and rows of one query after those of another, how many each query has, and what the search did.
+type RangeHits<'py> =
+    (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, BTreeMap<&'static str, usize>);
 
 #[pymethods]
 impl PyStore {
@@ -211,20 +215,29 @@ impl PyStore {
         mask: Option<PyReadonlyArray1<'py, u8>>,
         exact: bool,
     ) -> PyResult<Hits<'py>> {
-        if queries.shape()[1] != self.0.dimension() {
-            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
-            return Err(PyValueError::new_err(format!("queries: {message}")));
-        }
         let n = queries.shape()[0];
-        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
-        let values = queries.as_slice().map_err(|_| contiguous("queries"))?;
-        let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
-        let watch = Watch::new(None);
-        let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
-        let store::SearchResults { scores, rows, columns, report } = detached(py, search)??;
-        let store::SearchReport { rows: scanned, rescored, bytes, closed_early } = report;
-        let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
-        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
+        let store::SearchResults { scores, rows, columns, report, .. } =
+            self.run_search(py, &queries, mask.as_ref(), |queries, mask, check_cancel| {
+                self.0.search(queries, k, mask, exact, check_cancel)
+            })?;
+        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, named(report)))
+    }
+
+    fn search_range<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        min_score: f64,
+        k: Option<usize>,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+    ) -> PyResult<RangeHits<'py>> {
+        let store::SearchResults { scores, rows, counts, report, .. } =
+            self.run_search(py, &queries, mask.as_ref(), |queries, mask, check_cancel| {
+                self.0.search_range(queries, min_score, k, mask, exact, check_cancel)
+            })?;
+        let counts = counts.into_iter().map(|count| count as i64).collect();
+        Ok((numpy::vector(py, scores), numpy::vector(py, rows), numpy::vector(py, counts), named(report)))
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {
@@ -268,7 +281,32 @@ impl PyStore {
     }
 }
 
+/// What a search did, by name.
+fn named(report: store::SearchReport) -> BTreeMap<&'static str, usize> {
+    let store::SearchReport { rows, rescored, bytes, closed_early } = report;
+    [("rows", rows), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)].into()
+}
+
 impl PyStore {
+    /// Has `search` search for queries, of those rows that are not 0 in a mask.
+    fn run_search<'py>(
+        &self,
+        py: Python<'py>,
+        queries: &PyReadonlyArray2<'py, f32>,
+        mask: Option<&PyReadonlyArray1<'py, u8>>,
+        search: impl FnOnce(&[f32], Option<&[u8]>, CancelCheck<'_>) -> crate::Result<store::SearchResults> + Send,
+    ) -> PyResult<store::SearchResults> {
+        if queries.shape()[1] != self.0.dimension() {
+            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
+            return Err(PyValueError::new_err(format!("queries: {message}")));
+        }
+        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
+        let queries = queries.as_slice().map_err(|_| contiguous("queries"))?;
+        let mask = mask.map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
+        let watch = Watch::new(None);
+        Ok(detached(py, || watch.settle(search(queries, mask, &|| watch.tell(0))))??)
+    }
+
     fn attached(
         &self,
         vectors: Option<Bound<'_, PyAny>>,
