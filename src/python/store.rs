@@ -304,7 +304,7 @@ impl PyStore {
         let queries = queries.as_slice().map_err(|_| contiguous("queries"))?;
         let mask = mask.map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
         let watch = Watch::new(None);
-        Ok(detached(py, || watch.settle(search(queries, mask, &|| watch.tell(0))))??)
+        detached(py, || watch.settle(search(queries, mask, &|| watch.tell(0))))?
     }
 
     fn attached(
