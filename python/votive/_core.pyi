@@ -564,6 +564,31 @@ class Store:
             ValueError: rows are no bits, a query has NaN or infinity, k is 0, or a row is not there.
         """
 
+    def search_range(
+        self,
+        queries: NDArray[np.float32],
+        min_score: float,
+        k: int | None,
+        mask: NDArray[np.uint8] | None,
+        exact: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
+        """As `search`, of the rows whose scores are at least `min_score`; memory is taken for what is found alone.
+
+        Args:
+            queries: as for `search`.
+            min_score: compared with scores in float64, before they are rounded to the float32 that is given.
+            k: rows wanted at most, from 1; None for all.
+            mask: as for `search`.
+            exact: as for `search`. Otherwise rows that are near the least score by their codes may be missing.
+
+        Returns:
+            Scores and row numbers, those of one query after those of another; how many each query has, `[n]`; and what
+            was done.
+
+        Raises:
+            ValueError, DeviceError: see `search`; or `min_score` is NaN.
+        """
+
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 

@@ -322,6 +322,40 @@ impl Store {
         exact: bool,
         check_cancel: CancelCheck<'_>,
     ) -> Result<SearchResults> {
+        self.search_rows(queries, k, mask, exact, None, check_cancel)
+    }
+
+    /// As `search`, of rows whose scores in float64, see `search`, are at least `min_score`: all of them where `k` is None.
+    /// Takes memory in proportion to what is found.
+    ///
+    /// # Errors
+    /// As `search`; or `min_score` is NaN.
+    pub fn search_range(
+        &self,
+        queries: &[f32],
+        min_score: f64,
+        k: Option<usize>,
+        mask: Option<&[u8]>,
+        exact: bool,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<SearchResults> {
+        if min_score.is_nan() {
+            return Err(Error::argument("min_score", "expected a number, found NaN"));
+        }
+        // As scores are compared bit by bit, where -0.0 is less than 0.0.
+        let min_score = if min_score == 0.0 { -0.0 } else { min_score };
+        self.search_rows(queries, k.unwrap_or(usize::MAX), mask, exact, Some(min_score), check_cancel)
+    }
+
+    fn search_rows(
+        &self,
+        queries: &[f32],
+        k: usize,
+        mask: Option<&[u8]>,
+        exact: bool,
+        min_score: Option<f64>,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<SearchResults> {
         let metric = self.number_metric()?;
         let StoreConfig { dimension, isa, .. } = *self.config;
         self.check_queries(queries)?;
@@ -329,8 +363,17 @@ impl Store {
         self.check_k(k)?;
         let k = k.min(self.live).max(1);
         let device_context = self.config.device_context.as_ref();
-        let request =
-            SearchRequest { isa, metric, dimension, segments: &self.segments, mask, k, exact, device_context };
+        let request = SearchRequest {
+            isa,
+            metric,
+            dimension,
+            segments: &self.segments,
+            mask,
+            k,
+            min_score,
+            exact,
+            device_context,
+        };
         request.run(queries, &self.config.pool, check_cancel)
     }
 

@@ -84,6 +84,15 @@ def ask(store: EmbeddingStore, model: Embedder) -> None:
     store.search(np.ones(3), filter=["a", "b"])
     assert_type(store.search_text("question", model, 5), tuple[NDArray[np.float32], NDArray[Any]])
     store.search_text(["a", "b"], Hashes(), filter={1, 2})
+    assert_type(store.search([1.0, 2.0], None, min_score=0.5), tuple[NDArray[np.float32], NDArray[Any]])
+    assert_type(store.search([[1.0, 2.0]], min_score=1), tuple[list[NDArray[np.float32]], list[NDArray[Any]]])
+    assert_type(store.search(blocks(), min_score=0.5), tuple[list[NDArray[np.float32]], list[NDArray[Any]]])
+    either = store.search(np.ones(3), k=None, exact=False, min_score=0.5)
+    assert_type(either[0], NDArray[np.float32] | list[NDArray[np.float32]])
+    assert_type(store.search_text("question", model, None, min_score=0.5), tuple[NDArray[np.float32], NDArray[Any]])
+    assert_type(
+        store.search_text(["a", "b"], model, min_score=0.5), tuple[list[NDArray[np.float32]], list[NDArray[Any]]]
+    )
     assert_type(store.last_search, SearchReport | None)
     assert_type(store.stats(), Stats)
     store.reset_stats()
