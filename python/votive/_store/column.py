@@ -268,5 +268,5 @@ def _first_misfit(values: ColumnValues, type: ColumnType) -> int | None:
         return None
     data = values.data
     if values.valid is not None:
-        data = np.where(values.valid, data, data.dtype.type(0))
+        data = np.where(values.valid, data, np.zeros((), data.dtype))
     return first_inexact(np.asarray(data), type)
