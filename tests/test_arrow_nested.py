@@ -126,11 +126,9 @@ def test_each_kind_through_arrow_and_parquet(name: str, tmp_path: Path) -> None:
     assert columns_of(EmbeddingStore.from_arrow(store.to_arrow())) == expected_of(store)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name, values in KINDS.items() if isinstance(values[0], list | dict)])
 def test_lists_and_structs_give_back_exactly_what_was_stored(name: str) -> None:
     values = KINDS[name]
-    if not any(isinstance(value, list | dict) for value in values):
-        pytest.skip("they are no lists or dicts")
     found = store_of({"x": values}, 3).to_arrow()["x"]
     if pa.types.is_nested(found.type):
         assert repr(found.to_pylist()) == repr(values)

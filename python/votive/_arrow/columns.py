@@ -215,8 +215,9 @@ def _read_lists(layout: Layout, array: Array, first: int, last: int, place: Plac
     valid = validity(array, first, last)
     if valid is not None:  # what stands where there is no value is nobody's
         begins, ends = np.where(valid, begins, ends.max()), np.where(valid, ends, ends.max())
-    if (ends < begins).any() or begins.min() < 0:
-        raise ValueError(f"{place.row(int(np.argmin(ends - begins)))}: negative length, the Arrow array is damaged")
+    wrong = (ends < begins) | (begins < 0)
+    if wrong.any():
+        raise ValueError(f"{place.row(int(np.argmax(wrong)))}: negative length, the Arrow array is damaged")
     start = int(begins.min())
     elements = _read_child(layout, array, 0, start, int(ends.max()), place)
     spans = zip((begins - start).tolist(), (ends - start).tolist(), strict=True)

@@ -67,9 +67,9 @@ def _read_offsets(dtype: str, array: Array, first: int, last: int, place: Place)
     if first == last:
         return Values("bytes", np.empty(0, np.uint8), np.zeros(1, np.int64))  # where there may be no buffers at all
     offsets = buffer(array, 1, dtype, first, last + 1).astype(np.int64)
-    lengths = np.diff(offsets)
-    if lengths.min() < 0 or offsets[0] < 0:
-        raise ValueError(f"{place.row(int(np.argmin(lengths)))}: negative length, the Arrow array is damaged")
+    wrong = (np.diff(offsets) < 0) | (offsets[:-1] < 0)
+    if wrong.any():
+        raise ValueError(f"{place.row(int(np.argmax(wrong)))}: negative length, the Arrow array is damaged")
     data = buffer(array, 2, "u1", int(offsets[0]), int(offsets[-1])).copy()
     return Values("bytes", data, offsets - offsets[0])
 
