@@ -378,9 +378,11 @@ class Store:
 
         Args:
             dimension: numbers in a vector, up to 65536.
-            metric: "cosine", "dot" or "l2".
-            dtype: how vectors are kept: "float32", "float16", or "int8", which is codes of a byte per number alone.
-            device: where searches begin, by its name as for an `Embedder`.
+            metric: "cosine", "dot", "l2" or "hamming".
+            dtype: how vectors are kept: "float32", "float16", "int8", which is codes of a byte per number alone, or
+                "ubinary", which is a bit per number. "hamming" and "ubinary" go together, and `dimension` is then a
+                multiple of 8.
+            device: where searches begin, by its name as for an `Embedder`; bits are compared on the CPU always.
             num_threads: threads that compute; None for as many as an `Embedder` takes.
 
         Raises:
@@ -393,12 +395,12 @@ class Store:
         """Numbers in a vector."""
 
     @property
-    def metric(self) -> Literal["cosine", "dot", "l2"]:
-        """One of "cosine", "dot" and "l2"."""
+    def metric(self) -> Literal["cosine", "dot", "l2", "hamming"]:
+        """One of "cosine", "dot", "l2" and "hamming"."""
 
     @property
-    def dtype(self) -> Literal["float32", "float16", "int8"]:
-        """One of "float32", "float16" and "int8"."""
+    def dtype(self) -> Literal["float32", "float16", "int8", "ubinary"]:
+        """One of "float32", "float16", "int8" and "ubinary"."""
 
     @property
     def device(self) -> str:
@@ -451,12 +453,16 @@ class Store:
         """
 
     def add(
-        self, vectors: NDArray[np.float32], ids: NDArray[np.int64] | list[str] | None, expected: int, first: int
+        self,
+        vectors: NDArray[np.float32] | NDArray[np.uint8],
+        ids: NDArray[np.int64] | list[str] | None,
+        expected: int,
+        first: int,
     ) -> tuple[Store, NDArray[np.int64] | list[str]]:
         """A store with more rows, and their ids.
 
         Args:
-            vectors: `[n, dimension]`, C-contiguous. They are copied.
+            vectors: `[n, dimension]`, C-contiguous; of "ubinary" uint8 `[n, dimension / 8]`. They are copied.
             ids: one for each row, numbers from 0 or strings, one kind in a store; None for numbers after the largest
                 that was ever an id, from 0 on. Of rows with the same id the last counts, the others are deleted.
             expected: rows to come, these included: a new segment has room for all of them.
@@ -492,12 +498,15 @@ class Store:
     def vectors(self) -> list[NDArray[Any]]:
         """The vectors of rows that are not deleted, in runs as long as can be.
 
-        Read-only views `[n, dimension]` of float32, float16 or int8 (codes), which stay as they are whatever becomes of
-        the store.
+        Read-only views `[n, dimension]` of float32, float16 or int8 (codes), or `[n, dimension / 8]` of uint8 (bits),
+        which stay as they are whatever becomes of the store.
         """
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Copies of vectors of rows that are not deleted, `[n, dimension]`. Of int8 they are about what was added."""
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Copies of vectors of rows that are not deleted, float32 `[n, dimension]`; bits in uint8 `[n, dimension / 8]`.
+
+        Of int8 they are about what was added.
+        """
 
     def search(
         self,
@@ -529,14 +538,41 @@ class Store:
                 child of its `fork()`.
         """
 
+    def search_bits(
+        self, queries: NDArray[np.uint8], k: int, mask: NDArray[np.uint8] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+        """As `search`, among rows of bits, for queries `[n, dimension / 8]`.
+
+        Scores are minus the number of bits that differ. Nothing is rescored.
+        """
+
+    def rescore(
+        self, queries: NDArray[np.float32], rows: NDArray[np.int64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+        """The best of some rows of bits for each query, as `search` gives them.
+
+        Args:
+            queries: C-contiguous `[n, dimension]`.
+            rows: `[n, candidates]`, none of them deleted.
+            k: rows wanted, from 1.
+
+        Returns:
+            Scores and rows `[n, c]`, where c is the lesser of k and the candidates, and what was done. A score is the
+            product of the query with the row's bits as 1 and -1, summed in float64.
+
+        Raises:
+            ValueError: rows are no bits, a query has NaN or infinity, k is 0, or a row is not there.
+        """
+
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 
-    def segments(self) -> list[tuple[int, NDArray[Any] | None, NDArray[np.int8], NDArray[np.float32]]]:
+    def segments(self) -> list[tuple[int, NDArray[Any] | None, NDArray[np.int8] | None, NDArray[np.float32] | None]]:
         """For each segment its first row and read-only views of its vectors, codes and bounds, of deleted rows too.
 
         Vectors are `[n, dimension]`, or None for "int8"; codes `[n, stride]`, where stride is the dimension rounded up
-        to a multiple of 64; bounds `[n, 6]`. A segment whose rows are all deleted has no memory and is left out.
+        to a multiple of 64; bounds `[n, 6]`. Of "ubinary" vectors are uint8 `[n, dimension / 8]`, and there are neither
+        codes nor bounds. A segment whose rows are all deleted has no memory and is left out.
         """
 
     def attach(
@@ -552,8 +588,8 @@ class Store:
         The arrays must be read-only: all but ids are held, not copied, and no program may write to what they show.
 
         Args:
-            vectors: `[n, dimension]` in the store's type; None for "int8".
-            codes: `[n, stride]`. None, with bounds: made anew.
+            vectors: `[n, dimension]` in the store's type; None for "int8"; uint8 `[n, dimension / 8]` for "ubinary".
+            codes: `[n, stride]`. None, with bounds: made anew, but of "ubinary", which has none.
             bounds: `[n, 6]`.
             ids: `[n]`, or `[n + 1]` and bytes.
             deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`

@@ -64,11 +64,14 @@ class EmbeddingStore:
         max_memory_gb: most memory for vectors, codes, ids, texts and metadata, in 10^9 bytes; checked before any is
             taken. None for no limit.
         metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" for the Euclidean distance, negated,
-            so that more is always nearer. A vector of zeros has a cosine of 0 with all others.
-        dimension: numbers in a vector; None to let the first ones tell.
+            so that more is always nearer; "hamming" for the number of bits that differ, negated. A vector of zeros has
+            a cosine of 0 with all others.
+        dimension: numbers in a vector; None to let the first ones tell. Of binary vectors, bits: a multiple of 8.
         dtype: how vectors are stored: "float32"; "float16" takes half the memory, and answers are exact for the rounded
             vectors; "int8" takes a quarter, and answers are exact for vectors rounded to 127 steps of their largest
-            element.
+            element; "ubinary" takes a bit for each element, whether it is above zero, which "hamming" compares, on the
+            CPU whatever the device. These two go together. None for "float32", or "ubinary" where `metric` is
+            "hamming".
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
         spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
@@ -90,7 +93,7 @@ class EmbeddingStore:
         max_memory_gb: float | None = 20.0,
         metric: Metric = "cosine",
         dimension: int | None = None,
-        dtype: StoreDtype = "float32",
+        dtype: StoreDtype | None = None,
         num_threads: int | None = None,
         spill_to: str | PathLike[str] | None = None,
         fallback: bool = False,
@@ -116,7 +119,9 @@ class EmbeddingStore:
             vectors: `[rows, dimension]` of any type of floats or integers, strides and byte order; `[dimension]` for
                 one row; what NumPy makes such an array of, a memory map for instance; an Arrow column of lists; or an
                 iterator over any of these, which is read block by block. C-contiguous float32 is not copied before it
-                is stored. Values are stored as they are: not normalized. While an iterator is read, other threads that
+                is stored. Values are stored as they are: not normalized. With dtype "ubinary": floats, of which it is
+                stored whether they are above zero; or bits `[rows, dimension / 8]` as `quantize_embeddings` gives
+                them, uint8 of precision "ubinary" or int8 of "binary". While an iterator is read, other threads that
                 change the store wait for its end, and searches go on: so it must not wait for one of those threads,
                 which would be for ever, and one that is slow is better added a piece at a time.
             ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
@@ -253,7 +258,12 @@ class EmbeddingStore:
         _changes.clear(self._state)
 
     def search(
-        self, queries: Vectors, k: int = 100, filter: Filter | None = None, exact: bool = True
+        self,
+        queries: Vectors,
+        k: int = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        rescore_multiplier: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The `k` rows that are nearest to each query, the best first.
 
@@ -275,7 +285,10 @@ class EmbeddingStore:
             exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
                 without the proof that no other row is better. Scores are computed from the vectors all the same. Some
                 rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
-                texts and for clustered and uniform random vectors on the CPU.
+                texts and for clustered and uniform random vectors on the CPU. Hamming distances are always exact.
+            rescore_multiplier: of a store of bits, for queries of floats: take `k * rescore_multiplier` rows by Hamming
+                distance of the query's signs, and rank these by the dot product of the query itself with the row's
+                bits as 1 and -1. Scores are these products. None to rank by Hamming distance.
 
         Returns:
             Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
@@ -286,12 +299,18 @@ class EmbeddingStore:
             KeyError: the filter names a column that is not there.
             TypeError: an argument is of a type that is not accepted, or a filter compares a column with another type.
             ValueError: queries have another dimension, or hold NaN or infinity; or the filter has another length, or an
-                operator that is not known.
+                operator that is not known; or there is no second look, as the store's vectors are not bits.
         """
-        return _search.search(self._state, queries, k, filter, exact)
+        return _search.search(self._state, queries, k, filter, exact, rescore_multiplier)
 
     def search_text(
-        self, texts: TextColumn, embedder: TextEncoder, k: int = 100, filter: Filter | None = None, exact: bool = True
+        self,
+        texts: TextColumn,
+        embedder: TextEncoder,
+        k: int = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        rescore_multiplier: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """`search` with the embeddings of texts.
 
@@ -301,11 +320,12 @@ class EmbeddingStore:
             k: as for `search`.
             filter: as for `search`.
             exact: as for `search`.
+            rescore_multiplier: as for `search`.
 
         Returns:
             Scores and ids.
         """
-        return _search.search_text(self._state, texts, embedder, k, filter, exact)
+        return _search.search_text(self._state, texts, embedder, k, filter, exact, rescore_multiplier)
 
     @property
     def last_search(self) -> SearchReport | None:
@@ -360,7 +380,7 @@ class EmbeddingStore:
         limit: int | None = None,
         offset: int = 0,
     ) -> NDArray[Any] | dict[str, Any]:
-        """The vectors of some rows, copied, or their columns.
+        """The vectors of some rows in float32, copied, or with dtype "ubinary" their packed bits; or columns of them.
 
         Args:
             ids: of the rows, in the order asked for. None for those of `filter`, in the order of `ids`.
@@ -443,7 +463,8 @@ class EmbeddingStore:
         """All vectors `[rows, dimension]` as they are stored, read-only and not copied, in the order of `ids`.
 
         A list of such arrays where they are in several pieces of memory; `compact` makes one of them. With dtype
-        "int8", the codes: integers from -127 to 127, in proportion to the elements of their row.
+        "int8", the codes: integers from -127 to 127, in proportion to the elements of their row. With dtype "ubinary",
+        the packed bits: uint8 `[rows, dimension / 8]`.
         """
         return _rows.vectors(self._state)
 
@@ -464,12 +485,12 @@ class EmbeddingStore:
 
     @property
     def metric(self) -> Metric:
-        """How vectors are compared: "cosine", "dot" or "l2"."""
+        """How vectors are compared: "cosine", "dot", "l2" or "hamming"."""
         return self._state.options.metric
 
     @property
     def dtype(self) -> StoreDtype:
-        """How vectors are stored: "float32", "float16" or "int8"."""
+        """How vectors are stored: "float32", "float16", "int8" or "ubinary"."""
         return self._state.options.dtype
 
     @property
@@ -495,7 +516,8 @@ class EmbeddingStore:
         """The rows as a `pyarrow.Table`: columns "id", "vector", "text" where there are texts, and those of metadata.
 
         Vectors are a fixed_size_list in the store's own memory, not copied, unless `dtype` is "int8", whose rows come
-        as float32. pandas, polars, DuckDB, LanceDB and others take such a table as it is.
+        as float32; packed bits are lists of uint8. pandas, polars, DuckDB, LanceDB and others take such a table as it
+        is.
 
         Raises:
             ImportError: pyarrow is not installed.
@@ -516,7 +538,7 @@ class EmbeddingStore:
         max_memory_gb: float | None = 20.0,
         metric: Metric = "cosine",
         dimension: int | None = None,
-        dtype: StoreDtype = "float32",
+        dtype: StoreDtype | None = None,
         num_threads: int | None = None,
         spill_to: str | PathLike[str] | None = None,
         fallback: bool = False,
@@ -553,7 +575,7 @@ class EmbeddingStore:
         max_memory_gb: float | None = 20.0,
         metric: Metric = "cosine",
         dimension: int | None = None,
-        dtype: StoreDtype = "float32",
+        dtype: StoreDtype | None = None,
         num_threads: int | None = None,
         spill_to: str | PathLike[str] | None = None,
         fallback: bool = False,

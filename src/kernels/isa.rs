@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use crate::kernels::simd::int8;
+use crate::kernels::simd::{bits, int8};
 #[cfg(target_arch = "aarch64")]
 use crate::kernels::simd::neon;
-use crate::kernels::simd::{Int8Operation, Operation, Scalar};
+use crate::kernels::simd::{BitOperation, Int8Operation, Operation, Scalar};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{avx2, avx512, bf16_x86};
 
@@ -176,6 +176,33 @@ impl Isa {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             InstructionSet::I8mm => unsafe { int8::neon::run_i8mm(operation) },
+        }
+    }
+
+    /// Runs work on bits compiled for this set. VPOPCNTDQ is a question of its own: of CPUs with VNNI, Cascade Lake and
+    /// Cooper Lake lack it.
+    #[inline]
+    pub(crate) fn run_bits<O: BitOperation>(self, operation: O) -> O::Output {
+        match self.0 {
+            InstructionSet::Scalar => operation.run(Scalar),
+            // SAFETY: an `Isa` of this level exists only where the CPU has these features.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe { bits::x86::run_avx2(operation) },
+            // SAFETY: as above, and VPOPCNTDQ was just asked for.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Vnni | InstructionSet::Bf16 if is_x86_feature_detected!("avx512vpopcntdq") => unsafe {
+                bits::x86::run_vpopcntdq(operation)
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 | InstructionSet::Vnni | InstructionSet::Bf16 => unsafe {
+                bits::x86::run_avx512(operation)
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => unsafe {
+                bits::neon::run(operation)
+            },
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! mlp, rope                                             two or three products; queries and keys, turned
+//! hamming                                               rows of bits, by `scan`'s selection of rows
 //! matrix, attention, scan, embedding                    operations on packed weights, tokens, rows of a store
 //! activation, norm, hadamard, tile                      what they do to a row, or to a tile of a product
 //! math, widen, isa, peaks                               functions of a vector; the choice of the set
@@ -23,6 +24,7 @@ mod denormals;
 mod dtype;
 mod embedding;
 mod hadamard;
+mod hamming;
 mod isa;
 mod math;
 mod matrix;
@@ -49,6 +51,7 @@ pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
 pub use dtype::Dtype;
 pub use embedding::{EmbeddingTable, embed};
+pub use hamming::{BitQueries, DistanceCollector, scan_bits, signed_product};
 pub use isa::Isa;
 pub use matrix::Matrix;
 pub use mlp::PackedMlp;

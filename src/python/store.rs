@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ::numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use ::numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
+    ndarray,
+};
 use half::f16;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -21,7 +24,8 @@ use crate::store::{
 pub(super) struct PyStore(store::Store);
 
 /// The first row, vectors, codes and bounds of a segment.
-type SegmentArrays<'py> = (usize, Option<Bound<'py, PyAny>>, Bound<'py, PyArray2<i8>>, Bound<'py, PyArray2<f32>>);
+type SegmentArrays<'py> =
+    (usize, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray2<i8>>>, Option<Bound<'py, PyArray2<f32>>>);
 
 /// Scores, rows, and what the search did.
 type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
@@ -106,22 +110,25 @@ impl PyStore {
     fn add<'py>(
         &self,
         py: Python<'py>,
-        vectors: PyReadonlyArray2<'py, f32>,
+        vectors: Bound<'py, PyAny>,
         ids: Option<Bound<'py, PyAny>>,
         expected: usize,
         first: usize,
     ) -> PyResult<(Self, Bound<'py, PyAny>)> {
-        if vectors.shape()[1] != self.0.dimension() {
-            let message = format!("expected {} columns, found {}", self.0.dimension(), vectors.shape()[1]);
-            return Err(PyValueError::new_err(format!("vectors: {message}")));
-        }
-        if !vectors.is_c_contiguous() {
-            return Err(PyValueError::new_err("vectors: expected a C-contiguous array"));
-        }
-        let values = vectors.as_slice()?;
         let keys = ids.as_ref().map(keys).transpose()?;
-        let watch = Watch::new(None);
-        let store = detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??;
+        let store = match self.0.dtype() {
+            VectorDtype::Binary => {
+                let bits: PyReadonlyArray2<'py, u8> = vectors.extract()?;
+                let bits = rows_of(&bits, "vectors", self.0.dimension() / 8)?;
+                detached(py, || self.0.add_bits(bits, keys, expected))??
+            }
+            _ => {
+                let vectors: PyReadonlyArray2<'py, f32> = vectors.extract()?;
+                let values = rows_of(&vectors, "vectors", self.0.dimension())?;
+                let watch = Watch::new(None);
+                detached(py, || watch.settle(self.0.add(values, keys, expected, first, &|| watch.tell(0))))??
+            }
+        };
         let ids = match ids {
             Some(ids) => ids,
             None => id_array(py, store.id_slice(self.0.rows()..store.rows())?)?,
@@ -180,6 +187,7 @@ impl PyStore {
                 views.push(match &data.vectors {
                     Vectors::Float32(vectors) => numpy::view::<f32, f32>(py, vectors, run, d)?.into_any(),
                     Vectors::Float16(vectors) => numpy::view::<f16, f16>(py, vectors, run, d)?.into_any(),
+                    Vectors::Binary(bits) => numpy::view::<u8, u8>(py, bits, run, d / 8)?.into_any(),
                     Vectors::Int8 => {
                         let codes = numpy::view::<i8, i8>(py, &data.codes, run, self.0.code_stride())?;
                         codes.get_item((
@@ -193,14 +201,21 @@ impl PyStore {
         Ok(views)
     }
 
-    fn take<'py>(&self, py: Python<'py>, rows: PyReadonlyArray1<'py, i64>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    fn take<'py>(&self, py: Python<'py>, rows: PyReadonlyArray1<'py, i64>) -> PyResult<Bound<'py, PyAny>> {
         let rows = row_numbers(&rows)?;
         let d = self.0.dimension();
+        if self.0.dtype() == VectorDtype::Binary {
+            let bits = detached(py, || {
+                let mut bits = zeroed(rows.len() * (d / 8), "vectors")?;
+                self.0.take_bits(&rows, &mut bits).map(|()| bits)
+            })??;
+            return Ok(numpy::matrix(py, bits, rows.len(), d / 8)?.into_any());
+        }
         let values = detached(py, || {
             let mut values = zeroed(rows.len() * d, "vectors")?;
             self.0.take(&rows, &mut values).map(|()| values)
         })??;
-        numpy::matrix(py, values, rows.len(), d)
+        Ok(numpy::matrix(py, values, rows.len(), d)?.into_any())
     }
 
     fn search<'py>(
@@ -211,20 +226,46 @@ impl PyStore {
         mask: Option<PyReadonlyArray1<'py, u8>>,
         exact: bool,
     ) -> PyResult<Hits<'py>> {
-        if queries.shape()[1] != self.0.dimension() {
-            let message = format!("expected {} columns, found {}", self.0.dimension(), queries.shape()[1]);
-            return Err(PyValueError::new_err(format!("queries: {message}")));
-        }
         let n = queries.shape()[0];
-        let contiguous = |name: &str| PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
-        let values = queries.as_slice().map_err(|_| contiguous("queries"))?;
-        let mask = mask.as_ref().map(|mask| mask.as_slice().map_err(|_| contiguous("mask"))).transpose()?;
+        let values = rows_of(&queries, "queries", self.0.dimension())?;
+        let mask = mask.as_ref().map(mask_of).transpose()?;
         let watch = Watch::new(None);
         let search = || watch.settle(self.0.search(values, k, mask, exact, &|| watch.tell(0)));
-        let store::SearchResults { scores, rows, columns, report } = detached(py, search)??;
-        let store::SearchReport { rows: scanned, rescored, bytes, closed_early } = report;
-        let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
-        Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
+        hits(py, detached(py, search)??, n)
+    }
+
+    fn search_bits<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, u8>,
+        k: usize,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+    ) -> PyResult<Hits<'py>> {
+        let n = queries.shape()[0];
+        let values = rows_of(&queries, "queries", self.0.dimension() / 8)?;
+        let mask = mask.as_ref().map(mask_of).transpose()?;
+        let watch = Watch::new(None);
+        let search = || watch.settle(self.0.search_bits(values, k, mask, &|| watch.tell(0)));
+        hits(py, detached(py, search)??, n)
+    }
+
+    fn rescore<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        rows: PyReadonlyArray2<'py, i64>,
+        k: usize,
+    ) -> PyResult<Hits<'py>> {
+        let n = queries.shape()[0];
+        let values = rows_of(&queries, "queries", self.0.dimension())?;
+        if rows.shape()[0] != n {
+            let message = format!("rows: expected rows for each of {n} queries, found {}", rows.shape()[0]);
+            return Err(PyValueError::new_err(message));
+        }
+        let rows = row_numbers(&rows)?;
+        let watch = Watch::new(None);
+        let rescore = || watch.settle(self.0.rescore(values, &rows, k, &|| watch.tell(0)));
+        hits(py, detached(py, rescore)??, n)
     }
 
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {
@@ -239,11 +280,15 @@ impl PyStore {
             let vectors = match &data.vectors {
                 Vectors::Float32(vectors) => Some(numpy::view::<_, f32>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
+                Vectors::Binary(bits) => {
+                    let bits = numpy::view::<_, u8>(py, bits, rows, d / 8)?.into_any();
+                    return Ok((segment.first_row, Some(bits), None, None));
+                }
                 Vectors::Int8 => None,
             };
             let codes = numpy::view(py, &data.codes, rows.clone(), self.0.code_stride())?;
             let bounds = numpy::view(py, &data.bounds, rows, 6)?;
-            Ok((segment.first_row, vectors, codes, bounds))
+            Ok((segment.first_row, vectors, Some(codes), Some(bounds)))
         };
         let segments = self.0.segments().iter();
         segments.filter_map(|segment| Some(arrays(segment, segment.data()?))).collect()
@@ -285,6 +330,9 @@ impl PyStore {
             (Some(vectors), VectorDtype::Float16) => {
                 Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>(&vectors, [n, d]).map_err(of("vectors"))?))
             }
+            (Some(vectors), VectorDtype::Binary) => {
+                Some(AttachedVectors::Binary(numpy::foreign::<u8, u8>(&vectors, [n, d / 8]).map_err(of("vectors"))?))
+            }
             (Some(vectors), _) => {
                 Some(AttachedVectors::Float32(numpy::foreign::<f32, f32>(&vectors, [n, d]).map_err(of("vectors"))?))
             }
@@ -302,6 +350,32 @@ impl PyStore {
         };
         Ok(AttachedRows { vectors, codes, ids })
     }
+}
+
+/// The numbers of a C-contiguous array `[n, width]`; the error calls it `name`.
+fn rows_of<'a, T: ::numpy::Element>(
+    rows: &'a PyReadonlyArray2<'_, T>,
+    name: &str,
+    width: usize,
+) -> PyResult<&'a [T]> {
+    if rows.shape()[1] != width {
+        let message = format!("{name}: expected {width} columns, found {}", rows.shape()[1]);
+        return Err(PyValueError::new_err(message));
+    }
+    let contiguous = || PyValueError::new_err(format!("{name}: expected a C-contiguous array"));
+    if rows.is_c_contiguous() { rows.as_slice().map_err(|_| contiguous()) } else { Err(contiguous()) }
+}
+
+fn mask_of<'a>(mask: &'a PyReadonlyArray1<'_, u8>) -> PyResult<&'a [u8]> {
+    mask.as_slice().map_err(|_| PyValueError::new_err("mask: expected a C-contiguous array"))
+}
+
+/// What a search of `n` queries found, as Python gets it.
+fn hits(py: Python<'_>, results: store::SearchResults, n: usize) -> PyResult<Hits<'_>> {
+    let store::SearchResults { scores, rows, columns, report } = results;
+    let store::SearchReport { rows: scanned, rescored, bytes, closed_early } = report;
+    let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
+    Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
 }
 
 /// Ids as callers give them.
@@ -348,12 +422,12 @@ fn id_array<'py>(py: Python<'py>, keys: RowIds) -> PyResult<Bound<'py, PyAny>> {
 }
 
 /// Row numbers, none of which is negative.
-fn row_numbers(rows: &PyReadonlyArray1<'_, i64>) -> PyResult<Vec<usize>> {
+fn row_numbers<D: ndarray::Dimension>(rows: &PyReadonlyArray<'_, i64, D>) -> PyResult<Vec<usize>> {
     unsigned(rows).map_err(|reason| PyValueError::new_err(format!("rows: {reason}")))
 }
 
 /// Numbers, none of which is negative; else the reason why they are refused.
-fn unsigned(numbers: &PyReadonlyArray1<'_, i64>) -> Result<Vec<usize>, String> {
+fn unsigned<D: ndarray::Dimension>(numbers: &PyReadonlyArray<'_, i64, D>) -> Result<Vec<usize>, String> {
     let number = |&number: &i64| usize::try_from(number).map_err(|_| format!("{number} is negative"));
     numbers.as_array().iter().map(number).collect()
 }

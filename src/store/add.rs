@@ -3,8 +3,8 @@
 use super::Store;
 use super::encode_rows::{InputVectors, encode_rows};
 use super::row_ids::RowIds;
-use super::segment::{RowClaim, Segment, SegmentData};
-use crate::kernels::{Bound, code_stride};
+use super::segment::{RowClaim, Segment, SegmentData, VectorClaim};
+use crate::kernels::Bound;
 use crate::{CancelCheck, Error, Result};
 
 /// A segment for rows that come a few at a time has room for as many rows as the store has, and for at least so many,
@@ -35,11 +35,38 @@ impl Store {
         first: usize,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Self> {
+        self.number_metric()?;
         let d = self.config.dimension;
         if !vectors.len().is_multiple_of(d) {
             return Err(Error::argument("vectors", format!("{} numbers are no rows of {d}", vectors.len())));
         }
-        let n = vectors.len() / d;
+        let row_error = |i: usize, why: &str| Error::argument("vectors", format!("row {} {why}", first + i));
+        self.add_rows(vectors.len() / d, ids, expected, |claim| {
+            encode_rows(&self.config, claim, InputVectors::Float32(vectors), &row_error, check_cancel)
+        })
+    }
+
+    /// As [`Self::add`], of rows of bits `[n, dimension / 8]`.
+    pub fn add_bits(&self, bits: &[u8], ids: Option<RowIds>, expected: usize) -> Result<Self> {
+        let row_bytes = self.bit_row_bytes()?;
+        if !bits.len().is_multiple_of(row_bytes) {
+            return Err(Error::argument("vectors", format!("{} bytes are no rows of {row_bytes}", bits.len())));
+        }
+        self.add_rows(bits.len() / row_bytes, ids, expected, |claim| {
+            let VectorClaim::Binary(copies) = &mut claim.vectors else { unreachable!("a store of bits claims bits") };
+            copies.as_mut_slice().copy_from_slice(bits);
+            Ok(())
+        })
+    }
+
+    /// Adds `n` rows that `write` writes to their place.
+    fn add_rows(
+        &self,
+        n: usize,
+        ids: Option<RowIds>,
+        expected: usize,
+        write: impl FnOnce(&mut RowClaim) -> Result<()>,
+    ) -> Result<Self> {
         let ids = ids.map_or_else(|| self.ids.number_rows(n), Ok)?;
         if ids.len() != n {
             return Err(Error::argument("ids", format!("{} ids for {n} vectors", ids.len())));
@@ -53,8 +80,7 @@ impl Store {
             superseded.extend(self.ids.find(run.ids()).flatten().filter(|&row| self.is_live(row)));
         }
         let (destination, mut claim) = self.claim_rows(n, expected.max(n))?;
-        let row_error = |i: usize, why: &str| Error::argument("vectors", format!("row {} {why}", first + i));
-        encode_rows(&self.config, &mut claim, InputVectors::Float32(vectors), &row_error, check_cancel)?;
+        write(&mut claim)?;
         let data = claim.publish();
         let mut store = self.clone();
         match destination {
@@ -76,7 +102,7 @@ impl Store {
     fn claim_rows(&self, n: usize, expected: usize) -> Result<(Destination, RowClaim)> {
         let d = self.config.dimension;
         let last = self.segments.last().and_then(Segment::data);
-        if let Some(claim) = last.filter(|last| last.free_rows() >= expected).and_then(|last| last.claim(n, d)) {
+        if let Some(claim) = last.filter(|last| last.free_rows(d) >= expected).and_then(|last| last.claim(n, d)) {
             return Ok((Destination::LastSegment, claim));
         }
         let data = SegmentData::with_capacity(self.capacity(expected), d, self.config.dtype)?;
@@ -94,14 +120,17 @@ impl Store {
 
     /// Bytes of a row: vector, code and bound.
     fn row_bytes(&self) -> usize {
-        let d = self.config.dimension;
-        d * self.config.dtype.bytes_per_number() + code_stride(d) + size_of::<Bound>()
+        let (d, dtype) = (self.config.dimension, self.config.dtype);
+        match dtype.code_bytes(d) {
+            0 => dtype.vector_bytes(d),
+            codes => dtype.vector_bytes(d) + codes + size_of::<Bound>(),
+        }
     }
 
     /// Bytes that adding so many rows would allocate, with 8 for each id.
     pub fn size_of(&self, rows: usize) -> usize {
         let last = self.segments.last().and_then(Segment::data);
-        let has_room = rows == 0 || last.is_some_and(|last| last.free_rows() >= rows);
+        let has_room = rows == 0 || last.is_some_and(|last| last.free_rows(self.config.dimension) >= rows);
         let capacity = if has_room { 0 } else { self.capacity(rows) };
         capacity.saturating_mul(self.row_bytes()).saturating_add(rows.saturating_mul(8))
     }

@@ -23,6 +23,8 @@ pub struct AttachedRows {
 pub enum AttachedVectors {
     Float32(ForeignArray<f32>),
     Float16(ForeignArray<f16>),
+    /// `[rows, dimension / 8]`
+    Binary(ForeignArray<u8>),
 }
 
 fn unfit(argument: &'static str, reason: String) -> Error {
@@ -109,10 +111,12 @@ impl Store {
             (Some(AttachedVectors::Float16(vectors)), VectorDtype::Float16) => {
                 Vectors::Float16(SegmentArray::Foreign(vectors))
             }
+            (Some(AttachedVectors::Binary(bits)), VectorDtype::Binary) => return checked_bits(n, d / 8, bits, codes),
             (vectors, dtype) => {
                 let found = match vectors {
                     Some(AttachedVectors::Float32(_)) => "float32",
                     Some(AttachedVectors::Float16(_)) => "float16",
+                    Some(AttachedVectors::Binary(_)) => "ubinary",
                     None => "none",
                 };
                 let expected = if dtype == VectorDtype::Int8 { "none" } else { dtype.name() };
@@ -123,7 +127,7 @@ impl Store {
         let numbers = match &vectors {
             Vectors::Float32(vectors) => vectors.len(),
             Vectors::Float16(vectors) => vectors.len(),
-            Vectors::Int8 => n * d,
+            Vectors::Int8 | Vectors::Binary(_) => n * d,
         };
         if numbers != n * d {
             let reason = format!("found {numbers} numbers, where {n} rows of {d} have {}", n * d);
@@ -155,12 +159,30 @@ impl Store {
         let input = match &vectors {
             Vectors::Float32(vectors) => InputVectors::Float32(vectors),
             Vectors::Float16(vectors) => InputVectors::Float16(vectors),
-            Vectors::Int8 => unreachable!("codes are made of vectors"),
+            Vectors::Int8 | Vectors::Binary(_) => unreachable!("codes are made of numbers"),
         };
         let row_error = |i: usize, why: &str| corrupt("vectors", Some(i), format!("row {i} {why}"));
         encode_rows(&self.config, &mut claim, input, &row_error, check_cancel)?;
         Ok(SegmentData { vectors, ..claim.publish() })
     }
+}
+
+/// `n` rows of bits, which have no codes.
+fn checked_bits(
+    n: usize,
+    row_bytes: usize,
+    bits: ForeignArray<u8>,
+    codes: Option<(ForeignArray<i8>, ForeignArray<Bound>)>,
+) -> Result<Option<SegmentData>> {
+    let bits = SegmentArray::Foreign(bits);
+    if bits.len() != n * row_bytes {
+        let reason = format!("found {} bytes, where {n} rows of {row_bytes} have {}", bits.len(), n * row_bytes);
+        return Err(unfit("vectors", reason));
+    }
+    if codes.is_some() {
+        return Err(unfit("codes", "found codes, where a store of ubinary has none".to_owned()));
+    }
+    SegmentData::of_bits(bits).map(Some)
 }
 
 /// Whether a bound is one that a search can compute with.
@@ -181,7 +203,7 @@ mod tests {
         let vectors = match &data.vectors {
             Vectors::Float32(vectors) => Some(AttachedVectors::Float32(Arc::new(vectors.to_vec()))),
             Vectors::Float16(vectors) => Some(AttachedVectors::Float16(Arc::new(vectors.to_vec()))),
-            Vectors::Int8 => None,
+            Vectors::Int8 | Vectors::Binary(_) => None,
         };
         AttachedRows { vectors, codes: Some((Arc::new(data.codes.to_vec()), Arc::new(data.bounds.to_vec()))), ids }
     }

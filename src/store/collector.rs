@@ -39,7 +39,7 @@ impl CandidateCollector {
         let (Some(data), Some(Scorer { request, .. })) = (segment.data(), scorers.first()) else { return };
         let all_count = segment.is_fully_live() && request.mask.is_none();
         if !all_count {
-            self.select_rows(request.mask, segment, rows.clone());
+            select_rows(request.mask, segment, rows.clone(), &mut self.selected);
         }
         let selected = std::mem::take(&mut self.selected);
         let rows = if all_count { RowSelection::Range(rows) } else { RowSelection::List(&selected) };
@@ -51,20 +51,20 @@ impl CandidateCollector {
         scan(request.isa, quantized, &data.codes, &data.bounds, &rows, &mut collector);
         self.selected = selected;
     }
+}
 
-    /// Lists the rows that count.
-    fn select_rows(&mut self, mask: Option<&[u8]>, segment: &Segment, rows: Range<usize>) {
-        self.selected.clear();
-        for start in rows.clone().step_by(ROWS_PER_WORD) {
-            let mut bits = segment.live_bits(start / ROWS_PER_WORD);
-            if let Some(mask) = mask {
-                let mask = &mask[segment.first_row + start..segment.first_row + rows.end.min(start + ROWS_PER_WORD)];
-                bits &= bits_of(mask);
-            }
-            while bits != 0 {
-                self.selected.push((start + bits.trailing_zeros() as usize) as u32);
-                bits &= bits - 1;
-            }
+/// Makes `selected` a list of the rows that count, of those from a multiple of [`ROWS_PER_WORD`] on.
+pub(super) fn select_rows(mask: Option<&[u8]>, segment: &Segment, rows: Range<usize>, selected: &mut Vec<u32>) {
+    selected.clear();
+    for start in rows.clone().step_by(ROWS_PER_WORD) {
+        let end = rows.end.min(start + ROWS_PER_WORD);
+        let mut bits = segment.live_bits(start / ROWS_PER_WORD) & (u64::MAX >> (64 - (end - start)));
+        if let Some(mask) = mask {
+            bits &= bits_of(&mask[segment.first_row + start..segment.first_row + end]);
+        }
+        while bits != 0 {
+            selected.push((start + bits.trailing_zeros() as usize) as u32);
+            bits &= bits - 1;
         }
     }
 }

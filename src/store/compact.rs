@@ -34,9 +34,14 @@ impl Store {
                     if let Vectors::Float16(vectors) = &data.vectors { vectors } else { &[] }
                 }),
                 VectorClaim::None => {}
+                VectorClaim::Binary(bits) => self.push_copies(&mut jobs, bits.as_mut_slice(), d / 8, |data| {
+                    if let Vectors::Binary(bits) = &data.vectors { bits } else { &[] }
+                }),
             }
-            self.push_copies(&mut jobs, claim.codes.as_mut_slice(), code_stride(d), |data| &data.codes);
-            self.push_copies(&mut jobs, claim.bounds.as_mut_slice(), 1, |data| &data.bounds);
+            if self.config.metric.is_some() {
+                self.push_copies(&mut jobs, claim.codes.as_mut_slice(), code_stride(d), |data| &data.codes);
+                self.push_copies(&mut jobs, claim.bounds.as_mut_slice(), 1, |data| &data.bounds);
+            }
             self.config.pool.for_each(batch_jobs(jobs), check_cancel, |batch, _| {
                 batch.into_iter().for_each(|job| job.to.copy_from_slice(job.from));
                 Ok(())

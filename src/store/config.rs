@@ -5,17 +5,22 @@ use std::sync::Arc;
 
 use super::device_context::DeviceContext;
 use crate::device::Device;
-use crate::kernels::{Isa, Metric};
+use crate::kernels::{Isa, Metric, code_stride};
 use crate::pool::Pool;
 use crate::{Error, Result};
 
 /// The largest dimension: sums of products of codes stay within 32 bits.
 pub(super) const MAX_DIMENSION: usize = 1 << 16;
 
-const METRICS: [(Metric, &str); 3] = [(Metric::Cosine, "cosine"), (Metric::Dot, "dot"), (Metric::L2, "l2")];
+const METRICS: [(Option<Metric>, &str); 4] =
+    [(Some(Metric::Cosine), "cosine"), (Some(Metric::Dot), "dot"), (Some(Metric::L2), "l2"), (None, "hamming")];
 
-const DTYPES: [(VectorDtype, &str); 3] =
-    [(VectorDtype::Float32, "float32"), (VectorDtype::Float16, "float16"), (VectorDtype::Int8, "int8")];
+const DTYPES: [(VectorDtype, &str); 4] = [
+    (VectorDtype::Float32, "float32"),
+    (VectorDtype::Float16, "float16"),
+    (VectorDtype::Int8, "int8"),
+    (VectorDtype::Binary, "ubinary"),
+];
 
 /// How a store keeps vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +29,15 @@ pub enum VectorDtype {
     Float16,
     /// By their codes alone.
     Int8,
+    /// A bit for each number, eight to a byte, the first in the highest bit. They have no codes and no bounds.
+    Binary,
 }
 
 /// The choices that a store is made with, and what computes for it.
 pub(super) struct StoreConfig {
     pub(super) dimension: usize,
-    pub(super) metric: Metric,
+    /// None where bits that differ are counted (Hamming distance), as of [`VectorDtype::Binary`] alone.
+    pub(super) metric: Option<Metric>,
     pub(super) dtype: VectorDtype,
     pub(super) isa: Isa,
     pub(super) pool: Arc<Pool>,
@@ -42,7 +50,7 @@ impl StoreConfig {
     /// The same choices on another device.
     pub(super) fn with_device(&self, device: Device) -> Self {
         let Self { dimension, metric, dtype, isa, ref pool, .. } = *self;
-        let device_context = DeviceContext::new(device.clone(), metric, dimension);
+        let device_context = metric.and_then(|metric| DeviceContext::new(device.clone(), metric, dimension));
         Self { dimension, metric, dtype, isa, pool: pool.clone(), device, device_context }
     }
 }
@@ -57,23 +65,30 @@ impl VectorDtype {
         name(&DTYPES, self)
     }
 
-    /// Bytes of a number of a vector, without its code.
-    pub(super) fn bytes_per_number(self) -> usize {
+    /// Bytes of a vector, without its code.
+    pub(super) fn vector_bytes(self, dimension: usize) -> usize {
         match self {
-            Self::Float32 => 4,
-            Self::Float16 => 2,
+            Self::Float32 => 4 * dimension,
+            Self::Float16 => 2 * dimension,
             Self::Int8 => 0,
+            Self::Binary => dimension / 8,
         }
+    }
+
+    /// Bytes from one row of codes to the next; 0 where there are none, and no bounds either.
+    pub(super) fn code_bytes(self, dimension: usize) -> usize {
+        if self == Self::Binary { 0 } else { code_stride(dimension) }
     }
 }
 
-pub(super) fn metric_named(name: &str) -> Result<Metric> {
+/// None for "hamming".
+pub(super) fn metric_named(name: &str) -> Result<Option<Metric>> {
     parse(&METRICS, name)
         .map_err(|accepted| Error::argument("metric", format!("{name:?} is not a metric; accepted: {accepted}")))
 }
 
-/// The name of a metric.
-pub fn metric_name(metric: Metric) -> &'static str {
+/// The name of a metric; None is "hamming".
+pub fn metric_name(metric: Option<Metric>) -> &'static str {
     name(&METRICS, metric)
 }
 

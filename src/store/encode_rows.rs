@@ -65,6 +65,7 @@ pub(super) fn encode_rows(
         VectorClaim::Float32(vectors) => VectorOutput::Float32(vectors.as_mut_slice()),
         VectorClaim::Float16(vectors) => VectorOutput::Float16(vectors.as_mut_slice()),
         VectorClaim::None => VectorOutput::None,
+        VectorClaim::Binary(_) => unreachable!("bits have no codes"),
     };
     let whole = EncodeJob { row: 0, input, vectors, codes, bounds };
     if rows * d <= MAX_INLINE_NUMBERS {
@@ -163,7 +164,8 @@ impl<'a> EncodeJob<'a> {
             InputVectors::Float32(input) => !input[i * d..][..d].iter().all(|x| x.is_finite()),
             InputVectors::Float16(_) => true,
         };
-        encode(config.isa, config.metric, reference, values, d, self.codes, self.bounds).map_err(|error| match error {
+        let metric = config.metric.expect("numbers are compared by a metric");
+        encode(config.isa, metric, reference, values, d, self.codes, self.bounds).map_err(|error| match error {
             EncodeError::NotFinite(i) => {
                 row_error(self.row + i, if was_not_finite(i) { NOT_FINITE } else { BEYOND_FLOAT16 })
             }

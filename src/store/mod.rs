@@ -9,6 +9,7 @@
 //! ```text
 //! add  attach  compact ──> encode_rows ──> segment        rows in
 //!
+//! hamming_search ──> collector                            brute force among rows of bits
 //! search                                                  the two passes and the proof
 //!  ├─> device_pass ──> device_copy ──> error_bound        filter on a device
 //!  │        │               └────────> device_context     its memory and its lock
@@ -35,6 +36,7 @@ mod device_pass;
 mod device_pass_tests;
 mod encode_rows;
 mod error_bound;
+mod hamming_search;
 mod id_index;
 mod row_ids;
 mod scorer;
@@ -109,6 +111,7 @@ impl Store {
         }
         let metric = metric_named(metric)?;
         let dtype = VectorDtype::named(dtype)?;
+        check_match(metric, dtype, dimension)?;
         let pool = Arc::new(Pool::new(num_threads)?);
         let config = StoreConfig {
             dimension,
@@ -116,7 +119,7 @@ impl Store {
             dtype,
             isa: active_isa()?,
             pool,
-            device_context: DeviceContext::new(device.clone(), metric, dimension),
+            device_context: metric.and_then(|metric| DeviceContext::new(device.clone(), metric, dimension)),
             device,
         };
         Ok(Self { config: Arc::new(config), segments: Vec::new(), ids: IdIndex::default(), rows: 0, live: 0 })
@@ -147,7 +150,8 @@ impl Store {
         code_stride(self.config.dimension)
     }
 
-    pub fn metric(&self) -> Metric {
+    /// How numbers are compared; None where bits that differ are counted.
+    pub fn metric(&self) -> Option<Metric> {
         self.config.metric
     }
 
@@ -268,16 +272,37 @@ impl Store {
         Ok(self.ids.take([rows]))
     }
 
-    /// Writes live rows to `out [rows, dimension]`; of int8 what their codes stand for.
+    /// Writes live rows to `out [rows, dimension]`; of int8 what their codes stand for. Rows of bits are for
+    /// [`Self::take_bits`].
     pub fn take(&self, rows: &[usize], out: &mut [f32]) -> Result<()> {
+        self.number_metric()?;
+        self.take_rows(rows, out, self.config.dimension, |data, row, out| data.take(row, out))
+    }
+
+    /// Has `write` write each of some live rows to `width` numbers of `out`.
+    fn take_rows<T>(
+        &self,
+        rows: &[usize],
+        out: &mut [T],
+        width: usize,
+        write: impl Fn(&SegmentData, usize, &mut [T]),
+    ) -> Result<()> {
         self.check_rows(rows)?;
-        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(self.config.dimension)) {
+        for (&row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
             let segment = &self.segments[segment_index(&self.segments, row)];
             let data = segment.data().filter(|_| segment.is_live(row - segment.first_row));
             let deleted = || Error::argument("rows", format!("row {row} is deleted"));
-            data.ok_or_else(deleted)?.take(row - segment.first_row, out);
+            write(data.ok_or_else(deleted)?, row - segment.first_row, out);
         }
         Ok(())
+    }
+
+    /// How numbers are compared.
+    ///
+    /// # Errors
+    /// If rows are bits.
+    fn number_metric(&self) -> Result<Metric> {
+        self.config.metric.ok_or_else(|| Error::argument("vectors", "a store of ubinary has bits and no numbers"))
     }
 
     /// The k best live rows for each of `queries [n, dimension]`, best first, of those that are not 0 in `mask [rows]`;
@@ -297,22 +322,46 @@ impl Store {
         exact: bool,
         check_cancel: CancelCheck<'_>,
     ) -> Result<SearchResults> {
-        let StoreConfig { dimension, metric, isa, .. } = *self.config;
-        if !queries.len().is_multiple_of(dimension) {
-            return Err(Error::argument("queries", format!("{} numbers are no rows of {dimension}", queries.len())));
-        }
-        check_queries(metric, queries, dimension)?;
-        if let Some(mask) = mask.filter(|mask| mask.len() != self.rows) {
-            return Err(Error::argument("mask", format!("{} values for {} rows", mask.len(), self.rows)));
-        }
-        if k == 0 {
-            return Err(Error::argument("k", "expected 1 or more, found 0"));
-        }
+        let metric = self.number_metric()?;
+        let StoreConfig { dimension, isa, .. } = *self.config;
+        self.check_queries(queries)?;
+        self.check_mask(mask)?;
+        self.check_k(k)?;
         let k = k.min(self.live).max(1);
         let device_context = self.config.device_context.as_ref();
         let request =
             SearchRequest { isa, metric, dimension, segments: &self.segments, mask, k, exact, device_context };
         request.run(queries, &self.config.pool, check_cancel)
+    }
+
+    /// Accepts rows of finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as
+    /// squares beyond float32.
+    fn check_queries(&self, queries: &[f32]) -> Result<()> {
+        let StoreConfig { dimension, metric, .. } = *self.config;
+        if !queries.len().is_multiple_of(dimension) {
+            return Err(Error::argument("queries", format!("{} numbers are no rows of {dimension}", queries.len())));
+        }
+        for (i, query) in queries.chunks_exact(dimension).enumerate() {
+            if !query.iter().all(|x| x.is_finite()) {
+                return Err(Error::argument("queries", format!("row {i} has NaN or infinity")));
+            }
+            let square = || query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+            if metric == Some(Metric::L2) && square() > 1e36 {
+                return Err(Error::argument("queries", format!("row {i} is longer than 1e18")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_mask(&self, mask: Option<&[u8]>) -> Result<()> {
+        match mask.filter(|mask| mask.len() != self.rows) {
+            Some(mask) => Err(Error::argument("mask", format!("{} values for {} rows", mask.len(), self.rows))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_k(&self, k: usize) -> Result<()> {
+        if k == 0 { Err(Error::argument("k", "expected 1 or more, found 0")) } else { Ok(()) }
     }
 
     /// Bytes that the store takes now.
@@ -325,6 +374,7 @@ impl Store {
                 Vectors::Float32(vectors) => vectors.bytes(),
                 Vectors::Float16(vectors) => vectors.bytes(),
                 Vectors::Int8 => [0; 3],
+                Vectors::Binary(bits) => bits.bytes(),
             };
             usage.vectors += vectors[0];
             let (codes, bounds) = (data.codes.bytes(), data.bounds.bytes());
@@ -337,17 +387,21 @@ impl Store {
     }
 }
 
-/// Accepts finite numbers, and under [`Metric::L2`], where a query is not brought to length 1, none as long as squares
-/// beyond float32.
-fn check_queries(metric: Metric, queries: &[f32], dimension: usize) -> Result<()> {
-    for (i, query) in queries.chunks_exact(dimension).enumerate() {
-        if !query.iter().all(|x| x.is_finite()) {
-            return Err(Error::argument("queries", format!("row {i} has NaN or infinity")));
+/// Accepts what goes together: bits are compared by counting those that differ, and numbers are not.
+fn check_match(metric: Option<Metric>, dtype: VectorDtype, dimension: usize) -> Result<()> {
+    match (metric, dtype) {
+        (None, VectorDtype::Binary) if !dimension.is_multiple_of(8) => {
+            Err(Error::argument("dimension", format!("{dimension}; bits come in bytes: accepted is a multiple of 8")))
         }
-        let square = || query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
-        if metric == Metric::L2 && square() > 1e36 {
-            return Err(Error::argument("queries", format!("row {i} is longer than 1e18")));
+        (None, VectorDtype::Binary) => Ok(()),
+        (None, dtype) => {
+            let message = format!("\"hamming\" compares bits, which are \"ubinary\", and dtype is {:?}", dtype.name());
+            Err(Error::argument("metric", message))
         }
+        (metric, VectorDtype::Binary) => {
+            let message = format!("\"ubinary\" is compared by \"hamming\", and metric is {:?}", metric_name(metric));
+            Err(Error::argument("dtype", message))
+        }
+        (Some(_), _) => Ok(()),
     }
-    Ok(())
 }

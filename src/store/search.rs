@@ -118,13 +118,13 @@ pub struct SearchReport {
 
 impl SearchResults {
     /// Reserves memory for `hits` more rows, of all queries together.
-    fn reserve(&mut self, hits: usize) -> Result<()> {
+    pub(super) fn reserve(&mut self, hits: usize) -> Result<()> {
         reserve(&mut self.scores, hits, "scores")?;
         reserve(&mut self.rows, hits, "rows that were found")
     }
 
     /// Appends the results of more queries over the same rows.
-    fn append(&mut self, mut more: Self) {
+    pub(super) fn append(&mut self, mut more: Self) {
         self.scores.append(&mut more.scores);
         self.rows.append(&mut more.rows);
         self.columns = more.columns;

@@ -32,15 +32,17 @@ pub enum Vectors {
     Float16(SegmentArray<f16>),
     /// The codes are the vectors.
     Int8,
+    /// `[rows, dimension / 8]`: see [`VectorDtype::Binary`].
+    Binary(SegmentArray<u8>),
 }
 
 /// The arrays of a segment.
 #[derive(Clone)]
 pub struct SegmentData {
     pub vectors: Vectors,
-    /// `[rows, code_stride(dimension)]`
+    /// `[rows, code_stride(dimension)]`; empty where vectors are bits.
     pub codes: SegmentArray<i8>,
-    /// `[rows]`
+    /// `[rows]`; empty where vectors are bits.
     pub bounds: SegmentArray<Bound>,
     pub(super) device_copy: DeviceCopy,
 }
@@ -72,6 +74,7 @@ pub(super) enum VectorClaim {
     Float32(Claim<f32>),
     Float16(Claim<f16>),
     None,
+    Binary(Claim<u8>),
 }
 
 impl<T: bytemuck::Pod> Deref for SegmentArray<T> {
@@ -128,6 +131,7 @@ impl SegmentData {
                 VectorDtype::Float32 => Vectors::Float32(buffer(rows, dimension)?),
                 VectorDtype::Float16 => Vectors::Float16(buffer(rows, dimension)?),
                 VectorDtype::Int8 => Vectors::Int8,
+                VectorDtype::Binary => return Self::of_bits(buffer(rows, dimension / 8)?),
             },
             codes: buffer(rows, code_stride(dimension))?,
             bounds: buffer(rows, 1)?,
@@ -135,36 +139,64 @@ impl SegmentData {
         })
     }
 
+    /// Rows of bits.
+    pub(super) fn of_bits(bits: SegmentArray<u8>) -> Result<Self> {
+        let (codes, bounds) = (buffer(0, 0)?, buffer(0, 0)?);
+        Ok(Self { vectors: Vectors::Binary(bits), codes, bounds, device_copy: DeviceCopy::default() })
+    }
+
     /// How many rows can be appended now.
-    pub(super) fn free_rows(&self) -> usize {
-        match &self.bounds {
-            SegmentArray::Own(bounds) => bounds.room(),
-            SegmentArray::Foreign(_) => 0,
+    pub(super) fn free_rows(&self, dimension: usize) -> usize {
+        match (&self.vectors, &self.bounds) {
+            (Vectors::Binary(SegmentArray::Own(bits)), _) => bits.room() / (dimension / 8),
+            (Vectors::Binary(SegmentArray::Foreign(_)), _) | (_, SegmentArray::Foreign(_)) => 0,
+            (_, SegmentArray::Own(bounds)) => bounds.room(),
         }
     }
 
     /// A claim of `rows` rows after the last; None where there is no room, or another store that began with the same
     /// rows has it.
     pub(super) fn claim(&self, rows: usize, dimension: usize) -> Option<RowClaim> {
+        if let Vectors::Binary(bits) = &self.vectors {
+            return Some(RowClaim {
+                vectors: VectorClaim::Binary(bits.claim(rows * (dimension / 8))?),
+                bounds: self.bounds.claim(0)?,
+                codes: self.codes.claim(0)?,
+                device_copy: self.device_copy.clone(),
+            });
+        }
         Some(RowClaim {
             // First, as it tells of the room for the others too: every claim takes rows of all three.
             bounds: self.bounds.claim(rows)?,
             vectors: match &self.vectors {
                 Vectors::Float32(memory) => VectorClaim::Float32(memory.claim(rows * dimension)?),
                 Vectors::Float16(memory) => VectorClaim::Float16(memory.claim(rows * dimension)?),
-                Vectors::Int8 => VectorClaim::None,
+                Vectors::Int8 | Vectors::Binary(_) => VectorClaim::None,
             },
             codes: self.codes.claim(rows * code_stride(dimension))?,
             device_copy: self.device_copy.clone(),
         })
     }
 
+    /// A row of bits.
+    ///
+    /// # Panics
+    /// If vectors are no bits.
+    pub(super) fn bit_row(&self, row: usize, row_bytes: usize) -> &[u8] {
+        let Vectors::Binary(bits) = &self.vectors else { unreachable!("a store of bits has bits") };
+        &bits[row * row_bytes..][..row_bytes]
+    }
+
     /// As the kernels take them.
+    ///
+    /// # Panics
+    /// If vectors are bits.
     pub fn stored(&self) -> StoredRows<'_> {
         match &self.vectors {
             Vectors::Float32(vectors) => StoredRows::Float32(vectors),
             Vectors::Float16(vectors) => StoredRows::Float16(vectors),
             Vectors::Int8 => StoredRows::Int8(&self.codes, &self.bounds),
+            Vectors::Binary(_) => unreachable!("bits have no products"),
         }
     }
 
@@ -184,6 +216,7 @@ impl SegmentData {
                     *x = f32::from(code) * step;
                 }
             }
+            Vectors::Binary(_) => unreachable!("bits are no numbers"),
         }
     }
 }
@@ -196,6 +229,7 @@ impl RowClaim {
                 VectorClaim::Float32(claim) => Vectors::Float32(SegmentArray::Own(claim.publish())),
                 VectorClaim::Float16(claim) => Vectors::Float16(SegmentArray::Own(claim.publish())),
                 VectorClaim::None => Vectors::Int8,
+                VectorClaim::Binary(claim) => Vectors::Binary(SegmentArray::Own(claim.publish())),
             },
             codes: SegmentArray::Own(self.codes.publish()),
             bounds: SegmentArray::Own(self.bounds.publish()),

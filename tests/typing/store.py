@@ -91,8 +91,8 @@ def ask(store: EmbeddingStore, model: Embedder) -> None:
 
 def read(store: EmbeddingStore) -> None:
     """What a store shows of its rows: of one id one value, of several a column."""
-    assert_type(store.get(3), Floats)
-    assert_type(store.get([3, 4]), Floats)
+    assert_type(store.get(3), NDArray[Any])
+    assert_type(store.get([3, 4]), NDArray[Any])
     assert_type(store.get_texts("a"), str)
     assert_type(store.get_texts(np.int64(3)), str)
     assert_type(store.get_texts(["a", "b"]), list[str])

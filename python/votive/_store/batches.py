@@ -64,7 +64,7 @@ class RowExtras(NamedTuple):
             yield label(name), values.rows
 
 
-def join(vectors: Iterator[_vectors.Floats], extras: RowExtras) -> Iterator[Batch]:
+def join(vectors: Iterator[_vectors.Rows], extras: RowExtras) -> Iterator[Batch]:
     """Each block of vectors with what comes with it.
 
     Raises:
@@ -74,9 +74,14 @@ def join(vectors: Iterator[_vectors.Floats], extras: RowExtras) -> Iterator[Batc
 
 
 def embed(
-    texts: Any, embedder: Any, extras: RowExtras, batch_size: int | None, show_progress_bar: bool | None
+    texts: Any,
+    embedder: Any,
+    extras: RowExtras,
+    batch_size: int | None,
+    show_progress_bar: bool | None,
+    form: _vectors.Form,
 ) -> Iterator[Batch]:
-    """Texts, some at a time, with their embeddings and what comes with them.
+    """Texts, some at a time, with their embeddings, of a form, and what comes with them.
 
     Raises:
         ValueError: there are not as many of each.
@@ -87,10 +92,10 @@ def embed(
         options["batch_size"] = batch_size
     column = [texts] if isinstance(texts, str) else _inputs.column(texts, "texts")
 
-    def blocks() -> Iterator[tuple[_vectors.Floats, list[str]]]:
+    def blocks() -> Iterator[tuple[_vectors.Rows, list[str]]]:
         with Progress(show_progress_bar, len(column) if isinstance(column, list) else None) as progress:
             for piece in _pieces(column) if isinstance(column, list) else column:
-                vectors, _ = _vectors.read_matrix(encode(piece, **options), "embeddings")
+                vectors, _ = _vectors.read_matrix(encode(piece, **options), "embeddings", form)
                 if len(vectors) != len(piece):
                     raise ValueError(f"embedder: gave {len(vectors)} embeddings of {len(piece)} texts")
                 progress(len(piece))
@@ -104,7 +109,7 @@ def _pieces(texts: list[str]) -> Iterator[list[str]]:
     return (texts[start : start + _inputs.CHUNK_TEXTS] for start in range(0, len(texts), _inputs.CHUNK_TEXTS))
 
 
-def _join(blocks: Iterator[tuple[_vectors.Floats, list[str] | None]], extras: RowExtras) -> Iterator[Batch]:
+def _join(blocks: Iterator[tuple[_vectors.Rows, list[str] | None]], extras: RowExtras) -> Iterator[Batch]:
     first = 0
     for vectors, texts in blocks:
         last = first + len(vectors)

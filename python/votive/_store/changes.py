@@ -30,7 +30,7 @@ def add_embeddings(
 ) -> NDArray[Any]:
     """See `EmbeddingStore.add_embeddings`."""
     check_count("dimension", dimension)
-    rows, blocks = _vectors.read(vectors, "vectors")
+    rows, blocks = _vectors.read(vectors, "vectors", _vectors.form_of(state.options.dtype))
     state.budget.check_given(state.contents, texts, ids, metadata)
     extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
@@ -53,7 +53,8 @@ def add_texts(
     """See `EmbeddingStore.add_texts`."""
     extras = RowExtras.read(None, ids, None, metadata)
     with state.changing() as contents:
-        batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar)
+        form = _vectors.form_of(state.options.dtype)
+        batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar, form)
         return _add(state, contents, batches, None)
 
 
@@ -65,7 +66,7 @@ def add_batches(state: StoreState, batches: Iterator[Batch]) -> None:
 
 def upsert(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any) -> NDArray[Any]:
     """See `EmbeddingStore.upsert`."""
-    rows, blocks = _vectors.read(vectors, "vectors")
+    rows, blocks = _vectors.read(vectors, "vectors", _vectors.form_of(state.options.dtype))
     if ids is None:
         raise TypeError("ids: expected one for each row, found None; add_embeddings numbers rows")
     state.budget.check_given(state.contents, texts, ids, metadata)
@@ -162,7 +163,7 @@ def append(
     found: list[_ids.Ids] = []
     spill: Spill | None = None
     for batch in batches:
-        count, width = batch.vectors.shape
+        count, width = len(batch.vectors), _vectors.dimension_of(batch.vectors)
         if not count and not width:
             continue
         batch = contents.checked(batch)

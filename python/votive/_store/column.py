@@ -266,7 +266,7 @@ def _merge(patches: list[Patch], type: ColumnType) -> Patch:
 def _first_misfit(values: ColumnValues, type: ColumnType) -> int | None:
     if type.is_variable or values.type == NULL:
         return None
-    data = values.data
-    if values.valid is not None:
-        data = np.where(values.valid, data, np.zeros((), data.dtype))
-    return first_inexact(np.asarray(data), type)
+    data = np.asarray(values.data)
+    if values.valid is not None and data.dtype.kind != "M":  # where nulls are NaT
+        data = np.where(values.valid, data, data.dtype.type(0))
+    return first_inexact(data, type)

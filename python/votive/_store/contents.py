@@ -17,7 +17,8 @@ from votive._store.ids import Ids
 from votive._store.manifest import code_stride
 from votive._store.mapped import MappedFile
 from votive._store.options import DTYPES
-from votive._store.vectors import Floats
+from votive._store.vectors import Rows as VectorRows
+from votive._store.vectors import dimension_of
 
 # Bytes of the bounds of a row.
 _BOUNDS_BYTES = 24
@@ -27,12 +28,12 @@ class Batch(NamedTuple):
     """Rows that are to be added.
 
     Attributes:
-        vectors: `[rows, dimension]`.
+        vectors: `[rows, dimension]`; of bits `[rows, dimension / 8]`.
         ids: one for each row; None to number them.
         columns: metadata, and texts.
     """
 
-    vectors: Floats
+    vectors: VectorRows
     ids: Ids | None
     columns: Values
 
@@ -174,7 +175,7 @@ class Contents:
             ValueError: vectors have another dimension, or ids are missing.
             TypeError: ids are of another kind than those of the store.
         """
-        width = batch.vectors.shape[1]
+        width = dimension_of(batch.vectors)
         if self.dimension not in (None, width):
             raise ValueError(f"vectors: expected dimension {self.dimension}, found {width}")
         if not len(batch.vectors):

@@ -150,11 +150,17 @@ def from_arrow(
     state: StoreState, table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
 ) -> None:
     """Adds the rows of a table to an empty store: see `EmbeddingStore.from_arrow`."""
-    _changes.add_batches(state, _read_table(table, vectors, ids, texts, metadata))
+    form = _vectors.form_of(state.options.dtype)
+    _changes.add_batches(state, _read_table(table, vectors, ids, texts, metadata, form))
 
 
 def _read_table(
-    table: Any, vectors: str, ids: str | None, texts: str | None, metadata: Sequence[str] | None
+    table: Any,
+    vectors: str,
+    ids: str | None,
+    texts: str | None,
+    metadata: Sequence[str] | None,
+    form: _vectors.Form,
 ) -> Iterator[Batch]:
     position = 0
     for batch in _arrow.batches(table, "table"):
@@ -174,7 +180,7 @@ def _read_table(
         columns |= {name: _metadata.read_column_of(batch, name) for name in names}
         extras = RowExtras(keys, columns)
         rows = batch.vectors(vectors, "vectors")
-        yield from _batches.join(_vectors.convert(rows, "vectors", position), extras)
+        yield from _batches.join(form(rows, "vectors", position), extras)
         position += len(batch)
 
 
@@ -217,12 +223,15 @@ def _load(path: str | PathLike[str], mmap: bool) -> NDArray[Any]:
 
 def _is_stored_form(array: NDArray[Any], dtype: str) -> bool:
     """Whether a mapped array is what a store of a type keeps, so that it can be kept where it is."""
-    return bool(array.dtype == dtype and array.ndim == 2 and array.flags.c_contiguous and array.size)
+    stored = DTYPES[dtype].npy_dtype
+    return bool(
+        stored is not None and array.dtype == stored and array.ndim == 2 and array.flags.c_contiguous and array.size
+    )
 
 
 def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget: MemoryBudget) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
-    rows, width = vectors.shape
+    rows, width = len(vectors), _vectors.dimension_of(vectors)
     batch = contents.checked(Batch(vectors, extras.ids, extras.columns))
     columns = contents.columns.appended(batch.columns, rows)
     contents = replace(contents, core=budget.new_core(width), dimension=width)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from votive._store.contents import Contents
 from votive._store.directory import Directory
 from votive._store.folder import FolderArrays, check_file, read_consistently
 from votive._store.manifest import ChangeSet, Manifest, Segment
+from votive._store.options import STAND_IN_DIMENSION
 from votive._store.packed import PendingArray
 from votive._store.strings import check_json
 from votive._store.tiers import merged_runs
@@ -204,7 +206,7 @@ def verify(path: Path) -> Manifest:
     def use(folder: Directory, manifest: Manifest) -> Manifest:
         for name, file in manifest.files.items():
             check_file(folder, name, file)
-        core = Store(manifest.dimension or 1, manifest.metric, manifest.dtype, "cpu", None)
+        core = Store(manifest.dimension or STAND_IN_DIMENSION, manifest.metric, manifest.dtype, "cpu", None)
         arrays = FolderArrays(folder, manifest, mmap=True)
         contents = _segments.read(arrays, core)
         for segment in manifest.segments:
@@ -231,7 +233,8 @@ def _check_codes(arrays: FolderArrays, segment: Segment, empty: Store) -> None:
         except StoreError as error:
             found = f"from row {start} on, {error}"
             raise corrupt_error(arrays.path(parts["vectors"]), found) from None
-        ((_, _, codes, bounds),) = made.segments()
+        segments: list[Any] = made.segments()
+        ((_, _, codes, bounds),) = segments
         for part, made_anew in (("codes", codes), ("bounds", bounds)):
             if not np.array_equal(arrays[parts[part]][rows], made_anew):
                 raise corrupt_error(

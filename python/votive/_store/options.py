@@ -16,11 +16,14 @@ from votive.backend import device_name
 if TYPE_CHECKING:
     from votive.backend import Backend
 
-Metric = Literal["cosine", "dot", "l2"]
-StoreDtype = Literal["float32", "float16", "int8"]
+Metric = Literal["cosine", "dot", "l2", "hamming"]
+StoreDtype = Literal["float32", "float16", "int8", "ubinary"]
 OpenMode = Literal["r", "a"]
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
+# Of a core that stands in while no row said it: what every dtype accepts.
+STAND_IN_DIMENSION = 8
+
 OPEN_MODES: tuple[OpenMode, ...] = get_args(OpenMode)
 
 
@@ -49,7 +52,12 @@ class VectorLayout:
 
 # By the names of `StoreDtype`.
 DTYPES: Mapping[str, VectorLayout] = MappingProxyType(
-    {"float32": VectorLayout("<f4", 32), "float16": VectorLayout("<f2", 16), "int8": VectorLayout(None, 0)}
+    {
+        "float32": VectorLayout("<f4", 32),
+        "float16": VectorLayout("<f2", 16),
+        "int8": VectorLayout(None, 0),
+        "ubinary": VectorLayout("|u1", 1, has_codes=False),
+    }
 )
 
 
@@ -75,7 +83,7 @@ class StoreOptions:
         max_memory_gb: float | None,
         metric: Metric,
         dimension: int | None,
-        dtype: StoreDtype,
+        dtype: StoreDtype | None,
         num_threads: int | None,
         spill_to: str | PathLike[str] | None,
         fallback: bool,
@@ -89,7 +97,10 @@ class StoreOptions:
         check_count("dimension", dimension)
         check_count("num_threads", num_threads)
         check_choice("metric", metric, METRICS)
+        if dtype is None:
+            dtype = "ubinary" if metric == "hamming" else "float32"
         check_choice("dtype", dtype, get_args(StoreDtype))
+        _check_bits(metric, dtype, dimension)
         if spill_to is not None and not os.path.isdir(spill_to):
             raise NotADirectoryError(errno.ENOTDIR, "spill_to: expected a folder", fspath(spill_to))
         return cls(
@@ -111,6 +122,18 @@ class StoreOptions:
     def machine_arguments(self) -> dict[str, Any]:
         """Those by name that a folder does not decide: where to compute, and in how much memory."""
         return {name: getattr(self, name) for name in _MACHINE_OPTIONS}
+
+
+def _check_bits(metric: Metric, dtype: StoreDtype, dimension: int | None) -> None:
+    """Accepts bits that are compared by counting those that differ, and numbers that are not."""
+    if (metric == "hamming") != (dtype == "ubinary"):
+        hint = "leave dtype out" if metric == "hamming" else "give metric='hamming'"
+        raise ValueError(
+            f"metric, dtype: 'hamming' compares the bits of 'ubinary', and nothing else does; found {metric!r} and "
+            f"{dtype!r}; {hint}"
+        )
+    if dtype == "ubinary" and dimension is not None and dimension % 8:
+        raise ValueError(f"dimension: expected a multiple of 8, as bits come in bytes, found {dimension}")
 
 
 _MACHINE_OPTIONS = ("backend", "device", "fallback", "max_memory_gb", "num_threads", "spill_to")

@@ -63,9 +63,10 @@ def _by_rows(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
     live = contents.live()
     columns = contents.columns if live is None else contents.columns.selected(live)
     core = contents.core.compact()
+    views: list[Any] = core.segments()
     segments = [
         (vectors, codes, bounds, core.id_slice(first, first + len(codes if vectors is None else vectors)))
-        for first, vectors, codes, bounds in core.segments()
+        for first, vectors, codes, bounds in views
     ]
     values = [column.slice(0, column.rows).trimmed() for _, column in columns.unchecked()]
     parts = [

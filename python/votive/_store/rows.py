@@ -13,6 +13,7 @@ from votive._store import ids as _ids
 from votive._store.column_values import Rows
 from votive._store.columns import TEXT
 from votive._store.contents import Contents
+from votive._store.options import DTYPES
 from votive._store.state import StoreState
 
 
@@ -86,7 +87,7 @@ def _columns_of(contents: Contents, rows: Rows, names: Any, is_single: bool) -> 
 
 def _vectors_of(contents: Contents, rows: Rows) -> NDArray[Any]:
     if contents.dimension is None:
-        return np.empty((len(rows), 0), np.float32)
+        return contents.core.take(rows)[:, :0]
     return contents.core.take(rows)
 
 
@@ -112,7 +113,8 @@ def vectors(state: StoreState) -> NDArray[Any] | list[NDArray[Any]]:
     contents = state.contents
     views = contents.core.vectors()
     if not views:
-        views = [np.empty((0, contents.dimension or 0), state.options.dtype)]
+        layout = DTYPES[state.options.dtype]
+        views = [np.empty((0, layout.row_elements(contents.dimension or 0)), layout.npy_dtype or np.int8)]
     return views[0] if len(views) == 1 else views
 
 

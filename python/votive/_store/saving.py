@@ -24,7 +24,7 @@ from votive._store.folder import FolderArrays, read_consistently
 from votive._store.folder_binding import FolderBinding
 from votive._store.lock import changed_error
 from votive._store.manifest import Manifest
-from votive._store.options import OPEN_MODES
+from votive._store.options import OPEN_MODES, STAND_IN_DIMENSION
 from votive._store.state import StoreState
 from votive._store.writer import Writer
 from votive._warnings import caller_stacklevel
@@ -111,7 +111,7 @@ def _read(
             f"max_memory_gb: {folder.path} holds {size / GB:.3g} GB, more than the limit of "
             f"{state.budget.max_bytes / GB:.3g} GB; mmap=True leaves them on disk"
         )
-    core = state.budget.new_core(manifest.dimension or 1)
+    core = state.budget.new_core(manifest.dimension or STAND_IN_DIMENSION)
     state.contents = _segments.read(FolderArrays(folder, manifest, mmap=mmap), core)
     state.binding = FolderBinding.of(folder.path, manifest, state.contents, writer)
     return store

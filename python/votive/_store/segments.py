@@ -67,7 +67,8 @@ def runs(core: Store, start: int) -> list[tuple[int, int, bool]]:
             found.append((begin, end, has_vectors))
 
     at = start
-    for first, vectors, codes, _ in core.segments():
+    segments: list[Any] = core.segments()
+    for first, vectors, codes, _ in segments:
         begin, end = max(first, start), first + len(codes if vectors is None else vectors)
         if begin < end:
             add(at, begin, False)

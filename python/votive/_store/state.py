@@ -15,7 +15,7 @@ from votive._store.budget import MemoryBudget
 from votive._store.columns import Columns
 from votive._store.contents import Contents
 from votive._store.folder_binding import FolderBinding
-from votive._store.options import StoreOptions
+from votive._store.options import STAND_IN_DIMENSION, StoreOptions
 from votive.backend import device_of, on_device
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class StoreState:
         metric, dtype, num_threads = options.metric, options.dtype, options.num_threads
 
         def make_core(device: str) -> tuple[str, _core.Store]:
-            return device, _core.Store(1, metric, dtype, device, num_threads)
+            return device, _core.Store(STAND_IN_DIMENSION, metric, dtype, device, num_threads)
 
         asked = device_of(options.backend, options.device, "backend")
         device, _ = on_device(asked, options.fallback, make_core)
@@ -128,8 +128,8 @@ class StoreState:
 
 
 def _empty_contents(options: StoreOptions, budget: MemoryBudget) -> Contents:
-    # While the dimension is not known, a core of 1 stands in: it checks the other arguments, and holds no rows.
-    return Contents(budget.new_core(options.dimension or 1), Columns({}, 0), options.dimension)
+    # While the dimension is not known, another core stands in: it checks the other arguments, and holds no rows.
+    return Contents(budget.new_core(options.dimension or STAND_IN_DIMENSION), Columns({}, 0), options.dimension)
 
 
 def _after_fork() -> None:

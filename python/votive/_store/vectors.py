@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,12 @@ from votive import _arrow
 from votive._arguments import refuse_masked
 
 Floats = NDArray[np.float32]
+Bits = NDArray[np.uint8]
+Rows = NDArray[Any]  # one of these
+
+# Gives an array of vectors, the first of which stands at a position, as blocks of a form that the core reads. Its
+# arguments are the array, what messages call it, and the position.
+Form = Callable[[NDArray[Any], str, int], Iterator[Rows]]
 
 # What is made at a time of vectors that have to be converted: little beside a store, and enough to hide a call's cost.
 BLOCK_BYTES = 16 << 20
@@ -19,18 +25,29 @@ BLOCK_BYTES = 16 << 20
 _SMALL_BYTES = 1 << 20
 
 
-def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
-    """Vectors of any kind as C-contiguous float32 blocks `[rows, dimension]`, in order.
+def form_of(dtype: str) -> Form:
+    """What a store of a dtype adds and searches with: blocks of `to_bits`, or of `convert`."""
+    return to_bits if dtype == "ubinary" else convert
+
+
+def dimension_of(rows: Rows) -> int:
+    """Numbers in each row of a block: bits, of `to_bits`."""
+    return rows.shape[1] * (8 if rows.dtype == np.uint8 else 1)
+
+
+def read(vectors: Any, name: str, form: Form) -> tuple[int | None, Iterator[Rows]]:
+    """Vectors of any kind as C-contiguous blocks, in order.
 
     Args:
         vectors: an array of floats or integers, whatever its strides and byte order, or what NumPy makes one of: 2-D,
             or 1-D for one vector; a column of lists that speaks Arrow; or an iterator over such blocks.
         name: what messages call them.
+        form: of the blocks.
 
     Returns:
-        How many rows there are, None where only reading tells; and the blocks. An array that is C-contiguous float32
-        already is one block and not copied; others are converted piece by piece. A block is valid until the next one
-        is asked for. No rows at all may have 0 columns.
+        How many rows there are, None where only reading tells; and the blocks. An array that has the form already is
+        one block and not copied; others are converted piece by piece. A block is valid until the next one is asked
+        for. No rows at all may have 0 columns.
 
     Raises:
         TypeError: they are no vectors of floats or integers, or hold nulls.
@@ -38,20 +55,20 @@ def read(vectors: Any, name: str) -> tuple[int | None, Iterator[Floats]]:
     """
     if _is_column(vectors):
         rows = len(vectors) if hasattr(vectors, "__len__") else None
-        return rows, _read_column(vectors, name)
+        return rows, _read_column(vectors, name, form)
     if _is_stream(vectors):
-        return None, _join_small(_read_stream(vectors, name))
+        return None, _join_small(_read_stream(vectors, name, form))
     table = _as_matrix(vectors, name)
-    return len(table), convert(table, name, 0)
+    return len(table), form(table, name, 0)
 
 
-def read_matrix(vectors: Any, name: str) -> tuple[Floats, bool]:
-    """All vectors of `read` as one array `[rows, dimension]`, and whether they are a single 1-D one."""
+def read_matrix(vectors: Any, name: str, form: Form) -> tuple[Rows, bool]:
+    """All vectors of `read` as one array, and whether they are a single 1-D one."""
     if _is_column(vectors) or _is_stream(vectors):
-        single, blocks = False, [block.copy() for block in read(vectors, name)[1]]
+        single, blocks = False, [block.copy() for block in read(vectors, name, form)[1]]
     else:
         vectors = _array(vectors, name)
-        single, blocks = vectors.ndim == 1 and vectors.size > 0, list(read(vectors, name)[1])
+        single, blocks = vectors.ndim == 1 and vectors.size > 0, list(read(vectors, name, form)[1])
     if not blocks:
         return np.empty((0, 0), np.float32), False
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), single
@@ -66,18 +83,18 @@ def _is_stream(vectors: Any) -> bool:
     return isinstance(vectors, Iterator) and not hasattr(vectors, "__array__")
 
 
-def _read_column(column: Any, name: str) -> Iterator[Floats]:
+def _read_column(column: Any, name: str, form: Form) -> Iterator[Rows]:
     position = 0
     for table in _arrow.vector_blocks(column, name):
-        yield from convert(table, name, position)
+        yield from form(table, name, position)
         position += len(table)
 
 
-def _read_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
+def _read_stream(blocks: Iterator[Any], name: str, form: Form) -> Iterator[Rows]:
     position, width = 0, None
     for block in blocks:
         # So that an error says where in the stream it is.
-        for rows in read(block, f"{name} (from row {position} on)")[1]:
+        for rows in read(block, f"{name} (from row {position} on)", form)[1]:
             if not len(rows):
                 continue
             width = width or rows.shape[1]
@@ -89,9 +106,9 @@ def _read_stream(blocks: Iterator[Any], name: str) -> Iterator[Floats]:
             position += len(rows)
 
 
-def _join_small(blocks: Iterator[Floats]) -> Iterator[Floats]:
+def _join_small(blocks: Iterator[Rows]) -> Iterator[Rows]:
     """Small blocks copied together, so that a stream of single vectors does not cost a call for each."""
-    pending: list[Floats] = []
+    pending: list[Rows] = []
     size = 0
     for block in blocks:
         small = block.nbytes < _SMALL_BYTES
@@ -133,7 +150,7 @@ def _as_matrix(vectors: Any, name: str) -> NDArray[Any]:
 
 
 def convert(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
-    """An array `[rows, dimension]` of floats or integers as blocks of `read`; its first row stands at `position`."""
+    """An array `[rows, dimension]` of floats or integers as float32 of that shape: see `Form`."""
     if table.dtype == np.float32 and table.flags.c_contiguous and table.flags.aligned:
         yield table
         return
@@ -150,3 +167,58 @@ def convert(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
                     f"{name}: row {position + start + row} holds {part[row, column]}, which is beyond float32"
                 )
         yield block
+
+
+def to_bits(table: NDArray[Any], name: str, position: int) -> Iterator[Bits]:
+    """Rows of bits `[rows, dimension / 8]`, eight to a byte, as `numpy.packbits` packs them: see `Form`.
+
+    uint8 are such rows. int8 are the same less 128, as precision "binary" of sentence-transformers gives them. Floats
+    `[rows, dimension]` have a bit where they are above zero.
+
+    Raises:
+        TypeError: they are other integers.
+        ValueError: floats have NaN or infinity, or no multiple of 8 columns.
+    """
+    if table.dtype == np.uint8 or not table.size:
+        yield np.ascontiguousarray(table, np.uint8)
+    elif table.dtype == np.int8:
+        yield np.ascontiguousarray(table).view(np.uint8) ^ np.uint8(0x80)
+    else:
+        yield from _signs(table, name, position)
+
+
+def to_floats(table: NDArray[Any], name: str, position: int) -> Iterator[Floats]:
+    """As `convert`, of floats alone, whose signs are bits.
+
+    Raises:
+        TypeError: they are bits that are packed already, or other integers.
+        ValueError: see `to_bits`.
+    """
+    if table.dtype in (np.uint8, np.int8) and table.size:
+        raise TypeError(f"{name}: expected floats, as rescore_multiplier compares them, found bits in {table.dtype}")
+    if table.size:
+        _check_signs(table, name, position)
+    yield from convert(table, name, position)
+
+
+def _signs(table: NDArray[Any], name: str, position: int) -> Iterator[Bits]:
+    rows = max(1, BLOCK_BYTES // (table.itemsize * table.shape[1]))
+    for start in range(0, len(table), rows):
+        part = table[start : start + rows]
+        _check_signs(part, name, position + start)
+        yield np.packbits(part > 0, axis=1)
+
+
+def _check_signs(table: NDArray[Any], name: str, position: int) -> None:
+    """Accepts rows of floats that bits can be made of."""
+    if table.dtype.kind != "f":
+        raise TypeError(
+            f"{name}: expected rows of bits (uint8, or int8 of precision='binary') or floats, found {table.dtype}"
+        )
+    if table.shape[1] % 8:
+        raise ValueError(
+            f"{name}: expected a multiple of 8 columns, as eight signs make a byte, found {table.shape[1]}"
+        )
+    finite = np.isfinite(table).all(axis=1)
+    if not finite.all():
+        raise ValueError(f"{name}: row {position + int(np.argmin(finite))} has NaN or infinity")

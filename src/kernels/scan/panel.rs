@@ -52,7 +52,7 @@ impl RowSelection<'_> {
     }
 
     #[inline(always)]
-    fn get(&self, i: usize) -> usize {
+    pub(in crate::kernels) fn get(&self, i: usize) -> usize {
         match self {
             RowSelection::Range(range) => range.start + i,
             RowSelection::List(list) => list[i] as usize,

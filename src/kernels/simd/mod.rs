@@ -1,4 +1,4 @@
-//! Vectors over the instruction sets: of float32 here, of bytes in [`int8`].
+//! Vectors over the instruction sets: of float32 here, of bytes in [`int8`], of bits in [`bits`].
 //!
 //! A type that implements [`Simd`] is a token: it is only made inside the `run` of its set, so holding one proves that
 //! the CPU has the instructions, and its arithmetic is safe to call. Everything between `run` and an intrinsic must be
@@ -10,6 +10,7 @@ pub(super) mod avx2;
 pub(super) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod bf16_x86;
+pub(super) mod bits;
 pub(super) mod double;
 pub(super) mod int8;
 #[cfg(target_arch = "aarch64")]
@@ -17,6 +18,7 @@ pub(super) mod neon;
 mod scalar;
 
 use double::Double;
+pub(super) use bits::{BitOperation, Bits};
 pub(super) use int8::{Int8, Int8Operation};
 pub(super) use scalar::Scalar;
 
