@@ -214,6 +214,39 @@ def test_uuids(tmp_path: Path) -> None:
     assert read({"x": table["x"][1:]})["x"].to_list() == [None, str(uuid.UUID(int=0))]
 
 
+@pytest.mark.parametrize("kind", [list, tuple, iter, lambda keys: np.array(keys, object), pd.Series])
+def test_uuids_of_python_are_ids(kind: Any) -> None:
+    keys = [KEY, uuid.UUID(int=0), uuid.UUID(int=7)]
+    store = EmbeddingStore()
+    store.add_embeddings(np.eye(3), ids=kind(keys))
+    assert store.ids.tolist() == [str(key) for key in keys]
+    assert store.get(KEY).tolist() == store.get(str(KEY)).tolist() == [1, 0, 0]
+    assert store.get(kind(keys[:0:-1])).tolist() == [[0, 0, 1], [0, 1, 0]]
+    store.delete([KEY, str(keys[1])])
+    assert store.ids.tolist() == [str(keys[2])]
+    with pytest.raises(TypeError, match=r"ids\[1\]: expected a str as before it, found int"):
+        store.add_embeddings(np.ones((2, 3)), ids=[KEY, 1])
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint64(), pa.string(), pa.string_view(), pa.large_string()], ids=str)
+def test_ids_of_arrow_columns(kind: pa.DataType) -> None:
+    keys: list = [3, 1, 2] if pa.types.is_integer(kind) else ["b", "", "a"]
+    for column in (
+        pa.array(keys, kind),
+        pa.chunked_array([keys[:1], [], keys[1:]], kind),
+        pa.array([*keys, None], kind)[:3],
+    ):
+        store = EmbeddingStore()
+        store.add_embeddings(np.eye(3), ids=column)
+        assert store.ids.tolist() == keys
+    for column in (pa.array([*keys, None], kind), pa.chunked_array([keys, [None]], kind)):
+        with pytest.raises(TypeError, match=r"ids\[3\]: expected an int or a str, found null"):
+            store.add_embeddings(np.ones((4, 3)), ids=column)
+    for column, found in ((pa.array([b"a"]), "bytes"), (pa.array([[1]]), "lists"), (pa.array([0.5]), "float64")):
+        with pytest.raises(TypeError, match=f"ids: expected integers or str, found {found}"):
+            store.add_embeddings(np.ones((1, 3)), ids=column)
+
+
 STRUCTS = [{"a": 1, "b": ["x", None]}, None, {"a": None, "b": []}, {"a": 3, "b": None}]
 NESTED = [
     pa.array([[1, None], None, [], [2, 3]], pa.list_(pa.int8())),

@@ -212,7 +212,9 @@ def test_arrays(given: Any, kind: str, expected: list) -> None:
     assert repr(column(given)) == repr((kind, expected))
 
 
-@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy 1 has no strings of variable length")
+@pytest.mark.skipif(
+    not hasattr(getattr(np, "dtypes", None), "StringDType"), reason="NumPy 1 has no strings of variable length"
+)
 @pytest.mark.parametrize("options", [{}, {"na_object": None}, {"na_object": NAN}, {"na_object": pd.NA}], ids=str)
 def test_numpy_strings_of_variable_length(options: dict) -> None:
     dtype = np.dtypes.StringDType(**options)
@@ -348,7 +350,11 @@ INSIDE = "expected None, bool, int, float, str, a list or a dict in a list or a 
             ValueError,
             r"x'\]\[0\]: .* is before the year 1 or after 9999 in UTC",
         ),
-        ([np.datetime64("2024", "as"), np.datetime64("2024", "Y")], ValueError, "no unit holds points in time of all of datetime64"),
+        (
+            [np.datetime64("2024", "as"), np.datetime64("2024", "Y")],
+            ValueError,
+            "no unit holds points in time of all of",
+        ),
         (
             [np.datetime64(10**10, "Y"), np.datetime64(1, "D"), np.datetime64(1, "ns")],
             ValueError,

@@ -1,7 +1,7 @@
 """Columns of a store as pyarrow arrays, from which the readers of Arrow make the same columns again.
 
-Lists and dicts become Arrow's lists and structs where these give back exactly what was stored: all dicts of a place have
-the same keys in the same order, and all values one type. Others are strings of the extension type "arrow.json".
+Lists and dicts become Arrow's lists and structs where these give back exactly what was stored: all dicts of a place
+have the same keys in the same order, and all values one type. Others are strings of the extension type "arrow.json".
 """
 
 from __future__ import annotations

@@ -175,25 +175,15 @@ def _read_table(
             names = [name for name in batch.names if name not in (vectors, id_column, text_column)]
         else:
             names = list(metadata)
-        keys = None if id_column is None else _read_ids(batch.values(id_column, "ids"), position)
+        keys = None if id_column is None else _ids.of_arrow(batch.values(id_column, "ids"), "ids", position)
+        if keys is not None:
+            _ids.refuse_negative(keys)
         columns = {} if text_column is None else {TEXT: _metadata.read_texts_of(batch, text_column)}
         columns |= {name: _metadata.read_column_of(batch, name) for name in names}
         extras = RowExtras(keys, columns)
         rows = batch.vectors(vectors, "vectors")
         yield from _batches.join(form(rows, "vectors", position), extras)
         position += len(batch)
-
-
-def _read_ids(values: _arrow.Values, position: int) -> _ids.Ids:
-    """The ids of some rows of a table, the first of which stands at `position`."""
-    if values.valid is not None and not values.valid.all():
-        row = position + int(values.valid.argmin())
-        raise TypeError(f"ids[{row}]: expected an int or a str, found null; each row has an id")
-    if values.type in ("bytes", "json"):
-        raise TypeError(f"ids: expected integers or str, found {'lists' if values.type == 'json' else values.type}")
-    keys, _ = _ids.read(values.to_list() if values.type == "str" else values.data)
-    _ids.refuse_negative(keys)
-    return keys
 
 
 def from_numpy(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any, mmap: bool) -> None:
