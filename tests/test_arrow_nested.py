@@ -350,6 +350,8 @@ def test_timestamps(unit: str) -> None:
     plain = read({"x": pa.array([moment, None], pa.timestamp(unit))})["x"]
     assert plain.type.name == f"datetime64[{unit}]"
     assert plain.data.astype("M8[us]").tolist() == [moment, None]
+    least = pa.array([-(2**63), 0], pa.int64()).cast(pa.timestamp(unit), safe=False)  # which NumPy has not
+    assert read({"x": least})["x"].valid.tolist() == [False, True]
     zoned = pa.array([moment.replace(tzinfo=datetime.timezone.utc), None], pa.timestamp(unit, "Asia/Tokyo"))
     assert read({"x": zoned})["x"].data.astype("M8[us]").tolist() == [moment, None]
 

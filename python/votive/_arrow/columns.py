@@ -214,7 +214,8 @@ def _read_lists(layout: Layout, array: Array, first: int, last: int, place: Plac
         begins, ends = offsets[:-1], offsets[1:]
     valid = validity(array, first, last)
     if valid is not None:  # what stands where there is no value is nobody's
-        begins, ends = np.where(valid, begins, ends.max()), np.where(valid, ends, ends.max())
+        nowhere = int(begins[valid].min()) if valid.any() else 0
+        begins, ends = np.where(valid, begins, nowhere), np.where(valid, ends, nowhere)
     wrong = (ends < begins) | (begins < 0)
     if wrong.any():
         raise ValueError(f"{place.row(int(np.argmax(wrong)))}: negative length, the Arrow array is damaged")
