@@ -582,6 +582,7 @@ class Store:
         bounds: NDArray[np.float32] | None,
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
+        deferred: bool = False,
     ) -> Store:
         """A store with more rows, as `segments` and `id_slice` gave them.
 
@@ -594,11 +595,20 @@ class Store:
             ids: `[n]`, or `[n + 1]` and bytes.
             deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
                 are passed over. With neither vectors nor codes all `n` rows are deleted ones.
+            deferred: whether to leave the index of the ids until it is needed, and with it the search for ids that two
+                rows have, which is `refuse_duplicate_ids` then.
 
         Raises:
             StoreError: an array has not the size or type that it must have. Its `argument` is the array's name here.
             CorruptStoreError: two rows that are not deleted have the same id, bounds are not what bounds can be, or
                 vectors that codes are to be made of have NaN or infinity.
+        """
+
+    def refuse_duplicate_ids(self) -> None:
+        """Accepts rows of which no two that are not deleted have the same id.
+
+        Raises:
+            CorruptStoreError: two have.
         """
 
 def crc32c(data: NDArray[np.uint8] | bytes, crc: int = 0) -> int:

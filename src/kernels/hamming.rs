@@ -239,7 +239,13 @@ mod tests {
         numbers(count, seed).into_iter().map(|x| (x * 1e4) as i32 as u8).collect()
     }
 
-    fn scanned(isa: Isa, queries: &BitQueries, bits: &[u8], rows: &RowSelection<'_>, limit: u64) -> Vec<(usize, usize, u64)> {
+    fn scanned(
+        isa: Isa,
+        queries: &BitQueries,
+        bits: &[u8],
+        rows: &RowSelection<'_>,
+        limit: u64,
+    ) -> Vec<(usize, usize, u64)> {
         let mut collector = RecordingCollector { limit, found: Vec::new() };
         scan_bits(isa, queries, bits, rows, &mut collector);
         collector.found.sort_unstable();
@@ -257,15 +263,22 @@ mod tests {
                         let (a, b) = (&given[query * row_bytes..][..row_bytes], &bits[row * row_bytes..][..row_bytes]);
                         a.iter().zip(b).map(|(a, b)| u64::from((a ^ b).count_ones())).sum::<u64>()
                     };
-                    let all: Vec<_> =
-                        (0..n).flat_map(|q| (0..rows).map(move |row| (q, row))).map(|(q, row)| (q, row, distance(q, row))).collect();
+                    let all: Vec<_> = (0..n)
+                        .flat_map(|q| (0..rows).map(move |row| (q, row)))
+                        .map(|(q, row)| (q, row, distance(q, row)))
+                        .collect();
                     let queries = BitQueries::new(&given, row_bytes);
                     assert_eq!(queries.len(), n);
                     let list: Vec<u32> = (0..rows as u32).filter(|row| row % 3 == 1).collect();
                     let limit = 4 * row_bytes as u64;
                     for isa in Isa::available() {
                         let found = |rows: &RowSelection<'_>, limit| scanned(isa, &queries, &bits, rows, limit);
-                        assert_eq!(found(&RowSelection::Range(0..rows), u64::MAX >> 47), all, "{} {row_bytes}", isa.name());
+                        assert_eq!(
+                            found(&RowSelection::Range(0..rows), u64::MAX >> 47),
+                            all,
+                            "{} {row_bytes}",
+                            isa.name()
+                        );
                         let near: Vec<_> = all.iter().copied().filter(|&(.., distance)| distance <= limit).collect();
                         assert_eq!(found(&RowSelection::Range(0..rows), limit), near, "{} {row_bytes}", isa.name());
                         let listed: Vec<_> = near.into_iter().filter(|&(_, row, _)| row % 3 == 1).collect();

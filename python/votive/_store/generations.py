@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from votive._core import Store, StoreError
+from votive._core import CorruptStoreError, Store, StoreError
 from votive._store import segments as _segments
 from votive._store.array_file import corrupt_error, split_location
 from votive._store.column_values import Rows
@@ -209,6 +209,10 @@ def verify(path: Path) -> Manifest:
         core = Store(manifest.dimension or STAND_IN_DIMENSION, manifest.metric, manifest.dtype, "cpu", None)
         arrays = FolderArrays(folder, manifest, mmap=True)
         contents = _segments.read(arrays, core)
+        try:
+            contents.core.refuse_duplicate_ids()
+        except CorruptStoreError as error:
+            raise corrupt_error(folder.path, str(error)) from None
         for segment in manifest.segments:
             _check_codes(arrays, segment, core)
         contents.check_files()

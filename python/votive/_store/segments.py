@@ -29,6 +29,9 @@ _GATHERED_BYTES = 16 << 20
 # Rows without vectors, all of them deleted, that are written as zeros rather than as a segment of their own.
 _MAX_FILLED_ROWS = 1024
 
+# Of a folder with more rows it is not looked for ids that come twice before `verify`: that would be most of opening.
+MAX_EAGER_ROWS = 1 << 16
+
 # Rows that are decoded at once.
 _DECODED_ROWS = 1 << 14
 
@@ -137,7 +140,7 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
             elif array is not None:
                 resident += array.nbytes
         try:
-            core = core.attach(vectors, codes, bounds, ids, gone)
+            core = core.attach(vectors, codes, bounds, ids, gone, manifest.rows > MAX_EAGER_ROWS)
         except StoreError as error:
             location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise corrupt_error(arrays.path(location), error.reason or str(error)) from None
