@@ -73,7 +73,7 @@ def read_column(values: Any, name: str) -> ColumnValues:
     if isinstance(values, str | bytes | bytearray | Mapping | Set) or not isinstance(values, Iterable):
         raise TypeError(
             f"{label.column}: expected a column, which is a list or an array of one value for each row, found "
-            f"{type(values).__name__}"
+            f"{type(values).__name__}; values of one row stand in a mapping, and the mappings of rows in a list"
         )
     return from_objects(list(values), label)
 
