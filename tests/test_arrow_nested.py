@@ -610,6 +610,51 @@ def test_arrow_arrays_keep_what_they_show() -> None:
     assert table["s"].to_pylist() == [f"{row}" for row in range(1000)]
 
 
+TYPES = st.sampled_from(
+    [
+        (pa.int8(), st.integers(-128, 127)),
+        (pa.uint64(), st.integers(0, 2**64 - 1)),
+        (pa.float32(), st.floats(width=32)),
+        (pa.bool_(), st.booleans()),
+        (pa.string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+        (pa.large_string(), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+        (pa.string_view(), st.text(st.characters(exclude_categories=["Cs"]), max_size=20)),
+        (pa.null(), st.none()),
+    ]
+)
+
+
+def containers(inner: st.SearchStrategy) -> st.SearchStrategy:
+    """Types made of others, each with a strategy for its values."""
+
+    def struct(fields: list) -> tuple:
+        names = [f"f{place}" for place in range(len(fields))]
+        values = {name: st.none() | values for name, (_, values) in zip(names, fields, strict=True)}
+        kinds = [pa.field(name, kind) for name, (kind, _) in zip(names, fields, strict=True)]
+        return pa.struct(kinds), st.fixed_dictionaries(values)
+
+    def lists(of: tuple) -> st.SearchStrategy:
+        kind, values = of
+        some = st.lists(st.none() | values, max_size=3)
+        pair = st.lists(st.none() | values, min_size=2, max_size=2)
+        return st.sampled_from([(pa.list_(kind), some), (pa.large_list(kind), some), (pa.list_(kind, 2), pair)])
+
+    return inner.flatmap(lists) | st.lists(inner, max_size=3).map(struct)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_random_nested_types(data: st.DataObject) -> None:
+    kind, values = data.draw(containers(st.recursive(TYPES, containers, max_leaves=5)))
+    rows = data.draw(st.lists(st.none() | values, max_size=6))
+    start = data.draw(st.integers(0, len(rows)))
+    stop = data.draw(st.integers(start, len(rows)))
+    array = pa.array(rows, kind)[start:stop]
+    found = read({"x": array})["x"]
+    assert found.type.name == "json"
+    assert repr(found.to_list()) == repr(array.to_pylist())
+
+
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 LEAVES = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | WORDS
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3))
