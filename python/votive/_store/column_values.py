@@ -17,6 +17,9 @@ from votive._store.mapped import is_mapped
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
+# Texts that are made into one at a time: enough to hide the cost of a call, little beside all of them.
+MAX_JOINED_ROWS = 4096
+
 
 class ColumnValues:
     """One value or none for each row, immutable.
@@ -62,11 +65,17 @@ class ColumnValues:
     @classmethod
     def of_strings(cls, texts: Sequence[str | None]) -> ColumnValues:
         """Texts without lone surrogates."""
-        joined = "".join(text for text in texts if text is not None)
-        if not joined.isascii():
-            return cls.of_bytes(STR, [None if text is None else text.encode() for text in texts])
-        lengths = np.fromiter((0 if text is None else len(text) for text in texts), np.int64, len(texts))
-        return cls(STR, np.frombuffer(joined.encode(), np.uint8), _offsets(lengths), _valid(texts))
+        data = bytearray()
+        lengths = np.empty(len(texts), np.int64)
+        for start in range(0, len(texts), MAX_JOINED_ROWS):
+            part = [text or "" for text in texts[start : start + MAX_JOINED_ROWS]]
+            joined = "".join(part)
+            sized: Sequence[Any] = part if joined.isascii() else [text.encode() for text in part]
+            lengths[start : start + len(part)] = np.fromiter(map(len, sized), np.int64, len(part))
+            data += joined.encode()
+        found = np.frombuffer(data, np.uint8)
+        found.flags.writeable = False
+        return cls(STR, found, _offsets(lengths), _valid(texts))
 
     @property
     def rows(self) -> int:
