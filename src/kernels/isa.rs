@@ -2,13 +2,13 @@
 
 use std::sync::OnceLock;
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use crate::kernels::simd::{bits, int8};
 #[cfg(target_arch = "aarch64")]
 use crate::kernels::simd::neon;
 use crate::kernels::simd::{BitOperation, Int8Operation, Operation, Scalar};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{avx2, avx512, bf16_x86};
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use crate::kernels::simd::{bits, int8};
 
 /// An instruction set that this CPU has: a value can only be had where that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,10 @@ impl InstructionSet {
             InstructionSet::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+                    && is_x86_feature_detected!("popcnt")
             }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::AvxVnni => InstructionSet::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),

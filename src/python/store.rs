@@ -353,11 +353,7 @@ impl PyStore {
 }
 
 /// The numbers of a C-contiguous array `[n, width]`; the error calls it `name`.
-fn rows_of<'a, T: ::numpy::Element>(
-    rows: &'a PyReadonlyArray2<'_, T>,
-    name: &str,
-    width: usize,
-) -> PyResult<&'a [T]> {
+fn rows_of<'a, T: ::numpy::Element>(rows: &'a PyReadonlyArray2<'_, T>, name: &str, width: usize) -> PyResult<&'a [T]> {
     if rows.shape()[1] != width {
         let message = format!("{name}: expected {width} columns, found {}", rows.shape()[1]);
         return Err(PyValueError::new_err(message));

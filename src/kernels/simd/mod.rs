@@ -17,8 +17,8 @@ pub(super) mod int8;
 pub(super) mod neon;
 mod scalar;
 
-use double::Double;
 pub(super) use bits::{BitOperation, Bits};
+use double::Double;
 pub(super) use int8::{Int8, Int8Operation};
 pub(super) use scalar::Scalar;
 
