@@ -247,6 +247,9 @@ def test_an_empty_store_and_no_rows() -> None:
     store.add_embeddings(np.empty((0, 2), np.uint8))
     assert (len(store), store.get([]).shape) == (0, (0, 0))
     store.add_embeddings(random_bits(4, 16))
+    store.add_embeddings(np.empty((0, 16), np.float32))
+    store.add_embeddings([])
+    assert len(store) == 4
     assert (store.search(np.empty((0, 2), np.uint8), 5)[1].shape, store.get([]).shape) == ((0, 4), (0, 2))
 
 

@@ -64,7 +64,10 @@ impl InstructionSet {
             InstructionSet::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => {
-                is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+                is_x86_feature_detected!("avx2")
+                    && is_x86_feature_detected!("fma")
+                    && is_x86_feature_detected!("f16c")
+                    && is_x86_feature_detected!("popcnt")
             }
             #[cfg(target_arch = "x86_64")]
             InstructionSet::AvxVnni => InstructionSet::Avx2.is_supported() && is_x86_feature_detected!("avxvnni"),

@@ -1,4 +1,4 @@
-//! Numbers for the kernels' tests.
+//! Numbers for tests.
 
 /// `count` numbers in [-1, 1], the same for the same seed.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -10,6 +10,11 @@ pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
         (state >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..count).map(|_| next()).collect()
+}
+
+/// `count` bytes, the same for the same seed.
+pub(crate) fn bytes(count: usize, seed: u64) -> Vec<u8> {
+    numbers(count, seed).into_iter().map(|x| (x * 1e4) as i32 as u8).collect()
 }
 
 /// The largest absolute difference.

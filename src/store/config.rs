@@ -92,6 +92,25 @@ pub fn metric_name(metric: Option<Metric>) -> &'static str {
     name(&METRICS, metric)
 }
 
+/// Accepts what goes together: bits are compared by counting those that differ, and numbers are not.
+pub(super) fn check_match(metric: Option<Metric>, dtype: VectorDtype, dimension: usize) -> Result<()> {
+    match (metric, dtype) {
+        (None, VectorDtype::Binary) if !dimension.is_multiple_of(8) => {
+            Err(Error::argument("dimension", format!("{dimension}; bits come in bytes: accepted is a multiple of 8")))
+        }
+        (None, VectorDtype::Binary) => Ok(()),
+        (None, dtype) => {
+            let message = format!("\"hamming\" compares bits, which are \"ubinary\", and dtype is {:?}", dtype.name());
+            Err(Error::argument("metric", message))
+        }
+        (metric, VectorDtype::Binary) => {
+            let message = format!("\"ubinary\" is compared by \"hamming\", and metric is {:?}", metric_name(metric));
+            Err(Error::argument("dtype", message))
+        }
+        (Some(_), _) => Ok(()),
+    }
+}
+
 /// The choice of that name; else the names that are accepted.
 fn parse<T: Copy>(choices: &[(T, &'static str)], name: &str) -> Result<T, String> {
     let found = choices.iter().find(|(_, other)| *other == name).map(|&(choice, _)| choice);

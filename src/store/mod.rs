@@ -3,13 +3,14 @@
 //! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in
 //! common. So a search is not disturbed by a thread that adds, and a change that fails has changed nothing.
 //!
-//! The files, each below those that use it; `mod.rs` stands on top, with `add`, `attach` and `compact`, which hold one
-//! method of `Store` each:
+//! The files, each below those that use it; `mod.rs` stands on top, with `add`, `attach`, `compact`,
+//! `hamming_search` and `rescore`, which hold methods of `Store`:
 //!
 //! ```text
 //! add  attach  compact ──> encode_rows ──> segment        rows in
 //!
 //! hamming_search ──> collector                            brute force among rows of bits
+//! rescore                                                 the second look at them
 //! search                                                  the two passes and the proof
 //!  ├─> device_pass ──> device_copy ──> error_bound        filter on a device
 //!  │        │               └────────> device_context     its memory and its lock
@@ -38,6 +39,7 @@ mod encode_rows;
 mod error_bound;
 mod hamming_search;
 mod id_index;
+mod rescore;
 mod row_ids;
 mod scorer;
 mod search;
@@ -55,7 +57,7 @@ use std::sync::Arc;
 
 pub use attach::{AttachedRows, AttachedVectors};
 pub use byte_columns::{ByteColumn, ByteComparison};
-use config::{MAX_DIMENSION, StoreConfig, metric_named};
+use config::{MAX_DIMENSION, StoreConfig, check_match, metric_named};
 pub use config::{VectorDtype, metric_name};
 use device_context::DeviceContext;
 use id_index::IdIndex;
@@ -427,24 +429,5 @@ impl Store {
             usage.device += data.device_copy.bytes();
         }
         usage
-    }
-}
-
-/// Accepts what goes together: bits are compared by counting those that differ, and numbers are not.
-fn check_match(metric: Option<Metric>, dtype: VectorDtype, dimension: usize) -> Result<()> {
-    match (metric, dtype) {
-        (None, VectorDtype::Binary) if !dimension.is_multiple_of(8) => {
-            Err(Error::argument("dimension", format!("{dimension}; bits come in bytes: accepted is a multiple of 8")))
-        }
-        (None, VectorDtype::Binary) => Ok(()),
-        (None, dtype) => {
-            let message = format!("\"hamming\" compares bits, which are \"ubinary\", and dtype is {:?}", dtype.name());
-            Err(Error::argument("metric", message))
-        }
-        (metric, VectorDtype::Binary) => {
-            let message = format!("\"ubinary\" is compared by \"hamming\", and metric is {:?}", metric_name(metric));
-            Err(Error::argument("dtype", message))
-        }
-        (Some(_), _) => Ok(()),
     }
 }

@@ -179,10 +179,12 @@ def to_bits(table: NDArray[Any], name: str, position: int) -> Iterator[Bits]:
         TypeError: they are other integers.
         ValueError: floats have NaN or infinity, or no multiple of 8 columns.
     """
-    if table.dtype == np.uint8 or not table.size:
-        yield np.ascontiguousarray(table, np.uint8)
+    if table.dtype == np.uint8:
+        yield np.ascontiguousarray(table)
     elif table.dtype == np.int8:
         yield np.ascontiguousarray(table).view(np.uint8) ^ np.uint8(0x80)
+    elif not table.size:
+        yield np.empty((0, table.shape[1] // 8), np.uint8)
     else:
         yield from _signs(table, name, position)
 

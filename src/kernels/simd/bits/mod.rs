@@ -38,6 +38,12 @@ pub(crate) trait Bits: Copy {
     /// `from` is valid for reads of `WORDS` words; no alignment is asked for.
     unsafe fn load(self, from: *const u64) -> Self::V;
 
+    /// The first `count < WORDS` words; the others are 0.
+    ///
+    /// # Safety
+    /// `from` is valid for reads of `count` words.
+    unsafe fn load_first(self, from: *const u64, count: usize) -> Self::V;
+
     /// # Safety
     /// `to` is valid for writes of `WORDS` words.
     unsafe fn store(self, to: *mut u64, x: Self::V);
@@ -51,6 +57,9 @@ pub(crate) trait Bits: Copy {
     fn widen(self, counts: Self::V) -> Self::V;
 
     fn add_words(self, a: Self::V, b: Self::V) -> Self::V;
+
+    /// The sum of all words.
+    fn total(self, words: Self::V) -> u64;
 
     /// Whether one of the words, which are below 2^32, is at most `limit`.
     fn any_at_most(self, words: Self::V, limit: u64) -> bool;
@@ -79,6 +88,11 @@ impl Bits for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn load_first(self, _: *const u64, _: usize) -> u64 {
+        0
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut u64, x: u64) {
         // SAFETY: the caller vouches for the word.
         unsafe { to.write_unaligned(x) }
@@ -102,6 +116,11 @@ impl Bits for Scalar {
     #[inline(always)]
     fn add_words(self, a: u64, b: u64) -> u64 {
         a + b
+    }
+
+    #[inline(always)]
+    fn total(self, words: u64) -> u64 {
+        words
     }
 
     #[inline(always)]

@@ -46,6 +46,14 @@ impl Bits for NeonBits {
     }
 
     #[inline(always)]
+    unsafe fn load_first(self, from: *const u64, count: usize) -> uint64x2_t {
+        intrinsic!(match count {
+            0 => vdupq_n_u64(0),
+            _ => vcombine_u64(vld1_u64(from), vdup_n_u64(0)),
+        })
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut u64, x: uint64x2_t) {
         intrinsic!(vst1q_u64(to, x))
     }
@@ -68,6 +76,11 @@ impl Bits for NeonBits {
     #[inline(always)]
     fn add_words(self, a: uint64x2_t, b: uint64x2_t) -> uint64x2_t {
         intrinsic!(vaddq_u64(a, b))
+    }
+
+    #[inline(always)]
+    fn total(self, words: uint64x2_t) -> u64 {
+        intrinsic!(vaddvq_u64(words))
     }
 
     #[inline(always)]

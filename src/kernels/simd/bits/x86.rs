@@ -17,22 +17,22 @@ pub(crate) struct Avx512Bits(());
 pub(crate) struct Vpopcntdq(());
 
 /// # Safety
-/// The CPU has AVX2.
-#[target_feature(enable = "avx2")]
+/// The CPU has AVX2 and POPCNT.
+#[target_feature(enable = "avx2,popcnt")]
 pub(crate) unsafe fn run_avx2<O: BitOperation>(operation: O) -> O::Output {
     operation.run(Avx2Bits(()))
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BW.
-#[target_feature(enable = "avx2,avx512f,avx512bw")]
+/// The CPU has AVX-512 F and BW, and POPCNT.
+#[target_feature(enable = "avx2,popcnt,avx512f,avx512bw")]
 pub(crate) unsafe fn run_avx512<O: BitOperation>(operation: O) -> O::Output {
     operation.run(Avx512Bits(()))
 }
 
 /// # Safety
-/// The CPU has AVX-512 F, BW and VPOPCNTDQ.
-#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vpopcntdq")]
+/// The CPU has AVX-512 F, BW and VPOPCNTDQ, and POPCNT.
+#[target_feature(enable = "avx2,popcnt,avx512f,avx512bw,avx512vpopcntdq")]
 pub(crate) unsafe fn run_vpopcntdq<O: BitOperation>(operation: O) -> O::Output {
     operation.run(Vpopcntdq(()))
 }
@@ -71,6 +71,14 @@ impl Bits for Avx2Bits {
     }
 
     #[inline(always)]
+    unsafe fn load_first(self, from: *const u64, count: usize) -> __m256i {
+        intrinsic!({
+            let mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(count as i64), _mm256_setr_epi64x(0, 1, 2, 3));
+            _mm256_maskload_epi64(from.cast(), mask)
+        })
+    }
+
+    #[inline(always)]
     unsafe fn store(self, to: *mut u64, x: __m256i) {
         intrinsic!(_mm256_storeu_si256(to.cast(), x))
     }
@@ -100,6 +108,14 @@ impl Bits for Avx2Bits {
     #[inline(always)]
     fn add_words(self, a: __m256i, b: __m256i) -> __m256i {
         intrinsic!(_mm256_add_epi64(a, b))
+    }
+
+    #[inline(always)]
+    fn total(self, words: __m256i) -> u64 {
+        intrinsic!({
+            let two = _mm_add_epi64(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+            _mm_cvtsi128_si64(_mm_add_epi64(two, _mm_unpackhi_epi64(two, two))) as u64
+        })
     }
 
     #[inline(always)]
@@ -134,6 +150,11 @@ macro_rules! bits_512 {
         }
 
         #[inline(always)]
+        unsafe fn load_first(self, from: *const u64, count: usize) -> __m512i {
+            intrinsic!(_mm512_maskz_loadu_epi64((1 << count) - 1, from.cast()))
+        }
+
+        #[inline(always)]
         unsafe fn store(self, to: *mut u64, x: __m512i) {
             intrinsic!(_mm512_storeu_si512(to.cast(), x))
         }
@@ -141,6 +162,11 @@ macro_rules! bits_512 {
         #[inline(always)]
         fn add_words(self, a: __m512i, b: __m512i) -> __m512i {
             intrinsic!(_mm512_add_epi64(a, b))
+        }
+
+        #[inline(always)]
+        fn total(self, words: __m512i) -> u64 {
+            intrinsic!(_mm512_reduce_add_epi64(words)) as u64
         }
 
         #[inline(always)]
