@@ -21,7 +21,7 @@
 //!
 //! segment ──> device_copy, config ──> device_context      arrays of consecutive rows
 //! id_index ──> sorted_run ──> row_ids                     ids
-//! byte_columns                                            texts and metadata
+//! value_bins ──> byte_columns                             texts and metadata
 //! ```
 
 mod add;
@@ -51,6 +51,7 @@ mod sorted_run;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod value_bins;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub use search::{SearchReport, SearchResults};
 use search_request::SearchRequest;
 use segment::segment_index;
 pub use segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
+pub use value_bins::{ValueBins, Verdicts, apply_verdicts};
 
 use crate::device::Device;
 use crate::kernels::{Metric, code_stride};

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from votive import _core
 from votive._store.column_type import JSON, NULL, STR, ColumnType
 from votive._store.mapped import is_mapped
+
+if TYPE_CHECKING:
+    from votive._store.column_index import ChunkIndex
 
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
@@ -29,11 +32,12 @@ class ColumnValues:
         data: `[rows]`, whatever where there is none; of a variable type the bytes of all `[bytes]`, uint8.
         offsets: of a variable type, `[rows + 1]` int64: value `row` is `data[offsets[row]:offsets[row + 1]]`, and that
             of a null is empty. They need not begin at 0. None of other types.
+        index: what `column_index` keeps of the values.
         valid: `[rows]` booleans, False for null; None where there is a value for each row. Of points in time a null is
             NaT as well.
     """
 
-    __slots__ = ("data", "offsets", "type", "valid")
+    __slots__ = ("data", "index", "offsets", "type", "valid")
 
     def __init__(
         self, type: ColumnType, data: NDArray[Any], offsets: Rows | None = None, valid: Bools | None = None
@@ -42,6 +46,7 @@ class ColumnValues:
         self.data = data
         self.offsets = offsets
         self.valid = valid
+        self.index: ChunkIndex | None = None
 
     @classmethod
     def nulls(cls, type: ColumnType, rows: int) -> ColumnValues:
