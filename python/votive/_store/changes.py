@@ -100,6 +100,8 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
             keys, each = _ids.read(ids)
             rows = contents.rows_of(keys)
         changes, places = _updates.read(rows, texts, metadata, each=each)
+        if not len(rows):
+            return 0
         asked = sum(values.nbytes + rows.nbytes for rows, values in changes.values())
         state.budget.check(contents, len(rows), asked)
         binding = state.binding
