@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from votive._store.column_type import NULL, ColumnType, first_inexact, promote
 from votive._store.column_values import ColumnValues, Rows, concatenate
-from votive._store.mapped import MappedFile, mapped_file_of
+from votive._store.mapped import MappedFile, is_mapped, mapped_file_of
 from votive._store.strings import check_values
 from votive._store.tiers import merged_runs
 
@@ -66,7 +66,8 @@ class Column:
     @property
     def nbytes(self) -> int:
         """Bytes in memory; those in files count as none."""
-        return sum(values.nbytes for values in self.all_values())
+        numbers = sum(patch.rows.nbytes for patch in self.patches if not is_mapped(patch.rows))
+        return sum(values.nbytes for values in self.all_values()) + numbers
 
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column that has these values too.
