@@ -486,3 +486,24 @@ def test_updates_of_no_rows_are_not_written(folder: Path) -> None:
         store.update(filter={"year": 99}, metadata={"new": 5})
         store.commit()
         assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_updates_beyond_the_limit_go_to_files(tmp_path: Path) -> None:
+    store = EmbeddingStore(max_memory_gb=1e-9, spill_to=tmp_path)
+    store.add_embeddings(np.ones((3, 2)), metadata={"year": [1, 2, 3]})
+    mapped = store.memory_usage()["mapped"]
+    assert store.update([0, 2], metadata={"year": [0.5, None], "name": ["a", "x" * 100_000]}) == 2
+    assert store.update(filter={"year": 2}, texts="new") == 1
+    assert store.metadata["year"].tolist() == [0.5, 2, None]
+    assert store.metadata["name"].tolist() == ["a", None, "x" * 100_000]
+    assert store.texts == [None, "new", None]
+    memory = store.memory_usage()
+    assert (memory["metadata"], memory["texts"]) == (0, 0)
+    assert memory["mapped"] >= mapped
+    store.save_to_disk(tmp_path / "store")
+    assert reopened(tmp_path / "store") == snapshot(store) | {"repr": ""}
+    store.delete(0)
+    store.compact()
+    assert store.metadata["name"].tolist() == [None, "x" * 100_000]
+    store.update(1, metadata={"year": None})
+    assert store.metadata["year"].tolist() == [None, None]

@@ -117,17 +117,15 @@ class Column:
         return size
 
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
-        """The same, of which the last chunks that are in memory are one, whose arrays `move` gives elsewhere."""
+        """The same, whose arrays that are in memory `move` gives elsewhere; the last chunks that are become one."""
         kept = len(self.chunks)
         while kept and not self.chunks[kept - 1].is_mapped:
             kept -= 1
-        if kept == len(self.chunks) or self.type == NULL:
-            return self
-        values = concatenate(self.type, self.chunks[kept:])
-        arrays = {name: move(array) for name, array in values.arrays.items()}
-        data = arrays["values"] if values.offsets is None else arrays["bytes"]
-        chunk = ColumnValues(self.type, data, arrays.get("offsets"), arrays.get("valid"))
-        return Column(self.type, (*self.chunks[:kept], chunk), self.patches)
+        chunks = self.chunks
+        if kept < len(chunks) and self.type != NULL:
+            chunks = (*chunks[:kept], concatenate(self.type, chunks[kept:]).moved(move))
+        patches = (p if is_mapped(p.rows) else Patch(move(p.rows), p.values.moved(move)) for p in self.patches)
+        return Column(self.type, chunks, tuple(patches))
 
     def selected(self, rows: Rows) -> Column:
         """Some rows alone, in memory."""
