@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +142,14 @@ class ColumnValues:
         if self.type == NULL:
             return ColumnValues.nulls(type, self.rows)
         return ColumnValues(type, self.data.astype(type.dtype), self.offsets, self.valid)
+
+    def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> ColumnValues:
+        """The same, whose arrays `move` gives elsewhere."""
+        if self.type == NULL:
+            return self
+        arrays = {name: move(array) for name, array in self.arrays.items()}
+        data = arrays["values" if self.offsets is None else "bytes"]
+        return ColumnValues(self.type, data, arrays.get("offsets"), arrays.get("valid"))
 
     def to_list(self) -> list[Any]:
         """The values as Python has them, None for null.
