@@ -1,4 +1,4 @@
-"""The one entry: `python -m benches embed|rerank|store|callers targets|table|proof|binary`, from this repository."""
+"""The one entry: `python -m benches SUBJECT COMMAND`, from the repository's folder."""
 
 from __future__ import annotations
 

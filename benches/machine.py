@@ -23,6 +23,9 @@ PACKAGES = (
     "numpy",
     "faiss-cpu",
     "usearch",
+    "lancedb",
+    "chromadb",
+    "qdrant-client",
 )
 
 

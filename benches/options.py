@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benches.data.vectors import SHAPES
-from benches.peers import embedders, models, rerankers, stores
+from benches.peers import documents, embedders, models, rerankers, stores
 
 EMBED_SETS = ("short", "medium", "long", "mixed")
 EMBED_SIZES = ("1", "5", "10", "20", "50", "100", "all")
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     for add, name, says in (
         (_embed, "embed", "embedders: texts to vectors, beside sentence-transformers, ONNX Runtime and OpenVINO"),
         (_rerank, "rerank", "rerankers: pairs to scores, beside sentence-transformers, ONNX Runtime and OpenVINO"),
-        (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch"),
+        (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch; documents"),
         (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
@@ -128,6 +128,29 @@ def _store(commands: Commands) -> None:
     binary.add_argument("--rows", type=int, help="1,000,000")
     binary.add_argument("--rounds", type=int, default=25, help="%(default)s")
     _output_options(binary, "50,000 rows, two rounds")
+    kept = commands.add_parser(
+        "documents",
+        help="vectors with texts and columns, beside LanceDB, Chroma and Qdrant: store_documents.md and .json",
+        description="Stores of documents: adding, opening, get by id, an update, filters, beside LanceDB, Chroma and "
+        "Qdrant's local mode. 20 minutes, 20 GB of disk.",
+    )
+    kept.add_argument("--rows", type=int, default=1_000_000, help="%(default)s")
+    _document_options(
+        kept, [*documents.PEERS], 180.0, "most seconds that a store adds; the rest of the rows is left out"
+    )
+    _turns_options(kept, 3, 1.0, "what each store spends on one kind of call in one round")
+    _output_options(kept, "2,000 rows, two rounds")
+    commits = commands.add_parser(
+        "commits",
+        help="a commit for every row: store_commits.md and .json",
+        description="Stores of documents: so many commits of one row each, how they slow down, and what they leave.",
+    )
+    commits.add_argument("--commits", type=int, default=10_000, help="%(default)s")
+    _document_options(commits, ["votive"], 600.0, "most seconds of a store's commits")
+    _turns_options(commits, 5, 1.0, "not used")
+    _output_options(commits, "200 commits, two rounds")
+    for parser in (kept, commits):
+        parser.set_defaults(module="documents")
 
 
 def _callers(commands: Commands) -> None:
@@ -172,6 +195,12 @@ def _store_options(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
         "--folder", type=Path, help="for saved stores, 10 GB for a million rows; the system's temporary"
     )
     _output_options(parser, "50,000 rows, two rounds")
+
+
+def _document_options(parser: argparse.ArgumentParser, peers: list[str], limit: float, says: str) -> None:
+    parser.add_argument("--peers", type=_listed(documents.PEERS), default=peers, help=_names(*peers))
+    parser.add_argument("--limit", type=float, default=limit, help=f"{says}; %(default)s")
+    parser.add_argument("--folder", type=Path, help="for the stores; the system's temporary")
 
 
 def _turns_options(parser: argparse.ArgumentParser, rounds: int, seconds: float, says: str) -> None:

@@ -124,9 +124,9 @@ def test_what_stands_before_a_null_is_read():
         (pa.array([True]), "'b' (bool)"),
         (pa.array([b"a"]), "'z' (binary)"),
         (pa.array([["a"]]), "'+l' (list)"),
-        (pa.array([b"abc"], pa.binary(3)), "'w:3'"),
+        (pa.array([b"abc"], pa.binary(3)), "'w:3' (fixed_size_binary)"),
         (pa.array([1, 2]).dictionary_encode(), "a dictionary of 'l' (int64)"),
-        (pa.chunked_array([], pa.timestamp("s")), "'tss:'"),
+        (pa.chunked_array([], pa.timestamp("s")), "'tss:' (timestamp)"),
     ],
     ids=lambda value: str(value.type) if hasattr(value, "type") else "",
 )

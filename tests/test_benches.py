@@ -1,18 +1,22 @@
-"""The command line of the benchmarks. It says what it has on any machine: none of the peers is imported for that."""
+"""The command line of the benchmarks, which says what it has on any machine; and stores of documents."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from benches.peers import documents
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
     "embed": ("targets", "table"),
     "rerank": ("targets", "table"),
-    "store": ("targets", "table", "proof", "binary"),
+    "store": ("targets", "table", "proof", "binary", "documents", "commits"),
     "callers": ("targets", "table"),
 }
 
@@ -50,6 +54,7 @@ def test_help_of_a_command_names_its_options(subject: str, what: str) -> None:
         (("models", "table"), tuple(COMMANDS)),
         (("rerank", "table", "--model", "qwen3"), ("minilm",)),
         (("store", "table", "--peers", "numpy,lancedb"), ("votive", "numpy", "torch", "faiss-flat")),
+        (("store", "documents", "--peers", "numpy"), tuple(documents.PEERS)),
     ],
     ids=" ".join,
 )
@@ -59,3 +64,31 @@ def test_what_has_no_meaning_is_refused_with_the_choices(arguments: tuple[str, .
     reason = done.stderr.splitlines()[-1]
     assert "choose from" in reason
     assert all(choice in reason for choice in choices)
+
+
+def measured(folder: Path, what: str, *arguments: str) -> dict[str, Any]:
+    """What a quick run has written. Skips where the one store that is asked for is not installed."""
+    done = run("store", what, "--quick", "--out", str(folder), *arguments)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((folder / f"store_{what}.json").read_text())
+    reasons = list(results["skipped"].values())
+    if reasons and reasons[0].startswith("No module named"):
+        pytest.skip(reasons[0])
+    assert (reasons, results["failed"]) == ([], {})
+    return results
+
+
+@pytest.mark.parametrize("store", documents.PEERS)
+def test_a_store_of_documents_does_all_that_is_measured(store: str, tmp_path: Path) -> None:
+    facts = measured(tmp_path, "documents", "--rows", "300", "--peers", store)["stores"][store]
+    assert facts["rows"] == 300
+    assert list(facts["found"].values()) == [1.0, 1.0, 1.0]  # HNSW sees all of so few
+    assert f"| {store} |" in (tmp_path / "store_documents.md").read_text()
+
+
+def test_commits_of_one_row_are_counted(tmp_path: Path) -> None:
+    results = measured(tmp_path, "commits", "--commits", "120")
+    steps = results["stores"]["votive"]["steps"]
+    assert [step["commits"] for step in steps] == [100, 20]
+    assert all(step["manifest"] > 0 for step in steps)
+    assert "| votive | 120 |" in (tmp_path / "store_commits.md").read_text()

@@ -104,6 +104,25 @@ def test_numbers_whose_squares_float32_cannot_hold():
     np.testing.assert_allclose(similarity.pairwise_cos_sim(small, small), [0, 0], atol=1e-30)
 
 
+@pytest.mark.parametrize("columns", [1, 3, 33, 384, 4096])
+def test_cosines_have_an_angle(columns):
+    generator = np.random.default_rng(columns)
+    vectors = generator.standard_normal((1100, columns), dtype=np.float32)
+    vectors *= np.float32(10) ** generator.integers(-9, 9, (1100, 1)).astype(np.float32)
+    vectors[::100] = 1 / 3
+    both = np.concatenate([vectors, -vectors])
+    for cosines in (
+        similarity.cos_sim(vectors, both),
+        similarity.cos_sim(both[0], both),
+        similarity.cos_sim(both, both[0]),
+        similarity.pairwise_cos_sim(both, both),
+        similarity.pairwise_cos_sim(both, -both),
+        similarity.pairwise_cos_sim(both, both * np.float32(3)),
+    ):
+        assert np.isfinite(np.arccos(cosines)).all()
+        assert np.abs(cosines).max() > 0.99999
+
+
 @pytest.mark.parametrize("offset", [0, 1e-3])
 def test_near_vectors_keep_their_distance(offset):
     a = np.random.default_rng(0).standard_normal((40, 384), dtype=np.float32)

@@ -334,3 +334,16 @@ def test_constructor_arguments_are_checked(arguments: dict, kind: type, message:
 
 def test_errors_are_votives() -> None:
     assert issubclass(StoreError, VotiveError)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("exact", [True, False])
+def test_cosines_have_an_angle(dtype: str, exact: bool) -> None:
+    rng = np.random.default_rng(8)
+    for dimension in (1, 3, 100, 768):
+        vectors = rng.standard_normal((500, dimension), np.float32)
+        store = EmbeddingStore(dtype=dtype)
+        store.add_embeddings(np.concatenate([vectors, -vectors]))
+        scores, _ = store.search(store.get(range(500)), k=1000, exact=exact)
+        assert np.isfinite(np.arccos(scores)).all()
+        assert (scores[:, 0] == 1).mean() > 0.9

@@ -1,7 +1,9 @@
 """Stores of bits: Hamming distances as NumPy and FAISS count them, and the second look of sentence-transformers."""
 
 import copy
+import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -334,3 +336,30 @@ def test_embeddings_of_texts_are_bits() -> None:
     scores, ids = store.search_text("xyz", Encoder(), 2)
     assert (scores.tolist(), ids.tolist()) == ([0, -1], [2, 0])
     assert store.search_text("xyz", Encoder(), 1, rescore_multiplier=4)[1].tolist() == [2]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_bits_are_saved_committed_compacted_copied_and_spilled(tmp_path: Path, mmap: bool) -> None:
+    rows = np.random.default_rng(4).integers(0, 256, (3000, 24), np.uint8)
+    folder = tmp_path / "store"
+    store = EmbeddingStore(metric="hamming", max_memory_gb=1e-9, spill_to=tmp_path)
+    store.add_embeddings(rows[:2500], texts=["a"] * 2500)
+    store.save_to_disk(folder)
+    assert np.load(folder / "vectors-1-0.npy").dtype == np.uint8
+    with EmbeddingStore.open(folder, "a", mmap=mmap) as opened:
+        opened.delete(range(100))
+        for row in rows[2500:2510]:
+            opened.add_embeddings(row)
+            opened.commit()
+        opened.add_embeddings(rows[2510:])
+    for again in (EmbeddingStore.open(folder, mmap=mmap), pickle.loads(pickle.dumps(copy.copy(opened)))):
+        assert (again.metric, again.dtype, again.dimension) == ("hamming", "ubinary", 192)
+        np.testing.assert_array_equal(again.get(again.ids), rows[100:])
+        scores, ids = again.search(rows[:3], 5)
+        expected, places = nearest(rows[:3], rows[100:], 5)
+        np.testing.assert_array_equal(ids, places + 100)
+        np.testing.assert_array_equal(scores, expected)
+    EmbeddingStore.open(folder).verify()
+    with EmbeddingStore.open(folder, "a", mmap=mmap) as opened:
+        opened.compact()
+    assert EmbeddingStore.open(folder).vectors.shape == (2900, 24)

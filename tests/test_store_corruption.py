@@ -16,6 +16,7 @@ import pytest
 from stored import MANIFEST, forge, make, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
 from votive._store import folder as _folder
+from votive._store import segments as _segments
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 
@@ -178,6 +179,16 @@ def test_ids_that_nobody_wrote(tmp_path: Path, kind: str) -> None:
         make(folder, kind)
         rewrite(folder, what, change)
         refused(folder, "ids")
+
+
+def test_verify_finds_ids_that_come_twice_in_a_large_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "store", "str")
+    rewrite(tmp_path / "store", "ids_bytes", _at(slice(4, 8), np.frombuffer("ä40".encode(), np.uint8)))
+    monkeypatch.setattr(_segments, "MAX_EAGER_ROWS", 10)
+    store = EmbeddingStore.open(tmp_path / "store")
+    assert store.get_texts("ä0") == "text ü 0"
+    with pytest.raises(CorruptStoreError, match='two rows have the id "ä40"'):
+        store.verify()
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_from_arrow_takes_the_columns_that_are_named(vectors: np.ndarray) -> Non
         ({"texts": "x"}, ValueError, "texts: no column 'x'"),
         ({"metadata": ["n", "x"]}, ValueError, r"metadata\[1\]: no column 'x'"),
         ({"vectors": "n", "metadata": []}, TypeError, "vectors: expected an Arrow fixed_size_list"),
-        ({"ids": "vector"}, TypeError, "ids: expected numbers, booleans, strings or dates"),
+        ({"ids": "vector"}, TypeError, "ids: expected integers or str, found lists"),
         ({"texts": "n"}, TypeError, "texts: expected an array of str, found dtype float64"),
         ({"metadata": ["vector"]}, TypeError, r"metadata\['vector'\]"),
     ],

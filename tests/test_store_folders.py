@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from power import QuickDisk
-from stored import assert_same, generation
+from stored import assert_same, files, generation
 from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError
 from votive._store import writer as _writer
 
@@ -261,7 +261,7 @@ while saved < 20:
 
 
 @posix
-def test_opening_leaves_no_descriptors(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
+def test_open_stores_keep_no_descriptors(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_writer, "DISK", QuickDisk())
         EmbeddingStore().save_to_disk(folder)
@@ -270,13 +270,19 @@ def test_opening_leaves_no_descriptors(vectors: np.ndarray, folder: Path, run_py
                 store.add_embeddings(vectors[:2])
                 store.commit()
     code = """
-import os, resource, sys
+import resource, sys
 from votive import EmbeddingStore
+from votive._store import folder as _folder
+_folder.MIN_MAPPED_BYTES = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = EmbeddingStore.open(sys.argv[1])
+store.search(store.get(0), 3)
+store.verify()
 print(len(store))
 """
-    assert run_python(code, str(folder)) == "120\n"
+    assert len(files(folder)) > 200
+    for min_mapped_bytes in ("0", "65536"):
+        assert run_python(code, str(folder), min_mapped_bytes) == "120\n"
 
 
 @pytest.mark.parametrize("path", ["", b""])

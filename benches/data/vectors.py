@@ -29,6 +29,12 @@ class Vectors(NamedTuple):
         """`[rows, dimension]`, made once in a process, by all CPUs."""
         return _array(self)
 
+    def block(self, start: int) -> np.ndarray:
+        """The rows of `array` from `start`, a multiple of `BLOCK`, made alone: `BLOCK` of them, or what is left."""
+        rows = np.empty((min(BLOCK, self.rows - start), self.dimension), np.float32)
+        _fill(rows, self, np.random.default_rng([SEED, 3, start]))
+        return rows
+
     def queries(self, count: int) -> np.ndarray:
         """`[count, dimension]`, drawn like the rows; none is one of them."""
         queries = np.empty((count, self.dimension), np.float32)

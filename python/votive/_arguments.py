@@ -13,14 +13,14 @@ PRECISIONS = get_args(Precision)
 OUTPUT_VALUES = get_args(OutputValue)
 
 
-def check_count(name: str, value: Any) -> None:
-    """Accepts integers from 1, and None."""
+def check_count(name: str, value: Any, minimum: int = 1) -> None:
+    """Accepts integers from `minimum`, and None."""
     if value is None:
         return
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an int or None, found {type(value).__name__}")
-    if not 1 <= value <= sys.maxsize:
-        raise ValueError(f"{name}: expected 1 or more, or None, found {value}")
+    if not minimum <= value <= sys.maxsize:
+        raise ValueError(f"{name}: expected {minimum} or more, or None, found {value}")
 
 
 def refuse_masked(name: str, values: Any) -> None:

@@ -28,6 +28,9 @@ __all__ = [
     "StoreError",
     "VotiveError",
     "__version__",
+    "are_bytes_in",
+    "compare_bytes",
+    "contain_bytes",
     "cpu",
     "crc32c",
     "devices",
@@ -35,6 +38,7 @@ __all__ = [
     "find_device",
     "next_device",
     "quantize",
+    "take_bytes",
 ]
 
 __version__: str
@@ -578,6 +582,7 @@ class Store:
         bounds: NDArray[np.float32] | None,
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
+        deferred: bool = False,
     ) -> Store:
         """A store with more rows, as `segments` and `id_slice` gave them.
 
@@ -590,6 +595,8 @@ class Store:
             ids: `[n]`, or `[n + 1]` and bytes.
             deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
                 are passed over. With neither vectors nor codes all `n` rows are deleted ones.
+            deferred: whether to leave the index of the ids until it is needed, and with it the search for ids that two
+                rows have, which is `refuse_duplicate_ids` then.
 
         Raises:
             StoreError: an array has not the size or type that it must have. Its `argument` is the array's name here.
@@ -597,5 +604,66 @@ class Store:
                 vectors that codes are to be made of have NaN or infinity.
         """
 
+    def refuse_duplicate_ids(self) -> None:
+        """Accepts rows of which no two that are not deleted have the same id.
+
+        Raises:
+            CorruptStoreError: two have.
+        """
+
 def crc32c(data: NDArray[np.uint8] | bytes, crc: int = 0) -> int:
     """The CRC-32C (Castagnoli) of bytes that come after those with the checksum `crc`."""
+
+def compare_bytes(
+    comparison: Literal["equal", "less", "less_or_equal"],
+    offsets: NDArray[np.int64],
+    data: NDArray[np.uint8],
+    bytes: bytes,
+) -> NDArray[np.uint8]:
+    """1 for each value of a column that is so to `bytes`, in the order of bytes; 0 for others.
+
+    Args:
+        comparison: "equal", "less" or "less_or_equal".
+        offsets: contiguous `[rows + 1]`, as of the functions below: value `row` is
+            `data[offsets[row]:offsets[row + 1]]`.
+        data: contiguous.
+        bytes: what each value is compared with.
+
+    Raises:
+        ValueError: offsets do not ascend, or are outside of `data`. So do the functions below.
+    """
+
+def contain_bytes(offsets: NDArray[np.int64], data: NDArray[np.uint8], bytes: bytes) -> NDArray[np.uint8]:
+    """1 for each value of a column that has `bytes` within it; 0 for others."""
+
+def are_bytes_in(
+    offsets: NDArray[np.int64],
+    data: NDArray[np.uint8],
+    value_offsets: NDArray[np.int64],
+    values: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """1 for each value of a column that is one of other values; 0 for others."""
+
+def take_bytes(
+    offsets: NDArray[np.int64], data: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Copies of some values of a column, in the order asked for: offsets from 0 on, and bytes.
+
+    Raises:
+        ValueError: a row is not there, too.
+    """
+
+def map_file(descriptor: int, length: int) -> NDArray[np.uint8]:
+    """The first bytes of an open file as a read-only array, which reads them in place.
+
+    The map needs no descriptor, and lasts as long as the array and its views. What other programs write to the file
+    shows in it. Where one cuts the file, the operating system ends the process that reads beyond its end.
+
+    Args:
+        descriptor: of a regular file that can be read; it may be closed afterwards.
+        length: bytes, from 1 to those of the file.
+
+    Raises:
+        OSError: the descriptor is not open, or the file cannot be mapped.
+        ValueError: the file is empty, or `length` is out of range.
+    """

@@ -34,7 +34,7 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
         b: Vectors, `[m, columns]` or `[columns]`.
 
     Returns:
-        `[n, m]`, from -1 to 1 but for rounding; 0 where either vector is zero.
+        `[n, m]`, from -1 to 1; 0 where either vector is zero.
 
     Raises:
         TypeError: `a` or `b` does not hold floats or integers.
@@ -47,6 +47,8 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     # The longer side is usually `b`: its lengths divide the product, so that it needs no second copy.
     similarities: Floats = normalized @ right.T
     similarities /= _divisors(right)
+    # Products in float32 exceed 1 by some 1e-7, of which arccos makes NaN.
+    np.clip(similarities, -1, 1, out=similarities)
     return similarities
 
 
@@ -123,7 +125,7 @@ def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
         b: Vectors, the same shape.
 
     Returns:
-        `[n]`, from -1 to 1 but for rounding; 0 where either vector is zero.
+        `[n]`, from -1 to 1; 0 where either vector is zero.
 
     Raises:
         TypeError: `a` or `b` does not hold floats or integers.

@@ -172,11 +172,64 @@ class EmbeddingStore:
         """
         return _changes.add_texts(self._state, texts, embedder, ids, metadata, batch_size, show_progress_bar)
 
-    def delete(self, ids: Ids) -> int:
+    def upsert(
+        self, vectors: Vectors, ids: Ids, texts: TextColumn | None = None, metadata: Metadata | None = None
+    ) -> NDArray[Any]:
+        """Adds rows whose ids are new, and gives other vectors to those that are there, all of them or none.
+
+        Rows that are there keep their texts and metadata where none are given, and stand last from then on, as those
+        that `add_embeddings` replaces.
+
+        Args:
+            vectors: as for `add_embeddings`.
+            ids: one for each row.
+            texts: as for `add_embeddings`.
+            metadata: as for `add_embeddings`; a column that is given is given to all rows.
+
+        Returns:
+            The ids of the rows.
+
+        Raises:
+            TypeError, ValueError, StoreError: see `add_embeddings`.
+        """
+        return _changes.upsert(self._state, vectors, ids, texts, metadata)
+
+    def update(
+        self,
+        ids: Ids | None = None,
+        *,
+        filter: Filter | None = None,
+        texts: TextColumn | None = None,
+        metadata: Metadata | None = None,
+    ) -> int:
+        """Changes texts and metadata of rows in place, all of them or, after an error, none.
+
+        Vectors and the order of rows stay, and so do columns that are not given. A value of None makes it null.
+
+        Args:
+            ids: of the rows. Of an id that comes twice the last values count.
+            filter: instead of ids, as for `search`.
+            texts: one for each id; with a filter or a single id one str, for all.
+            metadata: as for `add_embeddings`, with a value for each id; of dicts for each row, a key that one has not
+                stays as it is. With a filter or a single id a dict of one value for each name, for all rows.
+
+        Returns:
+            How many rows were changed.
+
+        Raises:
+            KeyError: an id is not in the store; the message says which.
+            TypeError: an argument is of a type that is not accepted, or a column holds another one.
+            ValueError: there are not as many values as ids, or one is not accepted.
+            StoreError: that would take more memory than `max_memory_gb`.
+        """
+        return _changes.update(self._state, ids, filter, texts, metadata)
+
+    def delete(self, ids: Ids | None = None, *, filter: Filter | None = None) -> int:
         """Deletes rows, all of them or, after an error, none. Their memory is given back by `compact`.
 
         Args:
             ids: one, or an array or other iterable of them; twice the same counts once.
+            filter: instead of ids, as for `search`.
 
         Returns:
             How many rows were deleted.
@@ -185,7 +238,7 @@ class EmbeddingStore:
             KeyError: an id is not in the store; the message says which.
             TypeError: they are no ids.
         """
-        return _changes.delete(self._state, ids)
+        return _changes.delete(self._state, ids, filter)
 
     def compact(self) -> None:
         """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
@@ -217,9 +270,18 @@ class EmbeddingStore:
         Args:
             queries: `[queries, dimension]`, or `[dimension]` for one; types as for `add_embeddings`.
             k: how many; where fewer rows count, all of them.
-            filter: None; a boolean array over the rows in the order of `ids`; ids, of which those that are not in the
-                store are passed over; or a function, called once with a mapping of names to arrays ("id", "text" and
-                the columns of metadata), which gives a boolean array. Integers are ids, also if they are 0 and 1.
+            filter: None; a dict of columns ("id", "text" and those of metadata) and what is asked of them, as MongoDB
+                and Chroma have it: `{"year": {"$gt": 2020}, "topic": {"$in": ["a", "b"]}, "author.name": "c"}`; a
+                boolean array over the rows in the order of `ids`; ids, of which those that are not in the store are
+                passed over; or a function, called once with a mapping of names to arrays, which gives a boolean array.
+                Integers are ids, also if they are 0 and 1.
+
+                In a dict, a value is to be equal, and all keys are to hold. Of a column are asked `$eq`, `$ne`, `$gt`,
+                `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists`, `$contains` and `$not_contains` (a part of a str, an
+                element of a list) and `$not`; filters are joined by `{"$and": [...]}`, `{"$or": [...]}` and
+                `{"$not": {...}}`. A row without a value is kept by `{"$exists": False}` alone, not by `$ne`, `$nin` or
+                `$not` either. Numbers are compared exactly, whatever their types; points in time with a datetime, a
+                date or a str of ISO 8601.
             exact: False to choose rows by their codes of a byte for each element alone (on a GPU by float32 scores),
                 without the proof that no other row is better. Scores are computed from the vectors all the same. Some
                 rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
@@ -234,9 +296,10 @@ class EmbeddingStore:
             queries: nothing is padded.
 
         Raises:
-            TypeError: an argument is of a type that is not accepted.
-            ValueError: queries have another dimension, or hold NaN or infinity, or the filter has another length; or
-                there is no second look, as the store's vectors are not bits.
+            KeyError: the filter names a column that is not there.
+            TypeError: an argument is of a type that is not accepted, or a filter compares a column with another type.
+            ValueError: queries have another dimension, or hold NaN or infinity; or the filter has another length, or an
+                operator that is not known; or there is no second look, as the store's vectors are not bits.
         """
         return _search.search(self._state, queries, k, filter, exact, rescore_multiplier)
 
@@ -280,32 +343,79 @@ class EmbeddingStore:
         """Has `stats` begin at zero."""
         self._state.stats.reset()
 
-    def get(self, ids: Ids) -> NDArray[Any]:
-        """The vectors of some rows in float32, copied, in the order asked for; with dtype "ubinary" their packed bits.
+    def count(self, filter: Filter | None = None) -> int:
+        """How many rows a filter keeps, as for `search`; all for None.
+
+        Raises:
+            TypeError, ValueError: see `search`.
+        """
+        return _rows.count(self._state, filter)
+
+    @overload
+    def get(
+        self,
+        ids: Ids | None = None,
+        *,
+        filter: Filter | None = None,
+        columns: None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> NDArray[Any]: ...
+    @overload
+    def get(
+        self,
+        ids: Ids | None = None,
+        *,
+        filter: Filter | None = None,
+        columns: Sequence[str],
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> dict[str, Any]: ...
+    def get(
+        self,
+        ids: Ids | None = None,
+        *,
+        filter: Filter | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> NDArray[Any] | dict[str, Any]:
+        """The vectors of some rows in float32, copied, or with dtype "ubinary" their packed bits; or columns of them.
 
         Args:
-            ids: one id for `[dimension]`, or several for `[ids, dimension]`.
+            ids: of the rows, in the order asked for. None for those of `filter`, in the order of `ids`.
+            filter: as for `search`; None for all rows.
+            columns: names: "id", "vector", "text", and those of metadata. None for the vectors.
+            limit: most rows; None for all.
+            offset: rows to pass over.
+
+        Returns:
+            Without `columns` the vectors `[rows, dimension]`, or `[dimension]` for one id. With them a dict of arrays,
+            as `metadata` and `ids` give them, or of values for one id.
 
         Raises:
             KeyError: an id is not in the store; the message says which.
-            TypeError: they are no ids.
+            TypeError: an argument is of a type that is not accepted.
+            ValueError: there is no such column.
+            CorruptStoreError: a column is in a file that is damaged.
         """
-        return _rows.get(self._state, ids)
+        return _rows.get(self._state, ids, filter, columns, limit, offset)
 
     # A str is an iterable of str, too, and overlaps with it: the first that fits is taken.
     @overload
-    def get_texts(self, ids: Id) -> str: ...  # type: ignore[overload-overlap]
+    def get_texts(self, ids: Id) -> str | None: ...  # type: ignore[overload-overlap]
     @overload
-    def get_texts(self, ids: ManyIds) -> list[str]: ...
-    def get_texts(self, ids: Ids) -> str | list[str]:
-        """The text of the row with an id, or a list of those of several, in the order asked for.
+    def get_texts(self, ids: ManyIds) -> list[str | None]: ...
+    def get_texts(self, ids: Ids) -> str | list[str | None] | None:
+        """The text of the row with an id, or a list of those of several, in the order asked for; None for null.
 
         Raises:
             KeyError: an id is not in the store; the message says which.
             CorruptStoreError: one is in a file that is damaged, so that it is no text.
-            ValueError: rows of this store have no texts.
+            ValueError: no row of this store has a text.
         """
-        return _rows.get_texts(self._state, ids)
+        texts: str | list[str | None] | None = _rows.get_texts(self._state, ids)
+        return texts
 
     @overload
     def get_metadata(self, ids: Id) -> dict[str, Any]: ...
@@ -359,8 +469,8 @@ class EmbeddingStore:
         return _rows.vectors(self._state)
 
     @property
-    def texts(self) -> list[str] | None:
-        """All texts, in the order of `ids`; None where rows have none."""
+    def texts(self) -> list[str | None] | None:
+        """All texts, in the order of `ids`, None for null; None alone where no row has one."""
         return self._state.contents.live_texts()
 
     @property
@@ -541,6 +651,7 @@ class EmbeddingStore:
         mode: OpenMode = "r",
         mmap: bool = True,
         *,
+        compact_at: float | None = None,
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
@@ -563,6 +674,10 @@ class EmbeddingStore:
                 their checksums when they are opened, those of metadata when they are first used; `verify` checks all.
                 False to read all of it into memory, with every checksum verified: for folders that others may write
                 to, or that are on a network.
+            compact_at: with mode "a", the share of dead bytes in the folder, above 0 and up to 1, at which a commit
+                has a thread compact it: bytes of deleted and replaced rows, and of values that were changed. What was
+                committed is written anew; adding and searching go on, and a commit waits for its end. Where that
+                fails, the next commit warns (RuntimeWarning). None to compact only when `compact` is called.
             backend, device, max_memory_gb, num_threads, spill_to, fallback: as for `EmbeddingStore`.
 
         Raises:
@@ -572,7 +687,9 @@ class EmbeddingStore:
             ValueError, TypeError: an argument has a value that is not accepted, such as an empty path.
         """
         options = {"backend": backend, "device": device, "max_memory_gb": max_memory_gb, "num_threads": num_threads}
-        return _saving.open_store(cls, folder, mode, mmap, options | {"spill_to": spill_to, "fallback": fallback})
+        return _saving.open_store(
+            cls, folder, mode, mmap, compact_at, options | {"spill_to": spill_to, "fallback": fallback}
+        )
 
     def commit(self) -> None:
         """Writes what changed since the store was opened, or since the last commit, to its folder.

@@ -1,5 +1,8 @@
 //! votive's errors as Python's.
 
+use std::io;
+use std::path::PathBuf;
+
 use pyo3::create_exception;
 use pyo3::exceptions::{
     PyException, PyFileNotFoundError, PyKeyboardInterrupt, PyMemoryError, PyOSError, PyRuntimeError, PyValueError,
@@ -73,6 +76,13 @@ fn store_error(error: PyErr, argument: &str, row: Option<usize>, reason: &str) -
     )
 }
 
+/// An OSError of the subclass that its number asks for. `path` is the file that it is about.
+pub(super) fn os_error(source: &io::Error, path: Option<PathBuf>) -> PyErr {
+    let text = source.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+    PyOSError::new_err((source.raw_os_error(), text, path))
+}
+
 impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let message = error.message();
@@ -91,15 +101,8 @@ impl From<Error> for PyErr {
                 store_error(CorruptStoreError::new_err(message), argument, row, &reason)
             }
             Error::Memory { .. } => PyMemoryError::new_err(message),
-            Error::Io { path, source } => match source.raw_os_error() {
-                // With a number and a file, OSError becomes the right one of its subclasses by itself.
-                Some(number) => {
-                    let text = source.to_string();
-                    let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-                    PyOSError::new_err((number, text, path))
-                }
-                None => PyOSError::new_err(message),
-            },
+            Error::Io { path, source } if source.raw_os_error().is_some() => os_error(&source, Some(path)),
+            Error::Io { .. } => PyOSError::new_err(message),
             // The pending exception is raised instead wherever there is one.
             Error::Interrupted => PyKeyboardInterrupt::new_err(()),
             Error::Tensor(_) | Error::Internal { .. } => PyRuntimeError::new_err(message),

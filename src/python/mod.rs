@@ -1,6 +1,7 @@
 //! The classes that Python sees: conversion, the interpreter's lock, errors. No logic.
 
 mod batch_result;
+mod byte_columns;
 mod call;
 mod completions;
 mod credential;
@@ -29,6 +30,8 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use super::byte_columns::{are_bytes_in, compare_bytes, contain_bytes, take_bytes};
+    #[pymodule_export]
     use super::call::PyCallHandle;
     #[pymodule_export]
     use super::credential::Credential;
@@ -40,6 +43,8 @@ mod _core {
     use super::error::{CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError};
     #[pymodule_export]
     use super::model::PyModel;
+    #[pymodule_export]
+    use super::numpy::map_file;
     #[pymodule_export]
     use super::profile::{PyPeaks, PyProfile, cpu};
     #[pymodule_export]

@@ -1,15 +1,24 @@
 //! Arrays in and out.
 
 use std::any::Any;
+use std::fs::File;
+use std::mem::ManuallyDrop;
 use std::ops::Range;
+#[cfg(unix)]
+use std::os::fd::FromRawFd;
+#[cfg(windows)]
+use std::os::windows::io::{FromRawHandle, RawHandle};
 use std::sync::Arc;
 
-use ::numpy::ndarray::ArrayView2;
+use ::numpy::ndarray::{ArrayView1, ArrayView2};
 use ::numpy::{Element, IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadwriteArray2, PyUntypedArrayMethods};
 use bytemuck::Pod;
+use memmap2::MmapOptions;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyInt;
 
+use crate::python::error::os_error;
 use crate::python::forks::Returned;
 use crate::store::{ForeignArray, SegmentArray};
 
@@ -48,6 +57,53 @@ pub(super) fn view<'py, T: Pod + Send + Sync, E: Element + Pod>(
     let array = unsafe { PyArray2::borrow_from_array(&numbers, keeper) };
     array.call_method1("setflags", (false,))?;
     Ok(array)
+}
+
+/// See `_core.pyi`.
+#[pyfunction]
+pub(super) fn map_file<'py>(
+    py: Python<'py>,
+    descriptor: i32,
+    length: &Bound<'py, PyInt>,
+) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    if descriptor < 0 {
+        return Err(PyValueError::new_err(format!("descriptor: expected that of an open file, found {descriptor}")));
+    }
+    let file = borrowed_file(py, descriptor)?;
+    let size = file.metadata().map_err(|error| os_error(&error, None))?.len();
+    if size == 0 {
+        return Err(PyValueError::new_err("descriptor: the file is empty, so that there is nothing to map"));
+    }
+    let in_file = |bytes: &usize| (1..=size).contains(&(*bytes as u64));
+    let bytes = length.extract::<usize>().ok().filter(in_file).ok_or_else(|| {
+        PyValueError::new_err(format!("length: expected 1 to {size}, the bytes of the file, found {length}"))
+    })?;
+    // SAFETY: the map is read-only, and no longer than the file. A program that cuts the file while it is mapped has the
+    // system end the process, as with every reader of mapped files; `_core.pyi` says so.
+    let map = unsafe { MmapOptions::new().len(bytes).map(&*file) }.map_err(|error| os_error(&error, None))?;
+    let map = Arc::new(map);
+    let keeper = Bound::new(py, Keeper(Box::new(map.clone())))?.into_any();
+    // SAFETY: the keeper has the map until the array, whose base it is, is gone. The next statement forbids to write to
+    // it, before Python sees the array.
+    let array = unsafe { PyArray1::borrow_from_array(&ArrayView1::from(&map[..]), keeper) };
+    array.call_method1("setflags", (false,))?;
+    Ok(array)
+}
+
+/// The file of a descriptor of Python's, which stays open when this is dropped.
+#[cfg(unix)]
+fn borrowed_file(_py: Python<'_>, descriptor: i32) -> PyResult<ManuallyDrop<File>> {
+    // SAFETY: the file is never closed here. Where the descriptor is not open, what is asked of the file is an error.
+    Ok(ManuallyDrop::new(unsafe { File::from_raw_fd(descriptor) }))
+}
+
+/// The file of a descriptor of Python's, which stays open when this is dropped.
+#[cfg(windows)]
+fn borrowed_file(py: Python<'_>, descriptor: i32) -> PyResult<ManuallyDrop<File>> {
+    // Python's own function refuses what is no descriptor, where the one of C ends the process.
+    let handle: isize = py.import("msvcrt")?.call_method1("get_osfhandle", (descriptor,))?.extract()?;
+    // SAFETY: the file is never closed here.
+    Ok(ManuallyDrop::new(unsafe { File::from_raw_handle(handle as RawHandle) }))
 }
 
 /// Memory of an array of Python's that a call writes to.

@@ -294,7 +294,7 @@ impl PyStore {
         segments.filter_map(|segment| Some(arrays(segment, segment.data()?))).collect()
     }
 
-    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
+    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None, deferred=false))]
     fn attach(
         &self,
         py: Python<'_>,
@@ -303,13 +303,19 @@ impl PyStore {
         bounds: Option<Bound<'_, PyAny>>,
         ids: Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
+        deferred: bool,
     ) -> PyResult<Self> {
         let attached = self.attached(vectors, codes, bounds, &ids)?;
         let deleted = deleted.map(|rows| unsigned(&rows)).transpose().map_err(|reason| unfit("deleted", reason))?;
         let deleted = deleted.unwrap_or_default();
         let watch = Watch::new(None);
-        let store = detached(py, || watch.settle(self.0.attach(attached, &deleted, &|| watch.tell(0))))??;
+        let attach = if deferred { store::Store::attach_deferred } else { store::Store::attach };
+        let store = detached(py, || watch.settle(attach(&self.0, attached, &deleted, &|| watch.tell(0))))??;
         Ok(Self(store))
+    }
+
+    fn refuse_duplicate_ids(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(detached(py, || self.0.refuse_duplicate_ids())??)
     }
 }
 

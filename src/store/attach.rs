@@ -47,13 +47,51 @@ impl Store {
     /// [`Error::Store`] if an array has the wrong size or type, [`Error::CorruptStore`] if what is in it contradicts
     /// itself.
     pub fn attach(&self, attached: AttachedRows, deleted: &[usize], check_cancel: CancelCheck<'_>) -> Result<Self> {
+        self.attach_rows(attached, deleted, false, check_cancel)
+    }
+
+    /// As [`Store::attach`], but that two live rows have one id is not found out here: see
+    /// [`Store::refuse_duplicate_ids`]. The index of the ids is made when it is first needed.
+    pub fn attach_deferred(
+        &self,
+        attached: AttachedRows,
+        deleted: &[usize],
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Self> {
+        self.attach_rows(attached, deleted, true, check_cancel)
+    }
+
+    /// Accepts live rows of which no two have the same id.
+    ///
+    /// # Errors
+    /// [`Error::CorruptStore`] if two have.
+    pub fn refuse_duplicate_ids(&self) -> Result<()> {
+        let (run, superseded) = self.ids.new_run(self.ids.take([0..self.rows]))?;
+        match superseded.into_iter().find(|&row| self.is_live(row)) {
+            Some(row) => {
+                let reason = format!("two rows have the id {}", self.ids.display_id(&run, row));
+                Err(corrupt("ids", Some(row), reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn attach_rows(
+        &self,
+        attached: AttachedRows,
+        deleted: &[usize],
+        deferred: bool,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Self> {
         let AttachedRows { vectors, codes, ids } = attached;
         let n = ids.len();
         self.ids.check_kind(&ids).map_err(|error| match error {
             Error::Argument { name, message, .. } => unfit(name, message),
             error => error,
         })?;
-        let (run, duplicates) = self.ids.new_run(ids).map_err(|error| match error {
+        let run =
+            if deferred { self.ids.deferred_run(ids).map(|run| (run, Vec::new())) } else { self.ids.new_run(ids) };
+        let (run, duplicates) = run.map_err(|error| match error {
             Error::Argument { name, message, .. } => corrupt(name, None, message),
             error => error,
         })?;
@@ -79,14 +117,14 @@ impl Store {
         if let Some(&row) = duplicates.iter().find(|&&row| segment.is_live(row)) {
             return Err(duplicate(row));
         }
-        if !self.ids.are_new(run.ids()) {
+        if !deferred && !self.ids.are_new(run.ids()) {
             let mut found = self.ids.find(run.ids()).enumerate();
             if let Some((row, _)) = found.find(|(_, row)| row.is_some_and(|row| self.is_live(row))) {
                 return Err(duplicate(row));
             }
         }
         let mut store = self.clone();
-        store.ids = self.ids.with_run(run);
+        store.ids = if deferred { self.ids.with_deferred_run(run) } else { self.ids.with_run(run) };
         store.rows += n;
         store.live += segment.live();
         store.segments.push(segment);
@@ -225,6 +263,26 @@ mod tests {
                 assert_eq!(encoded(&anew), encoded(&own));
             }
         }
+    }
+
+    #[test]
+    fn deferred_ids_are_found_and_refused_when_they_are_asked_for() {
+        let own = add(&store(4, "float32"), &rows(0, 4, 4), None);
+        let defer = |to: &Store, ids: [i64; 4], deleted: &[usize]| {
+            to.attach_deferred(attached(&own, RowIds::Int64(ids.to_vec())), deleted, &never_cancel).unwrap()
+        };
+        let one = defer(&store(4, "float32"), [9, 2, 7, 3], &[]);
+        let two = defer(&one, [1, 8, 5, 2], &[1]);
+        assert_eq!(found(&two, [1, 2, 3, 4, 7, 9]), [Some(4), Some(7), Some(3), None, Some(2), Some(0)]);
+        // What was deleted in one segment is live in the next only if the first says so.
+        assert!(two.refuse_duplicate_ids().is_err_and(|error| error.to_string().contains("two rows have the id 2")));
+        let three = defer(&one.without(&[1]).unwrap(), [1, 8, 5, 2], &[]);
+        three.refuse_duplicate_ids().unwrap();
+        let more = add(&three, &rows(0, 2, 4), Some(RowIds::Int64(vec![8, 100])));
+        assert_eq!((found(&more, [8, 100, 9]), more.live()), (vec![Some(8), Some(9), Some(0)], 8));
+        more.refuse_duplicate_ids().unwrap();
+        let twice = defer(&store(4, "float32"), [7, 8, 7, 9], &[]);
+        assert!(twice.refuse_duplicate_ids().is_err());
     }
 
     #[test]

@@ -61,18 +61,29 @@ impl IdIndex {
 
     /// A run of the ids of rows to be added, which are checked; and the rows whose id comes again in a later one.
     pub(super) fn new_run(&self, ids: RowIds) -> Result<(SortedRun, Vec<usize>)> {
-        self.check_kind(&ids)?;
+        self.check_ids(&ids)?;
+        Ok(SortedRun::new(ids.into_range_if_consecutive(), &self.hasher))
+    }
+
+    /// As `new_run`, without looking for ids that come again: the run's index is made when it is first needed.
+    pub(super) fn deferred_run(&self, ids: RowIds) -> Result<SortedRun> {
+        self.check_ids(&ids)?;
+        Ok(SortedRun::deferred(ids.into_range_if_consecutive()))
+    }
+
+    fn check_ids(&self, ids: &RowIds) -> Result<()> {
+        self.check_kind(ids)?;
         if ids.len() > SortedRun::MAX_ROWS {
             let message = format!("{} rows at once; accepted: up to {}", ids.len(), SortedRun::MAX_ROWS);
             return Err(Error::argument("ids", message));
         }
-        if let RowIds::Int64(numbers) = &ids
+        if let RowIds::Int64(numbers) = ids
             && let Some(i) = numbers.iter().position(|&id| id < 0)
         {
             let message = format!("ids[{i}] is {}; accepted: numbers from 0, or str", numbers[i]);
             return Err(Error::argument("ids", message));
         }
-        Ok(SortedRun::new(ids.into_range_if_consecutive(), &self.hasher))
+        Ok(())
     }
 
     pub(super) fn check_kind(&self, ids: &RowIds) -> Result<()> {
@@ -112,6 +123,18 @@ impl IdIndex {
         ids
     }
 
+    /// These ids and those of a deferred run, which is merged with none: that would need its index.
+    pub(super) fn with_deferred_run(&self, run: SortedRun) -> Self {
+        let mut ids = self.clone();
+        if run.len() > 0 {
+            ids.kind = Some(run.ids().kind());
+            ids.largest = ids.largest.max(run.ids().largest());
+            ids.runs.push((ids.rows, Arc::new(run)));
+            ids.rows += ids.runs.last().map_or(0, |(_, run)| run.len());
+        }
+        ids
+    }
+
     /// The ids of rows that replace all rows: numbers that were ids before are not given again.
     pub(super) fn rebuilt(&self, ids: RowIds) -> Self {
         let none = Self { runs: Vec::new(), rows: 0, ..self.clone() };
@@ -124,7 +147,7 @@ impl IdIndex {
         (0..ids.len()).map(move |i| {
             let key = ids.key(i, &self.hasher);
             let mut runs = self.runs.iter().zip(&mut hints).rev();
-            runs.find_map(|((first, run), hint)| Some(first + run.find(key, hint)?))
+            runs.find_map(|((first, run), hint)| Some(first + run.find(key, hint, &self.hasher)?))
         })
     }
 

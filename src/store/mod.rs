@@ -21,10 +21,12 @@
 //!
 //! segment ──> device_copy, config ──> device_context      arrays of consecutive rows
 //! id_index ──> sorted_run ──> row_ids                     ids
+//! byte_columns                                            texts and metadata
 //! ```
 
 mod add;
 mod attach;
+mod byte_columns;
 mod collector;
 mod compact;
 mod config;
@@ -54,6 +56,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use attach::{AttachedRows, AttachedVectors};
+pub use byte_columns::{ByteColumn, ByteComparison};
 use config::{MAX_DIMENSION, StoreConfig, check_match, metric_named};
 pub use config::{VectorDtype, metric_name};
 use device_context::DeviceContext;

@@ -17,13 +17,14 @@
 //! It takes the logarithm of the guess's error in steps, so a bad guess costs a bisection twice, never a scan.
 
 use std::hash::RandomState;
+use std::sync::OnceLock;
 
 use super::row_ids::{IdKey, RowIds};
 
-/// Ids of consecutive rows, and an index unless they ascend.
+/// Ids of consecutive rows, and an index unless they ascend. Of a deferred run it is made when it is first needed.
 pub(super) struct SortedRun {
     ids: RowIds,
-    index: Option<KeyIndex>,
+    index: OnceLock<Option<KeyIndex>>,
 }
 
 /// The newest row of each id, in the order of their sort keys: the numbers themselves, or hashes of the strings.
@@ -39,20 +40,17 @@ impl SortedRun {
 
     /// A run of `ids`, and the rows whose id comes again in a later one.
     pub(super) fn new(ids: RowIds, hasher: &RandomState) -> (Self, Vec<usize>) {
-        if ids.is_ascending() {
-            return (Self { ids, index: None }, Vec::new());
-        }
-        let mut pairs: Vec<_> = (0..ids.len()).map(|row| (ids.sort_key(row, hasher), row as u32)).collect();
-        pairs.sort_unstable();
-        let mut index = KeyIndex::default();
-        let mut superseded = Vec::new();
-        for &(sort_key, row) in &pairs {
-            match index.find(sort_key, |other| ids.is_same(row as usize, &ids, other as usize)) {
-                Some(at) => superseded.push(std::mem::replace(&mut index.rows[at], row) as usize),
-                None => index.push(sort_key, row),
-            }
-        }
-        (Self { ids, index: Some(index) }, superseded)
+        let (index, superseded) = KeyIndex::new(&ids, hasher);
+        (Self { ids, index: OnceLock::from(index) }, superseded)
+    }
+
+    /// A run of `ids`, whose index is made when it is first needed.
+    pub(super) fn deferred(ids: RowIds) -> Self {
+        Self { ids, index: OnceLock::new() }
+    }
+
+    fn index(&self, hasher: &RandomState) -> Option<&KeyIndex> {
+        self.index.get_or_init(|| KeyIndex::new(&self.ids, hasher).0).as_ref()
     }
 
     pub(super) fn ids(&self) -> &RowIds {
@@ -69,8 +67,8 @@ impl SortedRun {
         ids.extend(&newer.ids, 0..newer.len());
         ids.shrink();
         let (smallest, largest) = (newer.ids.smallest(), self.ids.largest());
-        if self.index.is_none() && newer.index.is_none() && smallest > largest {
-            return Self { ids, index: None };
+        if self.index(hasher).is_none() && newer.index(hasher).is_none() && smallest > largest {
+            return Self { ids, index: OnceLock::from(None) };
         }
         let olds: Vec<_> = self.entries(hasher).collect();
         let mut olds = &olds[..];
@@ -96,21 +94,22 @@ impl SortedRun {
             same_key.iter().for_each(|&row| index.push(sort_key, row + self.len() as u32));
         }
         olds.iter().for_each(|&(old, row)| index.push(old, row));
-        Self { ids, index: Some(index) }
+        Self { ids, index: OnceLock::from(Some(index)) }
     }
 
     /// Sort keys, in order, and rows.
     fn entries(&self, hasher: &RandomState) -> impl Iterator<Item = (u64, u32)> {
-        let entries = self.index.as_ref().map_or(self.len(), |index| index.rows.len());
-        (0..entries).map(|i| match &self.index {
+        let index = self.index(hasher);
+        let entries = index.map_or(self.len(), |index| index.rows.len());
+        (0..entries).map(move |i| match index {
             Some(index) => (index.sort_keys[i], index.rows[i]),
             None => (self.ids.sort_key(i, hasher), i as u32),
         })
     }
 
     /// The newest row of an id. `hint` is the place of the last one found, and then of this one.
-    pub(super) fn find(&self, key: IdKey<'_>, hint: &mut usize) -> Option<usize> {
-        match (&self.ids, &self.index, key) {
+    pub(super) fn find(&self, key: IdKey<'_>, hint: &mut usize, hasher: &RandomState) -> Option<usize> {
+        match (&self.ids, self.index(hasher), key) {
             (RowIds::Range(range), None, IdKey::Int64(id)) => range.contains(&id).then(|| (id - range.start) as usize),
             (RowIds::Int64(keys), None, IdKey::Int64(id)) => {
                 let keys = bytemuck::cast_slice(keys);
@@ -132,11 +131,30 @@ impl SortedRun {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.ids.bytes() + self.index.as_ref().map_or(0, |index| index.rows.len() * (8 + 4))
+        let index = self.index.get().and_then(Option::as_ref);
+        self.ids.bytes() + index.map_or(0, |index| index.rows.len() * (8 + 4))
     }
 }
 
 impl KeyIndex {
+    /// An index of `ids`, None where they ascend; and the rows whose id comes again in a later one.
+    fn new(ids: &RowIds, hasher: &RandomState) -> (Option<Self>, Vec<usize>) {
+        if ids.is_ascending() {
+            return (None, Vec::new());
+        }
+        let mut pairs: Vec<_> = (0..ids.len()).map(|row| (ids.sort_key(row, hasher), row as u32)).collect();
+        pairs.sort_unstable();
+        let mut index = Self::default();
+        let mut superseded = Vec::new();
+        for &(sort_key, row) in &pairs {
+            match index.find(sort_key, |other| ids.is_same(row as usize, ids, other as usize)) {
+                Some(at) => superseded.push(std::mem::replace(&mut index.rows[at], row) as usize),
+                None => index.push(sort_key, row),
+            }
+        }
+        (Some(index), superseded)
+    }
+
     fn push(&mut self, sort_key: u64, row: u32) {
         self.sort_keys.push(sort_key);
         self.rows.push(row);
@@ -216,7 +234,7 @@ mod tests {
         let keys = if as_strings { strings(&asked) } else { RowIds::Int64(asked.clone()) };
         let mut hint = 0;
         for (i, id) in asked.iter().enumerate() {
-            assert_eq!(run.find(keys.key(i, hasher), &mut hint), newest.get(id).copied(), "{id}");
+            assert_eq!(run.find(keys.key(i, hasher), &mut hint, hasher), newest.get(id).copied(), "{id}");
         }
     }
 
@@ -269,7 +287,7 @@ mod tests {
         assert_eq!(run((5..1_000).collect()).bytes(), 0);
         assert_eq!(run((5..10).collect()).merge(&run((10..20).collect()), &hasher).bytes(), 0);
         let gap = run((5..10).collect()).merge(&run((11..20).collect()), &hasher);
-        assert_eq!((gap.bytes(), gap.index.is_none()), (14 * 8, true));
+        assert_eq!((gap.bytes(), gap.index(&hasher).is_none()), (14 * 8, true));
         assert_eq!(run(vec![2, 1]).bytes(), 2 * (8 + 12));
     }
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from votive._arrow.strings import string_chunks
-from votive._arrow.table import batches
+from votive._arrow.strings import string_chunks, value_chunks
+from votive._arrow.table import Batch, batches, column_chunks
+from votive._arrow.values import Values
 from votive._arrow.vectors import vector_blocks
 
-__all__ = ["batches", "speaks_arrow", "string_chunks", "vector_blocks"]
+__all__ = [
+    "Batch",
+    "Values",
+    "batches",
+    "column_chunks",
+    "speaks_arrow",
+    "string_chunks",
+    "value_chunks",
+    "vector_blocks",
+]
 
 
 def speaks_arrow(value: object) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import sys
 from collections.abc import Callable, Iterator
 from ctypes import CFUNCTYPE, POINTER, PYFUNCTYPE, c_char_p, c_int, c_int64, c_void_p, py_object
 from typing import Any, NamedTuple
@@ -23,6 +24,7 @@ class Schema(ctypes.Structure):
 
     format: bytes
     name: bytes | None
+    metadata: int | None
     n_children: int
     children: Any
     dictionary: Any
@@ -36,6 +38,7 @@ class Array(ctypes.Structure):
     null_count: int
     offset: int
     n_buffers: int
+    n_children: int
     buffers: Any
     children: Any
     dictionary: Any
@@ -84,8 +87,9 @@ Stream._fields_ = [
 # An own prototype: argument types set on `ctypes.pythonapi` itself would be shared with every other library.
 _capsule_pointer = PYFUNCTYPE(c_void_p, py_object, c_char_p)(("PyCapsule_GetPointer", ctypes.pythonapi))
 
-# For messages: what is passed by mistake.
+# For messages.
 _TYPE_NAMES = {
+    "n": "null",
     "b": "bool",
     "c": "int8",
     "C": "uint8",
@@ -104,25 +108,51 @@ _TYPE_NAMES = {
     "z": "binary",
     "Z": "large_binary",
     "vz": "binary_view",
+    "tdD": "date32",
+    "tdm": "date64",
     "+l": "list",
     "+L": "large_list",
+    "+vl": "list_view",
+    "+vL": "large_list_view",
     "+r": "run-end encoded",
     "+s": "struct",
+    "+m": "map",
+}
+# Of formats with parameters.
+_FAMILY_NAMES = {
+    "d:": "decimal",
+    "tt": "time",
+    "tD": "duration",
+    "ti": "interval",
+    "ts": "timestamp",
+    "+u": "union",
+    "+w": "fixed_size_list",
+    "w:": "fixed_size_binary",
 }
 
 
 class Layout(NamedTuple):
-    """How a column is stored: its Arrow format, and the layouts of what it is made of."""
+    """How a column is stored.
+
+    Attributes:
+        name: of the column or field.
+        format: Arrow's format string.
+        children: layouts of what it is made of.
+        dictionary: layout of the values that its numbers stand for; None where they stand for themselves.
+        extension: name of the extension type, such as "arrow.json"; "" of others.
+    """
 
     name: str
     format: str
     children: tuple[Layout, ...]
     dictionary: Layout | None
+    extension: str = ""
 
     def __str__(self) -> str:
         if self.dictionary is not None:
             return f"a dictionary of {self.dictionary}"
-        return f"'{self.format}' ({_TYPE_NAMES[self.format]})" if self.format in _TYPE_NAMES else f"'{self.format}'"
+        found = _TYPE_NAMES.get(self.format) or _FAMILY_NAMES.get(self.format[:2])
+        return f"'{self.format}' ({found})" if found else f"'{self.format}'"
 
 
 def arrays(column: Any, name: str, check: Callable[[Layout, str], None]) -> Iterator[tuple[Layout, Array]]:
@@ -201,4 +231,32 @@ def _layout(schema: Schema) -> Layout:
         format=schema.format.decode(errors="replace"),
         children=tuple(_layout(schema.children[child].contents) for child in range(schema.n_children)),
         dictionary=_layout(schema.dictionary.contents) if schema.dictionary else None,
+        extension=_metadata(schema.metadata).get(b"ARROW:extension:name", b"").decode(errors="replace"),
     )
+
+
+def _metadata(address: int | None) -> dict[bytes, bytes]:
+    """What a schema says beside the format: a count, and as many keys and values, each after its length, as int32."""
+    found: dict[bytes, bytes] = {}
+    if not address:
+        return found
+    place = address
+
+    def number() -> int:
+        nonlocal place
+        place += 4
+        value = int.from_bytes(ctypes.string_at(place - 4, 4), sys.byteorder, signed=True)
+        if value < 0:
+            raise ValueError("the metadata of an Arrow schema is damaged: it has a negative length")
+        return value
+
+    def text() -> bytes:
+        nonlocal place
+        size = number()
+        place += size
+        return ctypes.string_at(place - size, size)
+
+    for _ in range(number()):
+        key = text()
+        found[key] = text()
+    return found

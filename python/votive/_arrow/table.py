@@ -8,17 +8,22 @@ from typing import Any
 from numpy.typing import NDArray
 
 from votive._arrow.capsule import STRUCT, Array, Layout, arrays, first_null
-from votive._arrow.numbers import column_values
+from votive._arrow.columns import check_column, read
+from votive._arrow.values import Place, Values
 from votive._arrow.vectors import vectors
 
 
 class Batch:
-    """Some rows of a table, readable until the next batch is asked for."""
+    """Some rows of a table, readable until the next batch is asked for.
+
+    Attributes:
+        position: where the first of them stands in the table.
+    """
 
     def __init__(self, layout: Layout, array: Array, position: int) -> None:
         self._columns = {child.name: (child, row) for row, child in enumerate(layout.children)}
         self._array = array
-        self._position = position
+        self.position = position
 
     def __len__(self) -> int:
         return self._array.length
@@ -28,13 +33,15 @@ class Batch:
         """Names of the columns, in their order."""
         return list(self._columns)
 
-    def values(self, column: str, name: str) -> NDArray[Any] | list[str]:
-        """A column of numbers, booleans or dates, or of strings as a list; messages call it `name`."""
-        return column_values(*self._rows(column), name, self._position)
+    def values(self, column: str, name: str) -> Values:
+        """A column that is no vectors; messages call it `name`."""
+        layout, array, first, last = self._rows(column)
+        check_column(layout, name)
+        return read(layout, array, first, last, Place(name, self.position))
 
     def vectors(self, column: str, name: str) -> NDArray[Any]:
         """A column of lists of numbers as a view `[rows, length]`."""
-        return vectors(*self._rows(column), name, self._position)
+        return vectors(*self._rows(column), name, self.position)
 
     def _rows(self, column: str) -> tuple[Layout, Array, int, int]:
         layout, place = self._columns[column]
@@ -57,6 +64,20 @@ def batches(table: object, name: str) -> Iterator[Batch]:
         if first_null(layout, array, array.offset, array.offset + array.length) is not None:
             raise TypeError(f"{name}: holds a null row")
         yield Batch(layout, array, position)
+        position += array.length
+
+
+def column_chunks(column: object, name: str) -> Iterator[Values]:
+    """The chunks of a column; messages call it `name`.
+
+    Raises:
+        TypeError: `column` speaks no Arrow, or holds another type.
+        ValueError: A string is not valid UTF-8, or the array or its stream is damaged.
+        OSError: The stream cannot be read further.
+    """
+    position = 0
+    for layout, array in arrays(column, name, check_column):
+        yield read(layout, array, array.offset, array.offset + array.length, Place(name, position))
         position += array.length
 
 

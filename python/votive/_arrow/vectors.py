@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._arrow.buffers import buffer
 from votive._arrow.capsule import STRUCT, Array, Layout, arrays, first_null
-from votive._arrow.numbers import NUMBERS, buffer
+from votive._arrow.numbers import NUMBERS
 
 _FIXED = "+w:"
 _OFFSETS = {"+l": "i4", "+L": "i8"}

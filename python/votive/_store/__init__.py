@@ -4,11 +4,13 @@ From what changes to what does not:
 
 - state: the one object of a store that changes; options, budget: what it was told; arguments, loading: types of its
   methods;
-- changes, search, rows, exchange, pickling: what its methods do, each with a state;
-- binding: the folder of a store: opening, saving, committing and closing it;
-- contents: all rows, as one immutable value; columns, texts, chunked_array: its parts beside the core's;
-- vectors, ids, filters, batches: what callers give; spill: rows in files that have no names;
+- changes, updates, compaction, search, rows, exchange, pickling: what its methods do, each with a state;
+- saving, folder_binding: the folder of a store: opening, saving, committing and closing it;
+- contents: all rows, as one immutable value; columns, column, column_values, column_type: its parts beside the core's;
+  tiers: which of their parts are merged;
+- vectors, ids, metadata, batches: what callers give; filters, predicates and what they are made of: which rows they
+  mean; spill: rows in files that have no names;
 - descriptor, directory, lock, disk: files, folders that are open, and the lock of the one writer;
-- npy, manifest, strings, mapped, folder, writer, segments, generations: the folder that `votive.persistence` describes,
-  from the files up.
+- npy, packed, array_file, json_object, manifest, manifest_checks, strings, mapped, folder, writer, segment_arrays,
+  segments, generations: the folder that `votive.persistence` describes, from the files up.
 """

@@ -61,4 +61,4 @@ if TYPE_CHECKING:
     Vectors: TypeAlias = Matrix | Iterator[Matrix] | ArrowStream | ArrowArray
     TextColumn: TypeAlias = str | Iterable[str] | NDArray[Any] | ArrowStream | ArrowArray
     Metadata: TypeAlias = Mapping[str, ArrayLike] | DataFrame | ArrowStream | ArrowArray
-    Filter: TypeAlias = Ids | Iterable[bool] | Callable[[Mapping[str, NDArray[Any]]], ArrayLike]
+    Filter: TypeAlias = Mapping[str, Any] | Ids | Iterable[bool] | Callable[[Mapping[str, NDArray[Any]]], ArrayLike]

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from votive import _inputs
 from votive._progress import Progress
-from votive._store import columns as _columns
 from votive._store import ids as _ids
+from votive._store import metadata as _metadata
 from votive._store import vectors as _vectors
+from votive._store.columns import TEXT, Values, label
 from votive._store.contents import Batch
-from votive._store.texts import Utf8Column
 
 
 class RowExtras(NamedTuple):
@@ -19,13 +19,11 @@ class RowExtras(NamedTuple):
 
     Attributes:
         ids: one for each row; None to number them.
-        texts: one for each row; None for none.
-        columns: metadata.
+        columns: metadata, and texts.
     """
 
     ids: _ids.Ids | None
-    texts: list[str] | None
-    columns: _columns.Values
+    columns: Values
 
     @classmethod
     def read(cls, rows: int | None, ids: Any, texts: Any, metadata: Any) -> RowExtras:
@@ -47,10 +45,12 @@ class RowExtras(NamedTuple):
                 raise TypeError(f"ids: expected an order, that of the vectors, found {type(ids).__name__}")
             keys, _ = _ids.read(ids)
             _ids.refuse_negative(keys)
-        column = None
+        columns: Values = {}
         if texts is not None:
-            column = [texts] if isinstance(texts, str) else _inputs.whole(_inputs.column(texts, "texts"))
-        extras = cls(keys, column, {} if metadata is None else _columns.read(metadata))
+            columns[TEXT] = _metadata.read_texts(texts, "texts")
+        if metadata is not None:
+            columns |= _metadata.read(metadata, rows)
+        extras = cls(keys, columns)
         for name, size in extras.sizes():
             if rows is not None and size != rows:
                 raise ValueError(f"{name}: expected {rows}, as many as vectors, found {size}")
@@ -60,10 +60,8 @@ class RowExtras(NamedTuple):
         """The name of each argument that was given, and for how many rows."""
         if self.ids is not None:
             yield "ids", len(self.ids)
-        if self.texts is not None:
-            yield "texts", len(self.texts)
         for name, values in self.columns.items():
-            yield f"metadata[{name!r}]", len(values)
+            yield label(name), values.rows
 
 
 def join(vectors: Iterator[_vectors.Rows], extras: RowExtras) -> Iterator[Batch]:
@@ -115,18 +113,13 @@ def _join(blocks: Iterator[tuple[_vectors.Rows, list[str] | None]], extras: RowE
     first = 0
     for vectors, texts in blocks:
         last = first + len(vectors)
-        part = slice(first, last)
         for name, size in extras.sizes():
             if size < last:
                 raise ValueError(f"{name}: expected as many as vectors, found {size}, and at least {last} vectors")
-        if extras.texts is not None:
-            texts = extras.texts[part]
-        yield Batch(
-            vectors,
-            None if extras.ids is None else extras.ids[part],
-            None if texts is None else Utf8Column.read(texts, "texts", first),
-            {name: values[part] for name, values in extras.columns.items()},
-        )
+        columns = {name: values[first:last].trimmed() for name, values in extras.columns.items()}
+        if texts is not None:
+            columns[TEXT] = _metadata.read_texts(texts, "texts", first)
+        yield Batch(vectors, None if extras.ids is None else extras.ids[first:last], columns)
         first = last
     for name, size in extras.sizes():
         if size != first:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from votive import _core
 from votive._store import spill as _spill
+from votive._store.columns import Columns
 from votive._store.contents import Contents
 
 GB = 10**9
@@ -30,17 +32,28 @@ class MemoryBudget:
         """Whether so many more bytes are too much."""
         return contents.memory()["total"] + asked > self.max_bytes
 
-    def compact(self, contents: Contents) -> _core.Store:
-        """The live rows in one piece of memory, or of a file.
+    def compact(self, contents: Contents) -> tuple[_core.Store, Columns]:
+        """The live rows in one piece of memory, or of files.
 
         Raises:
             StoreError: that would be more memory than there may be.
         """
-        asked = contents.compact_bytes
-        if self.spill_to is not None and self.is_exceeded(contents, asked):
-            return _spill.compact(contents.core, self.spill_to, self.new_core)
-        self.check(contents, len(contents), asked)
-        return contents.core.compact()
+        core, columns, live = contents.core, contents.columns, contents.live()
+        asked = contents.compact_bytes + (0 if live is None else columns.bytes_of(live))
+        if self.spill_to is None or not self.is_exceeded(contents, asked):
+            self.check(contents, len(contents), asked)
+            return core.compact(), columns if live is None else columns.selected(live)
+        folder = self.spill_to
+        if live is not None:
+            columns = columns.selected(live, lambda array: _spill.move(array, folder))
+        return _spill.compact(core, folder, self.new_core), columns
+
+    def check_given(self, contents: Contents, texts: Any, ids: Any, metadata: Any) -> None:
+        """Raises a StoreError where strings alone that were given are too much, before any of them is copied."""
+        if self.spill_to is None:
+            columns = list(metadata.values()) if isinstance(metadata, dict) else []
+            given = [_least_bytes(values) for values in (texts, ids, *columns)]
+            self.check(contents, max(count for count, _ in given), sum(size for _, size in given))
 
     def check(self, contents: Contents, rows: int, asked: int) -> None:
         """Raises a StoreError where so many bytes for so many rows are too much."""
@@ -53,3 +66,11 @@ class MemoryBudget:
             f"max_memory_gb: {rows} rows of dimension {contents.dimension} need {asked / GB:.3g} GB beside the "
             f"{used / GB:.3g} GB in use, more than the limit of {self.max_bytes / GB:.3g} GB{hint}"
         )
+
+
+def _least_bytes(values: Any) -> tuple[int, int]:
+    """How many strings there are in a list, and how many bytes they take at least; 0 of other things."""
+    if not isinstance(values, list | tuple):
+        return 0, 0
+    lengths = [len(value) for value in values if isinstance(value, str | bytes)]
+    return len(lengths), sum(lengths)

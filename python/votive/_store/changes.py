@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 
 from votive._arguments import check_count
 from votive._store import batches as _batches
+from votive._store import compaction as _compaction
+from votive._store import filters as _filters
 from votive._store import ids as _ids
 from votive._store import saving as _saving
+from votive._store import updates as _updates
 from votive._store import vectors as _vectors
 from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
+from votive._store.column_values import ColumnValues, concatenate
 from votive._store.contents import Batch, Contents
 from votive._store.spill import Spill
 from votive._store.state import StoreState
@@ -27,6 +31,7 @@ def add_embeddings(
     """See `EmbeddingStore.add_embeddings`."""
     check_count("dimension", dimension)
     rows, blocks = _vectors.read(vectors, "vectors", _vectors.form_of(state.options.dtype))
+    state.budget.check_given(state.contents, texts, ids, metadata)
     extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
         if contents.dimension is None and dimension is not None:
@@ -59,11 +64,61 @@ def add_batches(state: StoreState, batches: Iterator[Batch]) -> None:
         _add(state, contents, batches, None)
 
 
-def delete(state: StoreState, ids: Any) -> int:
-    """See `EmbeddingStore.delete`."""
-    keys, _ = _ids.read(ids)
+def upsert(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any) -> NDArray[Any]:
+    """See `EmbeddingStore.upsert`."""
+    rows, blocks = _vectors.read(vectors, "vectors", _vectors.form_of(state.options.dtype))
+    if ids is None:
+        raise TypeError("ids: expected one for each row, found None; add_embeddings numbers rows")
+    state.budget.check_given(state.contents, texts, ids, metadata)
+    extras = RowExtras.read(rows, ids, texts, metadata)
     with state.changing() as contents:
-        left = contents.without(contents.rows_of(keys))
+        assert extras.ids is not None, "ids were given"
+        known = contents.find(extras.ids)
+        there = known >= 0
+        columns = dict(extras.columns)
+        for name in contents.columns if there.any() else ():
+            if name not in columns:
+                kept = contents.columns[name]
+                nulls = ColumnValues.nulls(kept.type, 1)
+                found = concatenate(kept.type, [kept.take(known[there]), nulls])
+                index = np.full(len(known), found.rows - 1)
+                index[there] = np.arange(found.rows - 1)
+                columns[name] = found.take(index)
+        return _add(state, contents, _batches.join(blocks, extras._replace(columns=columns)), rows)
+
+
+def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) -> int:
+    """See `EmbeddingStore.update`."""
+    if (ids is None) == (filter is None):
+        raise TypeError("update: expected either ids or filter")
+    if texts is None and metadata is None:
+        raise TypeError("update: expected texts, metadata or both")
+    state.budget.check_given(state.contents, texts, None, metadata)
+    with state.changing() as contents:
+        if ids is None:
+            rows, each = _filters.live_rows(filter, contents), True
+        else:
+            keys, each = _ids.read(ids)
+            rows = contents.rows_of(keys)
+        changes, places = _updates.read(rows, texts, metadata, each=each)
+        asked = sum(values.nbytes + rows.nbytes for rows, values in changes.values())
+        state.budget.check(contents, len(rows), asked)
+        binding = state.binding
+        committed = None if binding is None or binding.writer is None else binding.edits
+        state.contents = contents.edited(changes, places, committed)
+        return len(np.unique(rows))
+
+
+def delete(state: StoreState, ids: Any, filter: Any) -> int:
+    """See `EmbeddingStore.delete`."""
+    if (ids is None) == (filter is None):
+        raise TypeError("delete: expected either ids or filter; clear() forgets all rows")
+    with state.changing() as contents:
+        if ids is None:
+            left = contents.without(_filters.live_rows(filter, contents))
+        else:
+            keys, _ = _ids.read(ids)
+            left = contents.without(contents.rows_of(keys))
         state.contents = left
         return len(contents) - len(left)
 
@@ -71,16 +126,8 @@ def delete(state: StoreState, ids: Any) -> int:
 def compact(state: StoreState) -> None:
     """See `EmbeddingStore.compact`."""
     with state.changing() as contents:
-        if contents.live() is not None or len(contents.core.vectors()) > 1:
-            contents.check_files()
-            new = contents.compacted(state.budget.compact(contents))
-        elif state.binding is not None and state.binding.is_in_pieces:
-            # For the next commit to write as one, though nothing is to be done in memory.
-            new = replace(contents, numbering=object())
-        else:
-            return
-        added = 0 if state.binding is None else state.binding.count_uncommitted(contents)
-        state.contents = replace(new, first_uncommitted=len(contents) - added)
+        if (new := _compaction.compacted(state, contents)) is not None:
+            state.contents = new
 
 
 def clear(state: StoreState) -> None:
@@ -119,28 +166,29 @@ def append(
         count, width = len(batch.vectors), _vectors.dimension_of(batch.vectors)
         if not count and not width:
             continue
-        is_first = not contents.core.rows and not first
-        batch = contents.checked(batch, is_first)
+        batch = contents.checked(batch)
         if not count:
             continue
         if contents.dimension is None:
             contents = replace(contents, core=budget.new_core(width), dimension=width)
+        columns = contents.columns.appended(batch.columns, count, first)
         expected = max(count, (rows or 0) - first)
         asked = contents.core.size_of(expected) + batch.nbytes
         if spill is None and budget.spill_to is not None and budget.is_exceeded(contents, asked):
-            spill = Spill(contents.core, budget.spill_to, budget.new_core)
+            spill = Spill(contents.core, contents.columns, budget.spill_to, budget.new_core)
         if spill is None:
             budget.check(contents, expected, asked)
             core, ids = contents.core.add(batch.vectors, batch.ids, expected, first)
-            contents = replace(contents, core=core)
+            contents = replace(contents, core=core, columns=columns)
         else:
             ids = spill.add(batch.vectors, batch.ids, first)
-        contents = contents.with_extras(batch, is_first)
+            spill.add_columns(columns)
+            contents = replace(contents, columns=spill.columns)
         found.append(ids)
         first += count
     if spill is not None:
-        spill.flush()
-        contents = replace(contents, core=spill.core)
+        spill.finish()
+        contents = replace(contents, core=spill.core, columns=spill.columns)
     return contents, _join_ids(found, contents)
 
 

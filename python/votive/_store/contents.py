@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -10,13 +11,14 @@ from numpy.typing import NDArray
 
 from votive import _core
 from votive._store import ids as _ids
-from votive._store.columns import Columns, Values
+from votive._store.column_values import Rows
+from votive._store.columns import TEXT, Changes, Columns, Values
 from votive._store.ids import Ids
 from votive._store.manifest import code_stride
 from votive._store.mapped import MappedFile
 from votive._store.options import DTYPES
-from votive._store.texts import Texts, Utf8Column
-from votive._store.vectors import Rows, dimension_of
+from votive._store.vectors import Rows as VectorRows
+from votive._store.vectors import dimension_of
 
 # Bytes of the bounds of a row.
 _BOUNDS_BYTES = 24
@@ -28,20 +30,31 @@ class Batch(NamedTuple):
     Attributes:
         vectors: `[rows, dimension]`; of bits `[rows, dimension / 8]`.
         ids: one for each row; None to number them.
-        texts: one for each row; None for none.
-        columns: metadata.
+        columns: metadata, and texts.
     """
 
-    vectors: Rows
+    vectors: VectorRows
     ids: Ids | None
-    texts: Utf8Column | None
     columns: Values
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the texts and columns will take."""
-        texts = 0 if self.texts is None else self.texts.nbytes
-        return texts + sum(values.nbytes for values in self.columns.values())
+        """Bytes that the columns will take."""
+        return sum(values.nbytes for values in self.columns.values())
+
+
+class Edit(NamedTuple):
+    """Rows whose columns were changed at once.
+
+    Attributes:
+        number: one more than that of the edit before.
+        rows: numbers of the rows, by the names of the columns.
+        before: edits before this one that a folder may lack; None for none.
+    """
+
+    number: int
+    rows: dict[str, Rows]
+    before: Edit | None
 
 
 @dataclass(frozen=True)
@@ -52,26 +65,33 @@ class Contents:
 
     Attributes:
         core: vectors and ids.
-        columns: metadata.
-        texts: None where rows have none.
+        columns: metadata, and the texts as the column "text".
         dimension: numbers in a vector; None while the first rows are awaited to tell.
         numbering: the same object for as long as a number stands for the same row.
         resident: bytes of attached arrays that are in memory, as they were read and not mapped.
         vector_files: files of a store in which vectors, codes and bounds of the core are.
         first_uncommitted: number of the first row that the store's folder had not when rows were numbered anew.
+        edits: how often columns of rows were changed in place.
+        last_edit: the last such change that the store's folder may lack; None for none.
     """
 
     core: _core.Store
     columns: Columns
-    texts: Texts | None
     dimension: int | None
     numbering: object = field(default_factory=object)
     resident: int = 0
     vector_files: tuple[MappedFile, ...] = ()
     first_uncommitted: int = 0
+    edits: int = 0
+    last_edit: Edit | None = None
 
     def __len__(self) -> int:
         return len(self.core)
+
+    @property
+    def deleted_rows(self) -> int:
+        """How many rows have a number and are deleted."""
+        return int(self.core.rows - len(self.core))
 
     def live(self) -> NDArray[np.int64] | None:
         """The numbers of the live rows, ascending; None where all are."""
@@ -102,35 +122,33 @@ class Contents:
         """The ids of some rows, or of all live ones, as users get them."""
         return _ids.to_array(self.core.ids(rows))
 
-    def column(self, name: str) -> NDArray[Any]:
-        """A column's values of the live rows, read-only."""
-        column, live = self.columns[name].verified(), self.live()
-        return column.slice(0, column.rows) if live is None else _read_only(column.take(live))
+    def column(self, name: str, rows: Rows | None = None) -> NDArray[Any]:
+        """Values of a column of some rows, or of all live ones, as users get them, read-only."""
+        values = self.columns[name].to_numpy(self.live() if rows is None else rows)
+        values.flags.writeable = False
+        return values
 
-    def check_files(self) -> None:
-        """Reads all files of a store that rows are in, before what is in them is written anew with another checksum.
+    def check_files(self, names: set[str] | None = None) -> None:
+        """Reads files of a store that rows are in, before what is in them is written anew with another checksum.
+
+        Args:
+            names: of those to be read; None for all.
 
         Raises:
-            CorruptStoreError: one is not what was written, or holds texts that cannot be decoded.
+            CorruptStoreError: one is not what was written, or holds what cannot be decoded.
         """
         for file in self.vector_files:
-            file.check()
-        for column in self.columns.values():
-            column.check()
-        if self.texts is not None:
-            self.texts.check()
+            if names is None or file.path.name in names:
+                file.check()
+        for _, column in self.columns.unchecked():
+            column.check(names)
 
-    def sealed(self) -> Contents:
-        """The same rows for another store: what either adds is in its own memory."""
-        texts = None if self.texts is None else self.texts.sealed()
-        return replace(self, columns=self.columns.sealed(), texts=texts)
-
-    def live_texts(self) -> list[str] | None:
+    def live_texts(self) -> list[str | None] | None:
         """The texts of the live rows; None where there are none."""
-        if self.texts is None:
+        if TEXT not in self.columns:
             return None
-        live = self.live()
-        return self.texts.take(np.arange(self.texts.rows) if live is None else live)
+        texts: list[str | None] = self.columns[TEXT].to_numpy(self.live()).tolist()
+        return texts
 
     def memory(self) -> dict[str, int]:
         """Bytes by what they hold; "total" is what counts against a limit."""
@@ -138,8 +156,8 @@ class Contents:
         resident = min(self.resident, memory["mapped"])
         memory["mapped"] -= resident
         memory["vectors"] += resident
-        memory["metadata"] = self.columns.nbytes
-        memory["texts"] = 0 if self.texts is None else self.texts.nbytes
+        memory["metadata"] = self.columns.nbytes(texts=False)
+        memory["texts"] = self.columns.nbytes(texts=True)
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 
@@ -150,16 +168,12 @@ class Contents:
         codes = code_stride(width) + _BOUNDS_BYTES if layout.has_codes else 0
         return len(self) * (layout.row_bytes(width) + codes + 8)
 
-    def checked(self, batch: Batch, is_first: bool) -> Batch:
+    def checked(self, batch: Batch) -> Batch:
         """Rows as they can be added.
 
-        Args:
-            batch: the rows.
-            is_first: whether there were none before: they say what all have.
-
         Raises:
-            ValueError: vectors have another dimension, or texts or metadata are missing, or new.
-            TypeError: ids or metadata are of another kind than those of the store.
+            ValueError: vectors have another dimension, or ids are missing.
+            TypeError: ids are of another kind than those of the store.
         """
         width = dimension_of(batch.vectors)
         if self.dimension not in (None, width):
@@ -171,38 +185,37 @@ class Contents:
             raise ValueError("ids: those of the store are str, which cannot be counted on; give one for each row")
         if kind is not None and stored is not None and kind != stored:
             raise TypeError(f"ids: expected {stored}, as the store has, found {kind}")
-        if is_first:
-            return batch
-        if (batch.texts is None) != (self.texts is None):
-            found = "missing" if batch.texts is None else "given, and rows that are in the store have none"
-            raise ValueError(f"texts: {found}; all rows of a store have one, or none has")
-        return batch._replace(columns=self.columns.checked(batch.columns))
+        return batch
 
-    def with_extras(self, batch: Batch, is_first: bool) -> Contents:
-        """With the texts and metadata of `checked` rows at the end, whose vectors are still to be added to the core."""
-        columns, texts = self.columns, self.texts
-        if is_first:
-            columns = Columns.like(batch.columns)
-            texts = None if batch.texts is None else Texts.empty()
-        if texts is not None and batch.texts is not None:
-            texts = texts.appended(batch.texts)
-        return replace(self, columns=columns.appended(batch.columns), texts=texts)
+    def edited(self, changes: Changes, places: dict[str, Rows], committed: int | None) -> Contents:
+        """With other values in columns of some rows.
+
+        Args:
+            changes: the values.
+            places: see `Columns.patched`.
+            committed: number of the last edit that the store's folder has; None where no folder is written to.
+        """
+        edits = self.edits + 1
+        last = None
+        if committed is not None:
+            before = self.last_edit if self.last_edit is not None and self.last_edit.number > committed else None
+            last = Edit(edits, {name: rows for name, (rows, _) in changes.items()}, before)
+        return replace(self, columns=self.columns.patched(changes, places), edits=edits, last_edit=last)
+
+    def edits_after(self, number: int) -> Iterator[Edit]:
+        """Edits whose numbers are larger, the last first."""
+        edit = self.last_edit
+        while edit is not None and edit.number > number:
+            yield edit
+            edit = edit.before
 
     def without(self, rows: NDArray[np.int64]) -> Contents:
         """All but some rows."""
         return replace(self, core=self.core.without(rows))
 
-    def compacted(self, core: _core.Store) -> Contents:
-        """The live rows alone, numbered anew, as they are in `core`."""
-        live = self.live()
+    def compacted(self, core: _core.Store, columns: Columns) -> Contents:
+        """The live rows alone, numbered anew, as they are in `core` and `columns`."""
         resident = min(self.resident, core.memory["mapped"])
-        new = replace(self, core=core, numbering=object(), resident=resident, vector_files=())
-        if live is None:
-            return new
-        texts = None if self.texts is None else self.texts.selected(live)
-        return replace(new, columns=self.columns.selected(live), texts=texts)
-
-
-def _read_only(values: NDArray[Any]) -> NDArray[Any]:
-    values.flags.writeable = False
-    return values
+        return replace(
+            self, core=core, columns=columns, numbering=object(), resident=resident, vector_files=(), last_edit=None
+        )

@@ -15,13 +15,16 @@ from votive import _arrow, _core
 from votive._arguments import check_flag
 from votive._store import batches as _batches
 from votive._store import changes as _changes
+from votive._store import ids as _ids
+from votive._store import metadata as _metadata
 from votive._store import vectors as _vectors
 from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
+from votive._store.column_values import ColumnValues
+from votive._store.columns import TEXT
 from votive._store.contents import Batch, Contents
 from votive._store.options import DTYPES
 from votive._store.state import StoreState
-from votive._store.texts import Utf8Column
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -48,14 +51,6 @@ def to_arrow(contents: Contents) -> Any:
         "id": pa.array(ids, pa.string() if core.id_kind == "str" else pa.int64()),
         "vector": pa.chunked_array(chunks, pa.list_(kind, width)),
     }
-    if contents.texts is not None:
-        if live is None:
-            contents.texts.check()  # what reads the table does not
-            offsets, utf8 = contents.texts.slice(0, contents.texts.rows)
-            buffers = (pa.py_buffer(offsets), pa.py_buffer(utf8))
-            columns["text"] = pa.LargeStringArray.from_buffers(len(contents), *buffers)
-        else:
-            columns["text"] = pa.array(contents.texts.take(live), pa.large_string())
     for name in contents.columns:
         columns[name] = pa.array(_in_arrow_units(contents.column(name)))
     return pa.table(columns)
@@ -97,15 +92,25 @@ def _read_table(
             names = [name for name in batch.names if name not in (vectors, id_column, text_column)]
         else:
             names = list(metadata)
-        extras = RowExtras.read(
-            len(batch),
-            None if id_column is None else batch.values(id_column, "ids"),
-            None if text_column is None else batch.values(text_column, "texts"),
-            {name: batch.values(name, f"metadata[{name!r}]") for name in names},
-        )
+        keys = None if id_column is None else _read_ids(batch.values(id_column, "ids"), position)
+        columns = {} if text_column is None else {TEXT: _metadata.read_texts_of(batch, text_column)}
+        columns |= {name: _metadata.read_column_of(batch, name) for name in names}
+        extras = RowExtras(keys, columns)
         rows = batch.vectors(vectors, "vectors")
         yield from _batches.join(form(rows, "vectors", position), extras)
         position += len(batch)
+
+
+def _read_ids(values: _arrow.Values, position: int) -> _ids.Ids:
+    """The ids of some rows of a table, the first of which stands at `position`."""
+    if values.valid is not None and not values.valid.all():
+        row = position + int(values.valid.argmin())
+        raise TypeError(f"ids[{row}]: expected an int or a str, found null; each row has an id")
+    if values.type in ("bytes", "json"):
+        raise TypeError(f"ids: expected integers or str, found {'lists' if values.type == 'json' else values.type}")
+    keys, _ = _ids.read(values.to_list() if values.type == "str" else values.data)
+    _ids.refuse_negative(keys)
+    return keys
 
 
 def from_numpy(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any, mmap: bool) -> None:
@@ -144,14 +149,14 @@ def _is_stored_form(array: NDArray[Any], dtype: str) -> bool:
 def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget: MemoryBudget) -> Contents:
     """An empty store's contents and rows whose vectors stay where they are."""
     rows, width = len(vectors), _vectors.dimension_of(vectors)
-    texts = None if extras.texts is None else Utf8Column.read(extras.texts, "texts")
-    batch = contents.checked(Batch(vectors, extras.ids, texts, extras.columns), is_first=True)
+    batch = contents.checked(Batch(vectors, extras.ids, extras.columns))
+    columns = contents.columns.appended(batch.columns, rows)
     contents = replace(contents, core=budget.new_core(width), dimension=width)
     budget.check(contents, rows, contents.core.size_of(rows) - vectors.nbytes + batch.nbytes)
     ids: Any = np.arange(rows) if batch.ids is None else batch.ids
     if isinstance(ids, list):
-        ids = Utf8Column.read(ids, "ids").raw
-    contents = contents.with_extras(batch, is_first=True)
+        ids = ColumnValues.of_strings(ids).bytes_parts
+    contents = replace(contents, columns=columns)
     try:
         return replace(contents, core=contents.core.attach(vectors, None, None, ids))
     except _core.CorruptStoreError as error:  # here they are no store's files, but a caller's arguments

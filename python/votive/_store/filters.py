@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 
 from votive._arguments import refuse_masked
 from votive._store import ids as _ids
+from votive._store import predicates
+from votive._store.column import Column
+from votive._store.column_type import STR, ColumnType
+from votive._store.column_values import ColumnValues
 from votive._store.contents import Contents
+
+_INT64 = ColumnType("int64")
 
 
 class FilterColumns(Mapping[str, NDArray[Any]]):
     """What is known of the live rows, by name: each column of metadata, "id", and "text" where rows have one.
 
-    Values are read-only arrays in the order of `EmbeddingStore.ids`, made when they are first asked for.
+    Values are read-only arrays in the order of `EmbeddingStore.ids`, made when they are first asked for. Nulls are None
+    among str, bytes, lists and dicts, NaT among points in time, and masked among numbers and booleans.
     """
 
     def __init__(self, contents: Contents) -> None:
@@ -29,8 +36,6 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
                 raise KeyError(f"filter: no column {name!r}; there are {list(self)}")
             if name == "id":
                 values = self._contents.ids()
-            elif name == "text":
-                values = np.array(self._contents.live_texts(), object)
             else:
                 values = self._contents.column(name)
             values.flags.writeable = False
@@ -39,8 +44,6 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
 
     def __iter__(self) -> Iterator[str]:
         yield "id"
-        if self._contents.texts is not None:
-            yield "text"
         yield from self._contents.columns
 
     def __len__(self) -> int:
@@ -54,19 +57,25 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
-        given: None; a boolean array over the live rows; ids, of which those that are not in the store are passed over;
-            or what is called once with `FilterColumns` and gives a boolean array.
+        given: None; a dict as `predicates.mask` takes it; a boolean array over the live rows; ids, of which those that
+            are not in the store are passed over; or what is called once with `FilterColumns` and gives a boolean array.
         contents: rows of the store.
 
     Raises:
+        KeyError: a column is not there.
         TypeError: it is none of these, or ids are of another kind than those of the store.
-        ValueError: a boolean array has another length, or masked elements.
+        ValueError: a boolean array has another length, or masked elements; or a dict is no filter.
+        CorruptStoreError: a column is in a file that is damaged.
     """
     if given is None:
         return None
+    if isinstance(given, Mapping):
+        return _mask_of_expression(given, contents) if given else None
     if callable(given):
         given = given(FilterColumns(contents))
-        refuse_masked("filter", given)
+        if isinstance(given, np.ma.MaskedArray):
+            # A comparison with a null is neither true nor false.
+            given = given.filled(False) if given.dtype == np.bool_ else given
         if not _is_boolean(given):
             raise TypeError(f"filter: expected a boolean array from the function, found {_describe(given)}")
     refuse_masked("filter", given)
@@ -79,6 +88,47 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     rows = contents.find(ids)
     kept = np.zeros(contents.core.rows, np.bool_)
     kept[rows[rows >= 0]] = True
+    return kept
+
+
+def live_rows(given: Any, contents: Contents) -> NDArray[np.int64]:
+    """The numbers of the live rows that a filter keeps, ascending; of all for None."""
+    kept = mask(given, contents)
+    if kept is None:
+        live = contents.live()
+        return np.arange(contents.core.rows) if live is None else live
+    if len(contents) != len(kept):
+        kept[contents.core.deleted()] = False
+    return np.flatnonzero(kept)
+
+
+class _StoredColumns(Mapping[str, Column]):
+    """The columns that a dict may name, over all rows."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._ids: Column | None = None
+
+    def __getitem__(self, name: str) -> Column:
+        if name != "id":
+            return self._contents.columns[name]
+        if self._ids is None:
+            ids = self._contents.core.id_slice(0, self._contents.core.rows)
+            values = ColumnValues(STR, ids[1], ids[0]) if isinstance(ids, tuple) else ColumnValues(_INT64, ids)
+            self._ids = Column(values.type, (values,))
+        return self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FilterColumns(self._contents))
+
+    def __len__(self) -> int:
+        return 1 + len(self._contents.columns)
+
+
+def _mask_of_expression(given: Mapping[Any, Any], contents: Contents) -> NDArray[np.bool_]:
+    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows)
+    if len(contents) != len(kept):
+        kept[contents.core.deleted()] = False
     return kept
 
 

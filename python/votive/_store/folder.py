@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import mmap
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,18 +12,19 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._core import CorruptStoreError, StoreError, crc32c
+from votive._core import CorruptStoreError, StoreError, crc32c, map_file
+from votive._store.array_file import MANIFEST, StoredArray, StoreFile, corrupt_error, split_location
 from votive._store.directory import Directory, with_path
-from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, corrupt_error
+from votive._store.manifest import MAX_MANIFEST_BYTES, Manifest
+from votive._store.manifest_checks import check_manifest
 from votive._store.mapped import MappedArray
-from votive._store.npy import header_of
 
 _T = TypeVar("_T")
 
 # Bytes that are read for their checksum at once: they stay in a cache.
 _READ_BYTES = 1 << 20
 
-# Each map costs a descriptor before Python 3.13: shorter files are read instead.
+# A map costs whole pages and one of the places that a process has for maps: shorter files are read instead.
 MIN_MAPPED_BYTES = 1 << 16
 
 # Readers begin anew when a writer removed what they were about to open.
@@ -42,7 +41,17 @@ def read_manifest(folder: Directory) -> Manifest:
     text = read_manifest_text(folder)
     if text is None:
         raise FileNotFoundError(errno.ENOENT, f"no store here: it has no {MANIFEST}", str(folder.path))
-    return Manifest.parse(folder.path / MANIFEST, text)
+    return parse_manifest(folder, text)
+
+
+def parse_manifest(folder: Directory, text: bytes) -> Manifest:
+    """The manifest of a folder, which agrees with itself.
+
+    Raises:
+        CorruptStoreError, StoreError: See `Manifest.parse` and `check_manifest`.
+    """
+    path = folder.path / MANIFEST
+    return check_manifest(path, Manifest.parse(path, text))
 
 
 def read_manifest_text(folder: Directory) -> bytes | None:
@@ -79,57 +88,92 @@ def read_consistently(path: Path, use: Callable[[Directory, Manifest], _T]) -> _
     )
 
 
-def map_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
-    """The array of a file as a read-only memory map, whose checksum is not looked at; a short file is read.
+class FolderArrays:
+    """The arrays of the files of a folder, by their locations."""
 
-    Raises:
-        CorruptStoreError: The file is none such as the manifest says.
-    """
-    if file.bytes < MIN_MAPPED_BYTES:
-        return read_array(folder, name, file)
+    def __init__(self, folder: Directory, manifest: Manifest, *, mmap: bool) -> None:
+        """Prepares to read.
+
+        Args:
+            folder: where the files are.
+            manifest: says what they are.
+            mmap: whether to map files that hold one array and are not short, else they are read and checked.
+        """
+        self.folder = folder
+        self.manifest = manifest
+        self._mmap = mmap
+        self._packed: dict[str, dict[str, NDArray[Any]]] = {}
+
+    def path(self, location: str) -> Path:
+        """Path of the file that an array is in."""
+        return self.folder.path / split_location(location)[0]
+
+    def __getitem__(self, location: str) -> NDArray[Any]:
+        """An array, read-only: in memory and checked, or mapped and not.
+
+        Raises:
+            CorruptStoreError: the file is none such as the manifest says.
+        """
+        name, member = split_location(location)
+        file = self.manifest.files[name]
+        if not member:
+            # Maps cost more than a copy of what is short.
+            if self._mmap and file.bytes >= MIN_MAPPED_BYTES:
+                return _map_array(self.folder, name, file)
+            return _read_arrays(self.folder, name, file)[""]
+        if name not in self._packed:
+            self._packed[name] = _read_arrays(self.folder, name, file)
+        return self._packed[name][member]
+
+
+def _map_array(folder: Directory, name: str, file: StoreFile) -> NDArray[Any]:
     path = folder.path / name
     with _opened(folder, name, file) as stream:
-        options: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name == "posix" else {}
         try:
-            mapped = mmap.mmap(stream.fileno(), file.bytes, access=mmap.ACCESS_READ, **options)
+            mapped = map_file(stream.fileno(), file.bytes)
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                error.strerror = "too many open files to map this one too: compact() the store, or load with mmap=False"
             raise with_path(error, path) from None
-    header = header_of(file.dtype, file.shape)
-    if mapped[: len(header)] != header:
-        raise _wrong_header(path, file)
+    header = file.arrays[""].header
+    if mapped[: len(header)].tobytes() != header:
+        raise _wrong_header(path, "", file.arrays[""])
     return MappedArray.of(mapped, path, file)
 
 
-def read_array(folder: Directory, name: str, file: ArrayFile) -> NDArray[Any]:
-    """The array of a file in memory, read-only.
-
-    Raises:
-        CorruptStoreError: The file is none such as the manifest says, or has another checksum.
-    """
+def _read_arrays(folder: Directory, name: str, file: StoreFile) -> dict[str, NDArray[Any]]:
+    """All arrays of a file in memory, each where the kernels like it best, read-only."""
     path = folder.path / name
     with _opened(folder, name, file) as stream:
-        # Starts where the kernels like it best.
-        memory = np.empty(file.bytes + 64, np.uint8)
-        memory = memory[-memory.ctypes.data % 64 :][: file.bytes]
+        content = _aligned(file.bytes)
         done = checksum = 0
         while done < file.bytes:
-            piece = memory[done : done + _READ_BYTES]
+            piece = content[done : done + _READ_BYTES]
             count = stream.readinto(piece.data)
             checksum = crc32c(piece[:count], checksum)
             done += count
             if not count:
                 raise corrupt_error(path, f"ends after {done} of {file.bytes} bytes")
     file.check(path, checksum)
-    header = header_of(file.dtype, file.shape)
-    if memory[: len(header)].tobytes() != header:
-        raise _wrong_header(path, file)
-    memory.flags.writeable = False
-    return memory[len(header) :].view(file.dtype).reshape(file.shape)
+    found = {}
+    for member, array in file.arrays.items():
+        start = file.offsets[member]
+        data = content[start + len(array.header) : start + array.bytes]
+        if content[start : start + len(array.header)].tobytes() != array.header:
+            raise _wrong_header(path, member, array)
+        if data.ctypes.data % 64:
+            moved = _aligned(len(data))
+            moved[:] = data
+            data = moved
+        found[member] = data.view(array.dtype).reshape(array.shape)
+        found[member].flags.writeable = False
+    return found
 
 
-def check_array(folder: Directory, name: str, file: ArrayFile) -> None:
+def _aligned(size: int) -> NDArray[np.uint8]:
+    memory = np.empty(size + 64, np.uint8)
+    return memory[-memory.ctypes.data % 64 :][:size]
+
+
+def check_file(folder: Directory, name: str, file: StoreFile) -> None:
     """Reads a file in little memory.
 
     Raises:
@@ -144,7 +188,7 @@ def check_array(folder: Directory, name: str, file: ArrayFile) -> None:
 
 
 @contextlib.contextmanager
-def _opened(folder: Directory, name: str, file: ArrayFile) -> Iterator[Any]:
+def _opened(folder: Directory, name: str, file: StoreFile) -> Iterator[Any]:
     with open(folder.open_regular(name), "rb", buffering=0) as stream:
         found = os.fstat(stream.fileno()).st_size
         if found != file.bytes:
@@ -152,5 +196,6 @@ def _opened(folder: Directory, name: str, file: ArrayFile) -> Iterator[Any]:
         yield stream
 
 
-def _wrong_header(path: Path, file: ArrayFile) -> CorruptStoreError:
-    return corrupt_error(path, f"its header is not that of {file.dtype} {list(file.shape)}")
+def _wrong_header(path: Path, member: str, array: StoredArray) -> CorruptStoreError:
+    where = f"the header of {member}" if member else "its header"
+    return corrupt_error(path, f"{where} is not that of {array.dtype} {list(array.shape)}")

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, get_args
 
-from votive._core import CorruptStoreError, StoreError, __version__, crc32c
-from votive._store.npy import header_of, itemsize_of
-from votive._store.options import DTYPES, METRICS, Metric, StoreDtype
+from votive._core import StoreError, __version__, crc32c
+from votive._store.array_file import StoredArray, StoreFile, corrupt_error, split_location
+from votive._store.column_type import ColumnType
+from votive._store.columns import TEXT
+from votive._store.json_object import MAX_ARRAY_BYTES, JsonObject, shown
+from votive._store.options import METRICS, Metric, StoreDtype
 
-_C = TypeVar("_C", bound=str)
-
-MANIFEST = "MANIFEST.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 # A longer one would have some hundred thousand segments.
 MAX_MANIFEST_BYTES = 1 << 26
 
-# No array has more bytes, nor anything else a larger number: sums of sizes stay within 64 bits.
-MAX_ARRAY_BYTES = 1 << 60
 MAX_DIMENSION = 1 << 16
 
 ID_KINDS = ("int64", "str")
 
 # Arrays of a segment besides its columns.
-PARTS = ("vectors", "codes", "bounds", "ids", "ids_offsets", "ids_bytes", "texts_offsets", "texts_bytes")
+PARTS = ("vectors", "codes", "bounds", "ids", "ids_offsets", "ids_bytes")
 
-_FILE = re.compile(rf"({'|'.join((*PARTS, 'column', 'deleted'))})-[1-9][0-9]{{0,18}}-[0-9]{{1,18}}\.npy", re.ASCII)
+# Arrays of a column, and of one of which some rows were changed.
+COLUMN_PARTS = ("values", "offsets", "bytes", "valid")
+CHANGE_PARTS = ("rows", *COLUMN_PARTS)
+
+_TEXT_FILES = ("texts_offsets", "texts_bytes", "texts_valid")
+_COLUMN_FILES = ("column", "column_offsets", "column_bytes", "column_valid")
+_ARRAY_FILES = (*PARTS, *_TEXT_FILES, *_COLUMN_FILES, "rows", "deleted")
+
+_FILE = re.compile(
+    rf"(({'|'.join(_ARRAY_FILES)})-[1-9][0-9]{{0,18}}-[0-9]{{1,18}}\.npy"
+    r"|(segment|changes)-[1-9][0-9]{0,18}-[0-9]{1,18}\.npz)",
+    re.ASCII,
+)
+_MEMBER = re.compile(r"[a-z_]{1,20}(-[0-9]{1,9})?", re.ASCII)
 _TEMPORARY = re.compile(r"MANIFEST-[0-9a-f]{32}\.tmp", re.ASCII)
 _DTYPE = re.compile(
     r"\|b1|\|[iu]1|<[iu][248]|<f[248]|(\|S|<U)[1-9][0-9]{0,8}"
@@ -45,40 +55,6 @@ def is_store_file(name: str) -> bool:
     return bool(_FILE.fullmatch(name) or _TEMPORARY.fullmatch(name))
 
 
-def corrupt_error(path: Path, what: str) -> CorruptStoreError:
-    """An error about a file, with what to do."""
-    return CorruptStoreError(f"{path}: {what}; restore the folder from a copy, or remove it and save the store anew")
-
-
-@dataclass(frozen=True)
-class ArrayFile:
-    """A file with one array: as `numpy.save` writes it, in the order of C.
-
-    Attributes:
-        dtype: type of its elements, as NumPy writes it.
-        shape: shape of the array.
-        crc32c: checksum of the whole file.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    crc32c: int
-
-    @property
-    def bytes(self) -> int:
-        """Length of the file."""
-        return len(header_of(self.dtype, self.shape)) + math.prod(self.shape) * itemsize_of(self.dtype)
-
-    def check(self, path: Path, checksum: int) -> None:
-        """Accepts the checksum that the file was written with.
-
-        Raises:
-            CorruptStoreError: It is another.
-        """
-        if checksum != self.crc32c:
-            raise corrupt_error(path, f"its checksum is {checksum:08x}, but {MANIFEST} says {self.crc32c:08x}")
-
-
 @dataclass(frozen=True)
 class Segment:
     """Rows that were written together.
@@ -86,19 +62,38 @@ class Segment:
     Attributes:
         first_row: number of the first of them.
         rows: how many there are.
-        parts: names of the files by the `PARTS` that are in them.
-        columns: names of the files with columns of metadata, by the names of those.
+        parts: locations of arrays by the `PARTS` that they are.
+        columns: locations of arrays by the `COLUMN_PARTS` that they are, by the names of the columns. Rows are null in
+            columns that are not there.
     """
 
     first_row: int
     rows: int
     parts: Mapping[str, str]
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
-    def names(self) -> list[str]:
-        """Names of its files."""
-        return [*self.parts.values(), *self.columns.values()]
+    def locations(self) -> list[str]:
+        """Locations of its arrays."""
+        return [*self.parts.values(), *(place for column in self.columns.values() for place in column.values())]
+
+
+@dataclass(frozen=True)
+class ChangeSet:
+    """Values that rows of segments before were changed to.
+
+    Attributes:
+        rows: how many values there are, in all columns.
+        columns: locations of arrays by the `CHANGE_PARTS` that they are, by the names of the columns.
+    """
+
+    rows: int
+    columns: Mapping[str, Mapping[str, str]]
+
+    @property
+    def locations(self) -> list[str]:
+        """Locations of its arrays."""
+        return [place for column in self.columns.values() for place in column.values()]
 
 
 @dataclass(frozen=True)
@@ -113,8 +108,11 @@ class Manifest:
         id_kind: "int64" or "str"; None while there was no row.
         rows: how many rows have a number, deleted ones too.
         largest_id: the largest number that was ever an id; None while there was none.
+        columns: types of the columns by their names; texts are the column "text".
         segments: the rows, in order.
-        deleted: name of the file with the numbers of deleted rows; None where there are none.
+        changes: what was changed in them, the newest last.
+        deleted: location of the array that says which rows are deleted; None where none is.
+        deleted_rows: how many are.
         files: all files by their names.
     """
 
@@ -125,15 +123,34 @@ class Manifest:
     id_kind: str | None
     rows: int
     largest_id: int | None
+    columns: Mapping[str, ColumnType]
     segments: tuple[Segment, ...]
+    changes: tuple[ChangeSet, ...]
     deleted: str | None
-    files: Mapping[str, ArrayFile]
+    deleted_rows: int
+    files: Mapping[str, StoreFile]
+
+    @property
+    def locations(self) -> list[str]:
+        """Locations of all arrays."""
+        parts: list[Segment | ChangeSet] = [*self.segments, *self.changes]
+        sets = [place for part in parts for place in part.locations]
+        return sets if self.deleted is None else [*sets, self.deleted]
+
+    def array(self, location: str) -> StoredArray:
+        """What is at a location."""
+        name, member = split_location(location)
+        return self.files[name].arrays[member]
+
+    def size(self, part: Segment | ChangeSet) -> int:
+        """Bytes of the arrays of a part."""
+        return sum(self.array(location).bytes for location in part.locations)
 
     def dump(self) -> bytes:
-        """Text of it; its own checksum is that of the rest without spaces, names in order."""
+        """Text of it, a line for each thing; its own checksum is that of the rest without spaces, names in order."""
         document = {"format_version": FORMAT_VERSION, "created_by": f"votive {__version__}", **self._document()}
         document["crc32c"] = _checksum(document)
-        return json.dumps(document, indent=1).encode() + b"\n"
+        return ("{\n" + ",\n".join(f'"{key}": {_lines(value)}' for key, value in document.items()) + "\n}\n").encode()
 
     @property
     def identity(self) -> str:
@@ -149,44 +166,42 @@ class Manifest:
             "id_kind": self.id_kind,
             "rows": self.rows,
             "largest_id": self.largest_id,
+            "columns": {name: type.name for name, type in self.columns.items()},
             "segments": [
                 {
                     "first_row": segment.first_row,
                     "rows": segment.rows,
                     **segment.parts,
-                    "columns": dict(segment.columns),
+                    "columns": {name: dict(parts) for name, parts in segment.columns.items()},
                 }
                 for segment in self.segments
             ],
+            "changes": [
+                {"rows": change.rows, "columns": {name: dict(parts) for name, parts in change.columns.items()}}
+                for change in self.changes
+            ],
             "deleted": self.deleted,
-            "files": {
-                name: {
-                    "bytes": file.bytes,
-                    "crc32c": f"{file.crc32c:08x}",
-                    "dtype": file.dtype,
-                    "shape": list(file.shape),
-                }
-                for name, file in self.files.items()
-            },
+            "deleted_rows": self.deleted_rows,
+            "files": {name: _dump_file(file) for name, file in self.files.items()},
         }
 
     @classmethod
     def parse(cls, path: Path, text: bytes) -> Manifest:
-        """What `dump` wrote, each thing that it says checked against the others.
+        """What `dump` wrote, and what it wrote in earlier versions; whether it is true is for `manifest_checks`.
 
         Raises:
-            CorruptStoreError: It is damaged, or contradicts itself.
+            CorruptStoreError: It is damaged.
             StoreError: A newer votive wrote it.
         """
         try:
             document = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise corrupt_error(path, f"no JSON ({error})") from None
-        top = _JsonObject(path, "", document)
+        top = JsonObject(path, "", document)
         version = top.integer("format_version", 1)
         if version > FORMAT_VERSION:
             raise StoreError(
-                f"{path}: format_version {version}, written by {_shown(document.get('created_by'))}; "
+                f"{path}: format_version {version}, written by {shown(document.get('created_by'))}; "
                 f"votive {__version__} reads up to {FORMAT_VERSION}: use a newer votive"
             )
         try:
@@ -194,95 +209,30 @@ class Manifest:
         except (ValueError, RecursionError) as error:
             raise corrupt_error(path, f"no manifest ({error})") from None
         if document.get("crc32c") != checksum:
-            raise corrupt_error(path, f"its checksum is {checksum}, but it says {_shown(document.get('crc32c'))}")
+            raise corrupt_error(path, f"its checksum is {checksum}, but it says {shown(document.get('crc32c'))}")
         entries = top.entry("files")
         files = {name: _parse_file(entries, name) for name in entries.value}
-        segments = tuple(_parse_segment(entry) for entry in top.entries("segments"))
-        dimension = None if document.get("dimension") is None else top.integer("dimension", 1, MAX_DIMENSION)
-        manifest = cls(
+        if version == 1:
+            top = _from_version_1(top, files)
+        types = top.entry("columns")
+        return cls(
             generation=top.integer("generation", 1),
-            dimension=dimension,
+            dimension=None if top.value.get("dimension") is None else top.integer("dimension", 1, MAX_DIMENSION),
             dtype=top.choice("dtype", get_args(StoreDtype)),
             metric=top.choice("metric", METRICS),
-            id_kind=None if document.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
+            id_kind=None if top.value.get("id_kind") is None else top.choice("id_kind", ID_KINDS),
             rows=top.integer("rows", 0),
-            largest_id=None if document.get("largest_id") is None else top.integer("largest_id", 0, 2**63 - 1),
-            segments=segments,
-            deleted=None if document.get("deleted") is None else top.text("deleted"),
+            largest_id=None if top.value.get("largest_id") is None else top.integer("largest_id", 0, 2**63 - 1),
+            columns={name: _parse_type(types, name) for name in types.value},
+            segments=tuple(_parse_segment(entry) for entry in top.entries("segments")),
+            changes=tuple(
+                ChangeSet(entry.integer("rows", 1), _parse_columns(entry, CHANGE_PARTS))
+                for entry in top.entries("changes")
+            ),
+            deleted=None if top.value.get("deleted") is None else top.text("deleted"),
+            deleted_rows=top.integer("deleted_rows", 0),
             files=files,
         )
-        manifest._check(path)
-        return manifest
-
-    def _check(self, path: Path) -> None:
-        """Accepts rows in order, every file used once, and each array of the shape that its place asks for."""
-        named = [name for segment in self.segments for name in segment.names]
-        if self.deleted is not None:
-            named.append(self.deleted)
-        if sorted(named) != sorted(self.files):
-            odd = next(iter(set(named) ^ set(self.files)), "one")
-            raise corrupt_error(
-                path, f"files: expected each file that a segment names once, found {odd!r:.99} otherwise"
-            )
-        rows = 0
-        for i, segment in enumerate(self.segments):
-            if segment.first_row != rows:
-                raise corrupt_error(path, f"segments[{i}].first_row: expected {rows}, found {segment.first_row}")
-            rows += segment.rows
-            self._check_segment(path, i, segment)
-        if rows != self.rows:
-            raise corrupt_error(path, f"rows: expected {rows}, the rows of its segments, found {self.rows}")
-        if rows and (self.dimension is None or self.id_kind is None):
-            raise corrupt_error(path, "dimension and id_kind: expected some where there are rows, found null")
-        if self.deleted is not None:
-            self._check_array(path, "deleted", self.deleted, "<i8", (None,))
-
-    def _check_segment(self, path: Path, i: int, segment: Segment) -> None:
-        dimension, rows = self.dimension or 0, segment.rows
-        stored = DTYPES[self.dtype].npy_dtype
-        coded = {"codes": ("|i1", (rows, code_stride(dimension))), "bounds": ("<f4", (rows, 6))}
-        ids: dict[str, tuple[str, tuple[int | None, ...]]] = {"ids": ("<i8", (rows,))}
-        if self.id_kind == "str":
-            ids = {"ids_offsets": ("<i8", (rows + 1,)), "ids_bytes": ("|u1", (None,))}
-        texts = {"texts_offsets": ("<i8", (rows + 1,)), "texts_bytes": ("|u1", (None,))}
-        vectors = {} if stored is None else {"vectors": (stored, (rows, dimension))}
-        needed = {**vectors, **ids, **({} if vectors else coded)}
-        if not any(part in segment.parts for part in {**vectors, **coded}):
-            needed = {**ids}
-        # What comes as a pair or not at all.
-        for pair in (coded, texts):
-            if any(part in segment.parts for part in pair):
-                needed |= pair
-        if set(segment.parts) != set(needed):
-            raise corrupt_error(path, f"segments[{i}]: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
-        for part, (dtype, shape) in needed.items():
-            self._check_array(path, f"segments[{i}].{part}", segment.parts[part], dtype, shape)
-        first = self.segments[0]
-        if ("texts_bytes" in segment.parts, segment.columns.keys()) != (
-            "texts_bytes" in first.parts,
-            first.columns.keys(),
-        ):
-            raise corrupt_error(path, f"segments[{i}]: expected texts and columns as of segments[0], found others")
-        for column, name in segment.columns.items():
-            file = self.files[name]
-            like = self.files[first.columns[column]].dtype
-            if file.dtype != like and (file.dtype[1] != like[1] or like[1] not in "US"):
-                raise corrupt_error(path, f"segments[{i}].columns[{column!r:.99}]: expected {like}, found {file.dtype}")
-            if file.shape != (rows,) or not name.startswith("column-"):
-                raise corrupt_error(
-                    path, f"segments[{i}].columns[{column!r:.99}]: expected {rows} rows, found {file.shape}"
-                )
-
-    def _check_array(self, path: Path, where: str, name: str, dtype: str, shape: tuple[int | None, ...]) -> None:
-        file = self.files[name]
-        fits = len(file.shape) == len(shape) and all(
-            size is None or size == found for size, found in zip(shape, file.shape, strict=True)
-        )
-        if file.dtype != dtype or not fits or not name.startswith(f"{where.rpartition('.')[2]}-"):
-            sizes = ", ".join("any" if size is None else str(size) for size in shape)
-            raise corrupt_error(
-                path, f"{where}: expected {dtype} [{sizes}], found {name!r:.99} {file.dtype} {list(file.shape)}"
-            )
 
 
 def code_stride(dimension: int) -> int:
@@ -294,92 +244,115 @@ def _checksum(document: dict[str, Any]) -> str:
     return f"{crc32c(json.dumps(document, sort_keys=True, separators=(',', ':')).encode()):08x}"
 
 
+def _lines(value: Any) -> str:
+    """JSON of a value, with a line for each thing in it."""
+    if isinstance(value, list) and value:
+        return "[\n " + ",\n ".join(map(json.dumps, value)) + "\n]"
+    if isinstance(value, dict) and value:
+        return "{\n " + ",\n ".join(f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()) + "\n}"
+    return json.dumps(value)
+
+
+def _dump_file(file: StoreFile) -> dict[str, Any]:
+    entry: dict[str, Any] = {"bytes": file.bytes, "crc32c": f"{file.crc32c:08x}"}
+    if "" in file.arrays:
+        return {**entry, "dtype": file.arrays[""].dtype, "shape": list(file.arrays[""].shape)}
+    entry["arrays"] = {
+        member: {"offset": file.offsets[member], "dtype": array.dtype, "shape": list(array.shape)}
+        for member, array in file.arrays.items()
+    }
+    return entry
+
+
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"it has {constant}")
 
 
-def _parse_file(files: _JsonObject, name: str) -> ArrayFile:
+def _parse_file(files: JsonObject, name: str) -> StoreFile:
     entry = files.entry(name)
     # Plain names of our own: none leads out of the folder.
     if not _FILE.fullmatch(name):
         raise corrupt_error(entry.path, f"files: expected names such as 'vectors-1-0.npy', found {name!r:.99}")
+    checksum, size = entry.checksum("crc32c"), entry.integer("bytes", 0)
+    if name.endswith(".npy"):
+        file = StoreFile.of(_parse_array(entry), checksum)
+        if file.bytes > MAX_ARRAY_BYTES or size != file.bytes:
+            raise entry.unexpected("bytes", f"{file.bytes}, as dtype and shape have it,")
+        return file
+    arrays, offsets = {}, {}
+    members = entry.entry("arrays")
+    for member in members.value:
+        if not _MEMBER.fullmatch(member):
+            raise members.unexpected(member, "a name such as 'ids'")
+        array = _parse_array(members.entry(member))
+        arrays[member], offsets[member] = array, members.entry(member).integer("offset", 0)
+        if offsets[member] + array.bytes > size:
+            raise members.entry(member).unexpected("offset", f"an array of {array.bytes} of the file's {size} bytes")
+    return StoreFile(size, checksum, arrays, offsets)
+
+
+def _parse_array(entry: JsonObject) -> StoredArray:
     dtype = entry.text("dtype")
     if not _DTYPE.fullmatch(dtype):
         raise entry.unexpected("dtype", "a type of numbers or texts such as '<f4'")
-    shape = entry.value.get("shape")
-    if not isinstance(shape, list) or not 1 <= len(shape) <= 16 or not all(_is_count(size) for size in shape):
-        raise entry.unexpected("shape", "a list of 1 to 16 sizes")
-    checksum = entry.text("crc32c")
-    if not re.fullmatch("[0-9a-f]{8}", checksum, re.ASCII):
-        raise entry.unexpected("crc32c", "eight digits of 0-9a-f")
-    file = ArrayFile(dtype, tuple(shape), int(checksum, 16))
-    if file.bytes > MAX_ARRAY_BYTES or entry.integer("bytes", 0) != file.bytes:
-        raise entry.unexpected("bytes", f"{file.bytes}, as dtype and shape have it,")
-    return file
+    return StoredArray(dtype, entry.shape("shape"))
 
 
-def _parse_segment(entry: _JsonObject) -> Segment:
-    columns = entry.entry("columns")
+def _parse_type(types: JsonObject, name: str) -> ColumnType:
+    found = ColumnType.named(types.text(name))
+    if found is None:
+        raise types.unexpected(name, "a type of columns such as 'int64'")
+    return found
+
+
+def _parse_segment(entry: JsonObject) -> Segment:
     return Segment(
         first_row=entry.integer("first_row", 0),
         rows=entry.integer("rows", 1),
         parts={part: entry.text(part) for part in PARTS if part in entry.value},
-        columns={name: columns.text(name) for name in columns.value},
+        columns=_parse_columns(entry, COLUMN_PARTS),
     )
 
 
-def _shown(value: object) -> str:
-    """A value of JSON, but not what is in it: that may be deep."""
-    return {list: "a list", dict: "an object", type(None): "none"}.get(type(value)) or f"{value!r:.99}"
+def _parse_columns(entry: JsonObject, parts: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    columns = entry.entry("columns")
+    found = {}
+    for name in columns.value:
+        column = columns.entry(name)
+        found[name] = {part: column.text(part) for part in parts if part in column.value}
+    return found
 
 
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MAX_ARRAY_BYTES
+def _from_version_1(top: JsonObject, files: Mapping[str, StoreFile]) -> JsonObject:
+    """What version 2 says of such a folder: there texts were parts of segments, and each column one array."""
+    types: dict[str, str] = {}
+    segments: list[dict[str, Any]] = []
+    for entry in top.entries("segments"):
+        columns = entry.entry("columns")
+        found = {name: {"values": columns.text(name)} for name in columns.value}
+        types |= {name: _type_of_version_1(files.get(column["values"])) for name, column in found.items()}
+        if "texts_bytes" in entry.value or "texts_offsets" in entry.value:
+            found[TEXT] = {"offsets": entry.text("texts_offsets"), "bytes": entry.text("texts_bytes")}
+            types[TEXT] = "str"
+        segments.append({**entry.value, "columns": found})
+    deleted = top.value.get("deleted")
+    file = files.get(deleted) if isinstance(deleted, str) else None
+    return JsonObject(
+        top.path,
+        "",
+        {
+            **top.value,
+            "segments": segments,
+            "columns": types,
+            "changes": [],
+            "deleted_rows": 0 if file is None else file.arrays[""].shape[0],
+        },
+    )
 
 
-@dataclass(frozen=True)
-class _JsonObject:
-    """An object of JSON, and where it stands."""
-
-    path: Path
-    where: str
-    value: Any
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.value, dict):
-            raise corrupt_error(
-                self.path, f"{self.where.rstrip('.') or 'all of it'}: expected an object, found {_shown(self.value)}"
-            )
-
-    def unexpected(self, key: str, expected: str) -> CorruptStoreError:
-        return corrupt_error(
-            self.path, f"{self.where}{key:.99}: expected {expected}, found {_shown(self.value.get(key))}"
-        )
-
-    def entry(self, key: str) -> _JsonObject:
-        return _JsonObject(self.path, f"{self.where}{key:.99}.", self.value.get(key))
-
-    def entries(self, key: str) -> Iterator[_JsonObject]:
-        found = self.value.get(key)
-        if not isinstance(found, list):
-            raise self.unexpected(key, "a list")
-        return (_JsonObject(self.path, f"{self.where}{key}[{i}].", value) for i, value in enumerate(found))
-
-    def integer(self, key: str, minimum: int, maximum: int = MAX_ARRAY_BYTES) -> int:
-        found = self.value.get(key)
-        if type(found) is not int or not minimum <= found <= maximum:
-            raise self.unexpected(key, f"an integer from {minimum} to {maximum}")
-        return found
-
-    def text(self, key: str) -> str:
-        found = self.value.get(key)
-        if not isinstance(found, str):
-            raise self.unexpected(key, "a text")
-        return found
-
-    def choice(self, key: str, accepted: Sequence[_C]) -> _C:
-        found = self.text(key)
-        for choice in accepted:
-            if choice == found:
-                return choice
-        raise self.unexpected(key, " or ".join(accepted))
+def _type_of_version_1(file: StoreFile | None) -> str:
+    if file is None or "" not in file.arrays:
+        return "null"
+    dtype = file.arrays[""].dtype
+    names = {"U": "str", "S": "bytes"}
+    return names.get(dtype[1]) or ColumnType.of_npy(dtype).name

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from numpy.typing import NDArray
+
 from votive._core import StoreError
 from votive._store import saving as _saving
-from votive._store.chunked_array import ChunkedArray
+from votive._store.column import Column
+from votive._store.column_type import ColumnType
+from votive._store.column_values import ColumnValues
 from votive._store.columns import Columns
 from votive._store.contents import Contents
 from votive._store.state import StoreState
-from votive._store.texts import Texts
 
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore
@@ -57,16 +60,21 @@ def _by_rows(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
             "save_to_disk(folder), and open the folder where the store is needed"
         )
     contents.check_files()
-    contents = contents.compacted(contents.core.compact())
-    core, texts = contents.core, contents.texts
+    live = contents.live()
+    columns = contents.columns if live is None else contents.columns.selected(live)
+    core = contents.core.compact()
+    views: list[Any] = core.segments()
     segments = [
-        (vectors, codes, bounds, core.id_slice(first, first + len(codes)))
-        for first, vectors, codes, bounds in core.segments()
+        (vectors, codes, bounds, core.id_slice(first, first + len(codes if vectors is None else vectors)))
+        for first, vectors, codes, bounds in views
     ]
-    columns = {name: column.slice(0, column.rows) for name, column in contents.columns.items()}
-    raw = None if texts is None else texts.slice(0, texts.rows)
+    values = [column.slice(0, column.rows).trimmed() for _, column in columns.unchecked()]
+    parts = [
+        (name, column.type.name, part.arrays)
+        for name, column, part in zip(columns, columns.values(), values, strict=True)
+    ]
     arguments = state.options.arguments()
-    return _unpickled, (kind, arguments, contents.dimension, core.largest_id, segments, columns, raw)
+    return _unpickled, (kind, arguments, contents.dimension, core.largest_id, segments, parts)
 
 
 def _reopened(kind: type[_S], folder: str, generation: int, identity: str, options: dict[str, Any]) -> _S:
@@ -97,8 +105,7 @@ def _unpickled(
     dimension: int | None,
     largest_id: int | None,
     segments: list[Any],
-    columns: dict[str, Any],
-    raw: Any,
+    columns: list[tuple[str, str, dict[str, NDArray[Any]]]],
 ) -> _S:
     """A store that was pickled by its rows."""
     store = kind(**options)
@@ -112,7 +119,12 @@ def _unpickled(
         core = core.attach(vectors, codes, bounds, ids)
     if largest_id is not None:
         core = core.numbered_after(largest_id)
-    texts = None if raw is None else Texts.of(*raw)
-    chunked = {name: ChunkedArray.of(values) for name, values in columns.items()}
-    store._state.contents = Contents(core, Columns(chunked), texts, dimension, resident=core.memory["mapped"])
+    found = {name: Column(ColumnType(type), (_values(ColumnType(type), arrays),)) for name, type, arrays in columns}
+    resident = core.memory["mapped"]
+    store._state.contents = Contents(core, Columns(found, core.rows), dimension, resident=resident)
     return store
+
+
+def _values(type: ColumnType, arrays: dict[str, NDArray[Any]]) -> ColumnValues:
+    data = arrays["bytes" if type.is_variable else "values"]
+    return ColumnValues(type, data, arrays.get("offsets"), arrays.get("valid"))

@@ -7,39 +7,88 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._arguments import check_count
+from votive._store import filters as _filters
 from votive._store import ids as _ids
+from votive._store.column_values import Rows
+from votive._store.columns import TEXT
+from votive._store.contents import Contents
 from votive._store.options import DTYPES
 from votive._store.state import StoreState
 
 
-def get(state: StoreState, ids: Any) -> NDArray[Any]:
+def get(
+    state: StoreState, ids: Any, filter: Any, columns: Any, limit: int | None, offset: int
+) -> NDArray[Any] | dict[str, Any]:
     """See `EmbeddingStore.get`."""
     contents = state.contents
-    keys, is_single = _ids.read(ids)
-    if contents.dimension is None and not len(keys):
-        return contents.core.take(np.empty(0, np.int64))[:, :0]
-    vectors = contents.core.take(contents.rows_of(keys))
-    return vectors[0] if is_single else vectors
+    check_count("limit", limit, minimum=0)
+    check_count("offset", offset, minimum=0)
+    if ids is not None and filter is not None:
+        raise TypeError("get: expected ids or filter, found both")
+    is_single = False
+    if ids is not None:
+        keys, is_single = _ids.read(ids)
+        rows = contents.rows_of(keys)
+    else:
+        rows = _filters.live_rows(filter, contents)
+    rows = rows[offset : None if limit is None else offset + limit]
+    if columns is not None:
+        return _columns_of(contents, rows, columns, is_single)
+    vectors = _vectors_of(contents, rows)
+    return vectors[0] if is_single and len(vectors) else vectors
 
 
-def get_texts(state: StoreState, ids: Any) -> str | list[str]:
+def count(state: StoreState, filter: Any) -> int:
+    """See `EmbeddingStore.count`."""
+    contents = state.contents
+    return len(contents) if filter is None else len(_filters.live_rows(filter, contents))
+
+
+def get_texts(state: StoreState, ids: Any) -> Any:
     """See `EmbeddingStore.get_texts`."""
     contents = state.contents
     keys, is_single = _ids.read(ids)
     rows = contents.rows_of(keys)
-    if contents.texts is None:
+    if TEXT not in contents.columns:
         raise ValueError("texts: the rows of this store have none")
-    texts = contents.texts.take(rows)
-    return texts[0] if is_single else texts
+    column = contents.columns[TEXT]
+    return column.value(int(rows[0])) if is_single else column.to_numpy(rows).tolist()
 
 
 def get_metadata(state: StoreState, ids: Any) -> dict[str, Any]:
     """See `EmbeddingStore.get_metadata`."""
     contents = state.contents
     keys, is_single = _ids.read(ids)
-    rows = contents.rows_of(keys)
-    columns = {name: column.verified().take(rows) for name, column in contents.columns.items()}
-    return {name: values[0] for name, values in columns.items()} if is_single else columns
+    return _columns_of(contents, contents.rows_of(keys), contents.columns.metadata_names, is_single)
+
+
+def _columns_of(contents: Contents, rows: Rows, names: Any, is_single: bool) -> dict[str, Any]:
+    """Columns by name, of some rows; of a single one its values."""
+    if isinstance(names, str):
+        raise TypeError(f"columns: expected a list of names, found the str {names!r}")
+    found: dict[str, Any] = {}
+    for name in names:
+        if name == "id":
+            values: Any = contents.ids(rows)
+        elif name == "vector":
+            values = _vectors_of(contents, rows)
+        elif name not in contents.columns:
+            there = ["id", "vector", *contents.columns]
+            raise ValueError(f"columns: no column {name!r}; there are {there}")
+        elif is_single and len(rows):
+            found[name] = contents.columns[name].value(int(rows[0]))
+            continue
+        else:
+            values = contents.columns[name].to_numpy(rows)
+        found[name] = values[0] if is_single and len(rows) else values
+    return found
+
+
+def _vectors_of(contents: Contents, rows: Rows) -> NDArray[Any]:
+    if contents.dimension is None:
+        return contents.core.take(rows)[:, :0]
+    return contents.core.take(rows)
 
 
 def contains(state: StoreState, ids: Any) -> bool | NDArray[np.bool_]:
@@ -72,7 +121,7 @@ def vectors(state: StoreState) -> NDArray[Any] | list[NDArray[Any]]:
 def metadata(state: StoreState) -> dict[str, NDArray[Any]]:
     """See `EmbeddingStore.metadata`."""
     contents = state.contents
-    return {name: contents.column(name) for name in contents.columns}
+    return {name: contents.column(name) for name in contents.columns.metadata_names}
 
 
 def describe(state: StoreState) -> str:
@@ -85,8 +134,8 @@ def describe(state: StoreState) -> str:
         parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
     if memory["device"]:
         parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
-    if contents.texts is not None:
+    if TEXT in contents.columns:
         parts.append("texts")
-    if contents.columns:
-        parts.append(f"metadata={list(contents.columns)}")
+    if contents.columns.metadata_names:
+        parts.append(f"metadata={contents.columns.metadata_names}")
     return f"EmbeddingStore({', '.join(parts)})"

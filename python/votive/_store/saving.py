@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from dataclasses import replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from votive._arguments import check_choice, check_flag
 from votive._core import StoreError
+from votive._store import compaction as _compaction
 from votive._store import generations as _generations
 from votive._store import segments as _segments
 from votive._store.budget import GB
 from votive._store.directory import Directory
-from votive._store.folder import map_array, read_array, read_consistently
+from votive._store.folder import FolderArrays, read_consistently
 from votive._store.folder_binding import FolderBinding
 from votive._store.lock import changed_error
 from votive._store.manifest import Manifest
-from votive._store.options import OPEN_MODES
+from votive._store.options import OPEN_MODES, STAND_IN_DIMENSION
 from votive._store.state import StoreState
 from votive._store.writer import Writer
 from votive._warnings import caller_stacklevel
@@ -49,10 +49,18 @@ def save(state: StoreState, folder: str | PathLike[str]) -> None:
             state.binding = FolderBinding.of(path, manifest, contents)
 
 
-def open_store(kind: type[_S], folder: str | PathLike[str], mode: str, mmap: bool, options: dict[str, Any]) -> _S:
+def open_store(
+    kind: type[_S],
+    folder: str | PathLike[str],
+    mode: str,
+    mmap: bool,
+    compact_at: float | None,
+    options: dict[str, Any],
+) -> _S:
     """See `EmbeddingStore.open`; `options` are those that a folder does not decide."""
     check_choice("mode", mode, OPEN_MODES)
     check_flag("mmap", mmap)
+    _check_share(compact_at, mode)
     path = _absolute(folder)
     if mode == "r":
         store = load(kind, path, mmap, options)
@@ -62,7 +70,9 @@ def open_store(kind: type[_S], folder: str | PathLike[str], mode: str, mmap: boo
         return store
     writer = Writer(path)
     try:
-        return read_consistently(path, partial(_read, kind, mmap=mmap, options=options, writer=writer))
+        store = read_consistently(path, partial(_read, kind, mmap=mmap, options=options, writer=writer))
+        store._state.compact_at = compact_at
+        return store
     except BaseException:
         writer.close()
         raise
@@ -101,9 +111,8 @@ def _read(
             f"max_memory_gb: {folder.path} holds {size / GB:.3g} GB, more than the limit of "
             f"{state.budget.max_bytes / GB:.3g} GB; mmap=True leaves them on disk"
         )
-    core = state.budget.new_core(manifest.dimension or 1)
-    contents = _segments.read(folder, manifest, core, map_array if mmap else read_array)
-    state.contents = contents if mmap else replace(contents, resident=contents.core.memory["mapped"])
+    core = state.budget.new_core(manifest.dimension or STAND_IN_DIMENSION)
+    state.contents = _segments.read(FolderArrays(folder, manifest, mmap=mmap), core)
     state.binding = FolderBinding.of(folder.path, manifest, state.contents, writer)
     return store
 
@@ -116,9 +125,10 @@ def commit(state: StoreState) -> None:
             raise StoreError('commit: not open for writing; EmbeddingStore.open(folder, mode="a") opens a store so')
         binding.writer.begin()
         contents = state.contents
-        rewrite = contents.numbering is not binding.numbering or binding.writer.manifest != binding.manifest
-        manifest = _generations.commit(contents, binding.writer, rewrite=rewrite)
+        is_known = contents.numbering is binding.numbering and binding.writer.manifest == binding.manifest
+        manifest = _generations.commit(contents, binding.writer, committed=binding.edits if is_known else None)
         state.binding = FolderBinding.of(binding.folder, manifest, contents, binding.writer)
+    _compaction.start_where_due(state, contents, manifest)
 
 
 def verify(state: StoreState) -> None:
@@ -131,7 +141,7 @@ def verify(state: StoreState) -> None:
 def close(state: StoreState) -> None:
     """Lets other writers have the folder, and warns of rows that it has not got."""
     with state.commit_lock:
-        lost = _count_lost(state)
+        lost = _describe_lost(state)
         binding = _release(state)
     if binding is not None and lost:
         _warn_of_lost(binding, lost)
@@ -154,7 +164,7 @@ def exit_block(state: StoreState, failed: bool) -> None:
 def warn_of_collected(state: StoreState) -> None:
     """Warns of rows that are lost with a store that is collected."""
     # Not at exit: a program that ends says what it has to say before.
-    if not sys.is_finalizing() and (lost := _count_lost(state)) and state.binding is not None:
+    if not sys.is_finalizing() and (lost := _describe_lost(state)) and state.binding is not None:
         _warn_of_lost(state.binding, lost)
 
 
@@ -172,12 +182,20 @@ def warn_of_reader(state: StoreState) -> None:
     )
 
 
-def _count_lost(state: StoreState) -> int:
-    """How many rows only this process's store that is open for writing has."""
+def _describe_lost(state: StoreState) -> str:
+    """Which rows only this process's store that is open for writing has; empty where the folder has all."""
     binding = state.binding
     if binding is None or binding.writer is None or not binding.writer.is_held:
-        return 0
-    return binding.count_uncommitted(state.contents)
+        return ""
+    counts = {
+        "added to": binding.count_uncommitted(state.contents),
+        "changed in": binding.count_changed(state.contents),
+    }
+    return " and ".join(
+        f"{count} {'row that was' if count == 1 else 'rows that were'} {what} the store"
+        for what, count in counts.items()
+        if count
+    )
 
 
 def _release(state: StoreState) -> FolderBinding | None:
@@ -191,14 +209,24 @@ def _release(state: StoreState) -> FolderBinding | None:
         return binding
 
 
-def _warn_of_lost(binding: FolderBinding, count: int) -> None:
-    rows = "1 row that was" if count == 1 else f"{count} rows that were"
+def _warn_of_lost(binding: FolderBinding, lost: str) -> None:
     warnings.warn(
-        f"{binding.folder}: {rows} added to the store and not committed will not be there when it is opened again; "
+        f"{binding.folder}: {lost} and not committed will not be there when it is opened again; "
         "call commit() before close(), or use a `with` block, which commits at its end",
         ResourceWarning,
         stacklevel=caller_stacklevel(),
     )
+
+
+def _check_share(compact_at: Any, mode: str) -> None:
+    if compact_at is None:
+        return
+    if isinstance(compact_at, bool) or not isinstance(compact_at, int | float):
+        raise TypeError(f"compact_at: expected a float or None, found {type(compact_at).__name__}")
+    if not 0 < compact_at <= 1:
+        raise ValueError(f"compact_at: expected a share above 0 and up to 1, or None, found {compact_at}")
+    if mode != "a":
+        raise ValueError(f"compact_at: expected None with mode {mode!r}, which commits nothing, found {compact_at}")
 
 
 def _absolute(folder: str | PathLike[str]) -> Path:

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import Store, StoreError
-from votive._store.chunked_array import ChunkedArray
+from votive._store.array_file import corrupt_error
+from votive._store.column import Column, Patch
+from votive._store.column_type import NULL, ColumnType
+from votive._store.column_values import ColumnValues, Rows, concatenate
 from votive._store.columns import Columns
 from votive._store.contents import Contents
-from votive._store.directory import Directory
-from votive._store.manifest import ArrayFile, Manifest, Segment, code_stride, corrupt_error
+from votive._store.folder import FolderArrays
+from votive._store.manifest import ChangeSet, Segment
 from votive._store.mapped import MappedFile, mapped_file_of
-from votive._store.options import DTYPES
-from votive._store.strings import check_characters, check_texts
-from votive._store.texts import Raw, Texts
+from votive._store.segment_arrays import Block, change_arrays, column_arrays, core_arrays, write_arrays
+from votive._store.strings import check_values
 from votive._store.writer import Writer
-
-# Rows `start..stop`, and which of them, counted from `start`; None for all of them.
-Block = tuple[int, int, NDArray[np.int64] | None]
-
-# Gives the array of a file in a folder, by its name.
-ReadArray = Callable[[Directory, str, ArrayFile], NDArray[Any]]
 
 # Bytes of vectors that are gathered at once where rows between are deleted.
 _GATHERED_BYTES = 16 << 20
+
+# Rows without vectors, all of them deleted, that are written as zeros rather than as a segment of their own.
+_MAX_FILLED_ROWS = 1024
+
+# Of a folder with more rows it is not looked for ids that come twice before `verify`: that would be most of opening.
+MAX_EAGER_ROWS = 1 << 16
+
+# Rows that are decoded at once.
+_DECODED_ROWS = 1 << 14
 
 _VECTOR_PARTS = ("vectors", "codes", "bounds")
 
@@ -49,194 +53,180 @@ def live_blocks(contents: Contents) -> list[Block]:
     return blocks
 
 
-def runs(core: Store, start: int) -> list[list[Block]]:
-    """The rows from `start` on, in runs of those that have vectors and those of which only the ids are left."""
-    found: list[tuple[int, int]] = []
-    at, has_vectors = start, False
-    for first, _, _, bounds in core.segments():
-        begin, end = max(first, start), first + len(bounds)
+def runs(core: Store, start: int) -> list[tuple[int, int, bool]]:
+    """The rows from `start` on, in runs that have vectors, or of which only the ids are left: those are long."""
+    found: list[tuple[int, int, bool]] = []
+
+    def add(begin: int, end: int, has_vectors: bool) -> None:
+        if begin >= end:
+            return
+        is_short = not has_vectors and end - begin <= _MAX_FILLED_ROWS
+        if found and (found[-1][2] == has_vectors or is_short):
+            found[-1] = (found[-1][0], end, found[-1][2])
+        elif found and has_vectors and found[-1][1] - found[-1][0] <= _MAX_FILLED_ROWS:
+            begin = found.pop()[0]
+            add(begin, end, True)
+        else:
+            found.append((begin, end, has_vectors))
+
+    at = start
+    segments: list[Any] = core.segments()
+    for first, vectors, codes, _ in segments:
+        begin, end = max(first, start), first + len(codes if vectors is None else vectors)
         if begin < end:
-            if begin > at:
-                found.append((at, begin))
-            elif has_vectors:
-                begin = found.pop()[0]
-            found.append((begin, end))
-            at, has_vectors = end, True
-    if at < core.rows:
-        found.append((at, core.rows))
-    return [[(begin, end, None)] for begin, end in found]
+            add(at, begin, False)
+            add(begin, end, True)
+            at = end
+    add(at, core.rows, False)
+    return found
 
 
-def write(writer: Writer, contents: Contents, blocks: list[Block], first_row: int) -> Segment:
+def write(
+    writer: Writer, contents: Contents, blocks: list[Block], first_row: int, *, has_vectors: bool, may_pack: bool
+) -> Segment:
     """Writes rows as a segment whose first row has the number `first_row`."""
-    core = contents.core
     rows = sum(stop - start if keep is None else len(keep) for start, stop, keep in blocks)
-    parts: dict[str, str] = {}
-    if next(_core_rows(core, blocks, 2), None) is not None:
-        dtype = DTYPES[core.dtype].npy_dtype
-        if dtype is not None:
-            parts["vectors"] = writer.write("vectors", dtype, (rows, core.dimension), _core_rows(core, blocks, 0))
-        stride = code_stride(core.dimension)
-        parts["codes"] = writer.write("codes", "|i1", (rows, stride), _core_rows(core, blocks, 1))
-        parts["bounds"] = writer.write("bounds", "<f4", (rows, 6), _core_rows(core, blocks, 2))
-    if core.id_kind == "str":
-        parts |= _write_strings(writer, "ids", rows, core.id_slice, blocks)
-    else:
-        parts["ids"] = writer.write("ids", "<i8", (rows,), _block_rows(core.id_slice, blocks))
-    if contents.texts is not None:
-        parts |= _write_strings(writer, "texts", rows, contents.texts.slice, blocks)
-    columns = {
-        name: writer.write(
-            "column",
-            column.dtype.newbyteorder("<").str,
-            (rows,),
-            _block_rows(column.slice, blocks),
-        )
-        for name, column in contents.columns.items()
-    }
-    return Segment(first_row, rows, parts, columns)
+    parts = core_arrays(contents, blocks, rows, has_vectors=has_vectors)
+    columns = column_arrays(contents, blocks) if has_vectors else {}
+    return Segment(first_row, rows, *write_arrays(writer, "segment", parts, columns, may_pack=may_pack))
 
 
-def without_deleted(segment: Segment, deleted: NDArray[np.int64]) -> Segment:
-    """A segment; without vectors if all of its rows are deleted."""
-    start, stop = np.searchsorted(deleted, (segment.first_row, segment.first_row + segment.rows))
-    if stop - start < segment.rows:
+def write_changes(writer: Writer, contents: Contents, changed: Mapping[str, Rows]) -> ChangeSet | None:
+    """Writes the values of rows of segments before; None where no column has any."""
+    columns = change_arrays(contents, changed)
+    if not columns:
+        return None
+    _, locations = write_arrays(writer, "changes", {}, columns, may_pack=True)
+    return ChangeSet(sum(len(changed[name]) for name in columns), locations)
+
+
+def without_deleted(segment: Segment, deleted: NDArray[np.bool_]) -> Segment:
+    """A segment; of one whose rows are all deleted the ids alone, where the others are in files of their own."""
+    stop = segment.first_row + segment.rows
+    if not deleted[segment.first_row : stop].all() or any("/" in place for place in segment.locations):
         return segment
-    return replace(segment, parts={part: name for part, name in segment.parts.items() if part not in _VECTOR_PARTS})
+    parts = {part: place for part, place in segment.parts.items() if part not in _VECTOR_PARTS}
+    return replace(segment, parts=parts, columns={})
 
 
-def read(folder: Directory, manifest: Manifest, core: Store, get: ReadArray) -> Contents:
+def read(arrays: FolderArrays, core: Store) -> Contents:
     """The rows of a folder.
 
     Args:
-        folder: The folder.
-        manifest: Its manifest.
-        core: An empty store to put them in.
-        get: Gives the array of a file.
+        arrays: of the folder.
+        core: an empty store to put the vectors and ids in.
 
     Raises:
         CorruptStoreError: What is in a file is none of what can be written there.
     """
-
-    def of(name: str) -> NDArray[Any]:
-        return get(folder, name, manifest.files[name])
-
-    def checked(name: str) -> NDArray[Any]:
-        # All of it is read below, so that its checksum costs little.
-        array = of(name)
-        if (file := mapped_file_of(array)) is not None:
-            file.check()
-        return array
-
-    def texts_of(segment: Segment) -> Raw:
-        offsets_name, name = segment.parts["texts_offsets"], segment.parts["texts_bytes"]
-        texts = checked(offsets_name), of(name)
-        check_offsets(folder.path / offsets_name, *texts)
-        if mapped_file_of(texts[1]) is None:  # else they are looked at when they are used
-            check_texts(folder.path / name, *texts)
-        return texts
-
-    def ids_of(segment: Segment) -> Any:
-        if manifest.id_kind == "str":
-            return checked(segment.parts["ids_offsets"]), checked(segment.parts["ids_bytes"])
-        return checked(segment.parts["ids"])
-
-    deleted = np.empty(0, np.int64)
-    if manifest.deleted is not None:
-        deleted = checked(manifest.deleted)
-        ends = deleted[[0, -1]] if len(deleted) else [0, 0]
-        if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
-            raise corrupt_error(folder.path / manifest.deleted, f"expected ascending numbers below {manifest.rows}")
-    columns: dict[str, list[NDArray[Any]]] = {}
-    offsets: list[NDArray[np.int64]] = []
-    utf8: list[NDArray[np.uint8]] = []
+    manifest = arrays.manifest
+    deleted = _read_deleted(arrays)
+    chunks: dict[str, list[ColumnValues]] = {name: [] for name in manifest.columns}
     vector_files: list[MappedFile] = []
+    resident = 0
     for segment in manifest.segments:
         stop = segment.first_row + segment.rows
         gone = deleted[slice(*np.searchsorted(deleted, (segment.first_row, stop)))]
-        ids = ids_of(segment)
-        vectors, codes, bounds = (of(segment.parts[part]) if part in segment.parts else None for part in _VECTOR_PARTS)
-        vector_files += [file for array in (vectors, codes, bounds) if (file := mapped_file_of(array)) is not None]
+        if manifest.id_kind == "str":
+            ids: Any = _checked(arrays, segment.parts["ids_offsets"]), _checked(arrays, segment.parts["ids_bytes"])
+        else:
+            ids = _checked(arrays, segment.parts["ids"])
+        vectors, codes, bounds = (
+            arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS
+        )
+        for array in (vectors, codes, bounds):
+            if (file := mapped_file_of(array)) is not None:
+                vector_files.append(file)
+            elif array is not None:
+                resident += array.nbytes
         try:
-            core = core.attach(vectors, codes, bounds, ids, gone)
+            core = core.attach(vectors, codes, bounds, ids, gone, manifest.rows > MAX_EAGER_ROWS)
         except StoreError as error:
-            name = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
-            raise corrupt_error(folder.path / name, error.reason or str(error)) from None
-        if "texts_bytes" in segment.parts:
-            texts = texts_of(segment)
-            # Texts are counted through all segments.
-            offsets.append(texts[0][1:] + sum(len(part) for part in utf8) if utf8 else texts[0][1:])
-            utf8.append(texts[1])
-        for column, name in segment.columns.items():
-            values = of(name)
-            if mapped_file_of(values) is None:
-                check_characters(folder.path / name, values)
-            columns.setdefault(column, []).append(values)
+            location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
+            raise corrupt_error(arrays.path(location), error.reason or str(error)) from None
+        for name, type in manifest.columns.items():
+            if name in segment.columns:
+                chunks[name].append(_read_values(arrays, segment.columns[name], type))
+            else:
+                chunks[name].append(ColumnValues.nulls(NULL, segment.rows))
     if manifest.largest_id is not None:
         core = core.numbered_after(manifest.largest_id)
     if len(core) + len(deleted) != core.rows:
-        raise corrupt_error(folder.path, "rows without vectors that are not among the deleted ones")
+        raise corrupt_error(arrays.folder.path, "rows without vectors that are not among the deleted ones")
+    columns = {
+        name: Column(type, tuple(chunks[name]), _read_patches(arrays, name, type))
+        for name, type in manifest.columns.items()
+    }
     return Contents(
         core,
-        Columns({name: _chunked(arrays) for name, arrays in columns.items()}),
-        Texts(_chunked(offsets), _chunked(utf8)) if utf8 else None,
+        Columns(columns, core.rows),
         manifest.dimension,
+        resident=resident,
         vector_files=tuple(vector_files),
     )
 
 
-def check_offsets(path: Path, offsets: NDArray[np.int64], utf8: NDArray[np.uint8]) -> None:
-    """Accepts offsets that cut these bytes into strings."""
-    if offsets[0] != 0 or offsets[-1] != len(utf8) or (np.diff(offsets) < 0).any():
-        raise corrupt_error(path, f"expected ascending offsets from 0 to {len(utf8)}")
+def _checked(arrays: FolderArrays, location: str) -> NDArray[Any]:
+    """An array all of which is read anyway, so that its checksum costs little."""
+    array = arrays[location]
+    if (file := mapped_file_of(array)) is not None:
+        file.check()
+    return array
 
 
-def _core_rows(core: Store, blocks: list[Block], at: int) -> Iterator[NDArray[Any]]:
-    """The rows of blocks in the vectors, codes or bounds of segments, as `at` is 0, 1 or 2."""
-    segments: list[Any] = core.segments()
-    for start, stop, keep in blocks:
-        for first, *arrays in segments:
-            begin, end = max(start, first), min(stop, first + len(arrays[2]))
-            if begin < end:
-                part = arrays[at][begin - first : end - first]
-                inside = slice(None) if keep is None else slice(*np.searchsorted(keep, (begin - start, end - start)))
-                yield part if keep is None else part[keep[inside] + (start - begin)]
+def _read_deleted(arrays: FolderArrays) -> Rows:
+    """The numbers of the deleted rows."""
+    manifest = arrays.manifest
+    if manifest.deleted is None:
+        return np.empty(0, np.int64)
+    found = _checked(arrays, manifest.deleted)
+    if manifest.array(manifest.deleted).dtype == "<i8":  # of version 1
+        deleted = np.asarray(found)
+        ends = deleted[[0, -1]] if len(deleted) else [0, 0]
+        if ends[0] < 0 or ends[-1] >= manifest.rows or (np.diff(deleted) <= 0).any():
+            raise corrupt_error(arrays.path(manifest.deleted), f"expected ascending numbers below {manifest.rows}")
+        return deleted
+    deleted = np.flatnonzero(np.unpackbits(found, bitorder="little"))
+    if len(deleted) != manifest.deleted_rows or (len(deleted) and deleted[-1] >= manifest.rows):
+        raise corrupt_error(arrays.path(manifest.deleted), f"expected {manifest.deleted_rows} of {manifest.rows} bits")
+    return deleted.astype(np.int64, copy=False)
 
 
-def _block_rows(rows: Callable[[int, int], Any], blocks: list[Block]) -> Iterator[NDArray[Any]]:
-    """The values of blocks, where `rows(start, stop)` gives those of a range."""
-    for start, stop, keep in blocks:
-        yield rows(start, stop) if keep is None else rows(start, stop)[keep]
+def _read_patches(arrays: FolderArrays, name: str, type: ColumnType) -> tuple[Patch, ...]:
+    patches = []
+    for change in arrays.manifest.changes:
+        if name not in change.columns:
+            continue
+        location = change.columns[name]["rows"]
+        rows = np.asarray(_checked(arrays, location))
+        if rows[0] < 0 or rows[-1] >= arrays.manifest.rows or (np.diff(rows) <= 0).any():
+            raise corrupt_error(arrays.path(location), f"expected ascending numbers below {arrays.manifest.rows}")
+        patches.append(Patch(rows, _read_values(arrays, change.columns[name], type)))
+    return tuple(patches)
 
 
-def _write_strings(
-    writer: Writer, what: str, rows: int, slices: Callable[[int, int], Any], blocks: list[Block]
-) -> dict[str, str]:
-    """Writes the strings of blocks, where `slices(start, stop)` gives those of a range."""
-
-    def kept() -> Iterator[Raw]:
-        for start, stop, keep in blocks:
-            offsets, utf8 = slices(start, stop)
-            yield (offsets, utf8) if keep is None else _take_strings(offsets, utf8, keep)
-
-    offsets = np.zeros(rows + 1, np.int64)
-    at = 0
-    for these, _ in kept():
-        offsets[at : at + len(these)] = these + offsets[at]
-        at += len(these) - 1
-    return {
-        f"{what}_offsets": writer.write(f"{what}_offsets", "<i8", offsets.shape, [offsets]),
-        f"{what}_bytes": writer.write(f"{what}_bytes", "|u1", (int(offsets[-1]),), (utf8 for _, utf8 in kept())),
-    }
+def _read_values(arrays: FolderArrays, parts: Mapping[str, str], type: ColumnType) -> ColumnValues:
+    """The values of a column: mapped, or checked."""
+    valid = arrays[parts["valid"]] if "valid" in parts else None
+    if type.is_variable and "values" in parts:
+        return _read_fixed_width(_checked(arrays, parts["values"]), type, arrays, parts["values"])
+    if type.is_variable:
+        values = ColumnValues(type, arrays[parts["bytes"]], arrays[parts["offsets"]], valid)
+    else:
+        dtype = arrays.manifest.array(parts["values"]).dtype
+        values = ColumnValues(ColumnType.of_npy(dtype), arrays[parts["values"]], None, valid)
+    if not values.is_mapped:
+        check_values(values, {part: arrays.path(place) for part, place in parts.items()})
+    return values
 
 
-def _take_strings(offsets: NDArray[np.int64], utf8: NDArray[np.uint8], keep: NDArray[np.int64]) -> Raw:
-    """Some of the strings."""
-    lengths = np.diff(offsets)[keep]
-    kept = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.arange(kept[-1]) + np.repeat(offsets[keep] - kept[:-1], lengths)
-    return kept, utf8[places]
-
-
-def _chunked(arrays: list[NDArray[Any]]) -> ChunkedArray:
-    return ChunkedArray(tuple((array, len(array)) for array in arrays))
+def _read_fixed_width(array: NDArray[Any], type: ColumnType, arrays: FolderArrays, location: str) -> ColumnValues:
+    """Values of version 1, which kept str and bytes in arrays as wide as the longest."""
+    pieces = []
+    for start in range(0, len(array), _DECODED_ROWS):
+        try:
+            values = array[start : start + _DECODED_ROWS].tolist()
+            pieces.append(ColumnValues.of_bytes(type, [v.encode() if type.name == "str" else v for v in values]))
+        except ValueError as error:  # that of UnicodeError, too
+            raise corrupt_error(arrays.path(location), f"holds numbers that are no characters ({error})") from None
+    return concatenate(type, pieces)

@@ -12,25 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.texts import Utf8Column
+from votive._store.column_values import ColumnValues
+from votive._store.columns import Columns
+from votive._store.mapped import MappedArray
 
-# Bytes of rows in memory before they are written: each file costs a search a little, and the process a descriptor.
+# Bytes of rows in memory before they are written: each file costs a search a little.
 SPILL_BYTES = 256 << 20
 
 
 class Spill:
     """Rows that go to files in a folder: `add` keeps them until there are enough to write."""
 
-    def __init__(self, core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> None:
+    def __init__(
+        self, core: _core.Store, columns: Columns, folder: str, new_core: Callable[[int], _core.Store]
+    ) -> None:
         self.core = core  # with all rows but those that are pending
+        self.columns = columns
         self._folder = folder
         self._empty = new_core(core.dimension)
         self._pending = self._empty
         self._next = 0 if core.largest_id is None else core.largest_id + 1
 
-    def add(self, vectors: NDArray[np.float32], ids: Any, first: int) -> Any:
+    def add(self, vectors: NDArray[Any], ids: Any, first: int) -> Any:
         """As `_core.Store.add`, and gives the ids."""
-        rows = max(1, SPILL_BYTES // (4 * vectors.shape[1]))
+        rows = max(1, SPILL_BYTES // max(1, vectors[:1].nbytes))
         if ids is None:
             ids = np.arange(self._next, self._next + len(vectors))
         for start in range(0, len(vectors), rows):
@@ -41,6 +46,12 @@ class Spill:
         if isinstance(ids, np.ndarray):
             self._next = max(self._next, int(ids.max()) + 1)
         return ids
+
+    def add_columns(self, columns: Columns) -> None:
+        """Takes the columns of all rows, of which the last ones go to a file when they are enough."""
+        self.columns = columns
+        if columns.nbytes() > SPILL_BYTES:
+            self.columns = columns.moved(self._move)
 
     def flush(self) -> None:
         """Writes what is pending to a file, and takes it from there from now on."""
@@ -54,6 +65,14 @@ class Spill:
         self.core = core.attach(vectors, codes, bounds, ids, pending.deleted() + start)
         self._pending = self._empty
 
+    def finish(self) -> None:
+        """Writes all that is pending."""
+        self.flush()
+        self.columns = self.columns.moved(self._move)
+
+    def _move(self, array: NDArray[Any]) -> NDArray[Any]:
+        return move(array, self._folder)
+
 
 def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Store]) -> _core.Store:
     """As `_core.Store.compact`, with the rows in a file."""
@@ -65,11 +84,24 @@ def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Stor
     live = core.live()
     ids = core.ids(live)
     vectors, codes, bounds = _write_mapped(core, live, folder)
-    return empty.attach(vectors, codes, bounds, Utf8Column.read(ids, "ids").raw if isinstance(ids, list) else ids)
+    if isinstance(ids, list):
+        strings = ColumnValues.of_strings(ids)
+        return empty.attach(vectors, codes, bounds, strings.bytes_parts)
+    return empty.attach(vectors, codes, bounds, ids)
+
+
+def move(array: NDArray[Any], folder: str) -> NDArray[Any]:
+    """An array in a file that goes when it does."""
+    if not array.nbytes:
+        return array
+    found = MappedArray.of_nameless(_map_new(array.nbytes, folder), array.dtype, array.shape, 0)
+    found[:] = array
+    found.flags.writeable = False
+    return found
 
 
 def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
-    """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for no vectors."""
+    """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for what is not."""
     segments = core.segments()
     parts = list(zip(*segments, strict=True))[1:]
     shapes = [None if arrays[0] is None else (len(rows), arrays[0].shape[1]) for arrays in parts]
@@ -77,10 +109,7 @@ def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> li
         0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
         for shape, arrays in zip(shapes, parts, strict=True)
     ]
-    with tempfile.TemporaryFile(prefix="votive-", dir=folder) as file:
-        # Takes the space at once: where a disk is full, writing to the map would end the process.
-        _reserve(file, sum(sizes))
-        memory = mmap.mmap(file.fileno(), sum(sizes))
+    memory = _map_new(sum(sizes), folder)
     found: list[NDArray[Any] | None] = []
     place = 0
     for arrays, shape, size in zip(parts, shapes, sizes, strict=True):
@@ -96,6 +125,14 @@ def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> li
         found.append(joined)
         place += size
     return found
+
+
+def _map_new(size: int, folder: str) -> mmap.mmap:
+    """Memory in a new file without a name."""
+    with tempfile.TemporaryFile(prefix="votive-", dir=folder) as file:
+        # Takes the space at once: where a disk is full, writing to the map would end the process.
+        _reserve(file, size)
+        return mmap.mmap(file.fileno(), size)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

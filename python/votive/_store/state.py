@@ -36,6 +36,10 @@ class StoreState:
         commit_lock: held by the one thread that writes to a folder, or opens or closes one.
         stats: of its searches.
         last_search: report of the last one; None before it.
+        compact_at: the share of dead bytes in the folder at which a commit has it compacted in the background; None for
+            never.
+        compacting: what is being compacted in the background; None for nothing.
+        compaction_error: why that failed, for the next commit to tell.
     """
 
     def __init__(self, options: StoreOptions, budget: MemoryBudget, contents: Contents) -> None:
@@ -45,6 +49,9 @@ class StoreState:
         self.binding: FolderBinding | None = None
         self.stats = _core.Stats()
         self.last_search: SearchReport | None = None
+        self.compact_at: float | None = None
+        self.compacting: Contents | None = None
+        self.compaction_error: Exception | None = None
         self.commit_lock = threading.RLock()
         self._change_lock = threading.RLock()
         self._is_changing = False
@@ -78,7 +85,7 @@ class StoreState:
 
     def copy(self) -> StoreState:
         """The state of another store with the same rows, which is in no folder."""
-        return StoreState(self.options, self.budget, self.contents.sealed())
+        return StoreState(self.options, self.budget, self.contents)
 
     def replace(self, other: StoreState) -> None:
         """Takes over the options, rows and folder of another store, which is not used any more."""
@@ -117,11 +124,12 @@ class StoreState:
         """Makes the locks anew, released."""
         self.commit_lock, self._change_lock = threading.RLock(), threading.RLock()
         self._is_changing = False
+        self.compacting = None
 
 
 def _empty_contents(options: StoreOptions, budget: MemoryBudget) -> Contents:
     # While the dimension is not known, another core stands in: it checks the other arguments, and holds no rows.
-    return Contents(budget.new_core(options.dimension or STAND_IN_DIMENSION), Columns({}), None, options.dimension)
+    return Contents(budget.new_core(options.dimension or STAND_IN_DIMENSION), Columns({}, 0), options.dimension)
 
 
 def _after_fork() -> None:

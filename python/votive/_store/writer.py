@@ -30,12 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._core import StoreError, crc32c
+from votive._store.array_file import MANIFEST, StoredArray, StoreFile
 from votive._store.directory import Directory, with_path
 from votive._store.disk import Disk
-from votive._store.folder import read_manifest, read_manifest_text
+from votive._store.folder import FolderArrays, parse_manifest, read_manifest, read_manifest_text
 from votive._store.lock import LOCK, Lock, changed_error
-from votive._store.manifest import MANIFEST, MAX_MANIFEST_BYTES, ArrayFile, Manifest, is_store_file
-from votive._store.npy import header_of
+from votive._store.manifest import MAX_MANIFEST_BYTES, Manifest, is_store_file
+from votive._store.packed import PendingArray, pack
 
 # What writers work on; tests put one here that fails.
 DISK = Disk()
@@ -66,7 +67,7 @@ class Writer:
         self.path = path
         self._disk = DISK
         # What this transaction wrote, and the names of all that discarding it removes.
-        self.new: dict[str, ArrayFile] = {}
+        self.new: dict[str, StoreFile] = {}
         self._created: list[str] = []
         # What nothing needs once the last manifest is durable.
         self._obsolete: set[str] = set()
@@ -133,23 +134,46 @@ class Writer:
         if len(self._manifests) > 1:
             self.manifest = self._remove_leftovers()
 
-    def write(self, what: str, dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> str:
-        """Writes and syncs one array, and gives the name of its file.
+    def read(self, location: str) -> NDArray[Any]:
+        """An array that is published, checked.
 
-        Args:
-            what: What the name begins with.
-            dtype: As NumPy writes it, little-endian.
-            shape: Shape of the whole array.
-            blocks: Parts of it along the first axis, in order.
+        Raises:
+            CorruptStoreError: it is not what was written.
         """
+        assert self.manifest is not None, "what is published has a manifest"
+        return FolderArrays(self._folder, self.manifest, mmap=False)[location]
+
+    def write(self, array: PendingArray) -> str:
+        """Writes and syncs an array as a file of its own, and gives its location."""
+        name = self._new_name(array.name, "npy")
+        self._write_new(name, array.pieces(), array.stored.bytes, {"": array.stored}, {"": 0})
+        return name
+
+    def write_packed(self, what: str, arrays: list[PendingArray]) -> dict[str, str]:
+        """Writes and syncs arrays as one file whose name begins with `what`, and gives their locations by names."""
+        content, offsets = pack(arrays)
+        name = self._new_name(what, "npz")
+        self._write_new(name, [content], len(content), {array.name: array.stored for array in arrays}, offsets)
+        return {array.name: f"{name}/{array.name}" for array in arrays}
+
+    def _new_name(self, what: str, suffix: str) -> str:
         number = sum(name.startswith(f"{what}-") for name in self.new)
         # Windows may hold one that was to be removed.
-        while self._folder.has(name := f"{what}-{self.generation}-{number}.npy"):
+        while self._folder.has(name := f"{what}-{self.generation}-{number}.{suffix}"):
             number += 1
-        self.new[name] = file = ArrayFile(dtype, shape, self._write_file(name, _pieces(dtype, shape, blocks)))
-        if self._folder.status(name).st_size != file.bytes:
-            raise AssertionError(f"{name}: blocks of {shape} have other sizes")
         return name
+
+    def _write_new(
+        self,
+        name: str,
+        pieces: Iterable[NDArray[np.uint8]],
+        size: int,
+        arrays: dict[str, StoredArray],
+        offsets: dict[str, int],
+    ) -> None:
+        self.new[name] = StoreFile(size, self._write_file(name, _cut(pieces)), arrays, offsets)
+        if self._folder.status(name).st_size != size:
+            raise AssertionError(f"{name}: blocks have other sizes")
 
     def publish(self, manifest: Manifest) -> None:
         """Makes the manifest the folder's, and removes the files that it does not name.
@@ -259,7 +283,7 @@ class Writer:
         self._disk.sync_folder(self._folder)
         names = self._list_own()
         text = read_manifest_text(self._folder)
-        manifest = None if text is None else Manifest.parse(self.path / MANIFEST, text)
+        manifest = None if text is None else parse_manifest(self._folder, text)
         self._manifests = (text,)
         self._remove(name for name in names if is_store_file(name) and not (manifest and name in manifest.files))
         return manifest
@@ -273,10 +297,7 @@ class Writer:
                     self._disk.remove(self._folder, name)
 
 
-def _pieces(dtype: str, shape: tuple[int, ...], blocks: Iterable[NDArray[Any]]) -> Iterator[NDArray[np.uint8]]:
-    yield np.frombuffer(header_of(dtype, shape), np.uint8)
-    for block in blocks:
-        if block.size:
-            data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8)
-            for start in range(0, len(data), _WRITTEN_BYTES):
-                yield data[start : start + _WRITTEN_BYTES]
+def _cut(pieces: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    for data in pieces:
+        for start in range(0, len(data), _WRITTEN_BYTES):
+            yield data[start : start + _WRITTEN_BYTES]

@@ -1,0 +1,128 @@
+"""Filters as dicts: which rows of columns they keep.
+
+Logic has three values, as SQL's: a predicate on a null does not hold, nor does its opposite. `parse` leaves no `$not`
+but at predicates, so that a row is kept or not, and nulls need nothing beyond that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from votive._store.column import Column
+from votive._store.column_tests import Test
+from votive._store.column_type import JSON, NULL
+from votive._store.column_values import Bools, Rows
+from votive._store.filter_expression import Conjunction, Expression, Predicate, parse
+from votive._store.predicate_tests import test_of
+
+# Where a part of a conjunction has kept less than one row of so many, the other parts look at these rows alone.
+MIN_ROWS_PER_KEPT = 16
+
+
+def mask(given: Mapping[Any, Any], columns: Mapping[str, Column], rows: int) -> Bools:
+    """The rows that a filter keeps, by number `[rows]`.
+
+    Args:
+        given: see `filter_expression.parse`.
+        columns: metadata, "id", and "text" where there are texts, of `rows` values each.
+        rows: how many there are.
+
+    Raises:
+        KeyError: there is no such column.
+        TypeError: an operator does not compare values of the column with its operand.
+        ValueError: it is no filter: see `filter_expression.parse`; or an operand is no date or no text.
+        CorruptStoreError: values are in a file that is damaged.
+    """
+    try:
+        # All of it is checked before any of it is evaluated.
+        return _bind(parse(given), columns).evaluate(rows, None)
+    except RecursionError:
+        raise ValueError("filter: filters or values within one another are too deep for the stack") from None
+
+
+class _BoundPredicate:
+    """A predicate and the column that it is about."""
+
+    def __init__(self, column: Column, test: Test) -> None:
+        self._column = column
+        self._test = test
+
+    @property
+    def cost(self) -> int:
+        return self._test.cost
+
+    def evaluate(self, rows: int, among: Rows | None) -> Bools:
+        column = self._column.verified()
+        if among is not None:
+            return column.reading(lambda: self._test(column.take(among)))
+        return column.reading(self._of_all)
+
+    def _of_all(self) -> Bools:
+        found = np.empty(self._column.rows, np.bool_)
+        first = 0
+        for chunk in self._column.chunks:
+            found[first : first + chunk.rows] = self._test(chunk)
+            first += chunk.rows
+        for patch in self._column.patches:
+            found[patch.rows] = self._test(patch.values)
+        return found
+
+
+class _BoundJunction:
+    """Parts of which all are to hold, or any."""
+
+    def __init__(self, is_conjunction: bool, parts: Iterable[_Bound]) -> None:
+        self._is_conjunction = is_conjunction
+        self._parts: list[_Bound] = sorted(parts, key=lambda part: part.cost)
+
+    @property
+    def cost(self) -> int:
+        return max((part.cost for part in self._parts), default=0)
+
+    def evaluate(self, rows: int, among: Rows | None) -> Bools:
+        found = np.full(rows if among is None else len(among), self._is_conjunction)
+        for place, part in enumerate(self._parts):
+            # Rows that this part decides on.
+            left = np.count_nonzero(found == self._is_conjunction) if place else len(found)
+            if not left:
+                break
+            if left * MIN_ROWS_PER_KEPT < len(found):
+                places = np.flatnonzero(found == self._is_conjunction)
+                found[places] = part.evaluate(rows, places if among is None else among[places])
+            elif self._is_conjunction:
+                found &= part.evaluate(rows, among)
+            else:
+                found |= part.evaluate(rows, among)
+        return found
+
+
+_Bound: TypeAlias = _BoundPredicate | _BoundJunction
+
+
+def _bind(expression: Expression, columns: Mapping[str, Column]) -> _Bound:
+    if isinstance(expression, Predicate):
+        name, path = _resolve(expression.column, columns)
+        column = columns[name]
+        return _BoundPredicate(column, test_of(expression, column.type, path))
+    return _BoundJunction(isinstance(expression, Conjunction), [_bind(part, columns) for part in expression.parts])
+
+
+def _resolve(name: str, columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]:
+    """The column that a name is of, and the path within its dicts."""
+    if name in columns:
+        return name, ()
+    keys = name.split(".")
+    for count in range(len(keys) - 1, 0, -1):
+        column = ".".join(keys[:count])
+        if column in columns:
+            if columns[column].type in (JSON, NULL):
+                return column, tuple(keys[count:])
+            held = columns[column].type
+            raise KeyError(f"filter: no column {name!r}, and column {column!r} holds {held}, no dicts to look into")
+    near = get_close_matches(name, columns, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise KeyError(f"filter: no column {name!r}; there are {list(columns)}{hint}")

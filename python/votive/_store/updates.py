@@ -1,0 +1,79 @@
+"""Values that columns of rows are changed to, as callers give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from votive._store import metadata as _metadata
+from votive._store.column_values import ColumnValues, Rows
+from votive._store.columns import TEXT, Changes, Values, label
+
+
+def read(rows: Rows, texts: Any, metadata: Any, *, each: bool) -> tuple[Changes, dict[str, Rows]]:
+    """Reads the arguments of `EmbeddingStore.update`.
+
+    Args:
+        rows: numbers of the rows, in the order of the values.
+        texts: see there.
+        metadata: see there.
+        each: whether there is one value of each, which all rows get.
+
+    Returns:
+        The changes, and for each column where its values stood in what was given.
+
+    Raises:
+        TypeError, ValueError: an argument has a type or value that is not accepted.
+    """
+    changes: Changes = {}
+    places: dict[str, Rows] = {}
+    given: list[tuple[Values, Rows]] = []
+    if each:
+        given.append((_read_one(texts, metadata), np.zeros(len(rows), np.int64)))
+    else:
+        if texts is not None:
+            given.append(({TEXT: _metadata.read_texts(texts, "texts")}, np.arange(len(rows))))
+        if metadata is not None:
+            given += _read_records(metadata) or [(_metadata.read(metadata), np.arange(len(rows)))]
+    for values, index in given:
+        for name, column in values.items():
+            if not each and column.rows != len(index):
+                raise ValueError(f"{label(name)}: expected {len(index)}, as many as ids, found {column.rows}")
+            these = rows if each else rows[index]
+            # Of ids that come twice the last counts.
+            unique, last = np.unique(these[::-1], return_index=True)
+            last = len(these) - 1 - last
+            changes[name] = (unique, column.take(index[last] if each else last))
+            places[name] = index[last]
+    return changes, places
+
+
+def _read_one(texts: Any, metadata: Any) -> Values:
+    values: Values = {}
+    if texts is not None:
+        if not isinstance(texts, str):
+            raise TypeError(f"texts: expected one str for all rows, found {type(texts).__name__}")
+        values[TEXT] = ColumnValues.of_strings([texts])
+    if metadata is not None:
+        values |= _metadata.read_values(metadata, "metadata")
+    return values
+
+
+def _read_records(metadata: Any) -> list[tuple[Values, Rows]]:
+    """Columns of dicts, one for each row, each with the places of the rows that have it; none for other kinds."""
+    if isinstance(metadata, Mapping) or not isinstance(metadata, list | tuple):
+        return []
+    names = dict.fromkeys(name for record in metadata for name in _keys(record))
+    found = []
+    for name in names:
+        index = [place for place, record in enumerate(metadata) if record is not None and name in record]
+        found.append((_metadata.read({name: [metadata[place][name] for place in index]}), np.array(index)))
+    return found
+
+
+def _keys(record: Any) -> Any:
+    if record is not None and not isinstance(record, Mapping):
+        raise TypeError(f"metadata: expected a dict for each row, found {type(record).__name__}")
+    return record or ()
