@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from votive._store import predicates
 from votive._store.column import Column
+from votive._store.column_index import IndexBudget
 from votive._store.column_type import ColumnType
 
 ORDERED = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]
@@ -25,7 +26,7 @@ def column(name: str, *values: Any) -> Column:
 def kept(filter: Any, **given: Column) -> list[int]:
     """Numbers of the rows that a filter keeps."""
     rows = next(iter(given.values())).rows
-    found = predicates.mask(filter, given, rows)
+    found = predicates.mask(filter, given, rows, IndexBudget(0))
     assert found.dtype == np.bool_
     assert found.shape == (rows,)
     return np.flatnonzero(found).tolist()
@@ -105,7 +106,7 @@ def test_rows_are_kept_as_plain_python_keeps_them(data: st.DataObject) -> None:
         expected = [
             row for row in range(rows) if holds(filter, {name: (types[name], drawn[name][1][row]) for name in types})
         ]
-        assert np.flatnonzero(predicates.mask(filter, given, rows)).tolist() == expected
+        assert np.flatnonzero(predicates.mask(filter, given, rows, IndexBudget(0))).tolist() == expected
 
 
 @pytest.mark.parametrize("type", NUMBER_TYPES)
@@ -284,7 +285,7 @@ COLUMNS = {
 def test_what_is_no_filter_is_refused(filter: Any, error: type[Exception], message: str) -> None:
     for whole in (filter, {"$or": [{"year": 1}, filter]}, {"year": 7, "$not": {"$and": [filter]}}):
         with pytest.raises(error, match=message) as raised:
-            predicates.mask(whole, COLUMNS, 1)
+            predicates.mask(whole, COLUMNS, 1, IndexBudget(0))
         assert "filter: " in str(raised.value)
 
 
@@ -298,15 +299,15 @@ def test_filters_that_are_too_deep() -> None:
     looped["$and"] = [looped]
     for deep in (filter, {"year": asked}, looped):
         with pytest.raises(ValueError, match="at most 100 filters within one another"):
-            predicates.mask(deep, COLUMNS, 1)
+            predicates.mask(deep, COLUMNS, 1, IndexBudget(0))
     operand: Any = "a"
     for _ in range(5 * sys.getrecursionlimit()):
         operand = [operand]
     with pytest.raises(ValueError, match="too deep"):
-        predicates.mask({"tags": operand}, COLUMNS, 1)
+        predicates.mask({"tags": operand}, COLUMNS, 1, IndexBudget(0))
 
     def call_deeper() -> None:
-        predicates.mask({"$or": [{"$and": [{"year": 1}]}]}, COLUMNS, 1)
+        predicates.mask({"$or": [{"$and": [{"year": 1}]}]}, COLUMNS, 1, IndexBudget(0))
         call_deeper()
 
     with pytest.raises(ValueError, match="too deep for the stack"):

@@ -90,8 +90,8 @@ def test_from_arrow_takes_the_columns_that_are_named(vectors: np.ndarray) -> Non
         ({"metadata": ["n", "x"]}, ValueError, r"metadata\[1\]: no column 'x'"),
         ({"vectors": "n", "metadata": []}, TypeError, "vectors: expected an Arrow fixed_size_list"),
         ({"ids": "vector"}, TypeError, "ids: expected integers or str, found lists"),
-        ({"texts": "n"}, TypeError, "texts: expected an array of str, found dtype float64"),
-        ({"metadata": ["vector"]}, TypeError, r"metadata\['vector'\]"),
+        ({"texts": "n"}, TypeError, "texts: expected a column of strings, found float64"),
+        ({"metadata": ["vector"]}, ValueError, r"metadata\['vector'\]: the name is taken"),
     ],
 )
 def test_from_arrow_refuses_what_is_not_there(arguments: dict, kind: type, message: str) -> None:
@@ -100,11 +100,16 @@ def test_from_arrow_refuses_what_is_not_there(arguments: dict, kind: type, messa
         EmbeddingStore.from_arrow(table, **arguments)
 
 
-def test_nulls_of_a_table_are_named() -> None:
-    for name, values in {"n": [1.0, None], "id": [1, None], "text": ["a", None], "flag": [True, None]}.items():
-        table = pa.table({"vector": GOOD.tolist(), name: values})
-        with pytest.raises(TypeError, match=r"\[1\]: expected .*, found null"):
-            EmbeddingStore.from_arrow(table)
+def test_nulls_of_a_table() -> None:
+    columns = {"n": [1.0, None], "text": ["a", None], "flag": [True, None]}
+    store = EmbeddingStore.from_arrow(pa.table({"vector": GOOD.tolist(), **columns}))
+    assert store.texts == ["a", None]
+    assert store.metadata["n"].tolist() == [1.0, None]
+    assert store.metadata["flag"].tolist() == [True, None]
+    table = pa.table({"vector": GOOD.tolist() * 2, "id": [0, 1, 2, None]})
+    for given in (table, pa.concat_tables([table[:3], table[3:]])):
+        with pytest.raises(TypeError, match=r"ids\[3\]: expected an int or a str, found null"):
+            EmbeddingStore.from_arrow(given)
 
 
 def test_from_arrow_of_other_things() -> None:

@@ -1,5 +1,6 @@
-"""Any sequence of changes and searches, beside a dictionary that is searched by computing every score."""
+"""Any sequence of changes and searches, beside a dict of rows that is searched by computing every score."""
 
+import copy
 import pickle
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from power import QuickDisk
+from row_values import METADATA, VALUES, Row, assert_holds, filters, keeps, known_columns, records, texts
 from votive import EmbeddingStore
 from votive._store import writer as _writer
 
@@ -20,9 +22,15 @@ DIMENSION = 4
 
 # Of small integers scores are exact in float64, so that ties are ties.
 VECTOR = st.lists(st.integers(-3, 3), min_size=DIMENSION, max_size=DIMENSION)
-VECTORS = st.lists(VECTOR, max_size=12)
+VECTORS = st.lists(VECTOR, max_size=8)
+QUERIES = st.lists(VECTOR, min_size=1, max_size=3)
 NUMBERS = st.integers(0, 30)
 COUNT = st.integers(1, 12)
+
+# Stores beside the one, which must not change with it.
+MAX_OTHERS = 2
+
+Rows = dict[int | str, Row]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +42,7 @@ def quick() -> Iterator[None]:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """A store, and what it must hold: vector, text and year by id, in the order of rows."""
+    """A store, and what it must hold: vector, text and metadata by id, in the order of rows."""
 
     @initialize(
         metric=st.sampled_from(["cosine", "dot", "l2"]),
@@ -49,108 +57,190 @@ class StoreMachine(RuleBasedStateMachine):
         if spilling:
             self.options |= {"max_memory_gb": 1e-9, "spill_to": tempfile.gettempdir()}
         self.store = EmbeddingStore(metric=metric, dtype=dtype, **self.options)
-        self.rows: dict[int | str, tuple[list[int], str, int]] = {}
+        self.rows: Rows = {}
         self.next = 0
         self.place = tempfile.TemporaryDirectory()
         self.folder = Path(self.place.name) / "store"
         # What the folder holds, and whether the store may commit to it.
-        self.saved: tuple[dict[int | str, tuple[list[int], str, int]], int] | None = None
+        self.saved: tuple[Rows, int] | None = None
         self.writing = False
+        # Other stores, and what each holds.
+        self.others: list[tuple[EmbeddingStore, Rows]] = []
 
     def teardown(self) -> None:
         if hasattr(self, "place"):
             self.store.close()
-            del self.store
+            del self.store, self.others
             self.place.cleanup()
 
     def named(self, numbers: list[int]) -> list:
         return numbers if self.kind == "int64" else [f"id {number}" for number in numbers]
 
-    def put(self, ids: list, vectors: list[list[int]], label: str) -> None:
-        """Adds rows to the store, then to the dictionary, the last of an id at its end."""
-        texts = [f"{label} {id}" for id in ids]
-        years = list(range(len(ids)))
-        self.store.add_embeddings(np.reshape(vectors, (-1, DIMENSION)), ids, texts, {"year": years})
-        for id, vector, text, year in zip(ids, vectors, texts, years, strict=True):
+    def draw_ids(self, data: st.DataObject, count: int) -> list:
+        return self.named(data.draw(st.lists(NUMBERS, min_size=count, max_size=count)))
+
+    def draw_known(self, data: st.DataObject) -> list:
+        """Ids of rows, of which some may come twice."""
+        return [id for id in data.draw(st.lists(st.sampled_from([*self.rows, None]), max_size=8)) if id is not None]
+
+    def draw_columns(self, data: st.DataObject, count: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Texts and metadata of so many rows, as they are given and as the rows have them; of a form of its own."""
+        form = data.draw(st.sampled_from(["none", "records", "iterator", "dict"]))
+        rows: list[dict[str, Any]] = [{} for _ in range(count)]
+        given: dict[str, Any] = {}
+        if form == "dict":
+            names = data.draw(st.lists(st.sampled_from(METADATA), unique=True, max_size=4))
+            sized = {name: st.lists(st.none() | VALUES[name], min_size=count, max_size=count) for name in names}
+            given["metadata"] = {name: data.draw(values) for name, values in sized.items()}
+            rows = [{name: values[row] for name, values in given["metadata"].items()} for row in range(count)]
+        elif form != "none":
+            rows = data.draw(st.lists(records, min_size=count, max_size=count))
+            given["metadata"] = rows if form == "records" else iter(rows)
+        if form == "none" or data.draw(st.booleans()):
+            given["texts"] = data.draw(st.lists(texts, min_size=count, max_size=count))
+            rows = [{**row, "text": text} for row, text in zip(rows, given["texts"], strict=True)]
+        return given, rows
+
+    def put(self, ids: list, rows: list[Row]) -> None:
+        """Adds rows to the dict, the last of an id at its end."""
+        for id, row in zip(ids, rows, strict=True):
             self.rows.pop(id, None)
-            self.rows[id] = (vector, text, year)
+            self.rows[id] = row
             if self.kind == "int64":
                 self.next = max(self.next, id + 1)
 
     @rule(vectors=VECTORS, data=st.data())
     def add(self, vectors: list[list[int]], data: st.DataObject) -> None:
-        numbers = data.draw(st.lists(NUMBERS, min_size=len(vectors), max_size=len(vectors)))
-        self.put(self.named(numbers), vectors, "added")
-
-    @rule(vectors=VECTORS)
-    @precondition(lambda self: self.kind == "int64")
-    def add_numbered(self, vectors: list[list[int]]) -> None:
-        before = self.next
-        texts, years = ["numbered"] * len(vectors), [7] * len(vectors)
-        ids = self.store.add_embeddings(np.reshape(vectors, (-1, DIMENSION)), None, texts, {"year": years})
-        assert ids.tolist() == list(range(before, before + len(vectors)))
-        self.next += len(vectors)
-        self.rows |= {id: (vector, "numbered", 7) for id, vector in zip(ids.tolist(), vectors, strict=True)}
+        ids = self.draw_ids(data, len(vectors))
+        given, rows = self.draw_columns(data, len(vectors))
+        self.store.add_embeddings(np.reshape(vectors, (-1, DIMENSION)), ids, **given)
+        self.put(ids, [{**row, "vector": vector} for row, vector in zip(rows, vectors, strict=True)])
 
     @rule(vectors=VECTORS, data=st.data())
-    def replace(self, vectors: list[list[int]], data: st.DataObject) -> None:
-        ids = data.draw(st.permutations(list(self.rows)))[: len(vectors)]
-        self.put(ids, vectors[: len(ids)], "replaced")
+    @precondition(lambda self: self.kind == "int64")
+    def add_numbered(self, vectors: list[list[int]], data: st.DataObject) -> None:
+        given, rows = self.draw_columns(data, len(vectors))
+        blocks = iter([np.reshape(vectors[:2], (-1, DIMENSION)), np.reshape(vectors[2:], (-1, DIMENSION))])
+        ids = self.store.add_embeddings(blocks, None, **given)
+        assert ids.tolist() == list(range(self.next, self.next + len(vectors)))
+        self.put(ids.tolist(), [{**row, "vector": vector} for row, vector in zip(rows, vectors, strict=True)])
 
-    @rule(vectors=VECTORS)
-    def fail_to_add(self, vectors: list[list[int]]) -> None:
-        vectors = [*vectors, [0, 0, float("nan"), 0]]
-        with pytest.raises(ValueError, match=f"row {len(vectors) - 1}"):
-            self.store.add_embeddings(
-                iter(vectors),
-                self.named(list(range(len(vectors)))),
-                ["t"] * len(vectors),
-                {"year": range(len(vectors))},
-            )
+    @rule(vectors=VECTORS, data=st.data())
+    def upsert(self, vectors: list[list[int]], data: st.DataObject) -> None:
+        ids = self.draw_ids(data, len(vectors))
+        given, rows = self.draw_columns(data, len(vectors))
+        self.store.upsert(np.reshape(vectors, (-1, DIMENSION)), ids, **given)
+        # A column that is given is given to all rows.
+        nulls = dict.fromkeys(name for row in rows for name in row)
+        before = dict(self.rows)
+        changed = zip(ids, rows, vectors, strict=True)
+        self.put(ids, [{**before.get(id, {}), **nulls, **row, "vector": vector} for id, row, vector in changed])
+
+    @rule(data=st.data())
+    def update(self, data: st.DataObject) -> None:
+        ids = self.draw_known(data)
+        given, rows = self.draw_columns(data, len(ids))
+        assert self.store.update(ids, **given) == len({*ids})
+        for id, row in zip(ids, rows, strict=True):
+            self.rows[id] = {**self.rows[id], **row}
+
+    @rule(data=st.data(), row=records, text=texts)
+    def update_all_of_a_filter(self, data: st.DataObject, row: dict[str, Any], text: str | None) -> None:
+        given = {"metadata": row} | ({} if text is None else {"texts": text})
+        changed = row | ({} if text is None else {"text": text})
+        names = known_columns(self.store)
+        if names and data.draw(st.booleans()):
+            filter = data.draw(filters(names))
+            ids = [id for id, held in self.rows.items() if keeps(filter, held)]
+            assert self.store.update(filter=filter, **given) == len(ids)
+        elif self.rows:
+            ids = [data.draw(st.sampled_from([*self.rows]))]
+            assert self.store.update(ids[0], **given) == 1
+        else:
+            ids = []
+        for id in ids:
+            self.rows[id] = {**self.rows[id], **changed}
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        ids = data.draw(st.lists(st.sampled_from([*self.rows, None]), max_size=8))
-        ids = [id for id in ids if id is not None]
+        ids = self.draw_known(data)
         assert self.store.delete(ids) == len({*ids})
         for id in {*ids}:
             del self.rows[id]
 
-    @rule(number=NUMBERS)
-    def delete_one(self, number: int) -> None:
-        [id] = self.named([number])
-        if id in self.rows:
-            assert self.store.delete(id) == 1
+    @rule(data=st.data())
+    @precondition(lambda self: known_columns(self.store))
+    def delete_by_filter(self, data: st.DataObject) -> None:
+        filter = data.draw(filters(known_columns(self.store)))
+        ids = [id for id, row in self.rows.items() if keeps(filter, row)]
+        assert self.store.delete(filter=filter) == len(ids)
+        for id in ids:
             del self.rows[id]
-        else:
-            with pytest.raises(KeyError):
-                self.store.delete([*self.rows, id])
 
-    @rule(queries=st.lists(VECTOR, min_size=1, max_size=5), k=COUNT)
-    def search(self, queries: list[list[int]], k: int) -> None:
-        self.compare(self.store.search(queries, k), list(self.rows), queries, k)
+    @rule(vectors=VECTORS, data=st.data(), fault=st.integers(0, 8))
+    def fail(self, vectors: list[list[int]], data: st.DataObject, fault: int) -> None:
+        """What is wrong in its last row changes nothing."""
+        vectors = [*vectors, [0] * DIMENSION]
+        ids = self.draw_ids(data, len(vectors))
+        given, _ = self.draw_columns(data, len(vectors))
+        known, [unknown] = [*self.rows], self.named([99])
+        wrong = [*vectors[:-1], [0, 0, float("nan"), 0]]
+        texts = ["t"] * len(known)
+        change = self.store.add_embeddings if data.draw(st.booleans()) else self.store.upsert
+        with pytest.raises((ValueError, TypeError, KeyError)):
+            if fault == 0:
+                change(wrong, ids, **given)
+            elif fault == 1:
+                change(vectors, ids[:-1], **given)
+            elif fault == 2:
+                change(vectors, ids, metadata={"new": range(len(ids)), "bad": ["x"] * (len(ids) - 1) + [object()]})
+            elif fault == 3:
+                change(iter(wrong), ids, **given)
+            elif fault == 4:
+                self.store.update([*known, unknown], texts=[*texts, "t"])
+            elif fault == 5:
+                self.store.update(known, texts=[*texts, "t"], metadata={"new": texts})
+            elif fault == 6:
+                self.store.update(filter={"missing": 1}, texts="t")
+            elif fault == 7:
+                self.store.delete([*known, unknown])
+            elif any(row.get("integer") is not None for row in self.rows.values()):
+                self.store.update(known, texts=texts, metadata={"new": texts, "integer": [*texts[1:], "t"]})
+            else:
+                self.store.get(columns=["missing"])
 
-    @rule(queries=st.lists(VECTOR, min_size=1, max_size=3), k=COUNT, data=st.data())
-    def search_among_ids(self, queries: list[list[int]], k: int, data: st.DataObject) -> None:
-        ids = self.named(data.draw(st.lists(NUMBERS, max_size=20)))
-        self.compare(self.store.search(queries, k, filter=ids), [id for id in self.rows if id in ids], queries, k)
-
-    @rule(queries=st.lists(VECTOR, min_size=1, max_size=3), k=COUNT, data=st.data())
-    def search_among_booleans(self, queries: list[list[int]], k: int, data: st.DataObject) -> None:
-        kept = np.array(data.draw(st.lists(st.booleans(), min_size=len(self.rows), max_size=len(self.rows))), bool)
-        ids = [id for id, keep in zip(self.rows, kept, strict=True) if keep]
-        self.compare(self.store.search(queries, k, filter=kept), ids, queries, k)
-
-    @rule(queries=st.lists(VECTOR, min_size=1, max_size=3), k=COUNT, year=st.integers(0, 8))
-    def search_by_year(self, queries: list[list[int]], k: int, year: int) -> None:
-        found = self.store.search(queries, k, filter=lambda row: row.get("year", np.zeros(0)) < year)
-        self.compare(found, [id for id, (_, _, known) in self.rows.items() if known < year], queries, k)
+    @rule(queries=QUERIES, k=COUNT, data=st.data())
+    def search(self, queries: list[list[int]], k: int, data: st.DataObject) -> None:
+        """Among all rows, or those of each kind of filter."""
+        given: Any = None
+        ids = list(self.rows)
+        names = known_columns(self.store)
+        kind = data.draw(st.sampled_from(["none", "ids", "booleans", "dict", "function"]))
+        if kind == "ids":
+            given = self.draw_ids(data, 20)
+            ids = [id for id in ids if id in given]
+        elif kind == "booleans":
+            given = np.array(data.draw(st.lists(st.booleans(), min_size=len(ids), max_size=len(ids))), bool)
+            ids = [id for id, keep in zip(ids, given, strict=True) if keep]
+        elif kind == "dict" and names:
+            given = data.draw(filters(names))
+            ids = [id for id in ids if keeps(given, self.rows[id])]
+        elif (
+            kind == "function" and "integer" in names and any(r.get("integer") is not None for r in self.rows.values())
+        ):
+            given = lambda columns: columns["integer"] > 0  # noqa: E731
+            ids = [id for id in ids if (self.rows[id].get("integer") or 0) > 0]
+        assert self.store.count(given) == len(ids)
+        limit, offset = data.draw(st.none() | st.integers(0, 5)), data.draw(st.integers(0, 5))
+        expected = ids[offset : None if limit is None else offset + limit]
+        assert self.store.get(filter=given, columns=["id"], limit=limit, offset=offset)["id"].tolist() == expected
+        self.compare(self.store.search(queries, k, filter=given), ids, queries, k)
 
     def compare(self, found: tuple[np.ndarray, np.ndarray], ids: list, queries: list[list[int]], k: int) -> None:
         """Holds an answer against the scores of the rows with these ids, in the order of rows."""
         scores, found_ids = found
         assert scores.shape == found_ids.shape == (len(queries), min(k, len(ids)))
-        vectors = np.reshape([self.rows[id][0] for id in ids], (-1, DIMENSION))
+        vectors = np.reshape([self.rows[id]["vector"] for id in ids], (-1, DIMENSION))
         expected, rows = brute.search(vectors, np.array(queries), k, self.metric)
         np.testing.assert_allclose(scores, expected, rtol=1e-6, atol=1e-6)
         if self.metric == "cosine":
@@ -178,12 +268,13 @@ class StoreMachine(RuleBasedStateMachine):
         self.store.save_to_disk(self.folder)
         self.saved = dict(self.rows), self.next
 
-    @rule(mode=st.sampled_from(["r", "a"]), mmap=st.booleans())
+    @rule(mode=st.sampled_from(["r", "a", "a"]), mmap=st.booleans(), compact_at=st.sampled_from([None, 0.2]))
     @precondition(lambda self: self.saved is not None)
-    def open(self, mode: str, mmap: bool) -> None:
+    def open(self, mode: str, mmap: bool, compact_at: float | None) -> None:
         """What was not committed is gone."""
         self.store.close()
-        self.store = EmbeddingStore.open(self.folder, mode, mmap or self.spilling, **self.options)
+        options = self.options | ({} if mode == "r" else {"compact_at": compact_at})
+        self.store = EmbeddingStore.open(self.folder, mode, mmap or self.spilling, **options)
         self.writing = mode == "a"
         self.back()
 
@@ -210,25 +301,31 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.saved is not None
         other = EmbeddingStore.open(self.folder, mmap=mmap, num_threads=1)
         other.verify()
-        assert other.ids.tolist() == list(self.saved[0])
-        assert other.get(other.ids).tolist() == [vector for vector, _, _ in self.saved[0].values()]
+        self.keep(other, self.saved[0])
+
+    @rule(how=st.sampled_from([copy.copy, copy.deepcopy, lambda store: pickle.loads(pickle.dumps(store))]))
+    def copy(self, how: Any) -> None:
+        self.keep(how(self.store), self.rows)
+
+    def keep(self, other: EmbeddingStore, rows: Rows) -> None:
+        assert_holds(other, rows)
+        self.others = [*self.others, (other, dict(rows))][-MAX_OTHERS:]
 
     @rule()
-    def copy(self) -> None:
-        other = pickle.loads(pickle.dumps(self.store))
-        assert other.ids.tolist() == list(self.rows)
-        assert other.get(other.ids).tolist() == [vector for vector, _, _ in self.rows.values()]
+    @precondition(lambda self: self.others and not self.writing)
+    def go_on_with_another(self) -> None:
+        """Changes are made to the copy, and the one that was copied stays as it is."""
+        self.others.append((self.store, self.rows))
+        self.store, rows = self.others.pop(0)
+        self.rows = dict(rows)
+        largest = self.store._state.contents.core.largest_id if self.store.dimension is not None else None
+        self.next = 0 if largest is None else largest + 1
 
     @invariant()
     def holds_the_rows(self) -> None:
-        assert len(self.store) == len(self.rows)
-        assert self.store.ids.tolist() == list(self.store) == list(self.rows)
-        ids = list(self.rows)[::-1]
-        if ids:
-            assert self.store.get(ids).tolist() == [self.rows[id][0] for id in ids]
-            assert self.store.texts == [text for _, text, _ in self.rows.values()]
-            assert self.store.get_texts(ids) == [self.rows[id][1] for id in ids]
-            assert self.store.metadata["year"].tolist() == [year for _, _, year in self.rows.values()]
+        assert_holds(self.store, self.rows)
+        for other, rows in self.others:
+            assert_holds(other, rows)
         numbers = self.named(list(range(31)))
         assert self.store.contains(numbers).tolist() == [id in self.rows for id in numbers]
 

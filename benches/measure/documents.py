@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,6 +38,7 @@ CHECKED = 8  # queries whose answers are compared with brute force's
 QUICK_ROWS, QUICK_COMMITS = 2_000, 200
 MOST_UPDATES = 50  # of a round: some stores keep a file for each
 SLOW = 10.0  # seconds: what takes longer to open is opened once
+DISK_WRITES = 20
 STEP = 100  # commits that are timed together
 
 
@@ -67,6 +71,18 @@ class StoredDocuments(Comparison):
         described = {"documents": str(shown), **described, "stores": {}, "skipped": {}, "failed": {}, "times": {}}
         super().__init__(arguments, machine.cpus(), described)
         self.shown = shown
+
+    def measure_disk(self, folder: Path) -> None:
+        """Note what a write of 4 KB takes until the disk has it, which is the least that a commit can take."""
+        times = []
+        with (folder / "disk").open("wb") as file:
+            for _ in range(DISK_WRITES):
+                start = time.perf_counter()
+                file.write(bytes(4096))
+                file.flush()
+                os.fsync(file.fileno())
+                times.append(time.perf_counter() - start)
+        self.results["fsync"] = statistics.median(times)
 
     def worker(self, name: str, folder: Path, rows: int) -> Worker:
         """A fresh process for the store in that folder."""
@@ -103,6 +119,7 @@ class DocumentComparison(StoredDocuments):
 
     def measure(self, peers: list[str], folder: Path) -> None:
         """All of it; written after each part."""
+        self.measure_disk(folder)
         for name in peers:
             self.build(name, folder)
         self.open(folder)
@@ -238,6 +255,7 @@ class CommitComparison(StoredDocuments):
 
     def measure(self, peers: list[str], folder: Path) -> None:
         """One store after the other; written after each."""
+        self.measure_disk(folder)
         for name in peers:
             if self.commit_rows(name, folder):
                 self.open(name, folder)

@@ -69,7 +69,7 @@ def markdown(results: dict[str, Any]) -> str:
         rows.append(_row(label, "", stores, lambda name, filter=filter: _found(facts[name], filter)))
     head = (
         f"{results['documents']} float32, texts of 500 characters, six columns with 2 % nulls, k = {results['k']}; "
-        f"each store adds for {results['limit']:.0f} s at most. {report.machine_line(results)}"
+        f"each store adds for {results['limit']:.0f} s at most. {_disk(results)} {report.machine_line(results)}"
     )
     table = report.table(["", "goal", *stores], rows)
     return "\n\n".join([head, "Median call of the rounds (lowest to highest):", table, *_lines(results)]) + "\n"
@@ -107,13 +107,17 @@ def commits_markdown(results: dict[str, Any]) -> str:
         "open, ms",
         "open + first search, ms",
     ]
-    title = f"{results['commits']:,} commits of one document each, vectors of 384. {report.machine_line(results)}"
+    title = f"{results['commits']:,} commits of one document each. {_disk(results)} {report.machine_line(results)}"
     goals = "Goals at 10,000: last of second 2, files 200, manifest 200,000 bytes, open 20 ms."
     return "\n\n".join([title, report.table(head, rows), goals, *_lines(results)]) + "\n"
 
 
 def _row(label: str, goal: str, stores: list[str], show: Callable[[str], str]) -> list[str]:
     return [label, goal, *map(show, stores)]
+
+
+def _disk(results: dict[str, Any]) -> str:
+    return f"A write of 4 KB with fsync takes {report.short(1e3 * results['fsync'])} ms here."
 
 
 def _share(facts: dict[str, Any], of: str) -> str:

@@ -28,7 +28,10 @@ __all__ = [
     "StoreError",
     "VotiveError",
     "__version__",
+    "apply_verdicts",
     "are_bytes_in",
+    "bin_bytes",
+    "bin_numbers",
     "compare_bytes",
     "contain_bytes",
     "cpu",
@@ -38,6 +41,8 @@ __all__ = [
     "find_device",
     "next_device",
     "quantize",
+    "split_bytes",
+    "split_texts",
     "take_bytes",
 ]
 
@@ -564,6 +569,31 @@ class Store:
             ValueError: rows are no bits, a query has NaN or infinity, k is 0, or a row is not there.
         """
 
+    def search_range(
+        self,
+        queries: NDArray[np.float32],
+        min_score: float,
+        k: int | None,
+        mask: NDArray[np.uint8] | None,
+        exact: bool,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
+        """As `search`, of the rows whose scores are at least `min_score`; memory is taken for what is found alone.
+
+        Args:
+            queries: as for `search`.
+            min_score: compared with scores in float64, before they are rounded to the float32 that is given.
+            k: rows wanted at most, from 1; None for all.
+            mask: as for `search`.
+            exact: as for `search`. Otherwise rows that are near the least score by their codes may be missing.
+
+        Returns:
+            Scores and row numbers, those of one query after those of another; how many each query has, `[n]`; and what
+            was done.
+
+        Raises:
+            ValueError, DeviceError: see `search`; or `min_score` is NaN.
+        """
+
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 
@@ -667,3 +697,44 @@ def map_file(descriptor: int, length: int) -> NDArray[np.uint8]:
         OSError: the descriptor is not open, or the file cannot be mapped.
         ValueError: the file is empty, or `length` is out of range.
     """
+
+def split_bytes(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> list[bytes]:
+    """The values of a column."""
+
+def split_texts(offsets: NDArray[np.int64], data: NDArray[np.uint8]) -> list[str]:
+    """The values of a column as str.
+
+    Raises:
+        UnicodeDecodeError: one is no UTF-8.
+    """
+
+def bin_bytes(
+    offsets: NDArray[np.int64],
+    data: NDArray[np.uint8],
+    bound_offsets: NDArray[np.int64],
+    bounds: NDArray[np.uint8],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+    """In which bin each value of a column is: how many bounds, 1 to 253 that ascend, are not above it.
+
+    Returns:
+        Numbers of bins; for each bin 1 where all its values are equal to the last of these bounds; and the first 1024
+        rows whose values are not.
+
+    Raises:
+        ValueError: bounds are too many, none, or do not ascend, too.
+    """
+
+def bin_numbers(
+    values: NDArray[Any], bounds: NDArray[Any]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.int64]]:
+    """As `bin_bytes` for a contiguous array of floats, or of integers of 32 or 64 bits; NaN is in bin 254.
+
+    Raises:
+        TypeError: values are of another type, or bounds are not of the same.
+        ValueError: an array is not contiguous; bounds are too many, none, or do not ascend.
+    """
+
+def apply_verdicts(
+    codes: NDArray[np.uint8], verdicts: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """1 for each code whose verdict, one of 256, is 1, and 0 for others; and the places of those whose verdict is 2."""

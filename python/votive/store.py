@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         Id,
         Ids,
         ManyIds,
+        Matrix,
         Metadata,
         TextColumn,
         TextEncoder,
+        Vector,
         Vectors,
     )
     from votive.backend import Backend
@@ -257,19 +259,61 @@ class EmbeddingStore:
         """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
         _changes.clear(self._state)
 
+    @overload
     def search(
         self,
         queries: Vectors,
         k: int = 100,
         filter: Filter | None = None,
         exact: bool = True,
+        min_score: None = None,
         rescore_multiplier: int | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
-        """The `k` rows that are nearest to each query, the best first.
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
+    @overload
+    def search(
+        self,
+        queries: Sequence[float | np.number[Any]],
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        *,
+        min_score: float,
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
+    @overload
+    def search(
+        self,
+        queries: Sequence[Vector] | Iterator[Matrix],
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        *,
+        min_score: float,
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
+    # Of an array the type does not say whether it is 1-D.
+    @overload
+    def search(
+        self,
+        queries: Vectors,
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        *,
+        min_score: float,
+    ) -> tuple[NDArray[np.float32], NDArray[Any]] | tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
+    def search(
+        self,
+        queries: Vectors,
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+    ) -> tuple[Any, Any]:
+        """The `k` rows that are nearest to each query, the best first; with `min_score`, only those that are near.
 
         Args:
             queries: `[queries, dimension]`, or `[dimension]` for one; types as for `add_embeddings`.
-            k: how many; where fewer rows count, all of them.
+            k: how many; where fewer rows count, all of them. None, with `min_score`, for as many as there are.
             filter: None; a dict of columns ("id", "text" and those of metadata) and what is asked of them, as MongoDB
                 and Chroma have it: `{"year": {"$gt": 2020}, "topic": {"$in": ["a", "b"]}, "author.name": "c"}`; a
                 boolean array over the rows in the order of `ids`; ids, of which those that are not in the store are
@@ -286,23 +330,32 @@ class EmbeddingStore:
                 without the proof that no other row is better. Scores are computed from the vectors all the same. Some
                 rows, mostly near the end of the answer, may be others: 97 to 99 of 100 were the same for embeddings of
                 texts and for clustered and uniform random vectors on the CPU. Hamming distances are always exact.
+            min_score: the least score of a row that is wanted; None for no least. It is compared with the score in
+                float64 that rows are ranked by, before that is rounded to the float32 that is given: a cosine, a dot
+                product, or a negated distance. With `exact` no such row is missing. Memory is taken for what is found
+                alone, and the higher it is, the faster is the search.
             rescore_multiplier: of a store of bits, for queries of floats: take `k * rescore_multiplier` rows by Hamming
                 distance of the query's signs, and rank these by the dot product of the query itself with the row's
-                bits as 1 and -1. Scores are these products. None to rank by Hamming distance.
+                bits as 1 and -1. Scores are these products. None to rank by Hamming distance. Not
+                beside `min_score`.
 
         Returns:
             Scores in float32 and ids (int64, or an object array of str), `[queries, columns]`, or `[columns]` for a 1-D
             query. `columns` is the lesser of `k` and the number of rows that the filter keeps, the same for all
-            queries: nothing is padded.
+            queries: nothing is padded. With `min_score` each query has its own number of rows: two lists with a 1-D
+            array for each query, or two 1-D arrays for a 1-D query.
 
         Raises:
             KeyError: the filter names a column that is not there.
-            TypeError: an argument is of a type that is not accepted, or a filter compares a column with another type.
+            TypeError: an argument is of a type that is not accepted, or a filter compares a column with another type;
+                or `k` is None without `min_score`.
             ValueError: queries have another dimension, or hold NaN or infinity; or the filter has another length, or an
-                operator that is not known; or there is no second look, as the store's vectors are not bits.
+                operator that is not known; or there is no second look, as the store's vectors are not bits; or
+                `min_score` is NaN.
         """
-        return _search.search(self._state, queries, k, filter, exact, rescore_multiplier)
+        return _search.search(self._state, queries, k, filter, exact, min_score, rescore_multiplier)
 
+    @overload
     def search_text(
         self,
         texts: TextColumn,
@@ -310,8 +363,42 @@ class EmbeddingStore:
         k: int = 100,
         filter: Filter | None = None,
         exact: bool = True,
+        min_score: None = None,
         rescore_multiplier: int | None = None,
-    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
+    # A str is an iterable of str, too, as for `get_texts`.
+    @overload
+    def search_text(  # type: ignore[overload-overlap]
+        self,
+        texts: str,
+        embedder: TextEncoder,
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        *,
+        min_score: float,
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
+    @overload
+    def search_text(
+        self,
+        texts: Iterable[str] | NDArray[Any] | ArrowStream | ArrowArray,
+        embedder: TextEncoder,
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        *,
+        min_score: float,
+    ) -> tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
+    def search_text(
+        self,
+        texts: TextColumn,
+        embedder: TextEncoder,
+        k: int | None = 100,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+    ) -> tuple[Any, Any]:
         """`search` with the embeddings of texts.
 
         Args:
@@ -320,12 +407,13 @@ class EmbeddingStore:
             k: as for `search`.
             filter: as for `search`.
             exact: as for `search`.
+            min_score: as for `search`.
             rescore_multiplier: as for `search`.
 
         Returns:
             Scores and ids.
         """
-        return _search.search_text(self._state, texts, embedder, k, filter, exact, rescore_multiplier)
+        return _search.search_text(self._state, texts, embedder, k, filter, exact, min_score, rescore_multiplier)
 
     @property
     def last_search(self) -> SearchReport | None:

@@ -30,7 +30,10 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use super::byte_columns::{are_bytes_in, compare_bytes, contain_bytes, take_bytes};
+    use super::byte_columns::{
+        apply_verdicts, are_bytes_in, bin_bytes, bin_numbers, compare_bytes, contain_bytes, split_bytes, split_texts,
+        take_bytes,
+    };
     #[pymodule_export]
     use super::call::PyCallHandle;
     #[pymodule_export]

@@ -11,13 +11,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
-use crate::Error;
 use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{
     self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
 };
+use crate::{CancelCheck, Error};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]
@@ -29,6 +29,10 @@ type SegmentArrays<'py> =
 
 /// Scores, rows, and what the search did.
 type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
+
+/// Scores and rows of one query after those of another, how many each query has, and what the search did.
+type RangeHits<'py> =
+    (Bound<'py, PyArray1<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, BTreeMap<&'static str, usize>);
 
 #[pymethods]
 impl PyStore {
@@ -268,6 +272,24 @@ impl PyStore {
         hits(py, detached(py, rescore)??, n)
     }
 
+    fn search_range<'py>(
+        &self,
+        py: Python<'py>,
+        queries: PyReadonlyArray2<'py, f32>,
+        min_score: f64,
+        k: Option<usize>,
+        mask: Option<PyReadonlyArray1<'py, u8>>,
+        exact: bool,
+    ) -> PyResult<RangeHits<'py>> {
+        let values = rows_of(&queries, "queries", self.0.dimension())?;
+        let mask = mask.as_ref().map(mask_of).transpose()?;
+        let watch = Watch::new(None);
+        let search = || watch.settle(self.0.search_range(values, min_score, k, mask, exact, &|| watch.tell(0)));
+        let store::SearchResults { scores, rows, counts, report, .. } = detached(py, search)??;
+        let counts = counts.into_iter().map(|count| count as i64).collect();
+        Ok((numpy::vector(py, scores), numpy::vector(py, rows), numpy::vector(py, counts), named(report)))
+    }
+
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {
         let watch = Watch::new(None);
         Ok(Self(detached(py, || watch.settle(self.0.compact(&|| watch.tell(0))))??))
@@ -317,6 +339,12 @@ impl PyStore {
     fn refuse_duplicate_ids(&self, py: Python<'_>) -> PyResult<()> {
         Ok(detached(py, || self.0.refuse_duplicate_ids())??)
     }
+}
+
+/// What a search did, by name.
+fn named(report: store::SearchReport) -> BTreeMap<&'static str, usize> {
+    let store::SearchReport { rows, rescored, bytes, closed_early } = report;
+    [("rows", rows), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)].into()
 }
 
 impl PyStore {
@@ -374,10 +402,8 @@ fn mask_of<'a>(mask: &'a PyReadonlyArray1<'_, u8>) -> PyResult<&'a [u8]> {
 
 /// What a search of `n` queries found, as Python gets it.
 fn hits(py: Python<'_>, results: store::SearchResults, n: usize) -> PyResult<Hits<'_>> {
-    let store::SearchResults { scores, rows, columns, report } = results;
-    let store::SearchReport { rows: scanned, rescored, bytes, closed_early } = report;
-    let report = [("rows", scanned), ("rescored", rescored), ("bytes", bytes), ("closed_early", closed_early)];
-    Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, report.into()))
+    let store::SearchResults { scores, rows, columns, report, .. } = results;
+    Ok((numpy::matrix(py, scores, n, columns)?, numpy::matrix(py, rows, n, columns)?, named(report)))
 }
 
 /// Ids as callers give them.

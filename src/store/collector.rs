@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::scorer::Scorer;
+use super::search_request::SearchRequest;
 use super::segment::Segment;
 use super::top_k::{Candidate, SharedThreshold, TopK};
 use crate::kernels::{Collector, QuantizedQueries, RowSelection, scan};
@@ -23,8 +24,9 @@ pub(super) struct CandidateCollector {
 }
 
 impl CandidateCollector {
-    pub(super) fn new(queries: usize, k: usize) -> Self {
-        Self { top_k: (0..queries).map(|_| TopK::new(k)).collect(), rows_seen: 0, rescored: 0, selected: Vec::new() }
+    pub(super) fn new(queries: usize, request: &SearchRequest<'_>) -> Self {
+        let top_k = (0..queries).map(|_| TopK::new(request.k, request.rows_ahead())).collect();
+        Self { top_k, rows_seen: 0, rescored: 0, selected: Vec::new() }
     }
 
     /// Scans the codes of some rows of a segment, from a multiple of [`ROWS_PER_WORD`] on.

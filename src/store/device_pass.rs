@@ -32,7 +32,7 @@ use super::top_k::SharedThreshold;
 use crate::kernels::{Collector, Metric};
 use crate::{CancelCheck, Result};
 
-/// Rows of a tile that are copied back on top of twice the share that a tile has in k. Of tiles that have more of the
+/// Rows of a tile that are copied back on top of twice the share that a tile has in the rows wanted. Of tiles that have more of the
 /// best rows, which are few, all scores are.
 const MIN_KEPT_ROWS: usize = 32;
 
@@ -83,7 +83,7 @@ impl<'a> DevicePass<'a> {
         let lengths = scorers.iter().map(|scorer| if is_unit(scorer) { 1.0 } else { scorer.query_length }).collect();
         let queries = context.tensor(numbers, (scorers.len(), request.dimension))?;
         let tiles: usize = request.segments.iter().map(|segment| segment.rows.div_ceil(TILE_ROWS)).sum();
-        let kept_per_tile = 2 * (request.k / tiles.max(1)) + MIN_KEPT_ROWS;
+        let kept_per_tile = 2 * (request.rows_ahead() / tiles.max(1)) + MIN_KEPT_ROWS;
         Ok(Self { request, context, scorers, thresholds, queries, lengths, kept_per_tile })
     }
 

@@ -35,6 +35,14 @@ fn assert_same(stores: &[Store; 2], queries: &[f32], k: usize, mask: Option<&[u8
     assert_eq!(here.rows, there.rows);
     let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&here.scores), bits(&there.scores));
+    let Some(&min_score) = here.scores.get(here.scores.len() / 2) else { return };
+    for k in [None, Some(k)] {
+        let [here, there] = stores
+            .each_ref()
+            .map(|store| store.search_range(queries, f64::from(min_score), k, mask, true, &never_cancel).unwrap());
+        assert_eq!((here.counts, here.rows), (there.counts, there.rows));
+        assert_eq!(bits(&here.scores), bits(&there.scores));
+    }
 }
 
 /// Tensors of as few numbers as there can be.

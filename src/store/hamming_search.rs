@@ -219,7 +219,7 @@ impl Store {
         let batch = (MAX_THREAD_KEYS / NearestKeys::max_keys(k)).clamp(1, MAX_BATCH_QUERIES);
         for queries in queries.chunks(batch * row_bytes) {
             let pool = &self.config.pool;
-            results.append(pool.run_on_team(check_cancel, |check_cancel| search.run(queries, check_cancel))?);
+            results.append(pool.run_on_team(check_cancel, |check_cancel| search.run(queries, check_cancel))?)?;
         }
         Ok(results)
     }

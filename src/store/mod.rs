@@ -21,7 +21,7 @@
 //!
 //! segment ──> device_copy, config ──> device_context      arrays of consecutive rows
 //! id_index ──> sorted_run ──> row_ids                     ids
-//! byte_columns                                            texts and metadata
+//! value_bins ──> byte_columns                             texts and metadata
 //! ```
 
 mod add;
@@ -51,6 +51,7 @@ mod sorted_run;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod value_bins;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -66,6 +67,7 @@ pub use search::{SearchReport, SearchResults};
 use search_request::SearchRequest;
 use segment::segment_index;
 pub use segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
+pub use value_bins::{ValueBins, Verdicts, apply_verdicts};
 
 use crate::device::Device;
 use crate::kernels::{Metric, code_stride};
@@ -324,6 +326,40 @@ impl Store {
         exact: bool,
         check_cancel: CancelCheck<'_>,
     ) -> Result<SearchResults> {
+        self.search_rows(queries, k, mask, exact, None, check_cancel)
+    }
+
+    /// As `search`, of rows whose scores in float64, see `search`, are at least `min_score`: all of them where `k` is None.
+    /// Takes memory in proportion to what is found.
+    ///
+    /// # Errors
+    /// As `search`; or `min_score` is NaN.
+    pub fn search_range(
+        &self,
+        queries: &[f32],
+        min_score: f64,
+        k: Option<usize>,
+        mask: Option<&[u8]>,
+        exact: bool,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<SearchResults> {
+        if min_score.is_nan() {
+            return Err(Error::argument("min_score", "expected a number, found NaN"));
+        }
+        // As scores are compared bit by bit, where -0.0 is less than 0.0.
+        let min_score = if min_score == 0.0 { -0.0 } else { min_score };
+        self.search_rows(queries, k.unwrap_or(usize::MAX), mask, exact, Some(min_score), check_cancel)
+    }
+
+    fn search_rows(
+        &self,
+        queries: &[f32],
+        k: usize,
+        mask: Option<&[u8]>,
+        exact: bool,
+        min_score: Option<f64>,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<SearchResults> {
         let metric = self.number_metric()?;
         let StoreConfig { dimension, isa, .. } = *self.config;
         self.check_queries(queries)?;
@@ -331,8 +367,17 @@ impl Store {
         self.check_k(k)?;
         let k = k.min(self.live).max(1);
         let device_context = self.config.device_context.as_ref();
-        let request =
-            SearchRequest { isa, metric, dimension, segments: &self.segments, mask, k, exact, device_context };
+        let request = SearchRequest {
+            isa,
+            metric,
+            dimension,
+            segments: &self.segments,
+            mask,
+            k,
+            min_score,
+            exact,
+            device_context,
+        };
         request.run(queries, &self.config.pool, check_cancel)
     }
 

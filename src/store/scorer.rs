@@ -97,13 +97,31 @@ impl<'a> Scorer<'a> {
         }
     }
 
-    /// The score as a caller gets it.
-    pub(super) fn reported_score(&self, score: f64) -> f32 {
+    /// The score as a caller gets it, before it is rounded to float32. It rises with the score, so that what is at least
+    /// some score comes before what is not.
+    pub(super) fn reported_score(&self, score: f64) -> f64 {
         match self.request.metric {
-            Metric::Cosine => self.over_query_length(score) as f32,
-            Metric::Dot => score as f32,
-            Metric::L2 => -(-score).sqrt() as f32,
+            Metric::Cosine => self.over_query_length(score),
+            Metric::Dot => score,
+            Metric::L2 => -(-score).sqrt(),
         }
+    }
+
+    /// A threshold, on the scale of the bounds, that the upper bound of every row reaches whose `reported_score` is at
+    /// least `min_score`. See "Range search" in `search`.
+    pub(super) fn threshold_of(&self, min_score: f64) -> f32 {
+        let threshold = match self.request.metric {
+            Metric::Cosine => min_score,
+            Metric::Dot => self.over_query_length(min_score),
+            // No distance is below 0.
+            Metric::L2 if min_score > 0.0 => f64::INFINITY,
+            Metric::L2 => {
+                let squares = [min_score * min_score, self.query_length * self.query_length];
+                let rounding = (self.query.len() + 8) as f64 * f64::EPSILON;
+                (squares[1] - squares[0]) / 2.0 - rounding * (squares[0] + squares[1])
+            }
+        };
+        ((threshold - 2.0 * f64::from(UNDERFLOW_MARGIN)) as f32).next_down()
     }
 
     fn over_query_length(&self, score: f64) -> f64 {

@@ -7,7 +7,7 @@
 //! Cauchy-Schwarz on the length of what the quantization leaves out in place of the VA-file's cells:
 //!
 //! ```text
-//! T := -infinity                                        SharedThreshold, one per query
+//! T := -infinity, or the least score that is wanted     SharedThreshold, one per query
 //! for each row, on all threads:                         filter: reads a byte per number
 //!     [lower, upper] := bounds of its score             kernels::scan, or DevicePass
 //!     if upper >= T: keep the row as a candidate        CandidateCollector, TopK
@@ -44,6 +44,12 @@
 //!
 //! *Refine.* Candidates are scored in falling order of `upper`. Where the next `upper` is below the k-th best score,
 //! all that are left are strictly worse.
+//!
+//! *Range search.* With a least score, `T` starts from it, put on the scale of the bounds and lowered by more than that
+//! takes: by the float32 number before it, by numbers below float32's normal range, and under L2 by what is lost where
+//! squares cancel. So a row that is dropped has a score below the least. What is left is refined as ever, and cut before
+//! the first row whose float64 score is below the least. That score is the one of the ranking, after the cosine's
+//! division by the query's length and the root of the distance; the float32 numbers that callers get are not compared.
 //!
 //! *Scores.* The order is that of float64 sums: number i is added to partial sum i mod 16, then the partial sums in
 //! order, on every CPU (`kernels::scan::exact`); of equals the lower row comes first. Products of float32 numbers are
@@ -94,12 +100,14 @@ const MAX_THREAD_CANDIDATES: usize = 1 << 21;
 /// The best rows of each query, best first.
 #[derive(Debug, Default)]
 pub struct SearchResults {
-    /// `[queries, columns]`
+    /// `[queries, columns]`; of a range search those of one query after those of another.
     pub scores: Vec<f32>,
-    /// `[queries, columns]`
+    /// As `scores`.
     pub rows: Vec<i64>,
     /// k, or the rows that count where they are fewer.
     pub columns: usize,
+    /// `[queries]`: how many rows each has, which is `columns` but in a range search.
+    pub counts: Vec<usize>,
     pub report: SearchReport,
 }
 
@@ -124,14 +132,21 @@ impl SearchResults {
     }
 
     /// Appends the results of more queries over the same rows.
-    pub(super) fn append(&mut self, mut more: Self) {
+    pub(super) fn append(&mut self, mut more: Self) -> Result<()> {
+        let free = self.scores.capacity() - self.scores.len();
+        if free < more.scores.len() {
+            // Twice as many, so that no row is copied more than twice on average.
+            self.reserve(more.scores.len().max(self.scores.len()))?;
+        }
         self.scores.append(&mut more.scores);
         self.rows.append(&mut more.rows);
+        self.counts.append(&mut more.counts);
         self.columns = more.columns;
         self.report.rows = more.report.rows;
         self.report.rescored += more.report.rescored;
         self.report.bytes += more.report.bytes;
         self.report.closed_early += more.report.closed_early;
+        Ok(())
     }
 }
 
@@ -139,17 +154,18 @@ impl SearchRequest<'_> {
     /// Searches for `queries [n, dimension]`.
     pub(super) fn run(&self, queries: &[f32], pool: &Pool, check_cancel: CancelCheck<'_>) -> Result<SearchResults> {
         let mut results = SearchResults::default();
-        // As many as there can be, of all queries.
-        let hits = (queries.len() / self.dimension).saturating_mul(self.k);
-        results.reserve(hits)?;
-        let batch = (MAX_THREAD_CANDIDATES / TopK::max_candidates(self.k)).clamp(1, MAX_BATCH_QUERIES);
+        if self.min_score.is_none() {
+            // As many as there can be, of all queries.
+            results.reserve((queries.len() / self.dimension).saturating_mul(self.k))?;
+        }
+        let batch = (MAX_THREAD_CANDIDATES / TopK::max_candidates(self.rows_ahead())).clamp(1, MAX_BATCH_QUERIES);
         for queries in queries.chunks(batch * self.dimension) {
             let on_device =
                 self.device_context.map(|context| self.search_on_device(context, queries, pool, check_cancel));
             results.append(match on_device.transpose()?.flatten() {
                 Some(part) => part,
                 None => pool.run_on_team(check_cancel, |check_cancel| self.search_by_codes(queries, check_cancel))?,
-            });
+            })?;
         }
         Ok(results)
     }
@@ -166,7 +182,7 @@ impl SearchRequest<'_> {
         // The threads have nothing to do meanwhile.
         let (scorers, thresholds, collector) = pool.run_inline(check_cancel, |check_cancel| {
             let (scorers, thresholds) = self.prepare(queries);
-            let mut collector = CandidateCollector::new(scorers.len(), self.k);
+            let mut collector = CandidateCollector::new(scorers.len(), self);
             let _lock = context.lock(check_cancel)?;
             DevicePass::new(self, context, &scorers, &thresholds)?.run(&mut collector, check_cancel)?;
             Ok((scorers, thresholds, collector))
@@ -180,7 +196,8 @@ impl SearchRequest<'_> {
 
     fn prepare(&self, queries: &[f32]) -> (Vec<Scorer<'_>>, Vec<SharedThreshold>) {
         let scorers: Vec<_> = queries.chunks_exact(self.dimension).map(|query| Scorer::new(self, query)).collect();
-        let thresholds = scorers.iter().map(|_| SharedThreshold::new()).collect();
+        let start = |scorer: &Scorer<'_>| self.min_score.map_or(f32::NEG_INFINITY, |score| scorer.threshold_of(score));
+        let thresholds = scorers.iter().map(|scorer| SharedThreshold::new(start(scorer))).collect();
         (scorers, thresholds)
     }
 
@@ -200,7 +217,7 @@ impl SearchRequest<'_> {
                 check_cancel()?;
                 let words = round_rows.min(segment.rows - round).div_ceil(ROWS_PER_WORD);
                 parallel_for(words, ROWS_PER_WORD * self.dimension * n, |range| {
-                    let mut collector = take().unwrap_or_else(|| CandidateCollector::new(n, self.k));
+                    let mut collector = take().unwrap_or_else(|| CandidateCollector::new(n, self));
                     let rows = round + range.start * ROWS_PER_WORD..segment.rows.min(round + range.end * ROWS_PER_WORD);
                     collector.scan_rows(&quantized, &scorers, &thresholds, segment, rows);
                     collectors.lock().unwrap_or_else(PoisonError::into_inner).push(collector);
@@ -235,19 +252,20 @@ impl SearchRequest<'_> {
         match queries.len() {
             // The threads share its scores.
             1 => refine(0),
-            n => parallel_for(n, MULTIPLY_ADDS_PER_SCORED_NUMBER * self.dimension * self.k, |range| {
+            n => parallel_for(n, MULTIPLY_ADDS_PER_SCORED_NUMBER * self.dimension * self.rows_ahead(), |range| {
                 range.for_each(refine);
             }),
         }
         let rescored = collectors.iter().map(|collector| collector.rescored).sum();
+        let queries: Vec<QueryResult> =
+            queries.into_iter().map(|query| query.into_inner().unwrap_or_else(PoisonError::into_inner)).collect();
         let mut results = SearchResults { columns: self.k.min(rows), ..SearchResults::default() };
-        results.reserve(scorers.len() * results.columns).unwrap_or_else(raise);
+        results.reserve(queries.iter().map(|query| query.best.len()).sum()).unwrap_or_else(raise);
         results.report = SearchReport { rows, rescored, ..SearchReport::default() };
-        for (scorer, query) in scorers.iter().zip(queries) {
-            let QueryResult { best, unscored, rescored, .. } =
-                query.into_inner().unwrap_or_else(PoisonError::into_inner);
-            results.scores.extend(best.iter().map(|candidate| scorer.reported_score(candidate.score)));
+        for (scorer, QueryResult { best, unscored, rescored, .. }) in scorers.iter().zip(queries) {
+            results.scores.extend(best.iter().map(|candidate| scorer.reported_score(candidate.score) as f32));
             results.rows.extend(best.iter().map(|candidate| candidate.row as i64));
+            results.counts.push(best.len());
             results.report.rescored += rescored;
             results.report.closed_early += usize::from(unscored > 0);
         }
@@ -261,7 +279,7 @@ impl SearchRequest<'_> {
 struct QueryResult {
     /// What each collector found.
     found: Vec<TopK>,
-    /// Up to k rows, best first.
+    /// Up to k rows, best first, none below the least score.
     best: Vec<Candidate>,
     /// Candidates that were never scored.
     unscored: usize,
@@ -282,5 +300,10 @@ impl QueryResult {
             self.rescored += 1;
             scorer.score(candidate);
         });
+        if let Some(min_score) = request.min_score {
+            // Not by floats: a thread of the pool takes numbers below their normal range for 0.
+            let reaches = |candidate: &Candidate| scorer.reported_score(candidate.score).total_cmp(&min_score).is_ge();
+            self.best.truncate(self.best.partition_point(reaches));
+        }
     }
 }

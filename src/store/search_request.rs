@@ -14,13 +14,23 @@ pub(super) struct SearchRequest<'a> {
     pub(super) mask: Option<&'a [u8]>,
     /// Results wanted for each query, from 1.
     pub(super) k: usize,
+    /// The least score, as a caller gets it, of a result. None for no least.
+    pub(super) min_score: Option<f64>,
     /// Whether a row is a candidate until its bound says otherwise. Else its code alone says how good it is.
     pub(super) exact: bool,
     /// Where scores of all rows are computed first. None: codes are scanned.
     pub(super) device_context: Option<&'a DeviceContext>,
 }
 
+/// Results of a query that a range search makes room for before it finds any.
+const MAX_ROWS_AHEAD: usize = 1024;
+
 impl SearchRequest<'_> {
+    /// Results of a query that there is room for from the start: k, but in a range search, which may find few of them.
+    pub(super) fn rows_ahead(&self) -> usize {
+        if self.min_score.is_some() { self.k.min(MAX_ROWS_AHEAD) } else { self.k }
+    }
+
     /// The memory that has a row, and its number there; None where the row is deleted with all of its segment.
     pub(super) fn locate(&self, row: usize) -> Option<(&SegmentData, usize)> {
         let segment = &self.segments[segment_index(self.segments, row)];

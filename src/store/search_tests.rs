@@ -1,7 +1,9 @@
 //! Searches against scores of all rows in float64.
 
 use super::Store;
+use super::segment::segment_index;
 use crate::kernels::testing::numbers;
+use crate::kernels::{Metric, exact_score};
 use crate::{Error, Result};
 
 const METRICS: [&str; 3] = ["cosine", "dot", "l2"];
@@ -61,6 +63,114 @@ fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Op
             assert!((f64::from(score) - own).abs() <= 1e-6 * own.abs().max(1.0), "{metric}: {score} {own}");
         }
     }
+}
+
+/// All live rows that count with their scores in float64 as callers get them, best first.
+fn ranked(store: &Store, query: &[f32], mask: Option<&[u8]>) -> Vec<(f64, i64)> {
+    let metric = store.metric();
+    let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
+    let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
+    let score = |row: usize| {
+        let segment = &store.segments[segment_index(&store.segments, row)];
+        let stored = segment.data().unwrap().stored();
+        exact_score(store.config.isa, metric, &query, stored, row - segment.first_row)
+    };
+    let reported = |score: f64| match metric {
+        Metric::Cosine if length > 0.0 => score / length,
+        Metric::Cosine | Metric::Dot => score,
+        Metric::L2 => -(-score).sqrt(),
+    };
+    let rows = store.live_ranges().flatten().filter(|&row| mask.is_none_or(|mask| mask[row] != 0));
+    let mut ranked: Vec<_> = rows.map(|row| (score(row), row as i64)).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.into_iter().map(|(score, row)| (reported(score), row)).collect()
+}
+
+/// The rows found are those whose scores reach a least one, where that is the score of a row or next to it.
+fn assert_range_found(store: &Store, queries: &[f32], mask: Option<&[u8]>, ks: &[Option<usize>]) {
+    let ranked: Vec<_> = queries.chunks_exact(store.dimension()).map(|query| ranked(store, query, mask)).collect();
+    let scores: Vec<f64> = ranked.iter().flatten().map(|&(score, _)| score).collect();
+    let picks = (0..7).filter_map(|i| scores.get(i * scores.len() / 7)).copied();
+    let around = picks.flat_map(|score| [score.next_down(), score, score.next_up()]);
+    for min_score in around.chain([f64::NEG_INFINITY, f64::INFINITY, 0.0, 1e-40, -1e-40]) {
+        for &k in ks {
+            let found = store.search_range(queries, min_score, k, mask, true, &never_cancel).unwrap();
+            let mut start = 0;
+            assert_eq!(found.counts.len(), ranked.len());
+            for (&count, ranked) in found.counts.iter().zip(&ranked) {
+                let reaching = ranked.iter().take_while(|&&(score, _)| score >= min_score);
+                let expected: Vec<_> = reaching.take(k.unwrap_or(usize::MAX)).collect();
+                let rows = &found.rows[start..start + count];
+                assert_eq!(rows, expected.iter().map(|(_, row)| *row).collect::<Vec<_>>(), "{min_score} {k:?}");
+                // Numbers below float32's normal range become 0.
+                let reported = |score: f32| if score.is_subnormal() { 0.0 } else { score };
+                let scores: Vec<_> = expected.iter().map(|(score, _)| reported(*score as f32)).collect();
+                assert_eq!(found.scores[start..start + count], scores);
+                start += count;
+            }
+            assert_eq!((found.rows.len(), found.scores.len()), (start, start));
+            assert!(found.scores.capacity() <= 2 * start.max(queries.len()), "{start}");
+        }
+    }
+}
+
+#[test]
+fn all_rows_from_a_score_on_are_found() {
+    let ks = [None, Some(1), Some(20)];
+    for metric in METRICS {
+        for dtype in ["float32", "float16", "int8"] {
+            for (dimension, rows) in [(1, 100), (48, 1000), (65, 6000)] {
+                let mut store = store(metric, dtype, dimension, 2);
+                for part in numbers(rows * dimension, 1).chunks(dimension * 2500) {
+                    store = added(&store, part);
+                }
+                assert_range_found(&store, &numbers(dimension, 2), None, &ks);
+                assert_range_found(&store, &numbers(3 * dimension, 3), None, &ks);
+                let deleted: Vec<usize> = (0..rows).filter(|row| row % 3 == 0).collect();
+                let store = store.without(&deleted).unwrap();
+                let mask: Vec<u8> = (0..rows).map(|row| if row % 2 == 1 { 7 } else { 0 }).collect();
+                assert_range_found(&store, &numbers(2 * dimension, 4), Some(&mask), &ks);
+                assert_range_found(&store, &numbers(dimension, 4), Some(&vec![0; rows]), &ks);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_range_ends_where_it_should_among_rows_of_all_sizes() {
+    let dimension = 33;
+    let mut vectors = numbers(300 * dimension, 7);
+    for (row, vector) in vectors.chunks_exact_mut(dimension).enumerate() {
+        let times = [1.0, 1e-12, 1e9, 0.0, 1e-25, 1e15, 1e-3][row % 7];
+        vector.iter_mut().for_each(|x| *x *= times);
+    }
+    for metric in METRICS {
+        let store = added(&store(metric, "float32", dimension, 1), &vectors);
+        for times in [1.0, 0.0, 1e-20, 1e14] {
+            let mut query = numbers(dimension, 8);
+            query.iter_mut().for_each(|x| *x *= times);
+            assert_range_found(&store, &query, None, &[None]);
+        }
+        // As near to a row as can be, where under L2 squares cancel.
+        assert_range_found(&store, &vectors[5 * dimension..6 * dimension], None, &[None]);
+        assert_range_found(&store, &vectors[2 * dimension..3 * dimension], None, &[None]);
+    }
+}
+
+#[test]
+fn a_high_score_leaves_few_candidates() {
+    let dimension = 128;
+    let store = added(&store("cosine", "float32", dimension, 2), &numbers(20_000 * dimension, 9));
+    let queries = numbers(4 * dimension, 10);
+    let found = store.search_range(&queries, 0.9, None, None, true, &never_cancel).unwrap();
+    assert_eq!((found.rows.len(), found.report.rescored, found.report.rows), (0, 0, 20_000));
+    let best = store.search(&queries, 20, None, true, &never_cancel).unwrap();
+    let min_score = f64::from(best.scores[19]);
+    let found = store.search_range(&queries, min_score, None, None, true, &never_cancel).unwrap();
+    assert!(found.report.rescored < 3 * found.rows.len() + 200, "{:?} {}", found.report, found.rows.len());
+    let near = store.search_range(&queries, min_score, None, None, false, &never_cancel).unwrap();
+    assert!(near.scores.iter().all(|&score| f64::from(score) >= min_score));
+    assert!(near.rows.len() * 10 >= found.rows.len() * 9, "{} of {}", near.rows.len(), found.rows.len());
 }
 
 #[test]
@@ -168,6 +278,14 @@ fn what_cannot_be_searched_for_is_named() {
     assert_eq!(message(&[1e18, 1e18], 1, None), "queries: row 0 is longer than 1e18");
     assert_eq!(message(&[1.0, 0.0], 0, None), "k: expected 1 or more, found 0");
     assert_eq!(message(&[1.0, 0.0], 1, Some(&[1, 1])), "mask: 2 values for 1 rows");
+    let range = |min_score, k| match some.search_range(&[1.0, 0.0], min_score, k, None, true, &never_cancel) {
+        Err(Error::Argument { name, message, .. }) => format!("{name}: {message}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(range(f64::NAN, None), "min_score: expected a number, found NaN");
+    assert_eq!(range(0.0, Some(0)), "k: expected 1 or more, found 0");
+    let found = empty.search_range(&[1.0, 2.0], -5.0, None, None, true, &never_cancel).unwrap();
+    assert_eq!((found.counts, found.rows.len()), (vec![0], 0));
 }
 
 #[test]

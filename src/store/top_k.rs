@@ -7,10 +7,11 @@
 //! push(candidate):                                      only if its upper bound reaches the threshold
 //!     add it to the reservoir
 //!     if the reservoir is twice as long as after the last pruning: prune
+//!     if more than half of the candidates that there is room for from the start are left:
+//!         score them, keep the best k, prune
 //! prune:
 //!     threshold := max(threshold, shared, k-th largest lower bound); shared := the same
 //!     drop candidates whose upper bound is below the threshold
-//!     if more than half of the most candidates are left: score them, keep the best k
 //! refine:
 //!     score the largest upper bound first, until the k-th best score is above the next one
 //! ```
@@ -18,7 +19,8 @@
 //! Why it is right: see the proof in `search`. Pruning only where the reservoir has doubled makes a push cost constant
 //! time on average, by linear-time selection, with no heap that every row would have to touch. Rows that are equal by
 //! the thousand take no more memory than others, since their scores and numbers are compared where their bounds cannot
-//! tell them apart. The shared threshold only rises, so it is read and raised without a lock, and a thread that reads
+//! tell them apart. A range search has its threshold from the start and makes room for few candidates, whatever its k:
+//! there the reservoir grows with those whose scores reach the threshold. The shared threshold only rises, so it is read and raised without a lock, and a thread that reads
 //! an old one merely keeps more.
 
 use std::cmp::Ordering;
@@ -77,8 +79,8 @@ impl Eq for Candidate {}
 pub(super) struct SharedThreshold(AtomicU32);
 
 impl SharedThreshold {
-    pub(super) fn new() -> Self {
-        Self(AtomicU32::new(order_preserving_bits(f32::NEG_INFINITY)))
+    pub(super) fn new(start: f32) -> Self {
+        Self(AtomicU32::new(order_preserving_bits(start)))
     }
 
     pub(super) fn get(&self) -> f32 {
@@ -101,6 +103,8 @@ fn order_preserving_bits(x: f32) -> u32 {
 #[derive(Default)]
 pub(super) struct TopK {
     k: usize,
+    /// Results that there is room for from the start, up to k.
+    rows_ahead: usize,
     threshold: f32,
     candidates: Vec<Candidate>,
     /// Candidates from which on it pays to drop some.
@@ -108,13 +112,14 @@ pub(super) struct TopK {
 }
 
 impl TopK {
-    pub(super) fn new(k: usize) -> Self {
+    pub(super) fn new(k: usize, rows_ahead: usize) -> Self {
         let mut candidates = Vec::new();
         // What follows from k: fewer grow as they come.
-        if k > MAX_CANDIDATES_PER_QUERY / 4 {
-            reserve(&mut candidates, Self::max_candidates(k), CANDIDATES).unwrap_or_else(raise);
+        if rows_ahead > MAX_CANDIDATES_PER_QUERY / 4 {
+            reserve(&mut candidates, Self::max_candidates(rows_ahead), CANDIDATES).unwrap_or_else(raise);
         }
-        Self { k, threshold: f32::NEG_INFINITY, candidates, prune_at: k.saturating_add(MIN_CANDIDATES_TO_PRUNE) }
+        let prune_at = rows_ahead.saturating_add(MIN_CANDIDATES_TO_PRUNE);
+        Self { k, rows_ahead, threshold: f32::NEG_INFINITY, candidates, prune_at }
     }
 
     /// Candidates that are kept at most.
@@ -137,15 +142,18 @@ impl TopK {
         self.candidates.push(candidate);
         if self.candidates.len() >= self.prune_at {
             self.prune(shared);
-            if self.candidates.len() > Self::max_candidates(self.k) / 2 {
+            if self.candidates.len() > Self::max_candidates(self.rows_ahead) / 2 {
                 self.candidates.iter_mut().filter(|candidate| candidate.score.is_nan()).for_each(score);
-                self.candidates.select_nth_unstable(self.k - 1);
-                self.candidates.truncate(self.k);
+                if self.candidates.len() > self.k {
+                    self.candidates.select_nth_unstable(self.k - 1);
+                    self.candidates.truncate(self.k);
+                }
                 self.prune(shared);
             }
             // So that dropping takes a share of the time, however many stay.
-            self.prune_at =
-                (2 * self.candidates.len()).clamp(self.k + MIN_CANDIDATES_TO_PRUNE, Self::max_candidates(self.k));
+            let len = self.candidates.len();
+            self.prune_at = (2 * len).clamp(self.rows_ahead + MIN_CANDIDATES_TO_PRUNE, Self::max_candidates(self.k));
+            reserve(&mut self.candidates, self.prune_at - len, CANDIDATES).unwrap_or_else(raise);
         }
     }
 
@@ -230,8 +238,8 @@ mod tests {
                     let key = candidate.score as f32;
                     (candidate.lower, candidate.upper) = (key.next_down(), key.next_up());
                 };
-                let shared = SharedThreshold::new();
-                let mut threads = [TopK::new(k), TopK::new(k), TopK::new(k)];
+                let shared = SharedThreshold::new(f32::NEG_INFINITY);
+                let mut threads = [TopK::new(k, k), TopK::new(k, k), TopK::new(k, k.min(2))];
                 for candidate in candidates {
                     let top_k = &mut threads[candidate.row % 3];
                     top_k.raise_threshold(&shared);
@@ -252,8 +260,8 @@ mod tests {
 
     #[test]
     fn few_candidates_are_kept_where_all_are_equal() {
-        let shared = SharedThreshold::new();
-        let mut top_k = TopK::new(10);
+        let shared = SharedThreshold::new(f32::NEG_INFINITY);
+        let mut top_k = TopK::new(10, 10);
         for row in 0..100_000 {
             let candidate = Candidate { row, lower: 0.9, upper: 1.1, score: f64::NAN };
             top_k.push(candidate, &shared, |candidate| {
@@ -266,8 +274,27 @@ mod tests {
     }
 
     #[test]
+    fn a_range_search_keeps_what_reaches_its_threshold() {
+        let shared = SharedThreshold::new(1.05);
+        let mut top_k = TopK::new(usize::MAX, 1000);
+        assert_eq!(top_k.candidates.capacity(), 0);
+        top_k.raise_threshold(&shared);
+        for row in 0..100_000 {
+            let candidate = Candidate { row, lower: 0.9, upper: 1.1, score: f64::NAN };
+            top_k.push(candidate, &shared, |candidate| {
+                let score = if candidate.row % 10 == 0 { 1.08 } else { 1.0 };
+                (candidate.lower, candidate.upper, candidate.score) = (score, score, f64::from(score));
+            });
+            assert!(top_k.candidates.len() <= MAX_CANDIDATES_PER_QUERY + row / 5);
+            assert!(top_k.candidates.capacity() <= 2 * (MAX_CANDIDATES_PER_QUERY + row / 5));
+        }
+        let merged = TopK::merge([top_k], usize::MAX, &shared);
+        assert_eq!(merged.iter().filter(|candidate| candidate.row % 10 == 0).count(), 10_000);
+    }
+
+    #[test]
     fn a_shared_threshold_rises_and_never_falls() {
-        let shared = SharedThreshold::new();
+        let shared = SharedThreshold::new(f32::NEG_INFINITY);
         assert_eq!(shared.get(), f32::NEG_INFINITY);
         for (to, expected) in
             [(-5.0, -5.0), (-7.0, -5.0), (-0.5, -0.5), (0.0, 0.0), (-1.0, 0.0), (2.5, 2.5), (1.0, 2.5)]

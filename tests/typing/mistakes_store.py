@@ -32,6 +32,9 @@ def mistakes(store: EmbeddingStore, model: Embedder) -> None:
     store.delete(1.5)  # error
     store.search(vectors, top_k=3)  # error
     store.search(vectors, k="3")  # error
+    store.search(vectors, k=None)  # error
+    store.search(vectors, min_score="0.5")  # error
+    store.search_text("a question", model, None)  # error
     store.search(vectors, filter=3.5)  # error
     store.search(vectors, exact="no")  # error
     store.search("a question")  # error

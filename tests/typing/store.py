@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,6 +56,9 @@ def blocks() -> Iterator[Floats]:
 def fill(store: EmbeddingStore, model: Embedder) -> None:
     """All that changes a store."""
     assert_type(store.add_embeddings(np.ones((2, 3)), ids=[1, 2], metadata={"year": [1999, 2000]}), NDArray[Any])
+    mixed = {"year": [1999, None], "tags": [["a"], []], "code": np.array([1, 2]), "name": ("a", None)}
+    store.add_embeddings(np.ones((2, 3)), ids=[uuid4(), uuid4()], texts=["a", None], metadata=mixed)
+    store.add_embeddings(np.ones((2, 3)), metadata=[{"year": 1999, "tags": ["a"]}, None])
     store.add_embeddings([1.0, 2.0, 3.0], ids="one", texts="text", dimension=3)
     store.add_embeddings(blocks(), np.arange(2), ("a", "b"))
     assert_type(store.add_texts(["a", "b"], model, ids=[3, 4], batch_size=8, show_progress_bar=False), NDArray[Any])
@@ -84,6 +88,15 @@ def ask(store: EmbeddingStore, model: Embedder) -> None:
     store.search(np.ones(3), filter=["a", "b"])
     assert_type(store.search_text("question", model, 5), tuple[NDArray[np.float32], NDArray[Any]])
     store.search_text(["a", "b"], Hashes(), filter={1, 2})
+    assert_type(store.search([1.0, 2.0], None, min_score=0.5), tuple[NDArray[np.float32], NDArray[Any]])
+    assert_type(store.search([[1.0, 2.0]], min_score=1), tuple[list[NDArray[np.float32]], list[NDArray[Any]]])
+    assert_type(store.search(blocks(), min_score=0.5), tuple[list[NDArray[np.float32]], list[NDArray[Any]]])
+    either = store.search(np.ones(3), k=None, exact=False, min_score=0.5)
+    assert_type(either[0], NDArray[np.float32] | list[NDArray[np.float32]])
+    assert_type(store.search_text("question", model, None, min_score=0.5), tuple[NDArray[np.float32], NDArray[Any]])
+    assert_type(
+        store.search_text(["a", "b"], model, min_score=0.5), tuple[list[NDArray[np.float32]], list[NDArray[Any]]]
+    )
     assert_type(store.last_search, SearchReport | None)
     assert_type(store.stats(), Stats)
     store.reset_stats()

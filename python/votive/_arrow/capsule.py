@@ -226,6 +226,8 @@ def _release(owned: Schema | Array) -> None:
 
 
 def _layout(schema: Schema) -> Layout:
+    if schema.format is None or schema.n_children < 0 or (schema.n_children and not schema.children):
+        raise ValueError("an Arrow schema that is damaged: it has no format, or not the children that it counts")
     return Layout(
         name=(schema.name or b"").decode(errors="replace"),
         format=schema.format.decode(errors="replace"),

@@ -21,8 +21,8 @@ _FIXED_LIST = "+w:"
 _LISTS = {"+l": "i4", "+L": "i8", _MAP: "i4"}
 _VIEWS = {"+vl": "i4", "+vL": "i8"}
 
-# A dictionary is read whole unless rows name less than this part of it.
-_MIN_NAMED_PART = 1 / 16
+# A dictionary is read whole unless it has more than this many times the values that rows name.
+MAX_UNUSED_RATIO = 16
 
 
 def check_column(layout: Layout, name: str) -> None:
@@ -110,24 +110,22 @@ def _read_dictionary(layout: Layout, array: Array, first: int, last: int, place:
     valid = validity(array, first, last)
     indices = buffer(array, 1, NUMBERS[layout.format], first, last)
     dictionary = array.dictionary.contents
-    wrong = (indices < 0) | (indices >= np.uint64(max(0, dictionary.length)))
+    wrong = (indices < 0) | (indices >= max(0, dictionary.length))
     if valid is not None:
         wrong &= valid
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(f"{place.row(row)}: value {indices[row]} of an Arrow dictionary of {dictionary.length}")
-    named = indices if valid is None else indices[valid]
-    if not len(named):
+    chosen = (indices if valid is None else indices[valid]).astype(np.int64)
+    if not len(chosen):
         return Values("null", np.zeros(len(indices), np.bool_), None, np.zeros(len(indices), np.bool_))
-    used, order = np.unique(named, return_inverse=True)
-    begin = dictionary.offset
-    inside = Place(place.name, place.first)
-    if len(used) < _MIN_NAMED_PART * dictionary.length:
+    begin, inside = dictionary.offset, Place(place.name, None)
+    if dictionary.length > MAX_UNUSED_RATIO * len(chosen):
+        used, order = np.unique(chosen, return_inverse=True)
         each = [read(layout.dictionary, dictionary, begin + at, begin + at + 1, inside) for at in used.tolist()]
         values, chosen = _joined(each), order.reshape(-1)
     else:
-        values = read(layout.dictionary, dictionary, begin, begin + dictionary.length, Place(place.name, None))
-        chosen = named.astype(np.int64)
+        values = read(layout.dictionary, dictionary, begin, begin + dictionary.length, inside)
     if valid is not None:
         places = np.zeros(len(indices), np.int64)
         places[valid] = chosen
@@ -214,9 +212,11 @@ def _read_lists(layout: Layout, array: Array, first: int, last: int, place: Plac
         begins, ends = offsets[:-1], offsets[1:]
     valid = validity(array, first, last)
     if valid is not None:  # what stands where there is no value is nobody's
-        begins, ends = np.where(valid, begins, ends.max()), np.where(valid, ends, ends.max())
-    if (ends < begins).any() or begins.min() < 0:
-        raise ValueError(f"{place.row(int(np.argmin(ends - begins)))}: negative length, the Arrow array is damaged")
+        nowhere = int(begins[valid].min()) if valid.any() else 0
+        begins, ends = np.where(valid, begins, nowhere), np.where(valid, ends, nowhere)
+    wrong = (ends < begins) | (begins < 0)
+    if wrong.any():
+        raise ValueError(f"{place.row(int(np.argmax(wrong)))}: negative length, the Arrow array is damaged")
     start = int(begins.min())
     elements = _read_child(layout, array, 0, start, int(ends.max()), place)
     spans = zip((begins - start).tolist(), (ends - start).tolist(), strict=True)

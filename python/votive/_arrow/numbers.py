@@ -55,6 +55,11 @@ def read_fixed_width(layout: Layout, array: Array, first: int, last: int) -> Val
     else:
         stored, meaning = _TIMES[layout.format.partition(":")[0]]
         data = buffer(array, 1, stored, first, last).astype(np.int64).view(meaning)
-    if valid is not None:
-        data[~valid] = np.datetime64("NaT") if data.dtype.kind == "M" else 0
+    if data.dtype.kind == "M":
+        # NaT is what NumPy takes the least of numbers for.
+        data[[] if valid is None else ~valid] = np.datetime64("NaT")
+        is_null = np.isnat(data)
+        valid = ~is_null if is_null.any() else None
+    elif valid is not None:
+        data[~valid] = 0
     return Values(data.dtype.name, data, None, valid)

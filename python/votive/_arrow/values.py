@@ -16,7 +16,7 @@ class Place(NamedTuple):
 
     Attributes:
         name: what the column is called.
-        first: number of the first row; None of what is inside lists or structs.
+        first: number of the first row; None of what is in lists, structs or dictionaries.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Place(NamedTuple):
     def row(self, row: int) -> str:
         """One of the rows."""
         return (
-            f"{self.name}: a value inside a list or struct"
+            f"{self.name}: a value in a list, struct or dictionary"
             if self.first is None
             else f"{self.name}[{self.first + row}]"
         )

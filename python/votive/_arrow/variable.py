@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from votive._arrow.buffers import buffer, validity
 from votive._arrow.capsule import Array, Layout
 from votive._arrow.values import Place, Values, of_bytes
+from votive._core import take_bytes
 
 _STRINGS = ("u", "U", "vu")
 _OFFSETS = {"u": "i4", "U": "i8", "z": "i4", "Z": "i8"}
@@ -67,9 +67,9 @@ def _read_offsets(dtype: str, array: Array, first: int, last: int, place: Place)
     if first == last:
         return Values("bytes", np.empty(0, np.uint8), np.zeros(1, np.int64))  # where there may be no buffers at all
     offsets = buffer(array, 1, dtype, first, last + 1).astype(np.int64)
-    lengths = np.diff(offsets)
-    if lengths.min() < 0 or offsets[0] < 0:
-        raise ValueError(f"{place.row(int(np.argmin(lengths)))}: negative length, the Arrow array is damaged")
+    wrong = (np.diff(offsets) < 0) | (offsets[:-1] < 0)
+    if wrong.any():
+        raise ValueError(f"{place.row(int(np.argmax(wrong)))}: negative length, the Arrow array is damaged")
     data = buffer(array, 2, "u1", int(offsets[0]), int(offsets[-1])).copy()
     return Values("bytes", data, offsets - offsets[0])
 
@@ -85,21 +85,28 @@ def _read_views(array: Array, first: int, last: int, valid: NDArray[np.bool_] | 
         lengths[~valid] = 0
     if (lengths < 0).any():
         raise ValueError(f"{place.row(int(np.argmin(lengths)))}: negative length, the Arrow array is damaged")
-    is_inline = lengths <= _INLINE_BYTES
-    long = np.flatnonzero(~is_inline)
-    _check_views(long, views, available, place)
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    data = np.empty(int(offsets[-1]), np.uint8)
-    short = np.where(is_inline, lengths, 0)
-    held = views.view(np.uint8)[:, 4:][np.arange(_INLINE_BYTES) < short[:, None]]
-    # Where each of these bytes goes: as far into its value as into its part of `held`.
-    data[np.repeat(offsets[:-1] - (np.cumsum(short) - short), short) + np.arange(len(held))] = held
-    memory: Any = data.data
-    sources: Any = [buffer(array, 2 + which, "u1", 0, size).data for which, size in enumerate(available.tolist())]
-    bounds = zip(offsets[long].tolist(), offsets[long + 1].tolist(), views[long, 2:].tolist(), strict=True)
-    for start, stop, (which, begin) in bounds:
-        memory[start:stop] = sources[which][begin : begin + stop - start]
+    is_long = lengths > _INLINE_BYTES
+    _check_views(np.flatnonzero(is_long), views, available, place)
+    which = np.where(is_long, views[:, 2], -1)
+    begins = np.where(is_long, views[:, 3], 16 * np.arange(len(views)) + 4)
+    parts = []
+    for source in np.unique(which).tolist():
+        memory = (
+            views.view(np.uint8).reshape(-1) if source < 0 else buffer(array, 2 + source, "u1", 0, available[source])
+        )
+        rows = np.flatnonzero(which == source)
+        bounds = np.stack([begins[rows], begins[rows] + lengths[rows]], axis=1).reshape(-1)
+        offsets, data = take_bytes(bounds, memory, np.arange(0, len(bounds), 2))
+        parts.append((rows, offsets, data))
+    if not parts:
+        return Values("bytes", np.empty(0, np.uint8), np.zeros(1, np.int64))
+    if len(parts) == 1:
+        return Values("bytes", parts[0][2], parts[0][1])
+    # From the order of the buffers into that of the rows.
+    order = np.concatenate([rows for rows, _, _ in parts])
+    offsets = np.zeros(len(order) + 1, np.int64)
+    np.cumsum(lengths[order], out=offsets[1:])
+    offsets, data = take_bytes(offsets, np.concatenate([data for _, _, data in parts]), np.argsort(order))
     return Values("bytes", data, offsets)
 
 

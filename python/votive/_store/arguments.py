@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from typing import TypeAlias
+    from uuid import UUID
 
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
@@ -52,13 +53,17 @@ class TextEncoder(Protocol):
 
 
 if TYPE_CHECKING:
-    Id: TypeAlias = int | str | np.integer[Any]
-    ManyIds: TypeAlias = Iterable[int] | Iterable[str] | Iterable[np.integer[Any]] | NDArray[Any]
+    Id: TypeAlias = int | str | UUID | np.integer[Any]
+    IdColumn: TypeAlias = Iterable[int] | Iterable[str] | Iterable[UUID] | Iterable[np.integer[Any]]
+    ManyIds: TypeAlias = IdColumn | NDArray[Any] | ArrowStream | ArrowArray
     Ids: TypeAlias = Id | ManyIds
     # Not NumPy's ArrayLike, which a str is, too.
     Vector: TypeAlias = SupportsArray | Sequence[float | np.number[Any]]
     Matrix: TypeAlias = Vector | Sequence[Vector]
     Vectors: TypeAlias = Matrix | Iterator[Matrix] | ArrowStream | ArrowArray
-    TextColumn: TypeAlias = str | Iterable[str] | NDArray[Any] | ArrowStream | ArrowArray
-    Metadata: TypeAlias = Mapping[str, ArrayLike] | DataFrame | ArrowStream | ArrowArray
+    TextColumn: TypeAlias = str | Iterable[str | None] | NDArray[Any] | ArrowStream | ArrowArray
+    MetadataColumn: TypeAlias = Iterable[Any] | SupportsArray | ArrowStream | ArrowArray
+    Metadata: TypeAlias = (
+        Mapping[str, MetadataColumn] | Iterable[Mapping[str, Any] | None] | DataFrame | ArrowStream | ArrowArray
+    )
     Filter: TypeAlias = Mapping[str, Any] | Ids | Iterable[bool] | Callable[[Mapping[str, NDArray[Any]]], ArrayLike]

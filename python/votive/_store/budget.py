@@ -48,6 +48,11 @@ class MemoryBudget:
             columns = columns.selected(live, lambda array: _spill.move(array, folder))
         return _spill.compact(core, folder, self.new_core), columns
 
+    def moved(self, columns: Columns) -> Columns:
+        """Columns whose values are in files, all that were in memory."""
+        folder = self.spill_to
+        return columns if folder is None else columns.moved(lambda array: _spill.move(array, folder))
+
     def check_given(self, contents: Contents, texts: Any, ids: Any, metadata: Any) -> None:
         """Raises a StoreError where strings alone that were given are too much, before any of them is copied."""
         if self.spill_to is None:

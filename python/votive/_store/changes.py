@@ -101,11 +101,16 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
             keys, each = _ids.read(ids)
             rows = contents.rows_of(keys)
         changes, places = _updates.read(rows, texts, metadata, each=each)
+        if not len(rows):
+            return 0
         asked = sum(values.nbytes + rows.nbytes for rows, values in changes.values())
-        state.budget.check(contents, len(rows), asked)
+        spills = state.budget.spill_to is not None and state.budget.is_exceeded(contents, asked)
+        if not spills:
+            state.budget.check(contents, len(rows), asked)
         binding = state.binding
         committed = None if binding is None or binding.writer is None else binding.edits
-        state.contents = contents.edited(changes, places, committed)
+        new = contents.edited(changes, places, committed)
+        state.contents = replace(new, columns=state.budget.moved(new.columns)) if spills else new
         return len(np.unique(rows))
 
 

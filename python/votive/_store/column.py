@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from votive._store.column_type import NULL, ColumnType, first_inexact, promote
 from votive._store.column_values import ColumnValues, Rows, concatenate
-from votive._store.mapped import MappedFile, mapped_file_of
+from votive._store.mapped import MappedFile, is_mapped, mapped_file_of
 from votive._store.strings import check_values
 from votive._store.tiers import merged_runs
 
@@ -66,7 +66,8 @@ class Column:
     @property
     def nbytes(self) -> int:
         """Bytes in memory; those in files count as none."""
-        return sum(values.nbytes for values in self.all_values())
+        numbers = sum(patch.rows.nbytes for patch in self.patches if not is_mapped(patch.rows))
+        return sum(values.nbytes for values in self.all_values()) + numbers
 
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column that has these values too.
@@ -116,17 +117,15 @@ class Column:
         return size
 
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
-        """The same, of which the last chunks that are in memory are one, whose arrays `move` gives elsewhere."""
+        """The same, whose arrays that are in memory `move` gives elsewhere; the last chunks that are become one."""
         kept = len(self.chunks)
         while kept and not self.chunks[kept - 1].is_mapped:
             kept -= 1
-        if kept == len(self.chunks) or self.type == NULL:
-            return self
-        values = concatenate(self.type, self.chunks[kept:])
-        arrays = {name: move(array) for name, array in values.arrays.items()}
-        data = arrays["values"] if values.offsets is None else arrays["bytes"]
-        chunk = ColumnValues(self.type, data, arrays.get("offsets"), arrays.get("valid"))
-        return Column(self.type, (*self.chunks[:kept], chunk), self.patches)
+        chunks = self.chunks
+        if kept < len(chunks) and self.type != NULL:
+            chunks = (*chunks[:kept], concatenate(self.type, chunks[kept:]).moved(move))
+        patches = (p if is_mapped(p.rows) else Patch(move(p.rows), p.values.moved(move)) for p in self.patches)
+        return Column(self.type, chunks, tuple(patches))
 
     def selected(self, rows: Rows) -> Column:
         """Some rows alone, in memory."""

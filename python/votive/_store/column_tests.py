@@ -88,11 +88,15 @@ class NumberTest:
     def __call__(self, values: ColumnValues) -> Bools:
         if values.type == NULL:
             return np.zeros(values.rows, np.bool_)
-        found = _compare(numbers_of(values), *self.in_type(values.data.dtype))
+        operator, operands = self.in_type(values.data.dtype)
+        found = _compare(numbers_of(values), operator, operands)
         if self.is_negated:
             np.logical_not(found, out=found)
-        if values.valid is not None or values.data.dtype.kind == "M":
+        # NaT is below all others.
+        if values.data.dtype.kind == "M" and (self.is_negated or operator in ("$lt", "$lte") or not len(operands)):
             found &= present(values)
+        elif values.valid is not None:
+            found &= values.valid
         return found
 
     def in_type(self, dtype: np.dtype[Any]) -> tuple[str, NDArray[Any]]:

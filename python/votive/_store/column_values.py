@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,14 @@ from votive import _core
 from votive._store.column_type import JSON, NULL, STR, ColumnType
 from votive._store.mapped import is_mapped
 
+if TYPE_CHECKING:
+    from votive._store.column_index import ChunkIndex
+
 Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
+
+# Texts that are made into one at a time: enough to hide the cost of a call, little beside all of them.
+MAX_JOINED_ROWS = 4096
 
 
 class ColumnValues:
@@ -26,11 +32,12 @@ class ColumnValues:
         data: `[rows]`, whatever where there is none; of a variable type the bytes of all `[bytes]`, uint8.
         offsets: of a variable type, `[rows + 1]` int64: value `row` is `data[offsets[row]:offsets[row + 1]]`, and that
             of a null is empty. They need not begin at 0. None of other types.
+        index: what `column_index` keeps of the values.
         valid: `[rows]` booleans, False for null; None where there is a value for each row. Of points in time a null is
             NaT as well.
     """
 
-    __slots__ = ("data", "offsets", "type", "valid")
+    __slots__ = ("data", "index", "offsets", "type", "valid")
 
     def __init__(
         self, type: ColumnType, data: NDArray[Any], offsets: Rows | None = None, valid: Bools | None = None
@@ -39,6 +46,7 @@ class ColumnValues:
         self.data = data
         self.offsets = offsets
         self.valid = valid
+        self.index: ChunkIndex | None = None
 
     @classmethod
     def nulls(cls, type: ColumnType, rows: int) -> ColumnValues:
@@ -62,11 +70,17 @@ class ColumnValues:
     @classmethod
     def of_strings(cls, texts: Sequence[str | None]) -> ColumnValues:
         """Texts without lone surrogates."""
-        joined = "".join(text for text in texts if text is not None)
-        if not joined.isascii():
-            return cls.of_bytes(STR, [None if text is None else text.encode() for text in texts])
-        lengths = np.fromiter((0 if text is None else len(text) for text in texts), np.int64, len(texts))
-        return cls(STR, np.frombuffer(joined.encode(), np.uint8), _offsets(lengths), _valid(texts))
+        data = bytearray()
+        lengths = np.empty(len(texts), np.int64)
+        for start in range(0, len(texts), MAX_JOINED_ROWS):
+            part = [text or "" for text in texts[start : start + MAX_JOINED_ROWS]]
+            joined = "".join(part)
+            sized: Sequence[Any] = part if joined.isascii() else [text.encode() for text in part]
+            lengths[start : start + len(part)] = np.fromiter(map(len, sized), np.int64, len(part))
+            data += joined.encode()
+        found = np.frombuffer(data, np.uint8)
+        found.flags.writeable = False
+        return cls(STR, found, _offsets(lengths), _valid(texts))
 
     @property
     def rows(self) -> int:
@@ -128,6 +142,14 @@ class ColumnValues:
         if self.type == NULL:
             return ColumnValues.nulls(type, self.rows)
         return ColumnValues(type, self.data.astype(type.dtype), self.offsets, self.valid)
+
+    def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> ColumnValues:
+        """The same, whose arrays `move` gives elsewhere."""
+        if self.type == NULL:
+            return self
+        arrays = {name: move(array) for name, array in self.arrays.items()}
+        data = arrays["values" if self.offsets is None else "bytes"]
+        return ColumnValues(self.type, data, arrays.get("offsets"), arrays.get("valid"))
 
     def to_list(self) -> list[Any]:
         """The values as Python has them, None for null.

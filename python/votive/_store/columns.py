@@ -122,7 +122,9 @@ def _promoted(column: Column, values: ColumnValues, name: str, places: Rows, pos
     found = column.promoted(values)
     if not isinstance(found, int):
         return found
-    row = max(found, 0) if found >= 0 or values.valid is None else int(np.argmax(values.valid))
+    row = max(found, 0)
+    if values.valid is not None and not values.valid[row]:
+        row = int(np.argmax(values.valid))
     where = f"{label(name)}[{position + int(places[row])}]"
     if found >= 0:
         raise ValueError(

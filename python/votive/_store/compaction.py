@@ -46,11 +46,22 @@ def compacted(state: StoreState, contents: Contents) -> Contents | None:
         new = contents.compacted(*state.budget.compact(contents))
     elif state.binding is not None and state.binding.is_in_pieces:
         # For the next commit to write as one, though nothing is to be done in memory.
-        new = replace(contents, numbering=object(), last_edit=None)
+        new = replace(contents, numbering=object())
     else:
         return None
-    added = 0 if state.binding is None else state.binding.count_uncommitted(contents)
-    return replace(new, first_uncommitted=len(contents) - added)
+    if state.binding is None:
+        return replace(new, first_uncommitted=len(contents), last_edit=None)
+    added = state.binding.count_uncommitted(contents)
+    edit = _uncommitted_edit(contents, state.binding.edits)
+    return replace(new, first_uncommitted=len(contents) - added, last_edit=edit)
+
+
+def _uncommitted_edit(contents: Contents, committed: int) -> Edit | None:
+    """The edits that a folder lacks as one, by the numbers that live rows have once they are compacted."""
+    live = contents.live()
+    numbers: Rows = np.arange(contents.core.rows) if live is None else live
+    rows = {name: np.searchsorted(numbers, found) for name, found in _edited(contents, committed, numbers).items()}
+    return Edit(contents.edits, rows, None) if rows else None
 
 
 def start_where_due(state: StoreState, contents: Contents, manifest: Manifest) -> None:
@@ -157,15 +168,19 @@ def _attached(core: Store, now: Store, stop: int, deleted: Rows) -> tuple[Store,
 
 def _changes(now: Contents, before: Contents, numbers: Rows) -> Changes:
     """The values of rows of `before` that were changed since, by their new numbers."""
+    return {
+        name: (np.searchsorted(numbers, rows), now.columns[name].take(rows))
+        for name, rows in _edited(now, before.edits, numbers).items()
+    }
+
+
+def _edited(contents: Contents, number: int, among: Rows) -> dict[str, Rows]:
+    """Those of some rows that were changed after an edit, by the names of the columns."""
     found: dict[str, list[Rows]] = {}
-    for edit in now.edits_after(before.edits):
+    for edit in contents.edits_after(number):
         for name, rows in edit.rows.items():
             found.setdefault(name, []).append(rows)
-    changes: Changes = {}
-    for name, parts in found.items():
-        rows = np.intersect1d(np.unique(np.concatenate(parts)), numbers)
-        changes[name] = np.searchsorted(numbers, rows), now.columns[name].take(rows)
-    return changes
+    return {name: np.intersect1d(np.concatenate(parts), among) for name, parts in found.items()}
 
 
 def _in_order(columns: Columns, like: Columns) -> Columns:

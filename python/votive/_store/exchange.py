@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
@@ -18,13 +18,18 @@ from votive._store import changes as _changes
 from votive._store import ids as _ids
 from votive._store import metadata as _metadata
 from votive._store import vectors as _vectors
+from votive._store.arrow_arrays import field_of, to_array
 from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
-from votive._store.column_values import ColumnValues
-from votive._store.columns import TEXT
+from votive._store.column import Column
+from votive._store.column_values import ColumnValues, Rows
+from votive._store.columns import TEXT, label
 from votive._store.contents import Batch, Contents
 from votive._store.options import DTYPES
 from votive._store.state import StoreState
+
+# Rows of an array of a table.
+MAX_ARRAY_ROWS = 1 << 16
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -33,34 +38,112 @@ def to_arrow(contents: Contents) -> Any:
     By pyarrow rather than by a stream of our own: what a consumer holds it may release when the interpreter is already
     gone, and functions of ctypes cannot be called then.
     """
+    pa = _pyarrow("to_arrow")
+    names, live = ["id", "vector", *contents.columns], contents.live()
+    schema = _schema(contents, names, live)
+    found = {}
+    for name in names:
+        field = schema.field(name)
+        if name == "vector" and contents.core.dtype != "int8":
+            arrays = [_vector_array(view, field) for view in contents.core.vectors()]
+        else:
+            arrays = [_array(contents, field, piece) for piece in _pieces(contents, live, MAX_ARRAY_ROWS)]
+        found[name] = pa.chunked_array(arrays, field.type)
+    return pa.table(found, schema)
+
+
+def to_batches(contents: Contents, columns: Sequence[str] | None, rows: Rows | None, batch_rows: int) -> Iterator[Any]:
+    """Some rows as pyarrow record batches, each of which is made when it is asked for.
+
+    Args:
+        contents: of which they are.
+        columns: names, "id" and "vector" among them; None for all.
+        rows: their numbers, in the order asked for; None for all live ones.
+        batch_rows: how many rows each batch has but the last, from 1.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: there is no column of a name.
+    """
+    _pyarrow("iter_batches")
+    there = ["id", "vector", *contents.columns]
+    names = there if columns is None else list(columns)
+    for name in names:
+        if name not in there:
+            raise ValueError(f"columns: no column {name!r}; there are {there}")
+    return _batches_of(contents, names, contents.live() if rows is None else rows, batch_rows)
+
+
+def _batches_of(contents: Contents, names: list[str], rows: Rows | None, batch_rows: int) -> Iterator[Any]:
+    pa = import_module("pyarrow")
+    schema = _schema(contents, names, rows)
+    for piece in _pieces(contents, rows, batch_rows):
+        yield pa.record_batch([_array(contents, field, piece) for field in schema], schema)
+
+
+def _pyarrow(method: str) -> Any:
     try:
-        pa = import_module("pyarrow")
+        return import_module("pyarrow")
     except ImportError as error:
-        raise ImportError("to_arrow needs pyarrow: pip install pyarrow") from error
-    core, dimension = contents.core, contents.dimension or 0
-    live = contents.live()
-    views = core.vectors()
-    if core.dtype == "int8":
-        views = [core.take(np.arange(core.rows) if live is None else live)]
-    layout = DTYPES[core.dtype]
-    kind = pa.from_numpy_dtype(views[0].dtype if views else np.dtype(layout.npy_dtype or np.int8))
-    width = layout.row_elements(dimension)
-    chunks = [pa.FixedSizeListArray.from_arrays(pa.array(view.reshape(-1)), width) for view in views]
-    ids = contents.ids()
-    columns: dict[str, Any] = {
-        "id": pa.array(ids, pa.string() if core.id_kind == "str" else pa.int64()),
-        "vector": pa.chunked_array(chunks, pa.list_(kind, width)),
-    }
-    for name in contents.columns:
-        columns[name] = pa.array(_in_arrow_units(contents.column(name)))
-    return pa.table(columns)
+        raise ImportError(f"{method} needs pyarrow: pip install pyarrow") from error
 
 
-def _in_arrow_units(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind == "M" and np.datetime_data(values.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
-        # Arrow counts no years, months, weeks, hours or minutes.
-        return values.astype("datetime64[s]")
-    return values
+def _pieces(contents: Contents, rows: Rows | None, size: int) -> Iterator[slice | Rows]:
+    """Rows some at a time: a slice where they are all that there ever were, else their numbers."""
+    count = contents.core.rows if rows is None else len(rows)
+    for start in range(0, count, size):
+        part = slice(start, min(start + size, count))
+        yield part if rows is None else rows[part]
+
+
+def _schema(contents: Contents, names: Iterable[str], rows: Rows | None) -> Any:
+    pa = import_module("pyarrow")
+    return pa.schema([_field(contents, name, rows) for name in names])
+
+
+def _field(contents: Contents, name: str, rows: Rows | None) -> Any:
+    pa = import_module("pyarrow")
+    core = contents.core
+    if name == "id":
+        return pa.field(name, pa.string() if core.id_kind == "str" else pa.int64())
+    if name == "vector":
+        layout = DTYPES[core.dtype]
+        # Codes come as floats.
+        kind = pa.from_numpy_dtype(np.dtype(layout.npy_dtype or np.float32))
+        width = layout.row_elements(contents.dimension or 0) if layout.npy_dtype else contents.dimension or 0
+        return pa.field(name, pa.list_(kind, width))
+    column = contents.columns[name].verified()
+
+    def pieces() -> Iterator[ColumnValues]:
+        for piece in _pieces(contents, rows, MAX_ARRAY_ROWS):
+            yield _values(column, piece)
+
+    return column.reading(lambda: field_of(name, column.type, pieces))
+
+
+def _array(contents: Contents, field: Any, piece: slice | Rows) -> Any:
+    """A column of some rows as a pyarrow array."""
+    pa = import_module("pyarrow")
+    numbers = np.arange(piece.start, piece.stop) if isinstance(piece, slice) else piece
+    if field.name == "id":
+        return pa.array(contents.core.ids(numbers), field.type)
+    if field.name == "vector":
+        return _vector_array(contents.core.take(numbers), field)
+    # Nothing that reads the arrays would see that a file is damaged.
+    column = contents.columns[field.name].verified()
+    return column.reading(lambda: to_array(_values(column, piece), field, label(field.name)))
+
+
+def _vector_array(vectors: NDArray[Any], field: Any) -> Any:
+    pa = import_module("pyarrow")
+    kind = field.type.value_type
+    numbers = np.ascontiguousarray(vectors, kind.to_pandas_dtype()).reshape(-1)
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers), type=field.type)
+
+
+def _values(column: Column, piece: slice | Rows) -> ColumnValues:
+    values = column.slice(piece.start, piece.stop) if isinstance(piece, slice) else column.take(piece)
+    return values.cast(column.type)
 
 
 def from_arrow(
@@ -92,25 +175,15 @@ def _read_table(
             names = [name for name in batch.names if name not in (vectors, id_column, text_column)]
         else:
             names = list(metadata)
-        keys = None if id_column is None else _read_ids(batch.values(id_column, "ids"), position)
+        keys = None if id_column is None else _ids.of_arrow(batch.values(id_column, "ids"), "ids", position)
+        if keys is not None:
+            _ids.refuse_negative(keys)
         columns = {} if text_column is None else {TEXT: _metadata.read_texts_of(batch, text_column)}
         columns |= {name: _metadata.read_column_of(batch, name) for name in names}
         extras = RowExtras(keys, columns)
         rows = batch.vectors(vectors, "vectors")
         yield from _batches.join(form(rows, "vectors", position), extras)
         position += len(batch)
-
-
-def _read_ids(values: _arrow.Values, position: int) -> _ids.Ids:
-    """The ids of some rows of a table, the first of which stands at `position`."""
-    if values.valid is not None and not values.valid.all():
-        row = position + int(values.valid.argmin())
-        raise TypeError(f"ids[{row}]: expected an int or a str, found null; each row has an id")
-    if values.type in ("bytes", "json"):
-        raise TypeError(f"ids: expected integers or str, found {'lists' if values.type == 'json' else values.type}")
-    keys, _ = _ids.read(values.to_list() if values.type == "str" else values.data)
-    _ids.refuse_negative(keys)
-    return keys
 
 
 def from_numpy(state: StoreState, vectors: Any, ids: Any, texts: Any, metadata: Any, mmap: bool) -> None:

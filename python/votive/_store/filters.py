@@ -12,6 +12,7 @@ from votive._arguments import refuse_masked
 from votive._store import ids as _ids
 from votive._store import predicates
 from votive._store.column import Column
+from votive._store.column_index import IndexBudget
 from votive._store.column_type import STR, ColumnType
 from votive._store.column_values import ColumnValues
 from votive._store.contents import Contents
@@ -34,10 +35,7 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
         if name not in self._made:
             if name not in list(self):
                 raise KeyError(f"filter: no column {name!r}; there are {list(self)}")
-            if name == "id":
-                values = self._contents.ids()
-            else:
-                values = self._contents.column(name)
+            values = self._contents.ids() if name == "id" else self._contents.column(name)
             values.flags.writeable = False
             self._made[name] = values
         return self._made[name]
@@ -53,13 +51,14 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
         return f"<columns {', '.join(self)}>"
 
 
-def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
+def mask(given: Any, contents: Contents, index_budget: float = 0) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
         given: None; a dict as `predicates.mask` takes it; a boolean array over the live rows; ids, of which those that
             are not in the store are passed over; or what is called once with `FilterColumns` and gives a boolean array.
         contents: rows of the store.
+        index_budget: bytes that indexes of columns may take which are not built yet.
 
     Raises:
         KeyError: a column is not there.
@@ -70,7 +69,7 @@ def mask(given: Any, contents: Contents) -> NDArray[np.bool_] | None:
     if given is None:
         return None
     if isinstance(given, Mapping):
-        return _mask_of_expression(given, contents) if given else None
+        return _mask_of_expression(given, contents, index_budget) if given else None
     if callable(given):
         given = given(FilterColumns(contents))
         if isinstance(given, np.ma.MaskedArray):
@@ -125,8 +124,8 @@ class _StoredColumns(Mapping[str, Column]):
         return 1 + len(self._contents.columns)
 
 
-def _mask_of_expression(given: Mapping[Any, Any], contents: Contents) -> NDArray[np.bool_]:
-    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows)
+def _mask_of_expression(given: Mapping[Any, Any], contents: Contents, index_budget: float) -> NDArray[np.bool_]:
+    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows, IndexBudget(index_budget))
     if len(contents) != len(kept):
         kept[contents.core.deleted()] = False
     return kept

@@ -1,14 +1,18 @@
-"""Ids of rows: int64 or str, one kind in a store."""
+"""Ids of rows: int64 or str, one kind in a store; those that are given as UUIDs are their str."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
+from votive import _arrow
 from votive._arguments import refuse_masked
+from votive._store.array_values import is_pandas
 
 Ids = NDArray[np.int64] | list[str]
 
@@ -19,23 +23,44 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
     """Ids as the core takes them, and whether a single one was given.
 
     Args:
-        ids: an integer or a str, or an array, list or other iterable of one of these kinds.
+        ids: an integer, a str or a UUID, or an array, list, Arrow column or other iterable of one of these kinds.
         name: what messages call them.
 
     Raises:
-        TypeError: they are of another kind, or of both; the message says where.
+        TypeError: they are of another kind, or of both, or one is null; the message says where.
         ValueError: one is beyond int64 or no text, or masked, or the array is not 1-D.
     """
-    if isinstance(ids, str):
+    if isinstance(ids, str | UUID):
         return _strings([ids], name), True
     if isinstance(ids, Mapping | bytes | bytearray) or not isinstance(ids, Iterable | np.generic | int):
         raise TypeError(f"{name}: expected integers or str, found {type(ids).__name__}")
     if isinstance(ids, np.generic | int):
         return _integers(np.asarray(ids)[None], name), True
+    if _arrow.speaks_arrow(ids) and not is_pandas(ids):
+        return _read_column(ids, name), False
     if not isinstance(ids, list) and not hasattr(ids, "__array__"):
         ids = list(ids)
     refuse_masked(name, ids)
     return (_strings(ids, name) if _starts_with_str(ids) else _integers(ids, name)), False
+
+
+def of_arrow(values: _arrow.Values, name: str, position: int) -> Ids:
+    """Ids of rows of an Arrow column, the first of which messages call `name[position]`; see `read`."""
+    if values.valid is not None and not values.valid.all():
+        row = position + int(values.valid.argmin())
+        raise TypeError(f"{name}[{row}]: expected an int or a str, found null")
+    if values.type in ("bytes", "json"):
+        raise TypeError(f"{name}: expected integers or str, found {'lists' if values.type == 'json' else values.type}")
+    return read(values.to_list() if values.type == "str" else values.data, name)[0]
+
+
+def _read_column(column: Any, name: str) -> Ids:
+    parts: list[Ids] = []
+    for values in _arrow.column_chunks(column, name):
+        parts.append(of_arrow(values, name, sum(map(len, parts))))
+    if any(isinstance(part, list) for part in parts):
+        return list(chain.from_iterable(parts))
+    return np.concatenate([np.asarray(part) for part in parts]) if parts else np.empty(0, np.int64)
 
 
 def refuse_negative(ids: Ids) -> None:
@@ -58,7 +83,7 @@ def to_array(ids: Ids) -> NDArray[Any]:
 
 
 def _starts_with_str(ids: Any) -> bool:
-    return isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], str)
+    return isinstance(ids, list) and len(ids) > 0 and isinstance(ids[0], str | UUID)
 
 
 def _integers(ids: Any, name: str) -> Ids:
@@ -89,6 +114,8 @@ def _integers(ids: Any, name: str) -> Ids:
 
 
 def _strings(ids: list[Any], name: str) -> list[str]:
+    if UUID in set(map(type, ids)):
+        ids = [str(value) if isinstance(value, UUID) else value for value in ids]
     try:
         "".join(ids).encode()
     except TypeError:

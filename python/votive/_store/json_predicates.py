@@ -61,7 +61,10 @@ class JsonPredicate:
         if len(self.operands) != 1 or values.offsets is None:
             return None
         [text] = self.operands
-        found = _core.contain_bytes(values.offsets, values.data, json.dumps(text, ensure_ascii=False)[1:-1].encode())
+        encoded = json.dumps(text, ensure_ascii=False).encode()
+        # A part of a str has no quotes.
+        encoded = encoded[1:-1] if self.operator == "$contains" and self.path else encoded
+        found = _core.contain_bytes(values.offsets, values.data, encoded)
         return np.flatnonzero(found | _core.contain_bytes(values.offsets, values.data, b"\\"))
 
     def _holds(self, value: Any) -> bool:

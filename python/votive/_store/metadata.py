@@ -62,6 +62,7 @@ def read_column(values: Any, name: str) -> ColumnValues:
         return from_array(values, label)
     if isinstance(values, list | tuple):
         return from_objects(values, label)
+    values = _joined(values)
     if _arrow.speaks_arrow(values):
         shape = getattr(values, "shape", ())
         if len(shape) > 1:  # a table, which would be read as a column of dicts
@@ -72,7 +73,7 @@ def read_column(values: Any, name: str) -> ColumnValues:
     if isinstance(values, str | bytes | bytearray | Mapping | Set) or not isinstance(values, Iterable):
         raise TypeError(
             f"{label.column}: expected a column, which is a list or an array of one value for each row, found "
-            f"{type(values).__name__}"
+            f"{type(values).__name__}; values of one row stand in a mapping, and the mappings of rows in a list"
         )
     return from_objects(list(values), label)
 
@@ -115,6 +116,7 @@ def read_texts(texts: Any, name: str = "texts", position: int = 0) -> ColumnValu
         return _from_texts(held.tolist(), label)
     if isinstance(texts, np.ndarray) and texts.dtype.kind in "UT" and texts.ndim == 1:
         return from_array(texts, label)
+    texts = _joined(texts)
     if _arrow.speaks_arrow(texts) and not is_pandas(texts):
         return from_arrow(_arrow.value_chunks(texts, name), label, STR)
     return _from_texts([texts] if isinstance(texts, str) else _inputs.whole(_inputs.column(texts, name)), label)
@@ -155,6 +157,12 @@ def _transposed(metadata: Iterable[Any]) -> tuple[int, dict[str, list[Any]]]:
     for column in columns.values():
         column.extend([None] * (count - len(column)))
     return count, columns
+
+
+def _joined(column: Any) -> Any:
+    """One chunk of those of pyarrow before version 15, which speak no Arrow while they are several."""
+    is_chunked = hasattr(column, "combine_chunks") and not _arrow.speaks_arrow(column)
+    return column.combine_chunks() if is_chunked else column
 
 
 def _as_array(values: Any, label: Label) -> NDArray[Any]:

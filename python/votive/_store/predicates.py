@@ -13,23 +13,25 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from votive._store.column import Column
+from votive._store.column_index import IndexBudget, evaluate
 from votive._store.column_tests import Test
 from votive._store.column_type import JSON, NULL
 from votive._store.column_values import Bools, Rows
 from votive._store.filter_expression import Conjunction, Expression, Predicate, parse
 from votive._store.predicate_tests import test_of
 
-# Where a part of a conjunction has kept less than one row of so many, the other parts look at these rows alone.
-MIN_ROWS_PER_KEPT = 16
+# Where parts before it leave less than one row of so many to a part, it looks at these alone.
+MIN_ROWS_PER_LEFT = 16
 
 
-def mask(given: Mapping[Any, Any], columns: Mapping[str, Column], rows: int) -> Bools:
+def mask(given: Mapping[Any, Any], columns: Mapping[str, Column], rows: int, budget: IndexBudget) -> Bools:
     """The rows that a filter keeps, by number `[rows]`.
 
     Args:
         given: see `filter_expression.parse`.
         columns: metadata, "id", and "text" where there are texts, of `rows` values each.
         rows: how many there are.
+        budget: memory for indexes that make the next filters faster.
 
     Raises:
         KeyError: there is no such column.
@@ -39,7 +41,7 @@ def mask(given: Mapping[Any, Any], columns: Mapping[str, Column], rows: int) -> 
     """
     try:
         # All of it is checked before any of it is evaluated.
-        return _bind(parse(given), columns).evaluate(rows, None)
+        return _bind(parse(given), columns, budget).evaluate(rows, None)
     except RecursionError:
         raise ValueError("filter: filters or values within one another are too deep for the stack") from None
 
@@ -47,9 +49,10 @@ def mask(given: Mapping[Any, Any], columns: Mapping[str, Column], rows: int) -> 
 class _BoundPredicate:
     """A predicate and the column that it is about."""
 
-    def __init__(self, column: Column, test: Test) -> None:
+    def __init__(self, column: Column, test: Test, budget: IndexBudget) -> None:
         self._column = column
         self._test = test
+        self._budget = budget
 
     @property
     def cost(self) -> int:
@@ -62,11 +65,8 @@ class _BoundPredicate:
         return column.reading(self._of_all)
 
     def _of_all(self) -> Bools:
-        found = np.empty(self._column.rows, np.bool_)
-        first = 0
-        for chunk in self._column.chunks:
-            found[first : first + chunk.rows] = self._test(chunk)
-            first += chunk.rows
+        parts = [evaluate(chunk, self._test, self._budget) for chunk in self._column.chunks]
+        found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.bool_), *parts])
         for patch in self._column.patches:
             found[patch.rows] = self._test(patch.values)
         return found
@@ -84,13 +84,14 @@ class _BoundJunction:
         return max((part.cost for part in self._parts), default=0)
 
     def evaluate(self, rows: int, among: Rows | None) -> Bools:
-        found = np.full(rows if among is None else len(among), self._is_conjunction)
-        for place, part in enumerate(self._parts):
+        if not self._parts:
+            return np.full(rows if among is None else len(among), self._is_conjunction)
+        found = self._parts[0].evaluate(rows, among)
+        for part in self._parts[1:]:
+            kept = np.count_nonzero(found)
             # Rows that this part decides on.
-            left = np.count_nonzero(found == self._is_conjunction) if place else len(found)
-            if not left:
-                break
-            if left * MIN_ROWS_PER_KEPT < len(found):
+            left = kept if self._is_conjunction else len(found) - kept
+            if left * MIN_ROWS_PER_LEFT < len(found):
                 places = np.flatnonzero(found == self._is_conjunction)
                 found[places] = part.evaluate(rows, places if among is None else among[places])
             elif self._is_conjunction:
@@ -103,12 +104,14 @@ class _BoundJunction:
 _Bound: TypeAlias = _BoundPredicate | _BoundJunction
 
 
-def _bind(expression: Expression, columns: Mapping[str, Column]) -> _Bound:
+def _bind(expression: Expression, columns: Mapping[str, Column], budget: IndexBudget) -> _Bound:
     if isinstance(expression, Predicate):
         name, path = _resolve(expression.column, columns)
         column = columns[name]
-        return _BoundPredicate(column, test_of(expression, column.type, path))
-    return _BoundJunction(isinstance(expression, Conjunction), [_bind(part, columns) for part in expression.parts])
+        return _BoundPredicate(column, test_of(expression, column.type, path), budget)
+    return _BoundJunction(
+        isinstance(expression, Conjunction), [_bind(part, columns, budget) for part in expression.parts]
+    )
 
 
 def _resolve(name: str, columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]:

@@ -179,10 +179,12 @@ def _refuse_inexact(values: Sequence[Any], dtype: np.dtype[Any], label: Label) -
 
 def _times(values: Sequence[Any], classes: Classes, label: Label) -> ColumnValues:
     """Points in time in UTC, in the coarsest unit that holds all: days of dates, microseconds of datetimes."""
-    if set(classes) == {datetime.date}:
+    if set(classes.values()) == {"date"}:
         valid, held = _filled(values, _EPOCH)
         days = np.fromiter(map(datetime.date.toordinal, held), np.int64, len(held)) - _EPOCH.toordinal()
         return from_times(days.view("M8[D]"), valid)
+    if set(classes) == {datetime.datetime} and {value.tzinfo for value in values if value is not None} == {None}:
+        return from_times(np.array(values, "M8[us]"))
     stamps = []
     naive = aware = None
     for row, value in enumerate(values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,13 @@ def get_metadata(state: StoreState, ids: Any) -> dict[str, Any]:
 
 def _columns_of(contents: Contents, rows: Rows, names: Any, is_single: bool) -> dict[str, Any]:
     """Columns by name, of some rows; of a single one its values."""
-    if isinstance(names, str):
-        raise TypeError(f"columns: expected a list of names, found the str {names!r}")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        shown = f"the str {names!r}" if isinstance(names, str) else type(names).__name__
+        raise TypeError(f"columns: expected a list of names, found {shown}")
     found: dict[str, Any] = {}
-    for name in names:
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise TypeError(f"columns[{place}]: expected a str, found {type(name).__name__}")
         if name == "id":
             values: Any = contents.ids(rows)
         elif name == "vector":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,41 +21,84 @@ from votive.backend import device_after
 from votive.report import SearchReport
 from votive.stats import counting_errors
 
+_T = TypeVar("_T")
+
+Mask = NDArray[np.uint8]
+# Scores and row numbers, how many each query has where they are not equally many, and what was done.
+Hits = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None, dict[str, int]]
+
 # What a search did of which the core is not asked.
 _NO_WORK = {"rows": 0, "rescored": 0, "bytes": 0, "closed_early": 0}
 
 
+@dataclass(frozen=True)
+class SearchOptions:
+    """Arguments of `EmbeddingStore.search`, checked: see there."""
+
+    k: int | None
+    exact: bool
+    min_score: float | None
+    rescore_multiplier: int | None
+
+    @classmethod
+    def read(cls, dtype: str, k: Any, exact: Any, min_score: Any, rescore_multiplier: Any) -> SearchOptions:
+        """Checks arguments for a store of a dtype.
+
+        Raises:
+            ValueError, TypeError: one has a value that is not accepted.
+        """
+        check_flag("exact", exact)
+        if min_score is not None:
+            if isinstance(min_score, bool | str | bytes) or not hasattr(min_score, "__float__"):
+                raise TypeError(f"min_score: expected a number or None, found {type(min_score).__name__}")
+            if math.isnan(min_score):
+                raise ValueError("min_score: expected a number, found NaN")
+            min_score = float(min_score)
+        if k is None and min_score is None:
+            raise TypeError("k: expected an int, found None, which is accepted beside min_score alone")
+        if k is not None:
+            check_positive("k", k)
+        if rescore_multiplier is not None:
+            check_positive("rescore_multiplier", rescore_multiplier)
+            if dtype != "ubinary":
+                raise ValueError(
+                    "rescore_multiplier: only rows of bits (metric='hamming') are looked at a second time; the store "
+                    f"has dtype={dtype!r}, whose scores are of the vectors already"
+                )
+            if min_score is not None:
+                raise ValueError("rescore_multiplier: expected None beside min_score, which is a Hamming distance")
+        return cls(k, exact, min_score, rescore_multiplier)
+
+
 def search(
-    state: StoreState, queries: Any, k: int, filter: Any, exact: bool, rescore_multiplier: int | None
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    state: StoreState, queries: Any, k: Any, filter: Any, exact: Any, min_score: Any, rescore_multiplier: Any
+) -> tuple[Any, Any]:
     """See `EmbeddingStore.search`."""
     with counting_errors(state.stats):
-        check_flag("exact", exact)
-        return _search(state, queries, k, filter, exact, rescore_multiplier)
+        options = SearchOptions.read(state.options.dtype, k, exact, min_score, rescore_multiplier)
+        return _search(state, queries, filter, options)
 
 
 def search_text(
-    state: StoreState, texts: Any, embedder: Any, k: int, filter: Any, exact: bool, rescore_multiplier: int | None
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    state: StoreState,
+    texts: Any,
+    embedder: Any,
+    k: Any,
+    filter: Any,
+    exact: Any,
+    min_score: Any,
+    rescore_multiplier: Any,
+) -> tuple[Any, Any]:
     """See `EmbeddingStore.search_text`."""
     encode = getattr(embedder, "encode_query", None) or embedder.encode
-    return search(state, encode(texts), k, filter, exact, rescore_multiplier)
+    return search(state, encode(texts), k, filter, exact, min_score, rescore_multiplier)
 
 
-def _search(
-    state: StoreState, queries: Any, k: int, filter: Any, exact: bool, rescore_multiplier: int | None
-) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def _search(state: StoreState, queries: Any, filter: Any, options: SearchOptions) -> tuple[Any, Any]:
     start = time.monotonic()
     contents = state.contents
-    check_positive("k", k)
     form = _vectors.form_of(contents.core.dtype)
-    if rescore_multiplier is not None:
-        check_positive("rescore_multiplier", rescore_multiplier)
-        if form is not _vectors.to_bits:
-            raise ValueError(
-                "rescore_multiplier: only rows of bits (metric='hamming') are looked at a second time; the store has "
-                f"metric={contents.core.metric!r}, whose scores are of the vectors already"
-            )
+    if options.rescore_multiplier is not None:
         form = _vectors.to_floats
     vectors, is_single = _vectors.read_matrix(queries, "queries", form)
     dimension = _vectors.dimension_of(vectors)
@@ -63,55 +108,83 @@ def _search(
     if len(vectors) and contents.dimension != dimension:
         raise ValueError(f"queries: expected dimension {contents.dimension}, found {dimension}")
     mask = _filters.mask(filter, contents)
+    counts: NDArray[np.int64] | None
     if len(vectors):
-        counted = None if mask is None else mask.view(np.uint8)
-        # More than a usize is no k of the core's, and 0 is none.
-        k = max(1, min(k, len(contents)))
-        if contents.core.dtype == "ubinary":
-            scores, rows, work = _run_bits(contents, vectors, k, counted, rescore_multiplier)
-        else:
-            scores, rows, work = _run(state, contents, vectors, k, counted, exact)
+        find = _find_bits if contents.core.dtype == "ubinary" else _find
+        scores, rows, counts, work = find(
+            state, contents, vectors, None if mask is None else mask.view(np.uint8), options
+        )
     else:
-        shape = (len(vectors), min(k, len(contents) if mask is None else int(np.count_nonzero(mask))))
+        wanted = len(contents) if mask is None else int(np.count_nonzero(mask))
+        shape = (0, wanted if options.k is None else min(options.k, wanted))
         scores, rows, work = np.empty(shape, np.float32), np.empty(shape, np.int64), _NO_WORK
+        counts = None if options.min_score is None else np.empty(0, np.int64)
     seconds = time.monotonic() - start
     state.last_search = SearchReport(
         len(vectors), work["rows"], work["rescored"], work["bytes"], work["closed_early"], seconds
     )
     state.stats.add_search(len(vectors), seconds)
     ids = contents.ids(rows.ravel()).reshape(rows.shape)
-    return (scores[0], ids[0]) if is_single else (scores, ids)
+    found: list[Any] = [scores, ids]
+    if counts is not None:
+        found = [np.split(values, np.cumsum(counts)[:-1]) if len(counts) else [] for values in found]
+    scores, ids = (values[0] for values in found) if is_single else found
+    return scores, ids
 
 
-def _run_bits(
-    contents: Contents,
-    queries: NDArray[Any],
-    k: int,
-    mask: NDArray[np.uint8] | None,
-    rescore_multiplier: int | None,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
+def _find(
+    state: StoreState, contents: Contents, queries: NDArray[Any], mask: Mask | None, options: SearchOptions
+) -> Hits:
+    """What the core finds."""
+    most, exact, least = _most(contents, options.k), options.exact, options.min_score
+    if least is None:
+        scores, rows, work = _run(state, contents, lambda core: core.search(queries, most, mask, exact))
+        return scores, rows, None, work
+    return _run(state, contents, lambda core: core.search_range(queries, least, most, mask, exact))
+
+
+def _find_bits(
+    state: StoreState, contents: Contents, queries: NDArray[Any], mask: Mask | None, options: SearchOptions
+) -> Hits:
     """What the core finds by the bits of queries; of floats with a second look, if one is asked for."""
-    core = contents.core
-    if rescore_multiplier is None:
-        return core.search_bits(queries, k, mask)
-    candidates = min(k * rescore_multiplier, len(contents))
-    _, rows, work = core.search_bits(np.packbits(queries > 0, axis=1), max(1, candidates), mask)
-    scores, rows, rescored = core.rescore(queries, rows, k)
-    return scores, rows, {**work, "rescored": rescored["rescored"], "bytes": work["bytes"] + rescored["bytes"]}
+    core, most = contents.core, _most(contents, options.k)
+    if options.min_score is not None:
+        return _find_bits_within(core, queries, most, mask, options.min_score)
+    if options.rescore_multiplier is None:
+        scores, rows, work = core.search_bits(queries, most, mask)
+        return scores, rows, None, work
+    candidates = _most(contents, most * options.rescore_multiplier)
+    _, rows, work = core.search_bits(np.packbits(queries > 0, axis=1), candidates, mask)
+    scores, rows, rescored = core.rescore(queries, rows, most)
+    return scores, rows, None, _added(work, rescored)
 
 
-def _run(
-    state: StoreState,
-    contents: Contents,
-    queries: NDArray[Any],
-    k: int,
-    mask: NDArray[np.uint8] | None,
-    exact: bool,
-) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[str, int]]:
-    """What the core finds; with `fallback`, where its device fails, that on the next device."""
+def _find_bits_within(core: _core.Store, queries: NDArray[Any], most: int, mask: Mask | None, least: float) -> Hits:
+    """The rows whose scores are at least so much: one query at a time, for all rows may be among the nearest."""
+    parts, work = [], _NO_WORK
+    for query in queries:
+        scores, rows, done = core.search_bits(query[None], most, mask)
+        kept = scores[0] >= least
+        parts.append((scores[0][kept], rows[0][kept]))
+        work = _added(work, done)
+    counts = np.array([len(rows) for _, rows in parts], np.int64)
+    return np.concatenate([s for s, _ in parts]), np.concatenate([r for _, r in parts]), counts, work
+
+
+def _most(contents: Contents, k: int | None) -> int:
+    # More than a usize is no k of the core's, and 0 is none.
+    return max(1, len(contents) if k is None else min(k, len(contents)))
+
+
+def _added(work: dict[str, int], more: dict[str, int]) -> dict[str, int]:
+    return {name: max(work[name], more[name]) if name == "rows" else work[name] + more[name] for name in work}
+
+
+def _run(state: StoreState, contents: Contents, search: Callable[[_core.Store], _T]) -> _T:
+    """What `search` finds in the core; with `fallback`, where its device fails, that on the next device."""
     while True:
         try:
-            return contents.core.search(queries, k, mask, exact)
+            return search(contents.core)
         except _core.DeviceError as error:
             if not state.options.fallback:
                 raise

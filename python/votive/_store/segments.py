@@ -198,7 +198,7 @@ def _read_patches(arrays: FolderArrays, name: str, type: ColumnType) -> tuple[Pa
         if name not in change.columns:
             continue
         location = change.columns[name]["rows"]
-        rows = np.asarray(_checked(arrays, location))
+        rows = _checked(arrays, location)
         if rows[0] < 0 or rows[-1] >= arrays.manifest.rows or (np.diff(rows) <= 0).any():
             raise corrupt_error(arrays.path(location), f"expected ascending numbers below {arrays.manifest.rows}")
         patches.append(Patch(rows, _read_values(arrays, change.columns[name], type)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from votive import _arrow
 from votive._store import metadata as _metadata
 from votive._store.column_values import ColumnValues, Rows
 from votive._store.columns import TEXT, Changes, Values, label
@@ -36,16 +37,16 @@ def read(rows: Rows, texts: Any, metadata: Any, *, each: bool) -> tuple[Changes,
         if texts is not None:
             given.append(({TEXT: _metadata.read_texts(texts, "texts")}, np.arange(len(rows))))
         if metadata is not None:
-            given += _read_records(metadata) or [(_metadata.read(metadata), np.arange(len(rows)))]
+            given += _read_metadata(metadata, len(rows))
     for values, index in given:
         for name, column in values.items():
-            if not each and column.rows != len(index):
-                raise ValueError(f"{label(name)}: expected {len(index)}, as many as ids, found {column.rows}")
+            if not each and column.rows != len(rows):
+                raise ValueError(f"{label(name)}: expected {len(rows)}, as many as ids, found {column.rows}")
             these = rows if each else rows[index]
             # Of ids that come twice the last counts.
             unique, last = np.unique(these[::-1], return_index=True)
             last = len(these) - 1 - last
-            changes[name] = (unique, column.take(index[last] if each else last))
+            changes[name] = (unique, column.take(index[last]))
             places[name] = index[last]
     return changes, places
 
@@ -61,19 +62,15 @@ def _read_one(texts: Any, metadata: Any) -> Values:
     return values
 
 
-def _read_records(metadata: Any) -> list[tuple[Values, Rows]]:
-    """Columns of dicts, one for each row, each with the places of the rows that have it; none for other kinds."""
-    if isinstance(metadata, Mapping) or not isinstance(metadata, list | tuple):
-        return []
-    names = dict.fromkeys(name for record in metadata for name in _keys(record))
-    found = []
-    for name in names:
-        index = [place for place, record in enumerate(metadata) if record is not None and name in record]
-        found.append((_metadata.read({name: [metadata[place][name] for place in index]}), np.array(index)))
-    return found
-
-
-def _keys(record: Any) -> Any:
-    if record is not None and not isinstance(record, Mapping):
-        raise TypeError(f"metadata: expected a dict for each row, found {type(record).__name__}")
-    return record or ()
+def _read_metadata(metadata: Any, rows: int) -> list[tuple[Values, Rows]]:
+    """Columns of one value for each row, with the places of the rows that they change."""
+    if not isinstance(metadata, list | tuple | Iterator) or _arrow.speaks_arrow(metadata):
+        return [(_metadata.read(metadata), np.arange(rows))]
+    records = list(metadata)
+    columns = _metadata.read(records)
+    if len(records) != rows:
+        raise ValueError(f"metadata: expected {rows}, as many as ids, found {len(records)}")
+    return [
+        ({name: column}, np.array([row for row, record in enumerate(records) if record is not None and name in record]))
+        for name, column in columns.items()
+    ]
