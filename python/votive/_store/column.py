@@ -69,6 +69,12 @@ class Column:
         numbers = sum(patch.rows.nbytes for patch in self.patches if not is_mapped(patch.rows))
         return sum(values.nbytes for values in self.all_values()) + numbers
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes in files."""
+        numbers = sum(patch.rows.nbytes for patch in self.patches if is_mapped(patch.rows))
+        return sum(values.mapped_bytes for values in self.all_values()) + numbers
+
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column that has these values too.
 

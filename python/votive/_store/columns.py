@@ -60,6 +60,11 @@ class Columns(Mapping[str, Column]):
         """Bytes in memory of the texts, of the others, or of all."""
         return sum(column.nbytes for name, column in self._columns.items() if texts in (None, name == TEXT))
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes in files."""
+        return sum(column.mapped_bytes for column in self._columns.values())
+
     def appended(self, values: Values, rows: int, position: int = 0) -> Columns:
         """With `rows` more rows, the first of which messages call `position`; null in the columns without values.
 
