@@ -122,6 +122,12 @@ class Column:
                 size += int((chunk.offsets[these + 1] - chunk.offsets[these]).sum())
         return size
 
+    def merged(self) -> Column:
+        """The same, with changed values in the place of those before, if all are in memory."""
+        if not self.patches or any(values.is_mapped for values in self.all_values()):
+            return self
+        return self.selected(np.arange(self.rows))
+
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
         """The same, whose arrays that are in memory `move` gives elsewhere; the last chunks that are become one."""
         kept = len(self.chunks)

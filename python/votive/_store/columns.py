@@ -101,6 +101,13 @@ class Columns(Mapping[str, Column]):
             columns[name] = column.patched(rows, values, _promoted(column, values, name, places[name], 0))
         return Columns(columns, self.rows)
 
+    def merged(self) -> Columns | None:
+        """With changed values in the place of those before, where both are in memory; None where there are none."""
+        found = {name: column.merged() for name, column in self._columns.items()}
+        if all(found[name] is column for name, column in self._columns.items()):
+            return None
+        return Columns(found, self.rows)
+
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Columns:
         """See `Column.moved`."""
         return Columns({name: column.moved(move) for name, column in self._columns.items()}, self.rows)
