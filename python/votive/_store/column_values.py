@@ -106,6 +106,11 @@ class ColumnValues:
         return sum(array.nbytes for array in self.arrays.values() if not is_mapped(array))
 
     @property
+    def mapped_bytes(self) -> int:
+        """Bytes of the arrays that are in files."""
+        return sum(array.nbytes for array in self.arrays.values() if is_mapped(array))
+
+    @property
     def is_mapped(self) -> bool:
         """Whether any of it is in a file."""
         return any(map(is_mapped, self.arrays.values()))

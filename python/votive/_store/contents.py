@@ -39,8 +39,9 @@ class Batch(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the columns will take."""
-        return sum(values.nbytes for values in self.columns.values())
+        """Bytes that the columns will take, and ids that are str."""
+        strings = self.ids if isinstance(self.ids, list) else ()
+        return sum(values.nbytes for values in self.columns.values()) + sum(len(id.encode()) for id in strings)
 
 
 class Edit(NamedTuple):
@@ -158,6 +159,7 @@ class Contents:
         memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes(texts=False)
         memory["texts"] = self.columns.nbytes(texts=True)
+        memory["mapped"] += self.columns.mapped_bytes
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 
