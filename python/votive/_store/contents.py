@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes that the columns will take."""
-        return sum(values.nbytes for values in self.columns.values())
+        return sum(values.nbytes for values in self.columns.values()) + _ids.extra_bytes(self.ids)
 
 
 class Edit(NamedTuple):

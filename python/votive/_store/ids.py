@@ -16,6 +16,9 @@ from votive._store.array_values import is_pandas
 
 Ids = NDArray[np.int64] | list[str]
 
+# What finds an id that does not ascend: a key and the number of its row.
+_INDEX_BYTES = 12
+
 MAX_ID = np.iinfo(np.int64).max
 
 
@@ -75,6 +78,15 @@ def kind(ids: Ids) -> str | None:
     if not len(ids):
         return None
     return "str" if isinstance(ids, list) else "int64"
+
+
+def extra_bytes(ids: Ids | None) -> int:
+    """Bytes that ids take in the core beside the 8 of each that it counts: those of str, and an index to find them."""
+    if isinstance(ids, list):
+        return len("".join(ids).encode()) + _INDEX_BYTES * len(ids)
+    if ids is None or (ids[1:] > ids[:-1]).all():
+        return 0
+    return _INDEX_BYTES * len(ids)
 
 
 def to_array(ids: Ids) -> NDArray[Any]:
