@@ -204,5 +204,5 @@ def test_the_core_refuses_what_are_no_bins() -> None:
         if len(bounds) != 1:
             with pytest.raises(ValueError, match="bounds: "):
                 _core.bin_numbers(numbers, np.array(bounds, np.float64))
-    with pytest.raises(ValueError, match="verdicts: expected 256, found 3"):
-        _core.apply_verdicts(np.zeros(3, np.uint8), np.zeros(3, np.uint8))
+    with pytest.raises(ValueError, match="selected: expected 256 numbers, found 3"):
+        _core.select_codes(np.zeros(3, np.uint8), np.zeros(3, np.uint8))

@@ -8,9 +8,12 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
+from core_stores import empty
+from core_stores import rows as numbered_rows
 from filter_columns import NUMBER_TYPES, TYPES, columns, holds, operands, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from votive._store import filters as filters_of_store
 from votive._store import predicates
 from votive._store.column import Column
 from votive._store.column_index import IndexBudget
@@ -312,3 +315,46 @@ def test_filters_that_are_too_deep() -> None:
 
     with pytest.raises(ValueError, match="too deep for the stack"):
         call_deeper()
+
+
+class StoredRows:
+    """What filters ask of the contents of a store."""
+
+    def __init__(self, deleted: list[int], **columns: Column) -> None:
+        rows = next(iter(columns.values())).rows
+        core, _ = empty().add(numbered_rows(rows), np.arange(rows) * 10, rows, 0)
+        self.core = core.without(np.array(deleted, np.int64))
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.core)
+
+    def live(self) -> np.ndarray:
+        return self.core.live()
+
+    def ids(self) -> Any:
+        return self.core.ids()
+
+    def column(self, name: str) -> np.ndarray:
+        return self.columns[name].to_numpy(self.live())
+
+
+def test_dicts_and_functions_of_columns_as_filters_of_a_store() -> None:
+    stored: Any = StoredRows(
+        [1, 4], year=column("int64", 2020, 2021, None, 2023, 2024, 2019), text=column("str", *"abcabc")
+    )
+
+    def rows(filter: Any) -> list[int] | None:
+        found = filters_of_store.mask(filter, stored)
+        return None if found is None else np.flatnonzero(found).tolist()
+
+    assert rows({}) is None
+    assert rows({"year": {"$gte": 2020}}) == [0, 3]
+    assert rows({"id": {"$in": [0, 10, 50]}}) == [0, 5]
+    assert rows({"id": {"$gt": 20}, "text": {"$ne": "a"}}) == [5]
+    # A comparison with a null is masked, and neither true nor false.
+    assert rows(lambda columns: columns["year"] != 2020) == [3, 5]
+    assert rows(lambda columns: columns["text"] == "a") == [0, 3]
+    for filter in ({"yaer": 1}, lambda columns: columns["yaer"] == 1):
+        with pytest.raises(KeyError, match=r"no column 'yaer'; there are \['id', 'year', 'text'\]"):
+            rows(filter)

@@ -266,7 +266,7 @@ def test_memory_usage_adds_up(store: EmbeddingStore) -> None:
     assert set(memory) == {"vectors", "codes", "ids", "metadata", "texts", "reserved", "mapped", "device", "total"}
     assert memory["vectors"] == ROWS * DIMENSION * 4
     assert memory["metadata"] == ROWS * 9
-    assert memory["texts"] == ROWS * 8 + sum(len(text) for text in store.texts)
+    assert memory["texts"] == (ROWS + 1) * 8 + sum(len(text) for text in store.texts)
     assert memory["total"] == sum(memory.values()) - memory["total"] - memory["mapped"] - memory["device"]
     store.delete(range(100))
     store.compact()

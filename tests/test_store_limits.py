@@ -31,7 +31,7 @@ def test_limit_counts_texts_and_metadata() -> None:
     with pytest.raises(StoreError, match="max_memory_gb"):
         store.add_embeddings(np.ones((100, 2)), texts=["x" * 30_000] * 100)
     with pytest.raises(StoreError, match="max_memory_gb"):
-        store.add_embeddings(np.ones((100, 2)), metadata={"long": np.full(100, "x" * 9_000)})
+        store.add_embeddings(np.ones((100, 2)), metadata={"long": np.full(100, "x" * 30_000)})
     assert len(store) == 0
 
 

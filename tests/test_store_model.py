@@ -187,27 +187,22 @@ class StoreMachine(RuleBasedStateMachine):
         wrong = [*vectors[:-1], [0, 0, float("nan"), 0]]
         texts = ["t"] * len(known)
         change = self.store.add_embeddings if data.draw(st.booleans()) else self.store.upsert
+        bad = ["x"] * (len(ids) - 1) + [object()]
+        calls = [
+            lambda: change(wrong, ids, **given),
+            lambda: change(iter(wrong), ids, **given),
+            lambda: change(vectors, ids[:-1], **given),
+            lambda: change(vectors, ids, metadata={"new": range(len(ids)), "bad": bad}),
+            lambda: self.store.update([*known, unknown], texts=[*texts, "t"]),
+            lambda: self.store.update(known, texts=[*texts, "t"], metadata={"new": texts}),
+            lambda: self.store.update(filter={"missing": 1}, texts="t"),
+            lambda: self.store.delete([*known, unknown]),
+        ]
+        if any(row.get("integer") is not None for row in self.rows.values()):
+            columns = {"new": texts, "integer": [*texts[1:], "t"]}
+            calls.append(lambda: self.store.update(known, texts=texts, metadata=columns))
         with pytest.raises((ValueError, TypeError, KeyError)):
-            if fault == 0:
-                change(wrong, ids, **given)
-            elif fault == 1:
-                change(vectors, ids[:-1], **given)
-            elif fault == 2:
-                change(vectors, ids, metadata={"new": range(len(ids)), "bad": ["x"] * (len(ids) - 1) + [object()]})
-            elif fault == 3:
-                change(iter(wrong), ids, **given)
-            elif fault == 4:
-                self.store.update([*known, unknown], texts=[*texts, "t"])
-            elif fault == 5:
-                self.store.update(known, texts=[*texts, "t"], metadata={"new": texts})
-            elif fault == 6:
-                self.store.update(filter={"missing": 1}, texts="t")
-            elif fault == 7:
-                self.store.delete([*known, unknown])
-            elif any(row.get("integer") is not None for row in self.rows.values()):
-                self.store.update(known, texts=texts, metadata={"new": texts, "integer": [*texts[1:], "t"]})
-            else:
-                self.store.get(columns=["missing"])
+            calls[fault % len(calls)]()
 
     @rule(queries=QUERIES, k=COUNT, data=st.data())
     def search(self, queries: list[list[int]], k: int, data: st.DataObject) -> None:

@@ -28,7 +28,6 @@ __all__ = [
     "StoreError",
     "VotiveError",
     "__version__",
-    "apply_verdicts",
     "are_bytes_in",
     "bin_bytes",
     "bin_numbers",
@@ -41,6 +40,7 @@ __all__ = [
     "find_device",
     "next_device",
     "quantize",
+    "select_codes",
     "split_bytes",
     "split_texts",
     "take_bytes",
@@ -734,7 +734,5 @@ def bin_numbers(
         ValueError: an array is not contiguous; bounds are too many, none, or do not ascend.
     """
 
-def apply_verdicts(
-    codes: NDArray[np.uint8], verdicts: NDArray[np.uint8]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """1 for each code whose verdict, one of 256, is 1, and 0 for others; and the places of those whose verdict is 2."""
+def select_codes(codes: NDArray[np.uint8], selected: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1 for each code that is 1 in `selected`, which says 1 or 0 of 256 codes; 0 for others."""

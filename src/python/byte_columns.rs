@@ -1,4 +1,4 @@
-//! `_core.compare_bytes` and its like: columns of values of any number of bytes.
+//! `_core.compare_bytes` and its like: columns of values of any number of bytes, and bins of values.
 
 use ::numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyList, PyString};
 
 use crate::memory::with_room;
 use crate::python::{detached, numpy};
-use crate::store::{self, ByteColumn, ByteComparison, ValueBins, Verdicts};
+use crate::store::{self, ByteColumn, ByteComparison, ValueBins};
 
 type Offsets<'py> = PyReadonlyArray1<'py, i64>;
 type Bytes<'py> = PyReadonlyArray1<'py, u8>;
@@ -126,17 +126,16 @@ fn bin_arrays(py: Python<'_>, bins: ValueBins) -> Bins<'_> {
 
 /// See `_core.pyi`.
 #[pyfunction]
-pub(super) fn apply_verdicts<'py>(
+pub(super) fn select_codes<'py>(
     py: Python<'py>,
     codes: Bytes<'py>,
-    verdicts: Bytes<'py>,
-) -> PyResult<(Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>)> {
-    let verdicts: &Verdicts = slice("verdicts", &verdicts)?
-        .try_into()
-        .map_err(|_| PyValueError::new_err(format!("verdicts: expected 256, found {}", verdicts.as_array().len())))?;
+    selected: Bytes<'py>,
+) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    let selected: &[u8; 256] = slice("selected", &selected)?.try_into().map_err(|_| {
+        PyValueError::new_err(format!("selected: expected 256 numbers, found {}", selected.as_array().len()))
+    })?;
     let codes = slice("codes", &codes)?;
-    let (found, undecided) = detached(py, || store::apply_verdicts(codes, verdicts))??;
-    Ok((numpy::vector(py, found), numpy::vector(py, undecided)))
+    Ok(numpy::vector(py, detached(py, || store::select_codes(codes, selected))??))
 }
 
 /// See `_core.pyi`.

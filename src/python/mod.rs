@@ -31,7 +31,7 @@ mod _core {
 
     #[pymodule_export]
     use super::byte_columns::{
-        apply_verdicts, are_bytes_in, bin_bytes, bin_numbers, compare_bytes, contain_bytes, split_bytes, split_texts,
+        are_bytes_in, bin_bytes, bin_numbers, compare_bytes, contain_bytes, select_codes, split_bytes, split_texts,
         take_bytes,
     };
     #[pymodule_export]

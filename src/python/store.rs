@@ -17,7 +17,7 @@ use crate::python::{detached, numpy};
 use crate::store::{
     self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
 };
-use crate::{CancelCheck, Error};
+use crate::Error;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]

@@ -67,7 +67,7 @@ pub use search::{SearchReport, SearchResults};
 use search_request::SearchRequest;
 use segment::segment_index;
 pub use segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
-pub use value_bins::{ValueBins, Verdicts, apply_verdicts};
+pub use value_bins::{ValueBins, select_codes};
 
 use crate::device::Device;
 use crate::kernels::{Metric, code_stride};

@@ -186,43 +186,30 @@ fn head_of(bytes: &[u8]) -> u64 {
     }
 }
 
-/// Ranges of codes of one verdict for which comparing with each takes no longer than looking codes up.
+/// Ranges of codes for which comparing with each takes no longer than looking codes up.
 const MAX_RANGES: usize = 4;
 
-/// What is known of the values of each bin: that they are kept, 1; that they are not, 0; or nothing, 2.
-pub type Verdicts = [u8; 256];
-
-/// For each code its verdict, 1 or 0; and the places of those of which nothing is known, where it is 0.
-pub fn apply_verdicts(codes: &[u8], verdicts: &Verdicts) -> Result<(Vec<u8>, Vec<i64>)> {
-    let kept = ranges(verdicts, |verdict| verdict == 1);
+/// 1 for each code that is 1 in `selected`; 0 for others.
+pub fn select_codes(codes: &[u8], selected: &[u8; 256]) -> Result<Vec<u8>> {
+    let ranges = ranges(selected);
     let mut found = zeroed(codes.len(), "a filter")?;
-    if kept.len() <= MAX_RANGES {
+    if ranges.len() > MAX_RANGES {
+        found.iter_mut().zip(codes).for_each(|(found, &code)| *found = selected[usize::from(code)]);
+        return Ok(found);
+    }
+    for (first, last) in ranges {
         // Compared many at once.
-        for &(first, last) in &kept {
-            let span = last - first;
-            for (found, &code) in found.iter_mut().zip(codes) {
-                *found |= u8::from(code.wrapping_sub(first) <= span);
-            }
+        for (found, &code) in found.iter_mut().zip(codes) {
+            *found |= u8::from(code.wrapping_sub(first) <= last - first);
         }
-    } else {
-        found.iter_mut().zip(codes).for_each(|(found, &code)| *found = u8::from(verdicts[usize::from(code)] == 1));
     }
-    let mut undecided = Vec::new();
-    let is_undecided = |code: u8| verdicts[usize::from(code)] > 1;
-    let searched: Vec<u8> = (0..=u8::MAX).filter(|&code| is_undecided(code)).collect();
-    match searched[..] {
-        [] => {}
-        [only] => undecided.extend(memchr::memchr_iter(only, codes).map(|at| at as i64)),
-        [first, last] => undecided.extend(memchr::memchr2_iter(first, last, codes).map(|at| at as i64)),
-        _ => undecided.extend((0_i64..).zip(codes).filter(|(_, code)| is_undecided(**code)).map(|(at, _)| at)),
-    }
-    Ok((found, undecided))
+    Ok(found)
 }
 
-/// First and last of consecutive codes with such a verdict.
-fn ranges(verdicts: &Verdicts, is_such: impl Fn(u8) -> bool) -> Vec<(u8, u8)> {
+/// First and last of consecutive codes that are selected.
+fn ranges(selected: &[u8; 256]) -> Vec<(u8, u8)> {
     let mut found: Vec<(u8, u8)> = Vec::new();
-    for code in (0..=u8::MAX).filter(|&code| is_such(verdicts[usize::from(code)])) {
+    for code in (0..=u8::MAX).filter(|&code| selected[usize::from(code)] == 1) {
         match found.last_mut() {
             Some((_, last)) if *last + 1 == code => *last = code,
             _ => found.push((code, code)),
@@ -352,23 +339,17 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_are_those_of_each_code() {
+    fn codes_are_selected_one_by_one() {
         let codes: Vec<u8> = (0..5000_u32).map(|i| (i * i % 257) as u8).collect();
         for every in [1, 2, 3, 7, 100, 255, 256] {
-            for verdict in [1, 2, 3] {
-                let mut verdicts = [0; 256];
-                verdicts.iter_mut().step_by(every).for_each(|found| *found = verdict.min(2));
-                if verdict == 3 {
-                    verdicts[40..90].fill(1);
-                    verdicts[255] = 1;
-                }
-                let (found, undecided) = apply_verdicts(&codes, &verdicts).unwrap();
-                let verdict_of = |row: usize| verdicts[usize::from(codes[row])];
-                let expected: Vec<u8> = (0..codes.len()).map(|row| u8::from(verdict_of(row) == 1)).collect();
-                assert_eq!(found, expected);
-                let rows = (0..codes.len()).filter(|&row| verdict_of(row) == 2).map(|row| row as i64);
-                assert_eq!(undecided, rows.collect::<Vec<_>>());
+            for filled in [0..0, 40..90, 255..256, 0..256] {
+                let mut selected = [0; 256];
+                selected.iter_mut().step_by(every).for_each(|selected| *selected = 1);
+                selected[filled].fill(1);
+                let expected: Vec<u8> = codes.iter().map(|&code| selected[usize::from(code)]).collect();
+                assert_eq!(select_codes(&codes, &selected).unwrap(), expected);
             }
         }
+        assert_eq!(select_codes(&codes, &[0; 256]).unwrap(), vec![0; codes.len()]);
     }
 }

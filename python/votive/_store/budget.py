@@ -42,11 +42,22 @@ class MemoryBudget:
         asked = contents.compact_bytes + (0 if live is None else columns.bytes_of(live))
         if self.spill_to is None or not self.is_exceeded(contents, asked):
             self.check(contents, len(contents), asked)
-            return core.compact(), columns if live is None else columns.selected(live)
+            return core.compact(), self.merge(contents) or columns if live is None else columns.selected(live)
         folder = self.spill_to
         if live is not None:
             columns = columns.selected(live, lambda array: _spill.move(array, folder))
         return _spill.compact(core, folder, self.new_core), columns
+
+    def merge(self, contents: Contents) -> Columns | None:
+        """See `Columns.merged`.
+
+        Raises:
+            StoreError: that would be more memory than there may be.
+        """
+        columns = contents.columns.merged()
+        if columns is not None and self.spill_to is None:
+            self.check(contents, len(contents), columns.nbytes())
+        return columns
 
     def moved(self, columns: Columns) -> Columns:
         """Columns whose values are in files, all that were in memory."""

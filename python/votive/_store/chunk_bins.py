@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.column_tests import MIN_INT64, ByteTest, Existence, NumberTest, Test, numbers_of, present
+from votive._store.column_tests import MIN_INT64, ByteTest, Existence, JointTest, NumberTest, Test, numbers_of, present
 from votive._store.column_type import BYTES
-from votive._store.column_values import ColumnValues, Rows
+from votive._store.column_values import Bools, ColumnValues, Rows
 
 DROPPED, KEPT, UNDECIDED = 0, 1, 2
 
@@ -43,7 +43,7 @@ class ChunkBins:
         odd_rows: the first rows whose values are not equal to the bounds of their bins.
     """
 
-    __slots__ = ("_ascending", "bounds", "codes", "counts", "is_single", "odd_rows")
+    __slots__ = ("_ascending", "_ends", "_order", "bounds", "codes", "counts", "is_single", "odd_rows")
 
     def __init__(self, values: ColumnValues, ascending: Ascending) -> None:
         self._ascending = ascending
@@ -57,14 +57,27 @@ class ChunkBins:
         self.codes[~present(values)] = _NULL
         self.is_single = is_single.view(np.bool_)
         self.counts = np.bincount(self.codes, minlength=_CODES)
+        # All rows, by their codes.
+        self._order = np.argsort(self.codes, kind="stable").astype(np.uint32)
+        self._ends = np.cumsum(self.counts)
 
     @property
     def nbytes(self) -> int:
         """Bytes in memory."""
         return bytes_of_bins(len(self.codes), self._ascending)
 
+    def rows_of(self, codes: Bools) -> Rows:
+        """The rows with some codes."""
+        parts = [self._order[self._ends[code] - self.counts[code] : self._ends[code]] for code in np.flatnonzero(codes)]
+        return np.concatenate([np.empty(0, np.int64), *parts])
+
     def verdicts(self, test: Test) -> NDArray[np.uint8]:
         """What a test says of all values of a bin: `DROPPED`, `KEPT` or `UNDECIDED`, by code."""
+        if isinstance(test, JointTest):
+            parts = np.stack([self.verdicts(part) for part in test.tests])
+            joint: NDArray[np.uint8] = parts.max(axis=0)
+            joint[(parts == DROPPED).any(axis=0)] = DROPPED
+            return joint
         verdicts = np.zeros(_CODES, np.uint8)
         count = self.bounds.rows + 1
         # Right for single bins; in a comparison for all but those that an operand is in.
@@ -94,7 +107,7 @@ class ChunkBins:
 
 def is_comparison(test: Test) -> bool:
     """Whether a test goes by the order of values, so that it is decided for those between others."""
-    return isinstance(test, NumberTest) or (isinstance(test, ByteTest) and test.operator != "$contains")
+    return isinstance(test, NumberTest | JointTest) or (isinstance(test, ByteTest) and test.operator != "$contains")
 
 
 def distinct_values(values: ColumnValues) -> tuple[Ascending, NDArray[np.int64]]:
@@ -124,7 +137,7 @@ def with_odd_values(values: ColumnValues, bins: ChunkBins, bounds: Ascending) ->
 def bytes_of_bins(rows: int, bounds: Ascending) -> int:
     """Bytes that the bins of so many rows take."""
     size = bounds.nbytes if isinstance(bounds, np.ndarray) else sum(map(sys.getsizeof, bounds))
-    return rows + 2 * size + 9 * _CODES
+    return (1 + 4) * rows + 2 * size + 17 * _CODES
 
 
 def _distinct(values: ColumnValues, rows: Rows) -> tuple[Ascending, NDArray[np.int64]]:

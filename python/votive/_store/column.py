@@ -69,6 +69,12 @@ class Column:
         numbers = sum(patch.rows.nbytes for patch in self.patches if not is_mapped(patch.rows))
         return sum(values.nbytes for values in self.all_values()) + numbers
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes in files."""
+        numbers = sum(patch.rows.nbytes for patch in self.patches if is_mapped(patch.rows))
+        return sum(values.mapped_bytes for values in self.all_values()) + numbers
+
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column that has these values too.
 
@@ -115,6 +121,12 @@ class Column:
                 these = rows[slice(*np.searchsorted(rows, (first, first + chunk.rows)))] - first
                 size += int((chunk.offsets[these + 1] - chunk.offsets[these]).sum())
         return size
+
+    def merged(self) -> Column:
+        """The same, with changed values in the place of those before, if all are in memory."""
+        if not self.patches or any(values.is_mapped for values in self.all_values()):
+            return self
+        return self.selected(np.arange(self.rows))
 
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Column:
         """The same, whose arrays that are in memory `move` gives elsewhere; the last chunks that are become one."""

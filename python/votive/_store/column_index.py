@@ -11,6 +11,7 @@ import numpy as np
 
 from votive import _core
 from votive._store.chunk_bins import (
+    KEPT,
     MAX_BOUNDS,
     UNDECIDED,
     ChunkBins,
@@ -33,6 +34,10 @@ MIN_NUMBER_BYTES = 4
 MIN_COMPARISONS = 4
 # Where more than one row of so many is undecided, all are tested.
 MIN_ROWS_PER_UNDECIDED = 8
+# Where at most one row of so many is in question, these are found by their bins, without a look at the codes of all.
+MIN_ROWS_PER_LISTED = 16
+# Rows are numbered in 32 bits.
+MAX_INDEXED_ROWS = 1 << 32
 
 
 class IndexBudget:
@@ -69,10 +74,15 @@ def evaluate(values: ColumnValues, test: Test, budget: IndexBudget) -> Bools:
     if bins is None:
         return test(values)
     verdicts = bins.verdicts(test)
-    if int(bins.counts[verdicts == UNDECIDED].sum()) * MIN_ROWS_PER_UNDECIDED > values.rows:
+    kept_codes, undecided = verdicts == KEPT, verdicts == UNDECIDED
+    if bins.counts[undecided].sum() * MIN_ROWS_PER_UNDECIDED > values.rows:
         return test(values)
-    found, rows = _core.apply_verdicts(bins.codes, verdicts)
-    kept = found.view(np.bool_)
+    if bins.counts[kept_codes | undecided].sum() * MIN_ROWS_PER_LISTED < values.rows:
+        kept = np.zeros(values.rows, np.bool_)
+        kept[bins.rows_of(kept_codes)] = True
+    else:
+        kept = _core.select_codes(bins.codes, kept_codes.view(np.uint8)).view(np.bool_)
+    rows = bins.rows_of(undecided)
     if len(rows):
         kept[rows] = test(values.take(rows))
     return kept
@@ -91,7 +101,7 @@ def drop_indexes(column: Column) -> None:
 
 
 def _is_indexable(values: ColumnValues) -> bool:
-    if values.rows < MIN_INDEXED_ROWS:
+    if not MIN_INDEXED_ROWS <= values.rows <= MAX_INDEXED_ROWS:
         return False
     if values.offsets is None:
         return values.data.dtype.itemsize >= MIN_NUMBER_BYTES or values.data.dtype.kind == "f"

@@ -124,6 +124,24 @@ class NumberTest:
         return operator, np.array([floor.number], stored)
 
 
+class JointTest:
+    """Several comparisons of the same values, of which all are to hold.
+
+    Attributes:
+        tests: `NumberTest` or `ByteTest`, one or more.
+    """
+
+    def __init__(self, tests: Sequence[Test]) -> None:
+        self.tests = tests
+        self.cost = max(test.cost for test in tests)
+
+    def __call__(self, values: ColumnValues) -> Bools:
+        found = self.tests[0](values)
+        for test in self.tests[1:]:
+            found &= test(values)
+        return found
+
+
 class ByteTest:
     """Comparison of str or bytes in the order of bytes, which is that of characters; and whether one is in another.
 

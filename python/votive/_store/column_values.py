@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,6 +106,11 @@ class ColumnValues:
         return sum(array.nbytes for array in self.arrays.values() if not is_mapped(array))
 
     @property
+    def mapped_bytes(self) -> int:
+        """Bytes of the arrays that are in files."""
+        return sum(array.nbytes for array in self.arrays.values() if is_mapped(array))
+
+    @property
     def is_mapped(self) -> bool:
         """Whether any of it is in a file."""
         return any(map(is_mapped, self.arrays.values()))
@@ -124,7 +128,7 @@ class ColumnValues:
         valid = None if self.valid is None else self.valid[rows]
         if self.offsets is None:
             return ColumnValues(self.type, np.asarray(self.data[rows]), None, valid)
-        offsets, data = _core.take_bytes(self.offsets, self.data, rows)
+        offsets, data = _core.take_bytes(self.offsets, self.data, np.ascontiguousarray(rows, np.int64))
         return ColumnValues(self.type, data, offsets, valid)
 
     def trimmed(self) -> ColumnValues:
@@ -160,17 +164,10 @@ class ColumnValues:
         if self.offsets is None:
             values: list[Any] = self.data.tolist()
         else:
-            bounds = self.offsets.tolist()
-            memory = memoryview(self.data[bounds[0] : bounds[-1]].tobytes())
-            first = bounds[0]
-            spans = pairwise(bounds)
-            pieces = (memory[begin - first : end - first] for begin, end in spans)
-            if self.type.name == "bytes":
-                values = [bytes(piece) for piece in pieces]
-            elif self.type.name == "str":
-                values = [str(piece, "utf-8") for piece in pieces]
-            else:
-                values = [None if not piece else json.loads(bytes(piece)) for piece in pieces]
+            split = _core.split_texts if self.type.name == "str" else _core.split_bytes
+            values = split(self.offsets, self.data)
+            if self.type == JSON:
+                values = [json.loads(value) if value else None for value in values]
         if self.valid is None:
             return values
         return [value if valid else None for value, valid in zip(values, self.valid.tolist(), strict=True)]

@@ -60,6 +60,11 @@ class Columns(Mapping[str, Column]):
         """Bytes in memory of the texts, of the others, or of all."""
         return sum(column.nbytes for name, column in self._columns.items() if texts in (None, name == TEXT))
 
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes in files."""
+        return sum(column.mapped_bytes for column in self._columns.values())
+
     def appended(self, values: Values, rows: int, position: int = 0) -> Columns:
         """With `rows` more rows, the first of which messages call `position`; null in the columns without values.
 
@@ -95,6 +100,13 @@ class Columns(Mapping[str, Column]):
             column = columns.get(name) or Column.nulls(self.rows)
             columns[name] = column.patched(rows, values, _promoted(column, values, name, places[name], 0))
         return Columns(columns, self.rows)
+
+    def merged(self) -> Columns | None:
+        """With changed values in the place of those before, where both are in memory; None where there are none."""
+        found = {name: column.merged() for name, column in self._columns.items()}
+        if all(found[name] is column for name, column in self._columns.items()):
+            return None
+        return Columns(found, self.rows)
 
     def moved(self, move: Callable[[NDArray[Any]], NDArray[Any]]) -> Columns:
         """See `Column.moved`."""

@@ -44,11 +44,12 @@ def compacted(state: StoreState, contents: Contents) -> Contents | None:
     if contents.live() is not None or len(contents.core.vectors()) > 1:
         contents.check_files()
         new = contents.compacted(*state.budget.compact(contents))
-    elif state.binding is not None and state.binding.is_in_pieces:
-        # For the next commit to write as one, though nothing is to be done in memory.
-        new = replace(contents, numbering=object())
     else:
-        return None
+        columns = state.budget.merge(contents)
+        if state.binding is None or not state.binding.is_in_pieces:
+            return None if columns is None else replace(contents, columns=columns)
+        # For the next commit to write as one, also if nothing is to be done in memory.
+        new = replace(contents, columns=columns or contents.columns, numbering=object())
     if state.binding is None:
         return replace(new, first_uncommitted=len(contents), last_edit=None)
     added = state.binding.count_uncommitted(contents)

@@ -39,7 +39,7 @@ class Batch(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the columns will take."""
+        """Bytes that the columns will take, and ids beside what the core counts of them."""
         return sum(values.nbytes for values in self.columns.values()) + _ids.extra_bytes(self.ids)
 
 
@@ -158,6 +158,7 @@ class Contents:
         memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes(texts=False)
         memory["texts"] = self.columns.nbytes(texts=True)
+        memory["mapped"] += self.columns.mapped_bytes
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from votive._store.column import Column
 from votive._store.column_index import IndexBudget
 from votive._store.column_type import STR, ColumnType
 from votive._store.column_values import ColumnValues
-from votive._store.contents import Contents
+
+if TYPE_CHECKING:
+    from votive._store.contents import Contents
 
 _INT64 = ColumnType("int64")
 

@@ -12,9 +12,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from votive._store.chunk_bins import is_comparison
 from votive._store.column import Column
 from votive._store.column_index import IndexBudget, evaluate
-from votive._store.column_tests import Test
+from votive._store.column_tests import JointTest, Test
 from votive._store.column_type import JSON, NULL
 from votive._store.column_values import Bools, Rows
 from votive._store.filter_expression import Conjunction, Expression, Predicate, parse
@@ -50,25 +51,29 @@ class _BoundPredicate:
     """A predicate and the column that it is about."""
 
     def __init__(self, column: Column, test: Test, budget: IndexBudget) -> None:
-        self._column = column
-        self._test = test
+        self.column = column
+        self.test = test
         self._budget = budget
 
     @property
     def cost(self) -> int:
-        return self._test.cost
+        return self.test.cost
+
+    def joined(self, others: Iterable[_BoundPredicate]) -> _BoundPredicate:
+        """Itself and others about the same column, as one."""
+        return _BoundPredicate(self.column, JointTest([self.test, *(other.test for other in others)]), self._budget)
 
     def evaluate(self, rows: int, among: Rows | None) -> Bools:
-        column = self._column.verified()
+        column = self.column.verified()
         if among is not None:
-            return column.reading(lambda: self._test(column.take(among)))
+            return column.reading(lambda: self.test(column.take(among)))
         return column.reading(self._of_all)
 
     def _of_all(self) -> Bools:
-        parts = [evaluate(chunk, self._test, self._budget) for chunk in self._column.chunks]
+        parts = [evaluate(chunk, self.test, self._budget) for chunk in self.column.chunks]
         found = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.bool_), *parts])
-        for patch in self._column.patches:
-            found[patch.rows] = self._test(patch.values)
+        for patch in self.column.patches:
+            found[patch.rows] = self.test(patch.values)
         return found
 
 
@@ -77,7 +82,7 @@ class _BoundJunction:
 
     def __init__(self, is_conjunction: bool, parts: Iterable[_Bound]) -> None:
         self._is_conjunction = is_conjunction
-        self._parts: list[_Bound] = sorted(parts, key=lambda part: part.cost)
+        self._parts = sorted(_joined(parts) if is_conjunction else parts, key=lambda part: part.cost)
 
     @property
     def cost(self) -> int:
@@ -99,6 +104,18 @@ class _BoundJunction:
             else:
                 found |= part.evaluate(rows, among)
         return found
+
+
+def _joined(parts: Iterable[_Bound]) -> list[_Bound]:
+    """Parts of a conjunction, of which comparisons of the same column, as with the ends of a range, are one."""
+    found: list[_Bound] = []
+    same: dict[int, list[_BoundPredicate]] = {}
+    for part in parts:
+        if isinstance(part, _BoundPredicate) and is_comparison(part.test):
+            same.setdefault(id(part.column), []).append(part)
+        else:
+            found.append(part)
+    return [*found, *(first.joined(others) if others else first for first, *others in same.values())]
 
 
 _Bound: TypeAlias = _BoundPredicate | _BoundJunction
