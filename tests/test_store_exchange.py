@@ -194,10 +194,7 @@ def test_rows_are_iterated_as_record_batches() -> None:
     assert few["id"].to_pylist() == [7, 8, 9]
     assert few["tags"].to_pylist() == [["x"] * 7, ["x"] * 8, ["x"] * 9]
     np.testing.assert_array_equal(np.stack(few["vector"].to_numpy(zero_copy_only=False)), vectors[7:])
-    assert (
-        list(EmbeddingStore().iter_batches()) == []
-        or pa.Table.from_batches(EmbeddingStore().iter_batches()).num_rows == 0
-    )
+    assert sum(batch.num_rows for batch in EmbeddingStore().iter_batches()) == 0
     for arguments, kind, message in [
         ({"batch_size": 0}, ValueError, "batch_size: expected 1 or more"),
         ({"columns": "id"}, TypeError, "columns: expected a list of names, found the str 'id'"),
