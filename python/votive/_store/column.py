@@ -147,6 +147,8 @@ class Column:
 
     def take(self, rows: Rows) -> ColumnValues:
         """Values of some rows, in the order asked for, in memory of their own."""
+        if len(self.chunks) == 1:
+            return self._with_patches(self.chunks[0].take(rows).cast(self.type), rows)
         places = np.searchsorted(self._firsts, rows, side="right") - 1
         if not len(rows) or (places == places[0]).all():
             chunk = int(places[0]) if len(rows) else 0
@@ -251,6 +253,8 @@ class Column:
 
     def _with_patches(self, values: ColumnValues, rows: Rows) -> ColumnValues:
         """Values of the chunks, with those instead that rows were changed to."""
+        if not self.patches:
+            return values
         index = np.arange(len(rows))
         parts = [values]
         count = len(rows)
