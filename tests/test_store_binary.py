@@ -220,7 +220,7 @@ def test_rows_that_are_no_bits_are_refused_and_change_nothing(rows: Any, error: 
 
 
 def test_a_second_look_is_refused_where_there_is_none() -> None:
-    with pytest.raises(ValueError, match=r"rescore_multiplier: only rows of bits .* metric='cosine'"):
+    with pytest.raises(ValueError, match=r"rescore_multiplier: only rows of bits .* dtype='float32'"):
         EmbeddingStore().search(np.ones(8), rescore_multiplier=2)
     store = binary_store(random_bits(3, 64))
     for query in (random_bits(1, 64), random_bits(1, 64).view(np.int8)):
