@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from stores import snapshot
 from votive import EmbeddingStore
@@ -224,3 +225,19 @@ def test_slices_and_parts_of_values() -> None:
     # Far apart, and twice, with much between them that is not asked for.
     assert values.take(np.array([8, 0, 8])).to_list() == ["last", "", "last"]
     assert ColumnValues.of_bytes(BYTES, [b"\0", None, b""])[1:].to_list() == [None, b""]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.int64(), pa.float64(), pa.string(), pa.timestamp("ns"), pa.list_(pa.int8())], ids=str
+)
+@pytest.mark.parametrize("values", [[2**60 + 1, 2], ["a", None], [b"a", b"b"], [[1], None], [DAY, DAY], [True, False]])
+def test_nulls_of_any_type_fit_every_column(values: list, kind: pa.DataType) -> None:
+    store = EmbeddingStore()
+    add(store, 2, x=values)
+    dtype = store.metadata["x"].dtype
+    nulls = pa.table({"x": pa.nulls(2, kind)})
+    store.add_embeddings(np.ones((2, 3)), metadata=nulls)
+    assert store.metadata["x"].tolist() == [*values, None, None]
+    store.update([1, 2], metadata=nulls)
+    assert store.metadata["x"].tolist() == [values[0], None, None, None]
+    assert store.metadata["x"].dtype == dtype

@@ -174,3 +174,35 @@ def test_from_numpy_refuses_what_is_no_array(tmp_path) -> None:
         EmbeddingStore.from_numpy(tmp_path / "good.npy", dimension=3)
     with pytest.raises(ValueError, match="two rows have the id 1"):
         EmbeddingStore.from_numpy(tmp_path / "good.npy", ids=[1, 1])
+
+
+def test_rows_are_iterated_as_record_batches() -> None:
+    pa = pytest.importorskip("pyarrow")
+    store = EmbeddingStore()
+    vectors = np.random.default_rng(0).standard_normal((10, 3), np.float32)
+    store.add_embeddings(
+        vectors, texts=["a", None] * 5, metadata=[{"n": row, "tags": ["x"] * row} for row in range(10)]
+    )
+    store.delete(4)
+    batches = store.iter_batches(4)
+    store.delete([0, 1])  # they are as they were
+    found = list(batches)
+    assert [batch.num_rows for batch in found] == [4, 4, 1]
+    assert pa.Table.from_batches(found)["id"].to_pylist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    few = pa.Table.from_batches(list(store.iter_batches(2, filter={"n": {"$gt": 6}}, columns=["tags", "vector", "id"])))
+    assert few.column_names == ["tags", "vector", "id"]
+    assert few["id"].to_pylist() == [7, 8, 9]
+    assert few["tags"].to_pylist() == [["x"] * 7, ["x"] * 8, ["x"] * 9]
+    np.testing.assert_array_equal(np.stack(few["vector"].to_numpy(zero_copy_only=False)), vectors[7:])
+    assert (
+        list(EmbeddingStore().iter_batches()) == []
+        or pa.Table.from_batches(EmbeddingStore().iter_batches()).num_rows == 0
+    )
+    for arguments, kind, message in [
+        ({"batch_size": 0}, ValueError, "batch_size: expected 1 or more"),
+        ({"columns": "id"}, TypeError, "columns: expected a list of names, found the str 'id'"),
+        ({"columns": ["m"]}, ValueError, r"columns: no column 'm'; there are \['id', 'vector', 'text', 'n', 'tags'\]"),
+        ({"filter": {"m": 1}}, Exception, "m"),
+    ]:
+        with pytest.raises(kind, match=message):
+            store.iter_batches(**arguments)

@@ -1,6 +1,7 @@
 """Ids of every kind that is accepted, and a clear error for all others."""
 
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -158,3 +159,24 @@ def test_largest_id() -> None:
     with pytest.raises(ValueError, match="ids"):
         store.add_embeddings(GOOD)
     assert len(store) == 2
+
+
+def test_uuids_are_the_str_of_them() -> None:
+    first, second, third = (UUID(int=number) for number in range(2**100, 2**100 + 3))
+    store = EmbeddingStore()
+    assert store.add_embeddings([1.0, 2.0], ids=first).tolist() == [str(first)]
+    store.add_embeddings(np.ones((2, 2)), ids=[second, "name"])
+    store.add_embeddings(np.ones((1, 2)), ids=np.array([third], object))
+    assert store.ids.tolist() == [str(first), str(second), "name", str(third)]
+    assert all(type(id) is str for id in store.ids)
+    assert store.contains(first)
+    assert first in store
+    assert UUID(int=1) not in store
+    assert store.contains([third, "name", str(second), UUID(int=1)]).tolist() == [True, True, True, False]
+    np.testing.assert_array_equal(store.get([second, "name"]), np.ones((2, 2)))
+    assert store.search([1.0, 0.0], filter=[first, "name"])[1].tolist() == ["name", str(first)]
+    assert store.search([1.0, 0.0], filter=first)[1].tolist() == [str(first)]
+    assert store.search([1.0, 0.0], filter={second})[1].tolist() == [str(second)]
+    assert store.delete(UUID(str(first).upper())) == 1
+    with pytest.raises(TypeError, match=r"ids\[1\]: expected a str as before it, found int"):
+        store.contains([second, 3])

@@ -1,5 +1,7 @@
 """The limit of memory that a store keeps, and the files that what exceeds it goes to."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from stores import DIMENSION, ROWS, snapshot
@@ -84,3 +86,16 @@ def test_failed_spill_changes_nothing(tmp_path, vectors: np.ndarray) -> None:
     assert snapshot(store) == before
     with pytest.raises(NotADirectoryError, match="spill_to"):
         EmbeddingStore(spill_to=tmp_path / "missing")
+
+
+@pytest.mark.parametrize("length", [1, 20, 90, 300])
+def test_ids_are_counted_before_they_are_built(length: int) -> None:
+    for ids in ([f"{row:05}" + "x" * length for row in range(20_000)], np.random.default_rng(0).permutation(20_000)):
+        store = EmbeddingStore(max_memory_gb=0.001)
+        with contextlib.suppress(StoreError):
+            for start in range(0, len(ids), 500):
+                store.add_embeddings(np.ones((500, 2)), ids=ids[start : start + 500])
+        assert len(store) < len(ids)
+        assert 0 < store.memory_usage()["total"] <= 10**6
+        with pytest.raises(StoreError, match="max_memory_gb"):
+            EmbeddingStore(max_memory_gb=0.001).add_embeddings(np.ones((len(ids), 2)), ids=ids)

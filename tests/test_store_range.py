@@ -130,7 +130,7 @@ def test_wrong_arguments_are_refused(vectors: np.ndarray) -> None:
             store.search(vectors[0], min_score=wrong)
     with pytest.raises(ValueError, match="min_score: expected a number, found NaN"):
         store.search(vectors[0], min_score=float("nan"))
-    with pytest.raises(TypeError, match="k: expected an int, found None, which is accepted beside min_score alone"):
+    with pytest.raises(TypeError, match="k: expected an int, found NoneType; None is accepted beside min_score alone"):
         store.search(vectors[0], None)
     with pytest.raises(ValueError, match="k: expected 1 or more, found 0"):
         store.search(vectors[0], 0, min_score=0.5)

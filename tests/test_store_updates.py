@@ -1,6 +1,7 @@
 """Changing rows in place: `update`, `upsert`, and what `get` and `count` tell of it."""
 
 import threading
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -352,6 +353,22 @@ def test_updates_beyond_the_limit_change_nothing() -> None:
         store.update(filter={}, texts="x" * 200_000)
     assert snapshot(store) == before
     assert store.memory_usage() == used
+
+
+def test_one_value_for_many_rows_is_refused_before_it_is_copied() -> None:
+    store = EmbeddingStore(max_memory_gb=0.01)
+    store.add_embeddings(np.ones((2000, 2)))
+    text = "x" * 100_000
+    tracemalloc.start()
+    try:
+        for given in ({"texts": text}, {"metadata": {"name": text}}, {"metadata": {"tags": [text]}}):
+            with pytest.raises(StoreError, match=r"max_memory_gb: 2000 rows .* need 0\.2 GB"):
+                store.update(filter={}, **given)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+    assert store.texts is None
 
 
 def test_updates_count_the_numbers_of_rows() -> None:

@@ -91,8 +91,10 @@ def _matrix(name: str, values: ArrayLike) -> NDArray[np.float32]:
     """`values` as a C-contiguous float32 matrix of finite numbers."""
     import numpy as np
 
+    from votive._arrays import as_array
+
     refuse_masked(name, values)
-    given = np.asarray(values)
+    given = as_array(values, name)
     if given.dtype.kind not in "fiu":
         raise TypeError(f"{name}: expected an array of numbers, found dtype {given.dtype}")
     if given.ndim != 2:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from votive._arguments import refuse_masked
+from votive._arrays import as_array
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -231,7 +232,7 @@ def _rows(name: str, vectors: ArrayLike) -> Floats:
     """The argument `name` as finite float32 `[rows, columns]`, copied only where its type has to change."""
     refuse_masked(name, vectors)
     try:
-        array = np.asarray(vectors)
+        array = as_array(vectors, name)
     except ValueError as error:
         raise ValueError(f"{name}: expected vectors of equal length; {error}") from error
     if array.dtype.kind not in "fiu":

@@ -129,10 +129,12 @@ class EmbeddingStore:
             ids: integers from 0, or str; one kind in a store. None to count on from the largest that was ever
                 there. A row whose id is in the store already, or comes again, is replaced: the last one wins, and
                 stands last in the order of rows.
-            texts: a str for each row, which `texts` gives back.
-            metadata: columns with a value for each row: a dict of arrays or lists, a DataFrame, an Arrow table. Values
-                are booleans, integers, floats, str, bytes or points in time. The first rows of a store say which
-                columns there are and of which type, and whether rows have texts.
+            texts: a str or None for each row, which `texts` gives back.
+            metadata: columns with a value for each row: a dict of arrays or lists, a DataFrame, an Arrow table; or a
+                list of dicts, one for each row. Values are booleans, integers, floats of up to 64 bits, str, bytes,
+                points in time (with a time zone: in UTC), UUIDs (as str), or lists and dicts of what JSON holds; None
+                is null. A column that rows have not is null in them, and one that is new is null in the rows before.
+                Integers become floats where floats come, unless one would lose digits.
             dimension: what the vectors must have; None for whatever the store has.
 
         Returns:
@@ -611,6 +613,23 @@ class EmbeddingStore:
             ImportError: pyarrow is not installed.
         """
         return _exchange.to_arrow(self._state.contents)
+
+    def iter_batches(
+        self, batch_size: int = 65_536, *, filter: Filter | None = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pyarrow.RecordBatch]:
+        """The rows as record batches, one after the other, each made when it is asked for: as they are now.
+
+        Args:
+            batch_size: rows of each batch but the last.
+            filter: as for `search`; None for all rows.
+            columns: names: "id", "vector", "text", and those of metadata. None for all.
+
+        Raises:
+            ImportError: pyarrow is not installed.
+            TypeError, ValueError: an argument is not accepted, or there is no such column.
+            CorruptStoreError: a column is in a file that is damaged.
+        """
+        return _exchange.iter_batches(self._state.contents, batch_size, filter, columns)
 
     @classmethod
     def from_arrow(  # noqa: D417

@@ -100,13 +100,17 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
         else:
             keys, each = _ids.read(ids)
             rows = contents.rows_of(keys)
-        changes, places = _updates.read(rows, texts, metadata, each=each)
+
+        def check(asked: int) -> None:
+            if state.budget.spill_to is None:
+                state.budget.check(contents, len(rows), asked)
+
+        changes, places = _updates.read(rows, texts, metadata, check, each=each)
         if not len(rows):
             return 0
         asked = sum(values.nbytes + rows.nbytes for rows, values in changes.values())
-        spills = state.budget.spill_to is not None and state.budget.is_exceeded(contents, asked)
-        if not spills:
-            state.budget.check(contents, len(rows), asked)
+        check(asked)
+        spills = state.budget.is_exceeded(contents, asked)
         binding = state.binding
         committed = None if binding is None or binding.writer is None else binding.edits
         new = contents.edited(changes, places, committed)

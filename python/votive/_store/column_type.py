@@ -87,7 +87,10 @@ def promote(left: ColumnType, right: ColumnType) -> tuple[ColumnType, ...]:
         return ColumnType("int64"), ColumnType("uint64")
     if len(kinds) > 1 and not kinds <= set("iuf"):
         return ()
-    found = ColumnType.of(np.promote_types(left.dtype, right.dtype))
+    try:
+        found = ColumnType.of(np.promote_types(left.dtype, right.dtype))
+    except (TypeError, OverflowError):  # points in time of units that are too far apart
+        found = None
     return () if found is None else (found,)
 
 

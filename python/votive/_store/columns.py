@@ -78,11 +78,8 @@ class Columns(Mapping[str, Column]):
         # New ones in the order in which they were given.
         columns = {name: columns[name] for name in (*self._columns, *(n for n in values if n not in self._columns))}
         for name, column in columns.items():
-            given = values.get(name)
-            if given is None:
-                columns[name] = column.appended(ColumnValues.nulls(NULL, rows), column.type)
-            else:
-                columns[name] = column.appended(given, _promoted(column, given, name, np.arange(rows), position))
+            given = _without_type(column, values.get(name) or ColumnValues.nulls(NULL, rows))
+            columns[name] = column.appended(given, _promoted(column, given, name, np.arange(rows), position))
         return Columns(columns, self.rows + rows)
 
     def patched(self, changes: Changes, places: Mapping[str, Rows]) -> Columns:
@@ -98,6 +95,7 @@ class Columns(Mapping[str, Column]):
         columns = dict(self._columns)
         for name, (rows, values) in changes.items():
             column = columns.get(name) or Column.nulls(self.rows)
+            values = _without_type(column, values)
             columns[name] = column.patched(rows, values, _promoted(column, values, name, places[name], 0))
         return Columns(columns, self.rows)
 
@@ -128,6 +126,13 @@ class Columns(Mapping[str, Column]):
 def label(name: str) -> str:
     """What messages call a column."""
     return "texts" if name == TEXT else f"metadata[{name!r}]"
+
+
+def _without_type(column: Column, values: ColumnValues) -> ColumnValues:
+    """Values, as those of no type if all are null: a column of any type holds them."""
+    if column.type == NULL or values.valid is None or values.valid.any():
+        return values
+    return ColumnValues.nulls(NULL, values.rows)
 
 
 def _promoted(column: Column, values: ColumnValues, name: str, places: Rows, position: int) -> ColumnType:

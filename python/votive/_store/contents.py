@@ -39,9 +39,8 @@ class Batch(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the columns will take, and ids that are str."""
-        strings = self.ids if isinstance(self.ids, list) else ()
-        return sum(values.nbytes for values in self.columns.values()) + sum(len(id.encode()) for id in strings)
+        """Bytes that the columns will take, and ids beside what the core counts of them."""
+        return sum(values.nbytes for values in self.columns.values()) + _ids.extra_bytes(self.ids)
 
 
 class Edit(NamedTuple):

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _arrow, _core
-from votive._arguments import check_flag
+from votive._arguments import check_flag, check_positive
 from votive._store import batches as _batches
 from votive._store import changes as _changes
+from votive._store import filters as _filters
 from votive._store import ids as _ids
 from votive._store import metadata as _metadata
 from votive._store import vectors as _vectors
@@ -50,6 +51,15 @@ def to_arrow(contents: Contents) -> Any:
             arrays = [_array(contents, field, piece) for piece in _pieces(contents, live, MAX_ARRAY_ROWS)]
         found[name] = pa.chunked_array(arrays, field.type)
     return pa.table(found, schema)
+
+
+def iter_batches(contents: Contents, batch_size: int, filter: Any, columns: Sequence[str] | None) -> Iterator[Any]:
+    """See `EmbeddingStore.iter_batches`."""
+    check_positive("batch_size", batch_size)
+    if isinstance(columns, str):
+        raise TypeError(f"columns: expected a list of names, found the str {columns!r}")
+    rows = None if filter is None else _filters.live_rows(filter, contents)
+    return to_batches(contents, columns, rows, batch_size)
 
 
 def to_batches(contents: Contents, columns: Sequence[str] | None, rows: Rows | None, batch_rows: int) -> Iterator[Any]:

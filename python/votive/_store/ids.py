@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from votive import _arrow
 from votive._arguments import refuse_masked
+from votive._arrays import as_array
 from votive._store.array_values import is_pandas
 
 Ids = NDArray[np.int64] | list[str]
+
+# What finds an id that does not ascend: a key and the number of its row.
+_INDEX_BYTES = 12
 
 MAX_ID = np.iinfo(np.int64).max
 
@@ -32,13 +36,15 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
     """
     if isinstance(ids, str | UUID):
         return _strings([ids], name), True
-    if isinstance(ids, Mapping | bytes | bytearray) or not isinstance(ids, Iterable | np.generic | int):
+    if isinstance(ids, Mapping | bytes | bytearray) or not (
+        isinstance(ids, Iterable | np.generic | int) or hasattr(ids, "__dlpack__")
+    ):
         raise TypeError(f"{name}: expected integers or str, found {type(ids).__name__}")
     if isinstance(ids, np.generic | int):
         return _integers(np.asarray(ids)[None], name), True
     if _arrow.speaks_arrow(ids) and not is_pandas(ids):
         return _read_column(ids, name), False
-    if not isinstance(ids, list) and not hasattr(ids, "__array__"):
+    if not isinstance(ids, list) and not hasattr(ids, "__array__") and not hasattr(ids, "__dlpack__"):
         ids = list(ids)
     refuse_masked(name, ids)
     return (_strings(ids, name) if _starts_with_str(ids) else _integers(ids, name)), False
@@ -77,6 +83,15 @@ def kind(ids: Ids) -> str | None:
     return "str" if isinstance(ids, list) else "int64"
 
 
+def extra_bytes(ids: Ids | None) -> int:
+    """Bytes that ids take in the core beside the 8 of each that it counts: those of str, and an index to find them."""
+    if isinstance(ids, list):
+        return len("".join(ids).encode()) + _INDEX_BYTES * len(ids)
+    if ids is None or (ids[1:] > ids[:-1]).all():
+        return 0
+    return _INDEX_BYTES * len(ids)
+
+
 def to_array(ids: Ids) -> NDArray[Any]:
     """Ids as users get them: int64, or an object array of str."""
     return np.array(ids, object) if isinstance(ids, list) else ids
@@ -88,7 +103,7 @@ def _starts_with_str(ids: Any) -> bool:
 
 def _integers(ids: Any, name: str) -> Ids:
     """Ids of an array or of a list that does not start with a str."""
-    array = np.asarray(ids)
+    array = as_array(ids, name)
     if array.ndim != 1:
         raise ValueError(f"{name}: expected one dimension, found shape {array.shape}")
     # Of what is in a list, NumPy makes str beside a str, and floats beside an integer beyond int64.

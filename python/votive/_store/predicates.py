@@ -93,17 +93,21 @@ class _BoundJunction:
             return np.full(rows if among is None else len(among), self._is_conjunction)
         found = self._parts[0].evaluate(rows, among)
         for part in self._parts[1:]:
-            kept = np.count_nonzero(found)
-            # Rows that this part decides on.
-            left = kept if self._is_conjunction else len(found) - kept
-            if left * MIN_ROWS_PER_LEFT < len(found):
-                places = np.flatnonzero(found == self._is_conjunction)
+            # To find the rows that a part decides on takes longer than to compare numbers of all.
+            places = self._places_left(found) if part.cost else None
+            if places is not None:
                 found[places] = part.evaluate(rows, places if among is None else among[places])
             elif self._is_conjunction:
                 found &= part.evaluate(rows, among)
             else:
                 found |= part.evaluate(rows, among)
         return found
+
+    def _places_left(self, found: Bools) -> Rows | None:
+        """Places that the parts so far leave to the others; None where they are many."""
+        kept = np.count_nonzero(found)
+        left = kept if self._is_conjunction else len(found) - kept
+        return np.flatnonzero(found == self._is_conjunction) if left * MIN_ROWS_PER_LEFT < len(found) else None
 
 
 def _joined(parts: Iterable[_Bound]) -> list[_Bound]:

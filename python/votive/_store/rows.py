@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def contains(state: StoreState, ids: Any) -> bool | NDArray[np.bool_]:
 
 def contains_one(state: StoreState, id: object) -> bool:
     """Whether there is a row with an id, which may be no id at all."""
-    if isinstance(id, bool) or not isinstance(id, str | int | np.integer):
+    if isinstance(id, bool) or not isinstance(id, str | UUID | int | np.integer):
         return False
     try:
         return bool(contains(state, id))

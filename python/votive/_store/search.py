@@ -55,7 +55,7 @@ class SearchOptions:
                 raise ValueError("min_score: expected a number, found NaN")
             min_score = float(min_score)
         if k is None and min_score is None:
-            raise TypeError("k: expected an int, found None, which is accepted beside min_score alone")
+            raise TypeError("k: expected an int, found NoneType; None is accepted beside min_score alone")
         if k is not None:
             check_positive("k", k)
         if rescore_multiplier is not None:

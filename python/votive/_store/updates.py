@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,16 @@ from votive._store.column_values import ColumnValues, Rows
 from votive._store.columns import TEXT, Changes, Values, label
 
 
-def read(rows: Rows, texts: Any, metadata: Any, *, each: bool) -> tuple[Changes, dict[str, Rows]]:
+def read(
+    rows: Rows, texts: Any, metadata: Any, check: Callable[[int], None], *, each: bool
+) -> tuple[Changes, dict[str, Rows]]:
     """Reads the arguments of `EmbeddingStore.update`.
 
     Args:
         rows: numbers of the rows, in the order of the values.
         texts: see there.
         metadata: see there.
+        check: is called with the bytes that values will take, before they are taken.
         each: whether there is one value of each, which all rows get.
 
     Returns:
@@ -32,7 +35,9 @@ def read(rows: Rows, texts: Any, metadata: Any, *, each: bool) -> tuple[Changes,
     places: dict[str, Rows] = {}
     given: list[tuple[Values, Rows]] = []
     if each:
-        given.append((_read_one(texts, metadata), np.zeros(len(rows), np.int64)))
+        one = _read_one(texts, metadata)
+        check(sum(column.nbytes for column in one.values()) * len(rows))
+        given.append((one, np.zeros(len(rows), np.int64)))
     else:
         if texts is not None:
             given.append(({TEXT: _metadata.read_texts(texts, "texts")}, np.arange(len(rows))))

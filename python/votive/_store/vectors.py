@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from votive import _arrow
 from votive._arguments import refuse_masked
+from votive._arrays import as_array
 
 Floats = NDArray[np.float32]
 Bits = NDArray[np.uint8]
@@ -129,7 +130,7 @@ def _array(vectors: Any, name: str) -> NDArray[Any]:
         raise TypeError(f"{name}: expected an array of floats or integers, found {type(vectors).__name__}")
     refuse_masked(name, vectors)
     try:
-        return np.asarray(vectors)
+        return as_array(vectors, name)
     except ValueError as error:
         raise ValueError(f"{name}: expected vectors of equal length; {error}") from error
 
