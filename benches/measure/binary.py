@@ -46,13 +46,14 @@ def binary(arguments: argparse.Namespace) -> None:
             asked = queries[:count]
             distances, scores = index.search(asked, k)[0], store.search(asked, k)[0]
             if not np.array_equal(distances, -scores):
-                raise AssertionError(f"{count} queries, k = {k}: distances differ")
-            say(f"{count} queries, k = {k}")
+                raise AssertionError(f"k = {k}: distances differ")
+            name = f"{count} {'query' if count == 1 else 'queries'}, k = {k}"
+            say(name)
             calls = {
                 "votive": lambda asked=asked, k=k: store.search(asked, k),
                 "faiss-binary-flat": lambda asked=asked, k=k: index.search(asked, k),
             }
-            results["times"][f"{count} queries, k = {k}"] = _times(calls, arguments)
+            results["times"][name] = _times(calls, arguments)
     markdown = _markdown(results, rows)
     arguments.out.mkdir(parents=True, exist_ok=True)
     report.write(arguments.out, "store_binary", results, markdown)

@@ -142,8 +142,13 @@ impl<C: DistanceCollector> BitScan<'_, C> {
     #[inline(always)]
     fn compare_rows<B: Bits>(&mut self, b: B) {
         let bytes = self.queries.row_bytes;
+        // Rows that follow each other the CPU foresees, where it reads them by whole vectors: of 1,024 bits asking took
+        // a fifth of the time; of 384, read by masked loads, not asking took three times as long.
+        let is_foreseen = matches!(self.rows, RowSelection::Range(_)) && bytes.is_multiple_of(8 * B::WORDS);
         for i in 0..self.rows.len() {
-            self.prefetch_row(i + PREFETCHED_ROWS);
+            if !is_foreseen {
+                self.prefetch_row(i + PREFETCHED_ROWS);
+            }
             let row = self.rows.get(i);
             let distance = distance_along(b, &self.queries.words, &self.bits[row * bytes..][..bytes]);
             if distance <= self.collector.limit(0) {
@@ -152,14 +157,12 @@ impl<C: DistanceCollector> BitScan<'_, C> {
         }
     }
 
-    /// Asks the memory for a row of a list. Those of a range the CPU foresees: asking took a fifth of a query's time.
+    /// Asks the memory for a row, if there are so many.
     #[inline(always)]
     fn prefetch_row(&self, i: usize) {
-        if let RowSelection::List(list) = self.rows
-            && let Some(&row) = list.get(i)
-        {
+        if i < self.rows.len() {
             let bytes = self.queries.row_bytes;
-            let row = self.bits.as_ptr().wrapping_add(row as usize * bytes);
+            let row = self.bits.as_ptr().wrapping_add(self.rows.get(i) * bytes);
             for line in (0..bytes).step_by(64) {
                 prefetch(row.wrapping_add(line));
             }

@@ -11,13 +11,13 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
+use crate::Error;
 use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{
     self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
 };
-use crate::Error;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]

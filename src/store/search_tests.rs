@@ -67,7 +67,7 @@ fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Op
 
 /// All live rows that count with their scores in float64 as callers get them, best first.
 fn ranked(store: &Store, query: &[f32], mask: Option<&[u8]>) -> Vec<(f64, i64)> {
-    let metric = store.metric();
+    let metric = store.metric().expect("numbers are compared");
     let query: Vec<f64> = query.iter().copied().map(f64::from).collect();
     let length = query.iter().map(|x| x * x).sum::<f64>().sqrt();
     let score = |row: usize| {
