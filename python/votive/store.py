@@ -228,6 +228,10 @@ class EmbeddingStore:
         """
         return _changes.update(self._state, ids, filter, texts, metadata)
 
+    @overload
+    def delete(self, ids: Ids) -> int: ...
+    @overload
+    def delete(self, *, filter: Filter) -> int: ...
     def delete(self, ids: Ids | None = None, *, filter: Filter | None = None) -> int:
         """Deletes rows, all of them or, after an error, none. Their memory is given back by `compact`.
 
@@ -335,7 +339,7 @@ class EmbeddingStore:
             min_score: the least score of a row that is wanted; None for no least. It is compared with the score in
                 float64 that rows are ranked by, before that is rounded to the float32 that is given: a cosine, a dot
                 product, or a negated distance. With `exact` no such row is missing. Memory is taken for what is found
-                alone, and the higher it is, the faster is the search.
+                alone.
             rescore_multiplier: of a store of bits, for queries of floats: take `k * rescore_multiplier` rows by Hamming
                 distance of the query's signs, and rank these by the dot product of the query itself with the row's
                 bits as 1 and -1. Scores are these products. None to rank by Hamming distance. Not

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from votive import _arrow, _inputs
 from votive._store.array_values import from_array, from_pandas, is_pandas
@@ -69,7 +68,7 @@ def read_column(values: Any, name: str) -> ColumnValues:
             raise ValueError(f"{label.column}: expected one dimension, found shape {shape}")
         return from_arrow(_arrow.column_chunks(values, label.column), label)
     if hasattr(values, "__array__") or hasattr(values, "__dlpack__"):
-        return from_array(_as_array(values, label), label)
+        return from_array(as_array(values, label.column), label)
     if isinstance(values, str | bytes | bytearray | Mapping | Set) or not isinstance(values, Iterable):
         raise TypeError(
             f"{label.column}: expected a column, which is a list or an array of one value for each row, found "
@@ -163,13 +162,6 @@ def _joined(column: Any) -> Any:
     """One chunk of those of pyarrow before version 15, which speak no Arrow while they are several."""
     is_chunked = hasattr(column, "combine_chunks") and not _arrow.speaks_arrow(column)
     return column.combine_chunks() if is_chunked else column
-
-
-def _as_array(values: Any, label: Label) -> NDArray[Any]:
-    try:
-        return np.asanyarray(values) if hasattr(values, "__array__") else np.from_dlpack(values)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
-        raise TypeError(f"{label.column}: NumPy makes no array of {type(values).__name__} ({error})") from error
 
 
 def _from_texts(texts: list[Any], label: Label) -> ColumnValues:
