@@ -29,7 +29,10 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
     """
     if isinstance(value, list | tuple) and value and _is_foreign(value[0]):
         value = [as_array(row, f"{name}[{place}]") for place, row in enumerate(value)]
-    array = _foreign(value, name) if _is_foreign(value) else np.asarray(value)
+    try:
+        array = _foreign(value, name) if _is_foreign(value) else np.asarray(value)
+    except RuntimeError as error:  # of an `__array__`
+        raise _unreadable(value, name, error) from error
     return array.astype(np.float32) if array.dtype.name.startswith(_SMALL_FLOATS) else array
 
 
@@ -54,5 +57,8 @@ def _foreign(value: Any, name: str) -> NDArray[Any]:
         try:
             return _dlpack.read_bfloat16(value)
         except (TypeError, RuntimeError, BufferError):
-            kind_name = type(value).__name__
-            raise TypeError(f"{name}: expected an array that NumPy can read, found {kind_name}; {error}") from error
+            raise _unreadable(value, name, error) from error
+
+
+def _unreadable(value: Any, name: str, error: Exception) -> TypeError:
+    return TypeError(f"{name}: expected an array that NumPy can read, found {type(value).__name__}; {error}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from votive import _arrow, _inputs
+from votive._arrays import as_array
 from votive._store.array_values import from_array, from_pandas, is_pandas
 from votive._store.arrow_values import from_arrow
 from votive._store.column_type import STR
