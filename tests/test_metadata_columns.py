@@ -16,6 +16,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from votive import EmbeddingStore
 from votive._store.metadata import read, read_texts, read_values
 
 UTC = datetime.timezone.utc
@@ -635,3 +636,12 @@ def test_integers_come_back_or_are_refused(values: list) -> None:
     else:
         with pytest.raises(ValueError, match=r"metadata\['x'\]\["):
             column(values)
+
+
+def test_a_pandas_column_of_nan_alone_is_null_beside_any_type() -> None:
+    store = EmbeddingStore()
+    for part in ({"a": ["x", "y"]}, {"a": [float("nan")] * 2}, {"a": [None, "z"]}):
+        store.add_embeddings(np.ones((2, 3)), metadata=pd.DataFrame(part))
+    assert store.metadata["a"].tolist() == ["x", "y", None, None, None, "z"]
+    store.add_embeddings(np.ones((2, 3)), metadata=pd.DataFrame({"b": [1.5, float("nan")], "a": ["u", "v"]}))
+    assert np.isnan(store.metadata["b"][-1])

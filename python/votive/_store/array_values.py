@@ -53,10 +53,15 @@ def from_array(array: NDArray[Any], label: Label) -> ColumnValues:
 
 
 def from_pandas(column: Any, label: Label) -> ColumnValues:
-    """The values of a Series, Index or array of pandas; what pandas calls missing is null, but NaN among floats."""
+    """The values of a Series, Index or array of pandas; what pandas calls missing is null, but NaN among floats.
+
+    A column of NaN alone is null: so pandas has columns of any type of which a part of a file has no value.
+    """
     dtype = column.dtype
     if isinstance(dtype, np.dtype):
         array = column.to_numpy()
+        if array.ndim == 1 and len(array) and array.dtype.kind == "f" and np.isnan(array).all():
+            return ColumnValues.nulls(NULL, len(array))
         is_column = array.ndim == 1 and array.dtype.kind == "O"
         return from_objects(array.tolist(), label, nan_is_null=True) if is_column else from_array(array, label)
     kind = type(dtype).__name__
