@@ -261,7 +261,7 @@ fn distance_along<B: Bits>(b: B, query: &[u64], row: &[u8]) -> u64 {
         sums = b.add_words(sums, b.widen(counts));
         begin = end;
     }
-    if words % B::WORDS > 0 {
+    if !words.is_multiple_of(B::WORDS) {
         let at = vectors * B::WORDS;
         // SAFETY: the row, and so the query, has `words` words.
         let (query, row) = unsafe {
