@@ -11,6 +11,8 @@ use crate::store::{self, ByteColumn, ByteComparison, ValueBins};
 
 type Offsets<'py> = PyReadonlyArray1<'py, i64>;
 type Bytes<'py> = PyReadonlyArray1<'py, u8>;
+/// Offsets and bytes.
+type Values<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u8>>);
 /// Codes, which bins are single, and odd rows.
 type Bins<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<i64>>);
 
@@ -65,7 +67,7 @@ pub(super) fn take_bytes<'py>(
     offsets: Offsets<'py>,
     data: Bytes<'py>,
     rows: PyReadonlyArray1<'py, i64>,
-) -> PyResult<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u8>>)> {
+) -> PyResult<Values<'py>> {
     let (column, rows) = (column(&offsets, &data)?, slice("rows", &rows)?);
     let (offsets, data) = detached(py, || column.take(rows))??;
     Ok((numpy::vector(py, offsets), numpy::vector(py, data)))
