@@ -633,7 +633,7 @@ class EmbeddingStore:
             TypeError, ValueError: an argument is not accepted, or there is no such column.
             CorruptStoreError: a column is in a file that is damaged.
         """
-        return _exchange.iter_batches(self._state.contents, batch_size, filter, columns)
+        return _exchange.iter_batches(self._state, batch_size, filter, columns)
 
     @classmethod
     def from_arrow(  # noqa: D417

@@ -29,8 +29,15 @@ class MemoryBudget:
     spill_to: str | None
 
     def is_exceeded(self, contents: Contents, asked: int) -> bool:
-        """Whether so many more bytes are too much."""
-        return contents.memory()["total"] + asked > self.max_bytes
+        """Whether so many more bytes are too much, also without the indexes of columns, which are given up for them."""
+        if asked <= self.free_bytes(contents):
+            return False
+        contents.drop_indexes()
+        return asked > self.free_bytes(contents)
+
+    def free_bytes(self, contents: Contents) -> float:
+        """How many more bytes there may be; less than 0 where there are too many."""
+        return self.max_bytes - contents.memory()["total"]
 
     def compact(self, contents: Contents) -> tuple[_core.Store, Columns]:
         """The live rows in one piece of memory, or of files.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from votive import _core
 from votive._store import ids as _ids
+from votive._store.column_index import drop_indexes, index_bytes
 from votive._store.column_values import Rows
 from votive._store.columns import TEXT, Changes, Columns, Values
 from votive._store.ids import Ids
@@ -157,10 +158,16 @@ class Contents:
         memory["mapped"] -= resident
         memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes(texts=False)
+        memory["metadata"] += sum(index_bytes(column) for _, column in self.columns.unchecked())
         memory["texts"] = self.columns.nbytes(texts=True)
         memory["mapped"] += self.columns.mapped_bytes
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
+
+    def drop_indexes(self) -> None:
+        """Gives the memory of the columns' indexes back; filters build them anew."""
+        for _, column in self.columns.unchecked():
+            drop_indexes(column)
 
     @property
     def compact_bytes(self) -> int:

@@ -53,12 +53,13 @@ def to_arrow(contents: Contents) -> Any:
     return pa.table(found, schema)
 
 
-def iter_batches(contents: Contents, batch_size: int, filter: Any, columns: Sequence[str] | None) -> Iterator[Any]:
+def iter_batches(state: StoreState, batch_size: int, filter: Any, columns: Sequence[str] | None) -> Iterator[Any]:
     """See `EmbeddingStore.iter_batches`."""
+    contents = state.contents
     check_positive("batch_size", batch_size)
     if isinstance(columns, str):
         raise TypeError(f"columns: expected a list of names, found the str {columns!r}")
-    rows = None if filter is None else _filters.live_rows(filter, contents)
+    rows = None if filter is None else _filters.live_rows(filter, contents, state.budget.free_bytes(contents))
     return to_batches(contents, columns, rows, batch_size)
 
 

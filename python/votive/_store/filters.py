@@ -53,7 +53,7 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
         return f"<columns {', '.join(self)}>"
 
 
-def mask(given: Any, contents: Contents, index_budget: float = 0) -> NDArray[np.bool_] | None:
+def mask(given: Any, contents: Contents, index_budget: float) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
@@ -92,9 +92,9 @@ def mask(given: Any, contents: Contents, index_budget: float = 0) -> NDArray[np.
     return kept
 
 
-def live_rows(given: Any, contents: Contents) -> NDArray[np.int64]:
-    """The numbers of the live rows that a filter keeps, ascending; of all for None."""
-    kept = mask(given, contents)
+def live_rows(given: Any, contents: Contents, index_budget: float) -> NDArray[np.int64]:
+    """The numbers of the live rows that a filter keeps, ascending; of all for None. See `mask`."""
+    kept = mask(given, contents, index_budget)
     if kept is None:
         live = contents.live()
         return np.arange(contents.core.rows) if live is None else live

@@ -33,7 +33,7 @@ def get(
         keys, is_single = _ids.read(ids)
         rows = contents.rows_of(keys)
     else:
-        rows = _filters.live_rows(filter, contents)
+        rows = _filters.live_rows(filter, contents, state.budget.free_bytes(contents))
     rows = rows[offset : None if limit is None else offset + limit]
     if columns is not None:
         return _columns_of(contents, rows, columns, is_single)
@@ -44,7 +44,11 @@ def get(
 def count(state: StoreState, filter: Any) -> int:
     """See `EmbeddingStore.count`."""
     contents = state.contents
-    return len(contents) if filter is None else len(_filters.live_rows(filter, contents))
+    return (
+        len(contents)
+        if filter is None
+        else len(_filters.live_rows(filter, contents, state.budget.free_bytes(contents)))
+    )
 
 
 def get_texts(state: StoreState, ids: Any) -> Any:
