@@ -612,7 +612,6 @@ class Store:
         bounds: NDArray[np.float32] | None,
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
-        deferred: bool = False,
     ) -> Store:
         """A store with more rows, as `segments` and `id_slice` gave them.
 
@@ -625,13 +624,24 @@ class Store:
             ids: `[n]`, or `[n + 1]` and bytes.
             deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
                 are passed over. With neither vectors nor codes all `n` rows are deleted ones.
-            deferred: whether to leave the index of the ids until it is needed, and with it the search for ids that two
-                rows have, which is `refuse_duplicate_ids` then.
 
         Raises:
             StoreError: an array has not the size or type that it must have. Its `argument` is the array's name here.
             CorruptStoreError: two rows that are not deleted have the same id, bounds are not what bounds can be, or
                 vectors that codes are to be made of have NaN or infinity.
+        """
+
+    def attach_deferred(
+        self,
+        vectors: NDArray[Any] | None,
+        codes: NDArray[np.int8] | None,
+        bounds: NDArray[np.float32] | None,
+        ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
+        deleted: NDArray[np.int64] | None = None,
+    ) -> Store:
+        """As `attach`, but the index of the ids is made when it is first needed.
+
+        That two rows have the same id is for `refuse_duplicate_ids` to find out.
         """
 
     def refuse_duplicate_ids(self) -> None:

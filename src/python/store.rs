@@ -316,7 +316,7 @@ impl PyStore {
         segments.filter_map(|segment| Some(arrays(segment, segment.data()?))).collect()
     }
 
-    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None, deferred=false))]
+    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
     fn attach(
         &self,
         py: Python<'_>,
@@ -325,15 +325,25 @@ impl PyStore {
         bounds: Option<Bound<'_, PyAny>>,
         ids: Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
-        deferred: bool,
     ) -> PyResult<Self> {
-        let attached = self.attached(vectors, codes, bounds, &ids)?;
-        let deleted = deleted.map(|rows| unsigned(&rows)).transpose().map_err(|reason| unfit("deleted", reason))?;
-        let deleted = deleted.unwrap_or_default();
+        let (attached, deleted) = self.attached(vectors, codes, bounds, &ids, deleted)?;
         let watch = Watch::new(None);
-        let attach = if deferred { store::Store::attach_deferred } else { store::Store::attach };
-        let store = detached(py, || watch.settle(attach(&self.0, attached, &deleted, &|| watch.tell(0))))??;
-        Ok(Self(store))
+        Ok(Self(detached(py, || watch.settle(self.0.attach(attached, &deleted, &|| watch.tell(0))))??))
+    }
+
+    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
+    fn attach_deferred(
+        &self,
+        py: Python<'_>,
+        vectors: Option<Bound<'_, PyAny>>,
+        codes: Option<Bound<'_, PyAny>>,
+        bounds: Option<Bound<'_, PyAny>>,
+        ids: Bound<'_, PyAny>,
+        deleted: Option<PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<Self> {
+        let (attached, deleted) = self.attached(vectors, codes, bounds, &ids, deleted)?;
+        let watch = Watch::new(None);
+        Ok(Self(detached(py, || watch.settle(self.0.attach_deferred(attached, &deleted, &|| watch.tell(0))))??))
     }
 
     fn refuse_duplicate_ids(&self, py: Python<'_>) -> PyResult<()> {
@@ -354,7 +364,8 @@ impl PyStore {
         codes: Option<Bound<'_, PyAny>>,
         bounds: Option<Bound<'_, PyAny>>,
         ids: &Bound<'_, PyAny>,
-    ) -> PyResult<AttachedRows> {
+        deleted: Option<PyReadonlyArray1<'_, i64>>,
+    ) -> PyResult<(AttachedRows, Vec<usize>)> {
         let py = ids.py();
         let of = |argument| move |error: PyErr| unfit(argument, error.value(py).to_string());
         let ids = kept_keys(ids).map_err(of("ids"))?;
@@ -382,7 +393,8 @@ impl PyStore {
                 return Err(unfit(missing, "codes and bounds come together; one of them is missing"));
             }
         };
-        Ok(AttachedRows { vectors, codes, ids })
+        let deleted = deleted.map(|rows| unsigned(&rows)).transpose().map_err(|reason| unfit("deleted", reason))?;
+        Ok((AttachedRows { vectors, codes, ids }, deleted.unwrap_or_default()))
     }
 }
 

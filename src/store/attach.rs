@@ -66,7 +66,7 @@ impl Store {
     /// # Errors
     /// [`Error::CorruptStore`] if two have.
     pub fn refuse_duplicate_ids(&self) -> Result<()> {
-        let (run, superseded) = self.ids.new_run(self.ids.take([0..self.rows]))?;
+        let (run, superseded) = self.ids.new_run(self.ids.take(std::iter::once(0..self.rows)))?;
         match superseded.into_iter().find(|&row| self.is_live(row)) {
             Some(row) => {
                 let reason = format!("two rows have the id {}", self.ids.display_id(&run, row));

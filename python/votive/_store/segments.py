@@ -140,7 +140,8 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
             elif array is not None:
                 resident += array.nbytes
         try:
-            core = core.attach(vectors, codes, bounds, ids, gone, manifest.rows > MAX_EAGER_ROWS)
+            attach = core.attach_deferred if manifest.rows > MAX_EAGER_ROWS else core.attach
+            core = attach(vectors, codes, bounds, ids, gone)
         except StoreError as error:
             location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise corrupt_error(arrays.path(location), error.reason or str(error)) from None
