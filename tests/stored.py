@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from votive import CorruptStoreError, EmbeddingStore, _core
+from votive._store import segment_arrays as _segment_arrays
 
 MANIFEST = "MANIFEST.json"
 
@@ -67,8 +68,26 @@ def generation(folder: Path) -> int:
     return json.loads((folder / "MANIFEST.json").read_text())["generation"]
 
 
+def located(document: dict[str, Any], what: str, segment: int = 1) -> tuple[dict[str, Any], str]:
+    """The object of a manifest that names an array such as "ids", "deleted" or "text.offsets", and its key there."""
+    if what in ("deleted", "rows"):
+        return document, what
+    place = document["segments"][segment]
+    if "." not in what:
+        return place, what
+    column, part = what.split(".")
+    return place["columns"][column], part
+
+
 def make(folder: Path, kind: str) -> None:
-    """A store of two segments, with deleted rows, texts and metadata."""
+    """A store of two segments, with deleted rows, texts and metadata, each array in a file of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_segment_arrays, "MAX_PACKED_BYTES", 0)
+        make_packed(folder, kind)
+
+
+def make_packed(folder: Path, kind: str) -> None:
+    """As `make`, with the arrays of the second segment in one file."""
     rng = np.random.default_rng(1)
 
     def add(store: EmbeddingStore, first: int, rows: int) -> None:

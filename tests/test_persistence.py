@@ -63,10 +63,10 @@ def test_numpy_opens_what_was_saved(vectors: np.ndarray, folder: Path) -> None:
     manifest = json.loads((folder / "MANIFEST.json").read_text())
     (segment,) = manifest["segments"]
     np.testing.assert_array_equal(np.load(folder / segment["ids"]), np.arange(ROWS) * 2)
-    np.testing.assert_array_equal(np.load(folder / segment["columns"]["year"]), np.arange(ROWS) + 1900)
-    offsets, utf8 = np.load(folder / segment["texts_offsets"]), np.load(folder / segment["texts_bytes"])
+    np.testing.assert_array_equal(np.load(folder / segment["columns"]["year"]["values"]), np.arange(ROWS) + 1900)
+    offsets, utf8 = (np.load(folder / segment["columns"]["text"][part]) for part in ("offsets", "bytes"))
     assert bytes(utf8[offsets[3] : offsets[4]]).decode() == "é"
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
 
 
 @pytest.mark.parametrize("options", [{}, {"dimension": 7}, {"dtype": "int8", "metric": "l2"}])
@@ -97,9 +97,10 @@ def test_a_commit_writes_new_rows_and_what_is_deleted_and_nothing_else(vectors: 
             target.delete([7, 8])
     after = {name: (folder / name).stat() for name in files(folder)}
     assert {name: after[name].st_mtime_ns for name in before} == {name: s.st_mtime_ns for name, s in before.items()}
-    assert len(np.load(folder / "vectors-2-0.npy")) == 10
-    np.testing.assert_array_equal(np.load(folder / "deleted-2-0.npy"), [7, 8, 195, 196, 197, 198, 199])
-    assert len(after) == len(before) + 5
+    assert len(np.load(folder / "segment-2-0.npz")["vectors"]) == 10
+    bits = np.unpackbits(np.load(folder / "deleted-2-0.npy"), bitorder="little")
+    np.testing.assert_array_equal(np.flatnonzero(bits), [7, 8, 195, 196, 197, 198, 199])
+    assert len(after) == len(before) + 2
     assert_same(EmbeddingStore.open(folder, mmap=False), store)
     # A segment of which no row is left is.
     with EmbeddingStore.open(folder, "a") as opened:
@@ -122,7 +123,9 @@ def test_compact_joins_the_rows_of_many_commits(vectors: np.ndarray, folder: Pat
         for row in range(5):
             store.add_embeddings(vectors[row])
             store.commit()
-        assert len([name for name in files(folder) if name.startswith("vectors")]) == 5
+        # Four of one row were merged by the fourth.
+        manifest = json.loads((folder / "MANIFEST.json").read_text())
+        assert [segment["rows"] for segment in manifest["segments"]] == [4, 1]
         # In memory they are in one piece already.
         assert not isinstance(store.vectors, list)
         for _ in range(2):
@@ -139,8 +142,11 @@ def test_rows_that_came_and_went_between_commits_have_no_vectors(vectors: np.nda
         store.add_embeddings(np.tile(-vectors, (50, 1)))
         store.delete(first)
     assert_same(EmbeddingStore.open(folder, mmap=False), store)
-    names = [name for name in files(folder) if name.startswith("vectors")]
-    assert [len(np.load(folder / name)) for name in names] == [50 * ROWS]
+    manifest = json.loads((folder / "MANIFEST.json").read_text())
+    assert [("vectors" in segment, segment["rows"]) for segment in manifest["segments"]] == [
+        (False, 50 * ROWS),
+        (True, 50 * ROWS),
+    ]
 
 
 def test_a_commit_without_changes_writes_nothing(vectors: np.ndarray, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored import MANIFEST, forge, make, refused, setting, use
+from stored import MANIFEST, forge, located, make, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
 from votive._store import folder as _folder
 from votive._store import segments as _segments
@@ -123,7 +123,8 @@ def test_a_bit_of_the_manifest_that_is_turned_over_is_found_out(folder: Path, in
 def rewrite(folder: Path, what: str, change: Callable[[np.ndarray], Any], segment: int = 1) -> Path:
     """Changes an array, and makes its checksum fit."""
     document = json.loads((folder / MANIFEST).read_text())
-    name = document["deleted"] if what == "deleted" else document["segments"][segment][what]
+    place, key = located(document, what, segment)
+    name = place[key]
     path = folder / name
     array = np.load(path)
     change(array)
@@ -144,17 +145,16 @@ def _at(place: Any, value: Any) -> Callable[[np.ndarray], None]:
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("deleted", _at(0, -1)),
-        ("deleted", _at(-1, 70)),
-        ("deleted", _at(0, 8)),
-        ("deleted", _at(1, 1 << 62)),
+        ("deleted", _at(0, 1)),
+        ("deleted", _at(0, 0)),
+        ("deleted", _at(slice(None), [0, 0, 0, 0, 0, 0, 0, 0, 0xF0])),
         ("bounds", _at((3, 0), np.nan)),
         ("bounds", _at((3, 1), np.inf)),
         ("bounds", _at((3, 1), -1.0)),
-        ("texts_offsets", _at(0, 1)),
-        ("texts_offsets", _at(5, 1 << 62)),
-        ("texts_offsets", _at(5, -1)),
-        ("texts_offsets", _at(-1, 0)),
+        ("text.offsets", _at(0, 1)),
+        ("text.offsets", _at(5, 1 << 62)),
+        ("text.offsets", _at(5, -1)),
+        ("text.offsets", _at(-1, 0)),
     ],
 )
 def test_arrays_that_nobody_wrote(folder: Path, what: str, change: Callable[[np.ndarray], None]) -> None:
@@ -198,8 +198,8 @@ def test_verify_finds_ids_that_come_twice_in_a_large_folder(tmp_path: Path, monk
         ("bounds", _at((3, 1), 0.0)),
         ("vectors", _at((3, 3), 7.0)),
         ("vectors", _at((3, 3), np.nan)),
-        ("texts_bytes", _at(9, 0xFF)),
-        ("texts_offsets", lambda offsets: np.add(offsets[1:-1], -4, out=offsets[1:-1])),
+        ("text.bytes", _at(9, 0xFF)),
+        ("text.offsets", lambda offsets: np.add(offsets[1:-1], -4, out=offsets[1:-1])),
     ],
 )
 def test_verify_looks_at_more_than_checksums(tmp_path: Path, what: str, change: Callable[[np.ndarray], None]) -> None:
@@ -208,20 +208,14 @@ def test_verify_looks_at_more_than_checksums(tmp_path: Path, what: str, change: 
     path = rewrite(folder, what, change)
     with pytest.raises(CorruptStoreError, match=re.escape(str(folder))) as caught:
         EmbeddingStore.open(folder).verify()
-    assert path.name in str(caught.value) or what == "vectors" or what.startswith("texts")
+    assert path.name in str(caught.value) or what == "vectors" or what.startswith("text")
 
 
 def test_verify_decodes_columns_of_str(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     make(folder, "int64")
-    document = json.loads((folder / MANIFEST).read_text())
-    document["segments"][1]["name"] = name = document["segments"][1]["columns"]["name"]
-    path = folder / name
-    data = bytearray(path.read_bytes())
-    data[-4:] = (0xD800).to_bytes(4, "little")
-    path.write_bytes(data)
-    forge(folder, setting("files", name, "crc32c", f"{_core.crc32c(bytes(data)):08x}"))
-    with pytest.raises(CorruptStoreError, match=f"{name}: holds numbers that are no characters"):
+    path = rewrite(folder, "name.bytes", _at(-1, 0xFF))
+    with pytest.raises(CorruptStoreError, match=rf"{path.name}: text 29 is no UTF-8"):
         EmbeddingStore.open(folder).verify()
 
 

@@ -14,6 +14,8 @@ import pytest
 from power import QuickDisk
 from stored import assert_same, files, generation
 from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError
+from votive._store import generations as _generations
+from votive._store import segment_arrays as _segment_arrays
 from votive._store import writer as _writer
 
 ROWS, DIMENSION = 200, 20
@@ -187,7 +189,7 @@ def test_arguments_of_open(folder: Path, arguments: dict[str, Any], kind: Any, m
 def test_a_newer_format_says_so(folder: Path) -> None:
     EmbeddingStore().save_to_disk(folder)
     path = folder / "MANIFEST.json"
-    text = path.read_text().replace('"format_version": 1', '"format_version": 2')
+    text = path.read_text().replace('"format_version": 2', '"format_version": 3')
     path.write_text(text.replace('"created_by": "votive', '"created_by": "votive 9 or'))
     for action in (
         lambda: EmbeddingStore.open(folder),
@@ -195,7 +197,7 @@ def test_a_newer_format_says_so(folder: Path) -> None:
         lambda: EmbeddingStore().save_to_disk(folder),
     ):
         with pytest.raises(
-            StoreError, match=r"format_version 2, written by 'votive 9 or.*use a newer votive"
+            StoreError, match=r"format_version 3, written by 'votive 9 or.*use a newer votive"
         ) as caught:
             action()
         assert not isinstance(caught.value, CorruptStoreError)
@@ -264,6 +266,8 @@ while saved < 20:
 def test_open_stores_keep_no_descriptors(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_writer, "DISK", QuickDisk())
+        patch.setattr(_segment_arrays, "MAX_PACKED_BYTES", 0)
+        patch.setattr(_generations, "merged_runs", lambda sizes, new: 0)
         EmbeddingStore().save_to_disk(folder)
         with EmbeddingStore.open(folder, "a") as store:
             for _ in range(60):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from stored import MANIFEST, forge, make, refused, setting, use
+from stored import MANIFEST, forge, located, make, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError
 
 
@@ -68,38 +68,44 @@ def _twice(document: dict[str, Any]) -> None:
     document["segments"][1]["codes"] = document["segments"][0]["codes"]
 
 
-def _without(*keys: str) -> Callable[[dict[str, Any]], None]:
+def _without(*places: str) -> Callable[[dict[str, Any]], None]:
     """The second segment without some of its files."""
 
     def change(document: dict[str, Any]) -> None:
-        segment = document["segments"][1]
-        for key in keys:
-            if key not in segment and key not in segment["columns"]:
-                continue
-            place = segment["columns"] if key in segment["columns"] else segment
-            del document["files"][place.pop(key)]
+        for what in places:
+            place, key = located(document, what)
+            if key in place:
+                del document["files"][place.pop(key)]
 
     return change
 
 
 def _retyped(document: dict[str, Any]) -> None:
-    name = document["segments"][1]["columns"]["number"]
-    document["files"][name]["dtype"] = "<f8"
+    place, key = located(document, "number.values")
+    document["files"][place[key]]["dtype"] = "<f8"
 
 
 def _huge(document: dict[str, Any]) -> None:
     """A claim that holds together, but for the files."""
     (first, second), files = document["segments"], document["files"]
     more = (1 << 40) - first["rows"]
-    for name in [name for name in files if name in (*first.values(), *first["columns"].values())]:
+    named = {place for column in first["columns"].values() for place in column.values()} | {*_strings(first)}
+    for name in named:
         file = files[name]
-        if not name.startswith(("ids_bytes", "texts_bytes")):
+        if "_bytes-" not in name:
             shape = [file["shape"][0] + more, *file["shape"][1:]]
             width = int(np.prod(shape[1:])) * np.dtype(file["dtype"]).itemsize
             file.update(shape=shape, bytes=file["bytes"] + more * width)
     first["rows"] += more
     second["first_row"] += more
     document["rows"] += more
+    deleted = files[document["deleted"]]
+    size = -(-document["rows"] // 8)
+    deleted.update(bytes=deleted["bytes"] + size - deleted["shape"][0], shape=[size])
+
+
+def _strings(segment: dict[str, Any]) -> list[str]:
+    return [value for value in segment.values() if isinstance(value, str)]
 
 
 FORGED = {
@@ -114,7 +120,6 @@ FORGED = {
     "the manifest": (_rename(MANIFEST), "expected names such as"),
     "the lock": (_rename("LOCK"), "expected names such as"),
     "no name": (_rename(""), "expected names such as"),
-    "another's name": (_rename("ids-7-7.npy"), "segments[0].codes: expected"),
     "a long name": (_rename("x" * 100_000), "expected names such as"),
     "no rows": (setting("rows", 0), "rows: expected 70"),
     "negative rows": (setting("rows", -1), "rows: expected an integer from 0"),
@@ -128,7 +133,10 @@ FORGED = {
     "no dimension": (setting("dimension", None), "segments[0]."),
     "dimension 0": (setting("dimension", 0), "dimension: expected an integer from 1"),
     "a wide dimension": (setting("dimension", 1 << 40), "dimension: expected an integer"),
-    "another metric": (setting("metric", "manhattan"), "metric: expected cosine or dot or l2, found 'manhattan'"),
+    "another metric": (
+        setting("metric", "manhattan"),
+        "metric: expected cosine or dot or l2 or hamming, found 'manhattan'",
+    ),
     "a list for a metric": (setting("metric", ["cosine"]), "metric: expected a text, found a list"),
     "another type": (setting("dtype", "float16"), "segments[0]"),
     "other ids": (setting("id_kind", "uuid"), "id_kind: expected int64 or str"),
@@ -136,20 +144,35 @@ FORGED = {
     "no segments": (setting("segments", None), "segments: expected a list, found none"),
     "an object of segments": (setting("segments", {}), "segments: expected a list, found an object"),
     "a segment that is none": (setting("segments", 1, 7), "segments[1]: expected an object"),
-    "fewer segments": (lambda document: document["segments"].pop(), "files: expected each file"),
+    "fewer segments": (lambda document: document["segments"].pop(), "files: expected each array"),
     "another first row": (setting("segments", 1, "first_row", 39), "segments[1].first_row: expected 40, found 39"),
     "more rows": (setting("segments", 1, "rows", 31), "segments[1]"),
     "segments in another order": (lambda document: document["segments"].reverse(), "segments[0].first_row"),
     "files in other places": (_swap, "segments[0].codes: expected"),
-    "a file twice": (_twice, "files: expected each file that a segment names once"),
+    "a file twice": (_twice, "files: expected each array that a segment names once"),
     "no file": (setting("segments", 0, "codes", None), "segments[0].codes: expected a text"),
     "half of the codes": (setting("segments", 0, "bounds", "bounds-9-9.npy"), "files: expected"),
     "no columns": (setting("segments", 0, "columns", []), "segments[0].columns: expected an object"),
-    "an id for a column": (setting("segments", 0, "columns", "name", "ids-1-0.npy"), "files: expected"),
-    "texts of some": (_without("texts_offsets", "texts_bytes"), "segments[1]: expected texts and columns as of"),
-    "half of the texts": (_without("texts_offsets"), "segments[1]: expected"),
-    "a column of some": (_without("name"), "segments[1]: expected texts and columns as of"),
-    "a column of two types": (_retyped, "segments[1].columns['number']: expected <i8, found <f8"),
+    "an id for a column": (setting("segments", 0, "columns", "name", "offsets", "ids-1-0.npy"), "files: expected"),
+    "half of the texts": (
+        _without("text.offsets"),
+        "segments[1].columns['text']: expected offsets, bytes, found bytes",
+    ),
+    "values of a str": (_without("name.bytes"), "segments[1].columns['name']: expected offsets, bytes, found offsets"),
+    "a column without a type": (lambda document: document["columns"].pop("name"), "expected one of the columns"),
+    "a type that is none": (setting("columns", "name", "varchar"), "columns.name: expected a type of columns"),
+    "a number for a type": (setting("columns", "name", 3), "columns.name: expected a text"),
+    "another type of a column": (setting("columns", "number", "str"), "segments[0].columns['number']: expected"),
+    "nulls alone": (setting("columns", "number", "null"), "segments[0].columns['number']: expected null, found <i8"),
+    "no changes": (setting("changes", None), "changes: expected a list, found none"),
+    "changes of nothing": (setting("changes", [{"rows": 1, "columns": {}}]), "changes[0].rows: expected 0"),
+    "changes without rows": (
+        setting("changes", [{"rows": 1, "columns": {"number": {"values": "column-7-0.npy"}}}]),
+        "files: expected",
+    ),
+    "another number of deleted rows": (setting("deleted_rows", 5), "expected 5 of 70 bits"),
+    "bits of numbers": (setting("metric", "hamming"), "metric: expected hamming and ubinary together"),
+    "a column of two types": (_retyped, "segments[1].columns['number']: expected int64, found <f8"),
     "a segment without vectors": (_without("vectors", "codes", "bounds"), "rows without vectors that are not among"),
     "no deleted": (setting("deleted", None), "files: expected"),
     "another's deleted": (setting("deleted", "deleted-9-9.npy"), "files: expected"),
@@ -168,7 +191,7 @@ def test_a_forged_manifest(folder: Path, change: Callable[[dict[str, Any]], None
 def test_sizes_are_looked_at_before_memory_is_taken(folder: Path) -> None:
     forge(folder, _huge)
     for mmap in (True, False):
-        with pytest.raises(CorruptStoreError, match=r"expected \d{13,} bytes, found \d+"):
+        with pytest.raises(CorruptStoreError, match=r"expected \d{12,} bytes, found \d+"):
             EmbeddingStore.open(folder, mmap=mmap, max_memory_gb=None)
 
 

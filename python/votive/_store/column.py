@@ -229,6 +229,9 @@ class Column:
         except (ValueError, RecursionError) as error:
             for file in self.files():
                 file.check()
+            for values in self.all_values():
+                if values.is_mapped:
+                    check_values(values)
             for file in self.files():
                 raise file.error(f"holds a value that cannot be decoded ({error})") from None
             raise

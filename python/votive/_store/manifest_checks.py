@@ -32,6 +32,14 @@ def check_manifest(path: Path, manifest: Manifest) -> Manifest:
         raise corrupt_error(path, f"rows: expected {rows}, the rows of its segments, found {manifest.rows}")
     if rows and (manifest.dimension is None or manifest.id_kind is None):
         raise corrupt_error(path, "dimension and id_kind: expected some where there are rows, found null")
+    if (manifest.metric == "hamming") != (manifest.dtype == "ubinary") or (
+        manifest.metric == "hamming" and (manifest.dimension or 0) % 8
+    ):
+        raise corrupt_error(
+            path,
+            "metric: expected hamming and ubinary together, and whole bytes of bits, found "
+            f"{manifest.metric}, {manifest.dtype} and a dimension of {manifest.dimension}",
+        )
     if manifest.deleted is None:
         if manifest.deleted_rows:
             raise corrupt_error(path, f"deleted_rows: expected 0 without a file, found {manifest.deleted_rows}")
