@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import weakref
 from pathlib import Path
 from typing import Any, cast
@@ -77,9 +76,11 @@ class MappedArray(np.ndarray[Any, Any]):
         return array
 
     @classmethod
-    def of_nameless(cls, memory: mmap.mmap, dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> MappedArray:
-        """An array in a file without a name, which goes when its arrays do."""
-        array = np.ndarray.__new__(cls, shape, dtype, memory, offset)
+    def of_nameless(
+        cls, memory: NDArray[np.uint8], dtype: np.dtype[Any], shape: tuple[int, ...], offset: int
+    ) -> MappedArray:
+        """An array in a file without a name, which goes when its arrays do; read-only as the memory is."""
+        array = np.ndarray.__new__(cls, shape, dtype, cast(Any, memory), offset)
         array.is_mapped = True
         return array
 

@@ -94,45 +94,48 @@ def move(array: NDArray[Any], folder: str) -> NDArray[Any]:
     """An array in a file that goes when it does."""
     if not array.nbytes:
         return array
-    found = MappedArray.of_nameless(_map_new(array.nbytes, folder), array.dtype, array.shape, 0)
-    found[:] = array
-    found.flags.writeable = False
-    return found
+
+    def fill(memory: mmap.mmap) -> None:
+        np.frombuffer(memory, array.dtype).reshape(array.shape)[:] = array
+
+    return MappedArray.of_nameless(_write(array.nbytes, folder, fill), array.dtype, array.shape, 0)
 
 
 def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
     """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for what is not."""
-    segments = core.segments()
-    parts = list(zip(*segments, strict=True))[1:]
+    segments: list[Any] = core.segments()
+    parts: list[Any] = list(zip(*segments, strict=True))[1:]
     shapes = [None if arrays[0] is None else (len(rows), arrays[0].shape[1]) for arrays in parts]
     sizes = [
         0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
         for shape, arrays in zip(shapes, parts, strict=True)
     ]
-    memory = _map_new(sum(sizes), folder)
-    found: list[NDArray[Any] | None] = []
-    place = 0
-    for arrays, shape, size in zip(parts, shapes, sizes, strict=True):
-        if shape is None:
-            found.append(None)
-            continue
-        joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], place).reshape(shape)
-        # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
-        for (first, *_), array in zip(segments, arrays, strict=True):
-            start, stop = np.searchsorted(rows, [first, first + len(array)])
-            np.take(array, rows[start:stop] - first, axis=0, out=joined[start:stop], mode="clip")
-        joined.flags.writeable = False
-        found.append(joined)
-        place += size
-    return found
+    places = np.cumsum([0, *sizes]).tolist()
+
+    def fill(memory: mmap.mmap) -> None:
+        for arrays, shape, place in zip(parts, shapes, places, strict=False):
+            if shape is not None:
+                joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], place).reshape(shape)
+                # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
+                for (first, *_), array in zip(segments, arrays, strict=True):
+                    start, stop = np.searchsorted(rows, [first, first + len(array)])
+                    np.take(array, rows[start:stop] - first, axis=0, out=joined[start:stop], mode="clip")
+
+    memory = _write(places[-1], folder, fill)
+    return [
+        None if shape is None else MappedArray.of_nameless(memory, arrays[0].dtype, shape, place)
+        for arrays, shape, place in zip(parts, shapes, places, strict=False)
+    ]
 
 
-def _map_new(size: int, folder: str) -> mmap.mmap:
-    """Memory in a new file without a name."""
+def _write(size: int, folder: str, fill: Callable[[mmap.mmap], None]) -> NDArray[np.uint8]:
+    """A new file without a name that `fill` wrote to, mapped read-only, which needs no descriptor."""
     with tempfile.TemporaryFile(prefix="votive-", dir=folder) as file:
         # Takes the space at once: where a disk is full, writing to the map would end the process.
         _reserve(file, size)
-        return mmap.mmap(file.fileno(), size)
+        with mmap.mmap(file.fileno(), size) as memory:
+            fill(memory)
+        return _core.map_file(file.fileno(), size)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
