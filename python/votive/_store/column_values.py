@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 # Texts that are made into one at a time: enough to hide the cost of a call, little beside all of them.
-MAX_JOINED_ROWS = 4096
+MAX_JOINED_ROWS = 512
 
 
 class ColumnValues:
@@ -69,15 +69,19 @@ class ColumnValues:
     @classmethod
     def of_strings(cls, texts: Sequence[str | None]) -> ColumnValues:
         """Texts without lone surrogates."""
-        data = bytearray()
         lengths = np.empty(len(texts), np.int64)
-        for start in range(0, len(texts), MAX_JOINED_ROWS):
-            part = [text or "" for text in texts[start : start + MAX_JOINED_ROWS]]
-            joined = "".join(part)
-            sized: Sequence[Any] = part if joined.isascii() else [text.encode() for text in part]
-            lengths[start : start + len(part)] = np.fromiter(map(len, sized), np.int64, len(part))
-            data += joined.encode()
-        found = np.frombuffer(data, np.uint8)
+        parts = [slice(start, start + MAX_JOINED_ROWS) for start in range(0, len(texts), MAX_JOINED_ROWS)]
+        for part in parts:
+            held = [text or "" for text in texts[part]]
+            sized: Sequence[Any] = held if all(map(str.isascii, held)) else [text.encode() for text in held]
+            lengths[part] = np.fromiter(map(len, sized), np.int64, len(held))
+        # Known before any is copied, so that nothing is copied twice.
+        found = np.empty(int(lengths.sum()), np.uint8)
+        at = 0
+        for part in parts:
+            joined = "".join(text or "" for text in texts[part]).encode()
+            found[at : at + len(joined)] = np.frombuffer(joined, np.uint8)
+            at += len(joined)
         found.flags.writeable = False
         return cls(STR, found, _offsets(lengths), _valid(texts))
 
