@@ -57,8 +57,8 @@ class EmbeddingStore:
     and raises where it is gone (FileNotFoundError) or was written to (StoreError). A pickle of any other, also of a
     copy, has the rows in it, up to 256 MB.
 
-    A store that is open for writing (`open` with mode "a") and is closed or collected with rows that were added and not
-    committed warns with a ResourceWarning that says how many.
+    A store that is open for writing (`open` with mode "a") and is closed or collected with rows that were added or changed
+    and not committed warns with a ResourceWarning that says how many.
 
     Args:
         backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".
@@ -76,9 +76,9 @@ class EmbeddingStore:
             "hamming".
         num_threads: None for `VOTIVE_NUM_THREADS`, `RAYON_NUM_THREADS`, `OMP_NUM_THREADS`, or the CPUs that the process
             may use.
-        spill_to: a folder. Vectors, codes and bounds of rows that would exceed `max_memory_gb` go to files there, which
-            searches read in place, some 256 MB at a time. The files are nameless and go with the store. None for a
-            StoreError instead.
+        spill_to: a folder. Vectors, codes, bounds, texts and metadata of rows that would exceed `max_memory_gb` go to
+            files there, which are read in place, some 256 MB at a time. The files are nameless and go with the store.
+            None for a StoreError instead.
         fallback: where the device is not there, or fails in a search, warn with a `FallbackWarning` and take the next
             one that is.
 
@@ -224,7 +224,7 @@ class EmbeddingStore:
             KeyError: an id is not in the store; the message says which.
             TypeError: an argument is of a type that is not accepted, or a column holds another one.
             ValueError: there are not as many values as ids, or one is not accepted.
-            StoreError: that would take more memory than `max_memory_gb`.
+            StoreError: that would take more memory than `max_memory_gb`, and there is no `spill_to`.
         """
         return _changes.update(self._state, ids, filter, texts, metadata)
 
@@ -249,7 +249,7 @@ class EmbeddingStore:
         return _changes.delete(self._state, ids, filter)
 
     def compact(self) -> None:
-        """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones.
+        """Puts the rows into one piece of memory, and gives back that of deleted and replaced ones, and of old values.
 
         Searches go on meanwhile. Takes memory for the rows that are left beside what there is; where that would be
         more than `max_memory_gb`, they go to a file in `spill_to`. Files of a store that rows are in are read all
@@ -807,8 +807,8 @@ class EmbeddingStore:
 
         All of it is there when this returns, also after a power failure; after an error or a crash, none is. Rows that
         the folder has are not written again, except after `compact` and `clear`. Searches, and calls that change the
-        store, go on meanwhile; what they change is in the next commit. Each commit of new rows adds files: after very
-        many small ones, `compact` makes one of them all.
+        store, go on meanwhile; what they change is in the next commit. Small commits are merged by later ones, so that
+        a commit of one row costs the same after very many.
 
         Raises:
             StoreError: the store is not open for writing, see `open`; or not in this process, which is a fork of the
