@@ -321,6 +321,7 @@ class StoredRows:
     """What filters ask of the contents of a store."""
 
     def __init__(self, deleted: list[int], **columns: Column) -> None:
+        self.masks = MaskCache()
         rows = next(iter(columns.values())).rows
         core, _ = empty().add(numbered_rows(rows), np.arange(rows) * 10, rows, 0)
         self.core = core.without(np.array(deleted, np.int64))
@@ -345,7 +346,7 @@ def test_dicts_and_functions_of_columns_as_filters_of_a_store() -> None:
     )
 
     def rows(filter: Any) -> list[int] | None:
-        found = filters_of_store.mask(filter, stored)
+        found = filters_of_store.mask(filter, stored, lambda: 0.0)
         return None if found is None else np.flatnonzero(found).tolist()
 
     assert rows({}) is None

@@ -57,8 +57,8 @@ class EmbeddingStore:
     and raises where it is gone (FileNotFoundError) or was written to (StoreError). A pickle of any other, also of a
     copy, has the rows in it, up to 256 MB.
 
-    A store that is open for writing (`open` with mode "a") and is closed or collected with rows that were added or changed
-    and not committed warns with a ResourceWarning that says how many.
+    A store that is open for writing (`open` with mode "a") and is closed or collected with rows that were added or
+    changed and not committed warns with a ResourceWarning that says how many.
 
     Args:
         backend: what computes, by the names that `get_backend` takes, or a `Backend`; None for "auto".

@@ -17,6 +17,7 @@ from votive._store.columns import TEXT, Changes, Columns, Values
 from votive._store.ids import Ids
 from votive._store.manifest import code_stride
 from votive._store.mapped import MappedFile
+from votive._store.mask_cache import MaskCache
 from votive._store.options import DTYPES
 from votive._store.vectors import Rows as VectorRows
 from votive._store.vectors import dimension_of
@@ -74,6 +75,7 @@ class Contents:
         first_uncommitted: number of the first row that the store's folder had not when rows were numbered anew.
         edits: how often columns of rows were changed in place.
         last_edit: the last such change that the store's folder may lack; None for none.
+        masks: of filters, over these rows.
     """
 
     core: _core.Store
@@ -85,6 +87,7 @@ class Contents:
     first_uncommitted: int = 0
     edits: int = 0
     last_edit: Edit | None = None
+    masks: MaskCache = field(default_factory=MaskCache, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.core)
@@ -158,14 +161,15 @@ class Contents:
         memory["mapped"] -= resident
         memory["vectors"] += resident
         memory["metadata"] = self.columns.nbytes(texts=False)
-        memory["metadata"] += sum(index_bytes(column) for _, column in self.columns.unchecked())
+        memory["metadata"] += self.masks.nbytes + sum(index_bytes(column) for _, column in self.columns.unchecked())
         memory["texts"] = self.columns.nbytes(texts=True)
         memory["mapped"] += self.columns.mapped_bytes
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 
     def drop_indexes(self) -> None:
-        """Gives the memory of the columns' indexes back; filters build them anew."""
+        """Gives the memory of the columns' indexes and of masks back; filters make them anew."""
+        self.masks.clear()
         for _, column in self.columns.unchecked():
             drop_indexes(column)
 

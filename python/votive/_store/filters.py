@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from votive._store.column_values import ColumnValues
 
 if TYPE_CHECKING:
     from votive._store.contents import Contents
+from votive._store.mask_cache import MAX_MASKS, key_of
 
 _INT64 = ColumnType("int64")
 
@@ -53,14 +54,14 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
         return f"<columns {', '.join(self)}>"
 
 
-def mask(given: Any, contents: Contents, index_budget: float) -> NDArray[np.bool_] | None:
+def mask(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
         given: None; a dict as `predicates.mask` takes it; a boolean array over the live rows; ids, of which those that
             are not in the store are passed over; or what is called once with `FilterColumns` and gives a boolean array.
         contents: rows of the store.
-        index_budget: bytes that indexes of columns may take which are not built yet.
+        free_bytes: tells what indexes of columns may take that are not built yet, and masks that are kept.
 
     Raises:
         KeyError: a column is not there.
@@ -71,7 +72,7 @@ def mask(given: Any, contents: Contents, index_budget: float) -> NDArray[np.bool
     if given is None:
         return None
     if isinstance(given, Mapping):
-        return _mask_of_expression(given, contents, index_budget) if given else None
+        return _mask_of_expression(given, contents, free_bytes) if given else None
     if callable(given):
         given = given(FilterColumns(contents))
         if isinstance(given, np.ma.MaskedArray):
@@ -92,14 +93,12 @@ def mask(given: Any, contents: Contents, index_budget: float) -> NDArray[np.bool
     return kept
 
 
-def live_rows(given: Any, contents: Contents, index_budget: float) -> NDArray[np.int64]:
+def live_rows(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDArray[np.int64]:
     """The numbers of the live rows that a filter keeps, ascending; of all for None. See `mask`."""
-    kept = mask(given, contents, index_budget)
+    kept = mask(given, contents, free_bytes)
     if kept is None:
         live = contents.live()
         return np.arange(contents.core.rows) if live is None else live
-    if len(contents) != len(kept):
-        kept[contents.core.deleted()] = False
     return np.flatnonzero(kept)
 
 
@@ -126,10 +125,18 @@ class _StoredColumns(Mapping[str, Column]):
         return 1 + len(self._contents.columns)
 
 
-def _mask_of_expression(given: Mapping[Any, Any], contents: Contents, index_budget: float) -> NDArray[np.bool_]:
-    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows, IndexBudget(index_budget))
+def _mask_of_expression(
+    given: Mapping[Any, Any], contents: Contents, free_bytes: Callable[[], float]
+) -> NDArray[np.bool_]:
+    key = key_of(given)
+    if (known := contents.masks.get(key)) is not None:
+        return known
+    budget = IndexBudget(free_bytes())
+    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows, budget)
     if len(contents) != len(kept):
         kept[contents.core.deleted()] = False
+    if key is not None and kept.nbytes * MAX_MASKS <= budget.left:
+        contents.masks.put(key, kept)
     return kept
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +34,7 @@ def get(
         keys, is_single = _ids.read(ids)
         rows = contents.rows_of(keys)
     else:
-        rows = _filters.live_rows(filter, contents, state.budget.free_bytes(contents))
+        rows = _filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents))
     rows = rows[offset : None if limit is None else offset + limit]
     if columns is not None:
         return _columns_of(contents, rows, columns, is_single)
@@ -47,7 +48,7 @@ def count(state: StoreState, filter: Any) -> int:
     return (
         len(contents)
         if filter is None
-        else len(_filters.live_rows(filter, contents, state.budget.free_bytes(contents)))
+        else len(_filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents)))
     )
 
 
