@@ -18,6 +18,7 @@ from votive._store import predicates
 from votive._store.column import Column
 from votive._store.column_index import IndexBudget
 from votive._store.column_type import ColumnType
+from votive._store.mask_cache import MaskCache
 
 ORDERED = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]
 
