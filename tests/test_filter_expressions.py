@@ -2,6 +2,7 @@
 
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -318,6 +319,9 @@ def test_filters_that_are_too_deep() -> None:
         call_deeper()
 
 
+BUDGET: Any = SimpleNamespace(free_bytes=lambda _: 0)
+
+
 class StoredRows:
     """What filters ask of the contents of a store."""
 
@@ -347,7 +351,7 @@ def test_dicts_and_functions_of_columns_as_filters_of_a_store() -> None:
     )
 
     def rows(filter: Any) -> list[int] | None:
-        found = filters_of_store.mask(filter, stored, lambda: 0.0)
+        found = filters_of_store.mask(filter, stored, BUDGET)
         return None if found is None else np.flatnonzero(found).tolist()
 
     assert rows({}) is None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,7 +96,7 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
     state.budget.check_given(state.contents, texts, None, metadata)
     with state.changing() as contents:
         if ids is None:
-            rows, each = _filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents)), True
+            rows, each = _filters.live_rows(filter, contents, state.budget), True
         else:
             keys, each = _ids.read(ids)
             rows = contents.rows_of(keys)
@@ -125,7 +124,7 @@ def delete(state: StoreState, ids: Any, filter: Any) -> int:
         raise TypeError("delete: expected either ids or filter; clear() forgets all rows")
     with state.changing() as contents:
         if ids is None:
-            left = contents.without(_filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents)))
+            left = contents.without(_filters.live_rows(filter, contents, state.budget))
         else:
             keys, _ = _ids.read(ids)
             left = contents.without(contents.rows_of(keys))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -60,7 +59,7 @@ def iter_batches(state: StoreState, batch_size: int, filter: Any, columns: Seque
     check_positive("batch_size", batch_size)
     if isinstance(columns, str):
         raise TypeError(f"columns: expected a list of names, found the str {columns!r}")
-    rows = None if filter is None else _filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents))
+    rows = None if filter is None else _filters.live_rows(filter, contents, state.budget)
     return to_batches(contents, columns, rows, batch_size)
 
 

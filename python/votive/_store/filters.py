@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from votive._arguments import refuse_masked
 from votive._store import ids as _ids
 from votive._store import predicates
+from votive._store.budget import MemoryBudget
 from votive._store.column import Column
 from votive._store.column_index import IndexBudget
 from votive._store.column_type import STR, ColumnType
@@ -54,14 +55,14 @@ class FilterColumns(Mapping[str, NDArray[Any]]):
         return f"<columns {', '.join(self)}>"
 
 
-def mask(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDArray[np.bool_] | None:
+def mask(given: Any, contents: Contents, budget: MemoryBudget) -> NDArray[np.bool_] | None:
     """The rows that a filter keeps, by number `[rows]`; None for all.
 
     Args:
         given: None; a dict as `predicates.mask` takes it; a boolean array over the live rows; ids, of which those that
             are not in the store are passed over; or what is called once with `FilterColumns` and gives a boolean array.
         contents: rows of the store.
-        free_bytes: tells what indexes of columns may take that are not built yet, and masks that are kept.
+        budget: of the store, for indexes of columns that are not built yet, and masks that are kept.
 
     Raises:
         KeyError: a column is not there.
@@ -72,7 +73,7 @@ def mask(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDA
     if given is None:
         return None
     if isinstance(given, Mapping):
-        return _mask_of_expression(given, contents, free_bytes) if given else None
+        return _mask_of_expression(given, contents, budget) if given else None
     if callable(given):
         given = given(FilterColumns(contents))
         if isinstance(given, np.ma.MaskedArray):
@@ -93,9 +94,9 @@ def mask(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDA
     return kept
 
 
-def live_rows(given: Any, contents: Contents, free_bytes: Callable[[], float]) -> NDArray[np.int64]:
+def live_rows(given: Any, contents: Contents, budget: MemoryBudget) -> NDArray[np.int64]:
     """The numbers of the live rows that a filter keeps, ascending; of all for None. See `mask`."""
-    kept = mask(given, contents, free_bytes)
+    kept = mask(given, contents, budget)
     if kept is None:
         live = contents.live()
         return np.arange(contents.core.rows) if live is None else live
@@ -125,17 +126,15 @@ class _StoredColumns(Mapping[str, Column]):
         return 1 + len(self._contents.columns)
 
 
-def _mask_of_expression(
-    given: Mapping[Any, Any], contents: Contents, free_bytes: Callable[[], float]
-) -> NDArray[np.bool_]:
+def _mask_of_expression(given: Mapping[Any, Any], contents: Contents, budget: MemoryBudget) -> NDArray[np.bool_]:
     key = key_of(given)
     if (known := contents.masks.get(key)) is not None:
         return known
-    budget = IndexBudget(free_bytes())
-    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows, budget)
+    left = IndexBudget(budget.free_bytes(contents))
+    kept = predicates.mask(given, _StoredColumns(contents), contents.core.rows, left)
     if len(contents) != len(kept):
         kept[contents.core.deleted()] = False
-    if key is not None and kept.nbytes * MAX_MASKS <= budget.left:
+    if key is not None and kept.nbytes * MAX_MASKS <= left.left:
         contents.masks.put(key, kept)
     return kept
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -34,7 +33,7 @@ def get(
         keys, is_single = _ids.read(ids)
         rows = contents.rows_of(keys)
     else:
-        rows = _filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents))
+        rows = _filters.live_rows(filter, contents, state.budget)
     rows = rows[offset : None if limit is None else offset + limit]
     if columns is not None:
         return _columns_of(contents, rows, columns, is_single)
@@ -45,11 +44,8 @@ def get(
 def count(state: StoreState, filter: Any) -> int:
     """See `EmbeddingStore.count`."""
     contents = state.contents
-    return (
-        len(contents)
-        if filter is None
-        else len(_filters.live_rows(filter, contents, partial(state.budget.free_bytes, contents)))
-    )
+    mask = _filters.mask(filter, contents, state.budget)
+    return len(contents) if mask is None else int(np.count_nonzero(mask))
 
 
 def get_texts(state: StoreState, ids: Any) -> Any:

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -108,7 +107,7 @@ def _search(state: StoreState, queries: Any, filter: Any, options: SearchOptions
         contents = replace(contents, core=state.budget.new_core(dimension), dimension=dimension)
     if len(vectors) and contents.dimension != dimension:
         raise ValueError(f"queries: expected dimension {contents.dimension}, found {dimension}")
-    mask = _filters.mask(filter, contents, partial(state.budget.free_bytes, contents))
+    mask = _filters.mask(filter, contents, state.budget)
     counts: NDArray[np.int64] | None
     if len(vectors):
         find = _find_bits if contents.core.dtype == "ubinary" else _find
