@@ -174,7 +174,9 @@ for do in (lambda: store.close(), lambda: (globals().pop("store"), gc.collect())
 def test_adding_to_a_store_that_is_open_to_read_warns_once(folder: Path) -> None:
     store = EmbeddingStore.open(folder)
     store.delete(0)
-    with pytest.warns(UserWarning, match=f"{folder} was opened with mode='r': rows that are added are in") as caught:
+    with pytest.warns(
+        UserWarning, match=f"{folder} was opened with mode='r': rows that are added or changed are in"
+    ) as caught:
         add(store, 2)
     assert [warning.filename for warning in caught] == [__file__]
     add(store, 2)
@@ -187,6 +189,17 @@ def test_adding_to_a_store_that_is_open_to_read_warns_once(folder: Path) -> None
         with pytest.raises(UserWarning, match="mode='r'"):
             add(again, 2)
     assert len(again) == ROWS
+
+
+def test_changing_a_store_that_is_open_to_read_warns_once(folder: Path) -> None:
+    store = EmbeddingStore.open(folder)
+    with pytest.warns(
+        UserWarning, match="was opened with mode='r': rows that are added or changed are in memory alone"
+    ):
+        store.update(store.ids[:1], metadata={"n": [1]})
+    store.update(store.ids[:1], metadata={"n": [2]})
+    assert store.get_metadata(store.ids[0])["n"] == 2
+    assert "n" not in EmbeddingStore.open(folder).metadata
 
 
 def test_a_store_that_is_saved_elsewhere_is_not_one_to_read_any_more(folder: Path) -> None:

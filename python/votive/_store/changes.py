@@ -113,6 +113,7 @@ def update(state: StoreState, ids: Any, filter: Any, texts: Any, metadata: Any) 
         spills = state.budget.is_exceeded(contents, asked)
         binding = state.binding
         committed = None if binding is None or binding.writer is None else binding.edits
+        _saving.warn_of_reader(state)
         new = contents.edited(changes, places, committed)
         state.contents = replace(new, columns=state.budget.moved(new.columns)) if spills else new
         return len(np.unique(rows))

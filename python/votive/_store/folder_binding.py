@@ -29,7 +29,7 @@ class FolderBinding:
         rows: rows of this numbering whose numbers are lower are in it.
         edits: number of the last edit that is in it.
         writer: of a store that is open for writing.
-        warns_of_adding: whether the store was opened to read, and was not added to yet.
+        warns_of_adding: whether the store was opened to read, and was not added to or changed yet.
     """
 
     folder: Path

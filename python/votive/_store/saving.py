@@ -169,13 +169,13 @@ def warn_of_collected(state: StoreState) -> None:
 
 
 def warn_of_reader(state: StoreState) -> None:
-    """Says once that rows which are added to a store that was opened to read are in memory alone."""
+    """Says once that what is added to a store that was opened to read, or changed in it, is in memory alone."""
     if state.binding is None or not state.binding.warns_of_adding:
         return
     state.binding.warns_of_adding = False
     warnings.warn(
-        f"{state.binding.folder} was opened with mode='r': rows that are added are in memory alone, and cannot be "
-        "committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
+        f"{state.binding.folder} was opened with mode='r': rows that are added or changed are in memory alone, and cannot "
+        "be committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
         "in memory, without this warning",
         UserWarning,
         stacklevel=caller_stacklevel(),
