@@ -89,6 +89,7 @@ def contents_of(folder: Path) -> dict[str, bytes]:
 
 def test_versions() -> None:
     assert [format_version(FIXTURES / name) for name in FOLDERS] == [int(name[7 : name.index("/")]) for name in FOLDERS]
+    assert f"stores_{FORMAT_VERSION}" in EXPECTED, "run tests/fixtures/stores.py"
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -97,6 +98,8 @@ def test_reading(name: str, folder: Path, expected: dict[str, Any], mmap: bool) 
     for open_store in (EmbeddingStore.open, EmbeddingStore.load_from_disk):
         store = open_store(folder, mmap=mmap)
         assert (store.dtype, store.metric) == (expected["dtype"], expected["metric"])
+        for column, dtype in expected.get("dtypes", {}).items():
+            assert store.metadata[column].dtype == dtype, column
         assert_rows(store, expected, name)
         assert_answers(store, expected)
         store.delete(store.ids[:1])
@@ -120,7 +123,7 @@ def change(store: EmbeddingStore, expected: dict[str, Any]) -> dict[str, Any]:
     new_texts = [f"über {row}" for row in targets]
     given = store.get([ids[row] for row in sources], columns=list(columns)) if columns else {}
     assert store.update([ids[row] for row in targets], texts=new_texts, metadata=given) == len(targets)
-    for column, values in columns.items():
+    for values in columns.values():
         old = list(values)
         for target, source in zip(targets, sources, strict=True):
             values[target] = old[source]
@@ -132,7 +135,7 @@ def change(store: EmbeddingStore, expected: dict[str, Any]) -> dict[str, Any]:
 
     new_ids: Values = ["neu 1", "neu 2", ids[4]] if isinstance(ids[0], str) else [10_001, 10_002, ids[4]]
     vectors = store.get(ids[:3])  # of bits as bits, which are taken as such
-    new_columns = {"new": ["a", None, "c" * 300], "list": [None, [1, None, "x"], {"ü": {"y": 1.5}}]}
+    new_columns = {"added": ["a", None, "c" * 300], "added list": [None, [1, None, "x"], {"ü": {"y": 1.5}}]}
     store.add_embeddings(vectors, new_ids, ["ä", None, ""], new_columns)
     deleted = [*range(10, 14), 4]
     assert store.delete([ids[row] for row in deleted[:-1]]) == len(deleted) - 1
@@ -154,7 +157,8 @@ def test_writing(name: str, folder: Path, expected: dict[str, Any], mmap: bool) 
     store = EmbeddingStore.open(folder, "a", mmap)
     changed = change(store, expected)
     if name.startswith("stores_1/"):
-        changed["metadata"]["list"] = [None if value is None else str(value) for value in changed["metadata"]["list"]]
+        added = changed["metadata"]["added list"]
+        changed["metadata"]["added list"] = [None if value is None else str(value) for value in added]
     assert_rows(store, changed, name)
     store.commit()
     assert format_version(folder) == FORMAT_VERSION
