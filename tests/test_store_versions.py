@@ -20,17 +20,22 @@ FOLDERS = [f"{version}/{kind}" for version in sorted(EXPECTED) for kind in EXPEC
 Values = list[Any]
 
 
+def expected_of(name: str) -> dict[str, Any]:
+    """What is in a folder, in `FIXTURES`."""
+    version, kind = name.split("/")
+    return EXPECTED[version][kind]
+
+
 @pytest.fixture(params=FOLDERS)
 def name(request: pytest.FixtureRequest) -> str:
-    """Of a folder, in `FIXTURES`."""
+    """Of a folder."""
     return request.param
 
 
 @pytest.fixture
 def expected(name: str) -> dict[str, Any]:
     """What is in it."""
-    version, kind = name.split("/")
-    return EXPECTED[version][kind]
+    return expected_of(name)
 
 
 @pytest.fixture
@@ -39,8 +44,8 @@ def folder(name: str, tmp_path: Path) -> Path:
     return Path(shutil.copytree(FIXTURES / name, tmp_path / "store"))
 
 
-def format_version(folder: Path) -> int:
-    return json.loads((folder / "MANIFEST.json").read_text())["format_version"]
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8"))
 
 
 def values_of(column: np.ndarray, name: str) -> Values:
@@ -88,7 +93,9 @@ def contents_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_versions() -> None:
-    assert [format_version(FIXTURES / name) for name in FOLDERS] == [int(name[7 : name.index("/")]) for name in FOLDERS]
+    assert [manifest(FIXTURES / name)["format_version"] for name in FOLDERS] == [
+        int(name[7 : name.index("/")]) for name in FOLDERS
+    ]
     assert f"stores_{FORMAT_VERSION}" in EXPECTED, "run tests/fixtures/stores.py"
 
 
@@ -152,6 +159,8 @@ def change(store: EmbeddingStore, expected: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# Those with rows.
+@pytest.mark.parametrize("name", [name for name in FOLDERS if expected_of(name)["ids"]], indirect=True)
 @pytest.mark.parametrize("mmap", [True, False])
 def test_writing(name: str, folder: Path, expected: dict[str, Any], mmap: bool) -> None:
     store = EmbeddingStore.open(folder, "a", mmap)
@@ -161,7 +170,7 @@ def test_writing(name: str, folder: Path, expected: dict[str, Any], mmap: bool) 
         changed["metadata"]["added list"] = [None if value is None else str(value) for value in added]
     assert_rows(store, changed, name)
     store.commit()
-    assert format_version(folder) == FORMAT_VERSION
+    assert manifest(folder)["format_version"] == FORMAT_VERSION
     queries = np.array(expected["queries"], np.float32)
     answers = [values.tolist() for values in store.search(queries, 20)]
 
@@ -184,3 +193,29 @@ def test_writing(name: str, folder: Path, expected: dict[str, Any], mmap: bool) 
         assert_same(pickle.loads(pickle.dumps(store)))
         store.update(store.ids[:2], texts=["x", None])
     assert EmbeddingStore.open(folder).texts == ["x", None, *changed["texts"][2:]]
+
+
+@pytest.mark.parametrize("name", [name for name in FOLDERS if not expected_of(name)["ids"]], indirect=True)
+@pytest.mark.parametrize("mmap", [True, False])
+def test_writing_to_what_has_no_rows(name: str, folder: Path, expected: dict[str, Any], mmap: bool) -> None:
+    columns = list(expected["metadata"])
+    vectors = np.eye(3, len(expected["queries"][0]), dtype=np.float32)
+    largest = manifest(folder)["largest_id"]
+    first = 0 if largest is None else largest + 1
+    with EmbeddingStore.open(folder, "a", mmap) as store:
+        # No id that was there is given again.
+        ids = store.add_embeddings(vectors, texts=["ä", None, ""], metadata={"added": [b"a", None, b""]}).tolist()
+        assert ids == [first, first + 1, first + 2]
+    rows = {
+        "ids": ids,
+        "texts": ["ä", None, ""],
+        "vectors": vectors.tolist(),
+        "metadata": {column: [None] * 3 for column in columns} | {"added": ["61", None, ""]},
+    }
+    for again in (True, False):
+        store = EmbeddingStore.open(folder, mmap=again)
+        assert_rows(store, rows, name)
+        store.verify()
+    with EmbeddingStore.open(folder, "a", mmap) as store:
+        store.compact()
+    assert_rows(EmbeddingStore.open(folder), rows, name)
