@@ -174,9 +174,9 @@ def warn_of_reader(state: StoreState) -> None:
         return
     state.binding.warns_of_adding = False
     warnings.warn(
-        f"{state.binding.folder} was opened with mode='r': rows that are added or changed are in memory alone, and cannot "
-        "be committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives a store "
-        "in memory, without this warning",
+        f"{state.binding.folder} was opened with mode='r': rows that are added or changed are in memory alone, and "
+        "cannot be committed. open(folder, mode='a') opens it for writing; EmbeddingStore.load_from_disk(folder) gives "
+        "a store in memory, without this warning",
         UserWarning,
         stacklevel=caller_stacklevel(),
     )
