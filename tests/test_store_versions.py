@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from votive import EmbeddingStore
+from stored import forge, refused, setting
+from votive import EmbeddingStore, _core
 from votive._store.manifest import FORMAT_VERSION
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -219,3 +220,15 @@ def test_writing_to_what_has_no_rows(name: str, folder: Path, expected: dict[str
     with EmbeddingStore.open(folder, "a", mmap) as store:
         store.compact()
     assert_rows(EmbeddingStore.open(folder), rows, name)
+
+
+@pytest.mark.parametrize("number", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_numbers_that_are_no_characters(tmp_path: Path, number: int) -> None:
+    """In the arrays of str of version 1, where a checksum vouches for them."""
+    folder = Path(shutil.copytree(FIXTURES / "stores_1/float32", tmp_path / "store"))
+    name = manifest(folder)["segments"][1]["columns"]["name"]
+    values = np.load(folder / name)
+    values.view("<u4")[2] = number
+    np.save(folder / name, values)
+    forge(folder, setting("files", name, "crc32c", f"{_core.crc32c((folder / name).read_bytes()):08x}"))
+    refused(folder, name, "holds numbers that are no characters")
