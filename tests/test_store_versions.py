@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from votive import EmbeddingStore
+from stored import forge, refused, setting
+from votive import CorruptStoreError, EmbeddingStore, _core
 from votive._store.manifest import FORMAT_VERSION
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -219,3 +220,30 @@ def test_writing_to_what_has_no_rows(name: str, folder: Path, expected: dict[str
     with EmbeddingStore.open(folder, "a", mmap) as store:
         store.compact()
     assert_rows(EmbeddingStore.open(folder), rows, name)
+
+
+@pytest.mark.parametrize("number", [0xD800, 0x110000, 0xFFFFFFFF])
+def test_numbers_that_are_no_characters(tmp_path: Path, number: int) -> None:
+    """In the arrays of str of version 1, where a checksum vouches for them."""
+    folder = Path(shutil.copytree(FIXTURES / "stores_1/float32", tmp_path / "store"))
+    name = manifest(folder)["segments"][1]["columns"]["name"]
+    values = np.load(folder / name)
+    values.view("<u4")[2] = number
+    np.save(folder / name, values)
+    forge(folder, setting("files", name, "crc32c", f"{_core.crc32c((folder / name).read_bytes()):08x}"))
+    refused(folder, name, "holds numbers that are no characters")
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+@pytest.mark.parametrize("mmap", [True, False])
+def test_json_that_is_none(tmp_path: Path, segment: int, mmap: bool) -> None:
+    """Where a checksum vouches for it: in a file of its own, and in one with others."""
+    folder = Path(shutil.copytree(FIXTURES / "stores_2/float32", tmp_path / "store"))
+    name = manifest(folder)["segments"][segment]["columns"]["dict"]["bytes"].split("/")[0]
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content.replace(b'"year"', b'!year"'))
+    forge(folder, setting("files", name, "crc32c", f"{_core.crc32c((folder / name).read_bytes()):08x}"))
+    store = EmbeddingStore.open(folder, mmap=mmap)
+    for use in (lambda: store.metadata, lambda: store.count({"dict.year": 1999}), store.to_arrow, store.verify):
+        with pytest.raises(CorruptStoreError, match="Expecting property name"):
+            use()

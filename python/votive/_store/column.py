@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._core import CorruptStoreError
 from votive._store.column_type import NULL, ColumnType, first_inexact, promote
 from votive._store.column_values import ColumnValues, Rows, concatenate
 from votive._store.mapped import MappedFile, is_mapped, mapped_file_of
@@ -234,6 +236,12 @@ class Column:
                     check_values(values)
             for file in self.files():
                 raise file.error(f"holds a value that cannot be decoded ({error})") from None
+            # Of small files, which are not mapped: values that are given are encoded here, and can be decoded.
+            if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+                raise CorruptStoreError(
+                    f"a value of a column cannot be decoded ({error}): the folder that it was read from is damaged, "
+                    "and `verify` says where; restore the folder from a copy, or remove it and save the store anew"
+                ) from None
             raise
 
     def all_values(self) -> Iterator[ColumnValues]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -225,8 +226,12 @@ def _read_fixed_width(array: NDArray[Any], type: ColumnType, arrays: FolderArray
     """Values of version 1, which kept str and bytes in arrays as wide as the longest."""
     pieces = []
     for start in range(0, len(array), _DECODED_ROWS):
+        part = np.asarray(array[start : start + _DECODED_ROWS])
+        # NumPy makes a str of any numbers, also one that is none and encodes to what is no UTF-8.
+        if type.name == "str" and (part.view("<u4") > sys.maxunicode).any():
+            raise corrupt_error(arrays.path(location), "holds numbers that are no characters")
         try:
-            values = array[start : start + _DECODED_ROWS].tolist()
+            values = part.tolist()
             pieces.append(ColumnValues.of_bytes(type, [v.encode() if type.name == "str" else v for v in values]))
         except ValueError as error:  # that of UnicodeError, too
             raise corrupt_error(arrays.path(location), f"holds numbers that are no characters ({error})") from None
