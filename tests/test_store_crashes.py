@@ -27,7 +27,7 @@ ALONE = {"OPENBLAS_NUM_THREADS": "1"}
 
 def vector(id: int) -> np.ndarray:
     """That of a row, told by its id alone."""
-    return np.random.default_rng(id).standard_normal(5, np.float32)
+    return np.random.default_rng(abs(2 * id + (id < 0))).standard_normal(5, np.float32)
 
 
 def rows(ids: range) -> dict[str, Any]:
@@ -46,12 +46,14 @@ def state(folder: Path) -> State:
         store = EmbeddingStore.open(folder, mmap=False, num_threads=1)
     except FileNotFoundError:
         return None
-    assert np.array_equal(store.get(store.ids), [vector(id) for id in store] if len(store) else store.get([]))
+    # Whose text begins with "other" has the vector of another id.
+    expected = [vector(-id if (text or "").startswith("other") else id) for id, text in zip(store, store.texts)]
+    assert np.array_equal(store.get(store.ids), expected if len(store) else store.get([]))
     return {
         "generation": generation(folder),
         "ids": store.ids.tolist(),
         "texts": store.texts,
-        "parity": store.metadata["parity"].tolist(),
+        **{name: column.tolist() for name, column in store.metadata.items()},
     }
 
 
@@ -121,7 +123,48 @@ def add_twice(folder: Path) -> None:
         store.add_embeddings(**rows(range(31, 32)))
 
 
-ACTIONS = [save_first, save_again, save_over_itself, add, delete, compact, add_twice]
+def update(folder: Path) -> None:
+    """Values of rows of both segments, some to null, some of a column that is new, and commit."""
+    with EmbeddingStore.open(folder, "a", num_threads=1) as store:
+        store.update([0, 4, 5], texts=["new", None, ""], metadata={"parity": [7, None, 9], "name": ["ä", None, "b"]})
+        store.update(filter={"id": 3}, metadata={"parity": None, "tags": [3, {"a": None}]})
+
+
+def upsert(folder: Path) -> None:
+    """A row that is there and one that is new, and commit."""
+    with EmbeddingStore.open(folder, "a", num_threads=1) as store:
+        vectors = np.stack([vector(-3), vector(-50)])
+        store.upsert(vectors, [3, 50], ["other 3", "other 50"], {"parity": [None, 5]})
+
+
+def delete_by_filter(folder: Path) -> None:
+    """And commit."""
+    with EmbeddingStore.open(folder, "a", num_threads=1) as store:
+        assert store.delete(filter={"parity": 0}) == 3
+
+
+def merge_segments(folder: Path) -> None:
+    """A commit that writes anew the small segments before it, of which a row is deleted and one is changed."""
+    before = len(manifest(folder).segments)
+    with EmbeddingStore.open(folder, "a", num_threads=1) as store:
+        store.add_embeddings(**rows(range(70, 71)))
+        store.delete(61)
+        store.update(60, texts="new", metadata={"parity": None})
+    assert len(manifest(folder).segments) < before
+
+
+def merge_changes(folder: Path) -> None:
+    """A commit that writes anew the sets of changes before it."""
+    before = len(manifest(folder).changes)
+    with EmbeddingStore.open(folder, "a", num_threads=1) as store:
+        store.update([2, 3], texts=[None, "last"], metadata={"parity": [None, 8]})
+    assert len(manifest(folder).changes) < before
+
+
+ACTIONS = [
+    *(save_first, save_again, save_over_itself, add, delete, compact, add_twice),
+    *(update, upsert, delete_by_filter, merge_segments, merge_changes),
+]
 
 
 @pytest.fixture
@@ -150,7 +193,7 @@ def fails(action: Callable[[Path], None], folder: Path) -> bool:
 
 
 def begin(folder: Path, action: Callable[[Path], None]) -> None:
-    """A folder for an action to change: of two segments, with a deleted row; none for `save_first`."""
+    """A folder for an action to change: of two segments, with a deleted row, and what it merges; none for `save_first`."""
     if action is save_first:
         return
     store = EmbeddingStore(num_threads=1)
@@ -159,6 +202,12 @@ def begin(folder: Path, action: Callable[[Path], None]) -> None:
     with EmbeddingStore.open(folder, "a", num_threads=1) as store:
         store.add_embeddings(**rows(range(4, 6)))
         store.delete(1)
+        for id in range(60, 62) if action is merge_segments else ():
+            store.commit()
+            store.add_embeddings(**rows(range(id, id + 1)))
+        for id in (0, 2, 4) if action is merge_changes else ():
+            store.commit()
+            store.update(id, texts=f"changed {id}", metadata={"parity": id + 10})
 
 
 def between(folder: Path, action: Callable[[Path], None]) -> list[State]:
