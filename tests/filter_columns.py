@@ -10,9 +10,9 @@ from uuid import UUID
 
 import numpy as np
 from hypothesis import strategies as st
-from votive._store.column import Column
-from votive._store.column_type import NULL, ColumnType
-from votive._store.column_values import ColumnValues, to_json
+from votive._store.table.column import Column
+from votive._store.table.column_type import NULL, ColumnType
+from votive._store.table.column_values import ColumnValues, to_json
 
 # Few values, so that many are equal.
 TEXTS = ["", "a", "ab", "abab", "b", "é", "aé\x00", "\U0001f600", "z" * 40]

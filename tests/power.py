@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from votive._store.directory import Directory
-from votive._store.disk import Disk
-from votive._store.lock import LOCK, Lock
+from votive._store.files.directory import Directory
+from votive._store.files.disk import Disk
+from votive._store.files.lock import LOCK, Lock
 
 # Unsynced data is lost, or kept, in pieces of so many bytes: less than any real disk, as the files of tests are small.
 SECTOR = 16

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from votive import CorruptStoreError, EmbeddingStore, _core
-from votive._store import segment_arrays as _segment_arrays
+from votive._store.files import segment_arrays as _segment_arrays
 
 MANIFEST = "MANIFEST.json"
 
@@ -82,11 +82,11 @@ def located(document: dict[str, Any], what: str, segment: int = 1) -> tuple[dict
 def make(folder: Path, kind: str) -> None:
     """A store of two segments, with deleted rows, texts and metadata, each array in a file of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_segment_arrays, "MAX_PACKED_BYTES", 0)
-        make_packed(folder, kind)
+        patch.setattr(_segment_arrays, "MAX_ARCHIVE_BYTES", 0)
+        make_archived(folder, kind)
 
 
-def make_packed(folder: Path, kind: str) -> None:
+def make_archived(folder: Path, kind: str) -> None:
     """As `make`, with the arrays of the second segment in one file."""
     rng = np.random.default_rng(1)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from votive import EmbeddingStore
 from votive._arrow import capsule
 from votive._store.exchange import to_batches
-from votive._store.metadata import read, read_texts
+from votive._store.input.metadata import read, read_texts
 
 NAN, INF = float("nan"), float("inf")
 DAY = datetime.date(2024, 2, 29)

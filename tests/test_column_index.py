@@ -9,10 +9,10 @@ from filter_columns import NUMBER_TYPES, TYPES, elements, operands, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from votive import _core
-from votive._store import column_index, predicates
-from votive._store.column import Column
-from votive._store.column_index import IndexBudget, drop_indexes, index_bytes
-from votive._store.column_type import ColumnType
+from votive._store.filter import column_index, predicates
+from votive._store.filter.column_index import IndexBudget, drop_indexes, index_bytes
+from votive._store.table.column import Column
+from votive._store.table.column_type import ColumnType
 
 ROWS = 20_000
 UNLIMITED = float("inf")

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from filter_columns import values_of
-from votive._store import predicates
-from votive._store.column import Column
-from votive._store.column_index import IndexBudget
-from votive._store.column_type import ColumnType
+from votive._store.filter import predicates
+from votive._store.filter.column_index import IndexBudget
+from votive._store.table.column import Column
+from votive._store.table.column_type import ColumnType
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

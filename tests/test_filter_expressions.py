@@ -14,12 +14,12 @@ from core_stores import rows as numbered_rows
 from filter_columns import NUMBER_TYPES, TYPES, columns, holds, operands, values_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from votive._store import filters as filters_of_store
-from votive._store import predicates
-from votive._store.column import Column
-from votive._store.column_index import IndexBudget
-from votive._store.column_type import ColumnType
-from votive._store.mask_cache import MaskCache
+from votive._store.filter import filters as filters_of_store
+from votive._store.filter import predicates
+from votive._store.filter.column_index import IndexBudget
+from votive._store.filter.mask_cache import MaskCache
+from votive._store.table.column import Column
+from votive._store.table.column_type import ColumnType
 
 ORDERED = ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte"]
 

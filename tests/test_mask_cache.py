@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from votive import EmbeddingStore
-from votive._store.mask_cache import MAX_KEY_VALUES, MAX_MASKS, key_of
+from votive._store.filter.mask_cache import MAX_KEY_VALUES, MAX_MASKS, key_of
 
 DAY = datetime.date(2024, 1, 2)
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from votive import EmbeddingStore
-from votive._store.metadata import read, read_texts, read_values
+from votive._store.input.metadata import read, read_texts, read_values
 
 UTC = datetime.timezone.utc
 DAY = datetime.date(2024, 2, 29)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from stored import files, seen
 from votive import EmbeddingStore
-from votive._store import compaction, generations
+from votive._store import compaction
+from votive._store.files import generations
 
 DIMENSION = 6
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 from stores import snapshot
 from votive import EmbeddingStore
-from votive._store.column import Column
-from votive._store.column_type import BYTES, NULL, STR, ColumnType
-from votive._store.column_values import ColumnValues, concatenate, to_json
+from votive._store.table.column import Column
+from votive._store.table.column_type import BYTES, NULL, STR, ColumnType
+from votive._store.table.column_values import ColumnValues, concatenate, to_json
 
 TEXTS = ["", "a", "Grüße", "東京", None, "🕯️" * 40, "x" * 5000, "a\0b\0", "last"]
 DAY = datetime.datetime(2024, 1, 1, 12)

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from stored import MANIFEST, forge, located, make, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
-from votive._store import folder as _folder
-from votive._store import segments as _segments
+from votive._store.files import folder as _folder
+from votive._store.files import segments as _segments
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from power import FailingDisk, Power, QuickDisk, RecordingDisk
 from votive import EmbeddingStore, StoreError
-from votive._store import folder as _folder
-from votive._store import writer as _writer
-from votive._store.directory import Directory
-from votive._store.manifest import Manifest
+from votive._store.files import folder as _folder
+from votive._store.files import writer as _writer
+from votive._store.files.directory import Directory
+from votive._store.files.manifest import Manifest
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
 
@@ -47,7 +47,9 @@ def state(folder: Path) -> State:
     except FileNotFoundError:
         return None
     # Whose text begins with "other" has the vector of another id.
-    expected = [vector(-id if (text or "").startswith("other") else id) for id, text in zip(store, store.texts)]
+    expected = [
+        vector(-id if (text or "").startswith("other") else id) for id, text in zip(store, store.texts, strict=True)
+    ]
     assert np.array_equal(store.get(store.ids), expected if len(store) else store.get([]))
     return {
         "generation": generation(folder),
@@ -193,7 +195,7 @@ def fails(action: Callable[[Path], None], folder: Path) -> bool:
 
 
 def begin(folder: Path, action: Callable[[Path], None]) -> None:
-    """A folder for an action to change: of two segments, with a deleted row, and what it merges; none for `save_first`."""
+    """A folder for an action to change: two segments, a deleted row, and what it merges; none for `save_first`."""
     if action is save_first:
         return
     store = EmbeddingStore(num_threads=1)
@@ -386,7 +388,7 @@ KILLED = '''
 import os, random, select, signal, sys, time
 import numpy as np
 from votive import EmbeddingStore
-from votive._store import writer as _writer
+from votive._store.files import writer as _writer
 sys.path.insert(0, sys.argv[2])
 from power import QuickDisk
 _writer.DISK = QuickDisk()

@@ -14,9 +14,9 @@ import pytest
 from power import QuickDisk
 from stored import assert_same, files, generation
 from votive import CorruptStoreError, EmbeddingStore, StoreError, VotiveError
-from votive._store import generations as _generations
-from votive._store import segment_arrays as _segment_arrays
-from votive._store import writer as _writer
+from votive._store.files import generations as _generations
+from votive._store.files import segment_arrays as _segment_arrays
+from votive._store.files import writer as _writer
 
 ROWS, DIMENSION = 200, 20
 
@@ -266,7 +266,7 @@ while saved < 20:
 def test_open_stores_keep_no_descriptors(vectors: np.ndarray, folder: Path, run_python: Callable[..., str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_writer, "DISK", QuickDisk())
-        patch.setattr(_segment_arrays, "MAX_PACKED_BYTES", 0)
+        patch.setattr(_segment_arrays, "MAX_ARCHIVE_BYTES", 0)
         patch.setattr(_generations, "merged_runs", lambda sizes, new: 0)
         EmbeddingStore().save_to_disk(folder)
         with EmbeddingStore.open(folder, "a") as store:
@@ -276,7 +276,7 @@ def test_open_stores_keep_no_descriptors(vectors: np.ndarray, folder: Path, run_
     code = """
 import resource, sys
 from votive import EmbeddingStore
-from votive._store import folder as _folder
+from votive._store.files import folder as _folder
 _folder.MIN_MAPPED_BYTES = int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 store = EmbeddingStore.open(sys.argv[1])

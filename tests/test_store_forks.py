@@ -17,7 +17,7 @@ BEGIN = """
 import contextlib, gc, multiprocessing, os, signal, subprocess, sys, threading, time, warnings
 import numpy as np
 from votive import EmbeddingStore, StoreError
-from votive._store import writer as _writer
+from votive._store.files import writer as _writer
 sys.path.insert(0, sys.argv[2])
 from power import QuickDisk
 warnings.simplefilter("ignore", DeprecationWarning)  # that forking beside threads may deadlock is what is tested
@@ -288,7 +288,7 @@ sleeper.wait()
 
 def test_a_child_that_collects_garbage_while_it_closes_files_closes_all(run: Callable[[str], str]) -> None:
     printed = run("""
-from votive._store import descriptor
+from votive._store.files import descriptor
 stores = [EmbeddingStore() for _ in range(3)]
 for number, other in enumerate(stores):
     other.save_to_disk(f"{folder}-{number}")

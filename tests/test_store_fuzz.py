@@ -17,8 +17,8 @@ import pytest
 from power import QuickDisk
 from stored import forge, make, setting, use
 from votive import CorruptStoreError, EmbeddingStore, _core
-from votive._store import folder as _folder
-from votive._store import writer as _writer
+from votive._store.files import folder as _folder
+from votive._store.files import writer as _writer
 
 CASES, SEED = 40, 14
 

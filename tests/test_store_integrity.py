@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from stored import forge, make, seen, setting, use
 from votive import CorruptStoreError, EmbeddingStore, _core
-from votive._store import folder as _folder
+from votive._store.files import folder as _folder
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from stored import use
 from votive import EmbeddingStore
-from votive._store import folder as _folder
+from votive._store.files import folder as _folder
 _folder.MIN_MAPPED_BYTES = 0
 store = EmbeddingStore.open(sys.argv[1], mmap=sys.argv[3] == "mapped")
 right = use(store)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from power import QuickDisk
 from row_values import METADATA, VALUES, Row, assert_holds, filters, keeps, known_columns, records, texts
 from votive import EmbeddingStore
-from votive._store import writer as _writer
+from votive._store.files import writer as _writer
 
 DIMENSION = 4
 

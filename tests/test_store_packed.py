@@ -7,15 +7,16 @@ import random
 import re
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from power import QuickDisk
-from stored import MANIFEST, files, forge, make_packed, refused, setting, use
+from stored import MANIFEST, files, forge, make_archived, refused, setting, use
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
-from votive._store import writer as _writer
+from votive._store.files import writer as _writer
 
 posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
 
@@ -32,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fill(folder: Path, kind: str) -> None:
     """A store with a segment of files, one in a file of its own, and a set of changes, of fixed and variable width."""
-    make_packed(folder, kind)
+    make_archived(folder, kind)
     with EmbeddingStore.open(folder, "a") as store:
         ids = store.ids
         store.update(ids[[3, 8, 30, 50]], texts=["ü", None, "", "four"], metadata={"number": [-1, None, 7, 9]})
@@ -89,7 +90,7 @@ def test_numpy_reads_packed_files(folder: Path) -> None:
     number = array_of(folder, segment["columns"]["number"]["values"])
     assert number.tolist() == list(range(40, 70))  # of which one was changed since
     offsets, utf8 = (array_of(folder, segment["columns"]["text"][part]) for part in ("offsets", "bytes"))
-    texts = [utf8[a:b].tobytes().decode() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    texts = [utf8[a:b].tobytes().decode() for a, b in pairwise(offsets)]
     assert texts == [f"text ü {number}" for number in range(40, 70)]
     (change,) = document["changes"]
     assert change["rows"] == 8
@@ -209,7 +210,8 @@ def tried(folder: Path) -> None:
                 writer.delete(writer.ids[0])
             use(EmbeddingStore.open(folder, mmap=mmap))
         except CorruptStoreError as error:
-            assert str(folder) in str(error)
+            if str(folder) not in str(error):
+                raise
 
 
 def test_a_bit_that_is_turned_over_is_found_out(folder: Path) -> None:
@@ -498,7 +500,8 @@ def test_changes_that_are_damaged_are_not_written_anew(folder: Path) -> None:
         try:
             store.commit()
         except CorruptStoreError as error:
-            assert str(path) in str(error)
+            if str(path) not in str(error):
+                raise
             assert (folder / MANIFEST).read_bytes() == before
         assert store.metadata["number"].tolist() == expected
         path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])

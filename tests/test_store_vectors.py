@@ -151,8 +151,8 @@ def test_one_vector_is_one_row(vectors: np.ndarray) -> None:
 
 
 def test_long_conversions_come_in_blocks(monkeypatch: pytest.MonkeyPatch, vectors: np.ndarray) -> None:
-    monkeypatch.setattr("votive._store.vectors.BLOCK_BYTES", 3 * DIMENSION * 4)
-    monkeypatch.setattr("votive._store.vectors._SMALL_BYTES", 2 * DIMENSION * 4)
+    monkeypatch.setattr("votive._store.input.vectors.BLOCK_BYTES", 3 * DIMENSION * 4)
+    monkeypatch.setattr("votive._store.input.vectors._SMALL_BYTES", 2 * DIMENSION * 4)
     for kind in ("f8", "strided", "generator of blocks", "generator of rows", "generator of kinds", "list column"):
         store = EmbeddingStore()
         store.add_embeddings(KINDS[kind](vectors))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from stored import forge, refused, setting
 from votive import CorruptStoreError, EmbeddingStore, _core
-from votive._store.manifest import FORMAT_VERSION
+from votive._store.files.manifest import FORMAT_VERSION
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED = {

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from stored import MANIFEST
 from votive import EmbeddingStore, StoreError
-from votive._store import folder as _folder
-from votive._store import writer as _writer
-from votive._store.directory import Directory
-from votive._store.disk import Disk
-from votive._store.lock import LOCK, Lock
-from votive._store.manifest import is_store_file
+from votive._store.files import folder as _folder
+from votive._store.files import writer as _writer
+from votive._store.files.directory import Directory
+from votive._store.files.disk import Disk
+from votive._store.files.lock import LOCK, Lock
+from votive._store.files.manifest import is_store_file
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody move or remove what is open")
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.column_type import JSON, NULL, ColumnType, first_inexact
-from votive._store.column_values import Bools, ColumnValues
+from votive._store.table.column_type import JSON, NULL, ColumnType, first_inexact
+from votive._store.table.column_values import Bools, ColumnValues
 
 # Lists and structs in each other that all readers of Arrow and Parquet are sure to take.
 MAX_NESTED_LEVELS = 16

@@ -8,8 +8,8 @@ from typing import Any
 
 from votive import _core
 from votive._store import spill as _spill
-from votive._store.columns import Columns
 from votive._store.contents import Contents
+from votive._store.table.columns import Columns
 
 GB = 10**9
 

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._arguments import check_count
-from votive._store import batches as _batches
 from votive._store import compaction as _compaction
-from votive._store import filters as _filters
-from votive._store import ids as _ids
 from votive._store import saving as _saving
-from votive._store import updates as _updates
-from votive._store import vectors as _vectors
-from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
-from votive._store.column_values import ColumnValues, concatenate
 from votive._store.contents import Batch, Contents
+from votive._store.filter import filters as _filters
+from votive._store.input import batches as _batches
+from votive._store.input import ids as _ids
+from votive._store.input import updates as _updates
+from votive._store.input import vectors as _vectors
+from votive._store.input.batches import RowExtras
 from votive._store.spill import Spill
 from votive._store.state import StoreState
+from votive._store.table.column_values import ColumnValues, concatenate
 
 
 def add_embeddings(

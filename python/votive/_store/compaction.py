@@ -25,13 +25,13 @@ from typing import Any
 import numpy as np
 
 from votive._core import Store
-from votive._store import generations as _generations
-from votive._store.column_values import Rows
-from votive._store.columns import Changes, Columns
 from votive._store.contents import Contents, Edit
+from votive._store.files import generations as _generations
+from votive._store.files.manifest import Manifest
 from votive._store.folder_binding import FolderBinding
-from votive._store.manifest import Manifest
 from votive._store.state import StoreState
+from votive._store.table.column_values import Rows
+from votive._store.table.columns import Changes, Columns
 
 
 def compacted(state: StoreState, contents: Contents) -> Contents | None:

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store import ids as _ids
-from votive._store.column_index import drop_indexes, index_bytes
-from votive._store.column_values import Rows
-from votive._store.columns import TEXT, Changes, Columns, Values
-from votive._store.ids import Ids
-from votive._store.manifest import code_stride
+from votive._store.files.manifest import code_stride
+from votive._store.filter.column_index import drop_indexes, index_bytes
+from votive._store.filter.mask_cache import MaskCache
+from votive._store.input import ids as _ids
+from votive._store.input.ids import Ids
+from votive._store.input.vectors import Rows as VectorRows
+from votive._store.input.vectors import dimension_of
 from votive._store.mapped import MappedFile
-from votive._store.mask_cache import MaskCache
 from votive._store.options import DTYPES
-from votive._store.vectors import Rows as VectorRows
-from votive._store.vectors import dimension_of
+from votive._store.table.column_values import Rows
+from votive._store.table.columns import TEXT, Changes, Columns, Values
 
 # Bytes of the bounds of a row.
 _BOUNDS_BYTES = 24

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from votive import _arrow, _core
 from votive._arguments import check_flag, check_positive
-from votive._store import batches as _batches
 from votive._store import changes as _changes
-from votive._store import filters as _filters
-from votive._store import ids as _ids
-from votive._store import metadata as _metadata
-from votive._store import vectors as _vectors
 from votive._store.arrow_arrays import field_of, to_array
-from votive._store.batches import RowExtras
 from votive._store.budget import MemoryBudget
-from votive._store.column import Column
-from votive._store.column_values import ColumnValues, Rows
-from votive._store.columns import TEXT, label
 from votive._store.contents import Batch, Contents
+from votive._store.filter import filters as _filters
+from votive._store.input import batches as _batches
+from votive._store.input import ids as _ids
+from votive._store.input import metadata as _metadata
+from votive._store.input import vectors as _vectors
+from votive._store.input.batches import RowExtras
 from votive._store.options import DTYPES
 from votive._store.state import StoreState
+from votive._store.table.column import Column
+from votive._store.table.column_values import ColumnValues, Rows
+from votive._store.table.columns import TEXT, label
 
 # Rows of an array of a table.
 MAX_ARRAY_ROWS = 1 << 16

@@ -11,10 +11,10 @@ import numpy as np
 
 from votive._core import StoreError
 from votive._store.contents import Contents
-from votive._store.directory import Directory
-from votive._store.folder import read_manifest
-from votive._store.manifest import Manifest
-from votive._store.writer import Writer
+from votive._store.files.directory import Directory
+from votive._store.files.folder import read_manifest
+from votive._store.files.manifest import Manifest
+from votive._store.files.writer import Writer
 
 
 @dataclass

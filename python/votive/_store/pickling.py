@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from votive._core import StoreError
 from votive._store import saving as _saving
-from votive._store.column import Column
-from votive._store.column_type import ColumnType
-from votive._store.column_values import ColumnValues
-from votive._store.columns import Columns
 from votive._store.contents import Contents
 from votive._store.state import StoreState
+from votive._store.table.column import Column
+from votive._store.table.column_type import ColumnType
+from votive._store.table.column_values import ColumnValues
+from votive._store.table.columns import Columns
 
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore

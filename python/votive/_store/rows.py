@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._arguments import check_count
-from votive._store import filters as _filters
-from votive._store import ids as _ids
-from votive._store.column_values import Rows
-from votive._store.columns import TEXT
 from votive._store.contents import Contents
+from votive._store.filter import filters as _filters
+from votive._store.input import ids as _ids
 from votive._store.options import DTYPES
 from votive._store.state import StoreState
+from votive._store.table.column_values import Rows
+from votive._store.table.columns import TEXT
 
 
 def get(

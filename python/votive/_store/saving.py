@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from votive._arguments import check_choice, check_flag
 from votive._core import StoreError
 from votive._store import compaction as _compaction
-from votive._store import generations as _generations
-from votive._store import segments as _segments
 from votive._store.budget import GB
-from votive._store.directory import Directory
-from votive._store.folder import FolderArrays, read_consistently
+from votive._store.files import generations as _generations
+from votive._store.files import segments as _segments
+from votive._store.files.directory import Directory
+from votive._store.files.folder import FolderArrays, read_consistently
+from votive._store.files.lock import changed_error
+from votive._store.files.manifest import Manifest
+from votive._store.files.writer import Writer
 from votive._store.folder_binding import FolderBinding
-from votive._store.lock import changed_error
-from votive._store.manifest import Manifest
 from votive._store.options import OPEN_MODES, STAND_IN_DIMENSION
 from votive._store.state import StoreState
-from votive._store.writer import Writer
 from votive._warnings import caller_stacklevel
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from votive import _core
 from votive._arguments import check_flag, check_positive
-from votive._store import filters as _filters
-from votive._store import vectors as _vectors
 from votive._store.contents import Contents
+from votive._store.filter import filters as _filters
+from votive._store.input import vectors as _vectors
 from votive._store.state import StoreState
 from votive.backend import device_after
 from votive.report import SearchReport

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.column_values import ColumnValues
-from votive._store.columns import Columns
 from votive._store.mapped import MappedArray
+from votive._store.table.column_values import ColumnValues
+from votive._store.table.columns import Columns
 
 # Bytes of rows in memory before they are written: each file costs a search a little.
 SPILL_BYTES = 256 << 20

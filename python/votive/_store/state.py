@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from votive import _core
 from votive._arguments import check_memory_limit
 from votive._store.budget import MemoryBudget
-from votive._store.columns import Columns
 from votive._store.contents import Contents
 from votive._store.folder_binding import FolderBinding
 from votive._store.options import STAND_IN_DIMENSION, StoreOptions
+from votive._store.table.columns import Columns
 from votive.backend import device_of, on_device
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""The folder of a store, which `votive.persistence` describes, from its files up."""

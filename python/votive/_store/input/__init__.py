@@ -1,0 +1,1 @@
+"""What callers give a store: vectors, ids, texts, metadata."""

@@ -1,0 +1,1 @@
+"""Columns of a store: texts and metadata of rows, null where there is none."""
