@@ -14,7 +14,7 @@ from votive._store.files.manifest import FORMAT_VERSION
 
 FIXTURES = Path(__file__).parent / "fixtures"
 EXPECTED = {
-    root.name: json.loads((root / "expected.json").read_text(encoding="utf-8")) for root in FIXTURES.glob("stores_*")
+    root.name: json.loads((root / "contents.json").read_text(encoding="utf-8")) for root in FIXTURES.glob("stores_*")
 }
 FOLDERS = [f"{version}/{kind}" for version in sorted(EXPECTED) for kind in EXPECTED[version]]
 
@@ -50,7 +50,7 @@ def manifest(folder: Path) -> dict[str, Any]:
 
 
 def values_of(column: np.ndarray, name: str) -> Values:
-    """Values as they are in `expected.json`: of version 1 as `str` has them."""
+    """Values as they are in `contents.json`: of version 1 as `str` has them."""
     if column.dtype.kind == "M":
         return [None if np.isnat(value) else str(value) for value in column]
     if name.startswith("stores_1/"):
@@ -59,7 +59,7 @@ def values_of(column: np.ndarray, name: str) -> Values:
 
 
 def rows_of(store: EmbeddingStore, name: str) -> dict[str, Any]:
-    """The rows of a store, as `expected.json` has them."""
+    """The rows of a store, as `contents.json` has them."""
     return {
         "ids": store.ids.tolist(),
         "texts": store.texts,
