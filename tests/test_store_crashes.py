@@ -47,7 +47,9 @@ def state(folder: Path) -> State:
     except FileNotFoundError:
         return None
     # Whose text begins with "other" has the vector of another id.
-    expected = [vector(-id if (text or "").startswith("other") else id) for id, text in zip(store, store.texts)]
+    expected = [
+        vector(-id if (text or "").startswith("other") else id) for id, text in zip(store, store.texts, strict=True)
+    ]
     assert np.array_equal(store.get(store.ids), expected if len(store) else store.get([]))
     return {
         "generation": generation(folder),
@@ -193,7 +195,7 @@ def fails(action: Callable[[Path], None], folder: Path) -> bool:
 
 
 def begin(folder: Path, action: Callable[[Path], None]) -> None:
-    """A folder for an action to change: of two segments, with a deleted row, and what it merges; none for `save_first`."""
+    """A folder for an action to change: two segments with a deleted row, and what it merges; none for `save_first`."""
     if action is save_first:
         return
     store = EmbeddingStore(num_threads=1)

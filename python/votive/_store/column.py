@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -9,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._store.column_type import NULL, ColumnType, first_inexact, promote
+from votive._core import CorruptStoreError
+from votive._store.column_type import JSON, NULL, ColumnType, first_inexact, promote
 from votive._store.column_values import ColumnValues, Rows, concatenate
 from votive._store.mapped import MappedFile, is_mapped, mapped_file_of
 from votive._store.strings import check_values
@@ -223,7 +225,11 @@ class Column:
         return self
 
     def reading(self, read: Callable[[], _T]) -> _T:
-        """What `read` gives; an error names the file that is damaged where values cannot be decoded."""
+        """What `read` gives.
+
+        Raises:
+            CorruptStoreError: values cannot be decoded; the message names the file that is mapped and damaged.
+        """
         try:
             return read()
         except (ValueError, RecursionError) as error:
@@ -234,6 +240,12 @@ class Column:
                     check_values(values)
             for file in self.files():
                 raise file.error(f"holds a value that cannot be decoded ({error})") from None
+            # What was read to memory was checked but for its JSON, which votive itself writes whole.
+            if self.type == JSON and isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+                raise CorruptStoreError(
+                    f"a list or dict in a column cannot be decoded ({error}): the folder that it was read from is "
+                    "damaged; restore the folder from a copy, or remove it and save the store anew"
+                ) from None
             raise
 
     def all_values(self) -> Iterator[ColumnValues]:
