@@ -1,6 +1,7 @@
 """Stores in folders, for tests that look at both."""
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable
@@ -105,6 +106,16 @@ def make_archived(folder: Path, kind: str) -> None:
     with EmbeddingStore.open(folder, "a") as store:
         store.delete(store.ids[5:9])
         add(store, 40, 30)
+
+
+def spans(folder: Path, name: str) -> list[tuple[int, int]]:
+    """Where the elements of each array of a file that is intact begin and end."""
+    entry, content = json.loads((folder / MANIFEST).read_text())["files"][name], (folder / name).read_bytes()
+    found = []
+    for array in entry.get("arrays", {"": {"offset": 0, **entry}}).values():
+        start = array["offset"] + 10 + int.from_bytes(content[array["offset"] + 8 : array["offset"] + 10], "little")
+        found.append((start, start + math.prod(array["shape"]) * np.dtype(array["dtype"]).itemsize))
+    return found
 
 
 def use(store: EmbeddingStore) -> dict[str, Any]:

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 from power import QuickDisk
-from stored import forge, make, setting, use
+from stored import files, forge, make, make_archived, setting, spans, use
 from votive import CorruptStoreError, EmbeddingStore, _core
 from votive._store.files import folder as _folder
 from votive._store.files import writer as _writer
 
-CASES, SEED = 40, 14
+CASES, SEED = 60, 14
 
 
 def show(store: EmbeddingStore) -> None:
@@ -63,10 +63,13 @@ USES: list[Callable[[EmbeddingStore], Any]] = [
 
 def mutate(folder: Path, rng: random.Random) -> str:
     """Changes a file, and says how."""
-    path = rng.choice(sorted(folder.glob("*.npy")))
+    path = folder / rng.choice(files(folder))
     data = bytearray(path.read_bytes())
+    start, end = rng.choice(spans(folder, path.name))
+    if start == end or rng.random() < 0.1:
+        start, end = 0, len(data)
     for _ in range(rng.choice((1, 1, 1, 3, 20))):
-        place = rng.randrange(0 if rng.random() < 0.1 else 128, len(data))
+        place = rng.randrange(start, end)
         data[place] = rng.choice((data[place] ^ 1 << rng.randrange(8), 0, 255, rng.randrange(256)))
     path.write_bytes(data)
     vouched = rng.random() < 0.8
@@ -78,9 +81,14 @@ def mutate(folder: Path, rng: random.Random) -> str:
 def test_what_nobody_wrote_is_used_or_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_writer, "DISK", QuickDisk())
     rng = random.Random(SEED)
-    kinds = ["int64", "str", "int8"]
-    for kind in kinds:
-        make(tmp_path / kind, kind)
+    kinds = [f"{how}-{kind}" for how in ("files", "packed") for kind in ("int64", "str", "int8")]
+    for name in kinds:
+        how, kind = name.split("-")
+        (make if how == "files" else make_archived)(tmp_path / name, kind)
+        if how == "packed":
+            with EmbeddingStore.open(tmp_path / name, "a") as store:
+                metadata = {"number": [None, 7] * 4, "tags": [[1, {"a": "ö"}], None] * 4}
+                store.update(store.ids[30:38], texts=["ü", None] * 4, metadata=metadata)
     folder = tmp_path / "case"
     refused = 0
     for case in range(CASES):

@@ -487,22 +487,64 @@ def test_changes_that_nobody_wrote(folder: Path, change: Callable[[Document], An
     refused(folder, MANIFEST)
 
 
-def test_changes_that_are_damaged_are_not_written_anew(folder: Path) -> None:
+JSON = ["[1, 22]", '{"a":2}', '[{"b":3}]', "[0]"]
+
+
+@pytest.mark.parametrize("value", [b"[1,'a']", b'"abcdef', b"{]     ", b"NaN [1]", b"[[[[[[[", b"\x41\0\0\0\0\0\0"])
+def test_json_that_is_none(tmp_path: Path, value: bytes) -> None:
+    folder = tmp_path / "store"
+    store = EmbeddingStore()
+    store.add_embeddings(np.eye(4), range(4))
+    store.save_to_disk(folder)
     with EmbeddingStore.open(folder, "a") as store:
-        store.update(store.ids[:2], metadata={"number": [5, 5]})
-        path = folder / "changes-3-0.npz"
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 1
-        path.write_bytes(data)
-        expected = store.metadata["number"].tolist()
-        # What is in memory is whole; a commit that needs the file says so, and changes nothing.
-        before = (folder / MANIFEST).read_bytes()
-        try:
+        store.add_embeddings(np.eye(4), range(4, 8), metadata={"tags": [json.loads(text) for text in JSON]})
+    (location,) = (part["bytes"] for part in document_of(folder)["segments"][-1]["columns"].values())
+    rewrite(folder, location, _at(slice(7), np.frombuffer(value, np.uint8)))
+    store = EmbeddingStore.open(folder)
+    with pytest.raises(CorruptStoreError, match=re.escape(str(folder))):
+        store.verify()
+    reads: list[Callable[[], Any]] = [
+        lambda: store.metadata,
+        lambda: store.get(filter={"id": 4}, columns=["tags"]),
+        lambda: store.get_metadata(4),
+        lambda: store.count({"tags": {"$eq": {"a": 2}}}),
+        lambda: store.count({"tags.a": 2}),
+    ]
+    for read in reads:
+        with pytest.raises(CorruptStoreError, match="cannot be decoded"):
+            read()
+
+
+@pytest.mark.parametrize("value", [b"1234567", b"null   ", b'"abcde"'])
+def test_json_of_another_kind_is_shown_and_verify_finds_it(tmp_path: Path, value: bytes) -> None:
+    folder = tmp_path / "store"
+    store = EmbeddingStore()
+    store.add_embeddings(np.eye(4), range(4), metadata={"tags": [[0]] * 4})
+    store.save_to_disk(folder)
+    with EmbeddingStore.open(folder, "a") as store:
+        store.update(2, metadata={"tags": [1, 22]})
+    location = document_of(folder)["changes"][0]["columns"]["tags"]["bytes"]
+    rewrite(folder, location, _at(slice(7), np.frombuffer(value, np.uint8)))
+    store = EmbeddingStore.open(folder)
+    assert store.metadata["tags"].tolist() == [[0], [0], json.loads(value), [0]]
+    with pytest.raises(CorruptStoreError, match=re.escape(str(folder)) + ".*no list or dict"):
+        store.verify()
+
+
+def test_changes_that_are_damaged_are_not_merged(folder: Path) -> None:
+    with EmbeddingStore.open(folder, "a") as store:
+        for row in range(3):
+            store.update(store.ids[row], metadata={"number": -row})
             store.commit()
-        except CorruptStoreError as error:
-            if str(path) not in str(error):
-                raise
-            assert (folder / MANIFEST).read_bytes() == before
+        path = folder / document_of(folder)["changes"][-2]["columns"]["number"]["rows"].split("/")[0]
+        data, before = path.read_bytes(), (folder / MANIFEST).read_bytes()
+        path.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
+        store.update(store.ids[3], metadata={"number": 99})
+        expected = store.metadata["number"].tolist()
+        with pytest.raises(CorruptStoreError, match=re.escape(str(path))):
+            store.commit()
+        assert (folder / MANIFEST).read_bytes() == before
         assert store.metadata["number"].tolist() == expected
-        path.write_bytes(data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :])
+        path.write_bytes(data)
+    assert len(document_of(folder)["changes"]) == 2
     assert EmbeddingStore.open(folder).metadata["number"].tolist() == expected

@@ -1,8 +1,13 @@
-"""Damaged stores, half of them with checksums that fit the damage: each is refused, or gives right answers."""
+"""Damaged stores, half of them with checksums that fit the damage: each is refused, or gives right answers.
+
+Each array in a file of its own, with ids of both kinds and of int8; arrays packed in one file, with sets of changes in
+files of one or several arrays; and bits.
+"""
 
 import json
 import random
-import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,58 @@ from fuzz.harness import Fault, Fuzzer, link, main, replace
 from fuzz.mutations import damaged_bytes, damaged_json, damaged_numbers
 
 
+def make_changed(folder: Path, kind: str) -> None:
+    """A packed store with two sets of changes, of all parts of columns, one of them of JSON, the other of bools."""
+    stored.make_archived(folder, kind)
+    with EmbeddingStore.open(folder, "a") as store:
+        ids = store.ids
+        tags = [[1, {"a": "ö"}], None, {"b": [2.5]}, []]
+        for rows in (slice(0, 16), slice(20, 24)):
+            count = len(ids[rows])
+            metadata = {"number": [None, 7] * (count // 2), "tags": tags * (count // 4), "flag": [True] * count}
+            store.update(ids[rows], texts=["ü", None] * (count // 2), metadata=metadata)
+            store.commit()
+
+
+def make_binary(folder: Path) -> None:
+    """A packed store of bits."""
+    rng = np.random.default_rng(1)
+    store = EmbeddingStore(metric="hamming", dtype="ubinary")
+    for first, rows in ((0, 40), (40, 30)):
+        numbers = range(first, first + rows)
+        vectors = rng.integers(0, 256, (rows, 8), np.uint8)
+        texts, names = [f"text ü {number}" for number in numbers], [f"ö{number}" for number in numbers]
+        store.add_embeddings(vectors, list(numbers), texts, {"name": names, "number": list(numbers)})
+        if not first:
+            store.save_to_disk(folder)
+            store = EmbeddingStore.open(folder, "a")
+            store.delete(store.ids[5:9])
+    store.close()
+
+
+SOURCES: dict[str, Callable[[Path], None]] = {
+    **{kind: partial(stored.make, kind=kind) for kind in ("int64", "str", "int8")},
+    **{f"changed-{kind}": partial(make_changed, kind=kind) for kind in ("int64", "str", "int8")},
+    "ubinary": make_binary,
+}
+
+
+def answers_of(store: EmbeddingStore) -> dict[str, Any]:
+    """What a store gives, of columns that not all have, too."""
+    if store.dtype == "ubinary":
+        queries = np.random.default_rng(2).integers(0, 256, (3, (store.dimension or 64) // 8), np.uint8)
+        found: dict[str, Any] = {
+            "ids": store.ids.tolist(),
+            "texts": list(store.texts),
+            "vectors": store.get(store.ids).tolist(),
+            "found": [values.tolist() for values in store.search(queries, 7)],
+            "filtered": [values.tolist() for values in store.search(queries, 7, filter=store.ids[::2])],
+        }
+    else:
+        found = stored.use(store)
+    return {**found, "columns": {name: values.tolist() for name, values in store.metadata.items()}}
+
+
 class Stores(Fuzzer):
     """Tries damaged stores."""
 
@@ -22,13 +79,13 @@ class Stores(Fuzzer):
     def __init__(self, base: Path) -> None:
         super().__init__(base)
         self.answers: dict[str, Any] = {}
-        for kind in ("int64", "str", "int8"):
+        for kind, make in SOURCES.items():
             folder = base / "sources" / kind
             if not folder.exists():
                 folder.parent.mkdir(exist_ok=True)
-                stored.make(folder, kind)
+                make(folder)
                 (folder / "LOCK").unlink()
-            self.answers[kind] = stored.use(EmbeddingStore.open(folder, mmap=False))
+            self.answers[kind] = answers_of(EmbeddingStore.open(folder, mmap=False))
 
     def make(self, rng: random.Random, folder: Path) -> None:
         kind = rng.choice(sorted(self.answers))
@@ -47,8 +104,11 @@ class Stores(Fuzzer):
                 continue
             name = rng.choice(stored.files(source))
             content = (source / name).read_bytes()
-            start = 10 + struct.unpack("<H", content[8:10])[0]
-            changed = damaged_numbers(rng, content, start) if rng.random() < 0.7 else damaged_bytes(rng, content)
+            if rng.random() < 0.3:
+                changed = damaged_bytes(rng, content)
+            else:
+                start, end = rng.choice(stored.spans(source, name))
+                changed = damaged_numbers(rng, content[:end], start) + content[end:]
             replace(store / name, changed)
             if forged:
                 forge_file(document, name, changed)
@@ -65,7 +125,7 @@ class Stores(Fuzzer):
     def use(self, folder: Path) -> None:
         how = json.loads((folder / "how.json").read_text())
         store = EmbeddingStore.open(folder / "store", mmap=how["mmap"])
-        answers = stored.use(store)
+        answers = answers_of(store)
         # Bytes of a map are trusted until somebody asks.
         if not how["forged"] and not how["mmap"] and answers != self.answers[how["kind"]]:
             raise Fault("other answers than before the damage")
@@ -74,15 +134,22 @@ class Stores(Fuzzer):
         if not how["writes"]:
             return
         with EmbeddingStore.open(folder / "store", "a", mmap=how["mmap"]) as writer:
-            rows = np.random.default_rng(3).standard_normal((3, writer.dimension or 10), np.float32)
-            ids = ["new 1", "new 2", "new 3"] if how["kind"] == "str" else [10**6, 10**6 + 1, 10**6 + 2]
+            rng = np.random.default_rng(3)
+            rows: Any = rng.standard_normal((3, writer.dimension or 10), np.float32)
+            if writer.dtype == "ubinary":
+                rows = rng.integers(0, 256, (3, (writer.dimension or 64) // 8), np.uint8)
+            ids = ["new 1", "new 2", "new 3"] if how["kind"].endswith("str") else [10**6, 10**6 + 1, 10**6 + 2]
             metadata = {"name": ["a", "b", "c"], "number": [1, 2, 3]}
             writer.add_embeddings(rows, ids=ids, texts=["x", "y", "z"], metadata=metadata)
             writer.delete(writer.ids[:2])
+            writer.update(writer.ids[:2], texts=["ä", None], metadata={"number": [None, 5]})
             writer.commit()
+            committed = answers_of(EmbeddingStore.open(folder / "store", mmap=False))
+            if json.dumps(committed, default=str) != json.dumps(answers_of(writer), default=str):
+                raise Fault("other answers after a commit than before")
             writer.compact()
-            before = stored.use(writer)
-        after = stored.use(EmbeddingStore.open(folder / "store", mmap=False))
+            before = answers_of(writer)
+        after = answers_of(EmbeddingStore.open(folder / "store", mmap=False))
         # NaN is no number that is equal to itself.
         if json.dumps(after, default=str) != json.dumps(before, default=str):
             raise Fault("other answers after it was written than before")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from votive._core import CorruptStoreError
 from votive._store.mapped import MappedFile, is_mapped, mapped_file_of
-from votive._store.table.column_type import NULL, ColumnType, first_inexact, promote
+from votive._store.table.column_type import JSON, NULL, ColumnType, first_inexact, promote
 from votive._store.table.column_values import ColumnValues, Rows, concatenate
 from votive._store.table.tiers import merged_runs
 from votive._store.table.value_checks import check_values
@@ -225,7 +225,11 @@ class Column:
         return self
 
     def reading(self, read: Callable[[], _T]) -> _T:
-        """What `read` gives; an error names the file that is damaged where values cannot be decoded."""
+        """What `read` gives.
+
+        Raises:
+            CorruptStoreError: values cannot be decoded; the message names the file that is mapped and damaged.
+        """
         try:
             return read()
         except (ValueError, RecursionError) as error:
@@ -236,11 +240,12 @@ class Column:
                     check_values(values)
             for file in self.files():
                 raise file.error(f"holds a value that cannot be decoded ({error})") from None
-            # Of small files, which are not mapped: values that are given are encoded here, and can be decoded.
-            if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+            # What was read to memory was checked but for its JSON, which votive itself writes whole.
+            if self.type == JSON and isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
                 raise CorruptStoreError(
-                    f"a value of a column cannot be decoded ({error}): the folder that it was read from is damaged, "
-                    "and `verify` says where; restore the folder from a copy, or remove it and save the store anew"
+                    f"a list or dict in a column cannot be decoded ({error}): the folder that it was read from is "
+                    "damaged, and `verify` says where; restore the folder from a copy, or remove it and save the store "
+                    "anew"
                 ) from None
             raise
 

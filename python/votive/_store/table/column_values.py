@@ -168,7 +168,7 @@ class ColumnValues:
         if self.offsets is None:
             values: list[Any] = self.data.tolist()
         else:
-            split = _core.split_texts if self.type.name == "str" else _core.split_bytes
+            split = _core.split_bytes if self.type.name == "bytes" else _core.split_texts
             values = split(self.offsets, self.data)
             if self.type == JSON:
                 values = [json.loads(value) if value else None for value in values]

@@ -97,7 +97,7 @@ def check_json(path: Path, values: ColumnValues) -> None:
         if valid is not None and not valid[row]:
             continue
         try:
-            found = json.loads(data[begin:end].tobytes())
+            found = json.loads(str(data[begin:end].tobytes(), "utf-8"))
         except (ValueError, RecursionError) as error:
             raise corrupt_error(path, f"value {row} is no JSON ({error})") from None
         if not isinstance(found, list | dict):
