@@ -250,6 +250,7 @@ class Column:
             raise
 
     def all_values(self) -> Iterator[ColumnValues]:
+        """Values of the chunks, and of the patches."""
         yield from self.chunks
         for patch in self.patches:
             yield patch.values
@@ -295,7 +296,7 @@ def _merge(patches: list[Patch], type: ColumnType) -> Patch:
 
 
 def _first_misfit(values: ColumnValues, type: ColumnType) -> int | None:
-    if type.is_variable or values.type == NULL:
+    if type.is_variable or values.type in (NULL, type):
         return None
     data = np.asarray(values.data)
     if values.valid is not None and data.dtype.kind != "M":  # where nulls are NaT
