@@ -38,6 +38,7 @@ __all__ = [
     "devices",
     "features",
     "find_device",
+    "map_file",
     "next_device",
     "quantize",
     "select_codes",
