@@ -13,6 +13,9 @@ from votive._store.table.columns import Columns
 
 GB = 10**9
 
+# Strings of fewer bytes are counted with the rows that they come with.
+MIN_CHECKED_BYTES = 1 << 18
+
 
 @dataclass(frozen=True)
 class MemoryBudget:
@@ -76,7 +79,10 @@ class MemoryBudget:
         if self.spill_to is None:
             columns = list(metadata.values()) if isinstance(metadata, dict) else []
             given = [_least_bytes(values) for values in (texts, ids, *columns)]
-            self.check(contents, max(count for count, _ in given), sum(size for _, size in given))
+            size = sum(size for _, size in given)
+            # Less may be copied before it is looked at with the rows.
+            if size > MIN_CHECKED_BYTES:
+                self.check(contents, max(count for count, _ in given), size)
 
     def check(self, contents: Contents, rows: int, asked: int) -> None:
         """Raises a StoreError where so many bytes for so many rows are too much."""

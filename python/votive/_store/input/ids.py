@@ -36,6 +36,8 @@ def read(ids: Any, name: str = "ids") -> tuple[Ids, bool]:
     """
     if isinstance(ids, str | UUID):
         return _strings([ids], name), True
+    if type(ids) is int and -MAX_ID <= ids <= MAX_ID:  # the most common, and sooner than by an array of any type
+        return np.array((ids,), np.int64), True
     if isinstance(ids, Mapping | bytes | bytearray) or not (
         isinstance(ids, Iterable | np.generic | int) or hasattr(ids, "__dlpack__")
     ):

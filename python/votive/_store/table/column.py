@@ -48,7 +48,7 @@ class Column:
         rows: how many rows there are.
     """
 
-    __slots__ = ("_firsts", "_verified", "chunks", "patches", "rows", "type")
+    __slots__ = ("_firsts", "_found_sizes", "_verified", "chunks", "patches", "rows", "type")
 
     def __init__(self, type: ColumnType, chunks: tuple[ColumnValues, ...], patches: tuple[Patch, ...] = ()) -> None:
         self.type = type
@@ -58,6 +58,7 @@ class Column:
         for chunk in chunks:
             self._firsts.append(self._firsts[-1] + chunk.rows)
         self.rows = self._firsts[-1]
+        self._found_sizes: tuple[int, int] | None = None
         self._verified = 0  # 1 without the bytes of variable values, 2 with them
 
     @classmethod
@@ -68,14 +69,23 @@ class Column:
     @property
     def nbytes(self) -> int:
         """Bytes in memory; those in files count as none."""
-        numbers = sum(patch.rows.nbytes for patch in self.patches if not is_mapped(patch.rows))
-        return sum(values.nbytes for values in self.all_values()) + numbers
+        return self._sizes[0]
 
     @property
     def mapped_bytes(self) -> int:
         """Bytes in files."""
-        numbers = sum(patch.rows.nbytes for patch in self.patches if is_mapped(patch.rows))
-        return sum(values.mapped_bytes for values in self.all_values()) + numbers
+        return self._sizes[1]
+
+    @property
+    def _sizes(self) -> tuple[int, int]:
+        if self._found_sizes is None:
+            held = sum(values.nbytes for values in self.all_values())
+            in_files = sum(values.mapped_bytes for values in self.all_values())
+            for patch in self.patches:
+                held += 0 if is_mapped(patch.rows) else patch.rows.nbytes
+                in_files += patch.rows.nbytes if is_mapped(patch.rows) else 0
+            self._found_sizes = held, in_files
+        return self._found_sizes
 
     def promoted(self, given: ColumnValues) -> ColumnType | int:
         """The type of a column that has these values too.

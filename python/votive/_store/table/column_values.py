@@ -36,7 +36,7 @@ class ColumnValues:
             NaT as well.
     """
 
-    __slots__ = ("data", "index", "offsets", "type", "valid")
+    __slots__ = ("_found_sizes", "data", "index", "offsets", "type", "valid")
 
     def __init__(
         self, type: ColumnType, data: NDArray[Any], offsets: Rows | None = None, valid: Bools | None = None
@@ -46,6 +46,7 @@ class ColumnValues:
         self.offsets = offsets
         self.valid = valid
         self.index: ChunkIndex | None = None
+        self._found_sizes: tuple[int, int, bool] | None = None
 
     @classmethod
     def nulls(cls, type: ColumnType, rows: int) -> ColumnValues:
@@ -105,19 +106,27 @@ class ColumnValues:
     @property
     def nbytes(self) -> int:
         """Bytes of the arrays that are in memory."""
-        if self.type == NULL:
-            return 0
-        return sum(array.nbytes for array in self.arrays.values() if not is_mapped(array))
+        return self._sizes[0]
 
     @property
     def mapped_bytes(self) -> int:
         """Bytes of the arrays that are in files."""
-        return sum(array.nbytes for array in self.arrays.values() if is_mapped(array))
+        return self._sizes[1]
 
     @property
     def is_mapped(self) -> bool:
         """Whether any of it is in a file."""
-        return any(map(is_mapped, self.arrays.values()))
+        return self._sizes[2]
+
+    @property
+    def _sizes(self) -> tuple[int, int, bool]:
+        # Asked for with each row that is added to a store, and always the same.
+        if self._found_sizes is None:
+            arrays = [(array.nbytes, is_mapped(array)) for array in self.arrays.values()]
+            held = 0 if self.type == NULL else sum(size for size, mapped in arrays if not mapped)
+            in_files = sum(size for size, mapped in arrays if mapped)
+            self._found_sizes = held, in_files, any(mapped for _, mapped in arrays)
+        return self._found_sizes
 
     def __getitem__(self, part: slice) -> ColumnValues:
         """Consecutive rows, which share the memory."""
