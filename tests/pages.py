@@ -10,7 +10,9 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
-FENCE = re.compile(r"^(?P<above>.*)\n(?P<indent> *)```(?P<language>\w+).*\n(?P<code>(?s:.*?))^(?P=indent)```$", re.MULTILINE)
+FENCE = re.compile(
+    r"^(?P<above>.*)\n(?P<indent> *)```(?P<language>\w+).*\n(?P<code>(?s:.*?))^(?P=indent)```$", re.MULTILINE
+)
 
 
 class Block(NamedTuple):
@@ -23,7 +25,7 @@ class Block(NamedTuple):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The packages that `<!-- needs: faiss, pyarrow -->` above the fence names: where one is missing, it cannot run."""
+        """The packages that `<!-- needs: faiss, pyarrow -->` above the fence names: it runs where all are there."""
         marked = re.fullmatch(r"\s*<!-- needs: ([\w, ]+) -->", self.above)
         return tuple(re.split(r",\s*", marked[1])) if marked else ()
 
@@ -63,4 +65,4 @@ def sentences(page: Path) -> list[str]:
     text = re.sub(r"`[^`]*`", "code", text)
     paragraphs = re.split(r"\n\s*\n|\n(?= *(?:[-*]|\d+\.) )", text)
     joined = (" ".join(re.sub(r"^\s*(?:[-*]|\d+\.)\s", "", paragraph).split()) for paragraph in paragraphs)
-    return [sentence for paragraph in joined if paragraph for sentence in re.split(r"(?<=[.!?])\s+(?=\W*[A-Z])", paragraph)]
+    return [sentence for paragraph in joined if paragraph for sentence in re.split(r"(?<=[.!?:])\s+", paragraph)]
