@@ -2,7 +2,7 @@
 
     pip install '.[docs]' && python docs/build.py
 
-A cell that fails, a link or an anchor that leads nowhere, and a name that the reference cannot find end it with an error.
+A cell that fails, a link that leads nowhere, and a name that the reference cannot find end it with an error.
 The site is in site/.
 """
 
