@@ -598,7 +598,7 @@ class Embedder(EmbeddingModel):
         Arguments and result are those of `encode`.
         """
         if prompt_name is None and prompt is None:
-            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
+            prompt_name = self._document_prompt_name()
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
         return encode(
