@@ -154,7 +154,6 @@ class EmbeddingModel(Model[_core.Embedder]):
 
     def _encode_steps(
         self,
-        inputs: Texts | None,
         sentences: Texts | None,
         *,
         prompt_name: str | None,
@@ -175,7 +174,6 @@ class EmbeddingModel(Model[_core.Embedder]):
         **refused: Any,
     ) -> Steps[Any]:
         """`encode`, with the arguments that it refuses."""
-        sentences = _inputs.one_of("encode", inputs, sentences)
         single = isinstance(sentences, str)
         if single and out is not None:
             raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
