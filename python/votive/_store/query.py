@@ -50,7 +50,8 @@ def _check_query(query: Any, embedder: Any) -> None:
             "embedder: expected a model, as query is a text, found None; query(text, model) embeds it, and a vector "
             "needs no model"
         )
-    if embedder is not None and not hasattr(embedder, "encode"):
+    # A str has a method of that name, too.
+    if embedder is not None and (isinstance(embedder, str) or not hasattr(embedder, "encode")):
         raise TypeError(f"embedder: expected a model with a method encode, found {type(embedder).__name__}")
     if embedder is not None and kind == "vectors":
         raise TypeError("query: expected a text or a column of texts beside an embedder, found numbers; leave it out")
@@ -64,7 +65,8 @@ def _kind(query: Any) -> str | None:
     if isinstance(dtype, np.dtype) and dtype.kind != "O":
         return "texts" if dtype.kind in "UT" else "vectors"
     if isinstance(query, list | tuple) and query:
-        return "texts" if isinstance(query[0], str) else "vectors"
+        numbers = (int, float, np.number, np.ndarray, list, tuple)
+        return "texts" if isinstance(query[0], str) else "vectors" if isinstance(query[0], numbers) else None
     return None
 
 
