@@ -39,7 +39,7 @@ def test_hits_are_a_sequence() -> None:
     assert not HITS[:0]
     with pytest.raises(IndexError):
         HITS[3]
-    assert HITS != list(HITS)
+    assert list(HITS) != HITS
 
 
 def test_columns_of_hits() -> None:
@@ -144,7 +144,17 @@ def test_a_text_becomes_one_line(text: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "columns"), [("abc", 3), ("中文", 4), ("e\u0301", 1), ("🙂", 2), ("ﾊ", 1), ("Ａ", 2), ("é", 1), ("", 0)]
+    ("text", "columns"),
+    [
+        ("abc", 3),
+        ("中文", 4),
+        ("e\u0301", 1),
+        ("🙂", 2),
+        ("ﾊ", 1),
+        ("\N{FULLWIDTH LATIN CAPITAL LETTER A}", 2),
+        ("é", 1),
+        ("", 0),
+    ],
 )
 def test_columns_that_a_text_takes(text: str, columns: int) -> None:
     assert width(text) == columns

@@ -211,7 +211,7 @@ def test_euclidean_is_l2(vectors: np.ndarray, queries: np.ndarray, tmp_path: Pat
     assert EmbeddingStore.from_numpy(vectors, metric="euclidean").metric == "l2"
     store.save_to_disk(tmp_path / "store")
     assert EmbeddingStore.open(tmp_path / "store").metric == "l2"
-    with pytest.raises(ValueError, match="metric, dtype: 'hamming' compares the bits of 'ubinary'.*found 'l2'"):
+    with pytest.raises(ValueError, match=r"metric, dtype: 'hamming' compares the bits of 'ubinary'.*found 'l2'"):
         EmbeddingStore(metric="euclidean", dtype="ubinary")
 
 

@@ -24,15 +24,17 @@ arrays of a column for them. The last set that has a row counts. `deleted` is a 
 `numpy.packbits(..., bitorder="little")` has it. Rows are counted through all segments, in order; deleted ones stay in
 the other files until the store is compacted, or saved anew.
 
-The manifest has `format_version` (2), `generation` (one more with each commit), `dimension`, `dtype`, `metric`, `embedder`
-(which model made the vectors, where that is known: `name`, `revision`, `fingerprint`, `pooling`, `dtype` and `prompt`
-as in `votive.EmbedderInfo`; earlier versions pass over it, and leave it out of what they commit), `id_kind` ("int64",
-"str", or null without rows), `rows` (deleted ones count), `largest_id` (that there ever was: no id
+The manifest has `format_version` (2), `generation` (one more with each commit), `dimension`, `dtype`, `metric`,
+`id_kind` ("int64", "str", or null without rows), `rows` (deleted ones count), `largest_id` (that there ever was: no id
 is given twice), `columns` (types by name), `segments` (`first_row`, `rows`, the arrays by what they are, and `columns`,
 arrays by name and what they are; ids alone where all rows are deleted), `changes` (`rows`, the number of values, and
 `columns`), `deleted` (an array or null), `deleted_rows`, `files`, `created_by`, and the `crc32c` of the rest of itself,
 without spaces and with its keys in order. An array is named by its file, or as `segment-2-0.npz/ids`. Of a file there
 are `bytes`, `crc32c` of the whole, `dtype` and `shape`; of one with several `arrays`, each with its `offset`.
+
+Where it is known which model made the vectors, there is also `embedder`, with `name`, `revision` (or null),
+`fingerprint`, `pooling`, `dtype` and `prompt`, as `votive.EmbedderInfo` has them. Versions before this key pass over
+it, and leave it out of what they commit.
 
 A commit writes new files and syncs each, syncs the folder, writes the manifest under another name, syncs it, gives it
 its name, syncs the folder, and only then removes the files that it does not name. So a crash leaves the state before or
