@@ -240,7 +240,7 @@ def test_all_of_a_small_file_is_read(size: int, tmp_path: Path) -> None:
 def test_shards_count_each(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(FIXTURES / "bert_sharded", tmp_path / "sharded"))
     before = Embedder(folder).info.fingerprint
-    shard = max(folder.rglob("*.bin"))
+    shard = max(folder.rglob("*.safetensors"))
     content = bytearray(shard.read_bytes())
     content[-5] ^= 1
     shard.write_bytes(content)
