@@ -99,10 +99,9 @@ def _json(path: Path) -> tuple[Any, bytes]:
     """What a file of JSON holds, and the same as bytes however it is laid out; of none, and of no JSON, None."""
     import json
 
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.is_file():
         return None, b""
+    content = path.read_bytes()
     try:
         found = json.loads(content)
         kept = {key: found[key] for key in found.keys() - _IDLE_KEYS} if isinstance(found, dict) else found
@@ -124,8 +123,9 @@ def _looks_backwards(config: Any) -> bool:
     """Whether the weights are those of a causal language model, of which the last token is taken without modules."""
     if not isinstance(config, dict):
         return False
-    architectures = config.get("architectures") or [""]
-    return str(architectures[0]).endswith("ForCausalLM") and bool(config.get("is_causal", True))
+    architectures = config.get("architectures")
+    first = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
+    return first.endswith("ForCausalLM") and bool(config.get("is_causal", True))
 
 
 def _weight_files(folder: Path) -> list[Path]:

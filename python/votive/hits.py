@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
-from votive._text_table import clipped, one_line, text_table
+from votive._text_table import clipped, text_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,17 +157,16 @@ class Hits(Sequence[Hit]):
         if not self._hits:
             return f"<p><em>{_NOTHING}</em></p>"
         cells = self._cells()
-        head = "".join(f"<th>{_escaped(name)}</th>" for name in cells)
-        rows = [
-            "<tr>" + "".join(f'<td style="text-align: left">{_escaped(cell)}</td>' for cell in row) + "</tr>"
-            for row in zip(*cells.values(), strict=True)
-        ]
+        head = _html_row("th", cells)
+        rows = [_html_row("td", row) for row in zip(*cells.values(), strict=True)]
         rest = f"<p>{self._rest()}</p>" if self._rest() else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{rest}"
+        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>{rest}"
 
 
-def _escaped(text: str) -> str:
-    return html.escape(clipped(one_line(text), _HTML_WIDTH))
+def _html_row(tag: str, cells: Iterable[str]) -> str:
+    # Notebooks align cells to the right.
+    shown = (f'<{tag} style="text-align: left">{html.escape(clipped(cell, _HTML_WIDTH))}</{tag}>' for cell in cells)
+    return f"<tr>{''.join(shown)}</tr>"
 
 
 def _imported(package: str, method: str) -> Any:
