@@ -198,13 +198,16 @@ def test_the_older_name_of_an_activation() -> None:
 
 
 @pytest.mark.parametrize("method", ["encode", "encode_query", "encode_document"])
-def test_inputs_have_two_names(method: str, model: Embedder) -> None:
+def test_inputs_have_three_names(method: str, model: Embedder) -> None:
     encode = getattr(model, method)
     for texts in ("a", ["a", "b"], [], ""):
         np.testing.assert_array_equal(encode(inputs=texts), encode(texts))
         np.testing.assert_array_equal(encode(sentences=texts), encode(texts))
+        np.testing.assert_array_equal(encode(texts=texts), encode(texts))
     with pytest.raises(TypeError, match=rf"^{method}: inputs and sentences are two names of one argument"):
         encode("a", sentences="a")
+    with pytest.raises(TypeError, match=rf"^{method}: sentences and texts are two names of one argument"):
+        encode(sentences="a", texts="a")
     with pytest.raises(TypeError, match=r"^sentences: expected a str, a list or .*, found NoneType"):
         encode()
 
@@ -215,6 +218,18 @@ def test_pairs_have_two_names(ranker: Reranker) -> None:
         ranker.predict([PAIR], sentences=[PAIR])  # type: ignore[call-overload]
     with pytest.raises(TypeError, match=r"^inputs: expected a pair of str or an iterable of pairs, found NoneType"):
         ranker.predict()  # type: ignore[call-overload]
+
+
+def test_the_count_of_a_ranking_has_two_names(ranker: Reranker) -> None:
+    documents = ["wax with a wick", "a ship", "a lamp"]
+    expected = ranker.rank("what is a candle?", documents)[:2]
+    assert ranker.rank("what is a candle?", documents, 2) == expected
+    assert ranker.rank("what is a candle?", documents, top_k=2) == expected
+    assert ranker.rank("what is a candle?", documents, k=2) == expected
+    with pytest.raises(TypeError, match=r"^rank: k and top_k are two names of one argument; give one of them"):
+        ranker.rank("a", documents, 2, k=2)
+    with pytest.raises(ValueError, match=r"^k: expected 1 or more"):
+        ranker.rank("a", documents, k=0)
 
 
 # Setters

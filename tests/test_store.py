@@ -317,7 +317,7 @@ def test_accepted_devices() -> None:
     [
         ({"backend": 3}, TypeError, "backend: expected str, Backend or None, found int"),
         ({"device": "gpu"}, ValueError, "gpu"),
-        ({"metric": "euclidean"}, ValueError, "metric: expected one of .*'euclidean'"),
+        ({"metric": "manhattan"}, ValueError, "metric: expected one of .*'manhattan'"),
         ({"dtype": "bfloat16"}, ValueError, "dtype: expected one of .*'bfloat16'"),
         ({"dimension": 0}, ValueError, "dimension: expected 1 or more"),
         ({"dimension": 3.0}, TypeError, "dimension: expected an int"),

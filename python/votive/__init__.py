@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError, __version__
 from votive.backend import Backend, FallbackWarning, available_backends, get_backend
 from votive.embedder import Embedder
+from votive.embedder_info import EmbedderInfo
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
 from votive.similarity_function import SimilarityFunction
 
 if TYPE_CHECKING:
+    from votive.hits import Hit, Hits
     from votive.store import EmbeddingStore
 
 __all__ = [
@@ -25,8 +27,11 @@ __all__ = [
     "CorruptStoreError",
     "DeviceError",
     "Embedder",
+    "EmbedderInfo",
     "EmbeddingStore",
     "FallbackWarning",
+    "Hit",
+    "Hits",
     "ModelError",
     "QueueFull",
     "Reranker",
@@ -41,12 +46,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # The store's modules compute with NumPy, and import it.
-    if name == "EmbeddingStore":
-        from votive.store import EmbeddingStore
+# The store's modules compute with NumPy, and import it.
+_IMPORTED_WHEN_USED = {"EmbeddingStore": "votive.store", "Hit": "votive.hits", "Hits": "votive.hits"}
 
-        return EmbeddingStore
+
+def __getattr__(name: str) -> Any:
+    if name in _IMPORTED_WHEN_USED:
+        from importlib import import_module
+
+        return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

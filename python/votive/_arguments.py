@@ -23,6 +23,25 @@ def check_count(name: str, value: Any, minimum: int = 1) -> None:
         raise ValueError(f"{name}: expected {minimum} or more, or None, found {value}")
 
 
+class DefaultCount(int):
+    """The default of a count that has two names: an int, and another object than any that is given."""
+
+
+def one_count(method: str, k: Any, top_k: Any) -> Any:
+    """The count of a method that takes it by either name.
+
+    Raises:
+        TypeError: both were given, or `top_k` is no int.
+        ValueError: `top_k` is below 1.
+    """
+    if top_k is None:
+        return k
+    if not (k is None or isinstance(k, DefaultCount)):
+        raise TypeError(f"{method}: k and top_k are two names of one argument; give one of them")
+    check_positive("top_k", top_k)
+    return top_k
+
+
 def refuse_masked(name: str, values: Any) -> None:
     """Accepts what has no masked elements, also in a list: NumPy would go on with what is under the mask."""
     import numpy as np

@@ -20,11 +20,13 @@ from votive._arguments import (
     check_truncate_dim,
 )
 from votive._model import Model
+from votive._model_files import ModelFiles
 from votive._progress import Progress
 from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
 from votive._stream import compute_stream
 from votive._warnings import caller_stacklevel
+from votive.embedder_info import EmbedderInfo
 from votive.report import Report, warn_of_truncation
 from votive.similarity_function import function_named, similarity_name
 
@@ -53,6 +55,8 @@ class EmbeddingModel(Model[_core.Embedder]):
                 "model), as sentence-transformers converts such a model",
                 stacklevel=caller_stacklevel(),
             )
+        # Now, as the files may be others when somebody asks.
+        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None)
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)
@@ -62,6 +66,24 @@ class EmbeddingModel(Model[_core.Embedder]):
 
     def _describe(self, core: _core.Embedder) -> str:
         return f"dimension={self._truncate_dim or core.dimension}"
+
+    @property
+    def info(self) -> EmbedderInfo:
+        """Which model this is, for whoever keeps its embeddings: a store's manifest records it."""
+        core = self._model
+        kind, detail = core.origin
+        return EmbedderInfo(
+            self._arguments["model_name_or_path"],
+            detail if kind in ("cache", "hub") else None,
+            self._files.fingerprint,
+            self._files.pooling,
+            core.dtype,
+            self._prompt_text(self._document_prompt_name(), None),
+        )
+
+    def _document_prompt_name(self) -> str | None:
+        """The prompt of texts that are searched; None for `default_prompt_name`."""
+        return next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
 
     @property
     def similarity_fn_name(self) -> SimilarityName:
@@ -132,7 +154,6 @@ class EmbeddingModel(Model[_core.Embedder]):
 
     def _encode_steps(
         self,
-        inputs: Texts | None,
         sentences: Texts | None,
         *,
         prompt_name: str | None,
@@ -153,7 +174,6 @@ class EmbeddingModel(Model[_core.Embedder]):
         **refused: Any,
     ) -> Steps[Any]:
         """`encode`, with the arguments that it refuses."""
-        sentences = _inputs.one_of("encode", inputs, sentences)
         single = isinstance(sentences, str)
         if single and out is not None:
             raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")

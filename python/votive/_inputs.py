@@ -47,17 +47,16 @@ def column(sentences: Any, name: str = "sentences") -> list[str] | Iterator[list
     return _chunks(iter(sentences))
 
 
-def one_of(method: str, inputs: Any, sentences: Any) -> Any:
-    """The inputs of a method that takes them by either name.
+def one_of(method: str, **names: Any) -> Any:
+    """The inputs of a method that takes them by several names.
 
     Raises:
-        TypeError: both were given.
+        TypeError: they were given by two.
     """
-    if sentences is None:
-        return inputs
-    if inputs is not None:
-        raise TypeError(f"{method}: inputs and sentences are two names of one argument; give one of them")
-    return sentences
+    given = [name for name, inputs in names.items() if inputs is not None]
+    if len(given) > 1:
+        raise TypeError(f"{method}: {given[0]} and {given[1]} are two names of one argument; give one of them")
+    return names[given[0]] if given else None
 
 
 def whole(texts: list[str] | Iterator[list[str]]) -> list[str]:

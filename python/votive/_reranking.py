@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
 from votive import _core, _inputs, _pairs
-from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text
+from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, one_count
 from votive._model import Model
 from votive._progress import Progress
 from votive._refused import refuse
@@ -106,7 +106,7 @@ class RerankingModel(Model[_core.Reranker]):
         **refused: Any,
     ) -> Steps[Any]:
         """`predict`, with the arguments that it refuses."""
-        inputs = _inputs.one_of("predict", inputs, sentences)
+        inputs = _inputs.one_of("predict", inputs=inputs, sentences=sentences)
         single = _pairs.is_one_pair(inputs)
         if single and out is not None:
             raise ValueError("out: one pair gives a scalar; pass [pair] to fill an element of an array")
@@ -133,6 +133,7 @@ class RerankingModel(Model[_core.Reranker]):
         query: str,
         documents: Iterable[str],
         *,
+        k: int | None,
         top_k: int | None,
         return_documents: bool,
         prompt_name: str | None,
@@ -148,6 +149,8 @@ class RerankingModel(Model[_core.Reranker]):
         refuse(**refused)
         self._check_device(device)
         check_count("top_k", top_k)
+        check_count("k", k)
+        top_k = one_count("rank", k, top_k)
         query = check_text("query", query)
         if isinstance(documents, str):
             raise TypeError("documents: expected a list or another iterable of str, found one str")

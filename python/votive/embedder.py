@@ -216,7 +216,13 @@ class Embedder(EmbeddingModel):
         self, *, sentences: str, **options: Unpack[NamedOptions]
     ) -> Vector[np.float32]: ...
     @overload
+    def encode(  # type: ignore[overload-overlap]
+        self, *, texts: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode(self, *, texts: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
     @overload
     def encode(
         self,
@@ -264,6 +270,7 @@ class Embedder(EmbeddingModel):
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
         sentences: Texts | None = None,
+        texts: Texts | None = None,
         task: None = None,
         processing_kwargs: None = None,
     ) -> Any:
@@ -291,6 +298,7 @@ class Embedder(EmbeddingModel):
             priority: above 0. While several calls wait, one of priority 2 gets twice as many tokens computed as one
                 of priority 1.
             sentences: `inputs` by its older name.
+            texts: `inputs` by the name that stores give it.
             pool: only None, and so are those below, which sentence-transformers has: each gets an error that says what
                 to do instead.
             chunk_size: see there.
@@ -312,8 +320,7 @@ class Embedder(EmbeddingModel):
         were written.
         """
         steps = self._encode_steps(
-            inputs,
-            sentences,
+            _inputs.one_of("encode", inputs=inputs, sentences=sentences, texts=texts),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,
@@ -385,9 +392,15 @@ class Embedder(EmbeddingModel):
         self, *, sentences: str, **options: Unpack[AsyncNamedOptions]
     ) -> Vector[np.float32]: ...
     @overload
+    async def aencode(  # type: ignore[overload-overlap]
+        self, *, texts: str, **options: Unpack[AsyncNamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
     async def aencode(
         self, *, sentences: Iterable[str], **options: Unpack[AsyncNamedOptions]
     ) -> Matrix[np.float32]: ...
+    @overload
+    async def aencode(self, *, texts: Iterable[str], **options: Unpack[AsyncNamedOptions]) -> Matrix[np.float32]: ...
     @overload
     async def aencode(
         self,
@@ -416,6 +429,7 @@ class Embedder(EmbeddingModel):
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
         sentences: Texts | None = None,
+        texts: Texts | None = None,
         task: None = None,
         processing_kwargs: None = None,
     ) -> Any:
@@ -431,8 +445,7 @@ class Embedder(EmbeddingModel):
             TypeError, ValueError: as `encode` raises them, when awaited.
         """
         steps = self._encode_steps(
-            inputs,
-            sentences,
+            _inputs.one_of("encode", inputs=inputs, sentences=sentences, texts=texts),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,
@@ -480,7 +493,13 @@ class Embedder(EmbeddingModel):
         self, *, sentences: str, **options: Unpack[NamedOptions]
     ) -> Vector[np.float32]: ...
     @overload
+    def encode_query(  # type: ignore[overload-overlap]
+        self, *, texts: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode_query(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode_query(self, *, texts: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
     @overload
     def encode_query(
         self, inputs: Texts, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[EncodeOptions]
@@ -507,6 +526,7 @@ class Embedder(EmbeddingModel):
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
         sentences: Texts | None = None,
+        texts: Texts | None = None,
         task: None = None,
         processing_kwargs: None = None,
     ) -> Any:
@@ -516,7 +536,7 @@ class Embedder(EmbeddingModel):
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
         return encode(
-            _inputs.one_of("encode_query", inputs, sentences),
+            _inputs.one_of("encode_query", inputs=inputs, sentences=sentences, texts=texts),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,
@@ -563,7 +583,13 @@ class Embedder(EmbeddingModel):
         self, *, sentences: str, **options: Unpack[NamedOptions]
     ) -> Vector[np.float32]: ...
     @overload
+    def encode_document(  # type: ignore[overload-overlap]
+        self, *, texts: str, **options: Unpack[NamedOptions]
+    ) -> Vector[np.float32]: ...
+    @overload
     def encode_document(self, *, sentences: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
+    @overload
+    def encode_document(self, *, texts: Iterable[str], **options: Unpack[NamedOptions]) -> Matrix[np.float32]: ...
     @overload
     def encode_document(
         self, inputs: Texts, prompt_name: str | None = None, prompt: str | None = None, **options: Unpack[EncodeOptions]
@@ -590,6 +616,7 @@ class Embedder(EmbeddingModel):
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
         sentences: Texts | None = None,
+        texts: Texts | None = None,
         task: None = None,
         processing_kwargs: None = None,
     ) -> Any:
@@ -598,11 +625,11 @@ class Embedder(EmbeddingModel):
         Arguments and result are those of `encode`.
         """
         if prompt_name is None and prompt is None:
-            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
+            prompt_name = self._document_prompt_name()
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
         return encode(
-            _inputs.one_of("encode_document", inputs, sentences),
+            _inputs.one_of("encode_document", inputs=inputs, sentences=sentences, texts=texts),
             prompt_name=prompt_name,
             prompt=prompt,
             batch_size=batch_size,

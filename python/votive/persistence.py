@@ -32,6 +32,10 @@ arrays by name and what they are; ids alone where all rows are deleted), `change
 without spaces and with its keys in order. An array is named by its file, or as `segment-2-0.npz/ids`. Of a file there
 are `bytes`, `crc32c` of the whole, `dtype` and `shape`; of one with several `arrays`, each with its `offset`.
 
+Where it is known which model made the vectors, there is also `embedder`, with `name`, `revision` (or null),
+`fingerprint`, `pooling`, `dtype` and `prompt`, as `votive.EmbedderInfo` has them. Versions before this key pass over
+it, and leave it out of what they commit.
+
 A commit writes new files and syncs each, syncs the folder, writes the manifest under another name, syncs it, gives it
 its name, syncs the folder, and only then removes the files that it does not name. So a crash leaves the state before or
 after, and maybe files that no manifest names, which the next writer removes. Segments of small commits, and sets of

@@ -398,6 +398,7 @@ class Reranker(RerankingModel):
         chunk_size: None = None,
         *,
         priority: float = 1.0,
+        k: int | None = None,
     ) -> list[RankedDocument]: ...
     @overload
     def rank(
@@ -425,6 +426,7 @@ class Reranker(RerankingModel):
         chunk_size: None = None,
         *,
         priority: float = 1.0,
+        k: int | None = None,
     ) -> list[RankedText] | list[RankedDocument]:
         """Documents by how well they answer a query, best first; those of one score in their own order.
 
@@ -432,6 +434,7 @@ class Reranker(RerankingModel):
             query: the query.
             documents: a list, tuple, 1-D NumPy array, pandas Series, Arrow array or other iterable of str.
             top_k: how many of them; None for all.
+            k: `top_k` by its other name.
             return_documents: give their texts, too.
             prompt_name: as for `predict`, and so are those below.
             prompt: see there.
@@ -455,6 +458,7 @@ class Reranker(RerankingModel):
         steps = self._rank_steps(
             query,
             documents,
+            k=k,
             top_k=top_k,
             return_documents=return_documents,
             prompt_name=prompt_name,
@@ -495,6 +499,7 @@ class Reranker(RerankingModel):
         pool: None = None,
         chunk_size: None = None,
         priority: float = 1.0,
+        k: int | None = None,
     ) -> list[RankedDocument]: ...
     @overload
     async def arank(
@@ -521,6 +526,7 @@ class Reranker(RerankingModel):
         pool: None = None,
         chunk_size: None = None,
         priority: float = 1.0,
+        k: int | None = None,
     ) -> list[RankedText] | list[RankedDocument]:
         """`rank` for asyncio, as `apredict` is `predict`. Arguments and result are those of `rank`.
 
@@ -531,6 +537,7 @@ class Reranker(RerankingModel):
         steps = self._rank_steps(
             query,
             documents,
+            k=k,
             top_k=top_k,
             return_documents=return_documents,
             prompt_name=prompt_name,

@@ -8,14 +8,16 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
+from votive._arguments import DefaultCount, one_count
 from votive._store import changes as _changes
 from votive._store import exchange as _exchange
 from votive._store import pickling as _pickling
+from votive._store import query as _query
 from votive._store import rows as _rows
 from votive._store import saving as _saving
 from votive._store import search as _search
 from votive._store.loading import LoadMethod
-from votive._store.options import Metric, OpenMode, StoreDtype, StoreOptions
+from votive._store.options import Metric, MetricName, OpenMode, StoreDtype, StoreOptions
 from votive._store.state import StoreState
 from votive.stats import Memory, Stats, read
 
@@ -34,15 +36,21 @@ if TYPE_CHECKING:
         ManyIds,
         Matrix,
         Metadata,
+        NestedIds,
         TextColumn,
         TextEncoder,
         Vector,
         Vectors,
     )
     from votive.backend import Backend
+    from votive.embedder_info import EmbedderInfo
+    from votive.hits import Hits
     from votive.report import SearchReport
 
-__all__ = ["EmbeddingStore", "Metric", "OpenMode", "StoreDtype"]
+__all__ = ["EmbeddingStore", "Metric", "MetricName", "OpenMode", "StoreDtype"]
+
+_SEARCH_K = DefaultCount(100)
+_QUERY_K = DefaultCount(10)
 
 
 class EmbeddingStore:
@@ -65,9 +73,9 @@ class EmbeddingStore:
         device: which device, where `backend` does not say.
         max_memory_gb: most memory for vectors, codes, ids, texts and metadata, in 10^9 bytes; checked before any is
             taken. None for no limit.
-        metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" for the Euclidean distance, negated,
-            so that more is always nearer; "hamming" for the number of bits that differ, negated. A vector of zeros has
-            a cosine of 0 with all others.
+        metric: how vectors are compared: "cosine"; "dot" for the dot product; "l2" or "euclidean" for the Euclidean
+            distance, negated, so that more is always nearer; "hamming" for the number of bits that differ, negated. A
+            vector of zeros has a cosine of 0 with all others.
         dimension: numbers in a vector; None to let the first ones tell. Of binary vectors, bits: a multiple of 8.
         dtype: how vectors are stored: "float32"; "float16" takes half the memory, and answers are exact for the rounded
             vectors; "int8" takes a quarter, and answers are exact for vectors rounded to 127 steps of their largest
@@ -93,7 +101,7 @@ class EmbeddingStore:
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
-        metric: Metric = "cosine",
+        metric: MetricName = "cosine",
         dimension: int | None = None,
         dtype: StoreDtype | None = None,
         num_threads: int | None = None,
@@ -156,8 +164,12 @@ class EmbeddingStore:
         metadata: Metadata | None = None,
         batch_size: int | None = None,
         show_progress_bar: bool | None = None,
+        *,
+        allow_other_model: bool = False,
     ) -> NDArray[Any]:
         """Adds the embeddings of texts, and the texts, all of them or, after an error, none.
+
+        The first embedder that says what it is becomes the store's `embedder_info`.
 
         Args:
             texts: one str, or any column or iterable of str, which is read piece by piece. Other threads that change
@@ -167,14 +179,19 @@ class EmbeddingStore:
             metadata: as for `add_embeddings`.
             batch_size: of the embedder.
             show_progress_bar: None to show one on a terminal or in a notebook when it takes longer than 2 s.
+            allow_other_model: take embeddings of another model than `embedder_info`, or with another prompt.
 
         Returns:
             The ids of the rows.
 
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`.
+            StoreError: the embedder is another model than the one that made the store's vectors, or puts another
+                prompt before documents.
         """
-        return _changes.add_texts(self._state, texts, embedder, ids, metadata, batch_size, show_progress_bar)
+        return _changes.add_texts(
+            self._state, texts, embedder, ids, metadata, batch_size, show_progress_bar, allow_other_model
+        )
 
     def upsert(
         self, vectors: Vectors, ids: Ids, texts: TextColumn | None = None, metadata: Metadata | None = None
@@ -262,37 +279,41 @@ class EmbeddingStore:
         _changes.compact(self._state)
 
     def clear(self) -> None:
-        """Forgets all rows, and what the first ones said of the kind of ids, texts and metadata, as if newly made."""
+        """Forgets all rows, what the first ones said of kinds of ids, texts and metadata, and `embedder_info`."""
         _changes.clear(self._state)
 
     @overload
     def search(
         self,
         queries: Vectors,
-        k: int = 100,
+        k: int = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         min_score: None = None,
         rescore_multiplier: int | None = None,
+        *,
+        top_k: int | None = None,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
     @overload
     def search(
         self,
         queries: Sequence[float | np.number[Any]],
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         *,
+        top_k: int | None = None,
         min_score: float,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
     @overload
     def search(
         self,
         queries: Sequence[Vector] | Iterator[Matrix],
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         *,
+        top_k: int | None = None,
         min_score: float,
     ) -> tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
     # Of an array the type does not say whether it is 1-D.
@@ -300,26 +321,30 @@ class EmbeddingStore:
     def search(
         self,
         queries: Vectors,
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         *,
+        top_k: int | None = None,
         min_score: float,
     ) -> tuple[NDArray[np.float32], NDArray[Any]] | tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
     def search(
         self,
         queries: Vectors,
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         min_score: float | None = None,
         rescore_multiplier: int | None = None,
+        *,
+        top_k: int | None = None,
     ) -> tuple[Any, Any]:
         """The `k` rows that are nearest to each query, the best first; with `min_score`, only those that are near.
 
         Args:
             queries: `[queries, dimension]`, or `[dimension]` for one; types as for `add_embeddings`.
             k: how many; where fewer rows count, all of them. None, with `min_score`, for as many as there are.
+            top_k: `k` by its other name.
             filter: None; a dict of columns ("id", "text" and those of metadata) and what is asked of them, as MongoDB
                 and Chroma have it: `{"year": {"$gt": 2020}, "topic": {"$in": ["a", "b"]}, "author.name": "c"}`; a
                 boolean array over the rows in the order of `ids`; ids, of which those that are not in the store are
@@ -359,6 +384,7 @@ class EmbeddingStore:
                 operator that is not known; or there is no second look, as the store's vectors are not bits; or
                 `min_score` is NaN.
         """
+        k = one_count("search", k, top_k)
         return _search.search(self._state, queries, k, filter, exact, min_score, rescore_multiplier)
 
     @overload
@@ -366,11 +392,14 @@ class EmbeddingStore:
         self,
         texts: TextColumn,
         embedder: TextEncoder,
-        k: int = 100,
+        k: int = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         min_score: None = None,
         rescore_multiplier: int | None = None,
+        *,
+        top_k: int | None = None,
+        allow_other_model: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
     # A str is an iterable of str, too, as for `get_texts`.
     @overload
@@ -378,32 +407,39 @@ class EmbeddingStore:
         self,
         texts: str,
         embedder: TextEncoder,
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         *,
+        top_k: int | None = None,
         min_score: float,
+        allow_other_model: bool = False,
     ) -> tuple[NDArray[np.float32], NDArray[Any]]: ...
     @overload
     def search_text(
         self,
         texts: Iterable[str] | NDArray[Any] | ArrowStream | ArrowArray,
         embedder: TextEncoder,
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         *,
+        top_k: int | None = None,
         min_score: float,
+        allow_other_model: bool = False,
     ) -> tuple[list[NDArray[np.float32]], list[NDArray[Any]]]: ...
     def search_text(
         self,
         texts: TextColumn,
         embedder: TextEncoder,
-        k: int | None = 100,
+        k: int | None = _SEARCH_K,
         filter: Filter | None = None,
         exact: bool = True,
         min_score: float | None = None,
         rescore_multiplier: int | None = None,
+        *,
+        top_k: int | None = None,
+        allow_other_model: bool = False,
     ) -> tuple[Any, Any]:
         """`search` with the embeddings of texts.
 
@@ -411,15 +447,136 @@ class EmbeddingStore:
             texts: one str for 1-D results, or a column of str.
             embedder: a `votive.Embedder`, or anything with its `encode`; `encode_query` is used where it has that.
             k: as for `search`.
+            top_k: as for `search`.
             filter: as for `search`.
             exact: as for `search`.
             min_score: as for `search`.
             rescore_multiplier: as for `search`.
+            allow_other_model: search with another model than `embedder_info`.
 
         Returns:
             Scores and ids.
+
+        Raises:
+            KeyError, TypeError, ValueError: see `search`.
+            StoreError: the embedder is another model than the one that made the store's vectors.
         """
-        return _search.search_text(self._state, texts, embedder, k, filter, exact, min_score, rescore_multiplier)
+        k = one_count("search_text", k, top_k)
+        return _search.search_text(
+            self._state, texts, embedder, k, filter, exact, min_score, rescore_multiplier, allow_other_model
+        )
+
+    # A str is an iterable of str, too, as for `get_texts`.
+    @overload
+    def query(  # type: ignore[overload-overlap]
+        self,
+        query: str,
+        embedder: TextEncoder,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+        allow_other_model: bool = False,
+    ) -> Hits: ...
+    @overload
+    def query(
+        self,
+        query: Iterable[str] | ArrowStream | ArrowArray,
+        embedder: TextEncoder,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+        allow_other_model: bool = False,
+    ) -> list[Hits]: ...
+    @overload
+    def query(
+        self,
+        query: Sequence[float | np.number[Any]],
+        embedder: None = None,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+    ) -> Hits: ...
+    @overload
+    def query(
+        self,
+        query: Sequence[Vector] | Iterator[Matrix],
+        embedder: None = None,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+    ) -> list[Hits]: ...
+    # Of an array the type does not say whether it is 1-D.
+    @overload
+    def query(
+        self,
+        query: Vectors,
+        embedder: None = None,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+    ) -> Any: ...
+    def query(
+        self,
+        query: TextColumn | Vectors,
+        embedder: TextEncoder | None = None,
+        k: int | None = _QUERY_K,
+        *,
+        top_k: int | None = None,
+        filter: Filter | None = None,
+        exact: bool = True,
+        min_score: float | None = None,
+        rescore_multiplier: int | None = None,
+        allow_other_model: bool = False,
+    ) -> Hits | list[Hits]:
+        """The `k` rows that are nearest to each query, with their texts and metadata: to read, and to look at.
+
+        They are those of `search`. All of a hit is of one state of the store, whatever other threads do meanwhile.
+
+        Args:
+            query: a text or a column of texts, with `embedder`; or vectors as for `search`, without.
+            embedder: a `votive.Embedder`, or anything with its `encode`; `encode_query` is used where it has that. None
+                for vectors.
+            k: how many; where fewer rows count, all of them. None, with `min_score`, for as many as there are.
+            top_k: `k` by its other name.
+            filter: as for `search`.
+            exact: as for `search`.
+            min_score: as for `search`.
+            rescore_multiplier: as for `search`.
+            allow_other_model: search with another model than `embedder_info`.
+
+        Returns:
+            `Hits`, a sequence of `Hit` with `id`, `score`, `text` and `metadata`, the best first; of several queries a
+            list with those of each.
+
+        Raises:
+            KeyError, TypeError, ValueError: see `search`; or a text comes without an embedder, or a vector with one.
+            StoreError: the embedder is another model than the one that made the store's vectors.
+            CorruptStoreError: a text or a column of metadata is in a file that is damaged.
+        """
+        k = one_count("query", k, top_k)
+        return _query.query(
+            self._state, query, embedder, k, filter, exact, min_score, rescore_multiplier, allow_other_model
+        )
 
     @property
     def last_search(self) -> SearchReport | None:
@@ -499,17 +656,24 @@ class EmbeddingStore:
     @overload
     def get_texts(self, ids: Id) -> str | None: ...  # type: ignore[overload-overlap]
     @overload
+    def get_texts(self, ids: NestedIds) -> list[list[str | None]]: ...
+    # Of an array the type does not say whether it is 1-D.
+    @overload
+    def get_texts(self, ids: NDArray[Any]) -> list[Any]: ...
+    @overload
     def get_texts(self, ids: ManyIds) -> list[str | None]: ...
-    def get_texts(self, ids: Ids) -> str | list[str | None] | None:
+    def get_texts(self, ids: Ids | NestedIds) -> Any:
         """The text of the row with an id, or a list of those of several, in the order asked for; None for null.
+
+        Of ids as `search` gives them for several queries, an array `[queries, columns]` or a list of arrays, a list
+        with the texts of each query. `query` gives texts at once.
 
         Raises:
             KeyError: an id is not in the store; the message says which.
             CorruptStoreError: one is in a file that is damaged, so that it is no text.
             ValueError: no row of this store has a text.
         """
-        texts: str | list[str | None] | None = _rows.get_texts(self._state, ids)
-        return texts
+        return _rows.get_texts(self._state, ids)
 
     @overload
     def get_metadata(self, ids: Id) -> dict[str, Any]: ...
@@ -588,6 +752,16 @@ class EmbeddingStore:
         return self._state.options.dtype
 
     @property
+    def embedder_info(self) -> EmbedderInfo | None:
+        """The model that made the vectors; None where it is not known.
+
+        That is the first that `add_texts` was given, if it is an `Embedder` or has such an `info`. It stays until
+        `clear`, also where vectors of arrays are added, of which nothing is known, and it is saved in the folder.
+        `add_texts`, `search_text` and `query` refuse another one, unless they are told `allow_other_model=True`.
+        """
+        return self._state.contents.embedder
+
+    @property
     def num_threads(self) -> int:
         """Threads that compute."""
         return self._state.contents.core.num_threads
@@ -647,7 +821,7 @@ class EmbeddingStore:
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
-        metric: Metric = "cosine",
+        metric: MetricName = "cosine",
         dimension: int | None = None,
         dtype: StoreDtype | None = None,
         num_threads: int | None = None,
@@ -684,7 +858,7 @@ class EmbeddingStore:
         backend: str | Backend | None = None,
         device: str | Backend | None = None,
         max_memory_gb: float | None = 20.0,
-        metric: Metric = "cosine",
+        metric: MetricName = "cosine",
         dimension: int | None = None,
         dtype: StoreDtype | None = None,
         num_threads: int | None = None,

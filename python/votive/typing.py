@@ -153,12 +153,18 @@ class ProfileOptions(EncodeOptions, total=False):
     prompt: str | None
 
 
-class AsyncRankOptions(CallOptions, total=False):
-    """Arguments of `arank` but for query, documents, and what the type of its result depends on."""
+class ScoreOptions(CallOptions, total=False):
+    """Arguments of all methods of a `Reranker` that compute."""
 
     prompt_name: str | None
     prompt: str | None
     activation_fn: Activation | None
+
+
+class AsyncRankOptions(ScoreOptions, total=False):
+    """Arguments of `arank` but for query, documents, and what the type of its result depends on."""
+
+    k: int | None
 
 
 class RankOptions(AsyncRankOptions, total=False):
@@ -167,7 +173,7 @@ class RankOptions(AsyncRankOptions, total=False):
     show_progress_bar: bool | None
 
 
-class AsyncPredictOptions(AsyncRankOptions, total=False):
+class AsyncPredictOptions(ScoreOptions, total=False):
     """Arguments of `apredict` but for inputs."""
 
     apply_softmax: bool | None

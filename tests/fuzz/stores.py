@@ -7,22 +7,34 @@ files of one or several arrays; and bits.
 import json
 import random
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import stored
-from votive import EmbeddingStore, StoreError, _core
+from votive import EmbedderInfo, EmbeddingStore, StoreError, _core
 
 from fuzz.harness import Fault, Fuzzer, link, main, replace
 from fuzz.mutations import damaged_bytes, damaged_json, damaged_numbers
 
 
+class Encoder:
+    """An embedder that says what it is."""
+
+    info = EmbedderInfo("a/model", "c0ffee", "ab12", "mean", "float32", "a prömpt: ")
+
+    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
+        """Vectors that mean nothing."""
+        return np.random.default_rng(4).standard_normal((len(texts), stored.DIMENSION), np.float32)
+
+
 def make_changed(folder: Path, kind: str) -> None:
-    """A packed store with two sets of changes, of all parts of columns, one of them of JSON, the other of bools."""
+    """A packed store of a model's, with two sets of changes, of all parts of columns, of JSON and of bools too."""
     stored.make_archived(folder, kind)
     with EmbeddingStore.open(folder, "a") as store:
+        store.add_texts(["of a model"], Encoder(), ids=["model"] if kind == "str" else [10**5])
         ids = store.ids
         tags = [[1, {"a": "ö"}], None, {"b": [2.5]}, []]
         for rows in (slice(0, 16), slice(20, 24)):
@@ -68,6 +80,7 @@ def answers_of(store: EmbeddingStore) -> dict[str, Any]:
         }
     else:
         found = stored.use(store)
+    found["model"] = None if store.embedder_info is None else asdict(store.embedder_info)
     return {**found, "columns": {name: values.tolist() for name, values in store.metadata.items()}}
 
 

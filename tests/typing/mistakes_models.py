@@ -37,7 +37,8 @@ def encode(model: Embedder, texts: list[str]) -> None:
     model.encode_query(texts, normalise_embeddings=True)  # error
     model.encode_query(texts, task="query")  # error
     model.encode_document(texts, precision="int4")  # error
-    model.encode_document(texts=texts)  # error
+    model.encode_document(texts=3)  # error
+    model.encode_document(texts, texts=texts)  # error
     model.tokenize(3)  # error
     model.profile(texts, batchsize=3)  # error
     quantize_embeddings([[1.0]], "int4")  # error
@@ -68,6 +69,7 @@ def rerank(model: Reranker, pairs: list[tuple[str, str]]) -> None:
     model.predict()  # error
     model.rank("a", ["b"], apply_softmax=True)  # error
     model.rank("a", ["b"], top_k="3")  # error
+    model.rank("a", ["b"], k="3")  # error
     model.rank("a", 3)  # error
     model.rank("a")  # error
     model.rank("a", ["b"])[0]["text"]  # error

@@ -17,7 +17,7 @@ def mistakes(store: EmbeddingStore, model: Embedder) -> None:
     EmbeddingStore.open("folder", mmap=None)  # error
     EmbeddingStore.load_from_disk("folder", mode="a")  # error
     EmbeddingStore.load_from_disk()  # error
-    EmbeddingStore.from_numpy(vectors, metric="euclidean")  # error
+    EmbeddingStore.from_numpy(vectors, metric="manhattan")  # error
     EmbeddingStore.from_numpy(vectors, nonsense=1)  # error
     EmbeddingStore.from_arrow(vectors, dtype="float64")  # error
     EmbeddingStore.from_arrow({"vector": [[1.0]]})  # error
@@ -30,7 +30,8 @@ def mistakes(store: EmbeddingStore, model: Embedder) -> None:
     store.add_texts([1, 2], model)  # error
     store.delete(None)  # error
     store.delete(1.5)  # error
-    store.search(vectors, top_k=3)  # error
+    store.search(vectors, top_k="3")  # error
+    store.search(vectors, top_k=None, k=None)  # error
     store.search(vectors, k="3")  # error
     store.search(vectors, k=None)  # error
     store.search(vectors, min_score="0.5")  # error
@@ -39,8 +40,21 @@ def mistakes(store: EmbeddingStore, model: Embedder) -> None:
     store.search(vectors, exact="no")  # error
     store.search("a question")  # error
     store.search_text("a question")  # error
+    store.search_text("a question", model, allow_other_model="yes")  # error
+    store.query("a question")  # error
+    store.query("a question", "model")  # error
+    store.query("a question", model, 3, 0.5)  # error
+    store.query("a question", model, min_score="0.5")  # error
+    store.query("a question", model).id  # error
+    store.query(["a question"], model).ids  # error
+    store.query("a question", model)[0].vector  # error
+    store.query([0.5, 0.5], model)  # error
+    store.embedder_info.name  # error
+    store.embedder_info = model.info  # error
+    model.info.name = "another"  # error
     store.get_texts(1).append("b")  # error
     store.get_texts([1, 2]).upper()  # error
+    store.get_texts([[1, 2]])[0].upper()  # error
     store.contains(3).all()  # error
     store.metric = "dot"  # error
     store.texts.append("c")  # error

@@ -11,10 +11,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from typing_extensions import assert_type
-from votive import Embedder, EmbeddingStore, get_backend
+from votive import Embedder, EmbedderInfo, EmbeddingStore, Hit, Hits, get_backend
 from votive.report import SearchReport
 from votive.stats import Stats
-from votive.store import Metric, OpenMode, StoreDtype
+from votive.store import Metric, MetricName, OpenMode, StoreDtype
 
 Floats = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ class Hashes:
 
 def make(folder: Path) -> None:
     """Constructors, and what they take."""
-    metric: Metric = "l2"
+    metric: MetricName = "euclidean"
     dtype: StoreDtype = "float16"
     store = EmbeddingStore(get_backend("cpu"), None, 1.5, metric, 3, dtype, 2, folder, False)
     assert_type(store, EmbeddingStore)
@@ -97,9 +97,36 @@ def ask(store: EmbeddingStore, model: Embedder) -> None:
     assert_type(
         store.search_text(["a", "b"], model, min_score=0.5), tuple[list[NDArray[np.float32]], list[NDArray[Any]]]
     )
+    assert_type(store.search(np.ones((4, 3)), top_k=10), tuple[NDArray[np.float32], NDArray[Any]])
+    assert_type(store.search([1.0, 2.0], top_k=3, min_score=0.5), tuple[NDArray[np.float32], NDArray[Any]])
+    store.search_text("question", model, top_k=3, allow_other_model=True)
     assert_type(store.last_search, SearchReport | None)
     assert_type(store.stats(), Stats)
     store.reset_stats()
+
+
+def find(store: EmbeddingStore, model: Embedder) -> None:
+    """Hits."""
+    hits = store.query("question", model, 5)
+    assert_type(hits, Hits)
+    assert_type(store.query("question", Hashes(), top_k=3, filter={"year": 2020}, min_score=0.5), Hits)
+    assert_type(store.query(["a", "b"], model, k=None, min_score=0.5, allow_other_model=True), list[Hits])
+    assert_type(store.query([1.0, 2.0]), Hits)
+    assert_type(store.query([[1.0, 2.0]], k=3, exact=False), list[Hits])
+    store.query(np.ones(3), rescore_multiplier=4).to_pandas()
+    assert_type(hits[0], Hit)
+    assert_type(hits[:3], Hits)
+    assert_type(hits[0].id, int | str)
+    assert_type(hits[0].score, float)
+    assert_type(hits[0].text, str | None)
+    assert_type(hits[0].metadata, dict[str, Any])
+    assert_type(hits.ids, NDArray[Any])
+    assert_type(hits.scores, NDArray[np.float32])
+    assert_type(hits.texts, list[str | None])
+    assert_type([hit.score for hit in hits], list[float])
+    assert_type(store.embedder_info, EmbedderInfo | None)
+    assert_type(model.info, EmbedderInfo)
+    assert_type(model.info.revision, str | None)
 
 
 def read(store: EmbeddingStore) -> None:
@@ -112,7 +139,9 @@ def read(store: EmbeddingStore) -> None:
     assert_type(store.get_texts("a"), str | None)
     assert_type(store.get_texts(np.int64(3)), str | None)
     assert_type(store.get_texts(["a", "b"]), list[str | None])
-    assert_type(store.get_texts(store.ids), list[str | None])
+    assert_type(store.get_texts(store.ids), list[Any])
+    assert_type(store.get_texts([[1, 2], [3]]), list[list[str | None]])
+    assert_type(store.get_texts([store.ids]), list[list[str | None]])
     assert_type(store.get_metadata(3), dict[str, Any])
     assert_type(store.get_metadata([3]), dict[str, NDArray[Any]])
     assert_type(store.contains(3), bool)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     IdColumn: TypeAlias = Iterable[int] | Iterable[str] | Iterable[UUID] | Iterable[np.integer[Any]]
     ManyIds: TypeAlias = IdColumn | NDArray[Any] | ArrowStream | ArrowArray
     Ids: TypeAlias = Id | ManyIds
+    NestedIds: TypeAlias = Sequence[NDArray[Any]] | Sequence[list[int]] | Sequence[list[str]]
     # Not NumPy's ArrayLike, which a str is, too.
     Vector: TypeAlias = SupportsArray | Sequence[float | np.number[Any]]
     Matrix: TypeAlias = Vector | Sequence[Vector]

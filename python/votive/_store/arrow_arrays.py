@@ -7,12 +7,15 @@ have the same keys in the same order, and all values one type. Others are string
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from votive._store.input.python_values import from_objects
+from votive._store.input.value_kinds import Label
 from votive._store.table.column_type import JSON, NULL, ColumnType, first_inexact
 from votive._store.table.column_values import Bools, ColumnValues
 
@@ -64,6 +67,23 @@ def to_array(values: ColumnValues, field: Any, name: str) -> Any:
         data = _in_arrow_units(data, valid, field.type == pa.date32(), name)
     memory = _bits(pa, data) if data.dtype == np.bool_ else _memory(pa, data)
     return pa.Array.from_buffers(field.type, values.rows, [_bits(pa, valid), memory])
+
+
+def table_of(arrays: dict[str, Any], columns: dict[str, list[Any]]) -> Any:
+    """A pyarrow table of arrays, and of values as a store gives them, None for null.
+
+    Raises:
+        ValueError: see `to_array`.
+    """
+    pa = import_module("pyarrow")
+    fields = [pa.field(name, array.type) for name, array in arrays.items()]
+    found = list(arrays.values())
+    for name, objects in columns.items():
+        values = from_objects(objects, Label(name))
+        field = field_of(name, values.type, partial(list, [values]))
+        fields.append(field)
+        found.append(to_array(values, field, name))
+    return pa.table(found, pa.schema(fields))
 
 
 def field_of(name: str, type: ColumnType, pieces: Callable[[], Iterable[ColumnValues]]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from votive._arguments import check_count
+from votive._arguments import check_count, check_flag
 from votive._store import compaction as _compaction
 from votive._store import saving as _saving
 from votive._store.budget import MemoryBudget
@@ -20,6 +20,7 @@ from votive._store.input import ids as _ids
 from votive._store.input import updates as _updates
 from votive._store.input import vectors as _vectors
 from votive._store.input.batches import RowExtras
+from votive._store.recorded_embedder import recording
 from votive._store.spill import Spill
 from votive._store.state import StoreState
 from votive._store.table.column_values import ColumnValues, concatenate
@@ -49,10 +50,13 @@ def add_texts(
     metadata: Any,
     batch_size: int | None,
     show_progress_bar: bool | None,
+    allow_other_model: bool,
 ) -> NDArray[Any]:
     """See `EmbeddingStore.add_texts`."""
+    check_flag("allow_other_model", allow_other_model)
     extras = RowExtras.read(None, ids, None, metadata)
     with state.changing() as contents:
+        contents = recording(contents, embedder, allow_other_model)
         form = _vectors.form_of(state.options.dtype)
         batches = _batches.embed(texts, embedder, extras, batch_size, show_progress_bar, form)
         return _add(state, contents, batches, None)

@@ -21,6 +21,7 @@ from votive._store.mapped import MappedFile
 from votive._store.options import DTYPES
 from votive._store.table.column_values import Rows
 from votive._store.table.columns import TEXT, Changes, Columns, Values
+from votive.embedder_info import EmbedderInfo
 
 # Bytes of the bounds of a row.
 _BOUNDS_BYTES = 24
@@ -75,6 +76,7 @@ class Contents:
         first_uncommitted: number of the first row that the store's folder had not when rows were numbered anew.
         edits: how often columns of rows were changed in place.
         last_edit: the last such change that the store's folder may lack; None for none.
+        embedder: the model that made the vectors; None where it is not known.
         masks: of filters, over these rows.
     """
 
@@ -87,6 +89,7 @@ class Contents:
     first_uncommitted: int = 0
     edits: int = 0
     last_edit: Edit | None = None
+    embedder: EmbedderInfo | None = None
     masks: MaskCache = field(default_factory=MaskCache, init=False, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -107,8 +110,8 @@ class Contents:
             return np.full(len(ids), -1, np.int64)
         return self.core.find(ids)
 
-    def rows_of(self, ids: Ids) -> NDArray[np.int64]:
-        """As `find`.
+    def rows_of(self, ids: Ids, name: str = "ids") -> NDArray[np.int64]:
+        """As `find`; messages call the ids `name`.
 
         Raises:
             KeyError: an id is not in the store; the message says which.
@@ -119,7 +122,7 @@ class Contents:
             missing = ids[place] if isinstance(ids, list) else int(ids[place])
             kind, stored = _ids.kind(ids), self.core.id_kind
             hint = f", whose ids are {stored}" if stored not in (kind, None) else ""
-            raise KeyError(f"ids[{place}]: {missing!r} is not in the store{hint}")
+            raise KeyError(f"{name}[{place}]: {missing!r} is not in the store{hint}")
         return rows
 
     def ids(self, rows: NDArray[np.int64] | None = None) -> NDArray[Any]:

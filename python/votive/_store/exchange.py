@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -31,6 +32,8 @@ from votive._store.table.columns import TEXT, label
 
 # Rows of an array of a table.
 MAX_ARRAY_ROWS = 1 << 16
+# In the metadata of a table's schema: attributes of the store's `EmbedderInfo` as JSON.
+EMBEDDER_KEY = "votive.embedder"
 
 
 def to_arrow(contents: Contents) -> Any:
@@ -109,7 +112,9 @@ def _pieces(contents: Contents, rows: Rows | None, size: int) -> Iterator[slice 
 
 def _schema(contents: Contents, names: Iterable[str], rows: Rows | None) -> Any:
     pa = import_module("pyarrow")
-    return pa.schema([_field(contents, name, rows) for name in names])
+    embedder = contents.embedder
+    metadata = None if embedder is None else {EMBEDDER_KEY: json.dumps(asdict(embedder))}
+    return pa.schema([_field(contents, name, rows) for name in names], metadata)
 
 
 def _field(contents: Contents, name: str, rows: Rows | None) -> Any:

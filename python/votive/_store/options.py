@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from votive.backend import Backend
 
 Metric = Literal["cosine", "dot", "l2", "hamming"]
+# What callers may say: "euclidean" is "l2".
+MetricName = Metric | Literal["euclidean"]
 StoreDtype = Literal["float32", "float16", "int8", "ubinary"]
 OpenMode = Literal["r", "a"]
 
 METRICS: tuple[Metric, ...] = get_args(Metric)
+_METRIC_NAMES: Mapping[MetricName, Metric] = MappingProxyType({**{name: name for name in METRICS}, "euclidean": "l2"})
 # Of a core that stands in while no row said it: what every dtype accepts.
 STAND_IN_DIMENSION = 8
 
@@ -81,7 +84,7 @@ class StoreOptions:
         backend: str | Backend | None,
         device: str | Backend | None,
         max_memory_gb: float | None,
-        metric: Metric,
+        metric: MetricName,
         dimension: int | None,
         dtype: StoreDtype | None,
         num_threads: int | None,
@@ -96,7 +99,8 @@ class StoreOptions:
         """
         check_count("dimension", dimension)
         check_count("num_threads", num_threads)
-        check_choice("metric", metric, METRICS)
+        check_choice("metric", metric, tuple(_METRIC_NAMES))
+        metric = _METRIC_NAMES[metric]
         if dtype is None:
             dtype = "ubinary" if metric == "hamming" else "float32"
         check_choice("dtype", dtype, get_args(StoreDtype))

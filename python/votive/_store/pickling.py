@@ -15,6 +15,7 @@ from votive._store.table.column import Column
 from votive._store.table.column_type import ColumnType
 from votive._store.table.column_values import ColumnValues
 from votive._store.table.columns import Columns
+from votive.embedder_info import EmbedderInfo
 
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore
@@ -74,7 +75,7 @@ def _by_rows(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
         for name, column, part in zip(columns, columns.values(), values, strict=True)
     ]
     arguments = state.options.arguments()
-    return _unpickled, (kind, arguments, contents.dimension, core.largest_id, segments, parts)
+    return _unpickled, (kind, arguments, contents.dimension, core.largest_id, segments, parts, contents.embedder)
 
 
 def _reopened(kind: type[_S], folder: str, generation: int, identity: str, options: dict[str, Any]) -> _S:
@@ -106,6 +107,8 @@ def _unpickled(
     largest_id: int | None,
     segments: list[Any],
     columns: list[tuple[str, str, dict[str, NDArray[Any]]]],
+    # Pickles of earlier versions have none.
+    embedder: EmbedderInfo | None = None,
 ) -> _S:
     """A store that was pickled by its rows."""
     store = kind(**options)
@@ -121,7 +124,7 @@ def _unpickled(
         core = core.numbered_after(largest_id)
     found = {name: Column(ColumnType(type), (_values(ColumnType(type), arrays),)) for name, type, arrays in columns}
     resident = core.memory["mapped"]
-    store._state.contents = Contents(core, Columns(found, core.rows), dimension, resident=resident)
+    store._state.contents = Contents(core, Columns(found, core.rows), dimension, resident=resident, embedder=embedder)
     return store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
@@ -51,12 +52,31 @@ def count(state: StoreState, filter: Any) -> int:
 def get_texts(state: StoreState, ids: Any) -> Any:
     """See `EmbeddingStore.get_texts`."""
     contents = state.contents
-    keys, is_single = _ids.read(ids)
-    rows = contents.rows_of(keys)
+    parts = _of_queries(ids)
+    if parts is None:
+        keys, is_single = _ids.read(ids)
+        rows = contents.rows_of(keys)
+    else:
+        found = [contents.rows_of(_ids.read(part, name)[0], name) for name, part in parts]
+        rows, is_single = np.concatenate(found) if found else np.empty(0, np.int64), False
     if TEXT not in contents.columns:
         raise ValueError("texts: the rows of this store have none")
     column = contents.columns[TEXT]
-    return column.value(int(rows[0])) if is_single else column.to_numpy(rows).tolist()
+    if is_single:
+        return column.value(int(rows[0]))
+    texts: list[str | None] = column.to_numpy(rows).tolist()
+    if parts is None:
+        return texts
+    left = iter(texts)
+    return [list(islice(left, len(part))) for part in found]
+
+
+def _of_queries(ids: Any) -> list[tuple[str, Any]] | None:
+    """The ids of each query, and what messages call them: of a 2-D array, or a list of arrays or lists; else None."""
+    is_nested = ids.ndim == 2 if isinstance(ids, np.ndarray) else False
+    if isinstance(ids, list | tuple) and ids:
+        is_nested = isinstance(ids[0], np.ndarray | list)
+    return [(f"ids[{query}]", part) for query, part in enumerate(ids)] if is_nested else None
 
 
 def get_metadata(state: StoreState, ids: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from votive._arguments import check_flag, check_positive
 from votive._store.contents import Contents
 from votive._store.filter import filters as _filters
 from votive._store.input import vectors as _vectors
+from votive._store.recorded_embedder import check_embedder
 from votive._store.state import StoreState
 from votive.backend import device_after
 from votive.report import SearchReport
@@ -25,7 +26,7 @@ _T = TypeVar("_T")
 
 Mask = NDArray[np.uint8]
 # Scores and row numbers, how many each query has where they are not equally many, and what was done.
-Hits = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None, dict[str, int]]
+Results = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64] | None, dict[str, int]]
 
 # What a search did of which the core is not asked.
 _NO_WORK = {"rows": 0, "rescored": 0, "bytes": 0, "closed_early": 0}
@@ -70,13 +71,38 @@ class SearchOptions:
         return cls(k, exact, min_score, rescore_multiplier)
 
 
+class Found(NamedTuple):
+    """The rows that a search found.
+
+    Attributes:
+        scores: `[queries, columns]`; of one query after the other where each has its own number of rows.
+        rows: their numbers, as `scores`.
+        counts: how many each query has; None where all have as many.
+        is_single: whether there was one query, and not an array of them.
+    """
+
+    scores: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64] | None
+    is_single: bool
+
+    def of_queries(self, values: NDArray[Any]) -> Any:
+        """Values `[rows]` as `[queries, columns]`, or as a list with an array for each query; of one query its own."""
+        if self.counts is None:
+            found: Any = values.reshape(self.rows.shape)
+        else:
+            found = np.split(values, np.cumsum(self.counts)[:-1]) if len(self.counts) else []
+        return found[0] if self.is_single else found
+
+
 def search(
     state: StoreState, queries: Any, k: Any, filter: Any, exact: Any, min_score: Any, rescore_multiplier: Any
 ) -> tuple[Any, Any]:
     """See `EmbeddingStore.search`."""
     with counting_errors(state.stats):
         options = SearchOptions.read(state.options.dtype, k, exact, min_score, rescore_multiplier)
-        return _search(state, queries, filter, options)
+        contents = state.contents
+        return _with_ids(contents, find(state, contents, queries, filter, options))
 
 
 def search_text(
@@ -88,15 +114,34 @@ def search_text(
     exact: Any,
     min_score: Any,
     rescore_multiplier: Any,
+    allow_other_model: Any,
 ) -> tuple[Any, Any]:
     """See `EmbeddingStore.search_text`."""
+    with counting_errors(state.stats):
+        options = SearchOptions.read(state.options.dtype, k, exact, min_score, rescore_multiplier)
+        contents = state.contents
+        queries = encoded_queries(contents, texts, embedder, allow_other_model)
+        return _with_ids(contents, find(state, contents, queries, filter, options))
+
+
+def encoded_queries(contents: Contents, texts: Any, embedder: Any, allow_other_model: Any) -> Any:
+    """The vectors of texts that a store's contents are searched with.
+
+    Raises:
+        StoreError: the embedder is another model than the one that made the store's vectors.
+    """
+    check_embedder(contents, embedder, check_flag("allow_other_model", allow_other_model))
     encode = getattr(embedder, "encode_query", None) or embedder.encode
-    return search(state, encode(texts), k, filter, exact, min_score, rescore_multiplier)
+    return encode(texts)
 
 
-def _search(state: StoreState, queries: Any, filter: Any, options: SearchOptions) -> tuple[Any, Any]:
+def _with_ids(contents: Contents, found: Found) -> tuple[Any, Any]:
+    return found.of_queries(found.scores.ravel()), found.of_queries(contents.ids(found.rows.ravel()))
+
+
+def find(state: StoreState, contents: Contents, queries: Any, filter: Any, options: SearchOptions) -> Found:
+    """The best rows of a store's contents for each query; see `EmbeddingStore.search`."""
     start = time.monotonic()
-    contents = state.contents
     form = _vectors.form_of(contents.core.dtype)
     if options.rescore_multiplier is not None:
         form = _vectors.to_floats
@@ -124,17 +169,12 @@ def _search(state: StoreState, queries: Any, filter: Any, options: SearchOptions
         len(vectors), work["rows"], work["rescored"], work["bytes"], work["closed_early"], seconds
     )
     state.stats.add_search(len(vectors), seconds)
-    ids = contents.ids(rows.ravel()).reshape(rows.shape)
-    found: list[Any] = [scores, ids]
-    if counts is not None:
-        found = [np.split(values, np.cumsum(counts)[:-1]) if len(counts) else [] for values in found]
-    scores, ids = (values[0] for values in found) if is_single else found
-    return scores, ids
+    return Found(scores, rows, counts, is_single)
 
 
 def _find(
     state: StoreState, contents: Contents, queries: NDArray[Any], mask: Mask | None, options: SearchOptions
-) -> Hits:
+) -> Results:
     """What the core finds."""
     most, exact, least = _most(contents, options.k), options.exact, options.min_score
     if least is None:
@@ -145,7 +185,7 @@ def _find(
 
 def _find_bits(
     state: StoreState, contents: Contents, queries: NDArray[Any], mask: Mask | None, options: SearchOptions
-) -> Hits:
+) -> Results:
     """What the core finds by the bits of queries; of floats with a second look, if one is asked for."""
     core, most = contents.core, _most(contents, options.k)
     if options.min_score is not None:
@@ -159,7 +199,7 @@ def _find_bits(
     return scores, rows, None, _added(work, rescored)
 
 
-def _find_bits_within(core: _core.Store, queries: NDArray[Any], most: int, mask: Mask | None, least: float) -> Hits:
+def _find_bits_within(core: _core.Store, queries: NDArray[Any], most: int, mask: Mask | None, least: float) -> Results:
     """The rows whose scores are at least so much: one query at a time, for all rows may be among the nearest."""
     parts, work = [], _NO_WORK
     for query in queries:

@@ -97,13 +97,14 @@ def commit(contents: Contents, writer: Writer, *, committed: int | None) -> Mani
 def _differs(contents: Contents, old: Manifest, committed: int) -> bool:
     core = contents.core
     types = {name: column.type for name, column in contents.columns.unchecked()}
-    found = (core.rows, contents.deleted_rows, contents.dimension, types, list(types))
+    found = (core.rows, contents.deleted_rows, contents.dimension, types, list(types), contents.embedder)
     return contents.edits != committed or found != (
         old.rows,
         old.deleted_rows,
         old.dimension,
         dict(old.columns),
         list(old.columns),
+        old.embedder,
     )
 
 
@@ -189,6 +190,7 @@ def _publish(
         deleted=deleted,
         deleted_rows=deleted_rows,
         files=known,
+        embedder=contents.embedder,
     )
     names = dict.fromkeys(split_location(location)[0] for location in manifest.locations)
     manifest = replace(manifest, files={name: known[name] for name in names})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -15,6 +15,7 @@ from votive._store.files.json_object import MAX_ARRAY_BYTES, JsonObject, shown
 from votive._store.options import METRICS, Metric, StoreDtype
 from votive._store.table.column_type import ColumnType
 from votive._store.table.columns import TEXT
+from votive.embedder_info import EmbedderInfo
 
 FORMAT_VERSION = 2
 
@@ -114,6 +115,7 @@ class Manifest:
         deleted: location of the array that says which rows are deleted; None where none is.
         deleted_rows: how many are.
         files: all files by their names.
+        embedder: the model that made the vectors; None where it is not known.
     """
 
     generation: int
@@ -129,6 +131,7 @@ class Manifest:
     deleted: str | None
     deleted_rows: int
     files: Mapping[str, StoreFile]
+    embedder: EmbedderInfo | None = None
 
     @property
     def locations(self) -> list[str]:
@@ -158,11 +161,14 @@ class Manifest:
         return _checksum(self._document())
 
     def _document(self) -> dict[str, Any]:
+        # Without the key where there is no model: then the manifest is as earlier versions wrote it.
+        embedder = {} if self.embedder is None else {"embedder": asdict(self.embedder)}
         return {
             "generation": self.generation,
             "dimension": self.dimension,
             "dtype": self.dtype,
             "metric": self.metric,
+            **embedder,
             "id_kind": self.id_kind,
             "rows": self.rows,
             "largest_id": self.largest_id,
@@ -232,6 +238,7 @@ class Manifest:
             deleted=None if top.value.get("deleted") is None else top.text("deleted"),
             deleted_rows=top.integer("deleted_rows", 0),
             files=files,
+            embedder=None if top.value.get("embedder") is None else _parse_embedder(top.entry("embedder")),
         )
 
 
@@ -296,6 +303,13 @@ def _parse_array(entry: JsonObject) -> StoredArray:
     if not _DTYPE.fullmatch(dtype):
         raise entry.unexpected("dtype", "a type of numbers or texts such as '<f4'")
     return StoredArray(dtype, entry.shape("shape"))
+
+
+def _parse_embedder(entry: JsonObject) -> EmbedderInfo:
+    try:
+        return EmbedderInfo(**{attribute.name: entry.value.get(attribute.name) for attribute in fields(EmbedderInfo)})
+    except (TypeError, ValueError) as error:
+        raise corrupt_error(entry.path, f"{entry.where}{error}") from None
 
 
 def _parse_type(types: JsonObject, name: str) -> ColumnType:

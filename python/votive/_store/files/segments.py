@@ -165,6 +165,7 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
         manifest.dimension,
         resident=resident,
         vector_files=tuple(vector_files),
+        embedder=manifest.embedder,
     )
 
 
