@@ -130,6 +130,12 @@ class EmbeddingModel(Model[_core.Embedder]):
         """
         return function_named(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
 
+    def _document_prompt(self, prompt_name: str | None, prompt: str | None) -> str:
+        """The text that `encode_document` puts before others."""
+        if prompt_name is None and prompt is None:
+            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
+        return self._prompt_text(prompt_name, prompt)
+
     def _encode_steps(
         self,
         inputs: Texts | None,
