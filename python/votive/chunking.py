@@ -47,8 +47,8 @@ class Chunk:
 def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = None, overlap: int = 0) -> list[Chunk]:
     """Cuts texts into chunks of at most `max_tokens` tokens, so that a model reads each of them whole.
 
-    A chunk ends at the best place within its tokens: the end of a paragraph, line or sentence if that fills a quarter of
-    it, else of a word, else of a character. Sentences, words and characters are those of Unicode (UAX 29). Every
+    A chunk ends at the best place within its tokens: the end of a paragraph, line or sentence if that fills a quarter
+    of it, else of a word, else of a character. Sentences, words and characters are those of Unicode (UAX 29). Every
     character is in a chunk, but for white space around chunks; none is in two, but for the overlap.
 
     Args:

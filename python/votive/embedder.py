@@ -641,9 +641,9 @@ class Embedder(EmbeddingModel):
 
         Each text goes through the model once, as `encode_document` has it go. A chunk's embedding is the mean of the
         hidden states of its tokens, and then what the model's modules after pooling make of it. The chunk with the
-        text's first token has the special tokens and the prompt before it, too (the prompt unless pooling leaves it out),
-        and the chunk with the last token the special ones after it, so that a chunk that is the whole text gets the
-        embedding of the text. Tokens that are partly in a chunk count.
+        text's first token has the special tokens and the prompt before it, too (the prompt unless pooling leaves it
+        out), and the chunk with the last token the special ones after it, so that a chunk that is the whole text gets
+        the embedding of the text. Tokens that are partly in a chunk count.
 
         Args:
             texts: those that `chunks` are of: one str, or a column or iterable of str.
