@@ -27,7 +27,8 @@ def pools_by_mean(folder: Path) -> bool:
     """By the folder's files."""
     if not (folder / "modules.json").exists():
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return not config["model_type"].startswith("qwen")
+        is_decoder = config["architectures"][0].endswith("ForCausalLM")
+        return not (is_decoder and config.get("is_causal", True))
     modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
     if any(module["type"].endswith("WordWeights") for module in modules):
         return False

@@ -77,6 +77,9 @@ impl Network {
         }
         self.for_each_text(texts, check_cancel, |i, check_cancel| {
             let text = only_text(texts.get(i));
+            if text.trim_end().is_empty() {
+                return Ok(Vec::new());
+            }
             let measure = |part: &str| {
                 check_cancel()?;
                 let tokens = self.tokenizer.count(part, check_cancel)?;

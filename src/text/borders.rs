@@ -45,7 +45,13 @@ impl<'a> Borders<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let (paragraphs, lines) = paragraphs_and_lines(text);
         let mut sentences = lines.clone();
-        sentences.extend(text.split_sentence_bound_indices().map(|(bound, _)| text[..bound].trim_end().len()));
+        let mut end = 0;
+        for (start, sentence) in text.split_sentence_bound_indices() {
+            // What is nothing but white space belongs to the sentence before it.
+            let content = sentence.trim_end().len();
+            end = if content > 0 { start + content } else { end };
+            sentences.push(end);
+        }
         sentences.sort_unstable();
         sentences.dedup();
         Self { text, paragraphs, lines, sentences }

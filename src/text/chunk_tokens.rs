@@ -48,15 +48,15 @@ pub fn chunk_tokens(
     let content = shared(text.len() - text.trim_start().len()..text.trim_end().len());
     let tokens = |chunk: &Range<usize>| {
         let Range { start, end } = shared(chunk.clone());
-        if start < end && (start < read.start || end > read.end) {
+        if start < read.start || end > read.end {
             return None;
         }
-        let place = |token: usize| token.saturating_sub(read.start) + before;
+        let place = |token: usize| token - read.start + before;
         let (mut first, mut last) = (place(start), place(end));
-        if start < end && start <= content.start {
+        if start <= content.start {
             first = if skipped < last { skipped } else { first };
         }
-        if start < end && end >= content.end {
+        if end >= content.end {
             last = place(read.end) + behind;
         }
         Some(first..last)
