@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 # NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
 from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError, __version__
 from votive.backend import Backend, FallbackWarning, available_backends, get_backend
+from votive.chunking import Chunk, chunk
 from votive.embedder import Embedder
 from votive.embedder_info import EmbedderInfo
 from votive.quantization import quantize_embeddings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Backend",
+    "Chunk",
     "CorruptStoreError",
     "DeviceError",
     "Embedder",
@@ -41,6 +43,7 @@ __all__ = [
     "VotiveError",
     "__version__",
     "available_backends",
+    "chunk",
     "get_backend",
     "quantize_embeddings",
 ]

@@ -176,7 +176,7 @@ class Model:
             Rows `[texts, width]`, the number of tokens, the rows of texts that were cut (from 0), and how often texts
             that were to be computed together were cut in two because the device had no memory for all of them. With
             `every_token` also hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, and the number of
-            tokens of each text, else None.
+            tokens of each text, else None. With `chunks`, their rows `[chunks, width]` stand in place of hidden states.
 
         Raises:
             TypeError: an element is no str.
@@ -191,6 +191,41 @@ class Model:
             future: stands for the request in what `deliver` gets.
             deliver: called by another thread with a list of futures that ended, what was found or None, and what failed
                 or None.
+        """
+
+    def chunk(
+        self, texts: list[str], *, start: int, max_tokens: int | None, overlap: int, prompt: str
+    ) -> list[tuple[str, int, int, int, int]]:
+        """The fields of the `votive.Chunk`s of all texts.
+
+        Args:
+            texts: the texts.
+            start: position of the first, which is added to each chunk's.
+            max_tokens: the most of a chunk, without special ones; None for what the model reads after the prompt.
+            overlap: the most tokens of a chunk that the next one begins with again.
+            prompt: with which the chunks will be encoded; matters where `max_tokens` is None.
+
+        Raises:
+            TypeError: an element is no str.
+            ValueError: a text holds a lone surrogate, `overlap` is not less than `max_tokens`, or a single character
+                has more tokens than that.
+        """
+
+    def chunk_tokens(
+        self, texts: list[str], chunks: list[list[tuple[int, int]]], *, prompt: str
+    ) -> list[list[tuple[int, int] | None]]:
+        """The tokens of chunks, each from the first to behind the last, special ones and prompt counted.
+
+        Args:
+            texts: the texts.
+            chunks: of each text, from a chunk's first character to behind its last.
+            prompt: what stands before each text.
+
+        Returns:
+            For each text and chunk its tokens; None for one that is not all among those that the model reads.
+
+        Raises:
+            ModelError: embeddings are not plain means of hidden states, or the model writes a chat around texts.
         """
 
     def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[TokenizedText]:

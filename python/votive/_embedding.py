@@ -78,12 +78,8 @@ class EmbeddingModel(Model[_core.Embedder]):
             self._files.fingerprint,
             self._files.pooling,
             core.dtype,
-            self._prompt_text(self._document_prompt_name(), None),
+            self._document_prompt(None, None),
         )
-
-    def _document_prompt_name(self) -> str | None:
-        """The prompt of texts that are searched; None for `default_prompt_name`."""
-        return next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
 
     @property
     def similarity_fn_name(self) -> SimilarityName:
@@ -151,6 +147,12 @@ class EmbeddingModel(Model[_core.Embedder]):
             `[n]` float32, as `similarity`.
         """
         return function_named(self.similarity_fn_name, pairwise=True)(embeddings1, embeddings2)
+
+    def _document_prompt(self, prompt_name: str | None, prompt: str | None) -> str:
+        """The text that `encode_document` puts before others."""
+        if prompt_name is None and prompt is None:
+            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
+        return self._prompt_text(prompt_name, prompt)
 
     def _encode_steps(
         self,

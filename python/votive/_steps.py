@@ -43,6 +43,8 @@ class BatchRequest:
         start: position of the first text, for messages.
         out: C-contiguous `[texts, width]` to fill, else a new array is made, which owns the memory that was computed
             into.
+        chunks: with `every_token`, the tokens of the chunks of each text, from the first to behind the last: rows of
+            these are given in place of hidden states.
         progress: called now and then with the number of texts that are done; what it raises ends the call.
     """
 
@@ -57,10 +59,12 @@ class BatchRequest:
     every_token: bool = False
     start: int = 0
     out: NDArray[np.float32] | None = None
+    chunks: list[list[tuple[int, int]]] | None = None
     progress: Callable[[int], Any] | None = None
 
 
-# Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, tokens of each text.
+# Hidden states `[all tokens, hidden]` or rows of chunks `[chunks, width]`, ids and type ids `[all tokens]`, tokens of
+# each text.
 TokenStates = tuple["NDArray[np.float32]", "NDArray[np.int64]", "NDArray[np.int64]", list[int]]
 
 # Rows `[texts, width]`, tokens, rows that were cut, halvings, and with `every_token` the tokens' states.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from votive.backend import Backend
+    from votive.chunking import Chunk
     from votive.profile import Profile
     from votive.similarity_function import SimilarityFunction
     from votive.typing import (
@@ -624,8 +625,7 @@ class Embedder(EmbeddingModel):
 
         Arguments and result are those of `encode`.
         """
-        if prompt_name is None and prompt is None:
-            prompt_name = self._document_prompt_name()
+        prompt = self._document_prompt(prompt_name, prompt)
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
         return encode(
@@ -650,6 +650,63 @@ class Embedder(EmbeddingModel):
             task=task,
             processing_kwargs=processing_kwargs,
         )
+
+    def encode_chunks(
+        self,
+        texts: Texts,
+        chunks: Iterable[Chunk],
+        normalize_embeddings: bool = False,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int | None = None,
+        show_progress_bar: bool | None = None,
+        truncate_dim: int | None = None,
+        priority: float = 1.0,
+    ) -> Matrix[np.float32]:
+        """The embeddings of chunks, each of which knows the text around it: late chunking (Günther et al. 2024).
+
+        Each text goes through the model once, as `encode_document` has it go. A chunk's embedding is the mean of the
+        hidden states of its tokens, and then what the model's modules after pooling make of it. The chunk with the
+        text's first token has the special tokens and the prompt before it, too (the prompt unless pooling leaves it
+        out), and the chunk with the last token the special ones after it, so that a chunk that is the whole text gets
+        the embedding of the text. Tokens that are partly in a chunk count.
+
+        Args:
+            texts: those that `chunks` are of: one str, or a column or iterable of str.
+            chunks: what `votive.chunk(texts, model, max_tokens)` gave, or some of it, in any order.
+            normalize_embeddings: scale each embedding to length 1, after it is truncated.
+            prompt_name: the name of the prompt to put before each text; None for that of `encode_document`.
+            prompt: the prompt itself; beats `prompt_name`. "" for none at all.
+            batch_size: most texts in one pass; None to let the number of tokens decide. Does not change results.
+            show_progress_bar: None to show one on a terminal or in a notebook when it takes longer than 2 s.
+            truncate_dim: keep so many first elements of each embedding; None for the model's own.
+            priority: see `encode`.
+
+        Returns:
+            `[chunks, dimension]` float32, rows in the order of `chunks`.
+
+        Raises:
+            TypeError: an argument is not of its type.
+            ValueError: a chunk is not of these texts, or is beyond the `max_seq_length` tokens that the model reads of
+                its text. Longer texts are cut first: `sections = votive.chunk(texts, model)` gives texts that the model
+                reads whole, and chunks of their texts are encoded together with these.
+            ModelError: the model does not pool by the mean, or writes a chat around texts.
+        """
+        from votive._late_chunking import encode_chunks_steps
+
+        steps = encode_chunks_steps(
+            self,
+            texts,
+            chunks,
+            prompt=self._document_prompt(prompt_name, prompt),
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=truncate_dim,
+            priority=priority,
+        )
+        return run(self, steps)
 
     def profile(self, sentences: Texts, **options: Unpack[ProfileOptions]) -> Profile:
         """Where the time of `encode(sentences, **options)` goes, stage by stage.

@@ -75,6 +75,7 @@ def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) 
     warnings.warn(
         f"{len(report.truncated)} of {report.texts} {inputs} were longer than {max_seq_length} tokens and were cut "
         "(rows: model.last_report.truncated). A larger max_seq_length cuts less where the model allows it; "
+        "to cut long texts into several that are read whole, see votive.chunk; "
         "warnings.simplefilter('ignore', votive.TruncationWarning) silences this",
         TruncationWarning,
         stacklevel=caller_stacklevel(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::Result;
+use crate::engine::chunks::ChunkRows;
 use crate::engine::unique_inputs::UniqueInputs;
 use crate::memory::zeroed;
 use crate::profile::Profile;
@@ -23,11 +24,13 @@ pub struct Request {
     pub priority: f32,
     /// Recorder of where the time goes. No other call's inputs are computed together with these.
     pub profile: Option<Arc<Profile>>,
+    /// Chunks of each text: where there are some, and every token is wanted, rows of these are given in place of hidden states.
+    pub chunks: Option<Arc<ChunkRows>>,
 }
 
 impl Default for Request {
     fn default() -> Self {
-        Self { prompt: String::new(), batch_size: None, normalize: false, priority: 1.0, profile: None }
+        Self { prompt: String::new(), batch_size: None, normalize: false, priority: 1.0, profile: None, chunks: None }
     }
 }
 
@@ -60,7 +63,7 @@ impl AsMut<[f32]> for OutputRows {
 /// Numbers that a call gives.
 pub struct CallOutput {
     pub rows: OutputRows,
-    /// Hidden states of the tokens, `[all tokens, hidden]`, where they are wanted.
+    /// Hidden states of the tokens, `[all tokens, hidden]`, where they are wanted; or the chunks' rows, `[chunks, width]`.
     pub hidden: Option<Vec<f32>>,
 }
 
@@ -77,7 +80,7 @@ pub(super) struct Call {
     inputs: Box<dyn Inputs>,
     pub(super) request: Request,
     pub(super) unique: UniqueInputs,
-    /// See [`crate::pipeline::Chunk::prompt_tokens`].
+    /// See [`crate::pipeline::TokenEmbeddings::prompt_tokens`].
     pub(super) prompt_tokens: usize,
     /// Width of a row.
     width: usize,
@@ -166,9 +169,12 @@ impl Call {
         self.lock().take();
     }
 
-    /// Allocates hidden states of so many numbers together.
+    /// Allocates hidden states of so many numbers together, or the rows of chunks in place of them.
     pub(super) fn reserve_hidden(&self, numbers: usize) -> Result<()> {
-        let hidden = zeroed(numbers, "hidden states of all tokens")?;
+        let hidden = match &self.request.chunks {
+            None => zeroed(numbers, "hidden states of all tokens")?,
+            Some(chunks) => zeroed(chunks.len().saturating_mul(self.width), "rows of all chunks")?,
+        };
         self.with_output(|output| output.hidden = Some(hidden));
         Ok(())
     }
@@ -185,7 +191,7 @@ impl Call {
         self.done.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Writes hidden states, from the number `start` of all of them on.
+    /// Writes hidden states or rows of chunks, from the number `start` of all of them on.
     pub(super) fn write_hidden(&self, start: usize, values: &[f32]) {
         self.with_output(|output| {
             if let Some(hidden) = &mut output.hidden {

@@ -9,6 +9,7 @@
 //! scheduler               the queue behind a lock, with the network that it is for
 //! queue, queued_call      weighted fair queueing
 //! pass                    what the network does for tasks
+//! chunks                  cutting texts to what the network reads
 //! network                 the loaded model
 //! call_state              which tasks a call has next
 //! task, planner, window   what is done at a time
@@ -18,6 +19,7 @@
 
 mod call;
 mod call_state;
+mod chunks;
 mod embedder;
 mod network;
 mod options;
@@ -37,6 +39,7 @@ mod window;
 mod worker;
 
 pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
+pub use chunks::{ChunkOptions, ChunkRows};
 pub use embedder::Embedder;
 pub use network::Network;
 pub use options::{LoadOptions, Sharing};

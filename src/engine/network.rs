@@ -26,9 +26,9 @@ pub struct Network {
     folder: ModelFolder,
     pub(super) device: Device,
     body: Body,
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     /// What makes one text of a pair, for language models.
-    template: Option<Template>,
+    pub(super) template: Option<Template>,
     position_limit: Option<usize>,
     pub(super) encoder: Box<dyn Encoder>,
     pub(super) head: OutputHead,
@@ -173,13 +173,18 @@ impl Network {
         check_cancel: CancelCheck<'_>,
     ) -> Result<Call> {
         self.device.check()?;
-        let prompt_tokens = match &self.head {
-            OutputHead::Pipeline(pipeline) if pipeline.excludes_prompt() && !request.prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(&request.prompt, check_cancel)?
-            }
-            _ => 0,
-        };
+        let prompt_tokens = self.prompt_tokens(&request.prompt, check_cancel)?;
         Call::new(inputs, request, prompt_tokens, rows, every_token)
+    }
+
+    /// How many tokens of a prompt are not pooled: see [`crate::pipeline::TokenEmbeddings::prompt_tokens`].
+    pub(super) fn prompt_tokens(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        match &self.head {
+            OutputHead::Pipeline(pipeline) if pipeline.excludes_prompt() && !prompt.is_empty() => {
+                self.tokenizer.prompt_tokens(prompt, check_cancel)
+            }
+            _ => Ok(0),
+        }
     }
 
     /// Adds a call that ended well to the counters.

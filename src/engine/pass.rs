@@ -144,9 +144,20 @@ impl Network {
         Ok(())
     }
 
-    /// `hidden [tokens, hidden]` of the texts that have tokens.
+    /// Writes what is made of `hidden [tokens, hidden]` of the texts that have tokens: rows of their chunks where there are such.
     fn write_hidden(&self, part: &PassPart, batch: &PackedBatch, hidden: &[f32]) {
         let width = self.hidden_size();
+        if let (Some(chunks), OutputHead::Pipeline(pipeline)) = (&part.call.request.chunks, &self.head) {
+            let uniques = part.pass.uniques().zip(part.pass.texts()).filter(|(_, text)| !text.is_empty());
+            for ((unique, _), text) in uniques.zip(batch.offsets.windows(2)) {
+                let states = &hidden[text[0] as usize * width..text[1] as usize * width];
+                let (start, ranges) = chunks.of(unique);
+                let mut rows = vec![0.0; ranges.len() * part.call.width()];
+                pipeline.apply_to_ranges(states, ranges, part.call.request.normalize, &mut rows);
+                part.call.write_hidden(start * part.call.width(), &rows);
+            }
+            return;
+        }
         let starts = part.pass.starts().zip(part.pass.texts()).filter(|(_, text)| !text.is_empty());
         for ((start, _), text) in starts.zip(batch.offsets.windows(2)) {
             let (from, to) = (text[0] as usize, text[1] as usize);

@@ -17,6 +17,8 @@ mod pooling;
 mod quantize;
 mod word_weights;
 
+use std::ops::Range;
+
 use crate::config::{Module, PoolingMode};
 use crate::files::ModelFolder;
 use crate::text::TokenSelection;
@@ -160,6 +162,21 @@ impl Pipeline {
             if normalize {
                 normalize_l2(row);
             }
+        }
+    }
+
+    /// Late chunking (Günther et al. 2024): writes to `rows [ranges, dimension]`, or the first elements of each, the embedding of
+    /// each range of the tokens of one text, whose last hidden states are `hidden [tokens, hidden]`. For models that
+    /// [average](Self::averages).
+    pub fn apply_to_ranges(&self, hidden: &[f32], ranges: &[Range<usize>], normalize: bool, rows: &mut [f32]) {
+        if ranges.is_empty() {
+            return;
+        }
+        let width = rows.len() / ranges.len();
+        for (range, row) in ranges.iter().zip(rows.chunks_exact_mut(width)) {
+            let hidden = &hidden[range.start * self.hidden..range.end * self.hidden];
+            let chunk = TokenEmbeddings { hidden, offsets: &[0, range.len() as u32], ids: &[], prompt_tokens: 0 };
+            self.apply(&chunk, normalize, &mut [row]);
         }
     }
 

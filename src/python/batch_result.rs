@@ -17,9 +17,11 @@ pub(super) struct BatchShape {
     /// Width of a row.
     pub(super) width: usize,
     pub(super) every_token: bool,
+    /// Number of chunks, where their rows are wanted in place of hidden states.
+    pub(super) chunks: Option<usize>,
 }
 
-/// Hidden states `[all tokens, hidden]`, ids and type ids `[all tokens]`, lengths `[texts]`.
+/// Hidden states `[all tokens, hidden]` or rows of chunks `[chunks, width]`, ids and type ids `[all tokens]`, lengths `[texts]`.
 type TokenStates<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<i64>>, Vec<usize>);
 
 /// Rows `[texts, width]`, tokens, rows of texts that were cut, halvings, and the tokens' states where they are wanted.
@@ -50,7 +52,8 @@ pub(super) fn batch_result<'py>(
         let mut all_type_ids = with_room(report.tokens, IDS)?;
         all_type_ids.extend(type_ids.map(|(i, t)| type_id(i, t)));
         let lengths = tokens.iter().map(|tokens| tokens.len()).collect();
-        let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), report.tokens, network.hidden_size())?;
+        let (rows, width) = shape.chunks.map_or((report.tokens, network.hidden_size()), |chunks| (chunks, shape.width));
+        let hidden = numpy::matrix(py, output.hidden.unwrap_or_default(), rows, width)?;
         PyResult::Ok((hidden, numpy::vector(py, ids), numpy::vector(py, all_type_ids), lengths))
     };
     let states = shape.every_token.then(states).transpose()?;

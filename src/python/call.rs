@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 
-use crate::engine::{CallHandle, CallResult, OutputRows, Request, SharedNetwork};
+use crate::engine::{CallHandle, CallResult, ChunkRows, OutputRows, Request, SharedNetwork};
 use crate::python::batch_result::{BatchResult, BatchShape, batch_result};
 use crate::python::completions::{self, Completion};
 use crate::python::detached;
@@ -28,6 +28,8 @@ pub(super) struct BatchRequest<'py> {
     normalize: bool,
     width: usize,
     every_token: bool,
+    /// Tokens of the chunks of each text, from the first to behind the last.
+    chunks: Option<Vec<Vec<(usize, usize)>>>,
     priority: f32,
     profile: Option<Py<PyProfile>>,
     out: Option<Bound<'py, PyArray2<f32>>>,
@@ -86,7 +88,12 @@ impl<'py> BatchRequest<'py> {
     }
 
     fn shape(&self) -> BatchShape {
-        BatchShape { texts: self.texts.len(), width: self.width, every_token: self.every_token }
+        BatchShape {
+            texts: self.texts.len(),
+            width: self.width,
+            every_token: self.every_token,
+            chunks: self.chunks.as_ref().map(|chunks| chunks.iter().map(Vec::len).sum()),
+        }
     }
 
     fn inputs(&self) -> PyResult<BorrowedTexts> {
@@ -99,7 +106,9 @@ impl<'py> BatchRequest<'py> {
     fn request(&self) -> PyResult<Request> {
         let &Self { batch_size, normalize, priority, .. } = self;
         let profile = self.profile.as_ref().map(|profile| profile.get().0.clone());
-        Ok(Request { prompt: self.prompt.extract()?, batch_size, normalize, priority, profile })
+        let ranges = |text: &Vec<(usize, usize)>| text.iter().map(|&(start, end)| start..end).collect();
+        let chunks = self.chunks.as_ref().map(|texts| ChunkRows::new(texts.iter().map(ranges).collect()));
+        Ok(Request { prompt: self.prompt.extract()?, batch_size, normalize, priority, profile, chunks })
     }
 }
 

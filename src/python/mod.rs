@@ -3,6 +3,7 @@
 mod batch_result;
 mod byte_columns;
 mod call;
+mod chunks;
 mod completions;
 mod credential;
 mod device;

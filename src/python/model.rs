@@ -9,12 +9,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::device;
-use crate::engine::{LoadOptions, SharedNetwork, Sharing};
+use crate::engine::{ChunkOptions, LoadOptions, SharedNetwork, Sharing};
 use crate::files::{ModelFolder, Origin};
 use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
 use crate::python::batch_result::BatchResult;
 use crate::python::call::{BatchRequest, PyCallHandle};
+use crate::python::chunks::{self, ChunkFields};
 use crate::python::credential::Credential;
 use crate::python::detached;
 use crate::python::stats::PyStats;
@@ -194,6 +195,34 @@ impl PyModel {
         deliver: Py<PyAny>,
     ) -> PyResult<PyCallHandle> {
         request.submit(py, &self.network, future, deliver)
+    }
+
+    /// See `_core.pyi`.
+    #[pyo3(signature = (texts, *, start, max_tokens, overlap, prompt))]
+    fn chunk<'py>(
+        &self,
+        py: Python<'py>,
+        texts: &Bound<'py, PyList>,
+        start: usize,
+        max_tokens: Option<usize>,
+        overlap: usize,
+        prompt: &str,
+    ) -> PyResult<Vec<ChunkFields<'py>>> {
+        let texts = BorrowedTexts::named("texts", texts, start)?;
+        chunks::chunk(py, self.network.network(), &texts, ChunkOptions { max_tokens, overlap, prompt })
+    }
+
+    /// See `_core.pyi`.
+    #[pyo3(signature = (texts, chunks, *, prompt))]
+    fn chunk_tokens(
+        &self,
+        py: Python<'_>,
+        texts: &Bound<'_, PyList>,
+        chunks: Vec<Vec<(usize, usize)>>,
+        prompt: &str,
+    ) -> PyResult<Vec<Vec<Option<(usize, usize)>>>> {
+        let texts = BorrowedTexts::named("texts", texts, 0)?;
+        chunks::chunk_tokens(py, self.network.network(), &texts, &chunks, prompt)
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.

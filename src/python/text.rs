@@ -21,7 +21,12 @@ pub(super) struct BorrowedTexts {
 impl BorrowedTexts {
     /// `start` is the position of the first for messages.
     pub(super) fn texts(texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
-        let first = borrow(texts, &|i| format!("sentences[{}]", start + i))?;
+        Self::named("sentences", texts, start)
+    }
+
+    /// As [`Self::texts`], of an argument of that name.
+    pub(super) fn named(name: &str, texts: &Bound<'_, PyList>, start: usize) -> PyResult<Self> {
+        let first = borrow(texts, &|i| format!("{name}[{}]", start + i))?;
         Ok(Self { first: Returned::new(first), second: None, start })
     }
 

@@ -6,15 +6,19 @@
 //!                           │   ├──→ tokenizer_class ─→ vocabulary, added_tokens
 //!                           │   └──→ boundary ─→ tokenizer_class
 //!                           └─→ library, charsmap (both also of vocabulary)
+//! chunker ─→ borders;  chunk_tokens ─→ tokenizer
 //! inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
 //! ```
 
 mod added_tokens;
 mod batch;
+mod borders;
 mod boundary;
 mod charsmap;
 mod chat;
 mod chat_template;
+mod chunk_tokens;
+mod chunker;
 mod inputs;
 mod library;
 mod plan;
@@ -26,6 +30,8 @@ mod tokens;
 mod vocabulary;
 
 pub use batch::{PackedBatch, TokenSelection};
+pub use chunk_tokens::{ChunkedText, chunk_tokens};
+pub use chunker::{ChunkLimits, ChunkSize, TextChunk, chunks};
 pub use inputs::{Input, InputKind, Inputs};
 pub use plan::{Limits, cost, plan, shared_tail};
 pub use template::Template;

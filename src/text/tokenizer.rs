@@ -1,6 +1,7 @@
 //! The tokenizer of a model, shared between threads.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -236,7 +237,7 @@ impl Tokenizer {
             check_cancel()?;
             let part;
             (part, rest) = self.split_part(rest);
-            let encoding = self.part(part, check_cancel)?;
+            let encoding = self.part(part, Spans::Left, check_cancel)?;
             tokens += encoding.len();
             parts.push(encoding);
         }
@@ -268,12 +269,47 @@ impl Tokenizer {
         }
     }
 
+    /// The bytes of `text` that each of its tokens stands for, all of them, without special ones.
+    pub fn token_spans(&self, text: &str, check_cancel: CancelCheck<'_>) -> Result<Vec<Range<usize>>> {
+        let mut spans = Vec::new();
+        let mut start = 0;
+        while start < text.len() {
+            check_cancel()?;
+            let rest = &text[start..];
+            let end = match rest.len() <= PART_BYTES {
+                true => rest.len(),
+                false => self.boundaries.after(&self.inner, rest, PART_BYTES).unwrap_or(rest.len()),
+            };
+            let encoding = self.part(&rest[..end], Spans::Kept, check_cancel)?;
+            spans.extend(encoding.get_offsets().iter().map(|&(from, to)| start + from..start + to));
+            start += end;
+        }
+        Ok(spans)
+    }
+
+    /// Number of tokens of all of a text, without special ones.
+    pub fn count(&self, text: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        Ok(self.pieces(text, usize::MAX, check_cancel)?.0.len())
+    }
+
+    /// Number of special tokens before a text, and behind it.
+    pub fn special_around(&self) -> Result<[usize; 2]> {
+        let (encoding, _) = self.encode("a", None, &|| Ok(()))?;
+        let mask = encoding.get_special_tokens_mask();
+        let before = mask.iter().take_while(|&&special| special == 1).count();
+        Ok([before, self.special[0].saturating_sub(before)])
+    }
+
     /// The tokens of a part. A long one, which cannot be cut, is left to a thread of its own: the library does not stop.
-    fn part(&self, part: &str, check_cancel: CancelCheck<'_>) -> Result<Encoding> {
+    fn part(&self, part: &str, spans: Spans, check_cancel: CancelCheck<'_>) -> Result<Encoding> {
+        let encode = move |inner: &tokenizers::Tokenizer, text: &str| match spans {
+            Spans::Kept => inner.encode(text, false),
+            Spans::Left => inner.encode_fast(text, false),
+        };
         if part.len() > MAX_INLINE_BYTES {
             let (sender, receiver) = channel();
             let (inner, file, text) = (self.inner.clone(), self.file.clone(), part.to_owned());
-            let work = move || drop(sender.send(call_library(&file, || inner.encode_fast(text, false))));
+            let work = move || drop(sender.send(call_library(&file, || encode(&inner, &text))));
             // Where no thread can be started, this one does it.
             if thread::Builder::new().name("votive-text".to_owned()).spawn(work).is_ok() {
                 loop {
@@ -285,7 +321,7 @@ impl Tokenizer {
                 }
             }
         }
-        call_library(&self.file, || self.inner.encode_fast(part, false))
+        call_library(&self.file, || encode(&self.inner, part))
     }
 
     /// The ids of a text without special ones, cut to `room`, and whether they were cut.
@@ -338,6 +374,13 @@ impl Tokenizer {
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
+}
+
+/// Whether the bytes that tokens stand for are found, too, which takes longer.
+#[derive(Debug, Clone, Copy)]
+enum Spans {
+    Kept,
+    Left,
 }
 
 /// Bytes of a long text that are tokenized at a time: more than most models take, in a few milliseconds.

@@ -1,6 +1,6 @@
 """Mistakes in the use of models: type checkers find one in each line that says so, and in no other."""
 
-from votive import Embedder, Reranker, SimilarityFunction, quantize_embeddings
+from votive import Embedder, Reranker, SimilarityFunction, chunk, quantize_embeddings
 
 
 def load(name: str) -> None:
@@ -52,6 +52,18 @@ async def await_vectors(model: Embedder, texts: list[str]) -> None:
     await model.aencode(texts, show_progress_bar=True)  # error
     await model.aencode(texts, normalise_embeddings=True)  # error
     model.aencode(texts).shape  # error
+
+
+def cut(model: Embedder, ranker: Reranker, texts: list[str]) -> None:
+    chunk(texts, "a name")  # error
+    chunk(texts, model, overlap=None)  # error
+    chunk(texts, ranker, max_token=3)  # error
+    chunk(3, model)  # error
+    chunk(texts, model)[0].start = 3  # error
+    model.encode_chunks(texts, texts)  # error
+    model.encode_chunks(texts)  # error
+    model.encode_chunks(texts, chunk(texts, model), output_value=None)  # error
+    ranker.encode_chunks(texts, chunk(texts, model))  # error
 
 
 def assign(model: Embedder) -> None:

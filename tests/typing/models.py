@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import assert_type
-from votive import Backend, Embedder, Reranker, SimilarityFunction, available_backends, get_backend, quantize_embeddings
+from votive import (
+    Backend,
+    Chunk,
+    Embedder,
+    Reranker,
+    SimilarityFunction,
+    available_backends,
+    chunk,
+    get_backend,
+    quantize_embeddings,
+)
 from votive.profile import Profile
 from votive.report import Report
 from votive.stats import Stats
@@ -168,6 +178,17 @@ def inspect(model: Embedder) -> None:
     assert_type(available_backends(), list[Backend])
     assert_type(SimilarityFunction.possible_values(), list[str])
     SimilarityFunction.to_similarity_fn("dot")([1.0], [1.0])
+
+
+def cut(model: Embedder, ranker: Reranker, texts: list[str]) -> None:
+    assert_type(chunk("a text", model), list[Chunk])
+    chunks = chunk(iter(texts), ranker, max_tokens=256, overlap=32)
+    assert_type(chunks[0].text, str)
+    assert_type(chunks[0].document + chunks[0].start + chunks[0].end + chunks[0].tokens, int)
+    assert_type(model.encode_chunks(texts, chunks), Matrix[np.float32])
+    rows = model.encode_chunks("a", iter(chunks), True, prompt_name="query", prompt=None, truncate_dim=7, priority=2)
+    assert_type(rows, Matrix[np.float32])
+    assert_type(model.encode_chunks(texts, chunks, batch_size=8, show_progress_bar=False), Matrix[np.float32])
 
 
 def quantize(embeddings: NDArray[np.float32], precision: Precision) -> None:

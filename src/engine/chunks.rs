@@ -1,0 +1,177 @@
+//! Chunks of texts: cutting texts to what a model reads, and finding the tokens of chunks.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::engine::network::Network;
+use crate::engine::output_head::OutputHead;
+use crate::memory::with_room;
+use crate::text::{ChunkLimits, ChunkSize, ChunkedText, Input, Inputs, TextChunk, chunk_tokens, chunks};
+use crate::{CancelCheck, Error, Result};
+
+/// Bytes of texts that one thread cuts at a time.
+const JOB_BYTES: usize = 64 << 10;
+
+/// How long the chunks of a call are.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkOptions<'a> {
+    /// The most tokens of a chunk, without special ones; None for what the model reads after the prompt.
+    pub max_tokens: Option<usize>,
+    pub overlap: usize,
+    pub prompt: &'a str,
+}
+
+/// Chunks of the texts of a call, as ranges of a text's tokens: those of all texts, one text after the other.
+#[derive(Debug, Clone)]
+pub struct ChunkRows {
+    /// Tokens of each chunk.
+    ranges: Vec<Range<usize>>,
+    /// `[texts + 1]`: the first chunk of each text.
+    starts: Vec<usize>,
+}
+
+impl ChunkRows {
+    pub fn new(texts: Vec<Vec<Range<usize>>>) -> Arc<Self> {
+        let mut starts = vec![0];
+        starts.extend(texts.iter().scan(0, |sum, chunks| {
+            *sum += chunks.len();
+            Some(*sum)
+        }));
+        Arc::new(Self { ranges: texts.into_iter().flatten().collect(), starts })
+    }
+
+    /// Number of all chunks.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// The chunks of a text: the first one's number, and the tokens of each.
+    pub(super) fn of(&self, text: usize) -> (usize, &[Range<usize>]) {
+        let (start, end) = (self.starts[text], self.starts[text + 1]);
+        (start, &self.ranges[start..end])
+    }
+}
+
+impl Network {
+    /// The chunks of each text.
+    pub fn chunk(
+        &self,
+        texts: &dyn Inputs,
+        options: ChunkOptions,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Vec<Vec<TextChunk>>> {
+        let ChunkOptions { max_tokens, overlap, prompt } = options;
+        // Of the model's own length only its tokenizer knows what is left, where a prompt may grow together with a text.
+        let reads_whole = max_tokens.is_none() && (!prompt.is_empty() || self.template.is_some());
+        let max_tokens = match max_tokens {
+            Some(max_tokens) => max_tokens,
+            None => self.room_after(prompt, check_cancel)?,
+        };
+        if overlap >= max_tokens {
+            let message = format!("expected less than max_tokens, which is {max_tokens}, found {overlap}");
+            return Err(Error::argument("overlap", message));
+        }
+        self.for_each_text(texts, check_cancel, |i, check_cancel| {
+            let text = only_text(texts.get(i));
+            if text.trim_end().is_empty() {
+                return Ok(Vec::new());
+            }
+            let measure = |part: &str| {
+                check_cancel()?;
+                let tokens = self.tokenizer.count(part, check_cancel)?;
+                let excess = tokens.saturating_sub(max_tokens);
+                let is_cut =
+                    excess == 0 && reads_whole && self.tokens_of(Input::Text(part), prompt, check_cancel)?.truncated;
+                Ok(ChunkSize { tokens, excess: excess.max(usize::from(is_cut)) })
+            };
+            let spans = self.tokenizer.token_spans(text, check_cancel)?;
+            chunks(text, spans, ChunkLimits { max_tokens, overlap }, &measure)
+        })
+    }
+
+    /// The tokens of each chunk of each text, which stands after the prompt: see [`chunk_tokens`].
+    ///
+    /// # Errors
+    /// [`Error::Model`] where embeddings are not means of hidden states.
+    pub fn chunk_tokens(
+        &self,
+        texts: &dyn Inputs,
+        bytes: &[Vec<Range<usize>>],
+        prompt: &str,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Vec<Vec<Option<Range<usize>>>>> {
+        let refused = |what: &str| {
+            let message = format!("late chunking takes means of tokens, and {what}; encode the chunks' texts instead");
+            Error::model("modules.json", message)
+        };
+        let OutputHead::Pipeline(pipeline) = &self.head else {
+            return Err(refused("a reranker has none"));
+        };
+        if !pipeline.averages(0) {
+            return Err(refused("this model does not pool by the plain mean"));
+        }
+        if self.template.is_some() {
+            return Err(refused("this model writes a chat around each text"));
+        }
+        let skipped = self.prompt_tokens(prompt, check_cancel)?;
+        self.for_each_text(texts, check_cancel, |i, check_cancel| {
+            let text = only_text(texts.get(i));
+            chunk_tokens(&self.tokenizer, &ChunkedText { text, chunks: &bytes[i], prompt, skipped }, check_cancel)
+        })
+    }
+
+    /// How many tokens of a text the model reads after a prompt.
+    fn room_after(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        let Some(length) = self.max_seq_length() else { return Ok(usize::MAX) };
+        let reserved = self.tokens_of(Input::Text(""), prompt, check_cancel)?.len();
+        match length.saturating_sub(reserved) {
+            0 => {
+                let message = format!("the prompt and special tokens fill all {length} tokens of max_seq_length");
+                Err(Error::argument("prompt", message))
+            }
+            room => Ok(room),
+        }
+    }
+
+    /// What `work` gives for each text, several at a time.
+    fn for_each_text<R: Send + Default>(
+        &self,
+        texts: &dyn Inputs,
+        check_cancel: CancelCheck<'_>,
+        work: impl Fn(usize, CancelCheck<'_>) -> Result<R> + Sync,
+    ) -> Result<Vec<R>> {
+        let mut results = with_room(texts.len(), "chunks of texts")?;
+        results.resize_with(texts.len(), R::default);
+        let mut jobs = Vec::new();
+        let (mut rest, mut first) = (results.as_mut_slice(), 0);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = |&i: &usize| {
+                bytes += texts.get(i).bytes();
+                bytes <= JOB_BYTES
+            };
+            let count = (first..texts.len()).take_while(fits).count().max(1);
+            let (job, others) = rest.split_at_mut(count);
+            jobs.push((first, job));
+            (rest, first) = (others, first + count);
+        }
+        self.pool.for_each(jobs, check_cancel, |(first, results), check_cancel| {
+            for (i, result) in (first..).zip(results) {
+                *result = work(i, check_cancel)?;
+            }
+            Ok(())
+        })?;
+        Ok(results)
+    }
+}
+
+fn only_text(input: Input<'_>) -> &str {
+    match input {
+        Input::Text(text) => text,
+        Input::Pair(..) => unreachable!("chunks are of texts"),
+    }
+}
