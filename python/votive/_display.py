@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import shutil
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -31,6 +30,8 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int 
         width: the columns that a line may take. Where it would take more, the widest columns are cut, and end with "…".
             None for the terminal's, or 80 where there is none.
     """
+    import shutil
+
     lines = [[_printable(cell) for cell in row] for row in rows]
     table = [list(header), *lines] if header else lines
     columns = list(zip_longest(*table, fillvalue=""))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from typing import Any
 
 # Of methods, by class.
@@ -77,6 +76,8 @@ _UNEXPECTED = re.compile(r"(\S+\(\) got an unexpected keyword argument )'(\w+)'"
 
 def did_you_mean(name: Any, names: Iterable[str]) -> str:
     """The end of a message about a name that is not among `names`: the one that is near, if one is."""
+    from difflib import get_close_matches
+
     near = get_close_matches(str(name), names, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

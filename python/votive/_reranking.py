@@ -150,6 +150,8 @@ class RerankingModel(Model[_core.Reranker]):
         refuse(**refused)
         self._check_device(device)
         check_count("top_k", top_k)
+        if isinstance(documents, str) and not isinstance(query, str):
+            raise TypeError(f"query, documents: found {type(query).__name__} and str; the query comes first")
         query = check_text("query", query)
         if isinstance(documents, str):
             raise TypeError("documents: expected a list or another iterable of str, found one str")

@@ -16,6 +16,7 @@ from votive._arguments import check_flag, check_positive
 from votive._store.contents import Contents
 from votive._store.filter import filters as _filters
 from votive._store.input import vectors as _vectors
+from votive._store.input.text_encoder import text_encoder
 from votive._store.state import StoreState
 from votive.backend import device_after
 from votive.report import SearchReport
@@ -90,7 +91,7 @@ def search_text(
     rescore_multiplier: Any,
 ) -> tuple[Any, Any]:
     """See `EmbeddingStore.search_text`."""
-    encode = getattr(embedder, "encode_query", None) or embedder.encode
+    encode = text_encoder(texts, embedder, "encode_query")
     return search(state, encode(texts), k, filter, exact, min_score, rescore_multiplier)
 
 
