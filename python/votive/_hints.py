@@ -104,9 +104,8 @@ def missing_attribute(self: Any, name: str) -> Any:
     if hasattr(kind, name):
         # A property raised it.
         return object.__getattribute__(self, name)
-    message = f"{kind.__name__!r} object has no attribute {name!r}"
-    for base in kind.__mro__:
-        if (known := _METHODS.get(base.__name__, {}).get(name)) is not None:
-            raise AttributeError(f"{message}; use {known}")
-    # Python says which name is near when nothing catches this.
-    raise AttributeError(message, name=name, obj=self)
+    known = next((uses[name] for base in kind.__mro__ if name in (uses := _METHODS.get(base.__name__, {}))), None)
+    near = did_you_mean(name, [there for there in dir(kind) if not there.startswith("_")])
+    hint = near if known is None else f"; use {known}"
+    # Without the object, of which Python would name a near attribute, too; notebooks do not.
+    raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}{hint}", name=name, obj=None)

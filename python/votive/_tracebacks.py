@@ -1,4 +1,4 @@
-"""Errors of public methods show the caller's line and one frame of votive: what is below says nothing to users.
+"""Errors of public methods show the caller's line and one frame of votive, those of constructors the line alone.
 
 `VOTIVE_TRACEBACK=1` in the environment shows all frames. Frames that are not votive's, such as those of a function that
 a caller gave, always stay.
@@ -83,6 +83,10 @@ def _shorten(error: BaseException, function: Callable[..., Any]) -> None:
     if sys.version_info >= (3, 11):
         # Without the wrapper's frame. Python 3.10 raises what was caught, so that there it is the one that stays.
         error.__traceback__ = caught = caught.tb_next
+        if caught is not None and function.__name__ == "__init__":
+            # Notebooks would show all lines of a constructor's call of another one.
+            _keep_foreign(caught)
+            error.__traceback__ = caught = caught.tb_next
     if caught is not None:
         _keep_foreign(caught)
 
