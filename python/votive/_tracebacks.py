@@ -19,7 +19,7 @@ from votive._hints import explain_keyword
 
 P = ParamSpec("P")
 R = TypeVar("R")
-C = TypeVar("C")
+C = TypeVar("C", bound=type[Any])
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "")
 
@@ -55,7 +55,7 @@ def short_traceback(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
-def short_tracebacks(kind: type[C]) -> type[C]:
+def short_tracebacks(kind: C) -> C:
     """The class, with short tracebacks of its own public methods and properties, and of its constructor."""
     for name, value in list(vars(kind).items()):
         if name.startswith("_") and name not in _SPECIAL:

@@ -82,7 +82,7 @@ class Backend:
         return self.device, self.device_name or _UNKNOWN, memory, ", ".join(self.dtypes)
 
 
-class Backends(list[Backend]):
+class _Backends(list[Backend]):
     """Devices, as a list whose `repr` is a table."""
 
     def __repr__(self) -> str:
@@ -122,12 +122,12 @@ def get_backend(
     return _backend(*on_device(device_of(name, device, "name"), fallback, _core.find_device))
 
 
-def available_backends() -> Backends:
+def available_backends() -> list[Backend]:
     """The devices that are there, in the order in which "auto" takes them, as a list; its `repr` is a table.
 
     `unavailable` of each says what is not there.
     """
-    return Backends(_backend(*found) for found in _core.devices()[0])
+    return _Backends(_backend(*found) for found in _core.devices()[0])
 
 
 def _backend(device: str, device_name: str | None, memory: int | None, dtypes: list[str]) -> Backend:
