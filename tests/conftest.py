@@ -22,12 +22,16 @@ FIXTURES = Path(__file__).parent / "fixtures"
 # What tests do not say otherwise is about the CPU. To run them on another device, name it in the environment.
 os.environ.setdefault("VOTIVE_DEVICE", "cpu")
 
+# Where a test fails, all frames are of interest. Those of short tracebacks take this away.
+os.environ.setdefault("VOTIVE_TRACEBACK", "1")
+
 # Everything else that changes how an Embedder computes: a new interpreter starts without.
 VARIABLES = (
     "VOTIVE_ISA",
     "VOTIVE_FAKE_DEVICE",
     "VOTIVE_PORTABLE",
     "VOTIVE_PROFILE",
+    "VOTIVE_TRACEBACK",
     "VOTIVE_NUM_THREADS",
     "RAYON_NUM_THREADS",
     "OMP_NUM_THREADS",

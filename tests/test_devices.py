@@ -1,8 +1,10 @@
 """Which devices there are, what they are called, and what is said of those that are absent."""
 
+import html
 import json
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,16 +67,29 @@ class TestTheCpu:
 
     def test_is_shown_in_a_notebook(self) -> None:
         shown = get_backend("cpu")._repr_html_()
-        assert shown.startswith("<table><tr><th>backend</th><td>cpu</td></tr>")
+        assert re.search(r"<tr><th[^>]*>backend</th><td[^>]*>cpu</td></tr>", shown)
         assert "int8" in shown
         strange = Backend("cuda", "cuda:0", "<b>", None, ("float32",), ("cuda",))
-        assert "<td>&lt;b&gt;</td>" in strange._repr_html_()
+        assert ">&lt;b&gt;</td>" in strange._repr_html_()
         assert "not known before it is used" in strange._repr_html_()
 
     def test_is_shown_as_text(self) -> None:
         text = repr(Backend("cuda", "cuda:1", "NVIDIA T4", 16 * 2**30, ("float32",), ("cuda",)))
         assert text.startswith("Backend('cuda', device='cuda:1', device_name='NVIDIA T4', memory='16.0 GiB', ")
         assert "unavailable={" in text
+
+    def test_all_of_them_are_a_list_and_a_table(self) -> None:
+        backends = available_backends()
+        assert isinstance(backends, list)
+        assert backends == [*backends]
+        lines = repr(backends).splitlines()
+        assert re.split(" {2,}", lines[0]) == ["device", "name", "memory", "types of weights"]
+        assert re.search(r"^cpu .* GiB  float32, bfloat16, float16, int8$", repr(backends), re.MULTILINE)
+        missing = [f"no {name}: {reason}" for name, reason in backends[-1].unavailable.items()]
+        assert lines[1 + len(backends) :] == missing
+        shown = html.unescape(backends._repr_html_())
+        assert shown.count("<tr>") == 1 + len(backends)
+        assert all(line in shown for line in missing)
 
 
 class TestAbsentDevices:

@@ -56,7 +56,7 @@ BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "bytes for the name": (
         {"model_name_or_path": b"model"},
         TypeError,
-        "model_name_or_path: expected str, found bytes",
+        "model_name_or_path: expected a model's name or the path of its folder, found bytes",
     ),
     "missing folder": ({"model_name_or_path": "/no/such"}, FileNotFoundError, "folder .*/no/such.*does not exist"),
     "device of another build": ({"device": "cuda"}, DeviceError, r"cuda.*available: cpu"),

@@ -11,7 +11,7 @@ import pytest
 import votive.cli
 from bodies import INT8, PORTABLE
 from votive import Embedder, _core
-from votive.profile import Profile
+from votive.profile import ABOVE_PEAK, Profile, Stage
 
 STAGES = ["tokenize", "embed", "qkv", "attention", "out", "mlp up", "mlp down", "norms", "pool", "idle"]
 
@@ -130,13 +130,23 @@ class TestProfile:
         profile = model.profile(TEXTS)
         lines = repr(profile).splitlines()
         assert lines[0].startswith(f"80 texts, {profile.tokens} tokens in ")
-        assert [re.split(r" {2,}", line)[0] for line in lines[1:-1]] == ["stage", *STAGES]
-        assert re.fullmatch(r"peaks: \d+ Gop/s float32, .*\d+ Gop/s int8, [\d.]+ GB/s from memory", lines[-1])
+        end = len(STAGES) + 2
+        assert [re.split(r" {2,}", line)[0] for line in lines[1:end]] == ["stage", *STAGES]
+        assert re.fullmatch(r"peaks: \d+ Gop/s float32, .*\d+ Gop/s int8, [\d.]+ GB/s from memory", lines[end])
         table = profile._repr_html_()
         assert table.count("<tr>") == 1 + len(STAGES)
-        assert all(f"<td>{name}</td>" in table for name in STAGES)
+        assert all(f">{name}</td>" in table for name in STAGES)
         with pytest.raises(KeyError, match="mlp"):
             profile["mlp"]
+
+    @pytest.mark.parametrize(("share", "is_explained"), [(1.004, False), (1.2, True), (None, False)])
+    def test_a_share_above_the_peak_is_explained(
+        self, share: float | None, is_explained: bool, model: Embedder
+    ) -> None:
+        stage = Stage("qkv", 0.5, 10**9, 10**6, share)
+        profile = Profile(1, 2, 0.5, 1, "float32", "avx2", (stage,), model.profile("a").peaks)
+        assert (repr(profile).splitlines()[-1] == ABOVE_PEAK) == is_explained
+        assert (ABOVE_PEAK in profile._repr_html_()) == is_explained
 
 
 class TestAtExit:
@@ -149,7 +159,7 @@ class TestAtExit:
     def test_one_table_of_all_calls(self, folder: str, run_python: Callable[..., str]) -> None:
         lines = run_python(self.CODE, folder, VOTIVE_PROFILE="1").splitlines()
         assert lines[0].startswith(f"{folder}: 5 texts, ")
-        assert [re.split(r" {2,}", line)[0] for line in lines[1:-1]] == ["stage", *STAGES]
+        assert [re.split(r" {2,}", line)[0] for line in lines[1 : len(STAGES) + 2]] == ["stage", *STAGES]
 
     @pytest.mark.parametrize("variables", [{}, {"VOTIVE_PROFILE": "0"}])
     def test_none_unless_asked_for(

@@ -152,7 +152,7 @@ def test_function_that_fails(store: EmbeddingStore, vectors: np.ndarray) -> None
         (True, TypeError, "filter: expected integers or str, found bool"),
         ([True, 3], TypeError, "filter: expected booleans or ids, found both"),
         (np.ones(172), TypeError, "filter: expected integers or str, found float64"),
-        (["a"], TypeError, "filter: expected a boolean array, or int64 ids as the store has, found str ids"),
+        (["a"], TypeError, "a boolean array, or int64 ids as the store has, found str ids"),
         ([1, "a"], TypeError, r"filter\[1\]: expected an int, found str"),
         ({"years": 3}, KeyError, r"filter: no column 'years'; there are \['id', .*'year'.*\]; did you mean 'year'"),
         (object(), TypeError, "filter: expected integers or str, found object"),

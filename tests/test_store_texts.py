@@ -35,9 +35,9 @@ def test_texts_are_added_all_or_none(model: Embedder) -> None:
         store.add_texts(failing(), model)
     with pytest.raises(TypeError, match="str"):
         store.add_texts(["a", 5], model)
-    with pytest.raises(ValueError, match="ids: expected 2, as many as vectors, found 3"):
+    with pytest.raises(ValueError, match="ids: expected 2, as many as texts, found 3"):
         store.add_texts(["a", "b"], model, ids=[1, 2, 3])
-    with pytest.raises(ValueError, match="ids: expected as many as vectors, found 1"):
+    with pytest.raises(ValueError, match="ids: expected 2, as many as texts, found 1"):
         store.add_texts(["a", "b"], model, ids=[1])
     assert snapshot(store) == before
 

@@ -25,6 +25,7 @@ from votive._progress import Progress
 from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
 from votive._stream import compute_stream
+from votive._tracebacks import short_tracebacks
 from votive._warnings import caller_stacklevel
 from votive.embedder_info import EmbedderInfo
 from votive.report import Report, warn_of_truncation
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from votive.typing import OutputValue, Precision, SimilarityName, Texts, TokenizedText
 
 
+@short_tracebacks
 class EmbeddingModel(Model[_core.Embedder]):
     """A model that turns texts into vectors, without the methods that compute some."""
 
@@ -64,8 +66,8 @@ class EmbeddingModel(Model[_core.Embedder]):
         check_truncate_dim(truncate_dim, core.dimension)
         self._truncate_dim: int | None = truncate_dim
 
-    def _describe(self, core: _core.Embedder) -> str:
-        return f"dimension={self._truncate_dim or core.dimension}"
+    def _properties(self, core: _core.Embedder) -> dict[str, str]:
+        return {"dimension": str(self._truncate_dim or core.dimension)}
 
     @property
     def info(self) -> EmbedderInfo:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from votive import _core
 from votive._arguments import check_count, check_text
+from votive._display import html_table
+from votive._hints import missing_attribute
 from votive._options import OPTIONS, check_options, core_options
 from votive._packages import packaged
 from votive._progress import DownloadBar
+from votive._tracebacks import short_tracebacks
 from votive.backend import Backend, device_after, is_device, on_device
 from votive.stats import Memory, Stats, read
 
@@ -29,6 +32,7 @@ active_profile: ContextVar[_core.Profile | None] = ContextVar("active_profile", 
 Core = TypeVar("Core", _core.Embedder, _core.Reranker)
 
 
+@short_tracebacks
 class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
@@ -118,6 +122,10 @@ class Model(Generic[Core]):
                 raise error
             return self._loaded
 
+    if not TYPE_CHECKING:
+        # Type checkers would take every name for one of the class.
+        __getattr__ = missing_attribute
+
     def __getstate__(self) -> dict[str, Any]:
         # Prompts may have been changed, and `default_prompt_name` set to a new one.
         return self._arguments if self._loaded is None else self._arguments | {"prompts": dict(self._prompts)}
@@ -151,7 +159,7 @@ class Model(Generic[Core]):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _describe(self, core: Core) -> str:
+    def _properties(self, core: Core) -> dict[str, str]:
         """What `repr` says beside what all models have."""
         raise NotImplementedError
 
@@ -160,11 +168,28 @@ class Model(Generic[Core]):
         core = self._loaded
         if core is None:
             return f"{kind}({name!r}, {'closed' if self._closed else 'not loaded'})"
+        described = ", ".join(f"{name}={value}" for name, value in self._properties(core).items())
         return (
             f"{kind}({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
             f"dtype={core.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
-            f"{self._describe(core)}, max_seq_length={core.max_seq_length})"
+            f"{described}, max_seq_length={core.max_seq_length})"
         )
+
+    def _repr_html_(self) -> str | None:
+        """The table for notebooks; None, for the `repr` instead, of what is not loaded."""
+        core = self._loaded
+        if core is None:
+            return None
+        rows = {
+            type(self).__name__: self._arguments["model_name_or_path"],
+            "from": _origin(core),
+            "folder": str(core.folder),
+            "device": f"{self.device}, {core.dtype}, {core.kernels}, {core.num_threads} threads",
+            **self._properties(core),
+            "max_seq_length": str(core.max_seq_length),
+            "prompts": ", ".join(map(repr, self._prompts)) or "none",
+        }
+        return html_table((), rows.items())
 
     @property
     def device(self) -> str:

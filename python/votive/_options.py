@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import fspath
+from os import PathLike, fspath
 from types import NoneType
 from typing import Any, get_args
 
@@ -58,6 +58,8 @@ def _count(name: str, value: Any) -> Any:
 
 
 def _model_path(name: str, value: Any) -> Any:
+    if not isinstance(value, str | PathLike):
+        raise TypeError(f"{name}: expected a model's name or the path of its folder, found {type(value).__name__}")
     return _text(name, fspath(value))
 
 

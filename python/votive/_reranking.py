@@ -14,6 +14,7 @@ from votive._progress import Progress
 from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
 from votive._stream import compute_stream
+from votive._tracebacks import short_tracebacks
 from votive.activation import activate, activation_named, resolve_activation, softmax
 from votive.report import Report, warn_of_truncation
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from votive.typing import Activation, Pair, Pairs, RankedDocument, RankedText, TokenizedText
 
 
+@short_tracebacks
 class RerankingModel(Model[_core.Reranker]):
     """A model that says of two texts how well they belong together, without the methods that compute scores."""
 
@@ -42,9 +44,9 @@ class RerankingModel(Model[_core.Reranker]):
         else:
             self._activation_fn = resolve_activation(given)
 
-    def _describe(self, core: _core.Reranker) -> str:
+    def _properties(self, core: _core.Reranker) -> dict[str, str]:
         activation = getattr(self._activation_fn, "__name__", repr(self._activation_fn))
-        return f"num_labels={core.num_labels}, activation_fn={activation}"
+        return {"num_labels": str(core.num_labels), "activation_fn": activation}
 
     @property
     def num_labels(self) -> int:
@@ -151,6 +153,8 @@ class RerankingModel(Model[_core.Reranker]):
         check_count("top_k", top_k)
         check_count("k", k)
         top_k = one_count("rank", k, top_k)
+        if isinstance(documents, str) and not isinstance(query, str):
+            raise TypeError(f"query, documents: found {type(query).__name__} and str; the query comes first")
         query = check_text("query", query)
         if isinstance(documents, str):
             raise TypeError("documents: expected a list or another iterable of str, found one str")

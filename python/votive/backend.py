@@ -6,10 +6,11 @@ import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from typing import Any, TypeVar
 
 from votive import _core
+from votive._display import html_table, text_table
+from votive._tracebacks import short_traceback
 from votive._warnings import caller_stacklevel
 
 T = TypeVar("T")
@@ -25,6 +26,9 @@ _NAMES = {
     "cuda": "cuda",
     "torch": "auto",
 }
+
+_HEADINGS = ("device", "name", "memory", "types of weights")
+_UNKNOWN = "not known before it is used"
 
 
 class FallbackWarning(UserWarning):
@@ -64,20 +68,35 @@ class Backend:
         )
 
     def _repr_html_(self) -> str:
-        unknown = "not known before it is used"
-        rows = {
-            "backend": self.name,
-            "device": self.device,
-            "name": self.device_name or unknown,
-            "memory": unknown if self.memory is None else f"{self.memory / 2**30:.1f} GiB",
-            "types of weights": ", ".join(self.dtypes),
-            "built with": ", ".join(self.built_with) or "nothing beyond the kernels of the CPU",
-            **{f"no {name}": reason for name, reason in self.unavailable.items()},
-        }
-        cells = (f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows.items())
-        return f"<table>{''.join(cells)}</table>"
+        rows = [
+            ("backend", self.name),
+            *zip(_HEADINGS, self._cells(), strict=True),
+            ("built with", ", ".join(self.built_with) or "nothing beyond the kernels of the CPU"),
+            *((f"no {name}", reason) for name, reason in self.unavailable.items()),
+        ]
+        return html_table((), rows)
+
+    def _cells(self) -> tuple[str, ...]:
+        """What tables say of it, below `_HEADINGS`."""
+        memory = _UNKNOWN if self.memory is None else f"{self.memory / 2**30:.1f} GiB"
+        return self.device, self.device_name or _UNKNOWN, memory, ", ".join(self.dtypes)
 
 
+class _Backends(list[Backend]):
+    """Devices, as a list whose `repr` is a table."""
+
+    def __repr__(self) -> str:
+        table = text_table(_HEADINGS, (backend._cells() for backend in self))
+        return "\n".join([table, *self._missing()])
+
+    def _repr_html_(self) -> str:
+        return html_table(_HEADINGS, (backend._cells() for backend in self), "\n".join(self._missing()))
+
+    def _missing(self) -> list[str]:
+        return [f"no {name}: {reason}" for name, reason in _core.devices()[1]]
+
+
+@short_traceback
 def get_backend(
     name: str | Backend | None = None, device: str | Backend | None = None, *, fallback: bool = False
 ) -> Backend:
@@ -104,8 +123,11 @@ def get_backend(
 
 
 def available_backends() -> list[Backend]:
-    """The devices that are there, in the order in which "auto" takes them; `unavailable` of each says what is not."""
-    return [_backend(*found) for found in _core.devices()[0]]
+    """The devices that are there, in the order in which "auto" takes them, as a list; its `repr` is a table.
+
+    `unavailable` of each says what is not there.
+    """
+    return _Backends(_backend(*found) for found in _core.devices()[0])
 
 
 def _backend(device: str, device_name: str | None, memory: int | None, dtypes: list[str]) -> Backend:

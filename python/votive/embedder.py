@@ -9,6 +9,7 @@ from votive._embedding import EmbeddingModel
 from votive._model import active_profile
 from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
 from votive._steps import run, run_async
+from votive._tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     )
 
 
+@short_tracebacks
 class Embedder(EmbeddingModel):
     """A model that turns texts into vectors.
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import atexit
-import html
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from votive import _core
+from votive._display import html_table, text_table
 
 # Seconds of each trial of each figure: the best of several counts, and all together should not be felt.
 TRIAL_SECONDS = 0.005
+
+# Said where a share is above 1.
+ABOVE_PEAK = (
+    "above 100%: what the stage reads came from a cache, or the peaks were measured while the machine was busier, or "
+    "its clock slower, than during the call"
+)
 
 HEADINGS = ("stage", "seconds", "of time", "Gop/s", "GB/s", "of peak")
 
@@ -29,7 +35,8 @@ class Stage:
         operations: additions and multiplications of its products and of attention.
         bytes: what it read and wrote, in memory or in a cache; of "tokenize" those of the texts.
         share: of the peak of this machine, that of arithmetic in the type in use or that of memory, whichever it is
-            nearer to. More than 1 where what it reads comes from a cache. None where neither limits it.
+            nearer to. More than 1 where what it reads comes from a cache, or where the peaks were measured while the
+            machine was busier, or its clock slower. None where neither limits it.
     """
 
     name: str
@@ -71,23 +78,24 @@ class Profile:
         raise KeyError(name)
 
     def __repr__(self) -> str:
-        rows = [HEADINGS, *self._rows()]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
-        return "\n".join([self._title(), *lines, f"peaks: {describe_peaks(self.peaks)}"])
+        return "\n".join([self._title(), text_table(HEADINGS, self._rows()), *self._notes()])
 
     def _repr_html_(self) -> str:
         """The table for notebooks."""
-        head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
-        body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in self._rows())
-        caption = f"{html.escape(self._title())}<br>peaks: {html.escape(describe_peaks(self.peaks))}"
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(HEADINGS, self._rows(), "\n".join([self._title(), *self._notes()]))
 
     def _title(self) -> str:
         return (
             f"{self.texts:,} texts, {self.tokens:,} tokens in {self.seconds:.3f} s; "
             f"{self.threads} threads, {self.dtype}, {self.kernels}"
         )
+
+    def _notes(self) -> list[str]:
+        """What stands below the table."""
+        notes = [f"peaks: {describe_peaks(self.peaks)}"]
+        if any(stage.share is not None and stage.share >= 1.005 for stage in self.stages):
+            notes.append(ABOVE_PEAK)
+        return notes
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         total = self.threads * self.seconds

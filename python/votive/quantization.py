@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive import _core
 from votive._arguments import refuse_masked
+from votive._tracebacks import short_traceback
 from votive._warnings import caller_stacklevel
 from votive.typing import Precision
 
@@ -47,6 +48,7 @@ def quantize_embeddings(
     ranges: ArrayLike | None = None,
     calibration_embeddings: ArrayLike | None = None,
 ) -> NDArray[Any]: ...
+@short_traceback
 def quantize_embeddings(
     embeddings: ArrayLike,
     precision: Precision,

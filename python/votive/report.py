@@ -69,6 +69,12 @@ class SearchReport:
     closed_early: int
     seconds: float
 
+    def __repr__(self) -> str:
+        return (
+            f"SearchReport(queries={self.queries}, rows={self.rows}, rescored={self.rescored}, "
+            f"bytes_read={self.bytes_read}, closed_early={self.closed_early}, seconds={self.seconds:.6f})"
+        )
+
 
 def warn_of_truncation(inputs: str, report: Report, max_seq_length: int | None) -> None:
     """Says how many `inputs` were cut, and how to avoid and how to silence that."""

@@ -8,6 +8,7 @@ from votive._arguments import check_count
 from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
 from votive._reranking import RerankingModel
 from votive._steps import run, run_async
+from votive._tracebacks import short_tracebacks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     )
 
 
+@short_tracebacks
 class Reranker(RerankingModel):
     """A model that says of two texts how well they belong together: a cross-encoder.
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from votive._arguments import refuse_masked
 from votive._arrays import as_array
+from votive._tracebacks import short_traceback
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -27,6 +28,7 @@ TILE_ELEMENTS = 1 << 18
 TILE_ROWS = 1024
 
 
+@short_traceback
 def cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Cosine similarity of every row of `a` with every row of `b`.
 
@@ -53,6 +55,7 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     return similarities
 
 
+@short_traceback
 def dot_score(a: ArrayLike, b: ArrayLike) -> Floats:
     """Dot product of every row of `a` with every row of `b`.
 
@@ -74,6 +77,7 @@ def dot_score(a: ArrayLike, b: ArrayLike) -> Floats:
     return similarities
 
 
+@short_traceback
 def euclidean_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Euclidean distance, negated, of every row of `a` from every row of `b`.
 
@@ -95,6 +99,7 @@ def euclidean_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     return _by_tiles(_euclidean_tile, left, right, TILE_ROWS, TILE_ROWS)
 
 
+@short_traceback
 def manhattan_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Manhattan distance, negated, of every row of `a` from every row of `b`.
 
@@ -118,6 +123,7 @@ def manhattan_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     return _by_tiles(_manhattan_tile, left, right, tile_rows, max(1, pairs // tile_rows))
 
 
+@short_traceback
 def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Cosine similarity of each row of `a` with the same row of `b`.
 
@@ -139,6 +145,7 @@ def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     return similarities
 
 
+@short_traceback
 def pairwise_dot_score(a: ArrayLike, b: ArrayLike) -> Floats:
     """Dot product of each row of `a` with the same row of `b`.
 
@@ -159,6 +166,7 @@ def pairwise_dot_score(a: ArrayLike, b: ArrayLike) -> Floats:
     return _dots(left, right).astype(np.float32)
 
 
+@short_traceback
 def pairwise_euclidean_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Euclidean distance, negated, of each row of `a` from the same row of `b`.
 
@@ -179,6 +187,7 @@ def pairwise_euclidean_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     return _by_blocks(_lengths, left, right)
 
 
+@short_traceback
 def pairwise_manhattan_sim(a: ArrayLike, b: ArrayLike) -> Floats:
     """Manhattan distance, negated, of each row of `a` from the same row of `b`.
 

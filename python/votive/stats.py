@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from votive._display import html_table, text_table
+
 if TYPE_CHECKING:
     from votive import _core
+
+_HEADINGS = ("", "mean", "p50", "p95", "p99")
 
 
 @dataclass(frozen=True)
@@ -95,29 +99,43 @@ class Stats:
         return self.tokens / max(self.seconds, 1e-9)
 
     def __repr__(self) -> str:
-        def spread(numbers: Spread, unit: float, digits: int) -> str:
-            found = (numbers.mean, numbers.p50, numbers.p95, numbers.p99)
-            return "  ".join(f"{number * unit:10,.{digits}f}" for number in found)
+        table = text_table(_HEADINGS, self._spreads()).splitlines()
+        return "\n  ".join([self._title(), *self._rates(), *table, *self._counts()])
 
+    def _repr_html_(self) -> str:
+        """The table for notebooks."""
+        return html_table(_HEADINGS, self._spreads(), "\n".join([self._title(), *self._rates(), *self._counts()]))
+
+    def _title(self) -> str:
+        return f"Stats of {self.seconds:,.1f} s: {self.calls:,} calls, {self.texts:,} texts, {self.tokens:,} tokens"
+
+    def _rates(self) -> list[str]:
+        return [
+            f"last minute: {self.texts_per_second:,.1f} texts/s, {self.tokens_per_second:,.0f} tokens/s",
+            f"in all: {self.texts_per_second_in_all:,.1f} texts/s, {self.tokens_per_second_in_all:,.0f} tokens/s",
+        ]
+
+    def _spreads(self) -> list[tuple[str, ...]]:
+        def row(name: str, numbers: Spread, unit: float, digits: int) -> tuple[str, ...]:
+            found = (numbers.mean, numbers.p50, numbers.p95, numbers.p99)
+            return name, *(f"{number * unit:,.{digits}f}" for number in found)
+
+        return [
+            row("queue wait, ms", self.queue_wait, 1e3, 3),
+            row("latency, ms", self.latency, 1e3, 3),
+            row("texts a pass", self.pass_texts, 1, 1),
+            row("tokens a pass", self.pass_tokens, 1, 1),
+        ]
+
+    def _counts(self) -> list[str]:
         errors = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.errors.items())) or "none"
         megabytes = ", ".join(
             f"{field.name} {getattr(self.memory, field.name) / 1e6:,.1f} MB" for field in fields(self.memory)
         )
-        return "\n".join(
-            [
-                f"Stats of {self.seconds:,.1f} s: {self.calls:,} calls, {self.texts:,} texts, {self.tokens:,} tokens",
-                f"  last minute       {self.texts_per_second:,.1f} texts/s, {self.tokens_per_second:,.0f} tokens/s",
-                f"  in all            {self.texts_per_second_in_all:,.1f} texts/s, "
-                f"{self.tokens_per_second_in_all:,.0f} tokens/s",
-                "                          mean         p50         p95         p99",
-                f"  queue wait, ms  {spread(self.queue_wait, 1e3, 3)}",
-                f"  latency, ms     {spread(self.latency, 1e3, 3)}",
-                f"  texts a pass    {spread(self.pass_texts, 1, 1)}",
-                f"  tokens a pass   {spread(self.pass_tokens, 1, 1)}",
-                f"  memory            {megabytes}",
-                f"  truncated rows    {self.truncated:,}; halved passes {self.halved:,}; errors: {errors}",
-            ]
-        )
+        return [
+            f"memory: {megabytes}",
+            f"truncated rows: {self.truncated:,}; halved passes: {self.halved:,}; errors: {errors}",
+        ]
 
 
 @contextmanager

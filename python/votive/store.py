@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
 from votive._arguments import DefaultCount, one_count
+from votive._hints import missing_attribute
 from votive._store import changes as _changes
 from votive._store import exchange as _exchange
 from votive._store import pickling as _pickling
@@ -19,6 +20,7 @@ from votive._store import search as _search
 from votive._store.loading import LoadMethod
 from votive._store.options import Metric, MetricName, OpenMode, StoreDtype, StoreOptions
 from votive._store.state import StoreState
+from votive._tracebacks import short_tracebacks
 from votive.stats import Memory, Stats, read
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ _SEARCH_K = DefaultCount(100)
 _QUERY_K = DefaultCount(10)
 
 
+@short_tracebacks
 class EmbeddingStore:
     """Vectors with ids, texts and metadata, for exact search.
 
@@ -780,6 +783,9 @@ class EmbeddingStore:
     def __repr__(self) -> str:
         return _rows.describe(self._state)
 
+    def _repr_html_(self) -> str:
+        return _rows.table(self._state)
+
     def to_arrow(self) -> pyarrow.Table:
         """The rows as a `pyarrow.Table`: columns "id", "vector", "text" where there are texts, and those of metadata.
 
@@ -1020,6 +1026,10 @@ class EmbeddingStore:
     ) -> None:
         """Commits what was changed in a store that is open for writing, unless there was an error, and closes it."""
         _saving.exit_block(self._state, failed=kind is not None)
+
+    if not TYPE_CHECKING:
+        # Type checkers would take every name for one of the class.
+        __getattr__ = missing_attribute
 
     def __del__(self) -> None:
         # What is not wholly made has no state.

@@ -7,6 +7,8 @@ from os import PathLike
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
+from votive._tracebacks import short_traceback
+
 if TYPE_CHECKING:
     from votive.store import EmbeddingStore
 
@@ -34,7 +36,7 @@ class LoadMethod:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__doc__ = function.__doc__
-        self._function = function
+        self._function = short_traceback(function)
 
     @overload
     def __get__(self, store: None, kind: type[_S]) -> LoadNew[_S]: ...

@@ -97,6 +97,7 @@ class StoreOptions:
             NotADirectoryError: `spill_to` is no folder.
             ValueError, TypeError: an argument has a value that is not accepted.
         """
+        _check_backend(backend)
         check_count("dimension", dimension)
         check_count("num_threads", num_threads)
         check_choice("metric", metric, tuple(_METRIC_NAMES))
@@ -126,6 +127,15 @@ class StoreOptions:
     def machine_arguments(self) -> dict[str, Any]:
         """Those by name that a folder does not decide: where to compute, and in how much memory."""
         return {name: getattr(self, name) for name in _MACHINE_OPTIONS}
+
+
+def _check_backend(backend: Any) -> None:
+    """Accepts what is not one of the first arguments of other libraries' stores: a dimension, or a folder."""
+    if isinstance(backend, int) and not isinstance(backend, bool):
+        raise TypeError(f"backend: expected str, Backend or None, found int; a dimension is dimension={backend}")
+    if isinstance(backend, PathLike) or (isinstance(backend, str) and ("/" in backend or os.path.isdir(backend))):
+        folder = fspath(backend)
+        raise ValueError(f"backend: {folder!r} is not a device; EmbeddingStore.open({folder!r}) opens a folder")
 
 
 def _check_bits(metric: Metric, dtype: StoreDtype, dimension: int | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._arguments import check_count
+from votive._display import html_table
 from votive._store.contents import Contents
 from votive._store.filter import filters as _filters
 from votive._store.input import ids as _ids
@@ -154,14 +155,36 @@ def describe(state: StoreState) -> str:
     """The `repr` of a store."""
     contents, options = state.contents, state.options
     parts = [f"{len(contents)} rows", f"dimension={contents.dimension}", f"metric={options.metric!r}"]
-    memory = contents.memory()
-    parts += [f"dtype={options.dtype!r}", f"{memory['total'] / 1e6:.1f} MB"]
-    if memory["mapped"]:
-        parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
-    if memory["device"]:
-        parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
+    parts += [f"dtype={options.dtype!r}", *_memory(contents)]
     if TEXT in contents.columns:
         parts.append("texts")
     if contents.columns.metadata_names:
         parts.append(f"metadata={contents.columns.metadata_names}")
     return f"EmbeddingStore({', '.join(parts)})"
+
+
+def table(state: StoreState) -> str:
+    """The `_repr_html_` of a store."""
+    contents, options = state.contents, state.options
+    types = [f"{name}: {column.type}" for name, column in contents.columns.unchecked()]
+    rows = {
+        "EmbeddingStore": f"{len(contents):,} rows",
+        "dimension": str(contents.dimension),
+        "metric": options.metric,
+        "dtype": options.dtype,
+        "memory": ", ".join(_memory(contents)),
+        "columns": ", ".join(types) or "none",
+    }
+    if state.binding is not None:
+        rows["folder"] = str(state.binding.folder)
+    return html_table((), rows.items())
+
+
+def _memory(contents: Contents) -> list[str]:
+    memory = contents.memory()
+    parts = [f"{memory['total'] / 1e6:.1f} MB"]
+    if memory["mapped"]:
+        parts.append(f"{memory['mapped'] / 1e6:.1f} MB mapped")
+    if memory["device"]:
+        parts.append(f"{memory['device'] / 1e6:.1f} MB on {contents.core.device}")
+    return parts

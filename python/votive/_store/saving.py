@@ -5,6 +5,7 @@ What is in the folder is described in `votive.persistence`.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -58,10 +59,12 @@ def open_store(
     options: dict[str, Any],
 ) -> _S:
     """See `EmbeddingStore.open`; `options` are those that a folder does not decide."""
+    if mode == "w":
+        raise ValueError("mode: expected 'r' or 'a', found 'w'; save_to_disk(folder) of a store makes a new one")
     check_choice("mode", mode, OPEN_MODES)
     check_flag("mmap", mmap)
     _check_share(compact_at, mode)
-    path = _absolute(folder)
+    path = _existing(folder)
     if mode == "r":
         store = load(kind, path, mmap, options)
         binding = store._state.binding
@@ -95,7 +98,7 @@ def load_from_disk(
 def load(kind: type[_S], folder: str | PathLike[str], mmap: bool, options: dict[str, Any]) -> _S:
     """A new store with the rows of a folder, which may be changed in memory."""
     check_flag("mmap", mmap)
-    return read_consistently(_absolute(folder), partial(_read, kind, mmap=mmap, options=options, writer=None))
+    return read_consistently(_existing(folder), partial(_read, kind, mmap=mmap, options=options, writer=None))
 
 
 def _read(
@@ -227,6 +230,15 @@ def _check_share(compact_at: Any, mode: str) -> None:
         raise ValueError(f"compact_at: expected a share above 0 and up to 1, or None, found {compact_at}")
     if mode != "a":
         raise ValueError(f"compact_at: expected None with mode {mode!r}, which commits nothing, found {compact_at}")
+
+
+def _existing(folder: str | PathLike[str]) -> Path:
+    """`_absolute`, of one that is there."""
+    path = _absolute(folder)
+    if not path.exists():
+        message = "no store here, and no folder; save_to_disk(folder) of a store makes one"
+        raise FileNotFoundError(errno.ENOENT, message, str(path))
+    return path
 
 
 def _absolute(folder: str | PathLike[str]) -> Path:

@@ -16,6 +16,7 @@ from votive._arguments import check_flag, check_positive
 from votive._store.contents import Contents
 from votive._store.filter import filters as _filters
 from votive._store.input import vectors as _vectors
+from votive._store.input.text_encoder import text_encoder
 from votive._store.recorded_embedder import check_embedder
 from votive._store.state import StoreState
 from votive.backend import device_after
@@ -128,10 +129,11 @@ def encoded_queries(contents: Contents, texts: Any, embedder: Any, allow_other_m
     """The vectors of texts that a store's contents are searched with.
 
     Raises:
+        TypeError: it is none, or texts and embedder were given the other way around.
         StoreError: the embedder is another model than the one that made the store's vectors.
     """
+    encode = text_encoder(texts, embedder, "encode_query")
     check_embedder(contents, embedder, check_flag("allow_other_model", allow_other_model))
-    encode = getattr(embedder, "encode_query", None) or embedder.encode
     return encode(texts)
 
 

@@ -84,10 +84,14 @@ def mask(given: Any, contents: Contents, budget: MemoryBudget) -> NDArray[np.boo
     refuse_masked("filter", given)
     if _is_boolean(given):
         return _expand(np.asarray(given), contents)
-    ids, _ = _ids.read(given, "filter")
+    ids, is_single = _ids.read(given, "filter")
     kind, stored = _ids.kind(ids), contents.core.id_kind
     if kind is not None and stored is not None and kind != stored:
-        raise TypeError(f"filter: expected a boolean array, or {stored} ids as the store has, found {kind} ids")
+        found = f"the {kind} {given!r:.100}" if is_single else f"{kind} ids"
+        raise TypeError(
+            f"filter: expected a dict as {{'year': {{'$gt': 2020}}}}, a boolean array, or {stored} ids as the store "
+            f"has, found {found}"
+        )
     rows = contents.find(ids)
     kept = np.zeros(contents.core.rows, np.bool_)
     kept[rows[rows >= 0]] = True

@@ -71,7 +71,8 @@ def _read(operand: Any, type: ColumnType, path: tuple[str, ...], label: str) -> 
     except (TypeError, ValueError) as error:
         raise error.__class__(f"{label}: {error}") from None
     if found is None:
-        raise TypeError(f"{label}: expected {expected}, as the column holds {type}, found {_describe(operand)}")
+        hint = "; operators are written with $, as '$gt'" if isinstance(operand, Mapping) else ""
+        raise TypeError(f"{label}: expected {expected}, as the column holds {type}, found {_describe(operand)}{hint}")
     return found
 
 

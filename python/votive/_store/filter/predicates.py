@@ -7,11 +7,11 @@ but at predicates, so that a row is kept or not, and nulls need nothing beyond t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from votive._hints import did_you_mean
 from votive._store.filter.chunk_bins import is_comparison
 from votive._store.filter.column_index import IndexBudget, evaluate
 from votive._store.filter.column_predicates import JointTest, Test
@@ -147,6 +147,4 @@ def _resolve(name: str, columns: Mapping[str, Column]) -> tuple[str, tuple[str, 
                 return column, tuple(keys[count:])
             held = columns[column].type
             raise KeyError(f"filter: no column {name!r}, and column {column!r} holds {held}, no dicts to look into")
-    near = get_close_matches(name, columns, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise KeyError(f"filter: no column {name!r}; there are {list(columns)}{hint}")
+    raise KeyError(f"filter: no column {name!r}; there are {list(columns)}{did_you_mean(name, columns)}")

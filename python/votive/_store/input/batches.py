@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from votive import _inputs
@@ -11,6 +11,7 @@ from votive._store.contents import Batch
 from votive._store.input import ids as _ids
 from votive._store.input import metadata as _metadata
 from votive._store.input import vectors as _vectors
+from votive._store.input.text_encoder import text_encoder
 from votive._store.table.columns import TEXT, Values, label
 
 
@@ -51,10 +52,19 @@ class RowExtras(NamedTuple):
         if metadata is not None:
             columns |= _metadata.read(metadata, rows)
         extras = cls(keys, columns)
-        for name, size in extras.sizes():
-            if rows is not None and size != rows:
-                raise ValueError(f"{name}: expected {rows}, as many as vectors, found {size}")
+        if rows is not None:
+            extras.check_rows(rows, "vectors")
         return extras
+
+    def check_rows(self, rows: int, counted: str) -> None:
+        """Accepts what is for as many rows as there are of what was `counted`.
+
+        Raises:
+            ValueError: an argument is not.
+        """
+        for name, size in self.sizes():
+            if size != rows:
+                raise ValueError(f"{name}: expected {rows}, as many as {counted}, found {size}")
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """The name of each argument that was given, and for how many rows."""
@@ -86,15 +96,20 @@ def embed(
     Raises:
         ValueError: there are not as many of each.
     """
-    encode = getattr(embedder, "encode_document", None) or embedder.encode
+    encode = text_encoder(texts, embedder, "encode_document")
     options: dict[str, Any] = {"show_progress_bar": False}
     if batch_size is not None:
         options["batch_size"] = batch_size
     column = [texts] if isinstance(texts, str) else _inputs.column(texts, "texts")
+    if isinstance(column, list):
+        extras.check_rows(len(column), "texts")
 
     def blocks() -> Iterator[tuple[_vectors.Rows, list[str]]]:
         with Progress(show_progress_bar, len(column) if isinstance(column, list) else None) as progress:
+            first = 0
             for piece in _pieces(column) if isinstance(column, list) else column:
+                _check_texts(piece, first)
+                first += len(piece)
                 vectors, _ = _vectors.read_matrix(encode(piece, **options), "embeddings", form)
                 if len(vectors) != len(piece):
                     raise ValueError(f"embedder: gave {len(vectors)} embeddings of {len(piece)} texts")
@@ -103,6 +118,14 @@ def embed(
                 yield vectors, piece
 
     return _join(blocks(), extras)
+
+
+def _check_texts(texts: list[Any], first: int) -> None:
+    """Accepts str; messages call the first one `texts[first]`."""
+    for place, text in enumerate(texts, first):
+        if not isinstance(text, str):
+            hint = "; what belongs to a text is given as metadata=" if isinstance(text, Mapping) else ""
+            raise TypeError(f"texts[{place}]: expected a str, found {type(text).__name__}{hint}")
 
 
 def _pieces(texts: list[str]) -> Iterator[list[str]]:

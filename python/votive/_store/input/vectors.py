@@ -25,6 +25,8 @@ BLOCK_BYTES = 16 << 20
 # Blocks of a stream below this are copied together.
 _SMALL_BYTES = 1 << 20
 
+_TEXTS = "; add_texts and search_text take texts"
+
 
 def form_of(dtype: str) -> Form:
     """What a store of a dtype adds and searches with: blocks of `to_bits`, or of `convert`."""
@@ -127,7 +129,8 @@ def _join_small(blocks: Iterator[Rows]) -> Iterator[Rows]:
 
 def _array(vectors: Any, name: str) -> NDArray[Any]:
     if isinstance(vectors, (str, bytes, bytearray, Mapping, Set)):
-        raise TypeError(f"{name}: expected an array of floats or integers, found {type(vectors).__name__}")
+        hint = _TEXTS if isinstance(vectors, str) else ""
+        raise TypeError(f"{name}: expected an array of floats or integers, found {type(vectors).__name__}{hint}")
     refuse_masked(name, vectors)
     try:
         return as_array(vectors, name)
@@ -139,7 +142,8 @@ def _as_matrix(vectors: Any, name: str) -> NDArray[Any]:
     """Vectors in memory as an array `[rows, dimension]` of floats or integers."""
     array = _array(vectors, name)
     if array.dtype.kind not in "fiu":
-        hint = "; np.stack makes a matrix of a column of arrays" if array.dtype.kind == "O" else ""
+        hints = {"O": "; np.stack makes a matrix of a column of arrays", "U": _TEXTS}
+        hint = hints.get(array.dtype.kind, "")
         raise TypeError(f"{name}: expected floats or integers, found {array.dtype}{hint}")
     if array.ndim not in (1, 2):
         raise ValueError(f"{name}: expected 2-D [rows, dimension] or 1-D (one vector), found shape {array.shape}")
