@@ -6,7 +6,7 @@ from collections.abc import Iterator, Set
 from typing import Any, NamedTuple
 
 from votive import _inputs
-from votive._progress import Progress
+from votive._progress import Progress, watched_by
 from votive._store.contents import Batch
 from votive._store.input import ids as _ids
 from votive._store.input import metadata as _metadata
@@ -95,7 +95,9 @@ def embed(
     def blocks() -> Iterator[tuple[_vectors.Rows, list[str]]]:
         with Progress(show_progress_bar, len(column) if isinstance(column, list) else None) as progress:
             for piece in _pieces(column) if isinstance(column, list) else column:
-                vectors, _ = _vectors.read_matrix(encode(piece, **options), "embeddings", form)
+                with watched_by(progress):
+                    found = encode(piece, **options)
+                vectors, _ = _vectors.read_matrix(found, "embeddings", form)
                 if len(vectors) != len(piece):
                     raise ValueError(f"embedder: gave {len(vectors)} embeddings of {len(piece)} texts")
                 progress(len(piece))
