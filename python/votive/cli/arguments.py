@@ -84,7 +84,7 @@ def _add_encode(commands: Commands) -> None:
         description=descriptions.ENCODE,
         epilog=descriptions.ENCODE_EXAMPLES,
     )
-    _add_files(parser, "+", "files with texts; - is standard input")
+    _add_files(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -146,7 +146,9 @@ def _add_rerank(commands: Commands) -> None:
         epilog=descriptions.RERANK_EXAMPLES,
     )
     parser.add_argument("query", metavar="QUERY", help="what the texts should answer, in words")
-    _add_files(parser, "*", "files with texts (default: -, standard input)")
+    parser.add_argument(
+        "files", nargs="*", default=[], metavar="FILE", help="files with texts (default: -, standard input)"
+    )
     _add_top_k(parser, default=None)
     _add_json(parser, "print a JSON object per line")
     _add_texts(parser)
@@ -162,7 +164,12 @@ def _add_store(commands: Commands) -> None:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
     create = _add_store_command(
-        commands, "create", "make a store of texts", descriptions.STORE_CREATE, descriptions.STORE_CREATE_EXAMPLES
+        commands,
+        "create",
+        "make a store of texts",
+        descriptions.STORE_CREATE,
+        descriptions.STORE_CREATE_EXAMPLES,
+        "FOLDER FILE...",
     )
     _add_rows(create, f"(default: {DEFAULT_MODEL})")
     create.add_argument(
@@ -179,7 +186,12 @@ def _add_store(commands: Commands) -> None:
         metavar="DTYPE",
     )
     add = _add_store_command(
-        commands, "add", "add texts to a store", descriptions.STORE_ADD, descriptions.STORE_ADD_EXAMPLES
+        commands,
+        "add",
+        "add texts to a store",
+        descriptions.STORE_ADD,
+        descriptions.STORE_ADD_EXAMPLES,
+        "FOLDER FILE...",
     )
     _add_other_model(_add_rows(add, f"(default: the one that made the store, else {DEFAULT_MODEL})"))
     _add_search(commands, descriptions.STORE_SEARCH_USAGE)
@@ -200,16 +212,20 @@ def _add_store(commands: Commands) -> None:
     )
 
 
-def _add_store_command(commands: Commands, name: str, summary: str, description: str, examples: str) -> Parser:
-    parser = _add_command(commands, name, f"store.{name}", summary, description=description, epilog=examples)
+def _add_store_command(
+    commands: Commands, name: str, summary: str, description: str, examples: str, arguments: str = "FOLDER"
+) -> Parser:
+    usage = f"votive store {name} {arguments} [options]"
+    parser = _add_command(
+        commands, name, f"store.{name}", summary, usage=usage, description=description, epilog=examples
+    )
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the store")
     return parser
 
 
 def _add_rows(parser: Parser, default_model: str) -> Any:
     """Arguments of what becomes rows of a store; the group of the model's is returned."""
-    parser.usage = f"{parser.prog} FOLDER FILE... [options]"
-    _add_files(parser, "+", "files with texts; - is standard input")
+    _add_files(parser)
     group = _add_texts(parser)
     group.add_argument(
         "--id-field",
@@ -303,8 +319,8 @@ def _add_other_model(group: Any) -> None:
     )
 
 
-def _add_files(parser: Parser, nargs: str, summary: str) -> None:
-    parser.add_argument("files", nargs=nargs, metavar="FILE", help=summary)
+def _add_files(parser: Parser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files with texts; - is standard input")
 
 
 def _add_texts(parser: Parser) -> Any:

@@ -18,7 +18,7 @@ from votive.cli.failure import CommandFailed
 from votive.cli.hits import Hit, print_hits
 from votive.cli.model import Totals, computed, describe_truncation, growing_chunks, load_model
 from votive.cli.search import store_hits
-from votive.cli.store.folder import holds_store
+from votive.cli.store.folder import holds_store, is_free
 from votive.cli.terminal import BOLD, CYAN, columns, cut, painted
 from votive.demo_corpus import Document, passages
 
@@ -70,11 +70,7 @@ def _add(store: votive.EmbeddingStore, model: Any, corpus: list[Document]) -> To
 def _folder(chosen: str | None) -> Iterator[str]:
     """The folder to save in; a temporary one goes away if nothing was saved."""
     if chosen is not None:
-        if (
-            os.path.exists(chosen)
-            and not holds_store(chosen)
-            and not (os.path.isdir(chosen) and not os.listdir(chosen))
-        ):
+        if not holds_store(chosen) and not is_free(chosen):
             raise CommandFailed(f"{chosen}: is there already, and is neither a store nor an empty folder")
         yield chosen
         return

@@ -79,16 +79,12 @@ class TextInputs:
         if column is not None and not readers & {self._comma_separated, self._tab_separated}:
             raise UsageError("--column is for .csv and .tsv files and standard input, and none is given")
         self._total_bytes = sum(_size(path) for path in paths)
+        self._bytes_read = 0
         self._cell_types: CellTypes | None = None
         self._has_fields = cell_types is not None
         if cell_types is not None:
-            for path in paths:
-                if self._reader(path) in (self._comma_separated, self._tab_separated) and math.isfinite(_size(path)):
-                    with closing(self._lines(path)) as lines:
-                        for _, _, fields in self._reader(path)(name_of(path), lines):
-                            cell_types.count(fields)
+            self._count_cells(cell_types)
             self._cell_types = cell_types
-        self._bytes_read = 0
 
     def __iter__(self) -> Iterator[Text]:
         for path in self._paths:
@@ -110,6 +106,15 @@ class TextInputs:
         """How many texts there are, if the rest are as long as the first `read`; None where that is not known."""
         fraction = self.fraction_read()
         return None if fraction is None else round(read / fraction)
+
+    def _count_cells(self, cell_types: CellTypes) -> None:
+        tables = (self._comma_separated, self._tab_separated)
+        for path in self._paths:
+            if self._reader(path) in tables and math.isfinite(_size(path)):
+                with closing(self._lines(path)) as lines:
+                    for _, _, fields in self._reader(path)(name_of(path), lines):
+                        cell_types.count(fields)
+        self._bytes_read = 0
 
     def _reader(self, path: str) -> Callable[[str, Iterator[Numbered]], Iterator[Record]]:
         if path == STANDARD_INPUT:

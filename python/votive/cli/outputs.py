@@ -80,7 +80,7 @@ class OutputFile:
         # Renaming over a device (/dev/null) or a folder would destroy or fail late.
         if os.path.exists(self._target) and not stat.S_ISREG(os.stat(self._target).st_mode):
             raise CommandFailed(f"{self.path}: exists and is not a regular file")
-        self._file = open(self._temporary, "xb")
+        self._file = open(self._temporary, "xb")  # noqa: SIM115
 
     def _publish(self) -> None:
         self._file.flush()
@@ -152,7 +152,7 @@ class StandardNpyOutput(NpyFile):
         super().__init__("standard output")
 
     def _open(self) -> None:
-        self._file = tempfile.TemporaryFile()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def _deliver(self) -> None:
         self._file.seek(0)

@@ -32,13 +32,15 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` that takes options anywhere, and whose complaints are two lines at most.
+    """An `ArgumentParser` that takes options anywhere, and whose complaints are short.
 
     It knows the options that it was given before it looks at what is missing: a misspelt option is named as such.
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**({"formatter_class": HelpFormatter, "allow_abbrev": False} | options))
+        super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)
+        # argparse changes `usage` while it parses.
+        self._call = self.usage
         self._is_intermixing = False
 
     def parse_known_args(  # type: ignore[override]
@@ -51,16 +53,19 @@ class Parser(argparse.ArgumentParser):
         self._refuse_unknown_options(args)
         self._is_intermixing = True
         try:
-            namespace, left = super().parse_known_intermixed_args(args, namespace)
+            found, left = super().parse_known_intermixed_args(args, namespace)
         finally:
             self._is_intermixing = False
-        if left:
+        if left or found is None:
             self.error(f"too many arguments: {' '.join(left)}")
-        return namespace, []
+        return found, []
 
     def error(self, message: str) -> NoReturn:
-        """Says what is wrong, and where help is, and leaves with status 2."""
-        self.exit(2, f"{self.prog}: {message}\nsee `{self.prog} --help`\n")
+        """Says what is wrong, how the command is called, and where help is, and leaves with status 2."""
+        lines = [f"{self.prog}: {message}", f"see `{self.prog} --help`"]
+        if self._call is not None:
+            lines.insert(1, f"usage: {self._call}")
+        self.exit(2, "\n".join(lines) + "\n")
 
     def _refuse_unknown_options(self, args: Sequence[str]) -> None:
         known = self._option_string_actions

@@ -26,9 +26,11 @@ MAX_MEMORY_GB = 1.0
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive search` say."""
     _refuse_old_order(arguments)
+    if not os.path.exists(arguments.source):
+        raise CommandFailed(f"{arguments.source}: No such file or directory")
     if os.path.isdir(arguments.source):
         hits = _search_store(arguments)
-    elif arguments.texts is None and os.path.isfile(arguments.source):
+    elif arguments.texts is None:
         raise UsageError(
             f"{arguments.source}: is a file; give its texts, too: votive search QUERY VECTORS FILE. "
             "A store is a folder, and has its texts"
@@ -77,8 +79,6 @@ def _search_vectors(arguments: argparse.Namespace) -> Iterator[Hit]:
     path = arguments.source
     if arguments.filter is not None:
         raise UsageError("--filter is for stores, which have metadata")
-    if not os.path.exists(path):
-        raise CommandFailed(f"{path}: No such file or directory")
     inputs = TextInputs([arguments.texts], arguments.field, arguments.column)
     with tempfile.TemporaryDirectory(prefix="votive-search-") as spill_to:
         store = _open_vectors(path, spill_to, arguments)

@@ -39,7 +39,7 @@ class NewFolder:
     def __enter__(self) -> Self:
         if holds_store(self.path):
             raise CommandFailed(f"{self.path}: is a store already; `votive store add` adds to it")
-        if os.path.exists(self._target) and not (os.path.isdir(self._target) and not os.listdir(self._target)):
+        if not is_free(self.path):
             raise CommandFailed(f"{self.path}: is there already, and is no empty folder")
         try:
             os.mkdir(self.work)
@@ -58,6 +58,11 @@ class NewFolder:
             raise CommandFailed(f"{self.path}: {failure.strerror}") from failure
         finally:
             shutil.rmtree(self.work, ignore_errors=True)
+
+
+def is_free(path: str) -> bool:
+    """Whether there is nothing yet, or an empty folder."""
+    return not os.path.lexists(path) or (os.path.isdir(path) and not os.listdir(path))
 
 
 def holds_store(path: str) -> bool:

@@ -54,7 +54,7 @@ def add_rows(
         nonlocal name
         if name is None and not totals.texts and DEFAULT_ID_FIELD in chunk[0].fields:
             name = DEFAULT_ID_FIELD
-        ids = None if name is None else [_id(text, name) for text in chunk]
+        ids: Any = None if name is None else [_id(text, name) for text in chunk]
         if not with_metadata:
             metadata = None
         else:
