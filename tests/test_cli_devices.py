@@ -127,4 +127,4 @@ def test_other_commands_take_a_device(
     assert capsys.readouterr().err.startswith("a.npy: 2 x 48 float32; ")
     monkeypatch.setenv("VOTIVE_FAKE_DEVICE", "create")
     assert fails("encode", *asked, "a.txt", "-o", "b.npy") == "fake: cannot be created"
-    assert fails("search", *asked, "a.npy", "a.txt", "wick") == "fake: cannot be created"
+    assert fails("search", *asked, "wick", "a.npy", "a.txt") == "fake: cannot be created"

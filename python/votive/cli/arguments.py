@@ -125,7 +125,7 @@ def _add_search(commands: Commands, usage: str) -> None:
         "--filter",
         type=_filter,
         metavar="JSON",
-        help='of a store: which rows count, such as \'{"year": {"$gt": 2020}, "topic": "city"}\'',
+        help="of a store: which rows count, such as '{\"year\": 2024}'",
     )
     parser.add_argument("--min-score", type=float, metavar="SCORE", help="print no text with a lower score")
     _add_json(parser, "print a JSON object per line")

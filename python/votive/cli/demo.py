@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     with _folder(arguments.output) as folder:
         model = load_model(votive.Embedder, arguments)
         print(f"reading the documentation of Python {sys.version.split()[0]}", file=sys.stderr)
-        store = votive.EmbeddingStore(num_threads=arguments.num_threads, device=arguments.device, fallback=True)
+        store = votive.EmbeddingStore(num_threads=arguments.num_threads, device=arguments.device)
         totals = _add(store, model, list(islice(passages(), arguments.limit)))
         store.save_to_disk(folder)
     _print_figures(totals, model, folder, sys.stderr if arguments.json else sys.stdout)

@@ -23,10 +23,22 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         width = min(shutil.get_terminal_size().columns, MAX_HELP_WIDTH) - 1
         super().__init__(prog, **({"max_help_position": 26, "width": width} | options))
 
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            # Without a line for the list itself, and not indented below it.
+            return "".join(map(super()._format_action, action._get_subactions()))
+        return super()._format_action(action)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # Names of models stay in one piece.
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip("\n").split("\n\n")
         return "\n\n".join(
-            paragraph if re.search(r"^ ", paragraph, re.MULTILINE) else textwrap.fill(paragraph, width)
+            paragraph
+            if re.search(r"^ ", paragraph, re.MULTILINE)
+            else textwrap.fill(paragraph, width, break_on_hyphens=False)
             for paragraph in paragraphs
         )
 
@@ -39,6 +51,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)
+        self._positionals.title = "arguments"
         # argparse changes `usage` while it parses.
         self._call = self.usage
         self._is_intermixing = False

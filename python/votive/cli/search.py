@@ -52,9 +52,7 @@ def _search_store(arguments: argparse.Namespace) -> Iterator[Hit]:
     if arguments.texts is not None or arguments.field is not None or arguments.column is not None:
         raise UsageError(f"{arguments.source}: a store has its texts; no FILE, --field or --column goes with it")
     manifest_of(arguments.source)
-    store = votive.EmbeddingStore.open(
-        arguments.source, device=arguments.device, num_threads=arguments.num_threads, fallback=True
-    )
+    store = votive.EmbeddingStore.open(arguments.source, device=arguments.device, num_threads=arguments.num_threads)
     model = load_model_of(store, arguments)
     try:
         return store_hits(store, arguments.query, model, arguments.top_k, arguments.filter, arguments.min_score)
@@ -119,7 +117,6 @@ def _open_vectors(path: str, spill_to: str, arguments: argparse.Namespace) -> vo
             num_threads=arguments.num_threads,
             max_memory_gb=MAX_MEMORY_GB,
             spill_to=spill_to,
-            fallback=True,
         )
     except ValueError as error:
         raise CommandFailed(f"{path}: {error}") from error
