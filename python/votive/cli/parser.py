@@ -36,9 +36,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip("\n").split("\n\n")
         return "\n\n".join(
-            paragraph
-            if re.search(r"^ ", paragraph, re.MULTILINE)
-            else textwrap.fill(paragraph, width, break_on_hyphens=False)
+            paragraph if re.search(r"^ ", paragraph, re.MULTILINE) else "\n".join(self._split_lines(paragraph, width))
             for paragraph in paragraphs
         )
 
