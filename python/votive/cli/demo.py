@@ -16,7 +16,7 @@ import votive
 from votive._inputs import CHUNK_TEXTS
 from votive.cli.failure import CommandFailed
 from votive.cli.hits import Hit, print_hits
-from votive.cli.model import Totals, computed, describe_truncation, growing_chunks, load_model
+from votive.cli.model import Totals, computed, describe_speed, describe_truncation, growing_chunks, load_model
 from votive.cli.search import store_hits
 from votive.cli.store.folder import holds_store, is_free
 from votive.cli.terminal import BOLD, CYAN, columns, cut, painted
@@ -86,8 +86,7 @@ def _folder(chosen: str | None) -> Iterator[str]:
 def _print_figures(totals: Totals, model: Any, folder: str, out: TextIO) -> None:
     print(model, file=out)
     print(f"{totals.texts:,} texts, {totals.tokens:,} tokens in {totals.seconds:.1f} s", file=out)
-    speed = f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
-    print(speed, file=out)
+    print(describe_speed(totals), file=out)
     print(describe_truncation(totals, model.max_seq_length), file=out)
     print(f"peak memory {_peak_memory_bytes() / 2**20:,.0f} MiB", file=out)
     print(f"the store is in {folder}", file=out)

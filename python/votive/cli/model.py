@@ -152,8 +152,13 @@ def growing_chunks(items: Iterable[T], length: Callable[[T], int], largest: int 
 
 def describe(totals: Totals, max_length: int | None) -> str:
     """Speed, and what was cut."""
-    speed = f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
-    return f"{speed}; {describe_truncation(totals, max_length)}"
+    return f"{describe_speed(totals)}; {describe_truncation(totals, max_length)}"
+
+
+def describe_speed(totals: Totals) -> str:
+    """Texts and tokens a second."""
+    texts = totals.per_second(totals.texts)
+    return f"{texts:,.{1 if 0 < texts < 1 else 0}f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
 
 
 def describe_truncation(totals: Totals, max_length: int | None) -> str:

@@ -82,9 +82,7 @@ def _length(text: Text) -> int:
 
 def _id(text: Text, name: str) -> int | str:
     if name not in text.fields:
-        raise CommandFailed(
-            f"{text.place}: no field {name!r}, which has the ids of the records before or was asked for"
-        )
+        raise CommandFailed(f"{text.place}: no field {name!r}, which is to have the id")
     value = text.fields[name]
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise CommandFailed(f"{text.place}: the id {name!r} is {value!r}, want a whole number or text")
