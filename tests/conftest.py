@@ -81,9 +81,10 @@ def fails(here: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
         assert sorted(os.listdir()) == before
         output = capsys.readouterr()
         assert output.out == ""
-        assert output.err.startswith(f"votive {arguments[0]}: ")
+        command = " ".join(arguments[: 2 if arguments[0] == "store" else 1])
+        assert output.err.startswith(f"votive {command}: ")
         assert output.err.count("\n") == 1
-        return output.err.removeprefix(f"votive {arguments[0]}: ").rstrip("\n")
+        return output.err.removeprefix(f"votive {command}: ").rstrip("\n")
 
     return run
 

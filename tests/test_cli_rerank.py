@@ -40,7 +40,7 @@ def hits() -> Hits:
 
 
 def rerank(*arguments: str, model: str = MODEL) -> int:
-    return votive.cli.main(["rerank", "--model", model, "--query", QUERY, *arguments])
+    return votive.cli.main(["rerank", "--model", model, QUERY, *arguments])
 
 
 def lines(hits: Hits) -> str:
@@ -71,9 +71,11 @@ def test_top_k(top_k: int, texts: str, hits: Hits, capsys: pytest.CaptureFixture
 def test_json(texts: str, hits: Hits, capsys: pytest.CaptureFixture[str]) -> None:
     assert rerank(texts, "--json") == 0
     printed = capsys.readouterr().out
-    assert printed.isascii()
-    expected = [{"rank": rank, "score": score, "text": text} for rank, score, text in hits]
-    assert [json.loads(line) for line in printed.splitlines()] == expected
+    assert "\N{CANDLE}" in printed
+    found = [json.loads(line) for line in printed.splitlines()]
+    assert [(hit["rank"], hit["score"], hit["text"]) for hit in found] == hits
+    assert all(list(hit) == ["rank", "score", "path", "line", "text"] for hit in found)
+    assert all(TEXTS[hit["line"] - 1] == hit["text"] and hit["path"] == texts for hit in found)
 
 
 FORMATS = {
@@ -189,13 +191,13 @@ def test_what_cannot_be_done(
     Path("a.jsonl").write_text('{"body": "one"}\n')
     Path("b.jsonl").write_text('{"text": "\\ud800"}\n')
     Path("a.csv").write_text("id,body\n1,one\n")
-    said = fails("rerank", "--model", MODEL, "--query", QUERY, *arguments, status=status)
+    said = fails("rerank", "--model", MODEL, QUERY, *arguments, status=status)
     assert said.startswith(complaint)
 
 
 def test_models_that_give_no_ranks(texts: str, fails: Callable[..., str]) -> None:
     labels, plain, modules = (str(FIXTURES / name) for name in ("bert_labels", "bert_plain", "bert_modules"))
-    said = [fails("rerank", "--model", model, "--query", "q", texts) for model in (labels, plain, modules)]
+    said = [fails("rerank", "--model", model, "q", texts) for model in (labels, plain, modules)]
     assert said[0] == f"{labels}: gives 3 scores for a text, want a model of one"
     assert said[1].startswith("config.json: architectures: the model has no classification head")
     assert said[2].startswith("modules.json: describes an embedding model, not a cross-encoder")
@@ -207,9 +209,11 @@ def test_a_model_that_is_nowhere(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(Path("cache").absolute()))
     assert rerank(texts, model="example/nowhere") == 1
-    asked, complaint = capsys.readouterr().err.splitlines()
+    asked, complaint, *places = capsys.readouterr().err.splitlines()
     assert asked == "example/nowhere is not on this machine: asking the Hugging Face Hub"
-    assert complaint.startswith('votive rerank: model "example/nowhere" was not found')
+    assert complaint == 'votive rerank: model "example/nowhere" was not found:'
+    assert places
+    assert all(place.startswith("  - ") for place in places)
 
 
 def test_the_default_is_a_cross_encoder(texts: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +224,7 @@ def test_the_default_is_a_cross_encoder(texts: str, monkeypatch: pytest.MonkeyPa
         return Reranker(MODEL)
 
     monkeypatch.setattr(votive, "Reranker", load)
-    assert votive.cli.main(["rerank", "--query", QUERY, texts]) == 0
+    assert votive.cli.main(["rerank", QUERY, texts]) == 0
     assert asked == ["cross-encoder/ms-marco-MiniLM-L6-v2"]
 
 
@@ -231,7 +235,7 @@ def test_ctrl_c_while_it_reads() -> None:
         "import signal, sys, votive.cli; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "sys.exit(votive.cli.main(sys.argv[1:]))"
     )
-    command = [sys.executable, "-c", code, "rerank", "--model", MODEL, "--query", QUERY]
+    command = [sys.executable, "-c", code, "rerank", "--model", MODEL, QUERY]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +15,21 @@ if TYPE_CHECKING:
 
 # Work that is done sooner gets no bar unless one was asked for.
 BAR_DELAY_SECONDS = 2.0
+
+_watcher: ContextVar[Callable[[int], object] | None] = ContextVar("watcher", default=None)
+
+
+@contextmanager
+def watched_by(watcher: Callable[[int], object]) -> Iterator[None]:
+    """Has calls that begin in this block tell `watcher` now and then how many of their texts are done.
+
+    So work that is made of many calls has one bar, which moves within each of them.
+    """
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 class Progress:
@@ -29,9 +47,12 @@ class Progress:
         self._total = total
         self._before = 0
         self._bar: tqdm[Any] | None = None
+        self._watcher = _watcher.get()
 
     def __call__(self, done: int) -> None:
         """Says that `done` texts of the present call are done."""
+        if self._watcher is not None:
+            self._watcher(self._before + done)
         if not self._allowed or (self._bar is None and time.monotonic() < self._due):
             return
         if self._bar is None:

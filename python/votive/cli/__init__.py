@@ -1,7 +1,9 @@
-"""The command line `votive`: demo, encode, search, rerank, devices, check and bench-cpu.
+"""The command line `votive`: demo, encode, search, rerank, store, devices, check, bench-cpu and completion.
 
 Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
-terminated. A failure is one line on standard error and leaves no half-written file.
+terminated. A failure is a message on standard error that names the command, and leaves no half-written file.
+
+What is imported here is what `votive --help` needs. A command's own module is imported when it runs.
 """
 
 from __future__ import annotations
@@ -31,10 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             arguments = build_parser().parse_args(argv)
-            command = f"votive {arguments.command}"
+            command = arguments.prog
             with _termination_unwinds(), _any_text_printable():
-                # Imported when it runs: a command needs NumPy and a model, `votive --help` does not.
-                import_module(f"votive.cli.{arguments.command.replace('-', '_')}").run(arguments)
+                import_module(f"votive.cli.{arguments.module}").run(arguments)
         finally:
             # Here and not at interpreter exit, where a closed pipe or a full disk could no longer be reported.
             if sys.stdout is not None:
@@ -63,9 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _complain(command: str, message: str, status: int) -> int:
-    line = f"{command}: {' '.join(message.split())}"
+    lines = [line.rstrip() for line in message.strip().splitlines() if line.strip()]
     try:
-        print(line, file=sys.stderr)
+        print(f"{command}: " + "\n  ".join(lines), file=sys.stderr)
     except BrokenPipeError:
         return CLOSED_PIPE
     return status

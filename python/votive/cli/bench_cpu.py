@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
+
+from votive.cli.hits import print_json
 
 # Seconds of each trial of each figure: some two seconds in all.
 TRIAL_SECONDS = 0.04
@@ -20,7 +21,10 @@ ROWS = (
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive bench-cpu` say."""
     found = measure(TRIAL_SECONDS, arguments.num_threads)
-    print(json.dumps(found, indent=2) if arguments.json else as_table(found))
+    if arguments.json:
+        print_json(found)
+    else:
+        print(as_table(found))
 
 
 def measure(trial: float, threads: int | None = None) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import warnings
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import votive
+from votive.cli.arguments import DEFAULT_MODEL
 from votive.cli.failure import CommandFailed
+from votive.cli.hits import print_json
 from votive.cli.model import load_model
 from votive.demo_corpus import passages
 
@@ -26,19 +28,39 @@ def run(arguments: argparse.Namespace) -> None:
     on_cpu = argparse.Namespace(**vars(arguments) | {"device": "cpu", "dtype": "float32"})
     models = [load_model(votive.Embedder, asked) for asked in (arguments, on_cpu)]
     found, expected = (encoded(model, texts) for model in models)
-    tokens = models[0].last_report.tokens
-    print(f"{arguments.model}: {len(texts)} texts, {tokens:,} tokens")
-    for model in models:
-        print(f"{model.device:<8}{model.dtype:<10}{model.last_report.texts_per_second:>10,.1f} texts/s")
     cosines = cosine(found, expected)
     worst = int(cosines.argmin())
-    print(f"cosine: mean {cosines.mean():.7f}, least {cosines[worst]:.7f} (text {worst})")
     limit = MIN_COSINE[models[0].dtype]
     # In this form also where it is NaN.
-    if not cosines[worst] >= limit:
-        device = f"{models[0].device} in {models[0].dtype}"
+    passed = bool(cosines[worst] >= limit)
+    figures = {
+        "model": arguments.model or DEFAULT_MODEL,
+        "texts": len(texts),
+        "tokens": models[0].last_report.tokens,
+        "devices": [
+            {"device": model.device, "dtype": model.dtype, "texts_per_second": model.last_report.texts_per_second}
+            for model in models
+        ],
+        "cosine": {"mean": cosines.mean(), "least": cosines[worst], "least_at": worst, "limit": limit},
+        "passed": passed,
+    }
+    if arguments.json:
+        print_json(figures)
+    else:
+        _print_figures(figures)
+    device = f"{models[0].device} in {models[0].dtype}"
+    if not passed:
         raise CommandFailed(f"{device} is not right: the least cosine must be {limit} and is {cosines[worst]:.7f}")
-    print(f"passed: in {models[0].dtype} the least cosine must be {limit}")
+    if not arguments.json:
+        print(f"passed: in {models[0].dtype} the least cosine must be {limit}")
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    print(f"{figures['model']}: {figures['texts']} texts, {figures['tokens']:,} tokens")
+    for model in figures["devices"]:
+        print(f"{model['device']:<8}{model['dtype']:<10}{model['texts_per_second']:>10,.1f} texts/s")
+    cosine = figures["cosine"]
+    print(f"cosine: mean {cosine['mean']:.7f}, least {cosine['least']:.7f} (text {cosine['least_at']})")
 
 
 def encoded(model: votive.Embedder, texts: list[str]) -> np.ndarray:

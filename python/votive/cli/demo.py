@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Any, TextIO
 
 import votive
-from votive.cli.model import Totals, describe_truncation, load_model, write_vectors
-from votive.cli.outputs import NpyFile, OutputFile
-from votive.cli.search import nearest, open_vectors
+from votive._inputs import CHUNK_TEXTS
+from votive._text_table import clipped, width
+from votive.cli.failure import CommandFailed
+from votive.cli.hits import Hit, print_hits
+from votive.cli.model import Totals, computed, describe_speed, describe_truncation, growing_chunks, load_model
+from votive.cli.search import of_store
+from votive.cli.store.folder import holds_store, is_free
+from votive.cli.terminal import BOLD, CYAN, columns, is_terminal, painted
 from votive.demo_corpus import Document, passages
 
 QUESTIONS = (
@@ -22,7 +28,7 @@ QUESTIONS = (
     "How do I split a string into words?",
     "What happens when an exception is raised inside a try block?",
 )
-BEST, SHOWN_LINES = 3, 3
+SHOWN_LINES = 3
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -30,44 +36,59 @@ def run(arguments: argparse.Namespace) -> None:
     with _folder(arguments.output) as folder:
         model = load_model(votive.Embedder, arguments)
         print(f"reading the documentation of Python {sys.version.split()[0]}", file=sys.stderr)
-        corpus = list(islice(passages(), arguments.limit))
-        vectors_path, texts_path = os.path.join(folder, "vectors.npy"), os.path.join(folder, "texts.jsonl")
-        with OutputFile(texts_path) as texts, NpyFile(vectors_path) as vectors:
-            for passage in corpus:
-                texts.write(json.dumps(passage._asdict()).encode() + b"\n")
-            totals = write_vectors(model, (passage.text for passage in corpus), vectors, lambda _encoded: len(corpus))
-    _print_figures(totals, model, folder)
-    saved = open_vectors(vectors_path)
+        store = votive.EmbeddingStore(num_threads=arguments.num_threads, device=arguments.device)
+        totals = _add(store, model, list(islice(passages(), arguments.limit)))
+        store.save_to_disk(folder)
+    _print_figures(totals, model, folder, sys.stderr if arguments.json else sys.stdout)
     for question in arguments.ask or _questions():
-        print(f"\n{question}")
-        for score, row in zip(*nearest(saved, model.encode_query(question), BEST), strict=True):
-            _print_passage(float(score), corpus[row])
-    print(f'\nmore: votive search {vectors_path} {texts_path} "your question"')
+        hits = map(of_store, store.query(question, model, arguments.top_k))
+        if arguments.json:
+            print_hits((hit._replace(fields={"query": question} | dict(hit.fields)) for hit in hits), as_json=True)
+        else:
+            print(f"\n{painted(question, BOLD)}")
+            for hit in hits:
+                _print_passage(hit)
+    if not arguments.json:
+        print(f"\nmore: {shlex.join(['votive', 'search', 'your question', folder])}")
+
+
+def _add(store: votive.EmbeddingStore, model: Any, corpus: list[Document]) -> Totals:
+    totals = Totals()
+
+    def add(chunk: list[Document]) -> None:
+        texts, sources = [passage.text for passage in chunk], [passage.source for passage in chunk]
+        store.add_texts(texts, model, metadata={"source": sources}, show_progress_bar=False)
+
+    chunks = growing_chunks(corpus, lambda passage: len(passage.text), CHUNK_TEXTS)
+    for _ in computed(model, add, chunks, totals, lambda _read: len(corpus)):
+        pass
+    return totals
 
 
 @contextlib.contextmanager
 def _folder(chosen: str | None) -> Iterator[str]:
     """The folder to save in; a temporary one goes away if nothing was saved."""
     if chosen is not None:
-        os.makedirs(chosen, exist_ok=True)
+        if not holds_store(chosen) and not is_free(chosen):
+            raise CommandFailed(f"{chosen}: is there already, and is neither a store nor an empty folder")
         yield chosen
         return
     folder = tempfile.mkdtemp(prefix="votive-demo-")
     try:
         yield folder
     except BaseException:
-        with contextlib.suppress(OSError):  # not empty: one of the files is complete
+        with contextlib.suppress(OSError):  # not empty: the store is complete
             os.rmdir(folder)
         raise
 
 
-def _print_figures(totals: Totals, model, folder: str) -> None:
-    print(model)
-    print(f"{totals.texts:,} texts, {totals.tokens:,} tokens in {totals.seconds:.1f} s")
-    print(f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s")
-    print(describe_truncation(totals, model.max_seq_length))
-    print(f"peak memory {_peak_memory_bytes() / 2**20:,.0f} MiB")
-    print(f"vectors.npy and texts.jsonl are in {folder}")
+def _print_figures(totals: Totals, model: Any, folder: str, out: TextIO) -> None:
+    print(model, file=out)
+    print(f"{totals.texts:,} texts, {totals.tokens:,} tokens in {totals.seconds:.1f} s", file=out)
+    print(describe_speed(totals), file=out)
+    print(describe_truncation(totals, model.max_seq_length), file=out)
+    print(f"peak memory {_peak_memory_bytes() / 2**20:,.0f} MiB", file=out)
+    print(f"the store is in {folder}", file=out)
 
 
 def _questions() -> Iterable[str]:
@@ -86,11 +107,21 @@ def _questions() -> Iterable[str]:
         yield question
 
 
-def _print_passage(score: float, passage: Document) -> None:
-    lines = [line for line in passage.text.removeprefix(f"{passage.source}: ").splitlines() if line.strip()]
-    print(f"  {score:.3f}  {passage.source}")
+def _print_passage(hit: Hit) -> None:
+    source = (hit.metadata or {})["source"]
+    lines = [line for line in (hit.text or "").removeprefix(f"{source}: ").splitlines() if line.strip()]
+    print(f"  {hit.score:.3f}  {painted(source, CYAN)}")
     for line in lines[:SHOWN_LINES]:
-        print(f"         {line}")
+        print(f"{' ' * 9}{_fitted(line.expandtabs())}")
+
+
+def _fitted(line: str) -> str:
+    """As much of a line as fits the terminal; elsewhere all of it. Unlike with `clipped`, its indentation stays."""
+    room = columns() - 9
+    if not is_terminal(sys.stdout) or width(line) <= room:
+        return line
+    indent = len(line) - len(line.lstrip())
+    return line[:indent] + clipped(line, room - indent)
 
 
 if sys.platform == "win32":

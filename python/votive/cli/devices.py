@@ -5,11 +5,27 @@ from __future__ import annotations
 import argparse
 
 import votive
+from votive.cli.hits import print_json
 
 
-def run(_arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> None:
     """Do what `votive devices` is for."""
     backends = votive.available_backends()
+    # The CPU is always there, and says what it has beside it.
+    cpu = backends[-1]
+    if arguments.json:
+        devices = [
+            {
+                "device": backend.device,
+                "name": backend.device_name,
+                "memory_bytes": backend.memory,
+                "dtypes": backend.dtypes,
+            }
+            for backend in backends
+        ]
+        auto = votive.get_backend().device
+        print_json({"devices": devices, "unavailable": cpu.unavailable, "built_with": cpu.built_with, "auto": auto})
+        return
     rows = [("device", "name", "memory", "types of weights")]
     for backend in backends:
         memory = "unknown" if backend.memory is None else f"{backend.memory / 2**30:.1f} GiB"
@@ -18,8 +34,7 @@ def run(_arguments: argparse.Namespace) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
-    # The CPU is always there, and says what it has beside it.
-    for name, reason in backends[-1].unavailable.items():
+    for name, reason in cpu.unavailable.items():
         print(f"no {name}: {reason}")
-    print(f"built with: {', '.join(backends[-1].built_with) or 'nothing beyond the kernels of the CPU'}")
+    print(f"built with: {', '.join(cpu.built_with) or 'nothing beyond the kernels of the CPU'}")
     print(f"auto: {votive.get_backend().device}")

@@ -10,7 +10,9 @@ import votive
 from votive.cli.failure import UsageError
 from votive.cli.inputs import STANDARD_INPUT, TextInputs
 from votive.cli.model import describe, load_model, write_vectors
-from votive.cli.outputs import NpyFile
+from votive.cli.outputs import NpyFile, StandardNpyOutput
+
+STANDARD_OUTPUT = "-"
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -19,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     _refuse_to_replace_input(arguments.files, arguments.output)
 
     # Opened before the model is loaded: a folder that cannot be written is known at once.
-    with NpyFile(arguments.output) as output:
+    with StandardNpyOutput() if arguments.output == STANDARD_OUTPUT else NpyFile(arguments.output) as output:
         model = load_model(votive.Embedder, arguments)
         totals = write_vectors(
             model,
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             batch_size=arguments.batch_size,
         )
     done = describe(totals, model.max_seq_length)
-    print(f"{arguments.output}: {totals.texts:,} x {output.columns} float32; {done}", file=sys.stderr)
+    print(f"{output.path}: {totals.texts:,} x {output.columns} float32; {done}", file=sys.stderr)
 
 
 def _refuse_to_replace_input(files: list[str], output: str) -> None:

@@ -2,7 +2,7 @@
 
 
 class CommandFailed(Exception):
-    """One line for the person at the terminal; the command ends with `exit_status`."""
+    """A message for the person at the terminal; the command ends with `exit_status`."""
 
     exit_status = 1
 

