@@ -1,27 +1,10 @@
-"""README.md's recipes hand a store over and take it back: each runs where its package is installed."""
-
-import re
+"""Recipes of docs/ hand a store over and take it back: each runs where its package is installed."""
 
 import numpy as np
 import pytest
-from readme import README, fenced_blocks, recipe, run
+from pages import DOCS, blocks, run
 
-HEADING = "Handing over"
-
-
-def section():
-    """The blocks under the heading; what comes before a recipe and belongs to none, it needs."""
-    text = README.read_text(encoding="utf-8")
-    start = re.search(rf"^## {HEADING}$", text, re.MULTILINE)
-    assert start
-    end = re.compile(r"^## ", re.MULTILINE).search(text, start.end())
-    first, last = (text.count("\n", 0, place) for place in (start.end(), end.start() if end else len(text)))
-    return [block for block in fenced_blocks("python") if first < block[0] <= last]
-
-
-SECTION = section()
-SETUP, NUMPY = [block for block in SECTION if recipe(block) is None]
-RECIPES = {recipe(block): block for block in SECTION if recipe(block) is not None}
+SETUP, NUMPY, *RECIPES = blocks(DOCS / "reference" / "handover.md", "python")
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +15,9 @@ def offline(here, monkeypatch):
 
 
 def test_every_target_has_its_recipe():
-    assert list(RECIPES) == ["pyarrow", "faiss", "lancedb", "qdrant_client"]
+    needed = [recipe.needs for recipe in RECIPES]
+    assert needed == [("pyarrow",), ("faiss",), ("lancedb", "pyarrow"), ("qdrant_client",)]
+    assert SETUP.needs == NUMPY.needs == ()
 
 
 def check(block):
@@ -53,12 +38,11 @@ def test_numpy():
 
 
 @pytest.mark.filterwarnings("default")  # warnings of other people's packages are theirs
-@pytest.mark.parametrize("package", RECIPES)
-def test_recipe(package):
-    pytest.importorskip(package)
-    if package == "lancedb":
-        pytest.importorskip("pyarrow")
-    names, order = check(RECIPES[package])
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.needs[0])
+def test_recipe(recipe):
+    for package in recipe.needs:
+        pytest.importorskip(package)
+    names, order = check(recipe)
     store, again = names["store"], names["again"]
     assert [again.texts[row] for row in order] == store.texts
     assert list(again.metadata) == list(store.metadata)

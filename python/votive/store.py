@@ -842,8 +842,8 @@ class EmbeddingStore:
             ids: that of ids, integers or strings; None for "id" where there is one, else rows are numbered.
             texts: that of texts; None for "text" where there is one.
             metadata: those of metadata; None for all others.
-            backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback: as for
-                `EmbeddingStore`.
+
+        All other arguments are those of `EmbeddingStore`.
 
         Raises:
             TypeError, ValueError, StoreError: see `add_embeddings`; or the table has no such column.
@@ -881,8 +881,8 @@ class EmbeddingStore:
             mmap: of a file of C-contiguous vectors in the store's dtype, keep none in memory: they are read where they
                 are when a search needs them. The file must stay as it is for as long as the store is used: where it is
                 cut, the operating system ends the process (SIGBUS). False to read it into memory.
-            backend, device, max_memory_gb, metric, dimension, dtype, num_threads, spill_to, fallback: as for
-                `EmbeddingStore`.
+
+        All other arguments are those of `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -969,7 +969,8 @@ class EmbeddingStore:
                 has a thread compact it: bytes of deleted and replaced rows, and of values that were changed. What was
                 committed is written anew; adding and searching go on, and a commit waits for its end. Where that
                 fails, the next commit warns (RuntimeWarning). None to compact only when `compact` is called.
-            backend, device, max_memory_gb, num_threads, spill_to, fallback: as for `EmbeddingStore`.
+
+        All other arguments are those of `EmbeddingStore`.
 
         Raises:
             FileNotFoundError: there is no store; `save_to_disk` makes one.

@@ -12,7 +12,7 @@
 //!    `config/tokenizer_class.rs`, the class that reads its tokenizer where no file names one.
 //! 4. `nn/`: a block that no other family has, with a test that its two bodies agree.
 //! 5. `tests/fixtures/`: a tiny checkpoint and what the reference computes with it; the README there says how. The tests
-//!    of fidelity find it by its folder. A line in the README's table of models.
+//!    of fidelity find it by its folder. A line in the table of docs/reference/models.md.
 
 use crate::Result;
 use crate::kernels::Dtype;
