@@ -46,7 +46,7 @@ class TestTextTable:
 
     def test_nothing_reaches_the_terminal_but_text(self) -> None:
         table = text_table((), [("a\nb\tc", "\x1b[31mred", "\u202eturned", "\ud800")], 80)
-        assert table == "a b c  \\x1b[31mred  \\u202eturned  \\ud800"
+        assert table == "a b c  [31mred  turned"
 
     def test_the_width_is_the_terminals(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("COLUMNS", "20")
@@ -72,7 +72,7 @@ class TestHtmlTable:
 
     def test_long_cells_are_cut(self) -> None:
         ((cell,),) = cells(html_table((), [("x" * 10_000,)]))
-        assert cell == "x" * 499 + "…"
+        assert cell == "x" * 399 + "…"
 
     def test_colours_are_the_pages(self) -> None:
         table = html_table(("a",), [("b",)], "c")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from votive import EmbeddingStore, Hit, Hits
-from votive._text_table import clipped, one_line, width
+from votive._cells import clipped, one_line, width
 
 HITS = Hits(
     [
@@ -82,10 +82,10 @@ def test_the_repr_of_a_hit_is_one_short_line() -> None:
 def test_a_table_for_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 80)
     assert repr(HITS).splitlines() == [
-        "id  score    text                         year  metadata.score",
-        "7   0.9000   the cat sits on the mat      2001",
-        "3   0.2500                                      0.5",
-        "9   -1.5000  <script>alert('&')</script>  1999  2.0",
+        "id    score  text                         year  metadata.score",
+        " 7   0.9000  the cat sits on the mat      2001",
+        " 3   0.2500                                                0.5",
+        " 9  -1.5000  <script>alert('&')</script>  1999             2.0",
     ]
     assert str(HITS) == repr(HITS)
 
@@ -109,7 +109,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.Mo
 
 def test_texts_are_shown_only_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
     sized(monkeypatch, 80)
-    assert repr(Hits([Hit("a", 1.0), Hit("bb", 0.5)])).splitlines() == ["id  score", "a   1.0000", "bb  0.5000"]
+    assert repr(Hits([Hit("a", 1.0), Hit("bb", 0.5)])).splitlines() == ["id   score", "a   1.0000", "bb  0.5000"]
 
 
 def test_of_many_hits_the_first_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:

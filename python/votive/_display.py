@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
+import shutil
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-_ELLIPSIS = "…"
+from votive._cells import clipped, width
+
 _GAP = "  "
 
+# A main column narrower than this says nothing; one beside it does not need more than that.
+_LEAST_WIDTH = 12
+_MOST_WIDTH = 24
+
 # Characters of a cell of HTML: what is longer would be most of the page.
-_HTML_CELL = 500
+_HTML_CELL = 400
 
 # Numbers, with a unit or not: these columns are aligned to the right.
 _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-zµ]{1,3}(/s)?))?|-|")
@@ -21,25 +26,37 @@ _NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(%|[A-Za-zµ]{1,3}(/s)?))?|-|"
 _STYLE = "color:inherit;background:transparent;"
 
 
-def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+def text_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], room: int | None = None, main: str | None = None
+) -> str:
     """A table of lines, without one at its end; columns of numbers are aligned to the right.
 
     Args:
         header: the names of the columns; () for none.
-        rows: cells. Line breaks and tabs become spaces, and what a terminal would obey is shown as an escape.
-        width: the columns that a line may take. Where it would take more, the widest columns are cut, and end with "…".
-            None for the terminal's, or 80 where there is none.
+        rows: cells, each shown in one line.
+        room: the columns of a terminal that a line may take; None for those of this one, or 80 where there is none.
+        main: the name of a column that gets what the others leave. Those for which there is no room are named below the
+            table. None to narrow the widest columns until all have room.
     """
-    import shutil
-
-    lines = [[_printable(cell) for cell in row] for row in rows]
-    table = [list(header), *lines] if header else lines
+    room = shutil.get_terminal_size((80, 24)).columns if room is None else room
+    lines = [[clipped(cell, room) for cell in row] for row in rows]
+    table = [[clipped(name, _MOST_WIDTH) for name in header], *lines] if header else lines
     columns = list(zip_longest(*table, fillvalue=""))
-    room = shutil.get_terminal_size((80, 24)).columns if width is None else width
-    widths = _fitted([max(map(_width, column)) for column in columns], room - len(_GAP) * (len(columns) - 1))
+    widths = [max(map(width, column)) for column in columns]
+    if main is None:
+        fitted: list[int | None] = list(_narrowed(widths, room - len(_GAP) * (len(widths) - 1)))
+    else:
+        fitted = _around(widths, header.index(main), room)
     right = _are_numbers(lines, len(columns))
-    shown = (map(_padded, row, widths, right) for row in table)
-    return "\n".join(_GAP.join(cells).rstrip() for cells in shown)
+    places = [place for place, size in enumerate(fitted) if size is not None]
+    shown = [
+        _GAP.join(_padded(columns[place][row], fitted[place] or 0, right[place]) for place in places).rstrip()
+        for row in range(len(table))
+    ]
+    left_out = [clipped(header[place], _MOST_WIDTH) for place, size in enumerate(fitted) if size is None]
+    if left_out:
+        shown.append(clipped(f"not shown: {', '.join(left_out)}", max(room, _LEAST_WIDTH)))
+    return "\n".join(shown)
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
@@ -47,17 +64,18 @@ def html_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: st
 
     Args:
         header: the names of the columns; () for none, and then the first cell of each row is its heading.
-        rows: cells; what is longer than 500 characters is cut.
+        rows: cells, each shown in one line; what is longer than 400 characters is cut.
         caption: what stands above it.
     """
-    lines = [list(row) for row in rows]
+    lines = [[clipped(cell, _HTML_CELL) for cell in row] for row in rows]
     right = _are_numbers(lines, max(map(len, [header, *lines])))
     parts = [f'<table style="{_STYLE}">']
     if caption:
         shown = "<br>".join(html.escape(line) for line in caption.splitlines())
         parts.append(f'<caption style="{_STYLE}text-align:left;caption-side:top">{shown}</caption>')
     if header:
-        parts.append(f"<thead><tr>{''.join(map(_html_cell, header, right, ['th'] * len(header)))}</tr></thead>")
+        names = (clipped(name, _HTML_CELL) for name in header)
+        parts.append(f"<thead><tr>{''.join(map(_html_cell, names, right, ['th'] * len(header)))}</tr></thead>")
     parts.append("<tbody>")
     for row in lines:
         kinds = ["td" if header or place else "th" for place in range(len(row))]
@@ -71,49 +89,39 @@ def _are_numbers(rows: Sequence[Sequence[str]], columns: int) -> list[bool]:
 
 
 def _html_cell(cell: str, right: bool, kind: str) -> str:
-    shown = cell if len(cell) <= _HTML_CELL else cell[: _HTML_CELL - 1] + _ELLIPSIS
     # Notebooks align all cells to the right.
-    return f'<{kind} style="text-align:{"right" if right else "left"}">{html.escape(shown)}</{kind}>'
+    return f'<{kind} style="text-align:{"right" if right else "left"}">{html.escape(cell)}</{kind}>'
 
 
-def _printable(cell: str) -> str:
-    if cell.isprintable():
-        return cell
-    return "".join(
-        letter if letter.isprintable() else " " if letter.isspace() else repr(letter)[1:-1] for letter in cell
-    )
-
-
-def _width(text: str) -> int:
-    """The columns of a terminal that a text takes."""
-    return len(text) if text.isascii() else sum(map(_letter_width, text))
-
-
-def _letter_width(letter: str) -> int:
-    if unicodedata.combining(letter):
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
-
-
-def _fitted(widths: list[int], room: int) -> list[int]:
+def _narrowed(widths: list[int], room: int) -> list[int]:
     """The widths of columns, of which the widest are narrowed until all together take no more than `room`."""
-    fitted = list(widths)
-    while sum(fitted) > room and max(fitted) > 1:
-        widest = max(fitted)
-        cut = [place for place, size in enumerate(fitted) if size == widest]
-        following = max((size for size in fitted if size < widest), default=1)
-        excess = -(-(sum(fitted) - room) // len(cut))
+    narrowed = list(widths)
+    while sum(narrowed) > room and max(narrowed) > 1:
+        widest = max(narrowed)
+        cut = [place for place, size in enumerate(narrowed) if size == widest]
+        following = max((size for size in narrowed if size < widest), default=1)
+        excess = -(-(sum(narrowed) - room) // len(cut))
         for place in cut:
-            fitted[place] = max(following, widest - excess, 1)
+            narrowed[place] = max(following, widest - excess, 1)
+    return narrowed
+
+
+def _around(widths: list[int], main: int, room: int) -> list[int | None]:
+    """The widths of columns around the main one, which gets what they leave; None for those that have no room."""
+    fitted: list[int | None] = [None] * len(widths)
+    used = -len(_GAP)
+    for place, size in enumerate(widths):
+        needed = min(size, _LEAST_WIDTH if place == main else _MOST_WIDTH)
+        if used < 0 or used + len(_GAP) + needed <= room:
+            fitted[place] = needed
+            used += len(_GAP) + needed
+    least = fitted[main]
+    if least is not None:
+        fitted[main] = min(widths[main], least + max(0, room - used))
     return fitted
 
 
 def _padded(cell: str, size: int, right: bool) -> str:
-    if _width(cell) > size:
-        taken, end = 0, 0
-        while taken + _letter_width(cell[end]) < size:
-            taken += _letter_width(cell[end])
-            end += 1
-        cell = cell[:end] + _ELLIPSIS
-    space = " " * (size - _width(cell))
+    cell = clipped(cell, size)
+    space = " " * (size - width(cell))
     return space + cell if right else cell + space

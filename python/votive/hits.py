@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
-from votive._text_table import clipped, text_table
+from votive._cells import clipped
+from votive._display import html_table, text_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 # What is shown of many hits, and of a long text.
 SHOWN_HITS = 50
 _REPR_WIDTH = 60
-_HTML_WIDTH = 400
 
 _NOTHING = "no hits"
 
@@ -150,23 +148,18 @@ class Hits(Sequence[Hit]):
     def __repr__(self) -> str:
         if not self._hits:
             return f"Hits: {_NOTHING}"
-        table = text_table(self._cells(), "text", shutil.get_terminal_size().columns)
+        cells = self._cells()
+        # Without a text, whatever comes first is what the others stand beside.
+        main = "text" if "text" in cells else "id"
+        table = text_table(list(cells), zip(*cells.values(), strict=True), main=main)
         return f"{table}\n{self._rest()}" if self._rest() else table
 
     def _repr_html_(self) -> str:
         if not self._hits:
             return f"<p><em>{_NOTHING}</em></p>"
         cells = self._cells()
-        head = _html_row("th", cells)
-        rows = [_html_row("td", row) for row in zip(*cells.values(), strict=True)]
         rest = f"<p>{self._rest()}</p>" if self._rest() else ""
-        return f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>{rest}"
-
-
-def _html_row(tag: str, cells: Iterable[str]) -> str:
-    # Notebooks align cells to the right.
-    shown = (f'<{tag} style="text-align: left">{html.escape(clipped(cell, _HTML_WIDTH))}</{tag}>' for cell in cells)
-    return f"<tr>{''.join(shown)}</tr>"
+        return html_table(list(cells), zip(*cells.values(), strict=True)) + rest
 
 
 def _imported(package: str, method: str) -> Any:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from votive._text_table import clipped, one_line, width
+from votive._cells import clipped, one_line, width
 from votive.cli.terminal import BOLD, CYAN, DIM, columns, is_terminal, painted
 
 # Columns that are left for a text on the narrowest terminal.
