@@ -13,14 +13,14 @@ import pytest
 import votive.cli
 from votive import Embedder
 from votive._progress import Progress, watched_by
-from votive.cli.hits import Hit, print_hits, print_json
+from votive.cli.hits import FoundText, print_hits, print_json
 
 MODEL = str(Path(__file__).parent / "fixtures" / "bert_modules")
 
-LONG_PLACE = Hit(-1.0, "a/path/that/leaves/no/room/for/texts/" + "x" * 40, "text", {"path": "p", "line": 12})
+LONG_PLACE = FoundText(-1.0, "a/path/that/leaves/no/room/for/texts/" + "x" * 40, "text", {"path": "p", "line": 12})
 HITS = [
-    Hit(0.875, "notes.txt:3", "one\ntwo \x1b[31mred " + "long " * 40, {"path": "notes.txt", "line": 3}),
-    Hit(0.5, "7", None, {"id": 7}, {"year": 2024, "none": None, "tags": ["a"]}),
+    FoundText(0.875, "notes.txt:3", "one\ntwo \x1b[31mred " + "long " * 40, {"path": "notes.txt", "line": 3}),
+    FoundText(0.5, "7", None, {"id": 7}, {"year": 2024, "none": None, "tags": ["a"]}),
 ]
 
 
@@ -30,7 +30,7 @@ def screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
 
-    def show(columns: int, found: list[Hit] = HITS) -> list[str]:
+    def show(columns: int, found: list[FoundText] = HITS) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
         print_hits(found, as_json=False)
@@ -90,7 +90,7 @@ class TestHits:
             "list": [1, {"a": None}],
             "surrogate": "\ud800",
         }
-        print_hits([Hit(0.5, "7", "caf\u00e9 \N{CANDLE}", {"id": 7}, metadata)], as_json=True)
+        print_hits([FoundText(0.5, "7", "caf\u00e9 \N{CANDLE}", {"id": 7}, metadata)], as_json=True)
         printed = capsysbinary.readouterr().out
         assert "caf\u00e9 \N{CANDLE}".encode() in printed
         assert json.loads(printed) == {

@@ -16,7 +16,7 @@ import votive
 from votive._cells import clipped, width
 from votive._inputs import CHUNK_TEXTS
 from votive.cli.failure import CommandFailed
-from votive.cli.hits import Hit, print_hits
+from votive.cli.hits import FoundText, print_hits
 from votive.cli.model import Totals, computed, describe_speed, describe_truncation, growing_chunks, load_model
 from votive.cli.search import of_store
 from votive.cli.store.folder import holds_store, is_free
@@ -107,7 +107,7 @@ def _questions() -> Iterable[str]:
         yield question
 
 
-def _print_passage(hit: Hit) -> None:
+def _print_passage(hit: FoundText) -> None:
     source = (hit.metadata or {})["source"]
     lines = [line for line in (hit.text or "").removeprefix(f"{source}: ").splitlines() if line.strip()]
     print(f"  {hit.score:.3f}  {painted(source, CYAN)}")

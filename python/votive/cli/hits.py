@@ -17,7 +17,7 @@ _MIN_TEXT_COLUMNS = 20
 _INDENT = 5
 
 
-class Hit(NamedTuple):
+class FoundText(NamedTuple):
     """A text that was found.
 
     Attributes:
@@ -35,7 +35,7 @@ class Hit(NamedTuple):
     metadata: Mapping[str, Any] | None = None
 
 
-def print_hits(hits: Iterable[Hit], as_json: bool, first: str = "place") -> None:
+def print_hits(hits: Iterable[FoundText], as_json: bool, first: str = "place") -> None:
     """Prints hits, the best first.
 
     As JSON it is an object a line. On a terminal a line is cut to its width. Elsewhere it is the whole text behind the
@@ -78,7 +78,7 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _print_for_people(hits: list[Hit]) -> None:
+def _print_for_people(hits: list[FoundText]) -> None:
     """Texts beside their places, or below them where a place is long."""
     screen = columns()
     scores = max((len(f"{hit.score:.4f}") for hit in hits), default=0)

@@ -10,7 +10,7 @@ from typing import Any
 import votive
 from votive.cli.arguments import DEFAULT_RERANKER
 from votive.cli.failure import CommandFailed, UsageError
-from votive.cli.hits import Hit, print_hits
+from votive.cli.hits import FoundText, print_hits
 from votive.cli.inputs import STANDARD_INPUT, Text, TextInputs
 from votive.cli.model import Totals, computed, describe, growing_chunks, load_model
 
@@ -51,8 +51,8 @@ def best_texts(
     return best
 
 
-def _hit(score: float, text: Text) -> Hit:
-    return Hit(score, text.place, text.text, {"path": text.path, "line": text.line})
+def _hit(score: float, text: Text) -> FoundText:
+    return FoundText(score, text.place, text.text, {"path": text.path, "line": text.line})
 
 
 def _refuse_old_order(query: str, files: list[str]) -> None:

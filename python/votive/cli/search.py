@@ -12,7 +12,7 @@ import numpy as np
 
 import votive
 from votive.cli.failure import CommandFailed, UsageError
-from votive.cli.hits import Hit, print_hits
+from votive.cli.hits import FoundText, print_hits
 from votive.cli.inputs import STANDARD_INPUT, Text, TextInputs
 from votive.cli.model import load_model
 from votive.cli.store.folder import manifest_of
@@ -47,7 +47,7 @@ def _refuse_old_order(arguments: argparse.Namespace) -> None:
         raise UsageError(f"QUERY comes first: votive search {shlex.join([last, *rest])}")
 
 
-def _search_store(arguments: argparse.Namespace) -> Iterator[Hit]:
+def _search_store(arguments: argparse.Namespace) -> Iterator[FoundText]:
     if arguments.texts is not None or arguments.field is not None or arguments.column is not None:
         raise UsageError(f"{arguments.source}: a store has its texts; no FILE, --field or --column goes with it")
     manifest_of(arguments.source)
@@ -68,12 +68,12 @@ def _search_store(arguments: argparse.Namespace) -> Iterator[Hit]:
     return map(of_store, hits)
 
 
-def of_store(hit: votive.Hit) -> Hit:
+def of_store(hit: votive.Hit) -> FoundText:
     """A hit of a store, to print."""
-    return Hit(hit.score, str(hit.id), hit.text, {"id": hit.id}, hit.metadata)
+    return FoundText(hit.score, str(hit.id), hit.text, {"id": hit.id}, hit.metadata)
 
 
-def _search_vectors(arguments: argparse.Namespace) -> Iterator[Hit]:
+def _search_vectors(arguments: argparse.Namespace) -> Iterator[FoundText]:
     path = arguments.source
     if arguments.filter is not None:
         raise UsageError("--filter is for stores, which have metadata")
@@ -90,7 +90,7 @@ def _search_vectors(arguments: argparse.Namespace) -> Iterator[Hit]:
         scores, rows = store.search(query, arguments.top_k, min_score=arguments.min_score)
     found = _texts_at(inputs, set(rows.tolist()), path, len(store))
     return (
-        Hit(score, found[row].place, found[row].text, {"path": found[row].path, "line": found[row].line})
+        FoundText(score, found[row].place, found[row].text, {"path": found[row].path, "line": found[row].line})
         for score, row in zip(scores.tolist(), rows.tolist(), strict=True)
     )
 
