@@ -204,6 +204,6 @@ mod tests {
         let text = "One two. Three four five.";
         assert_eq!(Borders::new(text).beginnings(2..text.len())[..3], [9, 4, 9]);
         assert_eq!(Borders::new(text).beginnings(12..text.len())[0], 15);
-        assert_eq!(Borders::new("aaaa").beginnings(2..4), []);
+        assert!(Borders::new("aaaa").beginnings(2..4).is_empty());
     }
 }
