@@ -270,7 +270,8 @@ mod tests {
             assert_eq!(end, text.len());
         }
         let measure = |_: &str| Ok(ChunkSize { tokens: 3, excess: 1 });
-        let error = chunks("é", vec![0..2], ChunkLimits { max_tokens: 2, overlap: 0 }, &measure).unwrap_err();
+        let error =
+            chunks("é", Vec::from([0..1, 1..2]), ChunkLimits { max_tokens: 2, overlap: 0 }, &measure).unwrap_err();
         assert!(
             error.to_string().starts_with("max_tokens: 2 is less than the tokens of the character \"é\""),
             "{error}"
