@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import os
 import pickle
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -224,6 +226,36 @@ class TestChunk:
         assert len({self.CHUNK, dataclasses.replace(self.CHUNK)}) == 1
         with pytest.raises(dataclasses.FrozenInstanceError):
             self.CHUNK.start = 0  # type: ignore[misc]
+
+
+class TimeIsUpError(Exception):
+    """Raised by a signal handler."""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("texts", [["word " * 200_000], ["some words. " * 2_000] * 100], ids=["one", "many"])
+def test_what_a_signal_handler_raises_ends_it(texts: list[str], model: Embedder) -> None:
+    def ring(*_: Any) -> None:
+        raise TimeIsUpError
+
+    def chunk_for_ever() -> None:
+        while True:
+            votive.chunk(texts, model, 20)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(TimeIsUpError):
+            chunk_for_ever()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_a_long_run_of_anything_is_cut(model: Embedder) -> None:
+    for piece in ("x", "\n", " ", "日本", "👩‍👩‍👧", "a. ", "\n\na"):
+        text = piece * 3_000
+        assert_holds(votive.chunk(text, model, 40, 5), [text], model, 40, 5)
 
 
 def test_the_warning_of_truncation_names_it(model: Embedder) -> None:

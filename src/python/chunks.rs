@@ -1,4 +1,4 @@
-//! Chunks of texts: bytes of Rust's strings and characters of Python's.
+//! Chunks of texts as Python has them.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::engine::{ChunkOptions, Network};
 use crate::python::detached;
 use crate::python::text::BorrowedTexts;
 use crate::python::watch::Watch;
-use crate::text::{Input, Inputs};
+use crate::text::{Input, Inputs, TextChunk, bytes_of, characters_before};
 
 /// A chunk: its text; the position of the text that it is of; its first character and the one behind it; its tokens.
 pub(super) type ChunkFields<'py> = (Bound<'py, PyString>, usize, usize, usize, usize);
@@ -24,9 +24,9 @@ pub(super) fn chunk<'py>(
     let watch = Watch::new(None);
     let found = detached(py, || {
         let found = network.chunk(texts, options, &|| watch.tell(0)).map(|found| {
-            let in_characters = |(i, chunks): (usize, &Vec<crate::text::TextChunk>)| {
-                let starts = characters(text(texts, i), chunks.iter().map(|chunk| chunk.start));
-                let ends = characters(text(texts, i), chunks.iter().map(|chunk| chunk.end));
+            let in_characters = |(i, chunks): (usize, &Vec<TextChunk>)| {
+                let starts = characters_before(text(texts, i), chunks.iter().map(|chunk| chunk.start));
+                let ends = characters_before(text(texts, i), chunks.iter().map(|chunk| chunk.end));
                 starts.into_iter().zip(ends).collect::<Vec<_>>()
             };
             let in_characters: Vec<_> = found.iter().enumerate().map(in_characters).collect();
@@ -55,7 +55,7 @@ pub(super) fn chunk_tokens(
 ) -> PyResult<Vec<Vec<Option<(usize, usize)>>>> {
     let watch = Watch::new(None);
     let found = detached(py, || {
-        let bytes: Vec<_> = chunks.iter().enumerate().map(|(i, chunks)| bytes(text(texts, i), chunks)).collect();
+        let bytes: Vec<_> = chunks.iter().enumerate().map(|(i, chunks)| bytes_of(text(texts, i), chunks)).collect();
         watch.settle(network.chunk_tokens(texts, &bytes, prompt, &|| watch.tell(0)))
     })??;
     let pair = |tokens: Option<Range<usize>>| tokens.map(|tokens| (tokens.start, tokens.end));
@@ -65,52 +65,5 @@ pub(super) fn chunk_tokens(
 fn text(texts: &BorrowedTexts, i: usize) -> &str {
     match texts.get(i) {
         Input::Text(text) | Input::Pair(text, _) => text,
-    }
-}
-
-/// Number of characters before each place in bytes; places ascend.
-fn characters(text: &str, places: impl Iterator<Item = usize>) -> Vec<usize> {
-    if text.is_ascii() {
-        return places.collect();
-    }
-    let (mut at, mut count) = (0, 0);
-    let count_to = |place: usize| {
-        count += text[at..place].chars().count();
-        at = place;
-        count
-    };
-    places.map(count_to).collect()
-}
-
-/// The bytes of ranges of characters, in any order; a range that ends behind the text ends with it.
-fn bytes(text: &str, chunks: &[(usize, usize)]) -> Vec<Range<usize>> {
-    let is_ascii = text.is_ascii();
-    let mut wanted: Vec<usize> = chunks.iter().flat_map(|&(start, end)| [start, end]).collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    let mut found = Vec::with_capacity(wanted.len());
-    let mut places = text.char_indices().map(|(place, _)| place).enumerate();
-    for &character in wanted.iter().filter(|_| !is_ascii) {
-        let place = places.find(|&(number, _)| number == character);
-        found.push(place.map_or(text.len(), |(_, place)| place));
-    }
-    let byte = |character: usize| match is_ascii {
-        true => character.min(text.len()),
-        false => found[wanted.partition_point(|&other| other < character)],
-    };
-    chunks.iter().map(|&(start, end)| byte(start)..byte(end).max(byte(start))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn characters_and_bytes() {
-        let text = "aé日👩b";
-        assert_eq!(characters(text, [0, 1, 3, 6, 10, 11].into_iter()), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(bytes(text, &[(2, 4), (0, 1), (1, 5), (4, 9)]), [3..10, 0..1, 1..11, 10..11]);
-        assert_eq!(bytes("ab", &[(1, 5), (0, 1)]), [1..2, 0..1]);
-        assert_eq!(bytes("", &[(0, 0)]), [0..0]);
     }
 }

@@ -82,11 +82,11 @@ impl<'a> Borders<'a> {
                 // Marks of punctuation stay with what is before them.
                 let words =
                     window.split_word_bound_indices().filter(|(_, word)| word.starts_with(char::is_alphanumeric));
-                words.map(|(place, _)| place).filter(within).last().map(|place| after + place)
+                words.map(|(place, _)| place).rfind(within).map(|place| after + place)
             }
             BorderKind::Grapheme => {
-                let graphemes = window.grapheme_indices(true).map(|(place, _)| place);
-                graphemes.filter(within).last().map(|place| after + place)
+                let mut graphemes = window.grapheme_indices(true).map(|(place, _)| place);
+                graphemes.rfind(within).map(|place| after + place)
             }
             BorderKind::Char => Some(until),
         };
@@ -204,6 +204,6 @@ mod tests {
         let text = "One two. Three four five.";
         assert_eq!(Borders::new(text).beginnings(2..text.len())[..3], [9, 4, 9]);
         assert_eq!(Borders::new(text).beginnings(12..text.len())[0], 15);
-        assert_eq!(Borders::new("aaaa").beginnings(2..4), []);
+        assert!(Borders::new("aaaa").beginnings(2..4).is_empty());
     }
 }

@@ -7,13 +7,14 @@
 //!                           │   └──→ boundary ─→ tokenizer_class
 //!                           └─→ library, charsmap (both also of vocabulary)
 //! chunker ─→ borders;  chunk_tokens ─→ tokenizer
-//! inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
+//! characters, for Python's places; inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
 //! ```
 
 mod added_tokens;
 mod batch;
 mod borders;
 mod boundary;
+mod characters;
 mod charsmap;
 mod chat;
 mod chat_template;
@@ -30,6 +31,7 @@ mod tokens;
 mod vocabulary;
 
 pub use batch::{PackedBatch, TokenSelection};
+pub use characters::{bytes_of, characters_before};
 pub use chunk_tokens::{ChunkedText, chunk_tokens};
 pub use chunker::{ChunkLimits, ChunkSize, TextChunk, chunks};
 pub use inputs::{Input, InputKind, Inputs};
