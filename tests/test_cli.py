@@ -476,6 +476,26 @@ def test_demo(tmp_path):
     assert store.metadata["source"][:2].tolist() == ["topic assert", "topic assert"]
 
 
+@pytest.mark.usefixtures("here")
+def test_demo_with_json(capsys):
+    model = str(Path(__file__).parent / "fixtures" / "bert_modules")
+    asked = ["--limit", "8", "--output", "out", "--model", model, "--ask", "one", "--ask", "two", "-k", "2"]
+    for _ in range(2):  # the second time a store is there, and is replaced
+        assert votive.cli.main(["demo", *asked, "--json"]) == 0
+        printed, said = capsys.readouterr()
+        hits = [json.loads(line) for line in printed.splitlines()]
+        assert [(hit["query"], hit["rank"]) for hit in hits] == [("one", 1), ("one", 2), ("two", 1), ("two", 2)]
+        assert all(list(hit) == ["rank", "score", "query", "id", "text", "metadata"] for hit in hits)
+        assert "8 texts, " in said
+
+
+def test_demo_does_not_write_over_other_files(fails):
+    Path("out").mkdir()
+    Path("out", "a.txt").touch()
+    said = fails("demo", "--output", "out")
+    assert said == "out: is there already, and is neither a store nor an empty folder"
+
+
 def test_demo_without_a_terminal_answers_its_own_questions(tmp_path, monkeypatch):
     for name in ("TMPDIR", "TEMP", "TMP"):
         monkeypatch.setenv(name, str(tmp_path))

@@ -1,5 +1,6 @@
 """`votive devices` and `votive check`: what they print, and their exit status."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,15 @@ class TestDevices:
         assert lines[-2].startswith("built with: ")
         assert lines[-1] == f"auto: {votive.get_backend().device}"
 
+    def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert votive.cli.main(["devices", "--json"]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        found = json.loads(line)
+        assert found["auto"] == votive.get_backend().device
+        assert found["devices"][-1]["device"] == "cpu"
+        assert found["devices"][-1]["dtypes"] == ["float32", "bfloat16", "float16", "int8"]
+        assert found["unavailable"] == votive.get_backend("cpu").unavailable
+
     def test_an_absent_default_is_a_failure(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -73,6 +83,15 @@ class TestCheck:
         assert lines[1].split()[:2] == ["fake", dtype]
         assert lines[2].split()[:2] == ["cpu", "float32"]
         assert lines[4] == f"passed: in {dtype} the least cosine must be {limit}"
+
+    @pytest.mark.usefixtures("few")
+    def test_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert run_check("--device", "cpu", "--json") == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        found = json.loads(line)
+        assert (found["model"], found["texts"], found["passed"]) == (MODEL, 20, True)
+        assert [(device["device"], device["dtype"]) for device in found["devices"]] == [("cpu", "float32")] * 2
+        assert found["cosine"]["limit"] == 0.99999 <= found["cosine"]["least"]
 
     @pytest.mark.usefixtures("few")
     @pytest.mark.parametrize("wrong", [-1.0, np.nan])

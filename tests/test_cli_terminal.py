@@ -13,28 +13,28 @@ import pytest
 import votive.cli
 from votive import Embedder
 from votive._progress import Progress, watched_by
-from votive.cli import hits, terminal
+from votive.cli import terminal
 from votive.cli.hits import Hit, print_hits, print_json
 
 MODEL = str(Path(__file__).parent / "fixtures" / "bert_modules")
 
+LONG_PLACE = Hit(-1.0, "a/path/that/leaves/no/room/for/texts/" + "x" * 40, "text", {"path": "p", "line": 12})
 HITS = [
     Hit(0.875, "notes.txt:3", "one\ntwo \x1b[31mred " + "long " * 40, {"path": "notes.txt", "line": 3}),
-    Hit(-1.0, "a/path/of/some/length/that/leaves/no/room/for/texts.txt:12", "text", {"path": "p", "line": 12}),
     Hit(0.5, "7", None, {"id": 7}, {"year": 2024, "none": None, "tags": ["a"]}),
 ]
 
 
 @pytest.fixture
-def screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[int], list[str]]:
-    """Has standard output be a terminal of so many columns; gives what it shows of `HITS`."""
+def screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """Has standard output be a terminal of so many columns; gives what it shows of hits."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
 
-    def show(columns: int) -> list[str]:
+    def show(columns: int, found: list[Hit] = HITS) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        print_hits(HITS, as_json=False)
+        print_hits(found, as_json=False)
         return capsys.readouterr().out.splitlines()
 
     return show
@@ -43,18 +43,33 @@ def screen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 class TestHits:
     @pytest.mark.parametrize("columns", [40, 80, 200])
     def test_on_a_terminal_they_fit(
-        self, columns: int, screen: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch
+        self, columns: int, screen: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NO_COLOR", "1")
-        lines = screen(columns)
-        assert max(map(len, lines)) <= columns
-        assert "\x1b" not in "".join(lines)
-        assert lines[0].startswith("  1  0.8750  notes.txt:3")
-        assert "one two \ufffd[31mred long" in "".join(lines[:2])
-        assert lines[-1] == "     year=2024, tags=['a']"
+        for found in (HITS, [*HITS, LONG_PLACE]):
+            lines = screen(columns, found)
+            assert max(map(len, lines)) <= columns
+            assert "\x1b" not in "".join(lines)
+
+    def test_texts_stand_in_a_column(self, screen: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert screen(60) == [
+            "  1  0.8750  notes.txt:3  one two [31mred long long long…",
+            "  2  0.5000  7",
+            "     year=2024, tags=['a']",
+        ]
+
+    def test_below_long_places(self, screen: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert screen(40, [HITS[1], LONG_PLACE]) == [
+            "  1   0.5000  7",
+            "     year=2024, tags=['a']",
+            "  2  -1.0000  a/path/that/leaves/no/roo…",
+            "     text",
+        ]
 
     @pytest.mark.skipif(os.name != "posix", reason="colours of other consoles")
-    def test_colors(self, screen: Callable[[int], list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_colors(self, screen: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
         assert screen(80)[0].startswith("\x1b[2m  1\x1b[0m  \x1b[1m0.8750\x1b[0m  \x1b[36mnotes.txt:3\x1b[0m  one")
         for name, value in (("NO_COLOR", "1"), ("TERM", "dumb")):
             with monkeypatch.context() as patch:
@@ -65,7 +80,7 @@ class TestHits:
         print_hits(HITS, as_json=False)
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "0.8750\tnotes.txt:3\tone two \x1b[31mred " + " ".join(["long"] * 40)
-        assert lines[2] == "0.5000\t7\t"
+        assert lines[1] == "0.5000\t7\t"
 
     def test_json(self, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
         metadata = {
@@ -185,7 +200,6 @@ def test_complaints_keep_their_lines(
     def refuse(*_arguments: object, **_options: object) -> None:
         raise ValueError("first\n- second\n\n- third\n")
 
-    monkeypatch.setattr(hits, "print_json", refuse)
     monkeypatch.setattr("votive.cli.devices.print_json", refuse)
     assert votive.cli.main(["devices", "--json"]) == 1
     assert capsys.readouterr().err == "votive devices: first\n  - second\n  - third\n"

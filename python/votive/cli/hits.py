@@ -8,10 +8,12 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from votive.cli.terminal import BOLD, CYAN, DIM, columns, cut, harmless, is_terminal, one_line, painted
+from votive.cli.terminal import BOLD, CYAN, DIM, columns, cut, harmless, is_terminal, one_line, painted, width_of
 
 # Columns that are left for a text on the narrowest terminal.
 _MIN_TEXT_COLUMNS = 20
+# Of what stands below a hit: as far as its score.
+_INDENT = 5
 
 
 class Hit(NamedTuple):
@@ -38,12 +40,13 @@ def print_hits(hits: Iterable[Hit], as_json: bool, first: str = "place") -> None
     As JSON it is an object a line. On a terminal a line is cut to its width. Elsewhere it is the whole text behind the
     score and what is `first`, "place" or "rank", separated by tabs.
     """
+    if not as_json and is_terminal(sys.stdout):
+        _print_for_people(list(hits))
+        return
     for rank, hit in enumerate(hits, 1):
         if as_json:
             record: dict[str, Any] = {"rank": rank, "score": hit.score, **hit.fields, "text": hit.text}
             print_json(record if hit.metadata is None else record | {"metadata": hit.metadata})
-        elif is_terminal(sys.stdout):
-            _print_for_people(rank, hit)
         elif first == "rank":
             print(f"{rank}\t{hit.score:.4f}\t{one_line(hit.text or '')}")
         else:
@@ -74,19 +77,21 @@ def _plain(value: Any) -> Any:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _print_for_people(rank: int, hit: Hit) -> None:
-    head = f"{rank:>3}  {hit.score:.4f}  "
+def _print_for_people(hits: list[Hit]) -> None:
+    """Texts beside their places, or below them where a place is long."""
     width = columns()
-    # Beside a long path there is no room: the text gets a line of its own.
-    place = cut(harmless(hit.place), max(_MIN_TEXT_COLUMNS, width - len(head)))
-    text = harmless(hit.text or "")
-    left = width - len(head) - len(place) - 2
-    shown = painted(f"{rank:>3}", DIM) + "  " + painted(f"{hit.score:.4f}", BOLD) + "  " + painted(place, CYAN)
-    if left >= _MIN_TEXT_COLUMNS and len(place) <= width // 4:
-        print(f"{shown}  {cut(text, left)}")
-    else:
-        print(shown)
-        print("     " + cut(text, width - 5))
-    if hit.metadata:
-        values = ", ".join(f"{name}={value}" for name, value in hit.metadata.items() if value is not None)
-        print(painted("     " + cut(harmless(values), width - 5), DIM))
+    scores = max((len(f"{hit.score:.4f}") for hit in hits), default=0)
+    room = width - _INDENT - scores - 2
+    places = [cut(harmless(hit.place), room) for hit in hits]
+    widest = max(map(width_of, places), default=0)
+    has_columns = widest <= width // 4 and room - widest - 2 >= _MIN_TEXT_COLUMNS
+    for rank, (hit, place) in enumerate(zip(hits, places, strict=True), 1):
+        head = f"{painted(f'{rank:>3}', DIM)}  {painted(f'{hit.score:>{scores}.4f}', BOLD)}  {painted(place, CYAN)}"
+        text = harmless(hit.text or "")
+        if has_columns:
+            print(f"{head}{' ' * (widest - width_of(place))}  {cut(text, room - widest - 2)}".rstrip())
+        else:
+            print(f"{head}\n{' ' * _INDENT}{cut(text, width - _INDENT)}".rstrip())
+        if hit.metadata:
+            values = ", ".join(f"{name}={value}" for name, value in hit.metadata.items() if value is not None)
+            print(painted(" " * _INDENT + cut(harmless(values), width - _INDENT), DIM))

@@ -59,6 +59,11 @@ def cut(text: str, width: int) -> str:
     return text
 
 
+def width_of(text: str) -> int:
+    """Columns that `text` takes."""
+    return sum(map(_columns_of, text))
+
+
 def _columns_of(character: str) -> int:
     if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
         return 0
