@@ -1,5 +1,6 @@
 """`votive store`: what it writes and prints, what it leaves behind after a failure, and searching what it made."""
 
+import dataclasses
 import io
 import json
 import os
@@ -220,14 +221,42 @@ class TestAdd:
         assert fails("store", "add", "missing", "a.txt") == "missing: No such file or directory"
 
 
+class TestModel:
+    """The model that made a store is taken where none is named."""
+
+    def test_it_is_loaded_by_its_name(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        Path("a.txt").write_text("\n".join(TEXTS))
+        # A folder is found from everywhere.
+        create = ["store", "create", "store", "a.txt", "--model", os.path.relpath(MODEL), "--truncate-dim", "16"]
+        assert votive.cli.main(create) == 0
+        os.mkdir("elsewhere")
+        monkeypatch.chdir("elsewhere")
+        store, texts = os.path.join("..", "store"), os.path.join("..", "a.txt")
+        assert votive.cli.main(["store", "add", store, texts]) == 0
+        assert len(made(store)) == 2 * len(TEXTS)
+        assert made(store).dimension == 16
+        capsys.readouterr()
+        assert votive.cli.main(["search", TEXTS[0], store, "-k", "1"]) == 0
+        assert capsys.readouterr().out == f"1.0000\t0\t{TEXTS[0]}\n"
+
+    def test_another_one_is_refused(self, store: str, fails: Callable[..., str]) -> None:
+        other = ["--model", str(Path(MODEL).with_name("bert_40"))]
+        for command in (["search", "q", store], ["store", "add", store, "a.txt"]):
+            said = fails(*command, *other)
+            assert said.startswith("embedder: the vectors of the store are of ")
+            assert "--allow-other-model takes it" in said
+        assert made(store).texts == TEXTS
+
+
 class TestInfo:
     def test_json(self, run: Run) -> None:
         Path("a.csv").write_text(TABLE)
         run("store", "create", "store", "a.csv")
         (found,) = records(run("store", "info", "store", "--json"))
         assert found.pop("bytes") > 0
-        assert "model" in found
-        del found["model"]
+        assert found.pop("model") == dataclasses.asdict(votive.Embedder(MODEL).info)
         columns = {"year": "int64", "price": "float64", "new": "bool", "code": "str", "note": "str", "text": "str"}
         assert found == {
             "folder": "store",
@@ -250,7 +279,13 @@ class TestInfo:
             "metric      cosine",
             "dtype       float32",
         ]
-        assert lines[-2:] == ["columns", "  text  str"]
+        assert lines[-3:] == [f"model       {MODEL}", "columns", "  text  str"]
+
+    def test_a_store_of_vectors(self, run: Run) -> None:
+        with_vectors = EmbeddingStore()
+        with_vectors.add_embeddings(np.eye(3, dtype=np.float32))
+        with_vectors.save_to_disk("store")
+        assert run("store", "info", "store").splitlines()[-2:] == ["model       not recorded", "columns     none"]
 
 
 class TestVerify:

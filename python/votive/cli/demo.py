@@ -14,12 +14,13 @@ from typing import Any, TextIO
 
 import votive
 from votive._inputs import CHUNK_TEXTS
+from votive._text_table import clipped, width
 from votive.cli.failure import CommandFailed
 from votive.cli.hits import Hit, print_hits
 from votive.cli.model import Totals, computed, describe_speed, describe_truncation, growing_chunks, load_model
-from votive.cli.search import store_hits
+from votive.cli.search import of_store
 from votive.cli.store.folder import holds_store, is_free
-from votive.cli.terminal import BOLD, CYAN, columns, cut, painted
+from votive.cli.terminal import BOLD, CYAN, columns, is_terminal, painted
 from votive.demo_corpus import Document, passages
 
 QUESTIONS = (
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         store.save_to_disk(folder)
     _print_figures(totals, model, folder, sys.stderr if arguments.json else sys.stdout)
     for question in arguments.ask or _questions():
-        hits = store_hits(store, question, model, arguments.top_k)
+        hits = map(of_store, store.query(question, model, arguments.top_k))
         if arguments.json:
             print_hits((hit._replace(fields={"query": question} | dict(hit.fields)) for hit in hits), as_json=True)
         else:
@@ -113,7 +114,16 @@ def _print_passage(hit: Hit) -> None:
     lines = [line for line in (hit.text or "").removeprefix(f"{source}: ").splitlines() if line.strip()]
     print(f"  {hit.score:.3f}  {painted(source, CYAN)}")
     for line in lines[:SHOWN_LINES]:
-        print("         " + (cut(line.expandtabs(), columns() - 9) if sys.stdout.isatty() else line))
+        print(f"{' ' * 9}{_fitted(line.expandtabs())}")
+
+
+def _fitted(line: str) -> str:
+    """As much of a line as fits the terminal; elsewhere all of it. Unlike with `clipped`, its indentation stays."""
+    room = columns() - 9
+    if not is_terminal(sys.stdout) or width(line) <= room:
+        return line
+    indent = len(line) - len(line.lstrip())
+    return line[:indent] + clipped(line, room - indent)
 
 
 if sys.platform == "win32":

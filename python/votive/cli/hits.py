@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from votive.cli.terminal import BOLD, CYAN, DIM, columns, cut, harmless, is_terminal, one_line, painted, width_of
+from votive._text_table import clipped, one_line, width
+from votive.cli.terminal import BOLD, CYAN, DIM, columns, is_terminal, painted
 
 # Columns that are left for a text on the narrowest terminal.
 _MIN_TEXT_COLUMNS = 20
@@ -79,19 +80,19 @@ def _plain(value: Any) -> Any:
 
 def _print_for_people(hits: list[Hit]) -> None:
     """Texts beside their places, or below them where a place is long."""
-    width = columns()
+    screen = columns()
     scores = max((len(f"{hit.score:.4f}") for hit in hits), default=0)
-    room = width - _INDENT - scores - 2
-    places = [cut(harmless(hit.place), room) for hit in hits]
-    widest = max(map(width_of, places), default=0)
-    has_columns = widest <= width // 4 and room - widest - 2 >= _MIN_TEXT_COLUMNS
+    room = screen - _INDENT - scores - 2
+    places = [clipped(hit.place, room) for hit in hits]
+    widest = max(map(width, places), default=0)
+    has_columns = widest <= screen // 4 and room - widest - 2 >= _MIN_TEXT_COLUMNS
     for rank, (hit, place) in enumerate(zip(hits, places, strict=True), 1):
         head = f"{painted(f'{rank:>3}', DIM)}  {painted(f'{hit.score:>{scores}.4f}', BOLD)}  {painted(place, CYAN)}"
-        text = harmless(hit.text or "")
+        text = hit.text or ""
         if has_columns:
-            print(f"{head}{' ' * (widest - width_of(place))}  {cut(text, room - widest - 2)}".rstrip())
+            print(f"{head}{' ' * (widest - width(place))}  {clipped(text, room - widest - 2)}".rstrip())
         else:
-            print(f"{head}\n{' ' * _INDENT}{cut(text, width - _INDENT)}".rstrip())
+            print(f"{head}\n{' ' * _INDENT}{clipped(text, screen - _INDENT)}".rstrip())
         if hit.metadata:
             values = ", ".join(f"{name}={value}" for name, value in hit.metadata.items() if value is not None)
-            print(painted(" " * _INDENT + cut(harmless(values), width - _INDENT), DIM))
+            print(painted(" " * _INDENT + clipped(values, screen - _INDENT), DIM))

@@ -7,7 +7,6 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from votive.cli.hits import Hit, print_hits
 from votive.cli.inputs import STANDARD_INPUT, Text, TextInputs
 from votive.cli.model import load_model
 from votive.cli.store.folder import manifest_of
-from votive.cli.store.model import load_model_of
+from votive.cli.store.model import load_model_of, naming_options
 
 # Of vectors in a file, which stay there, the codes that a search reads first; beyond it they go to a file, too.
 MAX_MEMORY_GB = 1.0
@@ -55,22 +54,23 @@ def _search_store(arguments: argparse.Namespace) -> Iterator[Hit]:
     store = votive.EmbeddingStore.open(arguments.source, device=arguments.device, num_threads=arguments.num_threads)
     model = load_model_of(store, arguments)
     try:
-        return store_hits(store, arguments.query, model, arguments.top_k, arguments.filter, arguments.min_score)
+        with naming_options():
+            hits = store.query(
+                arguments.query,
+                model,
+                arguments.top_k,
+                filter=arguments.filter,
+                min_score=arguments.min_score,
+                allow_other_model=arguments.allow_other_model,
+            )
     except (KeyError, TypeError) as error:  # of a filter
-        raise CommandFailed(str(error.args[0] if error.args else error)) from error
+        raise CommandFailed(str(error.args[0])) from error
+    return map(of_store, hits)
 
 
-def store_hits(
-    store: votive.EmbeddingStore, query: str, model: Any, k: int, filter: Any = None, min_score: float | None = None
-) -> Iterator[Hit]:
-    """The `k` rows nearest to `query`."""
-    scores, ids = store.search_text(query, model, k, filter, min_score=min_score)
-    ids = ids.tolist()
-    has_texts = store.texts is not None
-    return (
-        Hit(score, str(id), store.get_texts(id) if has_texts else None, {"id": id}, store.get_metadata(id))
-        for score, id in zip(scores.tolist(), ids, strict=True)
-    )
+def of_store(hit: votive.Hit) -> Hit:
+    """A hit of a store, to print."""
+    return Hit(hit.score, str(hit.id), hit.text, {"id": hit.id}, hit.metadata)
 
 
 def _search_vectors(arguments: argparse.Namespace) -> Iterator[Hit]:

@@ -1,11 +1,10 @@
-"""Lines for people on a terminal: their width, their colours, and what texts may not do to it."""
+"""The terminal: whether there is one, its width and its colours."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-import unicodedata
 from typing import TextIO
 
 BOLD, DIM, CYAN, RESET = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
@@ -32,39 +31,3 @@ def painted(text: str, style: str) -> str:
 def columns() -> int:
     """Columns of the terminal."""
     return shutil.get_terminal_size().columns
-
-
-def one_line(text: str) -> str:
-    """`text` with one space for all that separates words."""
-    return " ".join(text.split())
-
-
-def harmless(text: str) -> str:
-    """`text` on one line, without the characters that a terminal takes as commands."""
-    return "".join("\ufffd" if unicodedata.category(character) == "Cc" else character for character in one_line(text))
-
-
-def cut(text: str, width: int) -> str:
-    """As much of `text` as fits `width` columns, with an ellipsis where that is not all."""
-    if len(text) <= width and text.isascii():
-        return text
-    used = 0
-    end = None
-    for place, character in enumerate(text):
-        used += _columns_of(character)
-        if end is None and used > width - 1:
-            end = place
-        if used > width:
-            return text[:end].rstrip() + "…"
-    return text
-
-
-def width_of(text: str) -> int:
-    """Columns that `text` takes."""
-    return sum(map(_columns_of, text))
-
-
-def _columns_of(character: str) -> int:
-    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -9,7 +9,7 @@ import sys
 import votive
 from votive.cli.model import describe
 from votive.cli.store.folder import manifest_of
-from votive.cli.store.model import load_model_of
+from votive.cli.store.model import load_model_of, naming_options
 from votive.cli.store.rows import MAX_MEMORY_GB, add_rows, read_inputs
 
 
@@ -28,9 +28,10 @@ def run(arguments: argparse.Namespace) -> None:
     ) as store:
         model = load_model_of(store, arguments)
         before = len(store)
-        totals = add_rows(
-            store, model, inputs, arguments.id_field, not arguments.no_metadata, arguments.allow_other_model
-        )
+        with naming_options():
+            totals = add_rows(
+                store, model, inputs, arguments.id_field, not arguments.no_metadata, arguments.allow_other_model
+            )
         replaced = totals.texts - (len(store) - before)
     there = f", {replaced:,} of them in place of others" if replaced else ""
     done = describe(totals, model.max_seq_length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import votive
@@ -14,6 +15,9 @@ from votive.cli.store.rows import MAX_MEMORY_GB, add_rows, read_inputs
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive store create` say."""
     inputs = read_inputs(arguments)
+    if arguments.model is not None and os.path.isdir(arguments.model):
+        # The store keeps the name, for searches from any folder.
+        arguments.model = os.path.abspath(arguments.model)
     with NewFolder(arguments.folder) as folder:
         store = votive.EmbeddingStore(
             metric=arguments.metric,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import Any
 
 from votive.cli.hits import print_json
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
         "size": shown_size(found["bytes"]),
         "generation": f"{found['generation']:,}",
         "ids": found["id_type"] or "none yet",
-        "model": "not recorded" if model is None else _shown_model(model),
+        "model": "not recorded" if model is None else model["name"],
         "columns": "" if found["columns"] else "none",
     }
     for name, value in lines.items():
@@ -39,7 +40,6 @@ def run(arguments: argparse.Namespace) -> None:
 def describe(folder: str) -> dict[str, Any]:
     """What `votive store info --json` prints."""
     manifest = manifest_of(folder)
-    model = getattr(manifest, "embedder_info", None)
     return {
         "folder": folder,
         "rows": manifest.rows - manifest.deleted_rows,
@@ -51,9 +51,5 @@ def describe(folder: str) -> dict[str, Any]:
         "generation": manifest.generation,
         "id_type": manifest.id_kind,
         "columns": {name: kind.name for name, kind in manifest.columns.items()},
-        "model": model,
+        "model": None if manifest.embedder is None else asdict(manifest.embedder),
     }
-
-
-def _shown_model(model: dict[str, Any]) -> str:
-    return str(model)

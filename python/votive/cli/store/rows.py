@@ -47,8 +47,6 @@ def add_rows(
     """
     totals = Totals()
     name = id_field
-    # Not given where it is not asked for.
-    options: dict[str, Any] = {"allow_other_model": True} if allow_other_model else {}
 
     def add(chunk: list[Text]) -> None:
         nonlocal name
@@ -66,7 +64,7 @@ def add_rows(
                 ids=ids,
                 metadata=metadata if metadata and any(metadata) else None,
                 show_progress_bar=False,
-                **options,
+                allow_other_model=allow_other_model,
             )
         except (TypeError, ValueError) as error:
             raise CommandFailed(f"{chunk[0].place} to {chunk[-1].place}: {error}") from error
