@@ -49,9 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
             for hit in hits:
                 _print_passage(hit)
     if not arguments.json:
-        model_option = [] if arguments.model is None else ["--model", arguments.model]
-        command = shlex.join(["votive", "search", "your question", folder, *model_option])
-        print(f"\nmore: {command}")
+        print(f"\nmore: {shlex.join(['votive', 'search', 'your question', folder])}")
 
 
 def _add(store: votive.EmbeddingStore, model: Any, corpus: list[Document]) -> Totals:
