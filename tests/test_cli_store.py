@@ -188,6 +188,18 @@ class TestCreate:
         monkeypatch.setattr(os, "rename", full)
         assert fails("store", "create", "new", "a.txt", "--model", MODEL) == "new: No space left on device"
 
+    def test_ctrl_c_leaves_nothing(
+        self, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def interrupt(*_arguments: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(EmbeddingStore, "save_to_disk", interrupt)
+        before = sorted(os.listdir())
+        assert votive.cli.main(["store", "create", "new", "a.txt", "--model", MODEL]) == 130
+        assert capsys.readouterr().err == "votive store create: interrupted\n"
+        assert sorted(os.listdir()) == before
+
 
 class TestAdd:
     def test_rows_are_added_and_replaced(self, capsys: pytest.CaptureFixture[str], run: Run) -> None:
