@@ -15,7 +15,6 @@ from typing import Any, TextIO
 import votive
 from votive._cells import clipped, width
 from votive._inputs import CHUNK_TEXTS
-from votive._text_table import clipped, width
 from votive.cli.failure import CommandFailed
 from votive.cli.hits import FoundText, print_hits
 from votive.cli.model import Totals, computed, describe_speed, describe_truncation, growing_chunks, load_model
