@@ -27,20 +27,29 @@ def page_of(notebook: Path) -> None:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     exporter = MarkdownExporter()
-    exporter.register_preprocessor(ExecutePreprocessor(timeout=CELL_SECONDS), enabled=True)
-    files = {"metadata": {"path": str(work)}, "output_files_dir": f"{notebook.stem}-files"}
+    exporter.register_preprocessor(
+        ExecutePreprocessor(timeout=CELL_SECONDS), enabled=True
+    )
+    files = {
+        "metadata": {"path": str(work)},
+        "output_files_dir": f"{notebook.stem}-files",
+    }
     body, resources = exporter.from_filename(str(notebook), resources=files)
-    FilesWriter(build_directory=str(notebook.parent)).write(body, resources, notebook_name=notebook.stem)
+    FilesWriter(build_directory=str(notebook.parent)).write(
+        body, resources, notebook_name=notebook.stem
+    )
 
 
 def main() -> int:
     """Builds, and gives the exit status of Zensical."""
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("*.py"))
+    shutil.copytree(ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("*.py", "ruff.toml"))
     for notebook in sorted(SOURCE.glob("notebooks/*.ipynb")):
         print(f"executing {notebook.name}", flush=True)
         page_of(notebook)
-    return subprocess.run([sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=ROOT).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "--clean"], cwd=ROOT
+    ).returncode
 
 
 if __name__ == "__main__":
