@@ -43,7 +43,9 @@ def page_of(notebook: Path) -> None:
 def main() -> int:
     """Builds, and gives the exit status of Zensical."""
     shutil.rmtree(SOURCE, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("*.py", "ruff.toml"))
+    shutil.copytree(
+        ROOT / "docs", SOURCE, ignore=shutil.ignore_patterns("*.py", "ruff.toml")
+    )
     for notebook in sorted(SOURCE.glob("notebooks/*.ipynb")):
         print(f"executing {notebook.name}", flush=True)
         page_of(notebook)
