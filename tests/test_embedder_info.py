@@ -285,6 +285,7 @@ def test_the_first_model_is_recorded(model: Embedder) -> None:
     assert store.embedder_info is None
     store.add_texts(TEXTS, model)
     assert store.embedder_info == model.info
+    assert repr(store).endswith(f", embedder={model.info.name!r:.100})")
     # Of vectors in arrays nothing is known.
     store.add_embeddings(np.ones((1, model.get_embedding_dimension())))
     assert store.embedder_info == model.info

@@ -160,6 +160,8 @@ def describe(state: StoreState) -> str:
         parts.append("texts")
     if contents.columns.metadata_names:
         parts.append(f"metadata={contents.columns.metadata_names}")
+    if contents.embedder is not None:
+        parts.append(f"embedder={contents.embedder.name!r:.100}")
     return f"EmbeddingStore({', '.join(parts)})"
 
 
@@ -175,6 +177,8 @@ def table(state: StoreState) -> str:
         "memory": ", ".join(_memory(contents)),
         "columns": ", ".join(types) or "none",
     }
+    if contents.embedder is not None:
+        rows["embedder"] = contents.embedder.name
     if state.binding is not None:
         rows["folder"] = str(state.binding.folder)
     return html_table((), rows.items())
