@@ -163,6 +163,29 @@ MODELS: dict[str, Case] = {
     ),
 }
 
+CHUNKS: dict[str, Case] = {
+    "a name in place of a model": (
+        lambda t: votive.chunk("a b", "all-MiniLM-L6-v2"),
+        TypeError,
+        "model: expected an Embedder or a Reranker, found str; votive.Embedder(name) loads one",
+    ),
+    "chunks of no tokens": (
+        lambda t: votive.chunk("a b", t.model, max_tokens=0),
+        ValueError,
+        "max_tokens: expected 1 or more, or None, found 0",
+    ),
+    "an overlap of all": (
+        lambda t: votive.chunk("a b", t.model, max_tokens=8, overlap=8),
+        ValueError,
+        "overlap: expected less than max_tokens, which is 8, found 8",
+    ),
+    "chunks in place of their texts": (
+        lambda t: t.model.encode_chunks(["other"], votive.chunk("a b", t.model)),
+        ValueError,
+        "chunks[0]: its text is not at 0:3 of texts[0]; give the texts that were cut into chunks",
+    ),
+}
+
 STORES: dict[str, Case] = {
     "a dimension first": (
         lambda t: EmbeddingStore(384),  # type: ignore[arg-type]
@@ -259,7 +282,7 @@ STORES: dict[str, Case] = {
     "texts as vectors": (
         lambda t: t.store.add_embeddings(["a", "b"]),
         TypeError,
-        "vectors: expected floats or integers, found <U1; add_texts and search_text take texts",
+        "vectors: expected floats or integers, found <U1; add_texts, query and search_text take texts",
     ),
     "vectors of another model": (
         lambda t: t.store.add_embeddings(np.zeros((2, 47))),
@@ -284,7 +307,7 @@ STORES: dict[str, Case] = {
     "a text to search with": (
         lambda t: t.store.search("a"),
         TypeError,
-        "queries: expected an array of floats or integers, found str; add_texts and search_text take texts",
+        "queries: expected an array of floats or integers, found str; add_texts, query and search_text take texts",
     ),
     "a query of another model": (
         lambda t: t.store.search(np.ones(3)),
@@ -320,6 +343,29 @@ STORES: dict[str, Case] = {
         "filter: expected a dict as {'year': {'$gt': 2020}}, a boolean array, or int64 ids as the store has, found the "
         "str 'year > 1'",
     ),
+    "a model before a query": (
+        lambda t: t.store.query(t.model, "a"),
+        TypeError,
+        "query: expected a text or a vector, found Embedder; the model comes second: query(text, model)",
+    ),
+    "a query without a model": (
+        lambda t: t.store.query("a"),
+        TypeError,
+        "embedder: expected a model, as query is a text, found None; query(text, model) embeds it, and a vector needs "
+        "none",
+    ),
+    "two names of k": (
+        lambda t: t.store.query("a", t.model, k=3, top_k=5),
+        TypeError,
+        "query: k and top_k are two names of one argument; give one of them",
+    ),
+    "a query by another model": (
+        lambda t: t.store.query("a", t.other),
+        StoreError,
+        "embedder: the vectors of the store are of '...bert_modules' (fingerprint ...), and this is '...bert_plain' "
+        "(fingerprint ...): vectors of two models cannot be compared; use that model, or make a store with this one; "
+        "allow_other_model=True takes it all the same",
+    ),
     "an id that is not there": (
         lambda t: t.store.delete(17),
         KeyError,
@@ -344,6 +390,7 @@ def things(folder: str, model: Embedder) -> SimpleNamespace:
         Reranker=Reranker,
         folder=folder,
         model=model,
+        other=Embedder(FIXTURES / "bert_plain"),
         ranker=ranker,
         store=store,
         vector=model.encode("a"),
@@ -355,7 +402,7 @@ def own_frames(error: BaseException) -> int:
     return sum(frame.filename.startswith(package) for frame in traceback.extract_tb(error.__traceback__))
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (MODELS | STORES).items()])
+@pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in (MODELS | CHUNKS | STORES).items()])
 def test_a_mistake_is_told_in_full_and_in_short(
     case: Case, things: SimpleNamespace, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

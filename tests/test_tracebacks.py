@@ -92,7 +92,7 @@ def test_a_mistake_of_votives_own_shows_all_frames(store: EmbeddingStore, monkey
     def broken(*arguments: Any) -> None:
         raise AssertionError("a bug")
 
-    monkeypatch.setattr("votive._store.search._search", broken)
+    monkeypatch.setattr("votive._store.search.find", broken)
     assert frames(lambda: store.search([1, 0, 0])) == ["<lambda>", "call", "search", "search", "broken"]
 
 

@@ -9,6 +9,7 @@ from votive import _inputs
 from votive._arguments import check_count
 from votive._embedding import EmbeddingModel
 from votive._model import Model
+from votive._tracebacks import short_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,10 +45,11 @@ class Chunk:
         return f"Chunk({text!r}, document={self.document}, start={self.start}, end={self.end}, tokens={self.tokens})"
 
 
+@short_traceback
 def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = None, overlap: int = 0) -> list[Chunk]:
     """Cuts texts into chunks of at most `max_tokens` tokens, so that a model reads each of them whole.
 
-    A chunk ends at the best place within its tokens: the end of a paragraph, line or sentence if that fills a quarter
+    A chunk ends at the best place within its tokens: the end of a paragraph, sentence or line if that fills a quarter
     of it, else of a word, else of a character. Sentences, words and characters are those of Unicode (UAX 29). Every
     character is in a chunk, but for white space around chunks; none is in two, but for the overlap.
 

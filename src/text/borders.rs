@@ -18,8 +18,9 @@ const MAX_BEGINNINGS: usize = 8;
 pub(super) enum BorderKind {
     /// A line without text follows.
     Paragraph,
-    Line,
+    /// Also one that goes on in the next line.
     Sentence,
+    Line,
     /// White space follows.
     Space,
     /// A word follows, as in scripts without spaces.
@@ -35,18 +36,19 @@ pub(super) struct Borders<'a> {
     text: &'a str,
     /// Ascending, as the others.
     paragraphs: Vec<usize>,
-    /// Paragraphs among them.
+    /// Paragraphs among them, and among sentences.
     lines: Vec<usize>,
-    /// Lines among them.
     sentences: Vec<usize>,
 }
 
 impl<'a> Borders<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let (paragraphs, lines) = paragraphs_and_lines(text);
-        let mut sentences = lines.clone();
+        let mut sentences = paragraphs.clone();
         let mut end = 0;
-        for (start, sentence) in text.split_sentence_bound_indices() {
+        // By the rules every line break ends a sentence; many texts have them wherever a line is full.
+        let unwrapped = text.replace(['\r', '\n'], " ");
+        for (start, sentence) in unwrapped.split_sentence_bound_indices() {
             // What is nothing but white space belongs to the sentence before it.
             let content = sentence.trim_end().len();
             end = if content > 0 { start + content } else { end };
@@ -74,8 +76,8 @@ impl<'a> Borders<'a> {
         let within = |place: &usize| (1..=until - after).contains(place);
         let found = match kind {
             BorderKind::Paragraph => listed(&self.paragraphs),
-            BorderKind::Line => listed(&self.lines),
             BorderKind::Sentence => listed(&self.sentences),
+            BorderKind::Line => listed(&self.lines),
             BorderKind::Space if text[until..].starts_with(char::is_whitespace) => Some(until),
             BorderKind::Space => text[after..until].rfind(char::is_whitespace).map(|place| after + place),
             BorderKind::Word => {
@@ -181,6 +183,7 @@ mod tests {
         assert_eq!(last(text, BorderKind::Paragraph, 15), None);
         assert_eq!(last(text, BorderKind::Line, 15), Some("One. Two,"));
         assert_eq!(last(text, BorderKind::Sentence, 8), Some("One."));
+        assert_eq!(last("One two\nthree. Four five\nsix.", BorderKind::Sentence, 24), Some("One two\nthree."));
         // One line break is no paragraph, however it is written.
         assert_eq!(last("a\r\nb", BorderKind::Paragraph, 3), None);
         assert_eq!(last("a\u{2029}b", BorderKind::Paragraph, 4), Some("a"));

@@ -4,14 +4,14 @@
 //!
 //! ```text
 //! tokens ← the text's tokens with the bytes that each stands for        (once)
-//! borders ← its paragraphs, lines and sentences                         (once)
+//! borders ← its paragraphs, sentences and lines                         (once)
 //! start ← the first character that is no space;  cut ← start
 //! while there is text after cut:
 //!     budget ← max_tokens
 //!     repeat:
 //!         reach ← the end of `budget` tokens from start
 //!         end   ← the end of the text if that is within reach, else the last border in (cut, reach] of the best kind:
-//!                   paragraph, line, sentence, if it fills a quarter of the budget
+//!                   paragraph, sentence, line, if it fills a quarter of the budget
 //!                   space, else word, else any of the above, else character, else code point
 //!         n     ← number of tokens of text[start..end] by itself
 //!         budget ← budget less what n is too many
@@ -25,7 +25,8 @@
 //! characters, of which each fits or is an error: nothing is ever lost, and all but the overlap is in one chunk.
 //!
 //! The quarter: without it a heading is a chunk of its own wherever the paragraph after it is too long; with a half, paragraphs
-//! that would fit are cut.
+//! that would fit are cut. Sentences come before lines, and do not end with a line: other splitters cut texts whose lines are
+//! wrapped at some column wherever a line is full. Lists and poems have lines without ends of sentences, and are cut at these.
 //!
 //! What else was considered: text-splitter 0.33 has the same kinds of borders. It brings 21 crates that are not here yet (ICU's
 //! data among them), and asks for the size of a part at each step of a binary search, so that every byte is tokenized several
@@ -143,7 +144,7 @@ impl Chunker<'_> {
         let before = self.tokens_before(cut);
         let least = (first + budget).saturating_sub(before).div_ceil(4);
         let mut best = None;
-        for kind in [BorderKind::Paragraph, BorderKind::Line, BorderKind::Sentence] {
+        for kind in [BorderKind::Paragraph, BorderKind::Sentence, BorderKind::Line] {
             let end = last(kind);
             if end.is_some_and(|end| self.tokens_before(end) - before >= least) {
                 return end;
@@ -240,6 +241,14 @@ mod tests {
         let body = "one two three four five six seven eight nine ten eleven twelve";
         let text = format!("Title\n\n{body}");
         assert_eq!(cut(&text, 8, 0)[0], "Title\n\none two three four five six seven");
+    }
+
+    #[test]
+    fn a_sentence_goes_on_in_the_next_line() {
+        let wrapped = "One two three four\nfive. Six seven eight\nnine ten.";
+        assert_eq!(cut(wrapped, 8, 0), ["One two three four\nfive.", "Six seven eight\nnine ten."]);
+        let list = "- one two\n- three four\n- five six";
+        assert_eq!(cut(list, 7, 0), ["- one two\n- three four", "- five six"]);
     }
 
     #[test]

@@ -25,7 +25,7 @@ BLOCK_BYTES = 16 << 20
 # Blocks of a stream below this are copied together.
 _SMALL_BYTES = 1 << 20
 
-_TEXTS = "; add_texts and search_text take texts"
+_TEXTS = "; add_texts, query and search_text take texts"
 
 
 def form_of(dtype: str) -> Form:
