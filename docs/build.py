@@ -35,8 +35,9 @@ def page_of(notebook: Path) -> None:
         "output_files_dir": f"{notebook.stem}-files",
     }
     body, resources = exporter.from_filename(str(notebook), resources=files)
+    # In Jupyter and on a forge a notebook links to another; here its page does to a page.
     FilesWriter(build_directory=str(notebook.parent)).write(
-        body, resources, notebook_name=notebook.stem
+        body.replace(".ipynb)", ".md)"), resources, notebook_name=notebook.stem
     )
 
 

@@ -56,9 +56,7 @@ class Progress:
         if not self._allowed or (self._bar is None and time.monotonic() < self._due):
             return
         if self._bar is None:
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(total=self._total, desc="Texts", unit=" texts", leave=None)
+            self._bar = _bar_class()(total=self._total, desc="Texts", unit=" texts", leave=None)
         self._bar.update(self._before + done - self._bar.n)
 
     def next_call(self, done: int) -> None:
@@ -84,9 +82,7 @@ class DownloadBar:
     def start(self, file: str, size: int, resumed_at: int) -> None:
         """`file` of `size` bytes begins, `resumed_at` of which were there before."""
         if _is_watched():
-            from tqdm.auto import tqdm
-
-            self._bar = tqdm(
+            self._bar = _bar_class()(
                 total=size, initial=resumed_at, desc=file, unit="B", unit_scale=True, unit_divisor=1024, leave=False
             )
 
@@ -100,6 +96,17 @@ class DownloadBar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _bar_class() -> type[tqdm[Any]]:
+    """The bar of tqdm for where the program runs."""
+    import warnings
+
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets it warns that its bar will be text, also whoever catches warnings of a call.
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    return tqdm
 
 
 def _has_screen() -> bool:
