@@ -14,6 +14,9 @@ use crate::text::{Input, Inputs, TextChunk, bytes_of, characters_before};
 /// A chunk: its text; the position of the text that it is of; its first character and the one behind it; its tokens.
 pub(super) type ChunkFields<'py> = (Bound<'py, PyString>, usize, usize, usize, usize);
 
+/// The first token of a chunk and the one behind its last; None for a chunk that the model does not read all of.
+pub(super) type ChunkTokens = Option<(usize, usize)>;
+
 /// Cuts texts without the interpreter's lock, and serves signals.
 pub(super) fn chunk<'py>(
     py: Python<'py>,
@@ -45,14 +48,14 @@ pub(super) fn chunk<'py>(
     Ok(fields)
 }
 
-/// The tokens of each chunk, which is given in characters; None for one that the model does not read all of.
+/// The tokens of each chunk, which is given in characters.
 pub(super) fn chunk_tokens(
     py: Python<'_>,
     network: &Network,
     texts: &BorrowedTexts,
     chunks: &[Vec<(usize, usize)>],
     prompt: &str,
-) -> PyResult<Vec<Vec<Option<(usize, usize)>>>> {
+) -> PyResult<Vec<Vec<ChunkTokens>>> {
     let watch = Watch::new(None);
     let found = detached(py, || {
         let bytes: Vec<_> = chunks.iter().enumerate().map(|(i, chunks)| bytes_of(text(texts, i), chunks)).collect();

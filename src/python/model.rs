@@ -15,7 +15,7 @@ use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
 use crate::python::batch_result::BatchResult;
 use crate::python::call::{BatchRequest, PyCallHandle};
-use crate::python::chunks::{self, ChunkFields};
+use crate::python::chunks::{self, ChunkFields, ChunkTokens};
 use crate::python::credential::Credential;
 use crate::python::detached;
 use crate::python::stats::PyStats;
@@ -220,7 +220,7 @@ impl PyModel {
         texts: &Bound<'_, PyList>,
         chunks: Vec<Vec<(usize, usize)>>,
         prompt: &str,
-    ) -> PyResult<Vec<Vec<Option<(usize, usize)>>>> {
+    ) -> PyResult<Vec<Vec<ChunkTokens>>> {
         let texts = BorrowedTexts::named("texts", texts, 0)?;
         chunks::chunk_tokens(py, self.network.network(), &texts, &chunks, prompt)
     }
