@@ -352,7 +352,7 @@ STORES: dict[str, Case] = {
         lambda t: t.store.query("a"),
         TypeError,
         "embedder: expected a model, as query is a text, found None; query(text, model) embeds it, and a vector needs "
-        "none",
+        "no model",
     ),
     "two names of k": (
         lambda t: t.store.query("a", t.model, k=3, top_k=5),

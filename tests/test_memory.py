@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bodies import PORTABLE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -105,8 +104,7 @@ def test_loaded_weights_are_in_memory_once(large: Path, run_python: Callable[...
 
 
 def test_a_second_call_of_the_same_size_grows_nothing(large: Path, run_python: Callable[..., str]) -> None:
-    # Of candle's operations each allocates its result, on the thread that has the pass: each thread's share of the
-    # allocator grows until that thread has had the largest one.
-    warm = 40 if PORTABLE else 3
+    # A thread's memory grows until it has had the largest pass, and on a busy machine one thread may take most of them.
+    warm = 40
     # Single pages come and go with what Python does.
     assert int(run_python(RESIDENT + AGAIN, str(TINY), str(large), str(warm))) < MEGABYTE

@@ -1,5 +1,6 @@
 """What an installed votive carries, and what importing it costs."""
 
+import dataclasses
 import importlib.metadata
 import importlib.resources
 import inspect
@@ -31,15 +32,18 @@ def test_version_is_the_distributions():
 def public_objects():
     """Everything that ``votive.__all__`` names, and the public members of the classes among it, with their docs.
 
-    An attribute of an error, None on the class, is documented where the class's docstring names it.
+    An attribute of an error, None on the class, is documented where the class's docstring names it; so is a field of a
+    dataclass, in a line of its own.
     """
     for name in votive.__all__:
         value = getattr(votive, name)
         doc = inspect.getdoc(value) or ""
         yield name, doc
         if inspect.isclass(value):
+            fields = {field.name for field in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
+            yield from ((f"{name}.{field}", f"\n    {field}: " in doc) for field in fields)
             for member in vars(value):
-                if not member.startswith("_"):
+                if not member.startswith("_") and member not in fields:
                     attribute = getattr(value, member)
                     is_named = f"`{member}`" in doc
                     yield f"{name}.{member}", is_named if attribute is None else inspect.getdoc(attribute)
