@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::Result;
-use crate::engine::chunks::ChunkRows;
+use crate::engine::chunk_rows::ChunkRows;
 use crate::engine::unique_inputs::UniqueInputs;
 use crate::memory::zeroed;
 use crate::profile::Profile;

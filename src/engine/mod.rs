@@ -14,11 +14,13 @@
 //! call_state              which tasks a call has next
 //! task, planner, window   what is done at a time
 //! call, prefix            a call's inputs, those that begin alike
+//! chunk_rows              chunks that a call gives rows of
 //! output_head, options, unique_inputs, stats
 //! ```
 
 mod call;
 mod call_state;
+mod chunk_rows;
 mod chunks;
 mod embedder;
 mod network;
@@ -39,7 +41,8 @@ mod window;
 mod worker;
 
 pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
-pub use chunks::{ChunkOptions, ChunkRows};
+pub use chunk_rows::ChunkRows;
+pub use chunks::ChunkOptions;
 pub use embedder::Embedder;
 pub use network::Network;
 pub use options::{LoadOptions, Sharing};
