@@ -293,12 +293,12 @@ mod tests {
     use super::*;
     use crate::kernels::testing::{bytes, numbers};
 
-    struct RecordingCollector {
+    struct RecordingDistanceCollector {
         limit: u64,
         found: Vec<(usize, usize, u64)>,
     }
 
-    impl DistanceCollector for RecordingCollector {
+    impl DistanceCollector for RecordingDistanceCollector {
         fn limit(&self, _: usize) -> u64 {
             self.limit
         }
@@ -315,7 +315,7 @@ mod tests {
         rows: &RowSelection<'_>,
         limit: u64,
     ) -> Vec<(usize, usize, u64)> {
-        let mut collector = RecordingCollector { limit, found: Vec::new() };
+        let mut collector = RecordingDistanceCollector { limit, found: Vec::new() };
         scan_bits(isa, queries, bits, rows, &mut collector);
         collector.found.sort_unstable();
         collector.found
