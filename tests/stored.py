@@ -154,6 +154,15 @@ def refused(folder: Path, *messages: str, kind: type[Exception] = CorruptStoreEr
             assert "restore the folder from a copy" in str(caught.value)
 
 
+def writing(place: Any, value: Any) -> Callable[[np.ndarray], None]:
+    """A change of an array: the value at a place."""
+
+    def change(array: np.ndarray) -> None:
+        array[place] = value
+
+    return change
+
+
 def setting(*where: Any) -> Callable[[dict[str, Any]], None]:
     *path, key, value = where
 

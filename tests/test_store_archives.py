@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from power import QuickDisk
-from stored import MANIFEST, files, forge, make_archived, refused, setting, use
+from stored import MANIFEST, files, forge, make_archived, refused, setting, use, writing
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
 from votive._store.files import writer as _writer
 
@@ -385,13 +385,6 @@ def rewrite(folder: Path, location: str, change: Callable[[np.ndarray], Any]) ->
     return path
 
 
-def _at(place: Any, value: Any) -> Callable[[np.ndarray], None]:
-    def change(array: np.ndarray) -> None:
-        array[place] = value
-
-    return change
-
-
 def _byte(value: int) -> Callable[[np.ndarray], None]:
     return lambda array: array.view(np.uint8).__setitem__(0, value)
 
@@ -409,32 +402,32 @@ def location_of(folder: Path, what: str) -> str:
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("changes.number.rows", _at(0, -1)),
-        ("changes.number.rows", _at(0, -(2**63))),
-        ("changes.number.rows", _at(-1, 70)),
-        ("changes.number.rows", _at(-1, 2**63 - 1)),
-        ("changes.number.rows", _at(1, 3)),
+        ("changes.number.rows", writing(0, -1)),
+        ("changes.number.rows", writing(0, -(2**63))),
+        ("changes.number.rows", writing(-1, 70)),
+        ("changes.number.rows", writing(-1, 2**63 - 1)),
+        ("changes.number.rows", writing(1, 3)),
         ("changes.number.rows", lambda rows: rows.sort() or np.copyto(rows, rows[::-1].copy())),
-        ("changes.text.rows", _at(slice(None), 5)),
+        ("changes.text.rows", writing(slice(None), 5)),
         ("changes.number.valid", _byte(2)),
         ("changes.number.valid", _byte(255)),
         ("changes.text.valid", _byte(128)),
-        ("changes.text.offsets", _at(0, 1)),
-        ("changes.text.offsets", _at(1, 2**62)),
-        ("changes.text.offsets", _at(1, -(2**63))),
-        ("changes.text.offsets", _at(-1, 0)),
-        ("changes.text.bytes", _at(0, 0xFF)),
-        ("changes.text.bytes", _at(1, 0x41)),
-        ("text.offsets", _at(0, -1)),
-        ("text.offsets", _at(5, 2**62)),
-        ("text.bytes", _at(9, 0xFF)),
-        ("name.bytes", _at(-1, 0xFF)),
-        ("name.offsets", _at(-1, 2**40)),
-        ("ids", _at(3, 0)),
-        ("ids", _at(3, -5)),
-        ("ids", _at(slice(2), 150)),
-        ("bounds", _at((3, 0), np.nan)),
-        ("bounds", _at((3, 1), -1.0)),
+        ("changes.text.offsets", writing(0, 1)),
+        ("changes.text.offsets", writing(1, 2**62)),
+        ("changes.text.offsets", writing(1, -(2**63))),
+        ("changes.text.offsets", writing(-1, 0)),
+        ("changes.text.bytes", writing(0, 0xFF)),
+        ("changes.text.bytes", writing(1, 0x41)),
+        ("text.offsets", writing(0, -1)),
+        ("text.offsets", writing(5, 2**62)),
+        ("text.bytes", writing(9, 0xFF)),
+        ("name.bytes", writing(-1, 0xFF)),
+        ("name.offsets", writing(-1, 2**40)),
+        ("ids", writing(3, 0)),
+        ("ids", writing(3, -5)),
+        ("ids", writing(slice(2), 150)),
+        ("bounds", writing((3, 0), np.nan)),
+        ("bounds", writing((3, 1), -1.0)),
     ],
 )
 def test_values_that_nobody_wrote(folder: Path, what: str, change: Callable[[np.ndarray], None]) -> None:
@@ -446,11 +439,11 @@ def test_ids_of_texts_that_nobody_wrote(tmp_path: Path, what: str) -> None:
     for number, value in enumerate((0xFF, 0x80) if what == "ids_bytes" else (1, -1, 2**62)):
         folder = tmp_path / str(number)
         fill(folder, "str")
-        refused(folder, str(rewrite(folder, location_of(folder, what), _at(0, value))))
+        refused(folder, str(rewrite(folder, location_of(folder, what), writing(0, value))))
 
 
 def test_rows_that_overlap_those_of_other_changes_are_harmless(folder: Path) -> None:
-    rewrite(folder, location_of(folder, "changes.number.rows"), _at(slice(None), [0, 1, 2, 5]))
+    rewrite(folder, location_of(folder, "changes.number.rows"), writing(slice(None), [0, 1, 2, 5]))
     store = EmbeddingStore.open(folder)
     assert store.metadata["number"].tolist()[:4] == [-1, None, 7, 3]  # row 5 is deleted
     tried(folder)
@@ -499,7 +492,7 @@ def test_json_that_is_none(tmp_path: Path, value: bytes) -> None:
     with EmbeddingStore.open(folder, "a") as store:
         store.add_embeddings(np.eye(4), range(4, 8), metadata={"tags": [json.loads(text) for text in JSON]})
     (location,) = (part["bytes"] for part in document_of(folder)["segments"][-1]["columns"].values())
-    rewrite(folder, location, _at(slice(7), np.frombuffer(value, np.uint8)))
+    rewrite(folder, location, writing(slice(7), np.frombuffer(value, np.uint8)))
     store = EmbeddingStore.open(folder)
     with pytest.raises(CorruptStoreError, match=re.escape(str(folder))):
         store.verify()
@@ -524,7 +517,7 @@ def test_json_of_another_kind_is_shown_and_verify_finds_it(tmp_path: Path, value
     with EmbeddingStore.open(folder, "a") as store:
         store.update(2, metadata={"tags": [1, 22]})
     location = document_of(folder)["changes"][0]["columns"]["tags"]["bytes"]
-    rewrite(folder, location, _at(slice(7), np.frombuffer(value, np.uint8)))
+    rewrite(folder, location, writing(slice(7), np.frombuffer(value, np.uint8)))
     store = EmbeddingStore.open(folder)
     assert store.metadata["tags"].tolist() == [[0], [0], json.loads(value), [0]]
     with pytest.raises(CorruptStoreError, match=re.escape(str(folder)) + ".*no list or dict"):

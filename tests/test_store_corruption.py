@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from stored import MANIFEST, forge, located, make, refused, setting, use
+from stored import MANIFEST, forge, located, make, refused, setting, use, writing
 from votive import CorruptStoreError, EmbeddingStore, StoreError, _core
 from votive._store.files import folder as _folder
 from votive._store.files import segments as _segments
@@ -135,26 +135,19 @@ def rewrite(folder: Path, what: str, change: Callable[[np.ndarray], Any], segmen
     return path
 
 
-def _at(place: Any, value: Any) -> Callable[[np.ndarray], None]:
-    def change(array: np.ndarray) -> None:
-        array[place] = value
-
-    return change
-
-
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("deleted", _at(0, 1)),
-        ("deleted", _at(0, 0)),
-        ("deleted", _at(slice(None), [0, 0, 0, 0, 0, 0, 0, 0, 0xF0])),
-        ("bounds", _at((3, 0), np.nan)),
-        ("bounds", _at((3, 1), np.inf)),
-        ("bounds", _at((3, 1), -1.0)),
-        ("text.offsets", _at(0, 1)),
-        ("text.offsets", _at(5, 1 << 62)),
-        ("text.offsets", _at(5, -1)),
-        ("text.offsets", _at(-1, 0)),
+        ("deleted", writing(0, 1)),
+        ("deleted", writing(0, 0)),
+        ("deleted", writing(slice(None), [0, 0, 0, 0, 0, 0, 0, 0, 0xF0])),
+        ("bounds", writing((3, 0), np.nan)),
+        ("bounds", writing((3, 1), np.inf)),
+        ("bounds", writing((3, 1), -1.0)),
+        ("text.offsets", writing(0, 1)),
+        ("text.offsets", writing(5, 1 << 62)),
+        ("text.offsets", writing(5, -1)),
+        ("text.offsets", writing(-1, 0)),
     ],
 )
 def test_arrays_that_nobody_wrote(folder: Path, what: str, change: Callable[[np.ndarray], None]) -> None:
@@ -165,14 +158,14 @@ def test_arrays_that_nobody_wrote(folder: Path, what: str, change: Callable[[np.
 def test_ids_that_nobody_wrote(tmp_path: Path, kind: str) -> None:
     changes: list[tuple[str, Callable[[np.ndarray], None]]]
     if kind == "int64":
-        changes = [("ids", _at(3, 0)), ("ids", _at(3, -5)), ("ids", _at(slice(2), 150))]
+        changes = [("ids", writing(3, 0)), ("ids", writing(3, -5)), ("ids", writing(slice(2), 150))]
     else:
         changes = [
-            ("ids_offsets", _at(3, 1 << 62)),
-            ("ids_offsets", _at(3, -1)),
-            ("ids_offsets", _at(-1, 0)),
-            ("ids_bytes", _at(0, 0xFF)),
-            ("ids_bytes", _at(slice(4, 8), np.frombuffer("ä40".encode(), np.uint8))),
+            ("ids_offsets", writing(3, 1 << 62)),
+            ("ids_offsets", writing(3, -1)),
+            ("ids_offsets", writing(-1, 0)),
+            ("ids_bytes", writing(0, 0xFF)),
+            ("ids_bytes", writing(slice(4, 8), np.frombuffer("ä40".encode(), np.uint8))),
         ]
     for number, (what, change) in enumerate(changes):
         folder = tmp_path / str(number)
@@ -183,7 +176,7 @@ def test_ids_that_nobody_wrote(tmp_path: Path, kind: str) -> None:
 
 def test_verify_finds_ids_that_come_twice_in_a_large_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "store", "str")
-    rewrite(tmp_path / "store", "ids_bytes", _at(slice(4, 8), np.frombuffer("ä40".encode(), np.uint8)))
+    rewrite(tmp_path / "store", "ids_bytes", writing(slice(4, 8), np.frombuffer("ä40".encode(), np.uint8)))
     monkeypatch.setattr(_segments, "MAX_EAGER_ROWS", 10)
     store = EmbeddingStore.open(tmp_path / "store")
     assert store.get_texts("ä0") == "text ü 0"
@@ -194,11 +187,11 @@ def test_verify_finds_ids_that_come_twice_in_a_large_folder(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("what", "change"),
     [
-        ("codes", _at((3, 3), 99)),
-        ("bounds", _at((3, 1), 0.0)),
-        ("vectors", _at((3, 3), 7.0)),
-        ("vectors", _at((3, 3), np.nan)),
-        ("text.bytes", _at(9, 0xFF)),
+        ("codes", writing((3, 3), 99)),
+        ("bounds", writing((3, 1), 0.0)),
+        ("vectors", writing((3, 3), 7.0)),
+        ("vectors", writing((3, 3), np.nan)),
+        ("text.bytes", writing(9, 0xFF)),
         ("text.offsets", lambda offsets: np.add(offsets[1:-1], -4, out=offsets[1:-1])),
     ],
 )
@@ -214,7 +207,7 @@ def test_verify_looks_at_more_than_checksums(tmp_path: Path, what: str, change: 
 def test_verify_decodes_columns_of_str(tmp_path: Path) -> None:
     folder = tmp_path / "store"
     make(folder, "int64")
-    path = rewrite(folder, "name.bytes", _at(-1, 0xFF))
+    path = rewrite(folder, "name.bytes", writing(-1, 0xFF))
     with pytest.raises(CorruptStoreError, match=rf"{path.name}: text 29 is no UTF-8"):
         EmbeddingStore.open(folder).verify()
 
