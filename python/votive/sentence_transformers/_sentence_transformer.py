@@ -1,0 +1,285 @@
+"""`SentenceTransformer`: an `Embedder` that takes sentence-transformers' arguments and gives its types."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from votive._arguments import PRECISIONS
+from votive.embedder import Embedder
+from votive.sentence_transformers._inputs import as_item, as_list, is_many, is_pair
+from votive.sentence_transformers._loading import check_backend, check_key, device_of, dtype_of, length_of, path_of, token_of
+from votive.sentence_transformers._shared import Pool, SharedMethods
+from votive.sentence_transformers._tensors import as_array, like, to_tensor, unasked
+from votive.sentence_transformers._unsupported import Unsupported
+from votive.sentence_transformers.util.similarity import SimilarityFunction
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from votive import _core
+    from votive.typing import DtypeName
+
+_logger = logging.getLogger("votive.sentence_transformers")
+
+_SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"]
+
+
+class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
+    """A model that turns texts into vectors, with the arguments, types and errors of sentence-transformers 6.
+
+    All that an `Embedder` has is there: `aencode`, `stats`, `last_report`, `out=`. What comes back is NumPy's, or a
+    tensor where one is asked for; see `votive.sentence_transformers`.
+
+    Args:
+        model_name_or_path: a folder, or a name on the hub; a bare name is one of "sentence-transformers/".
+        modules: refused.
+        device: None for the best that is there; a str or a `torch.device`. Where it is not there, a warning says so.
+        prompts: texts to put before others, by name, over those of the model's files.
+        default_prompt_name: which of them `encode` uses when it is given none.
+        cache_folder: instead of the Hugging Face cache's folder.
+        trust_remote_code: nothing happens: no code of models is run, and a model that needs some is refused.
+        revision: branch, tag or commit on the hub.
+        local_files_only: never ask the hub.
+        token: for private models.
+        use_auth_token: `token` by its older name.
+        model_kwargs: `dtype` or `torch_dtype`; keys that only choose how PyTorch computes do nothing.
+        processor_kwargs: `model_max_length`; keys that only choose how PyTorch computes do nothing.
+        config_kwargs: keys that only choose how PyTorch computes do nothing.
+        model_card_data: nothing happens.
+        backend: "torch", "onnx" or "openvino", for which votive's engine stands.
+        similarity_fn_name: how `similarity` compares.
+        truncate_dim: keep so many first elements of each embedding.
+        tokenizer_kwargs: `processor_kwargs` by its older name.
+        dtype: as for `Embedder`: "int8", "bfloat16" and so on.
+        num_threads: as for `Embedder`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is no such model.
+        ModelError: its files are damaged or not supported.
+        Unsupported: an argument asks for what votive does not do.
+        ValueError: an argument has a value that is not accepted.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | PathLike[str] | None = None,
+        *,
+        modules: Any = None,
+        device: Any = None,
+        prompts: dict[str, str | None] | None = None,
+        default_prompt_name: str | None = None,
+        cache_folder: str | PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = None,
+        use_auth_token: bool | str | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        model_card_data: Any = None,
+        backend: str = "torch",
+        similarity_fn_name: str | SimilarityFunction | None = None,
+        truncate_dim: int | None = None,
+        tokenizer_kwargs: dict[str, Any] | None = None,
+        dtype: DtypeName = "auto",
+        num_threads: int | None = None,
+    ) -> None:
+        check_backend(backend)
+        for key, value in (config_kwargs or {}).items():
+            check_key("config_kwargs", key, value)
+        given = {name: text for name, text in (prompts or {}).items() if text is not None}
+        # Checked once the prompts of the files are known.
+        self._wanted_prompt_name = default_prompt_name
+        super().__init__(
+            path_of(model_name_or_path, "sentence-transformers"),
+            device=device_of(device),
+            dtype=dtype_of(dtype, model_kwargs),  # type: ignore[arg-type]
+            revision=revision,
+            cache_folder=cache_folder,
+            local_files_only=local_files_only,
+            token=token_of(token, use_auth_token),
+            max_seq_length=length_of(processor_kwargs or tokenizer_kwargs),
+            prompts=given,
+            similarity_fn_name=_similarity(similarity_fn_name),  # type: ignore[arg-type]
+            num_threads=num_threads,
+            fallback=True,
+        )
+        if default_prompt_name is not None:
+            self.default_prompt_name = default_prompt_name
+        if truncate_dim is not None:
+            self.truncate_dim = truncate_dim
+
+    def _apply_options(self, core: _core.Embedder) -> None:
+        self._default_prompts()
+        super()._apply_options(core)
+
+    # `default_prompt_name` of sentence-transformers may be given before the prompts that it names are set.
+    @property
+    def truncate_dim(self) -> int | None:
+        """How many first elements of each embedding are kept; None for all. May be set; above the dimension is all."""
+        _ = self._model
+        return self._truncate_dim
+
+    @truncate_dim.setter
+    def truncate_dim(self, dimension: int | None) -> None:
+        kept = None if dimension is None else min(dimension, self._model.dimension)
+        Embedder.truncate_dim.fset(self, kept)  # type: ignore[attr-defined]
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
+        return self._model.max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int | None) -> None:
+        try:
+            Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
+        except ValueError as error:
+            if length is None or length < 1:
+                raise
+            _logger.warning("max_seq_length: %s; it stays %s", error, self.max_seq_length)
+
+    @property
+    def similarity_fn_name(self) -> Any:
+        """How `similarity` compares: "cosine", "dot", "euclidean" or "manhattan". May be set."""
+        _ = self._model
+        return self._similarity_fn_name
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: str | SimilarityFunction | None) -> None:
+        Embedder.similarity_fn_name.fset(self, _similarity(name))  # type: ignore[attr-defined]
+
+    def is_singular_input(self, inputs: Any) -> bool:
+        """Whether `encode` takes it as one input."""
+        return not is_many(inputs)
+
+    def encode(  # type: ignore[override]
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        output_value: Literal["sentence_embedding", "token_embeddings"] | None = "sentence_embedding",
+        precision: str | None = "float32",
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        normalize_embeddings: bool = False,
+        truncate_dim: int | None = None,
+        pool: Pool | None = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: Any = None,
+        task: str | None = None,
+        processing_kwargs: dict[str, Any] | None = None,
+        out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
+        **kwargs: Any,
+    ) -> Any:
+        """The embeddings of some inputs, as `SentenceTransformer.encode` of sentence-transformers 6 gives them.
+
+        Args:
+            inputs: one str, or a list, tuple or array of str; an item may also be a pair of str, which is read together.
+            prompt_name: the name of the prompt to put before each text.
+            prompt: the prompt itself; beats `prompt_name`.
+            batch_size: most texts in one pass.
+            show_progress_bar: None to show one on a terminal or in a notebook when it takes longer than 2 s.
+            output_value: "sentence_embedding"; "token_embeddings" for a matrix of each text; None for a dict of each.
+            precision: "float32" or None, "int8", "uint8", "binary", "ubinary".
+            convert_to_numpy: False for a list of tensors.
+            convert_to_tensor: one tensor.
+            device: only the model's own, or a list: one model uses all cores, so that no processes are started.
+            normalize_embeddings: scale each embedding to length 1.
+            truncate_dim: keep so many first elements; above the dimension is all.
+            pool: what `start_multi_process_pool` gave; nothing happens.
+            chunk_size: nothing happens.
+            sentences: `inputs` by its older name.
+            task: nothing happens.
+            processing_kwargs: only `{"text": {"max_length": n}}`, for the length of this call's texts.
+            out: as for `Embedder.encode`.
+            priority: as for `Embedder.encode`.
+
+        Returns:
+            Float32 `[texts, dimension]`, or `[dimension]` for one; no texts give `(0, dimension)`.
+
+        Raises:
+            ValueError: an argument has a value that is not accepted, or there is no such argument.
+            Unsupported: something that votive does not do.
+        """
+        if batch_size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+        self._check_chunk_size(chunk_size)
+        if kwargs:
+            raise ValueError(
+                f"{type(self).__name__}.encode() has been called with additional keyword arguments that this model does "
+                f"not use: {list(kwargs)}. As per {type(self).__name__}.get_model_kwargs(), this model does not accept "
+                "any additional keyword arguments."
+            )
+        if precision is not None and precision not in PRECISIONS:
+            raise ValueError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
+        if inputs is None:
+            inputs = sentences
+        single = self.is_singular_input(inputs)
+        items = [as_item(inputs)] if single else [as_item(item) for item in as_list(inputs)]
+        with self._length_of_call(processing_kwargs):
+            found = self._encoded(
+                items,
+                prompt=self._resolve_prompt(prompt, prompt_name),
+                batch_size=batch_size,
+                show_progress_bar=show_progress_bar,
+                output_value=output_value,
+                device=None if isinstance(device, list) else device,
+                normalize_embeddings=normalize_embeddings,
+                truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
+                out=out,
+                priority=priority,
+            )
+        if output_value == "sentence_embedding":
+            if precision not in (None, "float32") and len(items):
+                from votive.sentence_transformers.util.quantization import quantize_embeddings
+
+                found = quantize_embeddings(found, precision)  # type: ignore[arg-type]
+            if convert_to_tensor:
+                found = to_tensor(found)
+            elif not convert_to_numpy:
+                found = list(to_tensor(found))
+        elif unasked():
+            found = [_tensors(each) for each in found]
+        return found[0] if single else found
+
+    def _encoded(self, items: list[Any], **options: Any) -> Any:
+        """What `Embedder.encode` gives for texts, or for pairs of texts."""
+        pairs = [is_pair(item) for item in items]
+        if not any(pairs):
+            return super().encode(items, **options)
+        if not all(pairs):
+            raise Unsupported("inputs: texts and pairs of texts in one call; encode the pairs in a call of their own")
+        raise Unsupported("inputs: pairs of texts; votive embeds one text at a time: join the two, or use a CrossEncoder")
+
+    @contextmanager
+    def _length_of_call(self, processing_kwargs: dict[str, Any] | None) -> Iterator[None]:
+        if not processing_kwargs:
+            yield
+            return
+        wanted = dict(processing_kwargs.get("text", {}))
+        others = [name for name in processing_kwargs if name != "text"]
+        length = wanted.pop("max_length", None)
+        wanted.pop("truncation", None)
+        wanted.pop("padding", None)
+        if others or wanted:
+            raise Unsupported(f"processing_kwargs: {[*others, *wanted]}; only the max_length of 'text' can be given")
+        before = self.max_seq_length
+        try:
+            if length is not None:
+                self.max_seq_length = length
+            yield
+        finally:
+            self.max_seq_length = before

@@ -1,0 +1,289 @@
+"""What `SentenceTransformer` and `CrossEncoder` have in common beside loading: everything that computes nothing."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from votive.backend import is_device
+from votive.sentence_transformers._modules import ConfigView, ModelCard, ModuleView, read_json, views_of
+from votive.sentence_transformers._saving import save
+from votive.sentence_transformers._tokenizer import Tokenizer
+from votive.sentence_transformers._unsupported import TRAINING, Unsupported
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_logger = logging.getLogger("votive.sentence_transformers")
+
+Pool = dict[str, Any]
+
+
+class DeviceName(str):
+    """A device as programs ask for it without torch: `model.device.type`, and wherever torch takes a str."""
+
+    @property
+    def type(self) -> str:
+        """What kind of device: "cpu", "cuda" or "mps"."""
+        return self.partition(":")[0]
+
+    @property
+    def index(self) -> int | None:  # type: ignore[override]
+        """Its number; None for the only one."""
+        number = self.partition(":")[2]
+        return int(number) if number else None
+
+
+class SharedMethods:
+    """Mixed into a subclass of `Embedder` or `Reranker`."""
+
+    backend = "torch"
+    trust_remote_code = False
+    module_kwargs: dict[str, Any] | None = None
+    modalities = ("text",)
+
+    # What the mixin is mixed with has.
+    _model: Any
+    _arguments: dict[str, Any]
+    _prompts: dict[str, str]
+
+    def _default_prompts(self) -> None:
+        """Has every name that sentence-transformers gives a model of its own accord."""
+        self._prompts = {"query": "", "document": ""} | self._prompts
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Texts to put before others, by name. May be changed, and set."""
+        _ = self._model
+        return self._prompts
+
+    @prompts.setter
+    def prompts(self, prompts: dict[str, str]) -> None:
+        _ = self._model
+        self._prompts = dict(prompts)
+
+    def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
+        if prompt is not None:
+            if prompt_name is not None:
+                _logger.warning(
+                    "Provide either a `prompt`, a `prompt_name`, or neither, but not both. "
+                    "Ignoring the `prompt_name` in favor of `prompt`."
+                )
+            return prompt
+        if prompt_name is None:
+            return self.prompts.get(self.default_prompt_name, "") if self.default_prompt_name else ""  # type: ignore[attr-defined]
+        try:
+            return self.prompts[prompt_name]
+        except KeyError:
+            raise ValueError(
+                f"Prompt name {prompt_name!r} not found in the configured prompts dictionary with keys "
+                f"{list(self.prompts)!r}."
+            ) from None
+
+    @property
+    def device(self) -> Any:
+        """What computes: a `torch.device` where torch was imported, else a str with `type` and `index`."""
+        name = str(self._model.device).replace("metal", "mps")
+        torch = sys.modules.get("torch")
+        return DeviceName(name) if torch is None else torch.device(name)
+
+    _target_device = device
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the weights: a `torch.dtype` where torch was imported, else its name."""
+        torch = sys.modules.get("torch")
+        return self._model.dtype if torch is None else getattr(torch, self._model.dtype)
+
+    def _check_device(self, device: Any) -> None:
+        wanted = None if device is None else str(device).replace("mps", "metal")
+        if wanted not in (None, "auto", self._arguments["device"]) and not is_device(wanted, self._model.device):
+            raise Unsupported(
+                f"device={str(device)!r}: the model is on {self._model.device!r} and stays there; load another one for "
+                f"{str(device)!r}"
+            )
+
+    def to(self, device: Any = None, *_: Any, **kwargs: Any) -> Self:
+        """The model itself, where that is its device and type already.
+
+        Raises:
+            Unsupported: it is another one.
+        """
+        for wanted in (device, kwargs.get("device"), kwargs.get("dtype")):
+            if wanted is None:
+                continue
+            if type(wanted).__name__ == "dtype":
+                if wanted != self.dtype:
+                    raise Unsupported(f"to({wanted}): give the type as dtype= when the model is loaded")
+            else:
+                self._check_device(wanted)
+        return self
+
+    def cpu(self) -> Self:
+        """As `to("cpu")`."""
+        return self.to("cpu")
+
+    def cuda(self, device: int | None = None) -> Self:
+        """As `to("cuda")`."""
+        return self.to("cuda" if device is None else f"cuda:{device}")
+
+    def eval(self) -> Self:
+        """The model itself: it never trains."""
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """The model itself, with False.
+
+        Raises:
+            Unsupported: `mode` is True.
+        """
+        if mode:
+            raise Unsupported(f"train: {TRAINING}")
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """The model itself, with False.
+
+        Raises:
+            Unsupported: gradients are asked for.
+        """
+        if requires_grad:
+            raise Unsupported(f"requires_grad_: {TRAINING}")
+        return self
+
+    def share_memory(self) -> Self:
+        """The model itself: threads share it, and processes share the pages of its files."""
+        return self
+
+    def float(self) -> Self:
+        """The model itself, where its weights are float32.
+
+        Raises:
+            Unsupported: they are not.
+        """
+        if self._model.dtype != "float32":
+            raise Unsupported("float: give dtype='float32' when the model is loaded")
+        return self
+
+    def half(self) -> Self:
+        """Refused: `dtype="float16"` when the model is loaded does it."""
+        raise Unsupported("half: give dtype='float16' when the model is loaded")
+
+    def bfloat16(self) -> Self:
+        """Refused: `dtype="bfloat16"` when the model is loaded does it."""
+        raise Unsupported("bfloat16: give dtype='bfloat16' when the model is loaded")
+
+    def compile(self, *_: Any, **__: Any) -> None:
+        """Does nothing: the engine is compiled."""
+        _logger.info("compile: votive's engine is compiled")
+
+    def _refuse_training(self, *_: Any, **__: Any) -> Any:
+        raise Unsupported(TRAINING)
+
+    fit = old_fit = push_to_hub = save_to_hub = merge = _refuse_training
+    add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = _refuse_training
+    gradient_checkpointing_enable = parameters = named_parameters = state_dict = load_state_dict = _refuse_training
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer, with the methods that programs use of transformers' ones."""
+        return Tokenizer(self)
+
+    @tokenizer.setter
+    def tokenizer(self, _: Any) -> None:
+        raise Unsupported("tokenizer: it is read from the model's folder; change it there")
+
+    processor = tokenizer
+
+    @property
+    def config(self) -> ConfigView:
+        """What config.json says, as attributes."""
+        return ConfigView(read_json(self._model.folder / "config.json"), str(self._arguments["model_name_or_path"]))
+
+    transformers_model = None
+
+    @property
+    def model_card_data(self) -> ModelCard:
+        """What libraries ask of a model's card: its name, and that of the model it is."""
+        return ModelCard(str(self._arguments["model_name_or_path"]), self._arguments["revision"])
+
+    def _views(self) -> list[ModuleView]:
+        return views_of(self)
+
+    def __len__(self) -> int:
+        return len(self._views())
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[ModuleView]:
+        return iter(self._views())
+
+    def __getitem__(self, index: int) -> ModuleView:
+        return self._views()[index]
+
+    def modules(self) -> Iterator[ModuleView]:
+        """Views of the modules that modules.json lists."""
+        return iter(self)
+
+    def _first_module(self) -> ModuleView:
+        return self[0]
+
+    def _last_module(self) -> ModuleView:
+        return self[-1]
+
+    def get_backend(self) -> str:
+        """Always "torch", whose results these are."""
+        return self.backend
+
+    def get_model_kwargs(self) -> list[str]:
+        """Further arguments that the model's modules take: none."""
+        return []
+
+    def supports(self, modality: Any) -> bool:
+        """Whether it takes inputs of that kind: "text" alone."""
+        return modality in self.modalities
+
+    def save(
+        self,
+        path: str | None,
+        model_name: str | None = None,
+        create_model_card: bool = True,
+        train_datasets: list[str] | None = None,
+        safe_serialization: bool = True,
+    ) -> None:
+        """Copies the model's folder to `path`, with the prompts and the rest as they are set now.
+
+        Raises:
+            Unsupported: not `safe_serialization`, and the weights are safetensors.
+        """
+        save(self, path)
+
+    save_pretrained = save
+
+    def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
+        """What `evaluator(self, output_path)` gives."""
+        return evaluator(self, output_path)
+
+    def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> Pool:
+        """A pool without processes: one model uses all cores of a machine, and shares them between callers."""
+        _logger.info("start_multi_process_pool: one model uses all cores, so that no processes are started")
+        return {"input": None, "output": None, "processes": []}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: Pool) -> None:
+        """Does nothing."""
+
+    @staticmethod
+    def _check_chunk_size(chunk_size: int | None) -> None:
+        if chunk_size is not None and chunk_size <= 0:
+            raise ValueError(f"chunk_size must be a positive integer, got {chunk_size}.")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A model of its own settings, which shares the weights: these never change."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        return new

@@ -1,0 +1,26 @@
+"""What of sentence-transformers votive does not do: it is refused by name, when it is used, with the way out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Unsupported(NotImplementedError):
+    """A feature of sentence-transformers that votive does not have. The message names it and says what to do."""
+
+
+TRAINING = "votive does not train; train with sentence-transformers, save the model, and load its folder here"
+
+
+class _Refusing(type):
+    """A class that can be imported, named and asked with `isinstance`, and raises when it is made."""
+
+    _advice: str
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        raise Unsupported(f"{cls.__name__}: {cls._advice}")
+
+
+def refusing_class(name: str, module: str, advice: str = TRAINING) -> type:
+    """A class of that name whose making raises `Unsupported`; subclasses of it do, too."""
+    return _Refusing(name, (), {"__module__": module, "_advice": advice, "__doc__": f"Not in votive: {advice}."})
