@@ -1,0 +1,284 @@
+"""`CrossEncoder`: a `Reranker` that takes sentence-transformers' arguments and gives its types."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from votive._pairs import is_one_pair
+from votive.reranker import Reranker
+from votive.sentence_transformers._inputs import as_list
+from votive.sentence_transformers._loading import (
+    check_backend,
+    check_key,
+    device_of,
+    dtype_of,
+    length_of,
+    path_of,
+    token_of,
+)
+from votive.sentence_transformers._shared import Pool, SharedMethods
+from votive.sentence_transformers._tensors import as_array, to_tensor
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from votive import _core
+    from votive.typing import DtypeName
+
+_logger = logging.getLogger("votive.sentence_transformers")
+
+# Older names of arguments.
+_RENAMED = {
+    "model_name": "model_name_or_path",
+    "automodel_args": "model_kwargs",
+    "tokenizer_args": "processor_kwargs",
+    "tokenizer_kwargs": "processor_kwargs",
+    "config_args": "config_kwargs",
+    "cache_dir": "cache_folder",
+    "default_activation_function": "activation_fn",
+    "activation_fct": "activation_fn",
+}
+
+
+class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
+    """A model that says of two texts how well they belong together, with the arguments of sentence-transformers 6.
+
+    Args:
+        model_name_or_path: a folder, or a name on the hub; a bare name is one of "cross-encoder/".
+        num_labels: how many scores a pair is to get; None for as many as the model gives.
+        max_length: most tokens of a pair.
+        activation_fn: what logits go through; a module of PyTorch, or a function.
+        device: see `SentenceTransformer`, and so are the others.
+        **renamed: arguments by their older names.
+
+    Raises:
+        TypeError: there is no such argument.
+        FileNotFoundError, NotADirectoryError, ModelError, Unsupported, ValueError: see `SentenceTransformer`.
+    """
+
+    def __init__(
+        self,
+        model_name_or_path: str | PathLike[str] | None = None,
+        num_labels: int | None = None,
+        max_length: int | None = None,
+        activation_fn: Any = None,
+        device: Any = None,
+        *,
+        modules: Any = None,
+        prompts: dict[str, str | None] | None = None,
+        default_prompt_name: str | None = None,
+        cache_folder: str | PathLike[str] | None = None,
+        trust_remote_code: bool = False,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: bool | str | None = None,
+        model_kwargs: dict[str, Any] | None = None,
+        processor_kwargs: dict[str, Any] | None = None,
+        config_kwargs: dict[str, Any] | None = None,
+        model_card_data: Any = None,
+        backend: str = "torch",
+        keep_in_fp32_modules: list[str] | None = None,
+        classifier_dropout: float | None = None,
+        dtype: DtypeName = "auto",
+        num_threads: int | None = None,
+        **renamed: Any,
+    ) -> None:
+        given = {
+            "model_name_or_path": model_name_or_path,
+            "model_kwargs": model_kwargs,
+            "processor_kwargs": processor_kwargs,
+            "config_kwargs": config_kwargs,
+            "cache_folder": cache_folder,
+            "activation_fn": activation_fn,
+        }
+        for old, value in renamed.items():
+            if old not in _RENAMED:
+                raise TypeError(f"CrossEncoder.__init__() got an unexpected keyword argument {old!r}")
+            given[_RENAMED[old]] = value
+        check_backend(backend)
+        for key, value in (given["config_kwargs"] or {}).items():
+            if key == "num_labels":
+                num_labels = value if num_labels is None else num_labels
+            else:
+                check_key("config_kwargs", key, value)
+        self._given_activation = given["activation_fn"]
+        super().__init__(
+            path_of(given["model_name_or_path"], "cross-encoder"),
+            device=device_of(device),
+            dtype=dtype_of(dtype, given["model_kwargs"]),  # type: ignore[arg-type]
+            revision=revision,
+            cache_folder=given["cache_folder"],
+            local_files_only=local_files_only,
+            token=token_of(token, None),
+            max_length=length_of(given["processor_kwargs"]) if max_length is None else max_length,
+            num_labels=num_labels,
+            activation_fn=_callable_on_arrays(given["activation_fn"]),
+            prompts={name: text for name, text in (prompts or {}).items() if text is not None},
+            num_threads=num_threads,
+            fallback=True,
+        )
+        if default_prompt_name is not None:
+            self.default_prompt_name = default_prompt_name
+
+    def _apply_options(self, core: _core.Reranker) -> None:
+        self._default_prompts()
+        super()._apply_options(core)
+
+    def is_singular_input(self, inputs: Any) -> bool:
+        """Whether `predict` takes it as one pair."""
+        return is_one_pair(inputs)
+
+    def predict(  # type: ignore[override]
+        self,
+        inputs: Any = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: Any = None,
+        apply_softmax: bool | None = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        device: Any = None,
+        pool: Pool | None = None,
+        chunk_size: int | None = None,
+        *,
+        sentences: Any = None,
+        activation_fct: Any = None,
+        num_workers: int = 0,
+        out: NDArray[np.float32] | None = None,
+        priority: float = 1.0,
+    ) -> Any:
+        """The scores of some pairs, as `CrossEncoder.predict` of sentence-transformers 6 gives them.
+
+        Args:
+            inputs: one pair of str, or a list, tuple or 2-D array of pairs.
+            prompt_name: the name of the prompt to put before the first text of each pair.
+            prompt: the prompt itself; beats `prompt_name`.
+            batch_size: most pairs in one pass.
+            show_progress_bar: None to show one on a terminal or in a notebook when it takes longer than 2 s.
+            activation_fn: what logits go through; None for the model's own.
+            apply_softmax: take shares of the labels after that.
+            convert_to_numpy: False for a list of tensors.
+            convert_to_tensor: one tensor.
+            device: only the model's own, or a list, for which nothing happens.
+            pool: nothing happens.
+            chunk_size: nothing happens.
+            sentences: `inputs` by its older name.
+            activation_fct: `activation_fn` by its older name.
+            num_workers: nothing happens.
+            out: as for `Reranker.predict`.
+            priority: as for `Reranker.predict`.
+
+        Returns:
+            Float32 `[pairs]`, or `[pairs, labels]`; of one pair a scalar, or `[labels]`.
+        """
+        if batch_size <= 0:
+            raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+        self._check_chunk_size(chunk_size)
+        pairs = sentences if inputs is None else inputs
+        single = self.is_singular_input(pairs)
+        activation = activation_fct if activation_fn is None else activation_fn
+        scores = super().predict(
+            pairs if single else as_list(pairs),
+            prompt=self._resolve_prompt(prompt, prompt_name),
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            activation_fn=_callable_on_arrays(activation),
+            apply_softmax=apply_softmax,
+            device=None if isinstance(device, list) else device,
+            out=out,
+            priority=priority,
+        )
+        if convert_to_tensor:
+            return to_tensor(scores)
+        if not convert_to_numpy:
+            return to_tensor(scores) if single else list(to_tensor(scores))
+        return scores
+
+    def rank(  # type: ignore[override]
+        self,
+        query: str,
+        documents: list[str],
+        top_k: int | None = None,
+        return_documents: bool = False,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        batch_size: int = 32,
+        show_progress_bar: bool | None = None,
+        activation_fn: Any = None,
+        device: Any = None,
+        pool: Pool | None = None,
+        chunk_size: int | None = None,
+        *,
+        activation_fct: Any = None,
+        apply_softmax: bool = False,
+        convert_to_numpy: bool = True,
+        convert_to_tensor: bool = False,
+        num_workers: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Documents by how well they answer a query, the best first: dicts of "corpus_id", "score" and "text".
+
+        Raises:
+            ValueError: the model has several labels.
+        """
+        if self.num_labels != 1:
+            raise ValueError(
+                "CrossEncoder.rank() only works for models with num_labels=1. "
+                "Consider using CrossEncoder.predict() with input pairs instead."
+            )
+        scores = self.predict(
+            [(query, document) for document in documents],
+            prompt_name=prompt_name,
+            prompt=prompt,
+            batch_size=batch_size,
+            show_progress_bar=show_progress_bar,
+            activation_fn=activation_fct if activation_fn is None else activation_fn,
+            device=device,
+            pool=pool,
+            chunk_size=chunk_size,
+        ).tolist()
+        ranked: list[dict[str, Any]] = [{"corpus_id": row, "score": score} for row, score in enumerate(scores)]
+        if return_documents:
+            for hit, document in zip(ranked, documents, strict=True):
+                hit["text"] = document
+        ranked.sort(key=lambda hit: hit["score"], reverse=True)
+        return ranked[:top_k]
+
+    @property
+    def max_length(self) -> int | None:
+        """`max_seq_length` by its older name. May be set."""
+        return self.max_seq_length
+
+    @max_length.setter
+    def max_length(self, length: int | None) -> None:
+        self.max_seq_length = length
+
+    @property
+    def activation_fn(self) -> Any:
+        """What logits go through: what was given, else the function of the model's own. May be set."""
+        return self._activation_fn if self._given_activation is None else self._given_activation
+
+    @activation_fn.setter
+    def activation_fn(self, function: Any) -> None:
+        from votive.activation import resolve_activation
+
+        self._given_activation = function
+        self._activation_fn = resolve_activation(_callable_on_arrays(function))
+
+    @property
+    def default_activation_function(self) -> Any:
+        """`activation_fn` by its older name."""
+        return self.activation_fn
+
+
+def _callable_on_arrays(function: Any) -> Any:
+    """A function for arrays: a module of PyTorch that votive has not is called with a tensor."""
+    kind = type(function)
+    if not kind.__module__.startswith("torch.") or kind.__name__ in ("Sigmoid", "Identity", "Softmax", "Tanh"):
+        return function
+    return lambda logits: as_array(function(to_tensor(logits)))
