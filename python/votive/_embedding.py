@@ -175,9 +175,10 @@ class EmbeddingModel(Model[_core.Embedder]):
         ranges: ArrayLike | None,
         calibration_embeddings: ArrayLike | None,
         priority: float,
+        seconds: list[str] | None = None,
         **refused: Any,
     ) -> Steps[Any]:
-        """`encode`, with the arguments that it refuses."""
+        """`encode`, with the arguments that it refuses. With `seconds`, of pairs whose first texts are a list."""
         single = isinstance(sentences, str)
         if single and out is not None:
             raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
@@ -208,7 +209,7 @@ class EmbeddingModel(Model[_core.Embedder]):
         with Progress(show_progress_bar, total) as progress:
             request = BatchRequest(
                 texts if isinstance(texts, list) else [],
-                None,
+                seconds,
                 prompt,
                 batch_size,
                 width,

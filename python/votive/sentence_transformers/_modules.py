@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from votive.sentence_transformers._unsupported import Unsupported
+from votive.sentence_transformers._unsupported import UnsupportedAttribute
 
 if TYPE_CHECKING:
     from votive.sentence_transformers._tokenizer import Tokenizer
@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 def read_json(path: Path) -> Any:
     """What a JSON file holds; an empty dict where there is none."""
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def transformer_folder(folder: Path) -> Path:
+    """The folder of a model's Transformer, which has its config.json and tokenizer.json."""
+    listed = read_json(folder / "modules.json")
+    return folder / listed[0]["path"] if listed else folder
 
 
 class ConfigView:
@@ -62,9 +68,7 @@ class TransformerView:
         self.name_or_path = config.name_or_path
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise Unsupported(
+        raise UnsupportedAttribute(
             f"auto_model.{name}: votive's weights are packed for its kernels; read them from the folder's "
             "model.safetensors"
         )

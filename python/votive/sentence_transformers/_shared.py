@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from votive.backend import is_device
-from votive.sentence_transformers._modules import ConfigView, ModelCard, ModuleView, read_json, views_of
+from votive.sentence_transformers._modules import (
+    ConfigView,
+    ModelCard,
+    ModuleView,
+    TransformerView,
+    read_json,
+    transformer_folder,
+    views_of,
+)
 from votive.sentence_transformers._saving import save
 from votive.sentence_transformers._tokenizer import Tokenizer
 from votive.sentence_transformers._unsupported import TRAINING, Unsupported
@@ -43,27 +50,19 @@ class SharedMethods:
     backend = "torch"
     trust_remote_code = False
     module_kwargs: dict[str, Any] | None = None
-    modalities = ("text",)
 
     # What the mixin is mixed with has.
     _model: Any
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
 
-    def _default_prompts(self) -> None:
-        """Has every name that sentence-transformers gives a model of its own accord."""
-        self._prompts = {"query": "", "document": ""} | self._prompts
-
-    @property
-    def prompts(self) -> dict[str, str]:
-        """Texts to put before others, by name. May be changed, and set."""
-        _ = self._model
-        return self._prompts
-
-    @prompts.setter
-    def prompts(self, prompts: dict[str, str]) -> None:
-        _ = self._model
-        self._prompts = dict(prompts)
+    def _set_default_prompt_name(self, name: str) -> None:
+        if name not in self._prompts:
+            raise ValueError(
+                f"Default prompt name {name!r} not found in the configured prompts dictionary with keys "
+                f"{list(self._prompts)!r}."
+            )
+        self.default_prompt_name = name
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
@@ -183,9 +182,21 @@ class SharedMethods:
     def _refuse_training(self, *_: Any, **__: Any) -> Any:
         raise Unsupported(TRAINING)
 
-    fit = old_fit = push_to_hub = save_to_hub = merge = _refuse_training
-    add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = _refuse_training
-    gradient_checkpointing_enable = parameters = named_parameters = state_dict = load_state_dict = _refuse_training
+    fit = old_fit = merge = smart_batching_collate = gradient_checkpointing_enable = _refuse_training
+    add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = delete_adapter = _refuse_training
+
+    def _refuse_hub(self, *_: Any, **__: Any) -> Any:
+        raise Unsupported("votive writes nothing to the hub: save the model, and upload its folder with huggingface_hub")
+
+    push_to_hub = save_to_hub = _refuse_hub
+
+    def _refuse_weights(self, *_: Any, **__: Any) -> Any:
+        raise Unsupported(
+            "votive's weights are packed for its kernels; read them from the folder's model.safetensors, or load the "
+            "model with sentence-transformers"
+        )
+
+    parameters = named_parameters = state_dict = load_state_dict = forward = __call__ = _refuse_weights
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -201,9 +212,13 @@ class SharedMethods:
     @property
     def config(self) -> ConfigView:
         """What config.json says, as attributes."""
-        return ConfigView(read_json(self._model.folder / "config.json"), str(self._arguments["model_name_or_path"]))
+        values = read_json(transformer_folder(self._model.folder) / "config.json")
+        return ConfigView(values, str(self._arguments["model_name_or_path"]))
 
-    transformers_model = None
+    @property
+    def transformers_model(self) -> TransformerView:
+        """The network, without its weights."""
+        return TransformerView(self.config)
 
     @property
     def model_card_data(self) -> ModelCard:
@@ -243,6 +258,11 @@ class SharedMethods:
         """Further arguments that the model's modules take: none."""
         return []
 
+    @property
+    def modalities(self) -> list[str]:
+        """Kinds of inputs that the model takes: text alone."""
+        return ["text"]
+
     def supports(self, modality: Any) -> bool:
         """Whether it takes inputs of that kind: "text" alone."""
         return modality in self.modalities
@@ -281,9 +301,3 @@ class SharedMethods:
     def _check_chunk_size(chunk_size: int | None) -> None:
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError(f"chunk_size must be a positive integer, got {chunk_size}.")
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A model of its own settings, which shares the weights: these never change."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        return new

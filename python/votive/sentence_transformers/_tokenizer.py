@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from votive.sentence_transformers._modules import read_json
+from votive.sentence_transformers._modules import read_json, transformer_folder
 from votive.sentence_transformers._tensors import to_tensor
 from votive.sentence_transformers._unsupported import Unsupported
 
@@ -30,6 +31,7 @@ class Tokenizer:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._folder = transformer_folder(model._model.folder)
 
     @cached_property
     def _reader(self) -> Any:
@@ -37,7 +39,7 @@ class Tokenizer:
             from tokenizers import Tokenizer as Reader
         except ImportError as error:
             raise ImportError("tokenizer: needs the package tokenizers, which is not installed") from error
-        path = self._model._model.folder / "tokenizer.json"
+        path = self._folder / "tokenizer.json"
         if not path.exists():
             raise Unsupported(f"tokenizer: {path.parent} has no tokenizer.json; model.tokenize gives tokens")
         reader = Reader.from_file(str(path))
@@ -72,8 +74,7 @@ class Tokenizer:
 
     @cached_property
     def _special(self) -> dict[str, str]:
-        folder = self._model._model.folder
-        named = read_json(folder / "special_tokens_map.json") | read_json(folder / "tokenizer_config.json")
+        named = read_json(self._folder / "special_tokens_map.json") | read_json(self._folder / "tokenizer_config.json")
         found = {f"{kind}_token": named.get(f"{kind}_token") for kind in _SPECIAL}
         return {
             name: token["content"] if isinstance(token, dict) else token for name, token in found.items() if token
@@ -198,12 +199,10 @@ class Tokenizer:
 
     def save_pretrained(self, folder: str, **_: Any) -> None:
         """Writes tokenizer.json and tokenizer_config.json to a folder."""
-        from pathlib import Path
-
-        target, source = Path(folder), self._model._model.folder
+        target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         self._reader.save(str(target / "tokenizer.json"))
-        (target / "tokenizer_config.json").write_text(json.dumps(read_json(source / "tokenizer_config.json")), "utf-8")
+        (target / "tokenizer_config.json").write_text(json.dumps(read_json(self._folder / "tokenizer_config.json")), "utf-8")
 
 
 class Encoding(dict[str, Any]):
