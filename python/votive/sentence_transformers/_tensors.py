@@ -59,7 +59,9 @@ def to_tensor(array: NDArray[Any] | np.generic) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("tensors need PyTorch, which is not installed; leave convert_to_tensor out for arrays") from error
+        raise ImportError(
+            "tensors need PyTorch, which is not installed; leave convert_to_tensor out for arrays"
+        ) from error
     import numpy as np
 
     return torch.from_numpy(np.asarray(array))
