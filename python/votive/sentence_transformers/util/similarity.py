@@ -48,5 +48,3 @@ pairwise_manhattan_sim = _on_any(similarity.pairwise_manhattan_sim)
 def pytorch_cos_sim(a: Any, b: Any) -> Any:
     """`cos_sim` by its older name."""
     return cos_sim(a, b)
-SimilarityFunction = _Names
-def pairwise_angle_sim(a,b): ...
