@@ -194,8 +194,8 @@ class RerankingModel(Model[_core.Reranker]):
     ) -> Steps[NDArray[np.float32]]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
-        function = self.activation_fn if activation_fn is None else resolve_activation(activation_fn)
         core = self._model
+        function = self._activation_fn if activation_fn is None else resolve_activation(activation_fn)
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)
         start = time.monotonic()
