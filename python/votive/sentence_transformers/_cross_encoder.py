@@ -60,6 +60,8 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         FileNotFoundError, NotADirectoryError, ModelError, Unsupported, ValueError: see `SentenceTransformer`.
     """
 
+    model_type = "CrossEncoder"
+
     def __init__(
         self,
         model_name_or_path: str | PathLike[str] | None = None,

@@ -67,6 +67,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
 
     SUPPORTED_SIMILARITY_FN_NAMES = ("cosine", "dot", "euclidean", "manhattan")
 
+    model_type = "SentenceTransformer"
+
     def __init__(
         self,
         model_name_or_path: str | PathLike[str] | None = None,

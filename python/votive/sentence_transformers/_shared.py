@@ -275,12 +275,22 @@ class SharedMethods:
         train_datasets: list[str] | None = None,
         safe_serialization: bool = True,
     ) -> None:
-        """Copies the model's folder to `path`, with the prompts and the rest as they are set now.
+        """Copies the model's folder to `path`, with prompts, lengths and the rest as they are set now.
+
+        Args:
+            path: a folder, which is made; None for nothing.
+            model_name: nothing happens: no card is written.
+            create_model_card: False leaves README.md out.
+            train_datasets: nothing happens.
+            safe_serialization: only True; weights are copied as they are.
 
         Raises:
-            Unsupported: not `safe_serialization`, and the weights are safetensors.
+            OSError: a file cannot be written.
+            Unsupported: not `safe_serialization`.
         """
-        save(self, path)
+        if not safe_serialization:
+            raise Unsupported("safe_serialization=False: weights are copied as they are; leave it out")
+        save(self, path, create_model_card)
 
     save_pretrained = save
 
@@ -301,3 +311,17 @@ class SharedMethods:
     def _check_chunk_size(chunk_size: int | None) -> None:
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError(f"chunk_size must be a positive integer, got {chunk_size}.")
+
+    def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Padded ids, types and mask of texts, or of pairs of them, `[texts, most tokens]` each, as the network reads them.
+
+        Raises:
+            Unsupported: `kwargs` has anything but `task`.
+        """
+        if others := [name for name in kwargs if name != "task"]:
+            raise Unsupported(f"preprocess: {others} are not supported; set max_seq_length, or leave them out")
+        return preprocessed(self, list(inputs), prompt or "")
+
+    def tokenize(self, texts: Any, **kwargs: Any) -> dict[str, Any]:
+        """`preprocess` by its older name."""
+        return self.preprocess(texts, **kwargs)
