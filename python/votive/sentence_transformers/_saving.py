@@ -67,7 +67,9 @@ def _settings(model: Any) -> dict[str, Any]:
         if name.startswith("torch."):
             found["activation_fn"] = name
         else:
-            _logger.warning("save: activation_fn %s is no module of PyTorch; give it again to what loads the folder", name)
+            _logger.warning(
+                "save: activation_fn %s is no module of PyTorch; give it again to what loads the folder", name
+            )
     return found
 
 
