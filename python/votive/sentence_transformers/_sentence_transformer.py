@@ -122,6 +122,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             num_threads=num_threads,
             fallback=True,
         )
+        for name in prompts or {}:
+            self._prompts.setdefault(name, "")
         # With them come the prompts that every model has.
         if default_prompt_name is not None:
             self._set_default_prompt_name(default_prompt_name)
@@ -129,7 +131,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             self.truncate_dim = truncate_dim
 
     def _apply_options(self, core: _core.Embedder) -> None:
-        self._prompts = {"query": "", "document": ""} | self._prompts
+        # Copies keep those that were set.
+        if "prompts" not in self._arguments.get("assigned", {}):
+            self._prompts = {"query": "", "document": ""} | self._prompts
         super()._apply_options(core)
 
     @property
@@ -146,16 +150,16 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     @property
     def max_seq_length(self) -> int | None:
         """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
-        return self._model.max_seq_length
+        _ = self._model
+        return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
-        try:
-            Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
-        except ValueError as error:
-            if length is None or length < 1:
-                raise
-            _logger.warning("max_seq_length: %s; it stays %s", error, self.max_seq_length)
+        most = self._model.position_limit
+        if length is not None and most is not None and length > most:
+            _logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
+            length = most
+        Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:
@@ -173,7 +177,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             return value
         hint = " Use MultiVectorEncoder for MaxSim late-interaction scoring." if value == "maxsim" else ""
         raise ValueError(
-            f"{type(self).__name__} only supports similarity_fn_name in {list(self.SUPPORTED_SIMILARITY_FN_NAMES)}, "
+            f"{type(self).__name__} only supports similarity_fn_name in {self.SUPPORTED_SIMILARITY_FN_NAMES}, "
             f"got {value!r}.{hint}"
         )
 
@@ -304,7 +308,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             show_progress_bar=show_progress_bar,
             output_value=output_value,
             device=None if isinstance(device, list) else device,
-            normalize_embeddings=normalize_embeddings,
+            normalize_embeddings=normalize_embeddings and output_value == "sentence_embedding",
             truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
             out=out,
             priority=priority,
