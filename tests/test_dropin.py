@@ -9,6 +9,7 @@ import math
 from importlib.util import find_spec
 from typing import Any
 
+import dropin_table
 import pytest
 import votive.sentence_transformers
 from bodies import INT8
@@ -89,3 +90,8 @@ def assert_same(found: Any, expected: Any, place: str) -> None:
 
 def test_every_call_was_made_of_the_reference() -> None:
     assert sorted(CALLS) == sorted(REFERENCE)
+
+
+def test_the_table_of_the_documentation_is_made_of_these_calls() -> None:
+    assert dropin_table.table() in dropin_table.PAGE.read_text(encoding="utf-8")
+    assert all(len(dropin_table.calls_of(row)) for row in dropin_table.ROWS)
