@@ -24,8 +24,6 @@ from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
 from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
-from votive.sentence_transformers.util.quantization import quantize_embeddings
-from votive.sentence_transformers.util.similarity import SimilarityFunction
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from votive import _core
+    from votive.sentence_transformers.util import SimilarityFunction
     from votive.typing import DtypeName
 
 _logger = logging.getLogger("votive.sentence_transformers")
@@ -168,11 +167,11 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         return self._similarity_fn_name
 
     @similarity_fn_name.setter
-    def similarity_fn_name(self, name: str | SimilarityFunction | None) -> None:
+    def similarity_fn_name(self, name: Any) -> None:
         Embedder.similarity_fn_name.fset(self, self._similarity_name(name))  # type: ignore[attr-defined]
 
-    def _similarity_name(self, name: str | SimilarityFunction | None) -> str | None:
-        value = name.value if isinstance(name, SimilarityFunction) else name
+    def _similarity_name(self, name: Any) -> str | None:
+        value: str | None = getattr(name, "value", name)
         if value is None or value in self.SUPPORTED_SIMILARITY_FN_NAMES:
             return value
         hint = " Use MultiVectorEncoder for MaxSim late-interaction scoring." if value == "maxsim" else ""
@@ -191,10 +190,14 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         Returns:
             `[n, m]` float32 by `similarity_fn_name`: a tensor by the rule of this package, else an array.
         """
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """How similar each row of `embeddings1` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     @contextmanager
@@ -318,6 +321,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             described = found if output_value else [self._described(each, text) for each in found]
             return self._as_tensors(described[0] if single else described)
         if precision not in (None, "float32") and len(items):
+            from votive.sentence_transformers.util import quantize_embeddings
+
             found = quantize_embeddings(found, precision)  # type: ignore[arg-type]
         if convert_to_tensor:
             found = to_tensor(found)
