@@ -61,7 +61,7 @@ def _settings(model: Any) -> dict[str, Any]:
         if model.truncate_dim is not None:
             found["truncate_dim"] = model.truncate_dim
     else:
-        function = model.activation_fn
+        function = getattr(model._activation_fn, "module", model._activation_fn)
         kind = function if hasattr(function, "__name__") else type(function)
         name = _TORCH.get(kind.__name__, f"{kind.__module__}.{kind.__name__}")
         if name.startswith("torch."):
