@@ -296,7 +296,7 @@ def test_quantization_by_few_embeddings_is_logged(caplog: pytest.LogCaptureFixtu
         util.quantize_embeddings(ARRAYS["calibration"], "int8")
         assert caplog.records == []
         util.quantize_embeddings(ARRAYS["wide"], "int8")
-    assert "Computing int8 quantization buckets based on 40 embeddings" in caplog.text
+    assert "Computing int8 quantization buckets based on 20 embeddings" in caplog.text
 
 
 @pytest.mark.parametrize("name", QUANTIZED_SEARCHES)
@@ -306,7 +306,7 @@ def test_quantized_searches(name: str) -> None:
     pytest.importorskip(package)
     search = getattr(util.quantization, f"semantic_search_{package}")
     corpus = util.quantize_embeddings(ARRAYS["calibration"], precision)
-    more, queries = arguments(given, ARRAYS, util), ARRAYS["wide"][:4]
+    more, queries = arguments(given, ARRAYS, util), ARRAYS["wide"][:2]
     found, seconds, index = search(queries, corpus, None, precision, output_index=True, **more)
     assert_same_hits(found, LISTS[name])
     assert seconds >= 0
