@@ -54,7 +54,8 @@ class BinaryClassificationEvaluator(EvaluatorOfTexts):
     @classmethod
     def from_input_examples(cls, examples: list[Any], **kwargs: Any) -> BinaryClassificationEvaluator:
         """Of `InputExample`s with two texts and a label."""
-        return cls(*texts_of(examples, 2), [example.label for example in examples], **kwargs)
+        left, right = texts_of(examples, 2)
+        return cls(left, right, [example.label for example in examples], **kwargs)
 
     def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> Metrics:
         """See `BaseEvaluator`."""

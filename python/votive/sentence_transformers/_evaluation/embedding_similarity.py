@@ -59,7 +59,8 @@ class EmbeddingSimilarityEvaluator(EvaluatorOfTexts):
     @classmethod
     def from_input_examples(cls, examples: list[Any], **kwargs: Any) -> EmbeddingSimilarityEvaluator:
         """Of `InputExample`s with two texts and a score as their label."""
-        return cls(*texts_of(examples, 2), [example.label for example in examples], **kwargs)
+        left, right = texts_of(examples, 2)
+        return cls(left, right, [example.label for example in examples], **kwargs)
 
     def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> Metrics:
         """See `BaseEvaluator`."""

@@ -44,7 +44,7 @@ class InformationRetrievalEvaluator(EvaluatorOfTexts):
         name: of the data, before each metric.
         write_csv: whether to write a table.
         truncate_dim: see `encode`.
-        score_functions: functions of matrices that compare queries with documents, by their names; None for the model's.
+        score_functions: functions of matrices of queries and documents, by their names; None for the model's.
         main_score_function: the name of the one that models are compared by; None for the best one.
         query_prompt: see `encode`.
         query_prompt_name: see `encode`.

@@ -77,7 +77,8 @@ class TripletEvaluator(EvaluatorOfTexts):
     @classmethod
     def from_input_examples(cls, examples: list[Any], **kwargs: Any) -> TripletEvaluator:
         """Of `InputExample`s with three texts."""
-        return cls(*texts_of(examples, 3), **kwargs)
+        anchors, positives, negatives = texts_of(examples, 3)
+        return cls(anchors, positives, negatives, **kwargs)
 
     def __call__(self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> Metrics:
         """See `BaseEvaluator`."""
