@@ -329,3 +329,9 @@ def test_a_saved_ranker_keeps_its_activation(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path))
     assert CrossEncoder(str(tmp_path)).predict(pair) == model.predict(pair)
     assert CrossEncoder(str(FIXTURES / "bert_rerank")).predict(pair) != model.predict(pair)
+
+
+def test_the_folder_of_an_evaluation_is_made(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / "results" / "today"
+    assert SentenceTransformer(folder).evaluate(lambda model, output_path: output_path, str(path)) == str(path)
+    assert path.is_dir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -311,7 +312,9 @@ class SharedMethods:
     save_pretrained = save
 
     def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
-        """What `evaluator(self, output_path)` gives."""
+        """What `evaluator(self, output_path)` gives; the folder is made where it is not there."""
+        if output_path is not None:
+            os.makedirs(output_path, exist_ok=True)
         return evaluator(self, output_path)
 
     def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> Pool:
