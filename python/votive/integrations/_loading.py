@@ -28,9 +28,9 @@ def loaded(
         TypeError: both or neither were given, or a model of another class, or options beside a model that is loaded.
     """
     if (model_name is None) == (model is None):
-        found = "none" if model is None else "both"
+        which = "none" if model is None else "both"
         raise TypeError(
-            f"model_name, model: expected one of them, found {found}; model_name is a folder or a name on the hub, and "
+            f"model_name, model: expected one of them, found {which}; model_name is a folder or a name on the hub, and "
             f"model a votive.{kind.__name__} that is loaded"
         )
     name = model if model_name is None else model_name
@@ -43,4 +43,6 @@ def loaded(
         raise TypeError(
             f"{argument}: expected a name, a folder or a votive.{kind.__name__}, found {type(name).__name__}"
         )
-    return kind(name, **options)  # type: ignore[call-arg]
+    load: Any = kind
+    found: AnyModel = load(name, **options)
+    return found

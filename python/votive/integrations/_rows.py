@@ -43,7 +43,7 @@ def opened(folder: str | PathLike[str] | None, store: EmbeddingStore | None) -> 
 
 def column_types(store: EmbeddingStore) -> dict[str, str]:
     """The type of each column of texts and metadata, by name: "str", "int64", "json" and so on."""
-    return {name: str(column.type) for name, column in store._state.contents.columns.items()}
+    return {name: column.type.name for name, column in store._state.contents.columns.items()}
 
 
 def column_name(key: str) -> str:
@@ -76,6 +76,30 @@ def as_ids(store: EmbeddingStore, ids: Sequence[str]) -> list[Any]:
     if first and isinstance(first[0], int):
         return [int(id) for id in ids if id.isdecimal()]
     return list(ids)
+
+
+def rows_with(store: EmbeddingStore, ids: Sequence[Any]) -> list[tuple[Any, str | None, dict[str, Any]]]:
+    """Id, text and values of the rows with some ids, in their order, null where there is none.
+
+    Raises:
+        KeyError: an id is not in the store.
+    """
+    if not ids:
+        return []
+    texts: list[str | None] = store.get_texts(list(ids))
+    columns = {name: _as_list(values) for name, values in store.get_metadata(list(ids)).items()}
+    return [
+        (id, text, {name: values[place] for name, values in columns.items()})
+        for place, (id, text) in enumerate(zip(ids, texts, strict=True))
+    ]
+
+
+def _as_list(values: NDArray[Any]) -> list[Any]:
+    """Values as Python has them, None for null; points in time as NumPy's scalars."""
+    if values.dtype.kind == "M":
+        return [None if np.isnat(value) else value for value in values]
+    found: list[Any] = values.tolist()
+    return found
 
 
 class EncodedTexts:
@@ -143,4 +167,5 @@ def most_diverse(
 def _unit(vectors: NDArray[Any]) -> NDArray[np.float64]:
     rows = np.asarray(vectors, np.float64)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    unit: NDArray[np.float64] = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from votive.embedder import Embedder
 from votive.hits import Hit, Hits
-from votive.integrations._rows import EncodedTexts, as_columns, as_ids, as_metadata, most_diverse, opened
+from votive.integrations._rows import EncodedTexts, as_columns, as_ids, as_metadata, most_diverse, opened, rows_with
 from votive.integrations.langchain.embeddings import VotiveEmbeddings
 from votive.store import EmbeddingStore
 
@@ -205,14 +205,7 @@ class VotiveVectorStore(VectorStore):  # type: ignore[misc, unused-ignore]
         # Rows of one state, whatever other threads do.
         rows = copy.copy(self.store)
         found = [id for id in as_ids(rows, ids) if id in rows]
-        if not found:
-            return []
-        columns = {name: values.tolist() for name, values in rows.get_metadata(np.array(found)).items()}
-        texts: list[Any] = rows.get_texts(found)
-        return [
-            _document(Hit(id, 0.0, text, {name: values[place] for name, values in columns.items()}))
-            for place, (id, text) in enumerate(zip(found, texts, strict=True))
-        ]
+        return [_document(*row) for row in rows_with(rows, found)]
 
     def similarity_search(self, query: str, k: int = 4, *, filter: Filter | None = None) -> list[Document]:
         """The `k` documents that are nearest to a query, the best first."""
@@ -337,16 +330,16 @@ class VotiveVectorStore(VectorStore):  # type: ignore[misc, unused-ignore]
         return rows.query(query, EncodedTexts(vector, self._embedding), k, filter=filter)
 
 
-def _document(hit: Hit) -> Document:
-    return Document(id=str(hit.id), page_content=hit.text or "", metadata=as_metadata(hit.metadata))
+def _document(id: Any, text: str | None, values: Mapping[str, Any]) -> Document:
+    return Document(id=str(id), page_content=text or "", metadata=as_metadata(values))
 
 
 def _documents(hits: Iterable[Hit]) -> list[Document]:
-    return [_document(hit) for hit in hits]
+    return [_document(hit.id, hit.text, hit.metadata) for hit in hits]
 
 
 def _scored(hits: Hits) -> list[tuple[Document, float]]:
-    return [(_document(hit), hit.score) for hit in hits]
+    return [(_document(hit.id, hit.text, hit.metadata), hit.score) for hit in hits]
 
 
 def _within_one(score: float) -> float:
