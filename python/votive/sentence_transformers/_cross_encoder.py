@@ -302,7 +302,7 @@ class OnArrays:
 
 
 def on_arrays(function: Any) -> Any:
-    """The function itself, where votive calls it with arrays or has it; a module of PyTorch that it has not, wrapped."""
+    """The function itself; of a module of PyTorch that votive has not, a function of arrays."""
     kind = type(function)
     if kind.__module__.startswith("torch.") and kind.__name__.lower() not in ACTIVATIONS:
         return OnArrays(function)

@@ -61,13 +61,15 @@ def _settings(model: Any) -> dict[str, Any]:
         if model.truncate_dim is not None:
             found["truncate_dim"] = model.truncate_dim
     else:
-        function = model.activation_fn
+        function = getattr(model._activation_fn, "module", model._activation_fn)
         kind = function if hasattr(function, "__name__") else type(function)
         name = _TORCH.get(kind.__name__, f"{kind.__module__}.{kind.__name__}")
         if name.startswith("torch."):
             found["activation_fn"] = name
         else:
-            _logger.warning("save: activation_fn %s is no module of PyTorch; give it again to what loads the folder", name)
+            _logger.warning(
+                "save: activation_fn %s is no module of PyTorch; give it again to what loads the folder", name
+            )
     return found
 
 

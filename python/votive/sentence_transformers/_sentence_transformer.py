@@ -11,12 +11,19 @@ from votive._arguments import PRECISIONS
 from votive._steps import run
 from votive.embedder import Embedder
 from votive.sentence_transformers._inputs import as_item, as_list, batch_size_of, is_many, one_input
-from votive.sentence_transformers._loading import check_backend, check_key, device_of, dtype_of, length_of, path_of, token_of
+from votive.sentence_transformers._loading import (
+    check_backend,
+    check_key,
+    device_of,
+    dtype_of,
+    length_of,
+    path_of,
+    token_of,
+)
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
+from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
-from votive.sentence_transformers.util.quantization import quantize_embeddings
-from votive.sentence_transformers.util.similarity import SimilarityFunction
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -25,9 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from votive import _core
+    from votive.sentence_transformers.util import SimilarityFunction
     from votive.typing import DtypeName
 
 _logger = logging.getLogger("votive.sentence_transformers")
+
 
 class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     """A model that turns texts into vectors, with the arguments, types and errors of sentence-transformers 6.
@@ -112,6 +121,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             num_threads=num_threads,
             fallback=True,
         )
+        for name in prompts or {}:
+            self._prompts.setdefault(name, "")
         # With them come the prompts that every model has.
         if default_prompt_name is not None:
             self._set_default_prompt_name(default_prompt_name)
@@ -119,7 +130,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             self.truncate_dim = truncate_dim
 
     def _apply_options(self, core: _core.Embedder) -> None:
-        self._prompts = {"query": "", "document": ""} | self._prompts
+        # Copies keep those that were set.
+        if "prompts" not in self._arguments.get("assigned", {}):
+            self._prompts = {"query": "", "document": ""} | self._prompts
         super()._apply_options(core)
 
     @property
@@ -136,16 +149,16 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     @property
     def max_seq_length(self) -> int | None:
         """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
-        return self._model.max_seq_length
+        _ = self._model
+        return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
-        try:
-            Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
-        except ValueError as error:
-            if length is None or length < 1:
-                raise
-            _logger.warning("max_seq_length: %s; it stays %s", error, self.max_seq_length)
+        most = self._model.position_limit
+        if length is not None and most is not None and length > most:
+            _logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
+            length = most
+        Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:
@@ -154,16 +167,16 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         return self._similarity_fn_name
 
     @similarity_fn_name.setter
-    def similarity_fn_name(self, name: str | SimilarityFunction | None) -> None:
+    def similarity_fn_name(self, name: Any) -> None:
         Embedder.similarity_fn_name.fset(self, self._similarity_name(name))  # type: ignore[attr-defined]
 
-    def _similarity_name(self, name: str | SimilarityFunction | None) -> str | None:
-        value = name.value if isinstance(name, SimilarityFunction) else name
+    def _similarity_name(self, name: Any) -> str | None:
+        value: str | None = getattr(name, "value", name)
         if value is None or value in self.SUPPORTED_SIMILARITY_FN_NAMES:
             return value
         hint = " Use MultiVectorEncoder for MaxSim late-interaction scoring." if value == "maxsim" else ""
         raise ValueError(
-            f"{type(self).__name__} only supports similarity_fn_name in {list(self.SUPPORTED_SIMILARITY_FN_NAMES)}, "
+            f"{type(self).__name__} only supports similarity_fn_name in {self.SUPPORTED_SIMILARITY_FN_NAMES}, "
             f"got {value!r}.{hint}"
         )
 
@@ -177,15 +190,19 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         Returns:
             `[n, m]` float32 by `similarity_fn_name`: a tensor by the rule of this package, else an array.
         """
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """How similar each row of `embeddings1 [n, dimension]` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
+        """How similar each row of `embeddings1` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
-        """Within it, `encode` keeps so many first elements of each embedding; None for all. Other threads see it, too."""
+        """Within it, `encode` keeps so many first elements of each embedding; None for all. All threads see it."""
         before = self.truncate_dim
         try:
             self.truncate_dim = truncate_dim
@@ -210,7 +227,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """
         pooling = next((module for module in self if type(module).__name__ == "Pooling"), None)
         if pooling is not None and getattr(pooling, "include_prompt", True) != include_prompt:
-            raise Unsupported('set_pooling_include_prompt: set "include_prompt" in the config.json of the Pooling module')
+            raise Unsupported(
+                'set_pooling_include_prompt: set "include_prompt" in the config.json of the Pooling module'
+            )
 
     def is_singular_input(self, inputs: Any) -> bool:
         """Whether `encode` takes it as one input."""
@@ -243,7 +262,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """The embeddings of some inputs, as `SentenceTransformer.encode` of sentence-transformers 6 gives them.
 
         Args:
-            inputs: one str, or a list, tuple or array of str; an item may also be a pair of str, which is read together.
+            inputs: one str, or a list, tuple or array of str; an item may also be a pair of str, read together.
             prompt_name: the name of the prompt to put before each text.
             prompt: the prompt itself; beats `prompt_name`.
             batch_size: most texts in one pass; with 32, the default, the number of tokens decides.
@@ -275,9 +294,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         self._check_chunk_size(chunk_size)
         if kwargs:
             raise ValueError(
-                f"{type(self).__name__}.encode() has been called with additional keyword arguments that this model does "
-                f"not use: {list(kwargs)}. As per {type(self).__name__}.get_model_kwargs(), this model does not accept "
-                "any additional keyword arguments."
+                f"{type(self).__name__}.encode() has been called with additional keyword arguments that this model "
+                f"does not use: {list(kwargs)}. As per {type(self).__name__}.get_model_kwargs(), this model does not "
+                "accept any additional keyword arguments."
             )
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
@@ -285,23 +304,25 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         single = self.is_singular_input(inputs)
         items = [as_item(inputs)] if single else [as_item(item) for item in as_list(inputs)]
         text = self._resolve_prompt(prompt, prompt_name)
-        with self._length_of_call(processing_kwargs):
-            found = self._encoded(
-                items,
-                prompt=text,
-                batch_size=batch_size_bound,
-                show_progress_bar=show_progress_bar,
-                output_value=output_value,
-                device=None if isinstance(device, list) else device,
-                normalize_embeddings=normalize_embeddings,
-                truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
-                out=out,
-                priority=priority,
-            )
+        found = self._encoded(
+            items,
+            prompt=text,
+            batch_size=batch_size_bound,
+            show_progress_bar=show_progress_bar,
+            output_value=output_value,
+            device=None if isinstance(device, list) else device,
+            normalize_embeddings=normalize_embeddings and output_value == "sentence_embedding",
+            truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
+            out=out,
+            priority=priority,
+            max_length=self._length_of_call(processing_kwargs),
+        )
         if output_value != "sentence_embedding":
             described = found if output_value else [self._described(each, text) for each in found]
             return self._as_tensors(described[0] if single else described)
         if precision not in (None, "float32") and len(items):
+            from votive.sentence_transformers.util import quantize_embeddings
+
             found = quantize_embeddings(found, precision)  # type: ignore[arg-type]
         if convert_to_tensor:
             found = to_tensor(found)
@@ -369,7 +390,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         sentences: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """`encode` with the first of the prompts "document", "passage" and "corpus" where none is given, for what is searched."""
+        """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched."""
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
             inputs=one_input("encode_document", inputs, sentences),
@@ -446,9 +467,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """What `output_value=None` gives of a text, beside its tokens."""
         described = parts | {"modality": "text"}
         if prompt:
-            alone, nothing = (found["input_ids"] for found in self._model.tokenize([prompt, ""], prompt=""))
-            # Without the special token at the end.
-            described["prompt_length"] = len(alone) - (bool(nothing) and alone[-1] == nothing[-1])
+            described["prompt_length"] = prompt_length(self.tokenizer, prompt)
         return described
 
     def _as_tensors(self, found: Any) -> Any:
@@ -460,23 +479,3 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         if isinstance(found, dict):
             return {name: self._as_tensors(value) for name, value in found.items()}
         return to_tensor(found) if hasattr(found, "dtype") else found
-
-    @contextmanager
-    def _length_of_call(self, processing_kwargs: dict[str, Any] | None) -> Iterator[None]:
-        if not processing_kwargs:
-            yield
-            return
-        wanted = dict(processing_kwargs.get("text", {}))
-        others = [name for name in processing_kwargs if name != "text"]
-        length = wanted.pop("max_length", None)
-        wanted.pop("truncation", None)
-        wanted.pop("padding", None)
-        if others or wanted:
-            raise Unsupported(f"processing_kwargs: {[*others, *wanted]}; only the max_length of 'text' can be given")
-        before = self.max_seq_length
-        try:
-            if length is not None:
-                self.max_seq_length = length
-            yield
-        finally:
-            self.max_seq_length = before
