@@ -95,9 +95,9 @@ def test_mistakes_of_the_constructor(folder, model):
         VotiveEmbeddings()
     with pytest.raises(TypeError, match="found both"):
         VotiveEmbeddings(folder, model=model)
-    with pytest.raises(TypeError, match="truncate_dim: options of loading a model"):
+    with pytest.raises(TypeError, match="model: the Embedder is loaded, so that truncate_dim would do nothing"):
         VotiveEmbeddings(model=model, truncate_dim=3)
-    with pytest.raises(TypeError, match=r"model: expected a name, a folder or a votive\.Reranker, found Embedder"):
+    with pytest.raises(TypeError, match="model: expected a model's name, a folder or Reranker, found Embedder"):
         VotiveCrossEncoder(model=model)
     with pytest.raises(TypeError, match="multi_process"):
         VotiveEmbeddings(folder, multi_process=True)

@@ -125,7 +125,7 @@ def test_options_are_those_of_the_embedder(folder, model):
     assert len(VotiveEmbedding(folder).get_query_embedding("a")) == 48
     with pytest.raises(TypeError, match="model_name, model: expected one of them, found none"):
         VotiveEmbedding()
-    with pytest.raises(TypeError, match="truncate_dim: options of loading a model"):
+    with pytest.raises(TypeError, match="model: the Embedder is loaded, so that truncate_dim would do nothing"):
         VotiveEmbedding(model=model, truncate_dim=7)
     with pytest.raises(ValueError, match="embed_batch_size"):
         VotiveEmbedding(folder, embed_batch_size=4096)

@@ -1,48 +1,40 @@
-"""The model of a class for another library: loaded by its name, or one that is there."""
+"""The model of a class whose library names models by more than one argument."""
 
 from __future__ import annotations
 
 from os import PathLike
 from typing import Any, TypeVar
 
-from votive._model import Model
+from votive.embedder import Embedder
+from votive.integrations._models import check_model, load
+from votive.reranker import Reranker
 
-AnyModel = TypeVar("AnyModel", bound="Model[Any]")
+M = TypeVar("M", Embedder, Reranker)
 
 
 def loaded(
-    kind: type[AnyModel],
+    kind: type[M],
     model_name: str | PathLike[str] | None,
-    model: str | PathLike[str] | AnyModel | None,
+    model: str | PathLike[str] | M | None,
     options: dict[str, Any],
-) -> AnyModel:
-    """The model that the arguments of a class say.
+) -> M:
+    """The model that the arguments of a class say, loaded.
 
     Args:
         kind: its class, which loads it.
-        model_name: a folder, or a name on the hub.
-        model: a model that is loaded; or `model_name` by its other name.
+        model_name: a folder, or a name on the hub; or a model that is loaded.
+        model: the same.
         options: other arguments of `kind`.
 
     Raises:
         TypeError: both or neither were given, or a model of another class, or options beside a model that is loaded.
     """
     if (model_name is None) == (model is None):
-        which = "none" if model is None else "both"
+        found = "none" if model is None else "both"
         raise TypeError(
-            f"model_name, model: expected one of them, found {which}; model_name is a folder or a name on the hub, and "
+            f"model_name, model: expected one of them, found {found}; model_name is a folder or a name on the hub, and "
             f"model a votive.{kind.__name__} that is loaded"
         )
-    name = model if model_name is None else model_name
-    if isinstance(name, kind):
-        if options:
-            raise TypeError(f"{', '.join(options)}: options of loading a model, and the one that was given is loaded")
-        return name
-    if not isinstance(name, str | PathLike):
-        argument = "model" if model_name is None else "model_name"
-        raise TypeError(
-            f"{argument}: expected a name, a folder or a votive.{kind.__name__}, found {type(name).__name__}"
-        )
-    load: Any = kind
-    found: AnyModel = load(name, **options)
-    return found
+    chosen: Any = model if model_name is None else model_name
+    check_model(kind, "model" if model_name is None else "model_name", chosen, options)
+    return load(kind, chosen, options)

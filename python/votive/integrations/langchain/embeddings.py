@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from votive.embedder import Embedder
 from votive.embedder_info import EmbedderInfo
 from votive.integrations._loading import loaded
+from votive.integrations._models import document_prompt, query_prompt
 
 
 class VotiveEmbeddings(Embeddings):  # type: ignore[misc, unused-ignore]
@@ -89,16 +90,19 @@ class VotiveEmbeddings(Embeddings):  # type: ignore[misc, unused-ignore]
 
     async def _aencoded_documents(self, texts: list[str], **options: Any) -> NDArray[Any]:
         given = self.encode_kwargs | options
-        if given.get("prompt_name") is None and given.get("prompt") is None:
-            given |= {"prompt": self.info.prompt}
+        if not _has_prompt(given):
+            given |= {"prompt": document_prompt(self.model)}
         return await self.model.aencode(texts, **_without_bar(given))
 
     async def _aencoded_query(self, text: str) -> NDArray[Any]:
         given = self.query_encode_kwargs
-        is_chosen = given.get("prompt_name") is not None or given.get("prompt") is not None
-        if not is_chosen and "query" in self.model.prompts:
-            given = given | {"prompt_name": "query"}
+        if not _has_prompt(given):
+            given = given | {"prompt": query_prompt(self.model)}
         return await self.model.aencode(text, **_without_bar(given))
+
+
+def _has_prompt(options: dict[str, Any]) -> bool:
+    return options.get("prompt_name") is not None or options.get("prompt") is not None
 
 
 def _without_bar(options: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from llama_index.core.bridge.pydantic import Field, PrivateAttr  # type: ignore[
 
 from votive.embedder import Embedder
 from votive.integrations._loading import loaded
+from votive.integrations._models import document_prompt, query_prompt
 
 # The most that LlamaIndex allows: it gives so many texts at a time, and votive shares them out itself.
 _MAX_BATCH_SIZE = 2048
@@ -90,13 +91,8 @@ class VotiveEmbedding(BaseEmbedding):  # type: ignore[misc, unused-ignore]
         ).tolist()
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        has_own = self.query_instruction is None and "query" in self._model.prompts
-        vector = await self._model.aencode(
-            query,
-            prompt_name="query" if has_own else None,
-            prompt=self.query_instruction,
-            normalize_embeddings=self.normalize,
-        )
+        prompt = query_prompt(self._model) if self.query_instruction is None else self.query_instruction
+        vector = await self._model.aencode(query, prompt=prompt, normalize_embeddings=self.normalize)
         return vector.tolist()
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -111,6 +107,6 @@ class VotiveEmbedding(BaseEmbedding):  # type: ignore[misc, unused-ignore]
         return (await self._aget_text_embeddings([text]))[0]
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        prompt = self._model.info.prompt if self.text_instruction is None else self.text_instruction
+        prompt = document_prompt(self._model) if self.text_instruction is None else self.text_instruction
         vectors = await self._model.aencode(texts, prompt=prompt, normalize_embeddings=self.normalize)
         return vectors.tolist()
