@@ -24,7 +24,8 @@ def opened(folder: str | PathLike[str] | None, store: EmbeddingStore | None) -> 
     Raises:
         TypeError: both were given, or `store` is none.
         ValueError: rows of the store have no texts.
-        StoreError: another writer has the folder open, or it holds something else.
+        StoreError: another writer has the folder open.
+        FileNotFoundError: the folder holds something else.
     """
     if store is None:
         if folder is None:

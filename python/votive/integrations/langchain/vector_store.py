@@ -52,7 +52,8 @@ class VotiveVectorStore(VectorStore):  # type: ignore[misc, unused-ignore]
     Raises:
         TypeError: `embedding` embeds nothing; or `folder` and `store` were both given.
         ValueError: rows of the store have no texts.
-        StoreError: another writer has the folder open, or it holds something else.
+        StoreError: another writer has the folder open.
+        FileNotFoundError: the folder holds something else.
     """
 
     def __init__(

@@ -47,7 +47,8 @@ class VotiveVectorStore(BasePydanticVectorStore):  # type: ignore[misc, unused-i
     Raises:
         TypeError: `folder` and `store` were both given.
         ValueError: rows of the store have no texts.
-        StoreError: another writer has the folder open, or it holds something else.
+        StoreError: another writer has the folder open.
+        FileNotFoundError: the folder holds something else.
     """
 
     stores_text: bool = True
