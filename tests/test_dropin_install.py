@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,7 +32,7 @@ def test_every_name_can_be_imported_and_works_or_refuses(path: str) -> None:
         if name in WORKING:
             assert found is WORKING[name]
         elif isinstance(found, type) and type(found).__name__ == "RefusingType":
-            with pytest.raises(Unsupported, match=f"^{name}: "):
+            with pytest.raises(Unsupported, match=rf"^{name}: "):
                 found(1, key=2)
 
 
@@ -67,7 +68,7 @@ def test_members_of_what_refuses_say_why() -> None:
     class Loss(module("losses").MSELoss):  # type: ignore[misc]
         """Written for training, and never made."""
 
-    with pytest.raises(Unsupported, match="^Loss: votive does not train"):
+    with pytest.raises(Unsupported, match=r"^Loss: votive does not train"):
         Loss()
 
 
@@ -175,6 +176,7 @@ assert "votive" not in packages_distributions().get("sentence_transformers", [])
 
 PROGRAM = """
 import sys
+import warnings
 from sentence_transformers import SentenceTransformer
 model = SentenceTransformer(sys.argv[1], device="cpu")
 print(__name__, sys.argv[2:], type(model).__mro__[2].__name__, len(model.encode("a text")), sys.path[0])
@@ -249,7 +251,7 @@ def test_tests_of_a_program_run_with_the_plugin(tmp_path: Path) -> None:
 
 def test_pools_hold_no_processes(caplog: pytest.LogCaptureFixture, folder: str) -> None:
     model = SentenceTransformer(folder)
-    caplog.set_level("INFO", "votive.sentence_transformers")
+    caplog.set_level("INFO", "sentence_transformers")
     pool = model.start_multi_process_pool(["cpu", "cpu"])
     assert pool == {"input": None, "output": None, "processes": []}
     assert len(caplog.records) == 1
@@ -299,7 +301,8 @@ def test_calls_of_other_lengths_do_not_meet(folder: str) -> None:
     def encoded(length: int) -> Any:
         return model.encode(text, processing_kwargs={"text": {"max_length": length}})
 
-    with pytest.warns(votive.TruncationWarning), ThreadPoolExecutor(4) as threads:
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as threads:
+        warnings.simplefilter("ignore", votive.TruncationWarning)
         expected = {length: encoded(length) for length in lengths}
         found = list(threads.map(encoded, lengths * 20))
     assert all((vector == expected[length]).all() for vector, length in zip(found, lengths * 20, strict=True))
