@@ -21,7 +21,7 @@ from votive.sentence_transformers._loading import (
 )
 from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._older_arguments import deprecated_kwargs
-from votive.sentence_transformers._shared import Pool, SharedMethods
+from votive.sentence_transformers._shared import Pool, SharedMethods, within_positions
 from votive.sentence_transformers._tensors import to_tensor, unasked
 from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
@@ -155,11 +155,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
-        most = self._model.position_limit
-        if length is not None and most is not None and length > most:
-            logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
-            length = most
-        Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
+        within = None if length is None else within_positions(length, self._model)
+        Embedder.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:

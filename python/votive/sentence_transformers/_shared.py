@@ -60,6 +60,12 @@ class SharedMethods:
     prompts: Any
     default_prompt_name: Any
 
+    def _adopt(self, core: Any) -> None:
+        given = self._arguments["max_seq_length"]
+        if given is not None:
+            self._arguments = self._arguments | {"max_seq_length": within_positions(given, core)}
+        super()._adopt(core)  # type: ignore[misc]
+
     def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
         """Says what was loaded, and keeps for `config` what was given of it."""
         name, kind = self._arguments["model_name_or_path"], self.model_type
@@ -363,3 +369,12 @@ class SharedMethods:
         """`preprocess` by its older name."""
         warn_once("The `tokenize` method is deprecated, please use `preprocess` instead.")
         return self.preprocess(texts, **kwargs)
+
+
+def within_positions(length: int, core: Any) -> int:
+    """The most tokens of an input: no more than the network has positions for, which is said."""
+    most: int | None = core.position_limit
+    if most is None or length <= most:
+        return length
+    logger.warning("max_seq_length: the model has %d positions, so that %d becomes %d", most, length, most)
+    return most
