@@ -19,9 +19,8 @@ from votive.sentence_transformers._loading import (
     path_of,
     token_of,
 )
-from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._older_arguments import deprecated_kwargs
-from votive.sentence_transformers._shared import Pool, SharedMethods, within_positions
+from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
 from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
@@ -146,17 +145,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     def truncate_dim(self, dimension: int | None) -> None:
         kept = None if dimension is None else min(dimension, self._model.dimension)
         Embedder.truncate_dim.fset(self, kept)  # type: ignore[attr-defined]
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
-        _ = self._model
-        return self._max_seq_length
-
-    @max_seq_length.setter
-    def max_seq_length(self, length: int | None) -> None:
-        within = None if length is None else within_positions(length, self._model)
-        Embedder.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:

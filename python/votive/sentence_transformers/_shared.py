@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from votive._model import Model
 from votive.backend import is_device
 from votive.sentence_transformers._log import logger, warn_once
 from votive.sentence_transformers._modules import (
@@ -56,6 +57,7 @@ class SharedMethods:
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
     _set_option: Any
+    _max_seq_length: int | None
     model_type: str
     prompts: Any
     default_prompt_name: Any
@@ -65,6 +67,17 @@ class SharedMethods:
         if given is not None:
             self._arguments = self._arguments | {"max_seq_length": within_positions(given, core)}
         super()._adopt(core)  # type: ignore[misc]
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The most tokens of an input, special ones included. May be set; more than the model has is what it has."""
+        _ = self._model
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int | None) -> None:
+        within = None if length is None else within_positions(length, self._model)
+        Model.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
 
     def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
         """Says what was loaded, and keeps for `config` what was given of it."""
