@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
+from votive import _inputs
 from votive.embedder import Embedder
 from votive.integrations._models import check_model, load
 
@@ -107,7 +108,7 @@ class TextEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc,unused-
             TypeError, ValueError: a parameter is not accepted, or `X` is no column; the message names it.
             FileNotFoundError, ModelError, DeviceError: as `Embedder` raises them.
         """
-        _texts(X)
+        _inputs.column(_texts(X), "X")
         self._encode([])
         return self
 
