@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from votive._pairs import is_one_pair
+from votive.activation import ACTIVATIONS, resolve_activation
 from votive.reranker import Reranker
-from votive.sentence_transformers._inputs import as_list
+from votive.sentence_transformers._inputs import as_list, batch_size_of, one_input
 from votive.sentence_transformers._loading import (
     check_backend,
     check_key,
@@ -17,6 +18,7 @@ from votive.sentence_transformers._loading import (
     path_of,
     token_of,
 )
+from votive.sentence_transformers._modules import TransformerView
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import as_array, to_tensor
 
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
 
     from votive import _core
     from votive.typing import DtypeName
-
-_logger = logging.getLogger("votive.sentence_transformers")
 
 # Older names of arguments.
 _RENAMED = {
@@ -59,6 +59,8 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         TypeError: there is no such argument.
         FileNotFoundError, NotADirectoryError, ModelError, Unsupported, ValueError: see `SentenceTransformer`.
     """
+
+    model_type = "CrossEncoder"
 
     def __init__(
         self,
@@ -105,7 +107,6 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
                 num_labels = value if num_labels is None else num_labels
             else:
                 check_key("config_kwargs", key, value)
-        self._given_activation = given["activation_fn"]
         super().__init__(
             path_of(given["model_name_or_path"], "cross-encoder"),
             device=device_of(device),
@@ -116,17 +117,18 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             token=token_of(token, None),
             max_length=length_of(given["processor_kwargs"]) if max_length is None else max_length,
             num_labels=num_labels,
-            activation_fn=_callable_on_arrays(given["activation_fn"]),
+            activation_fn=on_arrays(given["activation_fn"]),
             prompts={name: text for name, text in (prompts or {}).items() if text is not None},
             num_threads=num_threads,
             fallback=True,
         )
         if default_prompt_name is not None:
-            self.default_prompt_name = default_prompt_name
+            self._set_default_prompt_name(default_prompt_name)
 
     def _apply_options(self, core: _core.Reranker) -> None:
-        self._default_prompts()
         super()._apply_options(core)
+        if (given := self._option("activation_fn", None)) is not None:
+            self._activation_fn = resolve_activation(given)
 
     def is_singular_input(self, inputs: Any) -> bool:
         """Whether `predict` takes it as one pair."""
@@ -177,18 +179,17 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         Returns:
             Float32 `[pairs]`, or `[pairs, labels]`; of one pair a scalar, or `[labels]`.
         """
-        if batch_size <= 0:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+        batch_size_bound = batch_size_of(batch_size)
         self._check_chunk_size(chunk_size)
-        pairs = sentences if inputs is None else inputs
+        pairs = one_input("predict", inputs, sentences)
         single = self.is_singular_input(pairs)
         activation = activation_fct if activation_fn is None else activation_fn
         scores = super().predict(
             pairs if single else as_list(pairs),
             prompt=self._resolve_prompt(prompt, prompt_name),
-            batch_size=batch_size,
+            batch_size=batch_size_bound,
             show_progress_bar=show_progress_bar,
-            activation_fn=_callable_on_arrays(activation),
+            activation_fn=on_arrays(activation),
             apply_softmax=apply_softmax,
             device=None if isinstance(device, list) else device,
             out=out,
@@ -260,25 +261,49 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
 
     @property
     def activation_fn(self) -> Any:
-        """What logits go through: what was given, else the function of the model's own. May be set."""
-        return self._activation_fn if self._given_activation is None else self._given_activation
+        """What logits go through: what was given, else what the model's files say. May be set.
+
+        Where the process has imported torch, what the files say is PyTorch's module of that name.
+        """
+        _ = self._model
+        given = self._option("activation_fn", None)
+        if given is not None:
+            return given.module if isinstance(given, OnArrays) else given
+        torch, name = sys.modules.get("torch"), self._activation_fn.__name__
+        return self._activation_fn if torch is None else getattr(torch.nn, name.capitalize())()
 
     @activation_fn.setter
     def activation_fn(self, function: Any) -> None:
-        from votive.activation import resolve_activation
-
-        self._given_activation = function
-        self._activation_fn = resolve_activation(_callable_on_arrays(function))
+        given = on_arrays(function)
+        resolved = resolve_activation(given)
+        _ = self._model
+        self._set_option("activation_fn", given)
+        self._activation_fn = resolved
 
     @property
     def default_activation_function(self) -> Any:
         """`activation_fn` by its older name."""
         return self.activation_fn
 
+    @property
+    def model(self) -> TransformerView:
+        """The network, without its weights."""
+        return self.transformers_model
 
-def _callable_on_arrays(function: Any) -> Any:
-    """A function for arrays: a module of PyTorch that votive has not is called with a tensor."""
+
+class OnArrays:
+    """A module of PyTorch as a function of arrays."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(self, logits: NDArray[np.float32]) -> Any:
+        return as_array(self.module(to_tensor(logits)))
+
+
+def on_arrays(function: Any) -> Any:
+    """The function itself; of a module of PyTorch that votive has not, a function of arrays."""
     kind = type(function)
-    if not kind.__module__.startswith("torch.") or kind.__name__ in ("Sigmoid", "Identity", "Softmax", "Tanh"):
-        return function
-    return lambda logits: as_array(function(to_tensor(logits)))
+    if kind.__module__.startswith("torch.") and kind.__name__.lower() not in ACTIVATIONS:
+        return OnArrays(function)
+    return function

@@ -5,20 +5,40 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+# The reference's default, which says nothing of what its caller wants.
+_DEFAULT_BATCH_SIZE = 32
+
+
+def batch_size_of(batch_size: int) -> int | None:
+    """The most texts of a pass; None for the default, which leaves it to the number of tokens.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if batch_size <= 0:
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+    return None if batch_size == _DEFAULT_BATCH_SIZE else batch_size
+
+
+def one_input(method: str, inputs: Any, sentences: Any) -> Any:
+    """`inputs`, or `sentences` by its older name.
+
+    Raises:
+        TypeError: neither is given.
+    """
+    if inputs is None and sentences is None:
+        raise TypeError(f"{method}() missing 1 required positional argument: 'inputs'")
+    return sentences if inputs is None else inputs
+
 
 def is_many(inputs: Any) -> bool:
-    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str of 1 and more dimensions."""
+    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str with dimensions."""
     if isinstance(inputs, (list, tuple)):
         return True
     datasets = sys.modules.get("datasets")
     if datasets is not None and isinstance(inputs, getattr(datasets, "Column", ())):
         return True
     return getattr(inputs, "ndim", 0) >= 1 and getattr(getattr(inputs, "dtype", None), "kind", "") in ("U", "O")
-
-
-def is_pair(item: Any) -> bool:
-    """Whether it is two texts that are read together."""
-    return isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(text, str) for text in item)
 
 
 def as_list(inputs: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from votive import similarity
 from votive.sentence_transformers._tensors import as_array, like
-from votive.similarity_function import SimilarityFunction as _Names
+from votive.similarity_function import SimilarityFunction
 
 __all__ = [
     "SimilarityFunction",
@@ -19,7 +19,6 @@ __all__ = [
     "dot_score",
     "euclidean_sim",
     "manhattan_sim",
-    "pairwise_angle_sim",
     "pairwise_cos_sim",
     "pairwise_dot_score",
     "pairwise_euclidean_sim",
