@@ -18,7 +18,7 @@ TEXTS = ["rye bread needs a sourdough", "a large port", "knead the dough"]
 
 @pytest.fixture(scope="module")
 def kind():
-    # Not `importorskip`: where Ragas is installed and one of its packages is too new for it, there is something to mend.
+    # Not `importorskip`: where Ragas is installed and one of its packages is too new for it, a skip would hide it.
     if find_spec("ragas") is None:
         pytest.skip("ragas is not installed")
     with warnings.catch_warnings():

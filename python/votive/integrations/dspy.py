@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import dspy  # type: ignore[import-not-found,unused-ignore]
 
 from votive.embedder import Embedder
-from votive.integrations._models import check_model, load
+from votive.integrations._models import check_model, given, load
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -52,14 +52,14 @@ class VotiveEmbedder(dspy.Embedder):  # type: ignore[misc,unused-ignore]
             TypeError: something that is no text, or an argument that `encode` does not have.
         """
         _refuse(caching)
-        return self.embedder.encode(inputs, batch_size=batch_size, **self.default_kwargs | arguments)
+        return self.embedder.encode(inputs, **given(batch_size=batch_size), **self.default_kwargs | arguments)
 
     async def acall(
         self, inputs: str | list[str], batch_size: int | None = None, caching: bool | None = None, **arguments: Any
     ) -> NDArray[np.float32]:
         """The same for asyncio: other tasks go on meanwhile, and no thread waits."""
         _refuse(caching)
-        return await self.embedder.aencode(inputs, batch_size=batch_size, **self.default_kwargs | arguments)
+        return await self.embedder.aencode(inputs, **given(batch_size=batch_size), **self.default_kwargs | arguments)
 
 
 def _refuse(caching: bool | None) -> None:

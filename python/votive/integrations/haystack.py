@@ -21,7 +21,7 @@ from haystack.utils import ComponentDevice, Secret  # type: ignore[import-not-fo
 
 from votive._arguments import check_positive
 from votive.embedder import Embedder
-from votive.integrations._models import arguments_of, check_model, document_prompt, load, query_prompt
+from votive.integrations._models import arguments_of, check_model, document_prompt, given, load, query_prompt
 from votive.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ class _Component:
         if token is not None and not isinstance(token, Secret):
             # It would be written into a saved pipeline.
             raise TypeError(f"token: expected a haystack.utils.Secret or None, found {type(token).__name__}")
-        given = {name: value for name, value in (("device", device), ("token", token)) if value is not None}
-        check_model(self._kind, "model", model, given | options)
+        check_model(self._kind, "model", model, given(device=device, token=token) | options)
         self.model, self.device, self.token, self.options = model, device, token, options
         self._loaded: Any = None
 
@@ -229,8 +228,8 @@ class VotiveDocumentEmbedder(_Component):
         return {
             "inputs": [(self.prefix or "") + text + self.suffix for text in texts],
             "prompt": document_prompt(self._loaded) if self.prefix is None else "",
-            "batch_size": self.batch_size,
             "normalize_embeddings": self.normalize_embeddings,
+            **given(batch_size=self.batch_size),
         }
 
     @component.output_types(documents=list[Document])
@@ -350,7 +349,7 @@ class VotiveRanker(_Component):
         return documents, {
             "query": self.query_prefix + query + self.query_suffix,
             "documents": [self.document_prefix + text + self.document_suffix for text in texts],
-            "batch_size": self.batch_size,
+            **given(batch_size=self.batch_size),
             "activation_fn": "sigmoid" if (self.scale_score if scale_score is None else scale_score) else "identity",
         }
 

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin  # type: ignore[import-
 
 from votive import _inputs
 from votive.embedder import Embedder
-from votive.integrations._models import check_model, load
+from votive.integrations._models import check_model, given, load
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -155,15 +155,14 @@ class TextEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc,unused-
         return self.embedder_
 
     def _encode(self, texts: Any) -> NDArray[np.float32]:
-        return self._embedder().encode(
-            texts,
+        arguments = given(
             prompt_name=self.prompt_name,
             prompt=self.prompt,
             batch_size=self.batch_size,
             show_progress_bar=self.show_progress_bar,
-            normalize_embeddings=self.normalize_embeddings,
             truncate_dim=self.truncate_dim,
         )
+        return self._embedder().encode(texts, normalize_embeddings=self.normalize_embeddings, **arguments)
 
 
 def _texts(X: Any) -> Any:
