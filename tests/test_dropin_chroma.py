@@ -8,8 +8,10 @@ pytest.importorskip("chromadb")
 MODEL = str(FIXTURES / "bert_modules")
 
 START = """
+import os
 import sys
 import warnings
+os.environ["ANONYMIZED_TELEMETRY"] = "False"
 warnings.simplefilter("ignore")
 import chromadb
 import numpy as np

@@ -16,8 +16,10 @@ MODEL = str(FIXTURES / "bert_modules")
 RERANKER = str(FIXTURES / "bert_rerank")
 
 START = """
+import os
 import sys
 import warnings
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 warnings.simplefilter("ignore")
 import numpy as np
 import votive

@@ -11,8 +11,10 @@ if find_spec("ragas") is None:
 MODEL = str(FIXTURES / "bert_modules")
 
 CODE = """
+import os
 import sys
 import warnings
+os.environ["RAGAS_DO_NOT_TRACK"] = "true"
 warnings.simplefilter("ignore")
 import asyncio
 import numpy as np

@@ -1,6 +1,7 @@
 """The embedding function of Chroma's collections, against the real package: also when a collection is opened again."""
 
 import json
+import os
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ from conftest import FIXTURES
 from votive import Embedder, SimilarityFunction
 
 pytest.importorskip("chromadb")
+os.environ["ANONYMIZED_TELEMETRY"] = "False"
 
 import chromadb
 from chromadb.utils.embedding_functions import known_embedding_functions

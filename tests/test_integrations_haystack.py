@@ -1,6 +1,7 @@
 """Components in Haystack's pipelines, against the real package: what they give, and which model gives it."""
 
 import asyncio
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from conftest import FIXTURES
 from votive import Embedder, Reranker
 
 pytest.importorskip("haystack")
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"
 
 from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryEmbeddingRetriever

@@ -1,6 +1,7 @@
 """Embeddings for Ragas, against the real package: in metrics of both interfaces, test sets and prompts."""
 
 import asyncio
+import os
 import warnings
 from importlib.util import find_spec
 
@@ -21,6 +22,7 @@ def kind():
     # Not `importorskip`: where Ragas is installed and one of its packages is too new for it, a skip would hide it.
     if find_spec("ragas") is None:
         pytest.skip("ragas is not installed")
+    os.environ["RAGAS_DO_NOT_TRACK"] = "true"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from votive.integrations.ragas import VotiveEmbeddings
@@ -92,6 +94,19 @@ def test_a_metric_of_the_older_interface(kind, embedder):
     expected = embedder.similarity(*embedder.encode(TEXTS[:2]))[0, 0]
     assert asyncio.run(metric.single_turn_ascore(sample)) == pytest.approx(expected, abs=1e-6)
     assert metric.embeddings.embedder is embedder
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_evaluation(kind, embedder):
+    from ragas import EvaluationDataset, SingleTurnSample, evaluate
+    from ragas.metrics import SemanticSimilarity
+
+    samples = [SingleTurnSample(reference=TEXTS[0], response=text) for text in TEXTS]
+    found = evaluate(
+        EvaluationDataset(samples), metrics=[SemanticSimilarity()], embeddings=kind(embedder), show_progress=False
+    )
+    expected = embedder.similarity(embedder.encode(TEXTS[0]), embedder.encode(TEXTS))[0]
+    np.testing.assert_allclose([row["semantic_similarity"] for row in found.scores], expected, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
