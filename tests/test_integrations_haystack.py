@@ -216,12 +216,7 @@ def test_a_pipeline_runs_asynchronously():
     store = InMemoryDocumentStore()
     indexing, search = pipelines(store)
     indexing.run({"embedder": {"documents": documents()}})
-    if hasattr(search, "run_async"):
-        found = asyncio.run(search.run_async(QUESTION))
-    else:  # before Haystack 3
-        from haystack import AsyncPipeline
-
-        found = asyncio.run(AsyncPipeline.from_dict(search.to_dict()).run_async(QUESTION))
+    found = asyncio.run(search.run_async(QUESTION))
     assert found == search.run(QUESTION)
 
 

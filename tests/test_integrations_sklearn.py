@@ -134,12 +134,13 @@ def test_clones_hold_the_parameters_alone():
     np.testing.assert_array_equal(again.transform(TEXTS), encoder.transform(TEXTS))
 
 
-def test_a_clone_of_a_loaded_model_gives_the_same(vectors):
+def test_clones_share_a_model_that_is_loaded(vectors):
     loaded = Embedder(MODEL)
     loaded.prompts["new"] = "find "
     encoder = TextEncoder(loaded, prompt_name="new")
     again = clone(encoder)
     np.testing.assert_array_equal(again.transform(TEXTS), encoder.transform(TEXTS))
+    assert again.embedder_._model is loaded._model
 
 
 @pytest.mark.parametrize("given", [MODEL, Embedder(MODEL)], ids=["name", "loaded"])

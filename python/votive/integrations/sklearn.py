@@ -43,7 +43,7 @@ class TextEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc,unused-
     """Texts to embeddings `[texts, dimension]` of float32, one row each.
 
     Nothing is learned: `fit` loads the model and checks the parameters, which `transform` does where it was not called.
-    Clones and pickles hold the parameters alone, and load the model again.
+    Clones and pickles hold the parameters alone, and load the model again. Clones share an `Embedder` that was given.
 
     Args:
         model_name_or_path: a model's name or folder, or an `Embedder`.
