@@ -82,6 +82,18 @@ def test_a_config_that_contradicts_the_weights(changes: dict[str, Any], message:
         Reranker(own)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [{"sentence_transformers": {"activation_fn": "own.Scale"}}, {"sbert_ce_default_activation_function": "own.Scale"}],
+)
+def test_an_activation_that_is_the_models_code_is_said_to_be_left_out(own: Path, values: dict[str, Any]) -> None:
+    configure(own, **values)
+    with pytest.warns(UserWarning, match=r"activation function is own\.Scale, code that .*: 'sigmoid' is taken; give"):
+        model = Reranker(own)
+    assert np.array_equal(model.predict(PAIRS), Reranker(ONE_LABEL).predict(PAIRS))
+    assert Reranker(own, activation_fn="tanh").activation_fn.__name__ == "tanh"
+
+
 def test_an_activation_that_is_not_supported_may_be_replaced(own: Path) -> None:
     configure(own, sentence_transformers={"activation_fn": "torch.nn.modules.activation.Mish"})
     with pytest.raises(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import time
+import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from votive import _core, _inputs, _pairs
@@ -15,6 +18,7 @@ from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
 from votive._stream import compute_stream
 from votive._tracebacks import short_tracebacks
+from votive._warnings import caller_stacklevel
 from votive.activation import activate, activation_named, resolve_activation, softmax
 from votive.report import Report, warn_of_truncation
 
@@ -38,7 +42,14 @@ class RerankingModel(Model[_core.Reranker]):
     def _apply_options(self, core: _core.Reranker) -> None:
         given = self._arguments["activation_fn"]
         if given is None:
-            given = core.activation_fn or ("sigmoid" if core.num_labels == 1 else "identity")
+            default = "sigmoid" if core.num_labels == 1 else "identity"
+            given = core.activation_fn or default
+            if core.activation_fn is None and (foreign := _foreign_activation(core.folder)) is not None:
+                warnings.warn(
+                    f"{core.folder}: the model's activation function is {foreign}, code that votive does not run: "
+                    f"{default!r} is taken; give another one as activation_fn=",
+                    stacklevel=caller_stacklevel(),
+                )
             try:
                 self._activation_fn = activation_named(given)
             except ValueError as error:
@@ -247,3 +258,20 @@ def _columns(out: Any, labels: int) -> NDArray[np.float32]:
         return out.reshape(-1, 1)
     check_out(out, labels, "float32")
     return out
+
+
+def _foreign_activation(folder: Path) -> str | None:
+    """The activation function that a model's files name, where it is none of PyTorch's."""
+    config = _object(folder / "config.json")
+    # Without a list of modules sentence-transformers does not read its own file.
+    own = _object(folder / "config_sentence_transformers.json") if (folder / "modules.json").exists() else {}
+    nested = config.get("sentence_transformers")
+    named = [own.get("activation_fn"), config.get("sbert_ce_default_activation_function")]
+    named += [nested.get("activation_fn")] if isinstance(nested, dict) else []
+    return next((name for name in named if isinstance(name, str) and not name.startswith("torch.")), None)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """What a JSON file of the model holds; nothing where it is not there. The core has checked it."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found if isinstance(found, dict) else {}

@@ -75,7 +75,7 @@ def load_file_path(
     hub = _hub(f"load_file_path of {model_name_or_path!r}")
     inside = Path(subfolder, filename)
     try:
-        path: str = hub.hf_hub_download(
+        path: str = hf_hub_download(
             model_name_or_path,
             filename=inside.name,
             subfolder=inside.parent.as_posix(),
@@ -106,7 +106,7 @@ def load_dir_path(
         return None
     hub = _hub(f"load_dir_path of {model_name_or_path!r}")
     try:
-        root = hub.snapshot_download(
+        root = snapshot_download(
             model_name_or_path,
             revision=revision,
             allow_patterns=f"{Path(subfolder).as_posix()}/**" if Path(subfolder).parts else None,
@@ -117,6 +117,16 @@ def load_dir_path(
     except (hub.errors.LocalEntryNotFoundError, hub.errors.HFValidationError):
         return None
     return str(Path(root, subfolder))
+
+
+def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
+    """That of huggingface_hub, which must be installed."""
+    return _hub("hf_hub_download").hf_hub_download(*args, **kwargs)
+
+
+def snapshot_download(*args: Any, **kwargs: Any) -> Any:
+    """That of huggingface_hub, which must be installed."""
+    return _hub("snapshot_download").snapshot_download(*args, **kwargs)
 
 
 def disabled_tqdm(*args: Any, **kwargs: Any) -> Any:

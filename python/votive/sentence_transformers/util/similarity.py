@@ -111,6 +111,11 @@ def maxsim_pairwise(*args: Any, **kwargs: Any) -> Any:
     raise _late_interaction("maxsim_pairwise")
 
 
+def _chunk_ranges(*args: Any, **kwargs: Any) -> Any:
+    """Raises `Unsupported`. Tests of similarity that were written for sentence-transformers import it."""
+    raise _late_interaction("_chunk_ranges")
+
+
 def mean_maxsim(*args: Any, **kwargs: Any) -> Any:
     """Raises `Unsupported`."""
     raise _late_interaction("mean_maxsim")
