@@ -24,6 +24,7 @@ from fixtures.dropin_util import (
     arguments,
 )
 from votive.sentence_transformers import Unsupported, _tensors, util
+from votive.sentence_transformers.util import _pairs
 
 HERE = Path(__file__).parent / "fixtures"
 ARRAYS = dict(np.load(HERE / "dropin_util.npz"))
@@ -209,6 +210,24 @@ def test_pairs_that_a_sample_misjudges() -> None:
     assert len(found) == len({(low, high) for _, low, high in found}) == 9000
     assert found[0][0] == pytest.approx(1)
     assert all(low < high for _, low, high in found)
+
+
+@pytest.mark.parametrize(("top_k", "most"), [(60, 9000), (45, 9000), (60, 20_000)])
+def test_pairs_by_halves_are_those_of_brute_force(top_k: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A few rows have more neighbours than are looked at.
+    rows = clustered(2500, 60)
+    rows[100:170] = rows[99] + 0.05 * np.random.default_rng(5).standard_normal((70, 24))
+    halves, found_by_halves = _pairs._pairs_by_halves, []
+
+    def by_halves(*arguments):
+        found_by_halves.append(halves(*arguments))
+        return found_by_halves[-1]
+
+    monkeypatch.setattr(_pairs, "_pairs_by_halves", by_halves)
+    found = util.paraphrase_mining_embeddings(rows, query_chunk_size=700, top_k=top_k, max_pairs=most)
+    assert {(low, high) for _, low, high in found} == set(brute_pairs(rows, top_k, most))
+    assert len(found_by_halves) == 1
+    assert found_by_halves[0] is not None
 
 
 def brute_communities(rows: np.ndarray, threshold: float, least: int) -> list[list[int]]:

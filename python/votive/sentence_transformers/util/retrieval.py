@@ -137,7 +137,9 @@ def paraphrase_mining_embeddings(
     for start in range(0, len(given), query_chunk_size):
         block = given[start : start + query_chunk_size]
         scores, ids = _ranked(score_function, block, given, corpus_chunk_size, top_k + 1)
-        pairs.add(start, (scores.ravel(), ids.ravel(), np.full(len(block), ids.shape[1])))
+        pairs.add(
+            np.arange(start, start + len(block)), (scores.ravel(), ids.ravel(), np.full(len(block), ids.shape[1]))
+        )
     return pairs.lists()
 
 
