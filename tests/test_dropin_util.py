@@ -144,9 +144,20 @@ def test_equal_scores_are_in_the_order_of_rows() -> None:
             assert [hit["score"] for hit in hits] == [1.0] * 5
 
 
+def test_rows_that_are_zero_or_tiny() -> None:
+    corpus = ARRAYS["corpus"][:20].copy()
+    corpus[3], corpus[5] = 0, corpus[5] * np.float32(1e-30)
+    for queries in (ARRAYS["query"], ARRAYS["queries"]):
+        scores = {hit["corpus_id"]: hit["score"] for hit in util.semantic_search(queries, corpus, top_k=20)[0]}
+        assert scores[3] == 0
+        whole = util.semantic_search(queries, ARRAYS["corpus"][:20], top_k=20)[0]
+        assert all(scores[hit["corpus_id"]] == hit["score"] for hit in whole if hit["corpus_id"] not in (3, 5))
+
+
 def test_nothing_to_search_in() -> None:
     empty, queries = np.empty((0, 16), np.float32), ARRAYS["queries"]
     assert util.semantic_search(queries, empty) == [[]] * len(queries)
+    assert util.semantic_search(queries[0], empty) == [[]]
     assert util.semantic_search(empty, queries) == []
     assert util.paraphrase_mining_embeddings(empty) == []
     assert util.community_detection(empty) == []

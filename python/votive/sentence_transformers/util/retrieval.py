@@ -52,8 +52,10 @@ def semantic_search(
         For each query a list of dicts, the best first: "corpus_id", and "score" as a float. Of equal scores the row
         with the lower number is first.
     """
-    if not len(query_embeddings) or not len(corpus_embeddings) or top_k < 1:
-        return [[] for _ in query_embeddings]
+    if not len(query_embeddings):
+        return []
+    if not len(corpus_embeddings) or top_k < 1:
+        return [[] for _ in _matrix("query_embeddings", query_embeddings)]
     metric = _metric(score_function)
     if metric is None:
         queries = _given(query_embeddings, corpus_embeddings)
