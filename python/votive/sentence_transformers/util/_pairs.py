@@ -69,7 +69,7 @@ class BestPairs:
         order = np.lexsort((self._keys, -self._scores))
         low, high = np.divmod(self._keys[order], self._rows)
         columns = (self._scores[order].tolist(), low.tolist(), high.tolist())
-        with _without_collection():
+        with without_collection():
             return [list(pair) for pair in zip(*columns, strict=True)]
 
     def _merge(self) -> None:
@@ -88,7 +88,7 @@ class BestPairs:
 
 
 @contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Many lists at once have the garbage collector visit all objects of the program again and again."""
     was_enabled = gc.isenabled()
     gc.disable()

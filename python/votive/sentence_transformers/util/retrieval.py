@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from votive.sentence_transformers._tensors import as_array, as_floats, is_tensor, like
 from votive.sentence_transformers.util._communities import communities
 from votive.sentence_transformers.util._exact_rows import ExactRows, Metric, nearest_rows
-from votive.sentence_transformers.util._pairs import BestPairs, exact_pairs
+from votive.sentence_transformers.util._pairs import BestPairs, exact_pairs, without_collection
 from votive.sentence_transformers.util.similarity import cos_sim, dot_score, pytorch_cos_sim
 
 __all__ = [
@@ -68,10 +68,12 @@ def semantic_search(
     else:
         queries = _matrix("query_embeddings", query_embeddings)
         scores, ids = nearest_rows(queries, _matrix("corpus_embeddings", corpus_embeddings), metric, top_k)
-    return [
-        [{"corpus_id": row, "score": score} for row, score in zip(rows, of_query, strict=True)]
-        for rows, of_query in zip(ids.tolist(), scores.tolist(), strict=True)
-    ]
+    of_queries = zip(ids.tolist(), scores.tolist(), strict=True)
+    with without_collection():
+        return [
+            [{"corpus_id": row, "score": score} for row, score in zip(*of_query, strict=True)]
+            for of_query in of_queries
+        ]
 
 
 def information_retrieval(*args: Any, **kwargs: Any) -> list[list[Match]]:
