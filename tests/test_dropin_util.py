@@ -322,7 +322,7 @@ def test_quantization_of_little() -> None:
 
 
 def test_quantization_by_few_embeddings_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "votive.sentence_transformers"):
+    with caplog.at_level(logging.WARNING, "sentence_transformers"):
         util.quantize_embeddings(ARRAYS["calibration"], "int8")
         assert caplog.records == []
         util.quantize_embeddings(ARRAYS["wide"], "int8")
@@ -358,7 +358,7 @@ def test_quantized_searches_refuse_and_tell(package: str, caplog: pytest.LogCapt
         search(rows)
     with pytest.raises(ValueError, match="corpus_precision must be"):
         search(rows, rows, corpus_precision="int4")
-    with caplog.at_level(logging.WARNING, "votive.sentence_transformers"):
+    with caplog.at_level(logging.WARNING, "sentence_transformers"):
         search(rows, rows)
         assert "the corpus is not quantized" in caplog.text
         caplog.clear()

@@ -36,6 +36,9 @@ Core = TypeVar("Core", _core.Embedder, _core.Reranker)
 class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
+    # What the constructor calls the most tokens of an input.
+    _length_argument = "max_seq_length"
+
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = _with_credential(check_options(arguments))
         self._start()
@@ -68,17 +71,7 @@ class Model(Generic[Core]):
         given = self._arguments
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
-        self._prompts: dict[str, str] = core.prompts | (given["prompts"] or {})
-        name = self._option("default_prompt_name", core.default_prompt_name)
-        try:
-            self._check_prompt_name("default_prompt_name", name)
-        except ValueError as error:
-            if name != core.default_prompt_name or given["default_prompt_name"] is not None:
-                raise
-            # It was not given as an argument.
-            raise _core.ModelError(f"{core.folder}: config_sentence_transformers.json: {error}") from None
-        self._default_prompt_name: str | None = name
-        self._apply_options(core)
+        self._adopt(core)
         self._exit_profile: _core.Profile | None = None
         if os.environ.get("VOTIVE_PROFILE") == "1":
             from votive.profile import report_at_exit
@@ -88,6 +81,26 @@ class Model(Generic[Core]):
         # Last: a thread that sees it may use all of them.
         self._loaded = core
         return core
+
+    def _adopt(self, core: Core) -> None:
+        """Takes the options as they were set, else as they were given, else as the core's files have them."""
+        given = self._arguments
+        self._max_seq_length = core.max_length(self._length_argument, given["max_seq_length"])
+        name = self._option("default_prompt_name", core.default_prompt_name)
+        assigned = given.get("assigned", {})
+        if "prompts" in assigned:
+            self._prompts: dict[str, str] = dict(assigned["prompts"])
+        else:
+            self._prompts = core.prompts | (given["prompts"] or {})
+            try:
+                self._check_prompt_name("default_prompt_name", name)
+            except ValueError as error:
+                if name != core.default_prompt_name or given["default_prompt_name"] is not None:
+                    raise
+                # It was not given as an argument.
+                raise _core.ModelError(f"{core.folder}: config_sentence_transformers.json: {error}") from None
+        self._default_prompt_name: str | None = name
+        self._apply_options(core)
 
     @property
     def _model(self) -> Core:
@@ -127,12 +140,31 @@ class Model(Generic[Core]):
         __getattr__ = missing_attribute
 
     def __getstate__(self) -> dict[str, Any]:
-        # Prompts may have been changed, and `default_prompt_name` set to a new one.
-        return self._arguments if self._loaded is None else self._arguments | {"prompts": dict(self._prompts)}
+        # Prompts may have been changed where they stand.
+        return self._arguments if self._loaded is None else self._with_option("prompts", dict(self._prompts))
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
         self._arguments = _with_credential(arguments)
         self._start()
+
+    def __copy__(self) -> Self:
+        """A model of its own prompts and settings, with the same weights, which never change, and the same threads.
+
+        `stats` counts the calls of both. A copy of a model that was closed is closed.
+        """
+        new = type(self).__new__(type(self))
+        with self._lock():
+            core, closed, state = self._loaded, self._closed, self.__getstate__()
+        new.__setstate__(state)
+        new._stats, new._closed = self._stats, closed
+        if core is not None:
+            new._adopt(core)
+            new._exit_profile = self._exit_profile
+            new._loaded = core
+        return new
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self.__copy__()
 
     def stats(self) -> Stats:
         """What became of all calls of this object: how many, how long, how fast, what failed, what is held.
@@ -172,7 +204,7 @@ class Model(Generic[Core]):
         return (
             f"{kind}({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
             f"dtype={core.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
-            f"{described}, max_seq_length={core.max_seq_length})"
+            f"{described}, max_seq_length={self._max_seq_length})"
         )
 
     def _repr_html_(self) -> str | None:
@@ -186,7 +218,7 @@ class Model(Generic[Core]):
             "folder": str(core.folder),
             "device": f"{self.device}, {core.dtype}, {core.kernels}, {core.num_threads} threads",
             **self._properties(core),
-            "max_seq_length": str(core.max_seq_length),
+            "max_seq_length": str(self._max_seq_length),
             "prompts": ", ".join(map(repr, self._prompts)) or "none",
         }
         return html_table((), rows.items())
@@ -208,9 +240,15 @@ class Model(Generic[Core]):
 
     @property
     def prompts(self) -> dict[str, str]:
-        """Texts to put before others, by name. May be changed."""
+        """Texts to put before others, by name. May be changed, and set."""
         _ = self._model
         return self._prompts
+
+    @prompts.setter
+    def prompts(self, prompts: dict[str, str]) -> None:
+        checked = OPTIONS["prompts"].check("prompts", prompts)
+        _ = self._model
+        self._prompts = {} if checked is None else checked
 
     @property
     def default_prompt_name(self) -> str | None:
@@ -232,18 +270,21 @@ class Model(Generic[Core]):
 
         May be set; None, as for the constructor, for what the model's files say.
         """
-        return self._model.max_seq_length
+        _ = self._model
+        return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
         check_count("max_seq_length", length)
-        self._model.max_seq_length = length
-        self._arguments["max_seq_length"] = length
+        self._max_seq_length = self._model.max_length("max_seq_length", length)
+        self._arguments = self._arguments | {"max_seq_length": length}
 
     def _set_option(self, name: str, value: Any) -> None:
         """Keeps what was set, for copies and pickles: there None is a value, and not what the files say."""
-        assigned = self._arguments.get("assigned", {}) | {name: value}
-        self._arguments = self._arguments | {"assigned": assigned}
+        self._arguments = self._with_option(name, value)
+
+    def _with_option(self, name: str, value: Any) -> dict[str, Any]:
+        return self._arguments | {"assigned": self._arguments.get("assigned", {}) | {name: value}}
 
     def _option(self, name: str, of_files: Any) -> Any:
         """The option as it was set, else as it was given, else as the model's files have it."""

@@ -12,24 +12,25 @@ to be imported, and raises `Unsupported` when it is used.
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from votive.sentence_transformers import util
 from votive.sentence_transformers._cross_encoder import CrossEncoder
+from votive.sentence_transformers._import_paths import later, register
+from votive.sentence_transformers._input_example import InputExample
 from votive.sentence_transformers._install import install, uninstall
-from votive.sentence_transformers._names import REFUSING
 from votive.sentence_transformers._sentence_transformer import SentenceTransformer
 from votive.sentence_transformers._unsupported import Unsupported
-from votive.sentence_transformers.util import LoggingHandler, quantize_embeddings
-from votive.similarity_function import SimilarityFunction
+
+if TYPE_CHECKING:
+    from votive.sentence_transformers import util
+    from votive.sentence_transformers.util import LoggingHandler, SimilarityFunction, quantize_embeddings
 
 # Libraries compare it: it is the version whose behaviour this is.
 __version__ = "6.2.0+votive"
 
 __all__ = [
     "CrossEncoder",
+    "InputExample",
     "LoggingHandler",
     "SentenceTransformer",
     "SimilarityFunction",
@@ -40,23 +41,10 @@ __all__ = [
     "util",
 ]
 
-_TOP = ("datasets", "model_card", "multi_vector_encoder", "readers", "sparse_encoder", "trainer", "training_args")
+# Names that refuse join those above.
+globals().update(register({has.__name__: has for has in (CrossEncoder, InputExample, SentenceTransformer)}))
 
 
 def __getattr__(name: str) -> Any:
-    for module in (*_TOP, "cross_encoder.trainer", "cross_encoder.training_args", "cross_encoder.model_card"):
-        if name in REFUSING[module]:
-            return REFUSING[module][name]
-    if name == "mine_hard_negatives":
-        return REFUSING["util.hard_negatives"][name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-class _Package(ModuleType):
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Importing the module of that name, as older programs do, must not take the place of the class.
-        if not (isinstance(value, ModuleType) and name == "SentenceTransformer"):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
+    # Of `util`, which imports NumPy and the store.
+    return later(__name__, name)

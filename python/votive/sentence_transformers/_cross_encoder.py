@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import logging
+import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from votive._pairs import is_one_pair
+from votive._steps import run
+from votive.activation import ACTIVATIONS, resolve_activation
 from votive.reranker import Reranker
-from votive.sentence_transformers._inputs import as_list
+from votive.sentence_transformers._inputs import as_list, batch_size_of
 from votive.sentence_transformers._loading import (
     check_backend,
     check_key,
@@ -16,6 +19,11 @@ from votive.sentence_transformers._loading import (
     length_of,
     path_of,
     token_of,
+)
+from votive.sentence_transformers._modules import TransformerView
+from votive.sentence_transformers._older_arguments import (
+    cross_encoder_init_args_decorator,
+    cross_encoder_predict_rank_args_decorator,
 )
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import as_array, to_tensor
@@ -29,20 +37,6 @@ if TYPE_CHECKING:
     from votive import _core
     from votive.typing import DtypeName
 
-_logger = logging.getLogger("votive.sentence_transformers")
-
-# Older names of arguments.
-_RENAMED = {
-    "model_name": "model_name_or_path",
-    "automodel_args": "model_kwargs",
-    "tokenizer_args": "processor_kwargs",
-    "tokenizer_kwargs": "processor_kwargs",
-    "config_args": "config_kwargs",
-    "cache_dir": "cache_folder",
-    "default_activation_function": "activation_fn",
-    "activation_fct": "activation_fn",
-}
-
 
 class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
     """A model that says of two texts how well they belong together, with the arguments of sentence-transformers 6.
@@ -53,22 +47,21 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         max_length: most tokens of a pair.
         activation_fn: what logits go through; a module of PyTorch, or a function.
         device: see `SentenceTransformer`, and so are the others.
-        **renamed: arguments by their older names.
 
     Raises:
         TypeError: there is no such argument.
         FileNotFoundError, NotADirectoryError, ModelError, Unsupported, ValueError: see `SentenceTransformer`.
     """
 
+    model_type = "CrossEncoder"
+
+    @cross_encoder_init_args_decorator
     def __init__(
         self,
         model_name_or_path: str | PathLike[str] | None = None,
-        num_labels: int | None = None,
-        max_length: int | None = None,
-        activation_fn: Any = None,
-        device: Any = None,
         *,
         modules: Any = None,
+        device: Any = None,
         prompts: dict[str, str | None] | None = None,
         default_prompt_name: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -81,60 +74,53 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         config_kwargs: dict[str, Any] | None = None,
         model_card_data: Any = None,
         backend: str = "torch",
+        num_labels: int | None = None,
+        max_length: int | None = None,
+        activation_fn: Any = None,
         keep_in_fp32_modules: list[str] | None = None,
-        classifier_dropout: float | None = None,
         dtype: DtypeName = "auto",
         num_threads: int | None = None,
-        **renamed: Any,
     ) -> None:
-        given = {
-            "model_name_or_path": model_name_or_path,
-            "model_kwargs": model_kwargs,
-            "processor_kwargs": processor_kwargs,
-            "config_kwargs": config_kwargs,
-            "cache_folder": cache_folder,
-            "activation_fn": activation_fn,
-        }
-        for old, value in renamed.items():
-            if old not in _RENAMED:
-                raise TypeError(f"CrossEncoder.__init__() got an unexpected keyword argument {old!r}")
-            given[_RENAMED[old]] = value
         check_backend(backend)
-        for key, value in (given["config_kwargs"] or {}).items():
+        for key, value in (config_kwargs or {}).items():
             if key == "num_labels":
                 num_labels = value if num_labels is None else num_labels
             else:
                 check_key("config_kwargs", key, value)
-        self._given_activation = given["activation_fn"]
         super().__init__(
-            path_of(given["model_name_or_path"], "cross-encoder"),
+            path_of(model_name_or_path, modules, self.model_type),
             device=device_of(device),
-            dtype=dtype_of(dtype, given["model_kwargs"]),  # type: ignore[arg-type]
+            dtype=dtype_of(dtype, model_kwargs),  # type: ignore[arg-type]
             revision=revision,
-            cache_folder=given["cache_folder"],
+            cache_folder=cache_folder,
             local_files_only=local_files_only,
             token=token_of(token, None),
-            max_length=length_of(given["processor_kwargs"]) if max_length is None else max_length,
+            max_length=length_of(processor_kwargs) if max_length is None else max_length,
             num_labels=num_labels,
-            activation_fn=_callable_on_arrays(given["activation_fn"]),
+            activation_fn=on_arrays(activation_fn),
             prompts={name: text for name, text in (prompts or {}).items() if text is not None},
             num_threads=num_threads,
             fallback=True,
         )
+        for name in prompts or {}:
+            self._prompts.setdefault(name, "")
+        self._finish_loading(config_kwargs)
         if default_prompt_name is not None:
-            self.default_prompt_name = default_prompt_name
+            self._set_default_prompt_name(default_prompt_name)
 
     def _apply_options(self, core: _core.Reranker) -> None:
-        self._default_prompts()
         super()._apply_options(core)
+        if (given := self._option("activation_fn", None)) is not None:
+            self._activation_fn = resolve_activation(given)
 
     def is_singular_input(self, inputs: Any) -> bool:
         """Whether `predict` takes it as one pair."""
         return is_one_pair(inputs)
 
-    def predict(  # type: ignore[override]
+    @cross_encoder_predict_rank_args_decorator
+    def predict(
         self,
-        inputs: Any = None,
+        inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
@@ -147,9 +133,7 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         pool: Pool | None = None,
         chunk_size: int | None = None,
         *,
-        sentences: Any = None,
-        activation_fct: Any = None,
-        num_workers: int = 0,
+        processing_kwargs: dict[str, Any] | None = None,
         out: NDArray[np.float32] | None = None,
         priority: float = 1.0,
     ) -> Any:
@@ -168,39 +152,41 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             device: only the model's own, or a list, for which nothing happens.
             pool: nothing happens.
             chunk_size: nothing happens.
-            sentences: `inputs` by its older name.
-            activation_fct: `activation_fn` by its older name.
-            num_workers: nothing happens.
+            processing_kwargs: only `{"text": {"max_length": n}}`, for the length of this call's pairs.
             out: as for `Reranker.predict`.
             priority: as for `Reranker.predict`.
 
         Returns:
             Float32 `[pairs]`, or `[pairs, labels]`; of one pair a scalar, or `[labels]`.
         """
-        if batch_size <= 0:
-            raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+        batch_size_bound = batch_size_of(batch_size)
         self._check_chunk_size(chunk_size)
-        pairs = sentences if inputs is None else inputs
-        single = self.is_singular_input(pairs)
-        activation = activation_fct if activation_fn is None else activation_fn
-        scores = super().predict(
-            pairs if single else as_list(pairs),
+        single = self.is_singular_input(inputs)
+        steps = self._predict_steps(
+            inputs if single else as_list(inputs),
+            None,
+            prompt_name=None,
             prompt=self._resolve_prompt(prompt, prompt_name),
-            batch_size=batch_size,
+            batch_size=batch_size_bound,
             show_progress_bar=show_progress_bar,
-            activation_fn=_callable_on_arrays(activation),
+            activation_fn=on_arrays(activation_fn),
             apply_softmax=apply_softmax,
+            convert_to_numpy=True,
+            convert_to_tensor=False,
             device=None if isinstance(device, list) else device,
             out=out,
             priority=priority,
+            max_length=self._length_of_call(processing_kwargs),
         )
+        scores = run(self, steps)
         if convert_to_tensor:
             return to_tensor(scores)
         if not convert_to_numpy:
             return to_tensor(scores) if single else list(to_tensor(scores))
         return scores
 
-    def rank(  # type: ignore[override]
+    @cross_encoder_predict_rank_args_decorator
+    def rank(
         self,
         query: str,
         documents: list[str],
@@ -214,12 +200,6 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         device: Any = None,
         pool: Pool | None = None,
         chunk_size: int | None = None,
-        *,
-        activation_fct: Any = None,
-        apply_softmax: bool = False,
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        num_workers: int = 0,
     ) -> list[dict[str, Any]]:
         """Documents by how well they answer a query, the best first: dicts of "corpus_id", "score" and "text".
 
@@ -237,7 +217,7 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             prompt=prompt,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
-            activation_fn=activation_fct if activation_fn is None else activation_fn,
+            activation_fn=activation_fn,
             device=device,
             pool=pool,
             chunk_size=chunk_size,
@@ -260,25 +240,55 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
 
     @property
     def activation_fn(self) -> Any:
-        """What logits go through: what was given, else the function of the model's own. May be set."""
-        return self._activation_fn if self._given_activation is None else self._given_activation
+        """What logits go through: what was given, else what the model's files say. May be set.
+
+        Where the process has imported torch, what the files say is PyTorch's module of that name.
+        """
+        _ = self._model
+        given = self._option("activation_fn", None)
+        if given is not None:
+            return given.module if isinstance(given, OnArrays) else given
+        torch, name = sys.modules.get("torch"), self._activation_fn.__name__
+        return self._activation_fn if torch is None else getattr(torch.nn, name.capitalize())()
 
     @activation_fn.setter
     def activation_fn(self, function: Any) -> None:
-        from votive.activation import resolve_activation
-
-        self._given_activation = function
-        self._activation_fn = resolve_activation(_callable_on_arrays(function))
+        given = on_arrays(function)
+        resolved = resolve_activation(given)
+        _ = self._model
+        self._set_option("activation_fn", given)
+        self._activation_fn = resolved
 
     @property
     def default_activation_function(self) -> Any:
         """`activation_fn` by its older name."""
+        warnings.warn(
+            "The `default_activation_function` property was renamed and is now deprecated. Please use `activation_fn` "
+            "instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.activation_fn
 
+    @property
+    def model(self) -> TransformerView:
+        """The network, without its weights."""
+        return self.transformers_model
 
-def _callable_on_arrays(function: Any) -> Any:
-    """A function for arrays: a module of PyTorch that votive has not is called with a tensor."""
+
+class OnArrays:
+    """A module of PyTorch as a function of arrays."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def __call__(self, logits: NDArray[np.float32]) -> Any:
+        return as_array(self.module(to_tensor(logits)))
+
+
+def on_arrays(function: Any) -> Any:
+    """The function itself; of a module of PyTorch that votive has not, a function of arrays."""
     kind = type(function)
-    if not kind.__module__.startswith("torch.") or kind.__name__ in ("Sigmoid", "Identity", "Softmax", "Tanh"):
-        return function
-    return lambda logits: as_array(function(to_tensor(logits)))
+    if kind.__module__.startswith("torch.") and kind.__name__.lower() not in ACTIVATIONS:
+        return OnArrays(function)
+    return function

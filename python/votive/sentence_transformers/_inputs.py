@@ -5,9 +5,26 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+# The reference's default, which says nothing of what its caller wants.
+_DEFAULT_BATCH_SIZE = 32
+
+
+def batch_size_of(batch_size: int) -> int | None:
+    """The most texts of a pass; None for the default, which leaves it to the number of tokens.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
+    if batch_size <= 0:
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
+    return None if batch_size == _DEFAULT_BATCH_SIZE else batch_size
+
 
 def is_many(inputs: Any) -> bool:
-    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str of 1 and more dimensions."""
+    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str with dimensions."""
+    if isinstance(inputs, list) and inputs and _is_message(inputs[0]):
+        # A conversation.
+        return False
     if isinstance(inputs, (list, tuple)):
         return True
     datasets = sys.modules.get("datasets")
@@ -16,9 +33,8 @@ def is_many(inputs: Any) -> bool:
     return getattr(inputs, "ndim", 0) >= 1 and getattr(getattr(inputs, "dtype", None), "kind", "") in ("U", "O")
 
 
-def is_pair(item: Any) -> bool:
-    """Whether it is two texts that are read together."""
-    return isinstance(item, (list, tuple)) and len(item) == 2 and all(isinstance(text, str) for text in item)
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) and "role" in item and "content" in item
 
 
 def as_list(inputs: Any) -> list[Any]:

@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from typing import Any
 
+from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._unsupported import Unsupported
 
-_logger = logging.getLogger("votive.sentence_transformers")
-
 # Models that stand on the hub without an organisation: the first ones of transformers.
-_WITHOUT_ORGANISATION = frozenset(
-    """
-    albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2 albert-xxlarge-v1
-    albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased
-    bert-base-german-dbmdz-cased bert-base-german-dbmdz-uncased bert-base-multilingual-cased
-    bert-base-multilingual-uncased bert-base-uncased bert-large-cased
-    bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
-    bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad camembert-base ctrl
-    distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
-    distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
-    distilbert-base-uncased-finetuned-sst-2-english distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl
-    openai-gpt roberta-base roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
-    t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280
-    xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024 xlm-mlm-enro-1024
-    xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base xlm-roberta-large
-    xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
-    xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlnet-base-cased
-    xlnet-large-cased
-    """.split()
-)
+_WITHOUT_ORGANISATION = """
+albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2 albert-xxlarge-v1
+albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased
+bert-base-german-dbmdz-cased bert-base-german-dbmdz-uncased bert-base-multilingual-cased
+bert-base-multilingual-uncased bert-base-uncased bert-large-cased
+bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
+bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad camembert-base ctrl
+distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
+distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
+distilbert-base-uncased-finetuned-sst-2-english distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl
+openai-gpt roberta-base roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
+t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280
+xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024 xlm-mlm-enro-1024
+xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base xlm-roberta-large
+xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
+xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlnet-base-cased
+xlnet-large-cased
+"""
+
+_ORGANISATIONS = {"SentenceTransformer": "sentence-transformers", "CrossEncoder": "cross-encoder"}
 
 # Keys that choose how PyTorch computes the same numbers.
 _WITHOUT_EFFECT = {
@@ -49,16 +47,24 @@ _WITHOUT_EFFECT = {
 }
 
 
-def path_of(model_name_or_path: Any, organisation: str) -> str:
-    """A folder, or a name on the hub in full.
+def path_of(model_name_or_path: Any, modules: Any, kind: str) -> str:
+    """A folder, or a name on the hub in full; `kind` is the class that asks.
 
     Raises:
         NotADirectoryError: it is a file.
         FileNotFoundError: it is no folder, and no name of the hub.
-        Unsupported: there is none.
+        ValueError: there are no modules.
+        Unsupported: there are some.
     """
-    if model_name_or_path is None:
-        raise Unsupported("modules: votive loads models from a folder or the hub; save the modules to one, and load that")
+    if not model_name_or_path:
+        if modules is not None and len(modules) == 0:
+            raise ValueError(
+                f"An empty modules list was passed to {kind}. Please provide at least one module, e.g. a Transformer "
+                "module."
+            )
+        raise Unsupported(
+            "modules: votive loads models from a folder or the hub; save the modules to one, and load that"
+        )
     path = os.fspath(model_name_or_path)
     if os.path.isdir(path):
         return path
@@ -69,9 +75,9 @@ def path_of(model_name_or_path: Any, organisation: str) -> str:
         )
     if (os.sep == "\\" and "\\" in path) or path.count("/") > 1:
         raise FileNotFoundError(f"Path {path} not found")
-    if "/" in path or path.lower() in _WITHOUT_ORGANISATION:
+    if "/" in path or path.lower() in _WITHOUT_ORGANISATION.split():
         return path
-    return f"{organisation}/{path}"
+    return f"{_ORGANISATIONS[kind]}/{path}"
 
 
 def device_of(device: Any) -> str:
@@ -139,7 +145,9 @@ def check_key(argument: str, key: str, value: Any) -> None:
     if key in _WITHOUT_EFFECT[argument]:
         _log_without_effect(argument, key)
     elif value is not None:
-        raise Unsupported(f"{argument}[{key!r}]: votive takes what the model's files say; change it there, or leave it out")
+        raise Unsupported(
+            f"{argument}[{key!r}]: votive takes what the model's files say; change it there, or leave it out"
+        )
 
 
 def check_backend(backend: str) -> None:
@@ -151,8 +159,8 @@ def check_backend(backend: str) -> None:
     if backend not in ("torch", "onnx", "openvino"):
         raise ValueError(f"Unsupported backend '{backend}'. `backend` should be `torch`, `onnx`, or `openvino`.")
     if backend != "torch":
-        _logger.warning("backend=%r: votive computes the same model with its own engine", backend)
+        logger.warning("backend=%r: votive computes the same model with its own engine", backend)
 
 
 def _log_without_effect(argument: str, key: str) -> None:
-    _logger.info("%s[%r] chooses how PyTorch computes; votive has its own kernels", argument, key)
+    logger.info("%s[%r] chooses how PyTorch computes; votive has its own kernels", argument, key)

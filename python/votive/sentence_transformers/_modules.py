@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from votive.sentence_transformers._unsupported import Unsupported
+from votive.sentence_transformers._unsupported import UnsupportedAttribute
 
 if TYPE_CHECKING:
     from votive.sentence_transformers._tokenizer import Tokenizer
@@ -17,8 +17,14 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def transformer_folder(folder: Path) -> Path:
+    """The folder of a model's Transformer, which has its config.json and tokenizer.json."""
+    listed = read_json(folder / "modules.json")
+    return folder / listed[0]["path"] if listed else folder
+
+
 class ConfigView:
-    """The keys of config.json as attributes, as a configuration of transformers has them. Changing one changes nothing."""
+    """The keys of config.json as attributes, as transformers has them. Changing one changes nothing."""
 
     def __init__(self, values: dict[str, Any], name: str) -> None:
         self.__dict__.update(values)
@@ -57,14 +63,14 @@ class ModelCard:
 class TransformerView:
     """The network of a model's first module, of which the configuration can be read."""
 
-    def __init__(self, config: ConfigView) -> None:
+    def __init__(self, config: ConfigView, device: Any, dtype: Any) -> None:
         self.config = config
+        self.device = device
+        self.dtype = dtype
         self.name_or_path = config.name_or_path
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise Unsupported(
+        raise UnsupportedAttribute(
             f"auto_model.{name}: votive's weights are packed for its kernels; read them from the folder's "
             "model.safetensors"
         )
@@ -103,7 +109,8 @@ class ModuleView:
     @property
     def auto_model(self) -> TransformerView:
         """The network, without its weights."""
-        return TransformerView(self._of.config)
+        view: TransformerView = self._of.transformers_model
+        return view
 
     model = auto_model
 

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import copy
-import logging
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from votive._model import Model
 from votive.backend import is_device
-from votive.sentence_transformers._modules import ConfigView, ModelCard, ModuleView, read_json, views_of
+from votive.sentence_transformers._log import logger, warn_once
+from votive.sentence_transformers._modules import (
+    ConfigView,
+    ModelCard,
+    ModuleView,
+    TransformerView,
+    read_json,
+    transformer_folder,
+    views_of,
+)
 from votive.sentence_transformers._saving import save
-from votive.sentence_transformers._tokenizer import Tokenizer
+from votive.sentence_transformers._tokenizer import Tokenizer, preprocessed
 from votive.sentence_transformers._unsupported import TRAINING, Unsupported
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_logger = logging.getLogger("votive.sentence_transformers")
 
 Pool = dict[str, Any]
 
@@ -43,38 +51,62 @@ class SharedMethods:
     backend = "torch"
     trust_remote_code = False
     module_kwargs: dict[str, Any] | None = None
-    modalities = ("text",)
 
     # What the mixin is mixed with has.
     _model: Any
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
+    _set_option: Any
+    _max_seq_length: int | None
+    model_type: str
+    prompts: Any
+    default_prompt_name: Any
 
-    def _default_prompts(self) -> None:
-        """Has every name that sentence-transformers gives a model of its own accord."""
-        self._prompts = {"query": "", "document": ""} | self._prompts
+    def _adopt(self, core: Any) -> None:
+        given = self._arguments["max_seq_length"]
+        if given is not None:
+            self._arguments = self._arguments | {"max_seq_length": within_positions(given, core)}
+        super()._adopt(core)  # type: ignore[misc]
 
     @property
-    def prompts(self) -> dict[str, str]:
-        """Texts to put before others, by name. May be changed, and set."""
+    def max_seq_length(self) -> int | None:
+        """The most tokens of an input, special ones included. May be set; more than the model has is what it has."""
         _ = self._model
-        return self._prompts
+        return self._max_seq_length
 
-    @prompts.setter
-    def prompts(self, prompts: dict[str, str]) -> None:
-        _ = self._model
-        self._prompts = dict(prompts)
+    @max_seq_length.setter
+    def max_seq_length(self, length: int | None) -> None:
+        within = None if length is None else within_positions(length, self._model)
+        Model.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
+
+    def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
+        """Says what was loaded, and keeps for `config` what was given of it."""
+        name, kind = self._arguments["model_name_or_path"], self.model_type
+        if (self._model.folder / "modules.json").exists():
+            logger.info("Loading %s model from %s.", kind, name)
+        else:
+            logger.info("No modules.json found for %s, initializing a new %s model.", name, kind)
+        if config_kwargs:
+            self._set_option("config_kwargs", config_kwargs)
+
+    def _set_default_prompt_name(self, name: str) -> None:
+        if name not in self._prompts:
+            raise ValueError(
+                f"Default prompt name {name!r} not found in the configured prompts dictionary with keys "
+                f"{list(self._prompts)!r}."
+            )
+        self.default_prompt_name = name
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
             if prompt_name is not None:
-                _logger.warning(
+                logger.warning(
                     "Provide either a `prompt`, a `prompt_name`, or neither, but not both. "
                     "Ignoring the `prompt_name` in favor of `prompt`."
                 )
             return prompt
         if prompt_name is None:
-            return self.prompts.get(self.default_prompt_name, "") if self.default_prompt_name else ""  # type: ignore[attr-defined]
+            return self.prompts.get(self.default_prompt_name, "") if self.default_prompt_name else ""
         try:
             return self.prompts[prompt_name]
         except KeyError:
@@ -178,14 +210,28 @@ class SharedMethods:
 
     def compile(self, *_: Any, **__: Any) -> None:
         """Does nothing: the engine is compiled."""
-        _logger.info("compile: votive's engine is compiled")
+        logger.info("compile: votive's engine is compiled")
 
     def _refuse_training(self, *_: Any, **__: Any) -> Any:
         raise Unsupported(TRAINING)
 
-    fit = old_fit = push_to_hub = save_to_hub = merge = _refuse_training
-    add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = _refuse_training
-    gradient_checkpointing_enable = parameters = named_parameters = state_dict = load_state_dict = _refuse_training
+    fit = old_fit = merge = smart_batching_collate = gradient_checkpointing_enable = _refuse_training
+    add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = delete_adapter = _refuse_training
+
+    def _refuse_hub(self, *_: Any, **__: Any) -> Any:
+        raise Unsupported(
+            "votive writes nothing to the hub: save the model, and upload its folder with huggingface_hub"
+        )
+
+    push_to_hub = save_to_hub = _refuse_hub
+
+    def _refuse_weights(self, *_: Any, **__: Any) -> Any:
+        raise Unsupported(
+            "votive's weights are packed for its kernels; read them from the folder's model.safetensors, or load the "
+            "model with sentence-transformers"
+        )
+
+    parameters = named_parameters = state_dict = load_state_dict = forward = __call__ = _refuse_weights
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -201,9 +247,14 @@ class SharedMethods:
     @property
     def config(self) -> ConfigView:
         """What config.json says, as attributes."""
-        return ConfigView(read_json(self._model.folder / "config.json"), str(self._arguments["model_name_or_path"]))
+        values = read_json(transformer_folder(self._model.folder) / "config.json")
+        values |= self._arguments.get("assigned", {}).get("config_kwargs", {})
+        return ConfigView(values, str(self._arguments["model_name_or_path"]))
 
-    transformers_model = None
+    @property
+    def transformers_model(self) -> TransformerView:
+        """The network, without its weights."""
+        return TransformerView(self.config, self.device, self.dtype)
 
     @property
     def model_card_data(self) -> ModelCard:
@@ -243,6 +294,11 @@ class SharedMethods:
         """Further arguments that the model's modules take: none."""
         return []
 
+    @property
+    def modalities(self) -> list[str]:
+        """Kinds of inputs that the model takes: text alone."""
+        return ["text"]
+
     def supports(self, modality: Any) -> bool:
         """Whether it takes inputs of that kind: "text" alone."""
         return modality in self.modalities
@@ -255,22 +311,34 @@ class SharedMethods:
         train_datasets: list[str] | None = None,
         safe_serialization: bool = True,
     ) -> None:
-        """Copies the model's folder to `path`, with the prompts and the rest as they are set now.
+        """Copies the model's folder to `path`, with prompts, lengths and the rest as they are set now.
+
+        Args:
+            path: a folder, which is made; None for nothing.
+            model_name: nothing happens: no card is written.
+            create_model_card: False leaves README.md out.
+            train_datasets: nothing happens.
+            safe_serialization: only True; weights are copied as they are.
 
         Raises:
-            Unsupported: not `safe_serialization`, and the weights are safetensors.
+            OSError: a file cannot be written.
+            Unsupported: not `safe_serialization`.
         """
-        save(self, path)
+        if not safe_serialization:
+            raise Unsupported("safe_serialization=False: weights are copied as they are; leave it out")
+        save(self, path, create_model_card)
 
     save_pretrained = save
 
     def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
-        """What `evaluator(self, output_path)` gives."""
+        """What `evaluator(self, output_path)` gives; the folder is made where it is not there."""
+        if output_path is not None:
+            os.makedirs(output_path, exist_ok=True)
         return evaluator(self, output_path)
 
     def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> Pool:
         """A pool without processes: one model uses all cores of a machine, and shares them between callers."""
-        _logger.info("start_multi_process_pool: one model uses all cores, so that no processes are started")
+        logger.info("start_multi_process_pool: one model uses all cores, so that no processes are started")
         return {"input": None, "output": None, "processes": []}
 
     @staticmethod
@@ -282,8 +350,44 @@ class SharedMethods:
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError(f"chunk_size must be a positive integer, got {chunk_size}.")
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A model of its own settings, which shares the weights: these never change."""
-        new = copy.copy(self)
-        memo[id(self)] = new
-        return new
+    def _length_of_call(self, processing_kwargs: dict[str, Any] | None) -> int | None:
+        """The most tokens that a call's `processing_kwargs` ask for; None where they ask for none.
+
+        Raises:
+            Unsupported: they ask for something else.
+        """
+        if not processing_kwargs:
+            return None
+        wanted = dict(processing_kwargs.get("text", {}))
+        length = wanted.pop("max_length", None)
+        wanted.pop("padding", None)
+        # Texts are cut, as they are by default.
+        if wanted.get("truncation"):
+            del wanted["truncation"]
+        if others := [name for name in processing_kwargs if name != "text"] + list(wanted):
+            raise Unsupported(f"processing_kwargs: {others}; only the max_length of 'text' can be given")
+        return None if length is None else self._model.max_length("max_length", length)
+
+    def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Padded ids, types and mask of texts, or of pairs of them, `[texts, most tokens]` each.
+
+        Raises:
+            Unsupported: `kwargs` has anything but `task`.
+        """
+        if others := [name for name in kwargs if name != "task"]:
+            raise Unsupported(f"preprocess: {others} are not supported; set max_seq_length, or leave them out")
+        return preprocessed(self, list(inputs), prompt or "")
+
+    def tokenize(self, texts: Any, **kwargs: Any) -> dict[str, Any]:
+        """`preprocess` by its older name."""
+        warn_once("The `tokenize` method is deprecated, please use `preprocess` instead.")
+        return self.preprocess(texts, **kwargs)
+
+
+def within_positions(length: int, core: Any) -> int:
+    """The most tokens of an input: no more than the network has positions for, which is said."""
+    most: int | None = core.position_limit
+    if most is None or length <= most:
+        return length
+    logger.warning("max_seq_length: the model has %d positions, so that %d becomes %d", most, length, most)
+    return most

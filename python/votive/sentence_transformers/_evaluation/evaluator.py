@@ -10,7 +10,7 @@ from typing import Any
 
 Metrics = dict[str, Any]
 
-logger = logging.getLogger("votive.sentence_transformers.evaluation")
+logger = logging.getLogger("sentence_transformers.base.evaluation")
 
 
 class BaseEvaluator:
