@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         (_rerank, "rerank", "rerankers: pairs to scores, beside sentence-transformers, ONNX Runtime and OpenVINO"),
         (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch; documents"),
         (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
+        (_dropin, "dropin", "the drop-in's search helpers, beside those of sentence-transformers"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
         subject.set_defaults(module=name)
@@ -174,6 +175,18 @@ def _callers(commands: Commands) -> None:
         "--sizes", type=_numbers, default=[*CALLERS_SIZES], help=f"texts per call; {_names(*CALLERS_SIZES)}"
     )
     table.add_argument("--votive", action="store_true", help="without sentence-transformers")
+
+
+def _dropin(commands: Commands) -> None:
+    util = commands.add_parser(
+        "util",
+        help="semantic_search, paraphrase_mining_embeddings and community_detection: dropin_util.md and .json",
+        description="The drop-in's search helpers: 100,000 x 384, beside sentence-transformers. 20 minutes.",
+    )
+    util.add_argument("--rows", type=int, help="100,000")
+    util.add_argument("--mined", type=int, help="rows that pairs and communities are found among; all of them")
+    util.add_argument("--rounds", type=int, default=3, help="%(default)s")
+    _output_options(util, "5,000 rows, two rounds")
 
 
 def _item_options(

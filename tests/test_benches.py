@@ -18,6 +18,7 @@ COMMANDS = {
     "rerank": ("targets", "table"),
     "store": ("targets", "table", "proof", "binary", "documents", "commits"),
     "callers": ("targets", "table"),
+    "dropin": ("util",),
 }
 
 

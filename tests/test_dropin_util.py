@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import logging
 import sys
-import threading
 from functools import partial
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
-import votive
 from fixtures.dropin_util import (
     EACH_WITH_EACH,
     FORMS,
-    PRECISIONS,
-    QUANTIZED_SEARCHES,
     ROW_BY_ROW,
     SEARCHES,
     arguments,
 )
 from votive.sentence_transformers import Unsupported, _tensors, util
+from votive.sentence_transformers.util import _pairs
 
 HERE = Path(__file__).parent / "fixtures"
 ARRAYS = dict(np.load(HERE / "dropin_util.npz"))
@@ -143,9 +137,20 @@ def test_equal_scores_are_in_the_order_of_rows() -> None:
             assert [hit["score"] for hit in hits] == [1.0] * 5
 
 
+def test_rows_that_are_zero_or_tiny() -> None:
+    corpus = ARRAYS["corpus"][:20].copy()
+    corpus[3], corpus[5] = 0, corpus[5] * np.float32(1e-30)
+    for queries in (ARRAYS["query"], ARRAYS["queries"]):
+        scores = {hit["corpus_id"]: hit["score"] for hit in util.semantic_search(queries, corpus, top_k=20)[0]}
+        assert scores[3] == 0
+        whole = util.semantic_search(queries, ARRAYS["corpus"][:20], top_k=20)[0]
+        assert all(scores[hit["corpus_id"]] == hit["score"] for hit in whole if hit["corpus_id"] not in (3, 5))
+
+
 def test_nothing_to_search_in() -> None:
     empty, queries = np.empty((0, 16), np.float32), ARRAYS["queries"]
     assert util.semantic_search(queries, empty) == [[]] * len(queries)
+    assert util.semantic_search(queries[0], empty) == [[]]
     assert util.semantic_search(empty, queries) == []
     assert util.paraphrase_mining_embeddings(empty) == []
     assert util.community_detection(empty) == []
@@ -211,6 +216,24 @@ def test_pairs_that_a_sample_misjudges() -> None:
     assert all(low < high for _, low, high in found)
 
 
+@pytest.mark.parametrize(("top_k", "most"), [(60, 9000), (45, 9000), (60, 20_000)])
+def test_pairs_by_halves_are_those_of_brute_force(top_k: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A few rows have more neighbours than are looked at.
+    rows = clustered(2500, 60)
+    rows[100:170] = rows[99] + 0.05 * np.random.default_rng(5).standard_normal((70, 24))
+    halves, found_by_halves = _pairs._pairs_by_halves, []
+
+    def by_halves(*arguments):
+        found_by_halves.append(halves(*arguments))
+        return found_by_halves[-1]
+
+    monkeypatch.setattr(_pairs, "_pairs_by_halves", by_halves)
+    found = util.paraphrase_mining_embeddings(rows, query_chunk_size=700, top_k=top_k, max_pairs=most)
+    assert {(low, high) for _, low, high in found} == set(brute_pairs(rows, top_k, most))
+    assert len(found_by_halves) == 1
+    assert found_by_halves[0] is not None
+
+
 def brute_communities(rows: np.ndarray, threshold: float, least: int) -> list[list[int]]:
     unit = rows.astype(np.float64) / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     scores = unit @ unit.T
@@ -257,86 +280,6 @@ def test_paraphrases_of_texts() -> None:
     assert (model.options["batch_size"], model.options["prompt_name"]) == (7, "query")
 
 
-@pytest.mark.parametrize("name", PRECISIONS)
-def test_quantization(name: str) -> None:
-    precision, given = PRECISIONS[name]
-    more, wide = arguments(given, ARRAYS, util), ARRAYS["wide"]
-    for key, rows in {
-        name: wide,
-        f"{name}.float64": wide.astype(np.float64) / 3,
-    }.items():
-        expected = ARRAYS[f"quantize_embeddings.{key}"]
-        found = util.quantize_embeddings(rows, precision, **more)
-        assert found.dtype == expected.dtype
-        np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(
-        util.quantize_embeddings(list(wide), precision, **more), ARRAYS[f"quantize_embeddings.{name}"]
-    )
-    matrices = util.quantize_embeddings([wide[:3], wide[3:]], precision, **more)
-    assert len(matrices) == 2
-    for number, matrix in enumerate(matrices):
-        np.testing.assert_array_equal(matrix, ARRAYS[f"quantize_embeddings.{name}.matrix{number}"])
-
-
-def test_quantization_of_little() -> None:
-    assert util.quantize_embeddings([], "int8") == []
-    for precision, columns in {"int8": 20, "uint8": 20, "binary": 3, "ubinary": 3, "float32": 20}.items():
-        assert util.quantize_embeddings(np.empty((0, 20)), precision).shape == (0, columns)
-    with pytest.raises(ValueError, match="Cannot compute int8 quantization ranges from a single embedding"):
-        util.quantize_embeddings(ARRAYS["wide"][:1], "int8")
-    with pytest.raises(TypeError, match="must be float rather than int8 or uint8"):
-        util.quantize_embeddings(np.ones((2, 3), np.int8), "binary")
-    with pytest.raises(ValueError, match="'int4' is not supported"):
-        util.quantize_embeddings(ARRAYS["wide"], "int4")
-    assert util.quantize_embeddings(ARRAYS["wide"][0], "ubinary").shape == (3,)
-
-
-def test_quantization_by_few_embeddings_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "sentence_transformers"):
-        util.quantize_embeddings(ARRAYS["calibration"], "int8")
-        assert caplog.records == []
-        util.quantize_embeddings(ARRAYS["wide"], "int8")
-    assert "Computing int8 quantization buckets based on 20 embeddings" in caplog.text
-
-
-@pytest.mark.parametrize("name", QUANTIZED_SEARCHES)
-@pytest.mark.filterwarnings("default")
-def test_quantized_searches(name: str) -> None:
-    package, precision, given = QUANTIZED_SEARCHES[name]
-    pytest.importorskip(package)
-    search = getattr(util.quantization, f"semantic_search_{package}")
-    corpus = util.quantize_embeddings(ARRAYS["calibration"], precision)
-    more, queries = arguments(given, ARRAYS, util), ARRAYS["wide"][:2]
-    found, seconds, index = search(queries, corpus, None, precision, output_index=True, **more)
-    assert_same_hits(found, LISTS[name])
-    assert seconds >= 0
-    again, _ = search(queries, None, index, precision, **more)
-    assert again == found
-    one, _ = search(queries[:1], None, index, precision, **more)
-    assert one == found[:1]
-
-
-@pytest.mark.parametrize("package", ["faiss", "usearch"])
-@pytest.mark.filterwarnings("default")
-def test_quantized_searches_refuse_and_tell(package: str, caplog: pytest.LogCaptureFixture) -> None:
-    pytest.importorskip(package)
-    search = getattr(util.quantization, f"semantic_search_{package}")
-    rows = ARRAYS["calibration"]
-    with pytest.raises(ValueError, match=r"^Only corpus_embeddings or corpus_index should be used, not both\.$"):
-        search(rows, rows, object())
-    with pytest.raises(ValueError, match=r"^Either corpus_embeddings or corpus_index should be used\.$"):
-        search(rows)
-    with pytest.raises(ValueError, match="corpus_precision must be"):
-        search(rows, rows, corpus_precision="int4")
-    with caplog.at_level(logging.WARNING, "sentence_transformers"):
-        search(rows, rows)
-        assert "the corpus is not quantized" in caplog.text
-        caplog.clear()
-        bits = util.quantize_embeddings(rows, "ubinary")
-        search(bits, bits, corpus_precision="ubinary")
-        assert "the query embeddings are quantized" in caplog.text
-
-
 def test_similarity_function() -> None:
     functions = util.SimilarityFunction
     assert functions.possible_values() == ["cosine", "dot", "euclidean", "manhattan", "maxsim", "meanmaxsim"]
@@ -367,110 +310,6 @@ def test_similarity_function() -> None:
 def test_what_is_refused_names_itself(name: str) -> None:
     with pytest.raises(Unsupported, match=f"^{name}: "):
         getattr(util, name)()
-
-
-def test_normalized_and_truncated() -> None:
-    rows = np.array([[3, 4, 0], [0, 0, 0]], np.float32)
-    np.testing.assert_allclose(util.normalize_embeddings(rows), [[0.6, 0.8, 0], [0, 0, 0]], atol=1e-7)
-    np.testing.assert_allclose(util.normalize_embeddings(rows[0]), [0.6, 0.8, 0], atol=1e-7)
-    assert util.truncate_embeddings(rows, 2).tolist() == [[3, 4], [0, 0]]
-    assert util.truncate_embeddings(rows, None) is not None
-    assert util.select_max_active_dims(np.array([[1.0, -3, 2]]), 2).tolist() == [[0, -3, 2]]
-    with pytest.raises(ValueError, match="max_active_dims must be a positive integer"):
-        util.select_max_active_dims(rows, 0)
-    assert util.batch_to_device({"text": "a"}, "cpu") == {"text": "a"}
-
-
-def test_names() -> None:
-    assert util.fullname(3) == "int"
-    assert util.fullname(Path) == f"{Path.__module__}.Path"
-    assert util.import_from_string("votive.store.EmbeddingStore") is votive.EmbeddingStore
-    with pytest.raises(ImportError, match="doesn't look like a module path"):
-        util.import_from_string("votive")
-    with pytest.raises(ImportError, match='does not define a "nothing"'):
-        util.import_from_string("votive.store.nothing")
-    assert util.import_module_class("sentence_transformers.util.cos_sim") is util.cos_sim
-    with pytest.raises(Unsupported, match="import_module_class"):
-        util.import_module_class("modeling.Module")
-    assert util.similarity_fct_name(partial(util.cos_sim, b=1)) == "cos_sim(b=1)"
-    assert "bert-base-uncased" in util.ORIGINAL_TRANSFORMER_MODELS
-
-
-def test_the_environment() -> None:
-    assert util.get_device_name() in ("cpu", "mps", "cuda:0")
-    assert (util.get_rank(), util.get_world_size(), util.is_dist_initialized()) == (0, 1, False)
-    assert not util.is_training_available()
-    assert not util.check_package_availability("no-such-package", "nobody")
-    util.check_version_requirements({"python": ">=3"})
-    with pytest.raises(ImportError, match="- no-such-package>=1, but it is not installed"):
-        util.check_version_requirements({"no-such-package": ">=1"}, "a-model")
-
-
-def test_logging(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "tqdm", raising=False)
-    logger, handler = logging.getLogger("test_dropin_util"), util.LoggingHandler()
-    logger.addHandler(handler)
-    try:
-        logger.warning("said")
-        with util.disable_logging():
-            logger.warning("not said")
-    finally:
-        logger.removeHandler(handler)
-    assert capsys.readouterr().out == "said\n"
-
-
-def test_the_last_row_of_a_table(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text("a,b\n", encoding="utf-8")
-    assert not util.append_to_last_row(path, [3])
-    path.write_text("a,b\n1,2\n", encoding="utf-8")
-    assert util.append_to_last_row(path, [3])
-    with path.open(newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file)) == [["a", "b"], ["1", "2", "3"]]
-
-
-def test_files_of_models(tmp_path: Path) -> None:
-    model = HERE / "bert_modules"
-    assert util.is_sentence_transformer_model(str(model))
-    assert not util.is_sentence_transformer_model(str(tmp_path))
-    assert util.load_file_path(str(model), "config.json") == str(model / "config.json")
-    assert util.load_dir_path(str(model), "") == str(model)
-    assert util.load_dir_path(str(tmp_path), "1_Pooling") is None
-    with pytest.raises(ValueError, match="Invalid model path"):
-        util.load_file_path(str(model), "../other")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"whole" if self.path == "/whole" else b"cut")
-
-    def log_message(self, *_: object) -> None:
-        """Nothing."""
-
-
-def test_downloads_are_there_when_they_are_whole(tmp_path: Path) -> None:
-    with HTTPServer(("127.0.0.1", 0), _Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        url, path = f"http://127.0.0.1:{server.server_port}", tmp_path / "folder" / "file"
-        try:
-            util.http_get(f"{url}/whole", str(path))
-            assert path.read_bytes() == b"whole"
-            with pytest.raises(OSError, match="404"):
-                util.http_get(f"{url}/missing", str(path))
-            with pytest.raises(OSError, match="expected 5 bytes, received 3"):
-                util.http_get(f"{url}/cut", str(path))
-        finally:
-            server.shutdown()
-            thread.join()
-    assert [file.name for file in path.parent.iterdir()] == ["file"]
-    assert path.read_bytes() == b"whole"
 
 
 def test_all_names_of_sentence_transformers_are_there() -> None:

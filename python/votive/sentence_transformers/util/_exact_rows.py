@@ -20,6 +20,8 @@ Ids = NDArray[np.int64]
 _MIN_STORE_QUERIES = 5
 # For each number, what a sum of products in float32 may be off by, relative to the lengths of both vectors.
 _ROUNDOFF = 2.0**-24
+# Squares of much shorter vectors are not in float32's range.
+_SHORTEST = 1e-12
 
 
 class ExactRows:
@@ -69,7 +71,7 @@ def nearest_rows(queries: Floats, rows: Floats, metric: Metric, k: int) -> tuple
 
 
 def _nearest_to_one(query: Floats, rows: Floats, metric: Metric, k: int) -> tuple[Floats, Ids] | None:
-    """None where a score is beyond float32, or no number."""
+    """None where float32 does not hold scores or squares, or there is no number."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     scores = rows @ query
     margin = 2 * (len(query) + 8) * _ROUNDOFF
@@ -77,7 +79,8 @@ def _nearest_to_one(query: Floats, rows: Floats, metric: Metric, k: int) -> tupl
         scores /= np.maximum(lengths, MIN_NORM) * max(float(np.linalg.norm(query)), MIN_NORM)
     else:
         margin *= float(np.linalg.norm(query)) * float(lengths.max())
-    if not (np.isfinite(lengths).all() and np.isfinite(scores).all()):
+    shortest = min(lengths.min(), np.linalg.norm(query))
+    if shortest < _SHORTEST or not (np.isfinite(lengths).all() and np.isfinite(scores).all()):
         return None
     least = np.partition(scores, len(scores) - k)[len(scores) - k]
     # All rows that may be among the best, for their scores in float64 to say.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from votive.sentence_transformers._tensors import as_array, as_floats, is_tensor, like
 from votive.sentence_transformers.util._communities import communities
 from votive.sentence_transformers.util._exact_rows import ExactRows, Metric, nearest_rows
-from votive.sentence_transformers.util._pairs import BestPairs, exact_pairs
+from votive.sentence_transformers.util._pairs import BestPairs, exact_pairs, without_collection
 from votive.sentence_transformers.util.similarity import cos_sim, dot_score, pytorch_cos_sim
 
 __all__ = [
@@ -52,8 +52,10 @@ def semantic_search(
         For each query a list of dicts, the best first: "corpus_id", and "score" as a float. Of equal scores the row
         with the lower number is first.
     """
-    if not len(query_embeddings) or not len(corpus_embeddings) or top_k < 1:
-        return [[] for _ in query_embeddings]
+    if not len(query_embeddings):
+        return []
+    if not len(corpus_embeddings) or top_k < 1:
+        return [[] for _ in _matrix("query_embeddings", query_embeddings)]
     metric = _metric(score_function)
     if metric is None:
         queries = _given(query_embeddings, corpus_embeddings)
@@ -66,10 +68,12 @@ def semantic_search(
     else:
         queries = _matrix("query_embeddings", query_embeddings)
         scores, ids = nearest_rows(queries, _matrix("corpus_embeddings", corpus_embeddings), metric, top_k)
-    return [
-        [{"corpus_id": row, "score": score} for row, score in zip(rows, of_query, strict=True)]
-        for rows, of_query in zip(ids.tolist(), scores.tolist(), strict=True)
-    ]
+    of_queries = zip(ids.tolist(), scores.tolist(), strict=True)
+    with without_collection():
+        return [
+            [{"corpus_id": row, "score": score} for row, score in zip(*of_query, strict=True)]
+            for of_query in of_queries
+        ]
 
 
 def information_retrieval(*args: Any, **kwargs: Any) -> list[list[Match]]:
@@ -137,7 +141,9 @@ def paraphrase_mining_embeddings(
     for start in range(0, len(given), query_chunk_size):
         block = given[start : start + query_chunk_size]
         scores, ids = _ranked(score_function, block, given, corpus_chunk_size, top_k + 1)
-        pairs.add(start, (scores.ravel(), ids.ravel(), np.full(len(block), ids.shape[1])))
+        pairs.add(
+            np.arange(start, start + len(block)), (scores.ravel(), ids.ravel(), np.full(len(block), ids.shape[1]))
+        )
     return pairs.lists()
 
 
