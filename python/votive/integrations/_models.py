@@ -52,18 +52,21 @@ def arguments_of(model: Embedder | Reranker) -> dict[str, Any]:
     Raises:
         ValueError: something was set to None, which as an argument is what the model's files say.
     """
-    state = model.__getstate__()
-    assigned = state.get("assigned", {})
+    given = dict(model.__getstate__())
+    assigned = given.pop("assigned", {})
     for name, value in assigned.items():
         if value is None:
             raise ValueError(f"{name}: was set to None, which cannot be saved; give a model's name and options")
+    kind: type[Embedder] | type[Reranker] = Embedder
+    if isinstance(model, Reranker):
+        kind = Reranker
+        given["max_length"] = given.pop("max_seq_length")
     # Not of the class of `model`: a subclass may have defaults of its own.
-    defaults = inspect.signature(Embedder if isinstance(model, Embedder) else Reranker).parameters
-    given = state | assigned
+    defaults = inspect.signature(kind).parameters
     return {
         name: value
-        for name, value in given.items()
-        if name in defaults and value != defaults[name].default and not isinstance(value, _core.Credential)
+        for name, value in (given | assigned).items()
+        if value != defaults[name].default and not isinstance(value, _core.Credential)
     }
 
 

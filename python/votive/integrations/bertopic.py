@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bertopic.backend import BaseEmbedder
+from bertopic.backend import BaseEmbedder  # type: ignore[import-not-found,unused-ignore]
 
 from votive.embedder import Embedder
 from votive.integrations._models import check_model, load

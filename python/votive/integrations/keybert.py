@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from keybert.backend import BaseEmbedder
+from keybert.backend import BaseEmbedder  # type: ignore[import-not-found,unused-ignore]
 
 from votive.embedder import Embedder
 from votive.integrations._models import check_model, load

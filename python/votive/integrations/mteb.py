@@ -7,35 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import torch
-from mteb.models import ModelMeta
-from mteb.models.abs_encoder import AbsEncoder
-from mteb.models.model_meta import ScoringFunction
-from mteb.types import PromptType
+import torch  # type: ignore[import-not-found,unused-ignore]
+from mteb.models import ModelMeta  # type: ignore[import-not-found,unused-ignore]
+from mteb.models.abs_encoder import AbsEncoder  # type: ignore[import-not-found,unused-ignore]
+from mteb.models.model_meta import ScoringFunction  # type: ignore[import-not-found,unused-ignore]
+from mteb.types import PromptType  # type: ignore[import-not-found,unused-ignore]
 
 from votive._model_files import ModelFiles
 from votive.embedder import Embedder
-from votive.integrations._models import arguments_of, check_model, load
+from votive.integrations._models import check_model, load
 from votive.reranker import Reranker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from mteb.abstasks.task_metadata import TaskMetadata
+    from mteb.abstasks.task_metadata import TaskMetadata  # type: ignore[import-not-found,unused-ignore]
     from numpy.typing import NDArray
 
 M = TypeVar("M", Embedder, Reranker)
-
-# Options that decide results: they are part of what MTEB keeps results under.
-_DECIDE_RESULTS = (
-    "max_seq_length",
-    "max_length",
-    "truncate_dim",
-    "prompts",
-    "default_prompt_name",
-    "similarity_fn_name",
-    "num_labels",
-)
 
 
 class VotiveEncoder(AbsEncoder):  # type: ignore[misc,unused-ignore]
@@ -71,6 +60,7 @@ class VotiveEncoder(AbsEncoder):  # type: ignore[misc,unused-ignore]
         self.mteb_model_meta = _meta(
             self.model,
             VotiveEncoder,
+            {"max_seq_length": self.model._arguments["max_seq_length"], "truncate_dim": self.model.truncate_dim},
             max_tokens=self.model.max_seq_length,
             embed_dim=self.model.get_embedding_dimension(),
             similarity_fn_name=ScoringFunction(self.model.similarity_fn_name),
@@ -152,6 +142,7 @@ class VotiveCrossEncoder:
         self.mteb_model_meta = _meta(
             self.model,
             VotiveCrossEncoder,
+            {"max_length": self.model._arguments["max_seq_length"], "num_labels": self.model._arguments["num_labels"]},
             max_tokens=self.model.max_length,
             model_type=["cross-encoder"],
         )
@@ -185,7 +176,11 @@ class VotiveCrossEncoder:
 
 
 def _load(
-    kind: type[M], model_name: str | os.PathLike[str] | M, revision: str | None, device: str | None, options: dict[str, Any]
+    kind: type[M],
+    model_name: str | os.PathLike[str] | M,
+    revision: str | None,
+    device: str | None,
+    options: dict[str, Any],
 ) -> M:
     given = {"revision": revision, "device": device}
     options = {name: value for name, value in given.items() if value is not None} | options
@@ -193,20 +188,32 @@ def _load(
     return load(kind, model_name, options)
 
 
-def _meta(model: Embedder | Reranker, loader: type, **known: Any) -> ModelMeta:
-    """What is known of the model; everything else is unknown, as MTEB's own table may say more than these files."""
-    core = model._model
+def _meta(model: Embedder | Reranker, loader: type, decided: dict[str, Any], **known: Any) -> ModelMeta:
+    """What is known of the model; all else is None, which is MTEB's word for unknown.
+
+    Args:
+        model: the model.
+        loader: the class that loads it for MTEB.
+        decided: options that decide results, and None for those that are as the model's files have them.
+        known: further fields of the result.
+    """
+    core, name = model._model, str(model._arguments["model_name_or_path"])
     kind, detail = core.origin
-    files = ModelFiles.read(core.folder, has_modules=True)
-    options = arguments_of(model)
-    name = str(options.pop("model_name_or_path"))
+    decided |= {
+        "prompts": None if model.prompts == core.prompts else model.prompts,
+        "default_prompt_name": None
+        if model.default_prompt_name == core.default_prompt_name
+        else model.default_prompt_name,
+    }
     return ModelMeta.create_empty(
         overwrites={
             "loader": loader,
             "name": f"local/{Path(name).resolve().name}" if kind == "folder" else name,
-            "revision": detail if kind in ("cache", "hub") else files.fingerprint,
+            "revision": detail
+            if kind in ("cache", "hub")
+            else ModelFiles.read(core.folder, has_modules=True).fingerprint,
             "experiment_kwargs": {"dtype": model.dtype}
-            | {name: options[name] for name in _DECIDE_RESULTS if name in options},
+            | {option: value for option, value in decided.items() if value is not None},
             **known,
         }
     )

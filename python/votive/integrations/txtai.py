@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from txtai.vectors import Vectors
+from txtai.vectors import Vectors  # type: ignore[import-not-found,unused-ignore]
 
 from votive.embedder import Embedder
 
@@ -49,7 +49,8 @@ class VotiveVectors(Vectors):  # type: ignore[misc,unused-ignore]
 
     def encode(self, data: list[str], category: str | None = None) -> NDArray[np.float32]:
         """The embeddings `[texts, dimension]` of texts, which are queries where `category` is "query"."""
-        encode = {"query": self.model.encode_query, "data": self.model.encode_document}.get(category, self.model.encode)
+        of_category = {"query": self.model.encode_query, "data": self.model.encode_document}
+        encode = of_category.get(category, self.model.encode)
         embeddings: NDArray[np.float32] = encode(data, batch_size=self.encodebatch, **self.config.get("encodeargs", {}))
         return embeddings
 
