@@ -49,7 +49,7 @@ class VotiveVectors(Vectors):  # type: ignore[misc,unused-ignore]
 
     def encode(self, data: list[str], category: str | None = None) -> NDArray[np.float32]:
         """The embeddings `[texts, dimension]` of texts, which are queries where `category` is "query"."""
-        of_category = {"query": self.model.encode_query, "data": self.model.encode_document}
+        of_category: dict[str | None, Any] = {"query": self.model.encode_query, "data": self.model.encode_document}
         encode = of_category.get(category, self.model.encode)
         embeddings: NDArray[np.float32] = encode(data, batch_size=self.encodebatch, **self.config.get("encodeargs", {}))
         return embeddings
