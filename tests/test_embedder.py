@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from copies import COPIES
 from votive import DeviceError, Embedder, TruncationWarning, VotiveError
 
 TEXTS = ["one", "a second text", "and a third one, which is longer than the others", ""]
@@ -99,19 +100,14 @@ def cached(folder: str, cache: Path) -> Path:
 
 
 class TestCopies:
-    @pytest.mark.parametrize(
-        "copied",
-        [copy.copy, copy.deepcopy, *(lambda m, p=p: pickle.loads(pickle.dumps(m, p)) for p in (0, 2, 5))],
-        ids=["copy", "deepcopy", "pickle 0", "pickle 2", "pickle 5"],
-    )
-    def test_they_load_on_first_use_and_give_the_same(
-        self, copied: Callable[[Embedder], Embedder], folder: str
-    ) -> None:
+    @pytest.mark.parametrize("kind", COPIES)
+    def test_they_give_the_same(self, kind: str, folder: str) -> None:
         options: dict[str, Any] = {"truncate_dim": 7, "prompts": {"query": "Q "}, "default_prompt_name": "query"}
         model = Embedder(folder, max_seq_length=40, num_threads=2, similarity_fn_name="dot", **options)
         vectors = model.encode(TEXTS)
-        twin = copied(model)
-        assert repr(twin) == f"Embedder({folder!r}, not loaded)"
+        twin = COPIES[kind](model)
+        # Copies share the weights; what was pickled loads its own on first use.
+        assert repr(twin) == (f"Embedder({folder!r}, not loaded)" if kind.startswith("pickle") else repr(model))
         assert twin.last_report is None
         assert np.array_equal(twin.encode(TEXTS), vectors)
         assert repr(twin) == repr(model)
@@ -119,7 +115,42 @@ class TestCopies:
 
     @pytest.mark.parametrize("attribute", ["prompts", "max_seq_length", "num_threads", "similarity_fn_name"])
     def test_whatever_is_asked_first_loads_them(self, attribute: str, model: Embedder) -> None:
-        assert getattr(copy.copy(model), attribute) == getattr(model, attribute)
+        assert getattr(pickle.loads(pickle.dumps(model)), attribute) == getattr(model, attribute)
+
+    @pytest.mark.parametrize("kind", COPIES)
+    def test_what_was_changed_goes_with_them_and_no_further(self, kind: str, folder: str) -> None:
+        model = Embedder(folder)
+        model.prompts["new"] = "new: "
+        del model.prompts["plain"]
+        model.default_prompt_name = "new"
+        model.truncate_dim = 5
+        model.max_seq_length = 9
+        twin = COPIES[kind](model)
+        kept = (dict(model.prompts), "new", 5, 9)
+        assert (twin.prompts, twin.default_prompt_name, twin.truncate_dim, twin.max_seq_length) == kept
+        twin.prompts["later"], twin.truncate_dim, twin.max_seq_length = "later: ", 3, 7
+        twin.default_prompt_name = "later"
+        assert (model.prompts, model.default_prompt_name, model.truncate_dim, model.max_seq_length) == kept
+        assert (
+            model.tokenize("a b c d e f g h i j k")["input_ids"][:8]
+            != twin.tokenize("a b c d e f g h i j k")["input_ids"]
+        )
+
+    def test_prompts_can_be_set(self, folder: str, model: Embedder) -> None:
+        other = Embedder(folder)
+        other.prompts = {"query": "a passage of the text: "}
+        assert np.array_equal(other.encode_query(TEXTS), model.encode(TEXTS, prompt_name="document"))
+        with pytest.raises(TypeError, match=r"^prompts: expected dict or None, found list$"):
+            other.prompts = ["query"]  # type: ignore[assignment]
+        assert list(other.prompts) == ["query"]
+
+    def test_a_copy_outlives_the_model(self, folder: str, expected: np.ndarray) -> None:
+        model = Embedder(folder)
+        twin = copy.deepcopy(model)
+        model.close()
+        assert np.array_equal(twin.encode(TEXTS), expected)
+        with pytest.raises(VotiveError, match="was closed"):
+            copy.copy(model).encode(TEXTS)
 
     def test_a_pickle_holds_arguments_and_no_weights(self, model: Embedder) -> None:
         model.encode(TEXTS)
@@ -132,7 +163,7 @@ class TestCopies:
 
     def test_a_model_that_is_gone_is_missed_on_first_use(self, folder: str, tmp_path: Path) -> None:
         model = Embedder("example/tiny", cache_folder=cached(folder, tmp_path), local_files_only=True)
-        twin = copy.deepcopy(model)
+        twin = pickle.loads(pickle.dumps(model))
         (tmp_path / "models--example--tiny" / "refs" / "main").unlink()
         with pytest.raises(FileNotFoundError, match="example/tiny"):
             twin.encode("text")

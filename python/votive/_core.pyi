@@ -135,12 +135,13 @@ class Model:
     def default_prompt_name(self) -> str | None:
         """Default prompt of the model's files."""
 
-    @property
-    def max_seq_length(self) -> int | None:
-        """The most tokens of an input, special ones included; None for no limit. May be set."""
+    def max_length(self, argument: str, wanted: int | None) -> int | None:
+        """The most tokens of an input, special ones included: `wanted`, else what the files allow; None for no limit.
 
-    @max_seq_length.setter
-    def max_seq_length(self, length: int | None) -> None: ...
+        Raises:
+            ValueError: the model has fewer positions, or `wanted` leaves no room for text. It begins with `argument`.
+        """
+
     @property
     def num_threads(self) -> int:
         """Threads that compute."""
@@ -194,7 +195,14 @@ class Model:
         """
 
     def chunk(
-        self, texts: list[str], *, start: int, max_tokens: int | None, overlap: int, prompt: str
+        self,
+        texts: list[str],
+        *,
+        start: int,
+        max_tokens: int | None,
+        overlap: int,
+        prompt: str,
+        max_length: int | None,
     ) -> list[tuple[str, int, int, int, int]]:
         """The fields of the `votive.Chunk`s of all texts.
 
@@ -204,6 +212,7 @@ class Model:
             max_tokens: the most of a chunk, without special ones; None for what the model reads after the prompt.
             overlap: the most tokens of a chunk that the next one begins with again.
             prompt: with which the chunks will be encoded; matters where `max_tokens` is None.
+            max_length: the most tokens that the model reads, special ones included; likewise.
 
         Raises:
             TypeError: an element is no str.
@@ -212,7 +221,7 @@ class Model:
         """
 
     def chunk_tokens(
-        self, texts: list[str], chunks: list[list[tuple[int, int]]], *, prompt: str
+        self, texts: list[str], chunks: list[list[tuple[int, int]]], *, prompt: str, max_length: int | None
     ) -> list[list[tuple[int, int] | None]]:
         """The tokens of chunks, each from the first to behind the last, special ones and prompt counted.
 
@@ -220,6 +229,7 @@ class Model:
             texts: the texts.
             chunks: of each text, from a chunk's first character to behind its last.
             prompt: what stands before each text.
+            max_length: the most tokens that the model reads, special ones included.
 
         Returns:
             For each text and chunk its tokens; None for one that is not all among those that the model reads.
@@ -228,8 +238,38 @@ class Model:
             ModelError: embeddings are not plain means of hidden states, or the model writes a chat around texts.
         """
 
-    def tokenize(self, texts: list[str], seconds: list[str] | None = None, *, prompt: str) -> list[TokenizedText]:
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer."""
+
+    def tokenize(
+        self, texts: list[str], seconds: list[str] | None = None, *, prompt: str, max_length: int | None
+    ) -> list[TokenizedText]:
         """For each text, or for each pair of a text and a second one, `input_ids` and `tokens`."""
+
+@final
+class Tokenizer:
+    """A model's tokenizer, as its files describe it, for programs that look at tokens."""
+
+    @property
+    def base_size(self) -> int:
+        """Number of tokens, without those that were added to the vocabulary."""
+
+    def encode(
+        self, text: str, pair: str | None = None, *, special_tokens: bool, max_length: int | None
+    ) -> tuple[list[int], list[int]]:
+        """Ids and type ids of a text, or of two, with special tokens or without, cut to `max_length`."""
+
+    def decode(self, ids: list[int], special_tokens: bool) -> str:
+        """The text of some ids, with special tokens or without; ids that no token has are passed over."""
+
+    def vocabulary(self) -> dict[str, int]:
+        """The ids of all tokens."""
+
+    def token(self, id: int) -> str | None:
+        """A token; None where none has that id."""
+
+    def id(self, token: str) -> int | None:
+        """The id of a token; None where there is no such token."""
 
 @final
 class Embedder(Model):

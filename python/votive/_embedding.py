@@ -131,8 +131,8 @@ class EmbeddingModel(Model[_core.Embedder]):
             For each text a dict: `input_ids`, a list of int, and `tokens`, their strings. For one str one dict.
         """
         if isinstance(sentences, str):
-            return self._model.tokenize([sentences], prompt="")[0]
-        return self._model.tokenize(_inputs.whole(_inputs.column(sentences)), prompt="")
+            return self._model.tokenize([sentences], prompt="", max_length=self.max_seq_length)[0]
+        return self._model.tokenize(_inputs.whole(_inputs.column(sentences)), prompt="", max_length=self.max_seq_length)
 
     def similarity(self, embeddings1: ArrayLike, embeddings2: ArrayLike) -> NDArray[np.float32]:
         """How similar each of `embeddings1 [n, dimension]` is to each of `embeddings2 [m, dimension]`.
@@ -176,9 +176,13 @@ class EmbeddingModel(Model[_core.Embedder]):
         calibration_embeddings: ArrayLike | None,
         priority: float,
         seconds: list[str] | None = None,
+        max_length: int | None = None,
         **refused: Any,
     ) -> Steps[Any]:
-        """`encode`, with the arguments that it refuses. With `seconds`, of pairs whose first texts are a list."""
+        """`encode`, with the arguments that it refuses. With `seconds`, of pairs whose first texts are a list.
+
+        `max_length` is that of this call; None for `max_seq_length`.
+        """
         single = isinstance(sentences, str)
         if single and out is not None:
             raise ValueError("out: one str gives a vector; pass [sentence] to fill a row of an array")
@@ -191,6 +195,8 @@ class EmbeddingModel(Model[_core.Embedder]):
         normalize_embeddings = check_flag("normalize_embeddings", normalize_embeddings)
         prompt = self._prompt_text(prompt_name, prompt)
         core = self._model
+        if max_length is None:
+            max_length = self.max_seq_length
         check_truncate_dim(truncate_dim, core.dimension)
         width = truncate_dim or self.get_embedding_dimension()
         texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
@@ -211,6 +217,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 texts if isinstance(texts, list) else [],
                 seconds,
                 prompt,
+                max_length,
                 batch_size,
                 width,
                 check_priority(priority),
@@ -228,7 +235,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 vectors, tokens, truncated, halved = yield from compute_stream(request, chunks, out, progress)
         self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved)
         if truncated:
-            warn_of_truncation("texts", self.last_report, core.max_seq_length)
+            warn_of_truncation("texts", self.last_report, max_length)
         if states is not None:
             results = _token_embeddings(*states, vectors, output_value is None)
             return results[0] if single else results

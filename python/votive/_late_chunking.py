@@ -53,14 +53,15 @@ def encode_chunks_steps(
     characters = [[(listed[place].start, listed[place].end) for place in places[document]] for document in documents]
 
     start = time.monotonic()
-    tokens = core.chunk_tokens(wanted, characters, prompt=prompt)
+    max_length = model.max_seq_length
+    tokens = core.chunk_tokens(wanted, characters, prompt=prompt, max_length=max_length)
     ranges: list[list[tuple[int, int]]] = []
     for document, found in zip(documents, tokens, strict=True):
         ranges.append([])
         for place, pair in zip(places[document], found, strict=True):
             if pair is None:
                 raise ValueError(
-                    f"chunks[{place}]: is beyond the {core.max_seq_length} tokens that the model reads of "
+                    f"chunks[{place}]: is beyond the {max_length} tokens that the model reads of "
                     f"texts[{document}]; cut that text first: votive.chunk(texts, model) gives sections that it reads "
                     "whole, and chunks of their texts can be encoded with these as the texts"
                 )
@@ -70,6 +71,7 @@ def encode_chunks_steps(
             wanted,
             None,
             prompt,
+            max_length,
             batch_size,
             width,
             check_priority(priority),
@@ -82,7 +84,7 @@ def encode_chunks_steps(
         _, token_count, truncated, halved, states = yield request
     model.last_report = Report(len(wanted), token_count, truncated, time.monotonic() - start, halved)
     if truncated:
-        warn_of_truncation("texts", model.last_report, core.max_seq_length)
+        warn_of_truncation("texts", model.last_report, max_length)
     assert states is not None
     rows = np.empty((len(listed), width), np.float32)
     rows[[place for document in documents for place in places[document]]] = states[0]

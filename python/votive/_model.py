@@ -36,6 +36,9 @@ Core = TypeVar("Core", _core.Embedder, _core.Reranker)
 class Model(Generic[Core]):
     """A loaded model, or the arguments to load it with in a process that it was pickled for."""
 
+    # What the constructor calls the most tokens of an input.
+    _length_argument = "max_seq_length"
+
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = _with_credential(check_options(arguments))
         self._start()
@@ -82,6 +85,7 @@ class Model(Generic[Core]):
     def _adopt(self, core: Core) -> None:
         """Takes the options as they were set, else as they were given, else as the core's files have them."""
         given = self._arguments
+        self._max_seq_length = core.max_length(self._length_argument, given["max_seq_length"])
         name = self._option("default_prompt_name", core.default_prompt_name)
         assigned = given.get("assigned", {})
         if "prompts" in assigned:
@@ -200,7 +204,7 @@ class Model(Generic[Core]):
         return (
             f"{kind}({name!r}, from {_origin(core)}, folder={str(core.folder)!r}, device={self.device!r}, "
             f"dtype={core.dtype!r}, kernels={core.kernels!r}, num_threads={core.num_threads}, "
-            f"{described}, max_seq_length={core.max_seq_length})"
+            f"{described}, max_seq_length={self._max_seq_length})"
         )
 
     def _repr_html_(self) -> str | None:
@@ -214,7 +218,7 @@ class Model(Generic[Core]):
             "folder": str(core.folder),
             "device": f"{self.device}, {core.dtype}, {core.kernels}, {core.num_threads} threads",
             **self._properties(core),
-            "max_seq_length": str(core.max_seq_length),
+            "max_seq_length": str(self._max_seq_length),
             "prompts": ", ".join(map(repr, self._prompts)) or "none",
         }
         return html_table((), rows.items())
@@ -266,13 +270,14 @@ class Model(Generic[Core]):
 
         May be set; None, as for the constructor, for what the model's files say.
         """
-        return self._model.max_seq_length
+        _ = self._model
+        return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
         check_count("max_seq_length", length)
-        self._model.max_seq_length = length
-        self._arguments["max_seq_length"] = length
+        self._max_seq_length = self._model.max_length("max_seq_length", length)
+        self._arguments = self._arguments | {"max_seq_length": length}
 
     def _set_option(self, name: str, value: Any) -> None:
         """Keeps what was set, for copies and pickles: there None is a value, and not what the files say."""

@@ -120,7 +120,7 @@ OPTIONS = {
         Option("cache_folder", _folder, for_core=True),
         Option("local_files_only", _flag, for_core=True),
         Option("token", _token, for_core=True),
-        Option("max_seq_length", _count, for_core=True),
+        Option("max_seq_length", _count),
         Option("num_threads", _count, for_core=True),
         Option("max_batch_tokens", _count, for_core=True),
         Option("max_batch_size", _count, for_core=True),

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 class RerankingModel(Model[_core.Reranker]):
     """A model that says of two texts how well they belong together, without the methods that compute scores."""
 
+    _length_argument = "max_length"
+
     def _load_core(self, options: dict[str, Any]) -> _core.Reranker:
         return _core.Reranker(options, num_labels=self._arguments["num_labels"])
 
@@ -86,7 +88,9 @@ class RerankingModel(Model[_core.Reranker]):
         """
         single = _pairs.is_one_pair(inputs)
         first, second = _pairs.whole(_pairs.columns([inputs] if single else inputs))
-        found = self._model.tokenize(first, second, prompt=self._prompt_text(prompt_name, prompt))
+        found = self._model.tokenize(
+            first, second, prompt=self._prompt_text(prompt_name, prompt), max_length=self.max_seq_length
+        )
         return found[0] if single else found
 
     def _predict_steps(
@@ -194,8 +198,8 @@ class RerankingModel(Model[_core.Reranker]):
     ) -> Steps[NDArray[np.float32]]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
-        function = self.activation_fn if activation_fn is None else resolve_activation(activation_fn)
-        core = self._model
+        core, max_length = self._model, self.max_seq_length
+        function = self._activation_fn if activation_fn is None else resolve_activation(activation_fn)
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)
         start = time.monotonic()
@@ -205,6 +209,7 @@ class RerankingModel(Model[_core.Reranker]):
                 texts,
                 seconds,
                 prompt,
+                max_length,
                 batch_size,
                 labels,
                 check_priority(priority),
@@ -221,7 +226,7 @@ class RerankingModel(Model[_core.Reranker]):
             scores = softmax(scores)
         self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved)
         if cut:
-            warn_of_truncation("pairs", self.last_report, core.max_seq_length)
+            warn_of_truncation("pairs", self.last_report, max_length)
         if columns is not None and scores is not logits:
             logits[:] = scores
             scores = logits

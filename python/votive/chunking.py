@@ -96,7 +96,14 @@ def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = Non
     chunks: list[Chunk] = []
     start = 0
     for part in columns:
-        found = core.chunk(part, start=start, max_tokens=max_tokens, overlap=overlap, prompt=prompt)
+        found = core.chunk(
+            part,
+            start=start,
+            max_tokens=max_tokens,
+            overlap=overlap,
+            prompt=prompt,
+            max_length=model.max_seq_length,
+        )
         chunks.extend(Chunk(*fields) for fields in found)
         start += len(part)
     return chunks

@@ -16,6 +16,8 @@ use crate::text::{Input, Inputs, Tokens};
 pub struct Request {
     /// Text that comes before every text, and before the first of every pair.
     pub prompt: String,
+    /// Largest number of tokens of an input, special ones included; None for what the model's files say.
+    pub max_length: Option<usize>,
     /// Largest number of inputs in a pass.
     pub batch_size: Option<usize>,
     /// Scale rows to length 1, after they are truncated.
@@ -30,7 +32,15 @@ pub struct Request {
 
 impl Default for Request {
     fn default() -> Self {
-        Self { prompt: String::new(), batch_size: None, normalize: false, priority: 1.0, profile: None, chunks: None }
+        Self {
+            prompt: String::new(),
+            max_length: None,
+            batch_size: None,
+            normalize: false,
+            priority: 1.0,
+            profile: None,
+            chunks: None,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct ChunkOptions<'a> {
     pub max_tokens: Option<usize>,
     pub overlap: usize,
     pub prompt: &'a str,
+    /// See [`Network::max_length`].
+    pub max_length: Option<usize>,
 }
 
 impl Network {
@@ -28,12 +30,13 @@ impl Network {
         options: ChunkOptions,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Vec<Vec<TextChunk>>> {
-        let ChunkOptions { max_tokens, overlap, prompt } = options;
+        let ChunkOptions { max_tokens, overlap, prompt, max_length } = options;
+        let max_length = self.max_length(max_length);
         // Of the model's own length only its tokenizer knows what is left, where a prompt may grow together with a text.
         let reads_whole = max_tokens.is_none() && (!prompt.is_empty() || self.template.is_some());
         let max_tokens = match max_tokens {
             Some(max_tokens) => max_tokens,
-            None => self.room_after(prompt, check_cancel)?,
+            None => self.room_after(prompt, max_length, check_cancel)?,
         };
         if overlap >= max_tokens {
             let message = format!("expected less than max_tokens, which is {max_tokens}, found {overlap}");
@@ -48,8 +51,9 @@ impl Network {
                 check_cancel()?;
                 let tokens = self.tokenizer.count(part, check_cancel)?;
                 let excess = tokens.saturating_sub(max_tokens);
-                let is_cut =
-                    excess == 0 && reads_whole && self.tokens_of(Input::Text(part), prompt, check_cancel)?.truncated;
+                let is_cut = excess == 0
+                    && reads_whole
+                    && self.tokens_of(Input::Text(part), prompt, max_length, check_cancel)?.truncated;
                 Ok(ChunkSize { tokens, excess: excess.max(usize::from(is_cut)) })
             };
             let spans = self.tokenizer.token_spans(text, check_cancel)?;
@@ -66,8 +70,10 @@ impl Network {
         texts: &dyn Inputs,
         bytes: &[Vec<Range<usize>>],
         prompt: &str,
+        max_length: Option<usize>,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Vec<Vec<Option<Range<usize>>>>> {
+        let max_length = self.max_length(max_length);
         let refused = |what: &str| {
             let message = format!("late chunking takes means of tokens, and {what}; encode the chunks' texts instead");
             Error::model("modules.json", message)
@@ -81,20 +87,23 @@ impl Network {
         if self.template.is_some() {
             return Err(refused("this model writes a chat around each text"));
         }
-        let skipped = self.prompt_tokens(prompt, check_cancel)?;
+        let skipped = self.prompt_tokens(prompt, max_length, check_cancel)?;
         self.for_each_text(texts, check_cancel, |i, check_cancel| {
             let text = only_text(texts.get(i));
-            chunk_tokens(&self.tokenizer, &ChunkedText { text, chunks: &bytes[i], prompt, skipped }, check_cancel)
+            let chunked = ChunkedText { text, chunks: &bytes[i], prompt, skipped, max_length };
+            chunk_tokens(&self.tokenizer, &chunked, check_cancel)
         })
     }
 
     /// How many tokens of a text the model reads after a prompt.
-    fn room_after(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
-        let Some(length) = self.max_seq_length() else { return Ok(usize::MAX) };
-        let reserved = self.tokens_of(Input::Text(""), prompt, check_cancel)?.len();
-        match length.saturating_sub(reserved) {
+    fn room_after(&self, prompt: &str, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        if max_length == usize::MAX {
+            return Ok(usize::MAX);
+        }
+        let reserved = self.tokens_of(Input::Text(""), prompt, max_length, check_cancel)?.len();
+        match max_length.saturating_sub(reserved) {
             0 => {
-                let message = format!("the prompt and special tokens fill all {length} tokens of max_seq_length");
+                let message = format!("the prompt and special tokens fill all {max_length} tokens of max_seq_length");
                 Err(Error::argument("prompt", message))
             }
             room => Ok(room),

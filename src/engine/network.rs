@@ -80,8 +80,7 @@ impl Network {
         let shares_prefixes = encoder.decoder().is_some();
         let planner = Planner::new(hidden, threads, shares_prefixes, sharing.max_batch_size, pass_tokens);
         let position_limit = config.architecture.position_limit();
-        let own_length = tokenizer.max_length();
-        let network = Self {
+        Ok(Self {
             folder,
             device,
             body,
@@ -95,12 +94,8 @@ impl Network {
             planner,
             stats: options.stats.clone(),
             weight_bytes,
-            own_length,
-        };
-        if let Some(length) = options.max_seq_length {
-            network.set_max_seq_length(Some(length))?;
-        }
-        Ok(network)
+            own_length: config.max_seq_length,
+        })
     }
 
     /// Folder of the model's files.
@@ -133,16 +128,18 @@ impl Network {
         self.weight_bytes
     }
 
-    /// Largest number of tokens of an input, special ones included; None for no limit.
-    pub fn max_seq_length(&self) -> Option<usize> {
-        self.tokenizer.max_length()
+    /// Largest number of tokens of an input, special ones included, that the model's files allow; None for no limit.
+    pub fn own_length(&self) -> Option<usize> {
+        self.own_length
     }
 
-    /// Cuts inputs to so many tokens from now on; None for what the model's files say.
-    pub fn set_max_seq_length(&self, length: Option<usize>) -> Result<()> {
-        let Some(length) = length else {
-            return self.tokenizer.set_max_length(self.own_length.unwrap_or(usize::MAX));
-        };
+    /// Largest number of tokens of an input: the one that is wanted, else that of the model's files; `usize::MAX` for no limit.
+    pub(super) fn max_length(&self, wanted: Option<usize>) -> usize {
+        wanted.or(self.own_length).unwrap_or(usize::MAX)
+    }
+
+    /// Refuses a largest number of tokens that the model has no positions for, or that leaves no room for text.
+    pub fn check_max_length(&self, length: usize) -> Result<()> {
         if let Some(limit) = self.position_limit
             && length > limit
         {
@@ -155,7 +152,12 @@ impl Network {
             let message = format!("{length} leaves no room for text beside the template's {}", template.reserved());
             return Err(Error::argument("max_seq_length", message));
         }
-        self.tokenizer.set_max_length(length)
+        self.tokenizer.check_max_length(length)
+    }
+
+    /// Tokenizer of the network's inputs.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
     }
 
     /// Text of a token; None where there is no such token.
@@ -173,15 +175,21 @@ impl Network {
         check_cancel: CancelCheck<'_>,
     ) -> Result<Call> {
         self.device.check()?;
-        let prompt_tokens = self.prompt_tokens(&request.prompt, check_cancel)?;
+        let max_length = self.max_length(request.max_length);
+        let prompt_tokens = self.prompt_tokens(&request.prompt, max_length, check_cancel)?;
         Call::new(inputs, request, prompt_tokens, rows, every_token)
     }
 
     /// How many tokens of a prompt are not pooled: see [`crate::pipeline::TokenEmbeddings::prompt_tokens`].
-    pub(super) fn prompt_tokens(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
+    pub(super) fn prompt_tokens(
+        &self,
+        prompt: &str,
+        max_length: usize,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<usize> {
         match &self.head {
             OutputHead::Pipeline(pipeline) if pipeline.excludes_prompt() && !prompt.is_empty() => {
-                self.tokenizer.prompt_tokens(prompt, check_cancel)
+                self.tokenizer.prompt_tokens(prompt, max_length, check_cancel)
             }
             _ => Ok(0),
         }
@@ -203,28 +211,43 @@ impl Network {
         }
     }
 
-    /// The tokens of each input after the prompt.
-    pub fn tokens(&self, inputs: &dyn Inputs, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<Vec<Tokens>> {
+    /// The tokens of each input after the prompt, cut to `max_length` or, without one, to what the model's files allow.
+    pub fn tokens(
+        &self,
+        inputs: &dyn Inputs,
+        prompt: &str,
+        max_length: Option<usize>,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Vec<Tokens>> {
+        let max_length = self.max_length(max_length);
         self.pool.run_inline(check_cancel, |check_cancel| {
             let tokens = |i| {
                 check_cancel()?;
-                self.tokens_of(inputs.get(i), prompt, check_cancel)
+                self.tokens_of(inputs.get(i), prompt, max_length, check_cancel)
             };
             (0..inputs.len()).map(tokens).collect()
         })
     }
 
     /// The tokens of one input after the prompt.
-    pub(super) fn tokens_of(&self, input: Input, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
+    pub(super) fn tokens_of(
+        &self,
+        input: Input,
+        prompt: &str,
+        max_length: usize,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Tokens> {
         match (input, &self.template) {
             (input, Some(template)) => {
                 let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                template.tokens(&self.tokenizer, input, instruction, check_cancel)
+                template.tokens(&self.tokenizer, input, instruction, max_length, check_cancel)
             }
-            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, check_cancel),
-            (Input::Text(text), _) => self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), check_cancel),
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, max_length, check_cancel),
+            (Input::Text(text), _) => {
+                self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), max_length, check_cancel)
+            }
             (Input::Pair(first, second), None) => {
-                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), check_cancel)
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), max_length, check_cancel)
             }
         }
     }

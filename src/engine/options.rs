@@ -12,8 +12,6 @@ pub struct LoadOptions {
     pub device: String,
     /// "auto" or a type's name.
     pub dtype: String,
-    /// Largest number of tokens of an input, instead of what the model's files say.
-    pub max_seq_length: Option<usize>,
     pub num_threads: Option<usize>,
     pub sharing: Sharing,
     /// Counters of the model's calls.

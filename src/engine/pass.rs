@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::engine::call::Call;
+use crate::engine::call::{Call, Request};
 use crate::engine::network::Network;
 use crate::engine::output_head::{HiddenStates, OutputHead, read};
 use crate::engine::task::{PassPart, PrefixBatch};
@@ -23,7 +23,8 @@ impl Network {
         let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
         let tokens = |unique| {
             check_cancel()?;
-            self.tokens_of(call.input(unique), &call.request.prompt, check_cancel)
+            let Request { prompt, max_length, .. } = &call.request;
+            self.tokens_of(call.input(unique), prompt, self.max_length(*max_length), check_cancel)
         };
         record(call.request.profile.as_ref(), || {
             stage(Stage::Tokenize, || Work::bytes(bytes), || uniques.map(tokens).collect())

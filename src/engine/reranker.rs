@@ -48,12 +48,7 @@ impl Reranker {
             Scoring::Logits(_) => InputKind::Question,
             Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
         };
-        let network = Network::load(folder, &config.transformer, options, inputs, head);
-        let network = network.map_err(|error| match error {
-            // By the name that it has here.
-            Error::Argument { name: "max_seq_length", message, .. } => Error::argument("max_length", message),
-            other => other,
-        })?;
+        let network = Network::load(folder, &config.transformer, options, inputs, head)?;
         Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
     }
 

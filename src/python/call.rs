@@ -24,6 +24,7 @@ pub(super) struct BatchRequest<'py> {
     seconds: Option<Bound<'py, PyList>>,
     start: usize,
     prompt: Bound<'py, PyString>,
+    max_length: Option<usize>,
     batch_size: Option<usize>,
     normalize: bool,
     width: usize,
@@ -104,11 +105,11 @@ impl<'py> BatchRequest<'py> {
     }
 
     fn request(&self) -> PyResult<Request> {
-        let &Self { batch_size, normalize, priority, .. } = self;
+        let &Self { max_length, batch_size, normalize, priority, .. } = self;
         let profile = self.profile.as_ref().map(|profile| profile.get().0.clone());
         let ranges = |text: &Vec<(usize, usize)>| text.iter().map(|&(start, end)| start..end).collect();
         let chunks = self.chunks.as_ref().map(|texts| ChunkRows::new(texts.iter().map(ranges).collect()));
-        Ok(Request { prompt: self.prompt.extract()?, batch_size, normalize, priority, profile, chunks })
+        Ok(Request { prompt: self.prompt.extract()?, max_length, batch_size, normalize, priority, profile, chunks })
     }
 }
 

@@ -55,11 +55,12 @@ pub(super) fn chunk_tokens(
     texts: &BorrowedTexts,
     chunks: &[Vec<(usize, usize)>],
     prompt: &str,
+    max_length: Option<usize>,
 ) -> PyResult<Vec<Vec<ChunkTokens>>> {
     let watch = Watch::new(None);
     let found = detached(py, || {
         let bytes: Vec<_> = chunks.iter().enumerate().map(|(i, chunks)| bytes_of(text(texts, i), chunks)).collect();
-        watch.settle(network.chunk_tokens(texts, &bytes, prompt, &|| watch.tell(0)))
+        watch.settle(network.chunk_tokens(texts, &bytes, prompt, max_length, &|| watch.tell(0)))
     })??;
     let pair = |tokens: Option<Range<usize>>| tokens.map(|tokens| (tokens.start, tokens.end));
     Ok(found.into_iter().map(|tokens| tokens.into_iter().map(pair).collect()).collect())

@@ -18,6 +18,7 @@ mod reranker;
 mod stats;
 mod store;
 mod text;
+mod tokenizer;
 mod watch;
 
 use pyo3::prelude::*;
@@ -59,6 +60,8 @@ mod _core {
     use super::stats::PyStats;
     #[pymodule_export]
     use super::store::{PyStore, crc32c};
+    #[pymodule_export]
+    use super::tokenizer::PyTokenizer;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use crate::Error;
 use crate::device;
 use crate::engine::{ChunkOptions, LoadOptions, SharedNetwork, Sharing};
 use crate::files::{ModelFolder, Origin};
@@ -20,6 +22,7 @@ use crate::python::credential::Credential;
 use crate::python::detached;
 use crate::python::stats::PyStats;
 use crate::python::text::BorrowedTexts;
+use crate::python::tokenizer::PyTokenizer;
 use crate::python::watch::{DownloadBar, Watch};
 
 /// See `_core.pyi`.
@@ -42,7 +45,6 @@ pub(super) struct Options {
     cache_folder: Option<PathBuf>,
     local_files_only: bool,
     token: Option<TokenOption>,
-    max_seq_length: Option<usize>,
     num_threads: Option<usize>,
     max_batch_tokens: Option<usize>,
     max_batch_size: Option<usize>,
@@ -70,7 +72,7 @@ impl Options {
         py: Python<'_>,
         load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
     ) -> PyResult<M> {
-        let Self { device, dtype, max_seq_length, num_threads, packaged, download, .. } = self;
+        let Self { device, dtype, num_threads, packaged, download, .. } = self;
         let sharing = Sharing {
             max_batch_tokens: self.max_batch_tokens,
             max_batch_size: self.max_batch_size,
@@ -80,7 +82,7 @@ impl Options {
             max_concurrency: self.max_concurrency,
         };
         let options =
-            LoadOptions { device, dtype, max_seq_length, num_threads, sharing, stats: self.stats.get().0.clone() };
+            LoadOptions { device, dtype, num_threads, sharing, stats: self.stats.get().0.clone() };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -126,14 +128,15 @@ impl PyModel {
         self.default_prompt_name.as_deref()
     }
 
-    #[getter]
-    fn max_seq_length(&self) -> Option<usize> {
-        self.network.network().max_seq_length()
-    }
-
-    #[setter]
-    fn set_max_seq_length(&self, length: Option<usize>) -> PyResult<()> {
-        Ok(self.network.network().set_max_seq_length(length)?)
+    /// See `_core.pyi`.
+    fn max_length(&self, argument: &str, wanted: Option<usize>) -> PyResult<Option<usize>> {
+        let network = self.network.network();
+        let Some(length) = wanted else { return Ok(network.own_length()) };
+        match network.check_max_length(length) {
+            // By the name that its caller has for it.
+            Err(Error::Argument { message, .. }) => Err(PyValueError::new_err(format!("{argument}: {message}"))),
+            checked => Ok(checked.map(|()| Some(length))?),
+        }
     }
 
     #[getter]
@@ -198,7 +201,7 @@ impl PyModel {
     }
 
     /// See `_core.pyi`.
-    #[pyo3(signature = (texts, *, start, max_tokens, overlap, prompt))]
+    #[pyo3(signature = (texts, *, start, max_tokens, overlap, prompt, max_length))]
     fn chunk<'py>(
         &self,
         py: Python<'py>,
@@ -207,32 +210,40 @@ impl PyModel {
         max_tokens: Option<usize>,
         overlap: usize,
         prompt: &str,
+        max_length: Option<usize>,
     ) -> PyResult<Vec<ChunkFields<'py>>> {
         let texts = BorrowedTexts::named("texts", texts, start)?;
-        chunks::chunk(py, self.network.network(), &texts, ChunkOptions { max_tokens, overlap, prompt })
+        chunks::chunk(py, self.network.network(), &texts, ChunkOptions { max_tokens, overlap, prompt, max_length })
     }
 
     /// See `_core.pyi`.
-    #[pyo3(signature = (texts, chunks, *, prompt))]
+    #[pyo3(signature = (texts, chunks, *, prompt, max_length))]
     fn chunk_tokens(
         &self,
         py: Python<'_>,
         texts: &Bound<'_, PyList>,
         chunks: Vec<Vec<(usize, usize)>>,
         prompt: &str,
+        max_length: Option<usize>,
     ) -> PyResult<Vec<Vec<ChunkTokens>>> {
         let texts = BorrowedTexts::named("texts", texts, 0)?;
-        chunks::chunk_tokens(py, self.network.network(), &texts, &chunks, prompt)
+        chunks::chunk_tokens(py, self.network.network(), &texts, &chunks, prompt, max_length)
+    }
+
+    /// See `_core.pyi`.
+    fn tokenizer(&self) -> PyTokenizer {
+        PyTokenizer::new(&self.network)
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.
-    #[pyo3(signature = (texts, seconds=None, *, prompt))]
+    #[pyo3(signature = (texts, seconds=None, *, prompt, max_length))]
     fn tokenize<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyList>,
         seconds: Option<&Bound<'py, PyList>>,
         prompt: &str,
+        max_length: Option<usize>,
     ) -> PyResult<Vec<Bound<'py, PyDict>>> {
         let texts = match seconds {
             None => BorrowedTexts::texts(texts, 0)?,
@@ -240,7 +251,7 @@ impl PyModel {
         };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.network.network().tokens(&texts, prompt, &|| watch.tell(0));
+            let result = self.network.network().tokens(&texts, prompt, max_length, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {

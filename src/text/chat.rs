@@ -63,9 +63,9 @@ impl Chat {
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
+        max_length: usize,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
-        let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
         let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length, check_cancel)?;
         if ids.len() >= max_length {
             let end = self.end(tokenizer, input, instruction)?;

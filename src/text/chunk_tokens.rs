@@ -24,6 +24,8 @@ pub struct ChunkedText<'a> {
     pub prompt: &'a str,
     /// Tokens, special ones included, of a prompt that is not pooled.
     pub skipped: usize,
+    /// The most tokens that the model reads, special ones included.
+    pub max_length: usize,
 }
 
 /// The tokens of each chunk, counted within those of prompt and text with special ones; None for a chunk that is not all among the
@@ -33,10 +35,10 @@ pub fn chunk_tokens(
     chunked: &ChunkedText,
     check_cancel: CancelCheck<'_>,
 ) -> Result<Vec<Option<Range<usize>>>> {
-    let ChunkedText { text, chunks, prompt, skipped } = *chunked;
+    let ChunkedText { text, chunks, prompt, skipped, max_length } = *chunked;
     let spans = tokenizer.token_spans(&[prompt, text].concat(), check_cancel)?;
     let [before, behind] = tokenizer.special_around()?;
-    let room = tokenizer.max_length().map_or(usize::MAX, |length| length.saturating_sub(before + behind));
+    let room = max_length.saturating_sub(before + behind);
     let read = match tokenizer.truncates_left() {
         false => 0..spans.len().min(room),
         true => spans.len().saturating_sub(room)..spans.len(),

@@ -106,20 +106,20 @@ impl Template {
     }
 
     /// An input with what is written around it, by the `tokenizer` that the template is made from. Texts are cut to what is left of its
-    /// greatest length; of a query and a document apart, the query to three quarters of that length.
+    /// `max_length`; of a query and a document apart, the query to three quarters of that length.
     pub fn tokens(
         &self,
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
+        max_length: usize,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
         let (query, document) = match (&self.form, input) {
-            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, check_cancel),
+            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, max_length, check_cancel),
             (_, Input::Pair(query, document)) => (query, document),
             (_, Input::Text(_)) => unreachable!("a question is about a pair"),
         };
-        let max_length = tokenizer.max_length().unwrap_or(usize::MAX);
         let room = max_length.saturating_sub(self.reserved());
         let (body, truncated) = match &self.form {
             Form::Joined => {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -26,17 +25,15 @@ use crate::{CancelCheck, Error, Result};
 /// The model's tokenizer, without the truncation and padding that its file may say. Tokenizing takes no lock.
 pub struct Tokenizer {
     /// Shared with threads that no caller waits for any more.
-    inner: Arc<tokenizers::Tokenizer>,
+    pub(super) inner: Arc<tokenizers::Tokenizer>,
     boundaries: Boundaries,
     /// Tokens that only the tokenizer's class has.
     class_tokens: Vec<String>,
     /// Rows of the embedding table; None where every token has one.
     rows: Option<usize>,
     /// The file, relative to the model's folder.
-    file: String,
-    /// The most tokens of an input, special ones included; `usize::MAX` for no limit.
-    max_length: AtomicUsize,
-    /// What `max_length` must have room for.
+    pub(super) file: String,
+    /// What an input's greatest length must have room for.
     kind: InputKind,
     /// Special tokens that a text gets, and a pair.
     special: [usize; 2],
@@ -75,7 +72,6 @@ impl Tokenizer {
             class_tokens: config.tokenizer.class_tokens(),
             rows: None,
             file,
-            max_length: AtomicUsize::new(usize::MAX),
             kind,
             special,
             direction,
@@ -84,7 +80,7 @@ impl Tokenizer {
         if let Some(length) = config.max_seq_length {
             // It comes from a file, not from an argument.
             let damaged = |error: Error| Error::model(&tokenizer.file, error.to_string());
-            tokenizer.set_max_length(length).map_err(damaged)?;
+            tokenizer.check_max_length(length).map_err(damaged)?;
         }
         Ok(tokenizer)
     }
@@ -131,13 +127,8 @@ impl Tokenizer {
         Ok((inner, file))
     }
 
-    /// The most tokens of a text, special ones included; None for no limit.
-    pub fn max_length(&self) -> Option<usize> {
-        Some(self.max_length.load(Ordering::Relaxed)).filter(|&length| length < usize::MAX)
-    }
-
-    /// Cuts inputs to `max_length` tokens, special ones included, from now on.
-    pub fn set_max_length(&self, max_length: usize) -> Result<()> {
+    /// Refuses a greatest length, special tokens included, that leaves no room for text.
+    pub fn check_max_length(&self, max_length: usize) -> Result<()> {
         let special = match self.kind {
             InputKind::Text => self.special[0],
             InputKind::Pair => self.special[1],
@@ -147,7 +138,6 @@ impl Tokenizer {
             let message = format!("{max_length} leaves no room for text beside the {special} special tokens");
             return Err(Error::argument("max_seq_length", message));
         }
-        self.max_length.store(max_length, Ordering::Relaxed);
         Ok(())
     }
 
@@ -181,11 +171,11 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `input`, special ones included. `check_cancel` is asked now and then whether to go on.
-    pub fn tokenize(&self, input: Input, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
+    /// The tokens of `input`, special ones included, cut to `max_length`. `check_cancel` is asked now and then whether to go on.
+    pub fn tokenize(&self, input: Input, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
         let (encoding, truncated) = match input {
-            Input::Text(text) => self.encode(text, None, check_cancel)?,
-            Input::Pair(first, second) => self.encode(first, Some(second), check_cancel)?,
+            Input::Text(text) => self.encode(text, None, true, max_length, check_cancel)?,
+            Input::Pair(first, second) => self.encode(first, Some(second), true, max_length, check_cancel)?,
         };
         self.require_within(encoding.get_ids())?;
         let type_ids = encoding.get_type_ids();
@@ -196,10 +186,18 @@ impl Tokenizer {
         })
     }
 
-    /// What the model sees of a text or a pair, and whether that is not all of it. The longer text of a pair loses tokens first.
-    fn encode(&self, first: &str, second: Option<&str>, check_cancel: CancelCheck<'_>) -> Result<(Encoding, bool)> {
-        let max_length = self.max_length.load(Ordering::Relaxed);
-        let room = max_length.saturating_sub(self.special[usize::from(second.is_some())]);
+    /// What is left of a text or a pair within `max_length` tokens, and whether that is not all of it. The longer text of a pair
+    /// loses tokens first.
+    pub(super) fn encode(
+        &self,
+        first: &str,
+        second: Option<&str>,
+        with_special: bool,
+        max_length: usize,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<(Encoding, bool)> {
+        let special = if with_special { self.special[usize::from(second.is_some())] } else { 0 };
+        let room = max_length.saturating_sub(special);
         let (mut one, whole) = self.pieces(first, room, check_cancel)?;
         let mut two = None;
         if let Some(second) = second {
@@ -224,7 +222,7 @@ impl Tokenizer {
         // Else special tokens would be added to everything that was cut off, too.
         drop(one.take_overflowing());
         drop(two.as_mut().map(Encoding::take_overflowing));
-        let encoding = call_library(&self.file, || self.inner.post_process(one, two, true))?;
+        let encoding = call_library(&self.file, || self.inner.post_process(one, two, with_special))?;
         Ok((encoding, truncated))
     }
 
@@ -294,7 +292,7 @@ impl Tokenizer {
 
     /// Number of special tokens before a text, and behind it.
     pub fn special_around(&self) -> Result<[usize; 2]> {
-        let (encoding, _) = self.encode("a", None, &|| Ok(()))?;
+        let (encoding, _) = self.encode("a", None, true, usize::MAX, &|| Ok(()))?;
         let mask = encoding.get_special_tokens_mask();
         let before = mask.iter().take_while(|&&special| special == 1).count();
         Ok([before, self.special[0].saturating_sub(before)])
@@ -352,7 +350,7 @@ impl Tokenizer {
     }
 
     /// The id of a token, where the vocabulary has it.
-    pub(super) fn id(&self, token: &str) -> Option<u32> {
+    pub fn id(&self, token: &str) -> Option<u32> {
         self.inner.token_to_id(token)
     }
 
@@ -368,9 +366,9 @@ impl Tokenizer {
     }
 
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
-    /// the prompt alone, without the special token that ends it.
-    pub fn prompt_tokens(&self, prompt: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt, None, check_cancel)?;
+    /// the prompt alone, cut to `max_length`, without the special token that ends it.
+    pub fn prompt_tokens(&self, prompt: &str, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<usize> {
+        let (encoding, _) = self.encode(prompt, None, true, max_length, check_cancel)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }

@@ -61,7 +61,7 @@ fn ids_are_those_of_transformers() {
         };
         for (text, expected) in texts("texts").iter().zip(case["ids"].as_array().unwrap()) {
             let (text, expected) = (text.as_str().unwrap(), numbers(expected));
-            let found = tokenizer.tokenize(Input::Text(text), &go_on).unwrap().ids;
+            let found = tokenizer.tokenize(Input::Text(text), usize::MAX, &go_on).unwrap().ids;
             if found != expected {
                 wrong.push(format!("{name}: {text:?}\n  expected {expected:?}\n  found    {found:?}"));
                 break;
@@ -69,7 +69,7 @@ fn ids_are_those_of_transformers() {
         }
         for (pair, expected) in texts("texts_of_pairs").iter().zip(case["pairs"].as_array().unwrap()) {
             let input = Input::Pair(pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
-            let found = tokenizer.tokenize(input, &go_on).unwrap();
+            let found = tokenizer.tokenize(input, usize::MAX, &go_on).unwrap();
             let types = found.type_ids.unwrap_or(vec![0; found.ids.len()]);
             let expected_types = match case["reads_types"].as_bool().unwrap() {
                 true => numbers(&expected[1]),
@@ -342,9 +342,8 @@ fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
             }
             for max_length in [64, 65] {
                 let special = tokenizer.special[1];
-                tokenizer.set_max_length(max_length).unwrap();
                 let room = max_length - special;
-                let (found, _) = tokenizer.encode(&long[0], Some(&long[1]), &go_on).unwrap();
+                let (found, _) = tokenizer.encode(&long[0], Some(&long[1]), true, max_length, &go_on).unwrap();
                 let lengths = [&long[0], &long[1]].map(|text| uncut(&tokenizer, text).len());
                 let first = if lengths[0] > lengths[1] { room - room / 2 } else { room / 2 };
                 let sequence = |i: usize| found.get_sequence_ids().iter().filter(|id| **id == Some(i)).count();
@@ -414,7 +413,7 @@ fn a_text_that_cannot_be_cut_is_given_up_at_once() {
     let text = "x".repeat(16 << 20);
     let start = Instant::now();
     let stop = || if start.elapsed() > Duration::from_millis(50) { Err(Error::Interrupted) } else { Ok(()) };
-    let found = tokenizer.unwrap().tokenize(Input::Text(&text), &stop);
+    let found = tokenizer.unwrap().tokenize(Input::Text(&text), usize::MAX, &stop);
     assert!(matches!(found, Err(Error::Interrupted)));
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
 }

@@ -30,6 +30,7 @@ def build_parser() -> Parser:
     _add_devices(commands)
     _add_check(commands)
     _add_bench_cpu(commands)
+    _add_run(commands)
     _add_completion(commands)
     return parser
 
@@ -277,6 +278,28 @@ def _add_bench_cpu(commands: Commands) -> None:
     )
     _add_num_threads(parser)
     _add_json(parser, "print one JSON object: figures per second, sizes in bytes")
+
+
+def _add_run(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "run",
+        "run",
+        "run a Python program with votive in the place of sentence-transformers",
+        usage=descriptions.RUN_USAGE,
+        description=descriptions.RUN,
+        epilog=descriptions.RUN_EXAMPLES,
+    )
+    parser.add_argument(
+        "--tensors",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="when similarities and the like are tensors of PyTorch: as soon as the program has imported it (auto, the "
+        "default), always, or only where it asks for some",
+    )
+    parser.add_argument("-m", dest="is_module", action="store_true", help="PROGRAM is the name of a module")
+    parser.runs_program = True
+    parser.add_argument("program", metavar="PROGRAM", help="a file; the arguments after it are its own")
 
 
 def _add_completion(commands: Commands) -> None:

@@ -234,3 +234,20 @@ examples:
   votive completion fish > ~/.config/fish/completions/votive.fish
   votive completion tcsh > ~/.votive.tcsh       (and source it in ~/.tcshrc)
 """
+
+RUN_USAGE = """\
+votive run [--tensors RULE] FILE [ARGUMENT ...]
+       votive run [--tensors RULE] -m MODULE [ARGUMENT ...]"""
+
+RUN = """\
+Run a Python program that imports sentence_transformers, unchanged: it, and the libraries that it imports, get votive's
+classes of the same names. What votive does not do, such as training, raises an error that says what to do.
+
+Processes that the program starts anew, rather than forks, import what is installed.
+"""
+
+RUN_EXAMPLES = """\
+examples:
+  votive run search.py --query "lost keys"
+  votive run -m my_package.index documents/
+"""

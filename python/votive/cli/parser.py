@@ -45,7 +45,12 @@ class Parser(argparse.ArgumentParser):
     """An `ArgumentParser` that takes options anywhere, and whose complaints are short.
 
     It knows the options that it was given before it looks at what is missing: a misspelt option is named as such.
+
+    Attributes:
+        runs_program: the first argument is a program, and those behind it are the program's own, kept as `arguments`.
     """
+
+    runs_program = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)
@@ -61,6 +66,9 @@ class Parser(argparse.ArgumentParser):
         if self._subparsers is not None or self._is_intermixing:
             return super().parse_known_args(args, namespace)
         assert args is not None, "the parser of all commands gives those of the command"
+        if self.runs_program:
+            end = self._program_end(args)
+            args, arguments = args[:end], args[end:]
         self._refuse_unknown_options(args)
         self._is_intermixing = True
         try:
@@ -69,7 +77,19 @@ class Parser(argparse.ArgumentParser):
             self._is_intermixing = False
         if left or found is None:
             self.error(f"too many arguments: {' '.join(left)}")
+        if self.runs_program:
+            found.arguments = list(arguments)
         return found, []
+
+    def _program_end(self, args: Sequence[str]) -> int:
+        """The place behind the first argument that is neither an option nor the value of one."""
+        place = 0
+        while place < len(args):
+            action = self._option_string_actions.get(args[place])
+            if action is None and not _OPTION.match(args[place]):
+                return place + 1
+            place += 2 if action is not None and action.nargs is None else 1
+        return place
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong, how the command is called, and where help is, and leaves with status 2."""

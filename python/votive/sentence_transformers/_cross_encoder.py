@@ -60,6 +60,8 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         FileNotFoundError, NotADirectoryError, ModelError, Unsupported, ValueError: see `SentenceTransformer`.
     """
 
+    model_type = "CrossEncoder"
+
     def __init__(
         self,
         model_name_or_path: str | PathLike[str] | None = None,
@@ -300,7 +302,7 @@ class OnArrays:
 
 
 def on_arrays(function: Any) -> Any:
-    """The function itself, where votive calls it with arrays or has it; a module of PyTorch that it has not, wrapped."""
+    """The function itself; of a module of PyTorch that votive has not, a function of arrays."""
     kind = type(function)
     if kind.__module__.startswith("torch.") and kind.__name__.lower() not in ACTIVATIONS:
         return OnArrays(function)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-
 # The reference's default, which says nothing of what its caller wants.
 _DEFAULT_BATCH_SIZE = 32
 
@@ -33,7 +32,7 @@ def one_input(method: str, inputs: Any, sentences: Any) -> Any:
 
 
 def is_many(inputs: Any) -> bool:
-    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str of 1 and more dimensions."""
+    """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str with dimensions."""
     if isinstance(inputs, (list, tuple)):
         return True
     datasets = sys.modules.get("datasets")

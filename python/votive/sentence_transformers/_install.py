@@ -1,7 +1,7 @@
 """Putting this package where programs look for sentence_transformers.
 
-    install():   sys.modules["sentence_transformers..."] ← the modules of this package, for every one of its names
-    uninstall(): takes them away
+install():   sys.modules["sentence_transformers..."] ← the modules of this package, for every one of its names
+uninstall(): takes them away
 """
 
 from __future__ import annotations

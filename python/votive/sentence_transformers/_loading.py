@@ -12,26 +12,24 @@ from votive.sentence_transformers._unsupported import Unsupported
 _logger = logging.getLogger("votive.sentence_transformers")
 
 # Models that stand on the hub without an organisation: the first ones of transformers.
-_WITHOUT_ORGANISATION = frozenset(
-    """
-    albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2 albert-xxlarge-v1
-    albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased
-    bert-base-german-dbmdz-cased bert-base-german-dbmdz-uncased bert-base-multilingual-cased
-    bert-base-multilingual-uncased bert-base-uncased bert-large-cased
-    bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
-    bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad camembert-base ctrl
-    distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
-    distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
-    distilbert-base-uncased-finetuned-sst-2-english distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl
-    openai-gpt roberta-base roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
-    t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280
-    xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024 xlm-mlm-enro-1024
-    xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base xlm-roberta-large
-    xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
-    xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlnet-base-cased
-    xlnet-large-cased
-    """.split()
-)
+_WITHOUT_ORGANISATION = """
+albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2 albert-xxlarge-v1
+albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased
+bert-base-german-dbmdz-cased bert-base-german-dbmdz-uncased bert-base-multilingual-cased
+bert-base-multilingual-uncased bert-base-uncased bert-large-cased
+bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
+bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad camembert-base ctrl
+distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
+distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
+distilbert-base-uncased-finetuned-sst-2-english distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl
+openai-gpt roberta-base roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
+t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280
+xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024 xlm-mlm-enro-1024
+xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base xlm-roberta-large
+xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
+xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlnet-base-cased
+xlnet-large-cased
+"""
 
 # Keys that choose how PyTorch computes the same numbers.
 _WITHOUT_EFFECT = {
@@ -58,7 +56,9 @@ def path_of(model_name_or_path: Any, organisation: str) -> str:
         Unsupported: there is none.
     """
     if model_name_or_path is None:
-        raise Unsupported("modules: votive loads models from a folder or the hub; save the modules to one, and load that")
+        raise Unsupported(
+            "modules: votive loads models from a folder or the hub; save the modules to one, and load that"
+        )
     path = os.fspath(model_name_or_path)
     if os.path.isdir(path):
         return path
@@ -69,7 +69,7 @@ def path_of(model_name_or_path: Any, organisation: str) -> str:
         )
     if (os.sep == "\\" and "\\" in path) or path.count("/") > 1:
         raise FileNotFoundError(f"Path {path} not found")
-    if "/" in path or path.lower() in _WITHOUT_ORGANISATION:
+    if "/" in path or path.lower() in _WITHOUT_ORGANISATION.split():
         return path
     return f"{organisation}/{path}"
 
@@ -139,7 +139,9 @@ def check_key(argument: str, key: str, value: Any) -> None:
     if key in _WITHOUT_EFFECT[argument]:
         _log_without_effect(argument, key)
     elif value is not None:
-        raise Unsupported(f"{argument}[{key!r}]: votive takes what the model's files say; change it there, or leave it out")
+        raise Unsupported(
+            f"{argument}[{key!r}]: votive takes what the model's files say; change it there, or leave it out"
+        )
 
 
 def check_backend(backend: str) -> None:

@@ -24,7 +24,7 @@ def transformer_folder(folder: Path) -> Path:
 
 
 class ConfigView:
-    """The keys of config.json as attributes, as a configuration of transformers has them. Changing one changes nothing."""
+    """The keys of config.json as attributes, as transformers has them. Changing one changes nothing."""
 
     def __init__(self, values: dict[str, Any], name: str) -> None:
         self.__dict__.update(values)

@@ -11,9 +11,18 @@ from votive._arguments import PRECISIONS
 from votive._steps import run
 from votive.embedder import Embedder
 from votive.sentence_transformers._inputs import as_item, as_list, batch_size_of, is_many, one_input
-from votive.sentence_transformers._loading import check_backend, check_key, device_of, dtype_of, length_of, path_of, token_of
+from votive.sentence_transformers._loading import (
+    check_backend,
+    check_key,
+    device_of,
+    dtype_of,
+    length_of,
+    path_of,
+    token_of,
+)
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
+from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
 from votive.sentence_transformers.util.quantization import quantize_embeddings
 from votive.sentence_transformers.util.similarity import SimilarityFunction
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from votive.typing import DtypeName
 
 _logger = logging.getLogger("votive.sentence_transformers")
+
 
 class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     """A model that turns texts into vectors, with the arguments, types and errors of sentence-transformers 6.
@@ -66,6 +76,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     """
 
     SUPPORTED_SIMILARITY_FN_NAMES = ("cosine", "dot", "euclidean", "manhattan")
+
+    model_type = "SentenceTransformer"
 
     def __init__(
         self,
@@ -178,12 +190,12 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """How similar each row of `embeddings1 [n, dimension]` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
+        """How similar each row of `embeddings1` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
         return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     @contextmanager
     def truncate_embeddings(self, truncate_dim: int | None) -> Iterator[None]:
-        """Within it, `encode` keeps so many first elements of each embedding; None for all. Other threads see it, too."""
+        """Within it, `encode` keeps so many first elements of each embedding; None for all. All threads see it."""
         before = self.truncate_dim
         try:
             self.truncate_dim = truncate_dim
@@ -208,7 +220,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """
         pooling = next((module for module in self if type(module).__name__ == "Pooling"), None)
         if pooling is not None and getattr(pooling, "include_prompt", True) != include_prompt:
-            raise Unsupported('set_pooling_include_prompt: set "include_prompt" in the config.json of the Pooling module')
+            raise Unsupported(
+                'set_pooling_include_prompt: set "include_prompt" in the config.json of the Pooling module'
+            )
 
     def is_singular_input(self, inputs: Any) -> bool:
         """Whether `encode` takes it as one input."""
@@ -241,7 +255,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """The embeddings of some inputs, as `SentenceTransformer.encode` of sentence-transformers 6 gives them.
 
         Args:
-            inputs: one str, or a list, tuple or array of str; an item may also be a pair of str, which is read together.
+            inputs: one str, or a list, tuple or array of str; an item may also be a pair of str, read together.
             prompt_name: the name of the prompt to put before each text.
             prompt: the prompt itself; beats `prompt_name`.
             batch_size: most texts in one pass; with 32, the default, the number of tokens decides.
@@ -273,9 +287,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         self._check_chunk_size(chunk_size)
         if kwargs:
             raise ValueError(
-                f"{type(self).__name__}.encode() has been called with additional keyword arguments that this model does "
-                f"not use: {list(kwargs)}. As per {type(self).__name__}.get_model_kwargs(), this model does not accept "
-                "any additional keyword arguments."
+                f"{type(self).__name__}.encode() has been called with additional keyword arguments that this model "
+                f"does not use: {list(kwargs)}. As per {type(self).__name__}.get_model_kwargs(), this model does not "
+                "accept any additional keyword arguments."
             )
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
@@ -283,19 +297,19 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         single = self.is_singular_input(inputs)
         items = [as_item(inputs)] if single else [as_item(item) for item in as_list(inputs)]
         text = self._resolve_prompt(prompt, prompt_name)
-        with self._length_of_call(processing_kwargs):
-            found = self._encoded(
-                items,
-                prompt=text,
-                batch_size=batch_size_bound,
-                show_progress_bar=show_progress_bar,
-                output_value=output_value,
-                device=None if isinstance(device, list) else device,
-                normalize_embeddings=normalize_embeddings,
-                truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
-                out=out,
-                priority=priority,
-            )
+        found = self._encoded(
+            items,
+            prompt=text,
+            batch_size=batch_size_bound,
+            show_progress_bar=show_progress_bar,
+            output_value=output_value,
+            device=None if isinstance(device, list) else device,
+            normalize_embeddings=normalize_embeddings,
+            truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
+            out=out,
+            priority=priority,
+            max_length=self._length_of_call(processing_kwargs),
+        )
         if output_value != "sentence_embedding":
             described = found if output_value else [self._described(each, text) for each in found]
             return self._as_tensors(described[0] if single else described)
@@ -367,7 +381,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         sentences: Any = None,
         **kwargs: Any,
     ) -> Any:
-        """`encode` with the first of the prompts "document", "passage" and "corpus" where none is given, for what is searched."""
+        """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched."""
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
             inputs=one_input("encode_document", inputs, sentences),
@@ -444,9 +458,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """What `output_value=None` gives of a text, beside its tokens."""
         described = parts | {"modality": "text"}
         if prompt:
-            alone, nothing = (found["input_ids"] for found in self._model.tokenize([prompt, ""], prompt=""))
-            # Without the special token at the end.
-            described["prompt_length"] = len(alone) - (bool(nothing) and alone[-1] == nothing[-1])
+            described["prompt_length"] = prompt_length(self.tokenizer, prompt)
         return described
 
     def _as_tensors(self, found: Any) -> Any:
@@ -458,23 +470,3 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         if isinstance(found, dict):
             return {name: self._as_tensors(value) for name, value in found.items()}
         return to_tensor(found) if hasattr(found, "dtype") else found
-
-    @contextmanager
-    def _length_of_call(self, processing_kwargs: dict[str, Any] | None) -> Iterator[None]:
-        if not processing_kwargs:
-            yield
-            return
-        wanted = dict(processing_kwargs.get("text", {}))
-        others = [name for name in processing_kwargs if name != "text"]
-        length = wanted.pop("max_length", None)
-        wanted.pop("truncation", None)
-        wanted.pop("padding", None)
-        if others or wanted:
-            raise Unsupported(f"processing_kwargs: {[*others, *wanted]}; only the max_length of 'text' can be given")
-        before = self.max_seq_length
-        try:
-            if length is not None:
-                self.max_seq_length = length
-            yield
-        finally:
-            self.max_seq_length = before

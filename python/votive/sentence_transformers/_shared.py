@@ -18,7 +18,7 @@ from votive.sentence_transformers._modules import (
     views_of,
 )
 from votive.sentence_transformers._saving import save
-from votive.sentence_transformers._tokenizer import Tokenizer
+from votive.sentence_transformers._tokenizer import Tokenizer, preprocessed
 from votive.sentence_transformers._unsupported import TRAINING, Unsupported
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class SharedMethods:
     _model: Any
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
+    prompts: Any
+    default_prompt_name: Any
 
     def _set_default_prompt_name(self, name: str) -> None:
         if name not in self._prompts:
@@ -73,7 +75,7 @@ class SharedMethods:
                 )
             return prompt
         if prompt_name is None:
-            return self.prompts.get(self.default_prompt_name, "") if self.default_prompt_name else ""  # type: ignore[attr-defined]
+            return self.prompts.get(self.default_prompt_name, "") if self.default_prompt_name else ""
         try:
             return self.prompts[prompt_name]
         except KeyError:
@@ -186,7 +188,9 @@ class SharedMethods:
     add_adapter = load_adapter = set_adapter = enable_adapters = disable_adapters = delete_adapter = _refuse_training
 
     def _refuse_hub(self, *_: Any, **__: Any) -> Any:
-        raise Unsupported("votive writes nothing to the hub: save the model, and upload its folder with huggingface_hub")
+        raise Unsupported(
+            "votive writes nothing to the hub: save the model, and upload its folder with huggingface_hub"
+        )
 
     push_to_hub = save_to_hub = _refuse_hub
 
@@ -275,12 +279,22 @@ class SharedMethods:
         train_datasets: list[str] | None = None,
         safe_serialization: bool = True,
     ) -> None:
-        """Copies the model's folder to `path`, with the prompts and the rest as they are set now.
+        """Copies the model's folder to `path`, with prompts, lengths and the rest as they are set now.
+
+        Args:
+            path: a folder, which is made; None for nothing.
+            model_name: nothing happens: no card is written.
+            create_model_card: False leaves README.md out.
+            train_datasets: nothing happens.
+            safe_serialization: only True; weights are copied as they are.
 
         Raises:
-            Unsupported: not `safe_serialization`, and the weights are safetensors.
+            OSError: a file cannot be written.
+            Unsupported: not `safe_serialization`.
         """
-        save(self, path)
+        if not safe_serialization:
+            raise Unsupported("safe_serialization=False: weights are copied as they are; leave it out")
+        save(self, path, create_model_card)
 
     save_pretrained = save
 
@@ -301,3 +315,35 @@ class SharedMethods:
     def _check_chunk_size(chunk_size: int | None) -> None:
         if chunk_size is not None and chunk_size <= 0:
             raise ValueError(f"chunk_size must be a positive integer, got {chunk_size}.")
+
+    def _length_of_call(self, processing_kwargs: dict[str, Any] | None) -> int | None:
+        """The most tokens that a call's `processing_kwargs` ask for; None where they ask for none.
+
+        Raises:
+            Unsupported: they ask for something else.
+        """
+        if not processing_kwargs:
+            return None
+        wanted = dict(processing_kwargs.get("text", {}))
+        length = wanted.pop("max_length", None)
+        wanted.pop("padding", None)
+        # Texts are cut, as they are by default.
+        if wanted.get("truncation"):
+            del wanted["truncation"]
+        if others := [name for name in processing_kwargs if name != "text"] + list(wanted):
+            raise Unsupported(f"processing_kwargs: {others}; only the max_length of 'text' can be given")
+        return None if length is None else self._model.max_length("max_length", length)
+
+    def preprocess(self, inputs: Any, prompt: str | None = None, **kwargs: Any) -> dict[str, Any]:
+        """Padded ids, types and mask of texts, or of pairs of them, `[texts, most tokens]` each.
+
+        Raises:
+            Unsupported: `kwargs` has anything but `task`.
+        """
+        if others := [name for name in kwargs if name != "task"]:
+            raise Unsupported(f"preprocess: {others} are not supported; set max_seq_length, or leave them out")
+        return preprocessed(self, list(inputs), prompt or "")
+
+    def tokenize(self, texts: Any, **kwargs: Any) -> dict[str, Any]:
+        """`preprocess` by its older name."""
+        return self.preprocess(texts, **kwargs)

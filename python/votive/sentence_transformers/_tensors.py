@@ -57,9 +57,11 @@ def to_tensor(array: NDArray[Any] | np.generic) -> Any:
         ImportError: PyTorch is not installed.
     """
     try:
-        import torch
+        import torch  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise ImportError("tensors need PyTorch, which is not installed; leave convert_to_tensor out for arrays") from error
+        raise ImportError(
+            "tensors need PyTorch, which is not installed; leave convert_to_tensor out for arrays"
+        ) from error
     import numpy as np
 
     return torch.from_numpy(np.asarray(array))

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from votive.sentence_transformers._modules import read_json, transformer_folder
-from votive.sentence_transformers._tensors import to_tensor
-from votive.sentence_transformers._unsupported import Unsupported
+from votive.sentence_transformers._tensors import to_tensor, unasked
 
+_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "spm.model",
+)
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 
 class Tokenizer:
-    """Reads the tokenizer.json of a model's folder with the `tokenizers` package, which must be installed.
+    """The tokenizer of a model.
 
     Args:
-        model: whose tokenizer it is. Its `max_seq_length` cuts what is tokenized.
-
-    Raises:
-        Unsupported: the folder has no tokenizer.json.
-        ImportError: `tokenizers` is not installed.
+        model: whose tokenizer it is. Its `max_seq_length` cuts what is tokenized with `truncation`.
     """
 
     padding_side = truncation_side = "right"
@@ -31,54 +38,43 @@ class Tokenizer:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self._core = model._model.tokenizer()
         self._folder = transformer_folder(model._model.folder)
-
-    @cached_property
-    def _reader(self) -> Any:
-        try:
-            from tokenizers import Tokenizer as Reader
-        except ImportError as error:
-            raise ImportError("tokenizer: needs the package tokenizers, which is not installed") from error
-        path = self._folder / "tokenizer.json"
-        if not path.exists():
-            raise Unsupported(f"tokenizer: {path.parent} has no tokenizer.json; model.tokenize gives tokens")
-        reader = Reader.from_file(str(path))
-        reader.no_padding()
-        reader.no_truncation()
-        return reader
 
     @property
     def model_max_length(self) -> int:
         """The most tokens of an input."""
         return self._model.max_seq_length or 2**31
 
-    @property
+    @cached_property
     def vocab(self) -> dict[str, int]:
         """Ids by tokens."""
-        found: dict[str, int] = self._reader.get_vocab(with_added_tokens=True)
+        found: dict[str, int] = self._core.vocabulary()
         return found
 
     def get_vocab(self) -> dict[str, int]:
         """As `vocab`."""
-        return self.vocab
+        return dict(self.vocab)
 
     @property
     def vocab_size(self) -> int:
         """Tokens, without those that were added."""
-        size: int = self._reader.get_vocab_size(with_added_tokens=False)
+        size: int = self._core.base_size
         return size
 
     def __len__(self) -> int:
-        size: int = self._reader.get_vocab_size(with_added_tokens=True)
-        return size
+        return len(self.vocab)
+
+    @property
+    def name_or_path(self) -> str:
+        """What the model was loaded by."""
+        return str(self._model._arguments["model_name_or_path"])
 
     @cached_property
     def _special(self) -> dict[str, str]:
         named = read_json(self._folder / "special_tokens_map.json") | read_json(self._folder / "tokenizer_config.json")
         found = {f"{kind}_token": named.get(f"{kind}_token") for kind in _SPECIAL}
-        return {
-            name: token["content"] if isinstance(token, dict) else token for name, token in found.items() if token
-        }
+        return {name: token["content"] if isinstance(token, dict) else token for name, token in found.items() if token}
 
     def __getattr__(self, name: str) -> Any:
         if name.removesuffix("_id") in {f"{kind}_token" for kind in _SPECIAL}:
@@ -98,7 +94,7 @@ class Tokenizer:
 
     def tokenize(self, text: str, **_: Any) -> list[str]:
         """The tokens of a text, without special ones."""
-        tokens: list[str] = self._reader.encode(text, add_special_tokens=False).tokens
+        tokens: list[str] = self.convert_ids_to_tokens(self.encode(text, add_special_tokens=False))
         return tokens
 
     def encode(
@@ -112,13 +108,12 @@ class Tokenizer:
         **_: Any,
     ) -> list[int]:
         """The ids of a text, or of two together."""
-        ids: list[int] = self._encoded([(text, text_pair)], add_special_tokens, truncation, max_length)[0].ids
-        return ids
+        return self._encoded(text, text_pair, add_special_tokens, truncation, max_length)[0]
 
     def decode(self, token_ids: Any, skip_special_tokens: bool = False, **_: Any) -> str:
         """The text of ids."""
         ids = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
-        text: str = self._reader.decode([ids] if isinstance(ids, int) else list(ids), skip_special_tokens)
+        text: str = self._core.decode([ids] if isinstance(ids, int) else list(ids), not skip_special_tokens)
         return text
 
     def batch_decode(self, sequences: Iterable[Any], skip_special_tokens: bool = False, **_: Any) -> list[str]:
@@ -128,17 +123,14 @@ class Tokenizer:
     def convert_ids_to_tokens(self, ids: Any) -> Any:
         """The token of an id, or of each of several."""
         ids = ids.tolist() if hasattr(ids, "tolist") else ids
-        if isinstance(ids, int):
-            return self._reader.id_to_token(ids)
-        return [self._reader.id_to_token(number) for number in ids]
+        return self._core.token(ids) if isinstance(ids, int) else [self._core.token(number) for number in ids]
 
     def convert_tokens_to_ids(self, tokens: Any) -> Any:
         """The id of a token, or of each of several; that of the unknown token for those that are not there."""
-        if isinstance(tokens, str):
-            found = self._reader.token_to_id(tokens)
-            unknown = self._special.get("unk_token")
-            return self._reader.token_to_id(unknown) if found is None and unknown is not None else found
-        return [self.convert_tokens_to_ids(token) for token in tokens]
+        if not isinstance(tokens, str):
+            return [self.convert_tokens_to_ids(token) for token in tokens]
+        found, unknown = self._core.id(tokens), self._special.get("unk_token")
+        return self._core.id(unknown) if found is None and unknown is not None else found
 
     def __call__(
         self,
@@ -161,17 +153,19 @@ class Tokenizer:
         single = isinstance(text, str)
         texts = [text] if single else [item if isinstance(item, (str, tuple)) else tuple(item) for item in text]
         seconds = [None] * len(texts) if text_pair is None else [text_pair] if single else list(text_pair)
-        pairs = [
+        pairs: list[tuple[str, str | None]] = [
             item if isinstance(item, tuple) else (item, second) for item, second in zip(texts, seconds, strict=True)
         ]
-        encodings = self._encoded(pairs, add_special_tokens, truncation, max_length)
-        rows = {
-            "input_ids": [found.ids for found in encodings],
-            "token_type_ids": [found.type_ids for found in encodings],
-            "attention_mask": [[1] * len(found.ids) for found in encodings],
-        }
+        found = [self._encoded(first, second, add_special_tokens, truncation, max_length) for first, second in pairs]
+        rows = {"input_ids": [ids for ids, _ in found], "attention_mask": [[1] * len(ids) for ids, _ in found]}
+        if self._has_types if return_token_type_ids is None else return_token_type_ids:
+            rows["token_type_ids"] = [types for _, types in found]
+        if return_attention_mask is False:
+            del rows["attention_mask"]
         if padding:
-            most = (max_length or self.model_max_length) if padding == "max_length" else max(map(len, rows["input_ids"]))
+            most = (
+                (max_length or self.model_max_length) if padding == "max_length" else max(map(len, rows["input_ids"]))
+            )
             fill = {"input_ids": self.pad_token_id or 0, "token_type_ids": 0, "attention_mask": 0}
             for name, lists in rows.items():
                 rows[name] = [ids + [fill[name]] * (most - len(ids)) for ids in lists]
@@ -184,25 +178,31 @@ class Tokenizer:
         arrays = {name: np.asarray(lists, np.int64) for name, lists in rows.items()}
         return Encoding(arrays if return_tensors == "np" else {name: to_tensor(each) for name, each in arrays.items()})
 
-    def _encoded(self, pairs: list[Any], special: bool, truncation: Any, max_length: int | None) -> list[Any]:
-        items = [first if second is None else (first, second) for first, second in pairs]
-        encodings = self._reader.encode_batch(items, add_special_tokens=special)
-        if truncation not in (None, False, "do_not_truncate"):
-            most = max_length or self.model_max_length
-            if any(len(found.ids) > most for found in encodings):
-                from tokenizers import Tokenizer as Reader
+    @cached_property
+    def _has_types(self) -> bool:
+        """Whether inputs have types of tokens: what the tokenizer's files say, else what the network has."""
+        named = read_json(self._folder / "tokenizer_config.json").get("model_input_names")
+        return (
+            "token_type_ids" in named
+            if named
+            else read_json(self._folder / "config.json").get("type_vocab_size", 0) > 1
+        )
 
-                cutting = Reader.from_str(self._reader.to_str())
-                cutting.enable_truncation(most)
-                encodings = cutting.encode_batch(items, add_special_tokens=special)
-        return encodings
+    def _encoded(
+        self, text: str, pair: str | None, special: bool, truncation: Any, max_length: int | None
+    ) -> tuple[list[int], list[int]]:
+        cut = truncation not in (None, False, "do_not_truncate")
+        most = (max_length or self.model_max_length) if cut else None
+        found: tuple[list[int], list[int]] = self._core.encode(text, pair, special_tokens=special, max_length=most)
+        return found
 
     def save_pretrained(self, folder: str, **_: Any) -> None:
-        """Writes tokenizer.json and tokenizer_config.json to a folder."""
+        """Copies the tokenizer's files to a folder."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        self._reader.save(str(target / "tokenizer.json"))
-        (target / "tokenizer_config.json").write_text(json.dumps(read_json(self._folder / "tokenizer_config.json")), "utf-8")
+        for name in _FILES:
+            if (self._folder / name).exists():
+                shutil.copy(self._folder / name, target)
 
 
 class Encoding(dict[str, Any]):
@@ -217,3 +217,26 @@ class Encoding(dict[str, Any]):
     def to(self, device: Any) -> Encoding:
         """With the tensors on that device."""
         return Encoding({name: each.to(device) if hasattr(each, "to") else each for name, each in self.items()})
+
+
+def preprocessed(model: Any, inputs: list[Any], prompt: str) -> dict[str, Any]:
+    """Padded arrays, or tensors where the process has imported torch, of texts and pairs after a prompt.
+
+    Returns:
+        `input_ids`, `attention_mask` and, where the network has types, `token_type_ids`, each `[texts, most tokens]`;
+        "modality", and with a prompt "prompt_length".
+    """
+    tokenizer = model.tokenizer
+    items = [[prompt + item[0], item[1]] if isinstance(item, (list, tuple)) else prompt + item for item in inputs]
+    found: dict[str, Any] = tokenizer(items, padding=True, truncation=True, return_tensors="pt" if unasked() else "np")
+    found["modality"] = "text"
+    if prompt:
+        found["prompt_length"] = prompt_length(tokenizer, prompt)
+    return found
+
+
+def prompt_length(tokenizer: Tokenizer, prompt: str) -> int:
+    """How many tokens of a text belong to the prompt before it, by the count of sentence-transformers."""
+    alone, nothing = tokenizer.encode(prompt), tokenizer.encode("")
+    # Without the special token at the end.
+    return len(alone) - (bool(nothing) and alone[-1] == nothing[-1])

@@ -1,4 +1,7 @@
-"""A plugin for pytest, under whose tests `sentence_transformers` is votive's: `pytest -p votive.sentence_transformers.pytest_plugin`."""
+"""A plugin for pytest: the tests' `sentence_transformers` is votive's.
+
+pytest -p votive.sentence_transformers.pytest_plugin
+"""
 
 from __future__ import annotations
 

@@ -16,9 +16,7 @@ __all__ = ["quantize_embeddings"]
 _logger = logging.getLogger("votive.sentence_transformers")
 
 
-def quantize_embeddings(
-    embeddings: Any, precision: str, ranges: Any = None, calibration_embeddings: Any = None
-) -> Any:
+def quantize_embeddings(embeddings: Any, precision: str, ranges: Any = None, calibration_embeddings: Any = None) -> Any:
     """Embeddings as bytes or bits; see `votive.quantize_embeddings`.
 
     Args:

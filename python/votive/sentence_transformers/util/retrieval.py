@@ -52,7 +52,9 @@ def semantic_search(
     """
     metric = _metric(score_function)
     if metric is None:
-        return _searched_by(score_function, query_embeddings, corpus_embeddings, query_chunk_size, corpus_chunk_size, top_k)
+        return _searched_by(
+            score_function, query_embeddings, corpus_embeddings, query_chunk_size, corpus_chunk_size, top_k
+        )
     queries, corpus = _matrix(query_embeddings), _matrix(corpus_embeddings)
     if not len(queries) or not len(corpus):
         return [[] for _ in queries]

@@ -11,7 +11,7 @@ from typing import Any
 
 from votive import similarity
 from votive.sentence_transformers._tensors import as_array, like
-from votive.similarity_function import SimilarityFunction as _Names
+from votive.similarity_function import SimilarityFunction
 
 __all__ = [
     "SimilarityFunction",
@@ -19,7 +19,6 @@ __all__ = [
     "dot_score",
     "euclidean_sim",
     "manhattan_sim",
-    "pairwise_angle_sim",
     "pairwise_cos_sim",
     "pairwise_dot_score",
     "pairwise_euclidean_sim",
@@ -49,5 +48,3 @@ pairwise_manhattan_sim = _on_any(similarity.pairwise_manhattan_sim)
 def pytorch_cos_sim(a: Any, b: Any) -> Any:
     """`cos_sim` by its older name."""
     return cos_sim(a, b)
-SimilarityFunction = _Names
-def pairwise_angle_sim(a,b): ...
