@@ -328,7 +328,7 @@ def outcome(call: Call, package: Any) -> Any:
     try:
         return described(call(package))
     except Exception as error:
-        return {"error": type(error).__name__, "message": str(error)}
+        return {"error": type(error).__name__, "message": str(error).replace(str(FIXTURES), "FIXTURES")}
 
 
 def described(value: Any) -> Any:

@@ -143,6 +143,10 @@ class Model:
         """
 
     @property
+    def position_limit(self) -> int | None:
+        """How many tokens of an input the network has positions for; None for no limit."""
+
+    @property
     def num_threads(self) -> int:
         """Threads that compute."""
 

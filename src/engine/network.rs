@@ -133,6 +133,11 @@ impl Network {
         self.own_length
     }
 
+    /// Number of positions that the network has for an input's tokens; None for no limit.
+    pub fn position_limit(&self) -> Option<usize> {
+        self.position_limit
+    }
+
     /// Largest number of tokens of an input: the one that is wanted, else that of the model's files; `usize::MAX` for no limit.
     pub(super) fn max_length(&self, wanted: Option<usize>) -> usize {
         wanted.or(self.own_length).unwrap_or(usize::MAX)

@@ -140,6 +140,11 @@ impl PyModel {
     }
 
     #[getter]
+    fn position_limit(&self) -> Option<usize> {
+        self.network.network().position_limit()
+    }
+
+    #[getter]
     fn num_threads(&self) -> usize {
         self.network.network().threads()
     }

@@ -12,14 +12,18 @@ to be imported, and raises `Unsupported` when it is used.
 
 from __future__ import annotations
 
-from votive.sentence_transformers import util
+from typing import TYPE_CHECKING, Any
+
 from votive.sentence_transformers._cross_encoder import CrossEncoder
-from votive.sentence_transformers._import_paths import register
+from votive.sentence_transformers._import_paths import later, register
 from votive.sentence_transformers._input_example import InputExample
 from votive.sentence_transformers._install import install, uninstall
 from votive.sentence_transformers._sentence_transformer import SentenceTransformer
 from votive.sentence_transformers._unsupported import Unsupported
-from votive.sentence_transformers.util import LoggingHandler, SimilarityFunction, quantize_embeddings
+
+if TYPE_CHECKING:
+    from votive.sentence_transformers import util
+    from votive.sentence_transformers.util import LoggingHandler, SimilarityFunction, quantize_embeddings
 
 # Libraries compare it: it is the version whose behaviour this is.
 __version__ = "6.2.0+votive"
@@ -37,7 +41,10 @@ __all__ = [
     "util",
 ]
 
-_HAS = (CrossEncoder, InputExample, LoggingHandler, SentenceTransformer, SimilarityFunction, quantize_embeddings)
-
 # Names that refuse join those above.
-globals().update(register({has.__name__: has for has in _HAS}))
+globals().update(register({has.__name__: has for has in (CrossEncoder, InputExample, SentenceTransformer)}))
+
+
+def __getattr__(name: str) -> Any:
+    # Of `util`, which imports NumPy and the store.
+    return later(__name__, name)

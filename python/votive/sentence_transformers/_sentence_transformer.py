@@ -24,8 +24,6 @@ from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
 from votive.sentence_transformers._tokenizer import prompt_length
 from votive.sentence_transformers._unsupported import Unsupported
-from votive.sentence_transformers.util.quantization import quantize_embeddings
-from votive.sentence_transformers.util.similarity import SimilarityFunction
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from votive import _core
+    from votive.sentence_transformers.util import SimilarityFunction
     from votive.typing import DtypeName
 
 _logger = logging.getLogger("votive.sentence_transformers")
@@ -122,6 +121,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             num_threads=num_threads,
             fallback=True,
         )
+        for name in prompts or {}:
+            self._prompts.setdefault(name, "")
         # With them come the prompts that every model has.
         if default_prompt_name is not None:
             self._set_default_prompt_name(default_prompt_name)
@@ -129,7 +130,9 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             self.truncate_dim = truncate_dim
 
     def _apply_options(self, core: _core.Embedder) -> None:
-        self._prompts = {"query": "", "document": ""} | self._prompts
+        # Copies keep those that were set.
+        if "prompts" not in self._arguments.get("assigned", {}):
+            self._prompts = {"query": "", "document": ""} | self._prompts
         super()._apply_options(core)
 
     @property
@@ -146,16 +149,16 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     @property
     def max_seq_length(self) -> int | None:
         """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
-        return self._model.max_seq_length
+        _ = self._model
+        return self._max_seq_length
 
     @max_seq_length.setter
     def max_seq_length(self, length: int | None) -> None:
-        try:
-            Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
-        except ValueError as error:
-            if length is None or length < 1:
-                raise
-            _logger.warning("max_seq_length: %s; it stays %s", error, self.max_seq_length)
+        most = self._model.position_limit
+        if length is not None and most is not None and length > most:
+            _logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
+            length = most
+        Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:
@@ -164,16 +167,16 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         return self._similarity_fn_name
 
     @similarity_fn_name.setter
-    def similarity_fn_name(self, name: str | SimilarityFunction | None) -> None:
+    def similarity_fn_name(self, name: Any) -> None:
         Embedder.similarity_fn_name.fset(self, self._similarity_name(name))  # type: ignore[attr-defined]
 
-    def _similarity_name(self, name: str | SimilarityFunction | None) -> str | None:
-        value = name.value if isinstance(name, SimilarityFunction) else name
+    def _similarity_name(self, name: Any) -> str | None:
+        value: str | None = getattr(name, "value", name)
         if value is None or value in self.SUPPORTED_SIMILARITY_FN_NAMES:
             return value
         hint = " Use MultiVectorEncoder for MaxSim late-interaction scoring." if value == "maxsim" else ""
         raise ValueError(
-            f"{type(self).__name__} only supports similarity_fn_name in {list(self.SUPPORTED_SIMILARITY_FN_NAMES)}, "
+            f"{type(self).__name__} only supports similarity_fn_name in {self.SUPPORTED_SIMILARITY_FN_NAMES}, "
             f"got {value!r}.{hint}"
         )
 
@@ -187,10 +190,14 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         Returns:
             `[n, m]` float32 by `similarity_fn_name`: a tensor by the rule of this package, else an array.
         """
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """How similar each row of `embeddings1` is to the same row of `embeddings2`: `[n]`, as `similarity`."""
+        from votive.sentence_transformers.util import SimilarityFunction
+
         return SimilarityFunction.to_similarity_pairwise_fn(self.similarity_fn_name)(embeddings1, embeddings2)
 
     @contextmanager
@@ -304,7 +311,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             show_progress_bar=show_progress_bar,
             output_value=output_value,
             device=None if isinstance(device, list) else device,
-            normalize_embeddings=normalize_embeddings,
+            normalize_embeddings=normalize_embeddings and output_value == "sentence_embedding",
             truncate_dim=None if truncate_dim is None else min(truncate_dim, self._model.dimension),
             out=out,
             priority=priority,
@@ -314,6 +321,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             described = found if output_value else [self._described(each, text) for each in found]
             return self._as_tensors(described[0] if single else described)
         if precision not in (None, "float32") and len(items):
+            from votive.sentence_transformers.util import quantize_embeddings
+
             found = quantize_embeddings(found, precision)  # type: ignore[arg-type]
         if convert_to_tensor:
             found = to_tensor(found)

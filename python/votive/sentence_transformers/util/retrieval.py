@@ -6,16 +6,17 @@ other `score_function` is called as sentence-transformers calls it, on blocks of
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from votive.sentence_transformers._tensors import as_array, is_tensor
+from votive.sentence_transformers._tensors import as_array, as_floats, is_tensor, like
+from votive.sentence_transformers.util._communities import communities
+from votive.sentence_transformers.util._exact_rows import ExactRows, Metric, nearest_rows
+from votive.sentence_transformers.util._pairs import BestPairs, exact_pairs
 from votive.sentence_transformers.util.similarity import cos_sim, dot_score, pytorch_cos_sim
-from votive.store import EmbeddingStore
 
 __all__ = [
     "community_detection",
@@ -48,17 +49,23 @@ def semantic_search(
         score_function: of matrices `[n, dimension]` and `[m, dimension]`, gives `[n, m]`; greater is nearer.
 
     Returns:
-        For each query a list of dicts, the best first: "corpus_id", and "score" as a float.
+        For each query a list of dicts, the best first: "corpus_id", and "score" as a float. Of equal scores the row
+        with the lower number is first.
     """
+    if not len(query_embeddings) or not len(corpus_embeddings) or top_k < 1:
+        return [[] for _ in query_embeddings]
     metric = _metric(score_function)
     if metric is None:
-        return _searched_by(
-            score_function, query_embeddings, corpus_embeddings, query_chunk_size, corpus_chunk_size, top_k
-        )
-    queries, corpus = _matrix(query_embeddings), _matrix(corpus_embeddings)
-    if not len(queries) or not len(corpus):
-        return [[] for _ in queries]
-    scores, ids = _store(corpus, metric).search(queries, k=top_k)
+        queries = _given(query_embeddings, corpus_embeddings)
+        corpus = _given(corpus_embeddings, query_embeddings)
+        parts = [
+            _ranked(score_function, queries[start : start + query_chunk_size], corpus, corpus_chunk_size, top_k)
+            for start in range(0, len(queries), query_chunk_size)
+        ]
+        scores, ids = (np.concatenate(part) for part in zip(*parts, strict=True))
+    else:
+        queries = _matrix("query_embeddings", query_embeddings)
+        scores, ids = nearest_rows(queries, _matrix("corpus_embeddings", corpus_embeddings), metric, top_k)
     return [
         [{"corpus_id": row, "score": score} for row, score in zip(rows, of_query, strict=True)]
         for rows, of_query in zip(ids.tolist(), scores.tolist(), strict=True)
@@ -119,27 +126,19 @@ def paraphrase_mining_embeddings(
     Returns:
         Lists `[score, i, j]` with `i < j`, the best first.
     """
-    rows = len(embeddings)
-    if not rows:
+    if not len(embeddings) or max_pairs < 1 or top_k < 1:
         return []
     metric = _metric(score_function)
-    store = None if metric is None else _store(_matrix(embeddings), metric)
-    best: dict[tuple[int, int], float] = {}
-    for start in range(0, rows, query_chunk_size):
-        block = embeddings[start : start + query_chunk_size]
-        if store is None:
-            found = _searched_by(score_function, block, embeddings, len(block), corpus_chunk_size, top_k + 1)
-            near = [[(match["corpus_id"], match["score"]) for match in matches] for matches in found]
-        else:
-            scores, ids = store.search(_matrix(block), k=top_k + 1)
-            near = [list(zip(*both, strict=True)) for both in zip(ids.tolist(), scores.tolist(), strict=True)]
-        for i, neighbours in enumerate(near, start):
-            for j, score in [each for each in neighbours if each[0] != i][:top_k]:
-                best.setdefault((min(i, j), max(i, j)), score)
-        if len(best) > 4 * max_pairs:
-            best = dict(heapq.nlargest(max_pairs, best.items(), key=lambda pair: pair[1]))
-    pairs = heapq.nlargest(max_pairs, best.items(), key=lambda pair: pair[1])
-    return [[score, i, j] for (i, j), score in pairs]
+    if metric is not None:
+        rows = _matrix("embeddings", embeddings)
+        return exact_pairs(rows, ExactRows(rows, metric), query_chunk_size, top_k, max_pairs).lists()
+    given = _given(embeddings)
+    pairs = BestPairs(len(given), top_k, max_pairs)
+    for start in range(0, len(given), query_chunk_size):
+        block = given[start : start + query_chunk_size]
+        scores, ids = _ranked(score_function, block, given, corpus_chunk_size, top_k + 1)
+        pairs.add(start, (scores.ravel(), ids.ravel(), np.full(len(block), ids.shape[1])))
+    return pairs.lists()
 
 
 def community_detection(
@@ -159,64 +158,49 @@ def community_detection(
         show_progress_bar: nothing happens.
 
     Returns:
-        Lists of row numbers, the largest group first, and first in it the row in its middle. No row is in two.
+        Lists of row numbers, the largest group first; in each first the row in its middle, then those nearest to it. No
+        row is in two.
     """
-    if len(embeddings) < max(1, min_community_size):
+    if not len(embeddings):
         return []
-    rows = _matrix(embeddings)
-    store = _store(rows, "cosine")
-    # What the sum in float32, as sentence-transformers has it, may be off by.
-    least = float(np.float32(threshold)) - 1e-6
-    groups: list[tuple[int, NDArray[Any]]] = []
-    for start in range(0, len(rows), batch_size):
-        scores, ids = store.search(rows[start : start + batch_size], k=None, min_score=least)
-        for center, (of_row, near) in enumerate(zip(scores, ids, strict=True), start):
-            if len(near) >= min_community_size and (of_row >= np.float32(threshold)).sum() >= min_community_size:
-                groups.append((center, near[of_row >= np.float32(threshold)]))
-    groups.sort(key=lambda group: len(group[1]), reverse=True)
-    taken: set[int] = set()
-    found = []
-    for center, near in groups:
-        left = [row for row in near.tolist() if row not in taken]
-        if len(left) >= min_community_size:
-            found.append([center, *(row for row in left if row != center)] if center not in taken else left)
-            taken.update(left)
-    found.sort(key=len, reverse=True)
-    return found
+    rows = _matrix("embeddings", embeddings)
+    return [] if len(rows) < min_community_size else communities(rows, threshold, min_community_size, batch_size)
 
 
-def _metric(score_function: ScoreFunction) -> str | None:
+def _metric(score_function: ScoreFunction) -> Metric | None:
     if score_function in (cos_sim, pytorch_cos_sim):
         return "cosine"
     return "dot" if score_function is dot_score else None
 
 
-def _matrix(vectors: Any) -> NDArray[Any]:
-    array = np.asarray(as_array(vectors))
-    return array[None] if array.ndim == 1 and array.size else array
+def _matrix(name: str, vectors: Any) -> NDArray[Any]:
+    rows = np.atleast_2d(as_floats(name, vectors))
+    if rows.ndim != 2:
+        raise ValueError(f"{name}: expected 1-D (one vector) or 2-D, found shape {rows.shape}")
+    return rows
 
 
-def _store(rows: NDArray[Any], metric: Any) -> EmbeddingStore:
-    store = EmbeddingStore(metric=metric, max_memory_gb=None)
-    store.add_embeddings(rows)
-    return store
+def _given(vectors: Any, *others: Any) -> Any:
+    """What a function of the caller's is given: what came in, as a matrix; a tensor by the rule of `_tensors`."""
+    if not is_tensor(vectors):
+        is_array = isinstance(vectors, np.ndarray)
+        vectors = like(as_array(vectors) if is_array else as_floats("embeddings", vectors), vectors, *others)
+    return vectors[None] if vectors.ndim == 1 else vectors
 
 
-def _searched_by(
-    score_function: ScoreFunction, queries: Any, corpus: Any, query_rows: int, corpus_rows: int, top_k: int
-) -> list[list[Match]]:
-    """What a function of the caller's ranks first; it gets what came in, rows as matrices."""
-    if getattr(queries, "ndim", 2) == 1:
-        queries = queries[None]
-    if not is_tensor(queries) and not isinstance(queries, np.ndarray):
-        queries, corpus = _matrix(queries), _matrix(corpus)
-    best: list[list[tuple[float, int]]] = [[] for _ in range(len(queries))]
+def _ranked(
+    score_function: ScoreFunction, queries: Any, corpus: Any, corpus_rows: int, top_k: int
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Scores and numbers of the rows that a function of the caller's ranks first, `[queries, top_k]`."""
+    scores, ids = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
     for first in range(0, len(corpus), corpus_rows):
-        part = corpus[first : first + corpus_rows]
-        for start in range(0, len(queries), query_rows):
-            scores = np.asarray(as_array(score_function(queries[start : start + query_rows], part)))
-            for row, of_query in enumerate(scores, start):
-                places = np.argsort(-of_query, kind="stable")[:top_k]
-                best[row] += [(float(of_query[place]), first + int(place)) for place in places]
-                best[row] = sorted(best[row], key=lambda pair: -pair[0])[:top_k]
-    return [[{"corpus_id": row, "score": score} for score, row in matches] for matches in best]
+        found = np.asarray(as_array(score_function(queries, corpus[first : first + corpus_rows])))
+        k = min(top_k, found.shape[1])
+        # Of equal scores a partition may keep any, as sentence-transformers' does.
+        places = np.argpartition(-found, k - 1, axis=1)[:, :k] if k < found.shape[1] else np.arange(k)[None]
+        places = np.broadcast_to(places, (len(found), k))
+        scores = np.concatenate([scores, np.take_along_axis(found, places, axis=1)], axis=1)
+        ids = np.concatenate([ids, places + first], axis=1)
+        best = np.lexsort((ids, -scores), axis=1)[:, :top_k]
+        scores, ids = np.take_along_axis(scores, best, axis=1), np.take_along_axis(ids, best, axis=1)
+    return scores, ids
