@@ -56,7 +56,7 @@ REFUSALS: dict[str, Callable[[Any], Any]] = {
     "`model.fit(...)`": lambda package: embedder(package).fit([]),
     "`model.train()`": lambda package: embedder(package).train(),
     "`models.Transformer(...)`, `models.Pooling(...)`": lambda package: package.models.Transformer("bert-base-uncased"),
-    "`SentenceTransformer(modules=[...])`": lambda package: package.SentenceTransformer(modules=[]),
+    "`SentenceTransformer(modules=[...])`": lambda package: package.SentenceTransformer(modules=[None]),
     "`SparseEncoder(...)`": lambda package: package.SparseEncoder("name"),
     "`MultiVectorEncoder(...)`": lambda package: package.MultiVectorEncoder("name"),
     "`mine_hard_negatives(...)`": lambda package: package.util.mine_hard_negatives(None, None),

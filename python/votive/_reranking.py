@@ -109,9 +109,10 @@ class RerankingModel(Model[_core.Reranker]):
         device: str | Backend | None,
         out: NDArray[np.float32] | None,
         priority: float,
+        max_length: int | None = None,
         **refused: Any,
     ) -> Steps[Any]:
-        """`predict`, with the arguments that it refuses."""
+        """`predict`, with the arguments that it refuses; `max_length` for this call in place of `max_seq_length`."""
         inputs = _inputs.one_of("predict", inputs=inputs, sentences=sentences)
         single = _pairs.is_one_pair(inputs)
         if single and out is not None:
@@ -131,6 +132,7 @@ class RerankingModel(Model[_core.Reranker]):
             apply_softmax,
             out,
             priority,
+            max_length,
         )
         return scores[0] if single else scores
 
@@ -195,10 +197,13 @@ class RerankingModel(Model[_core.Reranker]):
         apply_softmax: bool | None,
         out: NDArray[np.float32] | None,
         priority: float,
+        max_length: int | None = None,
     ) -> Steps[NDArray[np.float32]]:
         """`[pairs]` or `[pairs, num_labels]`, as `predict` says."""
         check_count("batch_size", batch_size)
-        core, max_length = self._model, self.max_seq_length
+        core = self._model
+        if max_length is None:
+            max_length = self.max_seq_length
         function = self._activation_fn if activation_fn is None else resolve_activation(activation_fn)
         labels = core.num_labels
         columns = None if out is None else _columns(out, labels)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from votive._pairs import is_one_pair
+from votive._steps import run
 from votive.activation import ACTIVATIONS, resolve_activation
 from votive.reranker import Reranker
-from votive.sentence_transformers._inputs import as_list, batch_size_of, one_input
+from votive.sentence_transformers._inputs import as_list, batch_size_of
 from votive.sentence_transformers._loading import (
     check_backend,
     check_key,
@@ -19,6 +21,10 @@ from votive.sentence_transformers._loading import (
     token_of,
 )
 from votive.sentence_transformers._modules import TransformerView
+from votive.sentence_transformers._older_arguments import (
+    cross_encoder_init_args_decorator,
+    cross_encoder_predict_rank_args_decorator,
+)
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import as_array, to_tensor
 
@@ -31,18 +37,6 @@ if TYPE_CHECKING:
     from votive import _core
     from votive.typing import DtypeName
 
-# Older names of arguments.
-_RENAMED = {
-    "model_name": "model_name_or_path",
-    "automodel_args": "model_kwargs",
-    "tokenizer_args": "processor_kwargs",
-    "tokenizer_kwargs": "processor_kwargs",
-    "config_args": "config_kwargs",
-    "cache_dir": "cache_folder",
-    "default_activation_function": "activation_fn",
-    "activation_fct": "activation_fn",
-}
-
 
 class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
     """A model that says of two texts how well they belong together, with the arguments of sentence-transformers 6.
@@ -53,7 +47,6 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         max_length: most tokens of a pair.
         activation_fn: what logits go through; a module of PyTorch, or a function.
         device: see `SentenceTransformer`, and so are the others.
-        **renamed: arguments by their older names.
 
     Raises:
         TypeError: there is no such argument.
@@ -62,15 +55,13 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
 
     model_type = "CrossEncoder"
 
+    @cross_encoder_init_args_decorator
     def __init__(
         self,
         model_name_or_path: str | PathLike[str] | None = None,
-        num_labels: int | None = None,
-        max_length: int | None = None,
-        activation_fn: Any = None,
-        device: Any = None,
         *,
         modules: Any = None,
+        device: Any = None,
         prompts: dict[str, str | None] | None = None,
         default_prompt_name: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
@@ -83,45 +74,37 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         config_kwargs: dict[str, Any] | None = None,
         model_card_data: Any = None,
         backend: str = "torch",
+        num_labels: int | None = None,
+        max_length: int | None = None,
+        activation_fn: Any = None,
         keep_in_fp32_modules: list[str] | None = None,
-        classifier_dropout: float | None = None,
         dtype: DtypeName = "auto",
         num_threads: int | None = None,
-        **renamed: Any,
     ) -> None:
-        given = {
-            "model_name_or_path": model_name_or_path,
-            "model_kwargs": model_kwargs,
-            "processor_kwargs": processor_kwargs,
-            "config_kwargs": config_kwargs,
-            "cache_folder": cache_folder,
-            "activation_fn": activation_fn,
-        }
-        for old, value in renamed.items():
-            if old not in _RENAMED:
-                raise TypeError(f"CrossEncoder.__init__() got an unexpected keyword argument {old!r}")
-            given[_RENAMED[old]] = value
         check_backend(backend)
-        for key, value in (given["config_kwargs"] or {}).items():
+        for key, value in (config_kwargs or {}).items():
             if key == "num_labels":
                 num_labels = value if num_labels is None else num_labels
             else:
                 check_key("config_kwargs", key, value)
         super().__init__(
-            path_of(given["model_name_or_path"], "cross-encoder"),
+            path_of(model_name_or_path, modules, self.model_type),
             device=device_of(device),
-            dtype=dtype_of(dtype, given["model_kwargs"]),  # type: ignore[arg-type]
+            dtype=dtype_of(dtype, model_kwargs),  # type: ignore[arg-type]
             revision=revision,
-            cache_folder=given["cache_folder"],
+            cache_folder=cache_folder,
             local_files_only=local_files_only,
             token=token_of(token, None),
-            max_length=length_of(given["processor_kwargs"]) if max_length is None else max_length,
+            max_length=length_of(processor_kwargs) if max_length is None else max_length,
             num_labels=num_labels,
-            activation_fn=on_arrays(given["activation_fn"]),
+            activation_fn=on_arrays(activation_fn),
             prompts={name: text for name, text in (prompts or {}).items() if text is not None},
             num_threads=num_threads,
             fallback=True,
         )
+        for name in prompts or {}:
+            self._prompts.setdefault(name, "")
+        self._finish_loading(config_kwargs)
         if default_prompt_name is not None:
             self._set_default_prompt_name(default_prompt_name)
 
@@ -134,9 +117,10 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         """Whether `predict` takes it as one pair."""
         return is_one_pair(inputs)
 
-    def predict(  # type: ignore[override]
+    @cross_encoder_predict_rank_args_decorator
+    def predict(
         self,
-        inputs: Any = None,
+        inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
@@ -149,9 +133,7 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         pool: Pool | None = None,
         chunk_size: int | None = None,
         *,
-        sentences: Any = None,
-        activation_fct: Any = None,
-        num_workers: int = 0,
+        processing_kwargs: dict[str, Any] | None = None,
         out: NDArray[np.float32] | None = None,
         priority: float = 1.0,
     ) -> Any:
@@ -170,9 +152,7 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             device: only the model's own, or a list, for which nothing happens.
             pool: nothing happens.
             chunk_size: nothing happens.
-            sentences: `inputs` by its older name.
-            activation_fct: `activation_fn` by its older name.
-            num_workers: nothing happens.
+            processing_kwargs: only `{"text": {"max_length": n}}`, for the length of this call's pairs.
             out: as for `Reranker.predict`.
             priority: as for `Reranker.predict`.
 
@@ -181,27 +161,32 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         """
         batch_size_bound = batch_size_of(batch_size)
         self._check_chunk_size(chunk_size)
-        pairs = one_input("predict", inputs, sentences)
-        single = self.is_singular_input(pairs)
-        activation = activation_fct if activation_fn is None else activation_fn
-        scores = super().predict(
-            pairs if single else as_list(pairs),
+        single = self.is_singular_input(inputs)
+        steps = self._predict_steps(
+            inputs if single else as_list(inputs),
+            None,
+            prompt_name=None,
             prompt=self._resolve_prompt(prompt, prompt_name),
             batch_size=batch_size_bound,
             show_progress_bar=show_progress_bar,
-            activation_fn=on_arrays(activation),
+            activation_fn=on_arrays(activation_fn),
             apply_softmax=apply_softmax,
+            convert_to_numpy=True,
+            convert_to_tensor=False,
             device=None if isinstance(device, list) else device,
             out=out,
             priority=priority,
+            max_length=self._length_of_call(processing_kwargs),
         )
+        scores = run(self, steps)
         if convert_to_tensor:
             return to_tensor(scores)
         if not convert_to_numpy:
             return to_tensor(scores) if single else list(to_tensor(scores))
         return scores
 
-    def rank(  # type: ignore[override]
+    @cross_encoder_predict_rank_args_decorator
+    def rank(
         self,
         query: str,
         documents: list[str],
@@ -215,12 +200,6 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
         device: Any = None,
         pool: Pool | None = None,
         chunk_size: int | None = None,
-        *,
-        activation_fct: Any = None,
-        apply_softmax: bool = False,
-        convert_to_numpy: bool = True,
-        convert_to_tensor: bool = False,
-        num_workers: int = 0,
     ) -> list[dict[str, Any]]:
         """Documents by how well they answer a query, the best first: dicts of "corpus_id", "score" and "text".
 
@@ -238,7 +217,7 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             prompt=prompt,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
-            activation_fn=activation_fct if activation_fn is None else activation_fn,
+            activation_fn=activation_fn,
             device=device,
             pool=pool,
             chunk_size=chunk_size,
@@ -283,6 +262,12 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
     @property
     def default_activation_function(self) -> Any:
         """`activation_fn` by its older name."""
+        warnings.warn(
+            "The `default_activation_function` property was renamed and is now deprecated. Please use `activation_fn` "
+            "instead.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
         return self.activation_fn
 
     @property

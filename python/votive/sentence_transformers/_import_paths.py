@@ -101,6 +101,6 @@ def _add(module: _NamesModule) -> None:
     sys.modules[name] = module
     parent, _, last = name.rpartition(".")
     above = sys.modules.get(parent)
-    # The class of that name, which programs import from above, stays.
-    if above is not None and last not in vars(above):
+    # What has that name, which programs import from above, stays.
+    if above is not None and last not in vars(above) and last not in _LATER:
         setattr(above, last, module)

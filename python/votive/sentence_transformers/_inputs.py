@@ -20,25 +20,21 @@ def batch_size_of(batch_size: int) -> int | None:
     return None if batch_size == _DEFAULT_BATCH_SIZE else batch_size
 
 
-def one_input(method: str, inputs: Any, sentences: Any) -> Any:
-    """`inputs`, or `sentences` by its older name.
-
-    Raises:
-        TypeError: neither is given.
-    """
-    if inputs is None and sentences is None:
-        raise TypeError(f"{method}() missing 1 required positional argument: 'inputs'")
-    return sentences if inputs is None else inputs
-
-
 def is_many(inputs: Any) -> bool:
     """Whether it is a collection: a list, a tuple, a column of `datasets`, or an array of str with dimensions."""
+    if isinstance(inputs, list) and inputs and _is_message(inputs[0]):
+        # A conversation.
+        return False
     if isinstance(inputs, (list, tuple)):
         return True
     datasets = sys.modules.get("datasets")
     if datasets is not None and isinstance(inputs, getattr(datasets, "Column", ())):
         return True
     return getattr(inputs, "ndim", 0) >= 1 and getattr(getattr(inputs, "dtype", None), "kind", "") in ("U", "O")
+
+
+def _is_message(item: Any) -> bool:
+    return isinstance(item, dict) and "role" in item and "content" in item
 
 
 def as_list(inputs: Any) -> list[Any]:

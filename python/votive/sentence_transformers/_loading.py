@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import warnings
 from typing import Any
 
+from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._unsupported import Unsupported
-
-_logger = logging.getLogger("votive.sentence_transformers")
 
 # Models that stand on the hub without an organisation: the first ones of transformers.
 _WITHOUT_ORGANISATION = """
@@ -31,6 +29,8 @@ xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-
 xlnet-large-cased
 """
 
+_ORGANISATIONS = {"SentenceTransformer": "sentence-transformers", "CrossEncoder": "cross-encoder"}
+
 # Keys that choose how PyTorch computes the same numbers.
 _WITHOUT_EFFECT = {
     "model_kwargs": {
@@ -47,15 +47,21 @@ _WITHOUT_EFFECT = {
 }
 
 
-def path_of(model_name_or_path: Any, organisation: str) -> str:
-    """A folder, or a name on the hub in full.
+def path_of(model_name_or_path: Any, modules: Any, kind: str) -> str:
+    """A folder, or a name on the hub in full; `kind` is the class that asks.
 
     Raises:
         NotADirectoryError: it is a file.
         FileNotFoundError: it is no folder, and no name of the hub.
-        Unsupported: there is none.
+        ValueError: there are no modules.
+        Unsupported: there are some.
     """
-    if model_name_or_path is None:
+    if not model_name_or_path:
+        if modules is not None and len(modules) == 0:
+            raise ValueError(
+                f"An empty modules list was passed to {kind}. Please provide at least one module, e.g. a Transformer "
+                "module."
+            )
         raise Unsupported(
             "modules: votive loads models from a folder or the hub; save the modules to one, and load that"
         )
@@ -71,7 +77,7 @@ def path_of(model_name_or_path: Any, organisation: str) -> str:
         raise FileNotFoundError(f"Path {path} not found")
     if "/" in path or path.lower() in _WITHOUT_ORGANISATION.split():
         return path
-    return f"{organisation}/{path}"
+    return f"{_ORGANISATIONS[kind]}/{path}"
 
 
 def device_of(device: Any) -> str:
@@ -153,8 +159,8 @@ def check_backend(backend: str) -> None:
     if backend not in ("torch", "onnx", "openvino"):
         raise ValueError(f"Unsupported backend '{backend}'. `backend` should be `torch`, `onnx`, or `openvino`.")
     if backend != "torch":
-        _logger.warning("backend=%r: votive computes the same model with its own engine", backend)
+        logger.warning("backend=%r: votive computes the same model with its own engine", backend)
 
 
 def _log_without_effect(argument: str, key: str) -> None:
-    _logger.info("%s[%r] chooses how PyTorch computes; votive has its own kernels", argument, key)
+    logger.info("%s[%r] chooses how PyTorch computes; votive has its own kernels", argument, key)

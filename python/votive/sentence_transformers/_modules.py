@@ -63,8 +63,10 @@ class ModelCard:
 class TransformerView:
     """The network of a model's first module, of which the configuration can be read."""
 
-    def __init__(self, config: ConfigView) -> None:
+    def __init__(self, config: ConfigView, device: Any, dtype: Any) -> None:
         self.config = config
+        self.device = device
+        self.dtype = dtype
         self.name_or_path = config.name_or_path
 
     def __getattr__(self, name: str) -> Any:
@@ -107,7 +109,8 @@ class ModuleView:
     @property
     def auto_model(self) -> TransformerView:
         """The network, without its weights."""
-        return TransformerView(self._of.config)
+        view: TransformerView = self._of.transformers_model
+        return view
 
     model = auto_model
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from votive._arguments import PRECISIONS
 from votive._steps import run
 from votive.embedder import Embedder
-from votive.sentence_transformers._inputs import as_item, as_list, batch_size_of, is_many, one_input
+from votive.sentence_transformers._inputs import as_item, as_list, batch_size_of, is_many
 from votive.sentence_transformers._loading import (
     check_backend,
     check_key,
@@ -20,6 +19,8 @@ from votive.sentence_transformers._loading import (
     path_of,
     token_of,
 )
+from votive.sentence_transformers._log import logger
+from votive.sentence_transformers._older_arguments import deprecated_kwargs
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
 from votive.sentence_transformers._tokenizer import prompt_length
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from votive import _core
     from votive.sentence_transformers.util import SimilarityFunction
     from votive.typing import DtypeName
-
-_logger = logging.getLogger("votive.sentence_transformers")
 
 
 class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
@@ -107,14 +106,15 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         for key, value in (config_kwargs or {}).items():
             check_key("config_kwargs", key, value)
         similarity_fn_name = self._similarity_name(similarity_fn_name)
+        token = token_of(token, use_auth_token)
         super().__init__(
-            path_of(model_name_or_path, "sentence-transformers"),
+            path_of(model_name_or_path, modules, self.model_type),
             device=device_of(device),
             dtype=dtype_of(dtype, model_kwargs),  # type: ignore[arg-type]
             revision=revision,
             cache_folder=cache_folder,
             local_files_only=local_files_only,
-            token=token_of(token, use_auth_token),
+            token=token,
             max_seq_length=length_of(processor_kwargs or tokenizer_kwargs),
             prompts={name: text for name, text in (prompts or {}).items() if text is not None},
             similarity_fn_name=similarity_fn_name,  # type: ignore[arg-type]
@@ -123,6 +123,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         )
         for name in prompts or {}:
             self._prompts.setdefault(name, "")
+        self._finish_loading(config_kwargs)
         # With them come the prompts that every model has.
         if default_prompt_name is not None:
             self._set_default_prompt_name(default_prompt_name)
@@ -156,7 +157,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     def max_seq_length(self, length: int | None) -> None:
         most = self._model.position_limit
         if length is not None and most is not None and length > most:
-            _logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
+            logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
             length = most
         Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
 
@@ -235,9 +236,10 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         """Whether `encode` takes it as one input."""
         return not is_many(inputs)
 
-    def encode(  # type: ignore[override]
+    @deprecated_kwargs(sentences="inputs")
+    def encode(
         self,
-        inputs: Any = None,
+        inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
@@ -252,7 +254,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         pool: Pool | None = None,
         chunk_size: int | None = None,
         *,
-        sentences: Any = None,
         task: str | None = None,
         processing_kwargs: dict[str, Any] | None = None,
         out: NDArray[np.float32] | None = None,
@@ -276,7 +277,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             truncate_dim: keep so many first elements; above the dimension is all.
             pool: what `start_multi_process_pool` gave; nothing happens.
             chunk_size: nothing happens.
-            sentences: `inputs` by its older name.
             task: nothing happens.
             processing_kwargs: only `{"text": {"max_length": n}}`, for the length of this call's texts.
             out: as for `Embedder.encode`.
@@ -300,7 +300,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             )
         if precision is not None and precision not in PRECISIONS:
             raise ValueError(f"Precision {precision!r} is not supported, must be one of {list(PRECISIONS)}")
-        inputs = one_input("encode", inputs, sentences)
         single = self.is_singular_input(inputs)
         items = [as_item(inputs)] if single else [as_item(item) for item in as_list(inputs)]
         text = self._resolve_prompt(prompt, prompt_name)
@@ -330,9 +329,10 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             found = list(to_tensor(found))
         return found[0] if single else found
 
-    def encode_query(  # type: ignore[override]
+    @deprecated_kwargs(sentences="inputs")
+    def encode_query(
         self,
-        inputs: Any = None,
+        inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
@@ -346,14 +346,12 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         truncate_dim: int | None = None,
         pool: Pool | None = None,
         chunk_size: int | None = None,
-        *,
-        sentences: Any = None,
         **kwargs: Any,
     ) -> Any:
         """`encode` with the prompt "query" where none is given, for what is searched with."""
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
-            inputs=one_input("encode_query", inputs, sentences),
+            inputs=inputs,
             prompt_name=self._prompt_name_of(("query",), prompt_name, prompt),
             prompt=prompt,
             batch_size=batch_size,
@@ -370,9 +368,10 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             **{"task": "query"} | kwargs,
         )
 
-    def encode_document(  # type: ignore[override]
+    @deprecated_kwargs(sentences="inputs")
+    def encode_document(
         self,
-        inputs: Any = None,
+        inputs: Any,
         prompt_name: str | None = None,
         prompt: str | None = None,
         batch_size: int = 32,
@@ -386,14 +385,12 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         truncate_dim: int | None = None,
         pool: Pool | None = None,
         chunk_size: int | None = None,
-        *,
-        sentences: Any = None,
         **kwargs: Any,
     ) -> Any:
         """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched."""
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
-            inputs=one_input("encode_document", inputs, sentences),
+            inputs=inputs,
             prompt_name=self._prompt_name_of(("document", "passage", "corpus"), prompt_name, prompt),
             prompt=prompt,
             batch_size=batch_size,

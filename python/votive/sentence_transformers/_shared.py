@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from votive.backend import is_device
+from votive.sentence_transformers._log import logger, warn_once
 from votive.sentence_transformers._modules import (
     ConfigView,
     ModelCard,
@@ -24,7 +24,6 @@ from votive.sentence_transformers._unsupported import TRAINING, Unsupported
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_logger = logging.getLogger("votive.sentence_transformers")
 
 Pool = dict[str, Any]
 
@@ -55,8 +54,20 @@ class SharedMethods:
     _model: Any
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
+    _set_option: Any
+    model_type: str
     prompts: Any
     default_prompt_name: Any
+
+    def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
+        """Says what was loaded, and keeps for `config` what was given of it."""
+        name, kind = self._arguments["model_name_or_path"], self.model_type
+        if (self._model.folder / "modules.json").exists():
+            logger.info("Loading %s model from %s.", kind, name)
+        else:
+            logger.info("No modules.json found for %s, initializing a new %s model.", name, kind)
+        if config_kwargs:
+            self._set_option("config_kwargs", config_kwargs)
 
     def _set_default_prompt_name(self, name: str) -> None:
         if name not in self._prompts:
@@ -69,7 +80,7 @@ class SharedMethods:
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
             if prompt_name is not None:
-                _logger.warning(
+                logger.warning(
                     "Provide either a `prompt`, a `prompt_name`, or neither, but not both. "
                     "Ignoring the `prompt_name` in favor of `prompt`."
                 )
@@ -179,7 +190,7 @@ class SharedMethods:
 
     def compile(self, *_: Any, **__: Any) -> None:
         """Does nothing: the engine is compiled."""
-        _logger.info("compile: votive's engine is compiled")
+        logger.info("compile: votive's engine is compiled")
 
     def _refuse_training(self, *_: Any, **__: Any) -> Any:
         raise Unsupported(TRAINING)
@@ -217,12 +228,13 @@ class SharedMethods:
     def config(self) -> ConfigView:
         """What config.json says, as attributes."""
         values = read_json(transformer_folder(self._model.folder) / "config.json")
+        values |= self._arguments.get("assigned", {}).get("config_kwargs", {})
         return ConfigView(values, str(self._arguments["model_name_or_path"]))
 
     @property
     def transformers_model(self) -> TransformerView:
         """The network, without its weights."""
-        return TransformerView(self.config)
+        return TransformerView(self.config, self.device, self.dtype)
 
     @property
     def model_card_data(self) -> ModelCard:
@@ -304,7 +316,7 @@ class SharedMethods:
 
     def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> Pool:
         """A pool without processes: one model uses all cores of a machine, and shares them between callers."""
-        _logger.info("start_multi_process_pool: one model uses all cores, so that no processes are started")
+        logger.info("start_multi_process_pool: one model uses all cores, so that no processes are started")
         return {"input": None, "output": None, "processes": []}
 
     @staticmethod
@@ -346,4 +358,5 @@ class SharedMethods:
 
     def tokenize(self, texts: Any, **kwargs: Any) -> dict[str, Any]:
         """`preprocess` by its older name."""
+        warn_once("The `tokenize` method is deprecated, please use `preprocess` instead.")
         return self.preprocess(texts, **kwargs)

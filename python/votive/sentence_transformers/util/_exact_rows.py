@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive._store.search import SearchOptions, find
-from votive.sentence_transformers.util.similarity import normalized
+from votive.sentence_transformers.util.similarity import divisors
+from votive.similarity import MIN_NORM
 from votive.store import EmbeddingStore
 
 Metric = Literal["cosine", "dot"]
@@ -70,14 +71,12 @@ def nearest_rows(queries: Floats, rows: Floats, metric: Metric, k: int) -> tuple
 def _nearest_to_one(query: Floats, rows: Floats, metric: Metric, k: int) -> tuple[Floats, Ids] | None:
     """None where a score is beyond float32, or no number."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    scores = rows @ query
+    margin = 2 * (len(query) + 8) * _ROUNDOFF
     if metric == "cosine":
-        query = normalized(query)
-        divisors = np.maximum(lengths, 1e-12)
-        scores = rows @ query / divisors
-        margin = 4 * (len(query) + 4) * _ROUNDOFF
+        scores /= np.maximum(lengths, MIN_NORM) * max(float(np.linalg.norm(query)), MIN_NORM)
     else:
-        scores = rows @ query
-        margin = 2 * len(query) * _ROUNDOFF * float(np.linalg.norm(query)) * float(lengths.max(initial=0))
+        margin *= float(np.linalg.norm(query)) * float(lengths.max())
     if not (np.isfinite(lengths).all() and np.isfinite(scores).all()):
         return None
     least = np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -85,6 +84,6 @@ def _nearest_to_one(query: Floats, rows: Floats, metric: Metric, k: int) -> tupl
     ids = np.flatnonzero(scores >= least - margin)
     exact = np.einsum("ij,j->i", rows[ids], query, dtype=np.float64)
     if metric == "cosine":
-        exact /= np.maximum(np.sqrt(np.einsum("ij,ij->i", rows[ids], rows[ids], dtype=np.float64)), 1e-12)
+        exact /= divisors(rows[ids]) * divisors(query)
     best = np.lexsort((ids, -exact))[:k]
     return exact[best].astype(np.float32), ids[best]

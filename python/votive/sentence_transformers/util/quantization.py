@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._tensors import as_array
 
 __all__ = ["quantize_embeddings", "semantic_search_faiss", "semantic_search_usearch"]
@@ -17,7 +17,6 @@ __all__ = ["quantize_embeddings", "semantic_search_faiss", "semantic_search_usea
 Array = NDArray[Any]
 Hits = list[list[dict[str, Any]]]
 
-_logger = logging.getLogger("votive.sentence_transformers")
 
 _PRECISIONS = ("float32", "int8", "uint8", "binary", "ubinary")
 # Ranges from fewer embeddings are reported.
@@ -237,14 +236,14 @@ def _queries(
     queries = np.asarray(as_array(embeddings))
     if queries.dtype in (np.uint8, np.int8):
         if rescore:
-            _logger.warning(
+            logger.warning(
                 "Rescoring is enabled but the query embeddings are quantized. Either pass `rescore=False` or don't "
                 "quantize the query embeddings."
             )
         return queries, None, ranges
     floats = queries if rescore and (precision != "float32" if is_quantized is None else is_quantized) else None
     if rescore and floats is None:
-        _logger.warning(
+        logger.warning(
             "Rescoring is enabled but the corpus is not quantized. Either pass `rescore=False` or quantize the corpus "
             'embeddings with `quantize_embeddings(embeddings, precision="...") ` and pass `corpus_precision="..."` to '
             "`%s`.",
@@ -288,7 +287,7 @@ def _ranges(embeddings: Any, precision: str, calibration_embeddings: Any) -> Arr
                 "with `ranges` or `calibration_embeddings` from a representative set of embeddings instead."
             )
         if len(rows) < _FEW:
-            _logger.warning(
+            logger.warning(
                 "Computing %s quantization buckets based on %d embeddings. %s quantization is more stable with "
                 "`ranges` calculated from more embeddings or a `calibration_embeddings` that can be used to calculate "
                 "the buckets.",

@@ -69,7 +69,7 @@ def manhattan_sim(a: Any, b: Any) -> Any:
 
 def pairwise_cos_sim(a: Any, b: Any) -> Any:
     """Cosine of each row of `a` with the same row of `b`: `[n]`; a scalar for two vectors."""
-    return _row_by_row(a, b, lambda x, y: _dots(x, y) / (_divisors(x) * _divisors(y)))
+    return _row_by_row(a, b, lambda x, y: _dots(x, y) / (divisors(x) * divisors(y)))
 
 
 def pairwise_dot_score(a: Any, b: Any) -> Any:
@@ -205,7 +205,8 @@ def _lengths(rows: Array) -> Array:
     return lengths
 
 
-def _divisors(rows: Array) -> Array:
+def divisors(rows: Array) -> Array:
+    """The lengths of vectors `[..., dimension]` in float64, of which none is 0."""
     return np.maximum(_lengths(rows), similarity.MIN_NORM)
 
 
@@ -216,5 +217,5 @@ def _absolute_sums(rows: Array) -> Array:
 
 def normalized(rows: Array) -> Array:
     """Vectors `[..., dimension]` of length 1; a zero vector stays one."""
-    divided: Array = (rows / _divisors(rows)[..., None]).astype(rows.dtype, copy=False)
+    divided: Array = (rows / divisors(rows)[..., None]).astype(rows.dtype, copy=False)
     return divided
