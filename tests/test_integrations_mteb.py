@@ -113,11 +113,22 @@ def test_metadata_loads_the_model(folder):
     assert loaded.model.dtype == "bfloat16"
 
 
-def test_bare_models_are_not_evaluated(model, cache):
+def test_bare_models_are_not_evaluated(model):
     # MTEB makes a model without a name of what it does not know, and fails only when it loads that.
     for bare in (model, Reranker(RERANKER)):
         with pytest.raises(NotImplementedError, match="No model implementation"):
             mteb.evaluate(bare, Similarity(), cache=None)
+
+
+def test_bare_model_gets_results_of_any_model_without_a_name(model, folder, cache):
+    def pearson(of):
+        return mteb.evaluate(of, Similarity(), cache=cache).task_results[0].scores["test"][0]["pearson"]
+
+    other = VotiveEncoder(folder, truncate_dim=2)
+    other.mteb_model_meta = mteb.models.ModelMeta.create_empty()
+    expected = pytest.approx(pearson(other), abs=1e-5)
+    assert pearson(model) == expected
+    assert pearson(VotiveEncoder(model)) != expected
 
 
 def test_refusals(model):
