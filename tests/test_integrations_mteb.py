@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from conftest import FIXTURES
-from votive import Reranker
+from votive import Embedder, Reranker
 
 torch = pytest.importorskip("torch")
 mteb = pytest.importorskip("mteb")
@@ -15,6 +15,7 @@ sentence_transformers = pytest.importorskip("sentence_transformers")
 from mteb.types import PromptType  # noqa: E402
 from mteb_tasks import CORPUS, FIRSTS, HUMAN, QUERIES, SECONDS, Reranking, Retrieval, Similarity  # noqa: E402
 from votive.integrations.mteb import VotiveCrossEncoder, VotiveEncoder  # noqa: E402
+from votive.sentence_transformers import SentenceTransformer  # noqa: E402
 
 # Warnings of other people's packages are theirs.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -113,22 +114,15 @@ def test_metadata_loads_the_model(folder):
     assert loaded.model.dtype == "bfloat16"
 
 
-def test_bare_models_are_not_evaluated(model):
-    # MTEB makes a model without a name of what it does not know, and fails only when it loads that.
-    for bare in (model, Reranker(RERANKER)):
-        with pytest.raises(NotImplementedError, match="No model implementation"):
-            mteb.evaluate(bare, Similarity(), cache=None)
-
-
-def test_bare_model_gets_results_of_any_model_without_a_name(model, folder, cache):
-    def pearson(of):
-        return mteb.evaluate(of, Similarity(), cache=cache).task_results[0].scores["test"][0]["pearson"]
-
-    other = VotiveEncoder(folder, truncate_dim=2)
-    other.mteb_model_meta = mteb.models.ModelMeta.create_empty()
-    expected = pytest.approx(pearson(other), abs=1e-5)
-    assert pearson(model) == expected
-    assert pearson(VotiveEncoder(model)) != expected
+@pytest.mark.parametrize(
+    ("bare", "wrapper"),
+    [(Embedder, "VotiveEncoder"), (SentenceTransformer, "VotiveEncoder"), (Reranker, "VotiveCrossEncoder")],
+)
+def test_bare_models_are_refused(bare, wrapper, folder, cache):
+    # Else MTEB makes a model without a name of them, and gives what its cache has of any other such model.
+    model = bare(RERANKER if bare is Reranker else folder)
+    with pytest.raises(TypeError, match=rf"mteb_model_meta.*; give votive\.integrations\.mteb\.{wrapper}\(model\)"):
+        mteb.evaluate(model, Similarity(), cache=cache)
 
 
 def test_refusals(model):
