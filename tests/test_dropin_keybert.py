@@ -33,7 +33,6 @@ for options in ({}, {"use_mmr": True}, {"use_maxsum": True}, {"seed_keywords": [
     expected = KeyBERT(model=VotiveBackend(Embedder(folder))).extract_keywords(document, **options)
     assert by_object.extract_keywords(document, **options) == expected
     assert by_path.extract_keywords(document, **options) == expected
-assert "torch" not in sys.modules
 """
     run_python(INSTALL + code, folder)
 

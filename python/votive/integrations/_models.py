@@ -52,22 +52,27 @@ def arguments_of(model: Embedder | Reranker) -> dict[str, Any]:
     Raises:
         ValueError: something was set to None, which as an argument is what the model's files say.
     """
-    given = dict(model.__getstate__())
-    assigned = given.pop("assigned", {})
+    kept = dict(model.__getstate__())
+    assigned = kept.pop("assigned", {})
     for name, value in assigned.items():
         if value is None:
             raise ValueError(f"{name}: was set to None, which cannot be saved; give a model's name and options")
     kind: type[Embedder] | type[Reranker] = Embedder
     if isinstance(model, Reranker):
         kind = Reranker
-        given["max_length"] = given.pop("max_seq_length")
+        kept["max_length"] = kept.pop("max_seq_length")
     # Not of the class of `model`: a subclass may have defaults of its own.
     defaults = inspect.signature(kind).parameters
     return {
         name: value
-        for name, value in (given | assigned).items()
+        for name, value in (kept | assigned).items()
         if value != defaults[name].default and not isinstance(value, _core.Credential)
     }
+
+
+def given(**arguments: Any) -> dict[str, Any]:
+    """Those that are not None: the default of a method need not be None in a subclass of `Embedder`."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def query_prompt(embedder: Embedder) -> str:

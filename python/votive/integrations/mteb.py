@@ -15,7 +15,7 @@ from mteb.types import PromptType  # type: ignore[import-not-found,unused-ignore
 
 from votive._model_files import ModelFiles
 from votive.embedder import Embedder
-from votive.integrations._models import check_model, load
+from votive.integrations._models import check_model, given, load
 from votive.reranker import Reranker
 
 if TYPE_CHECKING:
@@ -182,8 +182,7 @@ def _load(
     device: str | None,
     options: dict[str, Any],
 ) -> M:
-    given = {"revision": revision, "device": device}
-    options = {name: value for name, value in given.items() if value is not None} | options
+    options = given(revision=revision, device=device) | options
     check_model(kind, "model_name", model_name, options)
     return load(kind, model_name, options)
 
