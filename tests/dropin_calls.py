@@ -238,7 +238,7 @@ for name in ("eval", "cpu", "float"):
 of_embedder("to gives the model", lambda model: model.to("cpu") is model)
 of_embedder("train(False) gives the model", lambda model: model.train(False) is model)
 of_embedder("requires_grad_(False) gives the model", lambda model: model.requires_grad_(False) is model)
-of_embedder("evaluate", lambda model: model.evaluate(lambda own, path: [own is model, path], "here"))
+of_embedder("evaluate", lambda model: model.evaluate(lambda own, path: [own is model, path]))
 
 # The tokenizer
 

@@ -271,7 +271,8 @@ def test_a_length_beyond_the_model_becomes_its_own(caplog: pytest.LogCaptureFixt
     model = SentenceTransformer(folder)
     model.max_seq_length = 100_000
     assert model.max_seq_length == model._model.position_limit
-    assert "positions, so that it becomes" in caplog.text
+    assert "positions, so that 100000 becomes" in caplog.text
+    assert CrossEncoder(str(FIXTURES / "bert_rerank"), max_length=512).max_length == 64
 
 
 def test_another_backend_is_said_once(caplog: pytest.LogCaptureFixture, folder: str) -> None:
@@ -329,3 +330,9 @@ def test_a_saved_ranker_keeps_its_activation(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path))
     assert CrossEncoder(str(tmp_path)).predict(pair) == model.predict(pair)
     assert CrossEncoder(str(FIXTURES / "bert_rerank")).predict(pair) != model.predict(pair)
+
+
+def test_the_folder_of_an_evaluation_is_made(tmp_path: Path, folder: str) -> None:
+    path = tmp_path / "results" / "today"
+    assert SentenceTransformer(folder).evaluate(lambda model, output_path: output_path, str(path)) == str(path)
+    assert path.is_dir()

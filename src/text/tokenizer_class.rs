@@ -1,5 +1,7 @@
 //! Tokenizers as transformers makes them from a vocabulary.
 
+use tokenizers::decoders::DecoderWrapper;
+use tokenizers::decoders::wordpiece::WordPiece;
 use tokenizers::normalizers::replace::ReplacePattern;
 use tokenizers::normalizers::{self, BertNormalizer, Lowercase, NFC, NormalizerWrapper, Replace, Strip};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
@@ -29,6 +31,7 @@ pub(super) fn make(class: &TokenizerClass, vocabulary: Vocabulary) -> Result<Tok
     let (normalizer, pre_tokenizer) = splitter(class, normalizer)?;
     made.with_normalizer(normalizer)?;
     made.with_pre_tokenizer(Some(pre_tokenizer));
+    made.with_decoder(Some(decoder(class)));
     add_missing(&mut made, &class.special_tokens, added, extra)?;
     let processor = match (class.layout, processor) {
         (SpecialTokenLayout::File, Some(processor)) => Some(processor),
@@ -72,6 +75,19 @@ fn splitter(
             (Some(normalizer.into()), Sequence::new(words.collect()).into())
         }
     })
+}
+
+/// What makes text of tokens.
+fn decoder(class: &TokenizerClass) -> DecoderWrapper {
+    match class.splitting {
+        Splitting::Words { .. } => WordPiece::new("##".to_owned(), true).into(),
+        Splitting::Bytes { .. } | Splitting::ComposedBytes { .. } => ByteLevel::default().into(),
+        Splitting::Pieces { add_prefix_space } => {
+            let scheme = if add_prefix_space { PrependScheme::Always } else { PrependScheme::Never };
+            Metaspace::new('▁', scheme, true).into()
+        }
+        Splitting::EvenPieces { .. } => Metaspace::new('▁', PrependScheme::First, true).into(),
+    }
 }
 
 /// The special tokens around texts; None where there are none.

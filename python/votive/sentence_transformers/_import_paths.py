@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -28,24 +28,54 @@ _ADVICE = {
     "backend": "votive needs no export; it loads the model's own files",
 }
 
-# Names whose modules are imported when somebody asks for them.
+# Modules that are imported when somebody asks for a name in them.
 _LATER = {
-    "LoggingHandler": "util.logging",
-    "SimilarityFunction": "util.similarity",
-    "mine_hard_negatives": "util.hard_negatives",
-    "quantize_embeddings": "util.quantization",
-    "resolve_ids": "util.dataset",
+    name: module
+    for module, names in {
+        "util.logging": ["LoggingHandler"],
+        "util.similarity": ["SimilarityFunction"],
+        "util.hard_negatives": ["mine_hard_negatives"],
+        "util.quantization": ["quantize_embeddings"],
+        "util.dataset": ["resolve_ids"],
+        "_evaluation.evaluator": ["BaseEvaluator", "SentenceEvaluator"],
+        "_evaluation.sequential": ["SequentialEvaluator"],
+        "_evaluation.binary_classification": ["BinaryClassificationEvaluator"],
+        "_evaluation.embedding_similarity": ["EmbeddingSimilarityEvaluator"],
+        "_evaluation.information_retrieval": ["InformationRetrievalEvaluator"],
+        "_evaluation.mse": ["MSEEvaluator", "MSEEvaluatorFromDataFrame"],
+        "_evaluation.paraphrase_mining": ["ParaphraseMiningEvaluator"],
+        "_evaluation.reranking": ["RerankingEvaluator"],
+        "_evaluation.translation": ["TranslationEvaluator"],
+        "_evaluation.triplet": ["TripletEvaluator"],
+        "_evaluation.cross_encoder": [
+            "CEBinaryAccuracyEvaluator",
+            "CEBinaryClassificationEvaluator",
+            "CECorrelationEvaluator",
+            "CEF1Evaluator",
+            "CERerankingEvaluator",
+            "CESoftmaxAccuracyEvaluator",
+            "CrossEncoderClassificationEvaluator",
+            "CrossEncoderCorrelationEvaluator",
+            "CrossEncoderRerankingEvaluator",
+        ],
+    }.items()
+    for name in names
 }
 
 
 class _NamesModule(ModuleType):
-    """A module that is no file: names that are there, and names of other modules."""
+    """A module that is no file: names that are there, and `later` ones; or all names of the module `source`."""
 
-    def __init__(self, name: str, values: Mapping[str, Any], source: str | None = None) -> None:
+    def __init__(
+        self, name: str, values: Mapping[str, Any], later: Collection[str] = (), source: str | None = None
+    ) -> None:
         super().__init__(name, "Names of sentence-transformers; see `votive.sentence_transformers`.")
         self.__spec__ = ModuleSpec(name, None, is_package=True)
         self.__path__: list[str] = []
         self._source = source
+        self._later = frozenset(later)
+        if source is None:
+            self.__all__ = [*values, *later]
         self.__dict__.update(values)
 
     def __getattr__(self, name: str) -> Any:
@@ -53,6 +83,8 @@ class _NamesModule(ModuleType):
             raise AttributeError(name)
         if self._source is not None:
             return getattr(import_module(self._source), name)
+        if name not in self._later:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return later(self.__name__, name)
 
 
@@ -83,15 +115,16 @@ def register(names: Mapping[str, Any]) -> dict[str, Any]:
             # Where a name has several places, all but the first one, the package, say what it is.
             if name not in _LATER and path and name not in made:
                 made[name] = refusing_type(name, f"{PACKAGE}.{path}", advice)
-    contents = {
-        path: {name: made[name] for name in listed if name not in _LATER} for path, listed in paths["modules"].items()
-    }
-    own = contents.pop("")
-    for path, values in contents.items():
-        _add(_NamesModule(f"{PACKAGE}.{path}", values))
-    for path, now in paths["older"].items():
-        _add(_NamesModule(f"{PACKAGE}.{path}", contents.get(now, {}), None if now in contents else f"{PACKAGE}.{now}"))
-    return own
+    listed = paths["modules"]
+    for path, now in ({path: path for path in listed} | paths["older"]).items():
+        if not path:
+            continue
+        if now in listed:
+            values = {name: made[name] for name in listed[now] if name in made}
+            _add(_NamesModule(f"{PACKAGE}.{path}", values, [name for name in listed[now] if name not in made]))
+        else:
+            _add(_NamesModule(f"{PACKAGE}.{path}", {}, source=f"{PACKAGE}.{now}"))
+    return {name: made[name] for name in listed[""] if name in made}
 
 
 def _add(module: _NamesModule) -> None:

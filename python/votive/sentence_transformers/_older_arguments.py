@@ -65,7 +65,10 @@ def cross_encoder_init_args_decorator(function: Function) -> Function:
         kwargs = by_position | _renamed("CrossEncoder", kwargs, renames)
         if "classifier_dropout" in kwargs:
             dropout = {"classifier_dropout": kwargs.pop("classifier_dropout")}
-            warn_once(f"The CrossEncoder `classifier_dropout` argument is deprecated: use `config_kwargs={dropout}`.")
+            logger.warning(
+                "The CrossEncoder `classifier_dropout` argument is deprecated. Please use `config_kwargs=%r` instead.",
+                dropout,
+            )
             kwargs["config_kwargs"] = (kwargs.get("config_kwargs") or {}) | dropout
         return function(self, *args[:1], **kwargs)
 

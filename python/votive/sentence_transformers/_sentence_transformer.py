@@ -19,7 +19,6 @@ from votive.sentence_transformers._loading import (
     path_of,
     token_of,
 )
-from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._older_arguments import deprecated_kwargs
 from votive.sentence_transformers._shared import Pool, SharedMethods
 from votive.sentence_transformers._tensors import to_tensor, unasked
@@ -146,20 +145,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
     def truncate_dim(self, dimension: int | None) -> None:
         kept = None if dimension is None else min(dimension, self._model.dimension)
         Embedder.truncate_dim.fset(self, kept)  # type: ignore[attr-defined]
-
-    @property
-    def max_seq_length(self) -> int | None:
-        """The most tokens of a text, special ones included. May be set; more than the model has is what it has."""
-        _ = self._model
-        return self._max_seq_length
-
-    @max_seq_length.setter
-    def max_seq_length(self, length: int | None) -> None:
-        most = self._model.position_limit
-        if length is not None and most is not None and length > most:
-            logger.warning("max_seq_length: the model has %d positions, so that it becomes %d", most, most)
-            length = most
-        Embedder.max_seq_length.fset(self, length)  # type: ignore[attr-defined]
 
     @property
     def similarity_fn_name(self) -> Any:

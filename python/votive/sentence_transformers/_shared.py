@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from votive._model import Model
 from votive.backend import is_device
 from votive.sentence_transformers._log import logger, warn_once
 from votive.sentence_transformers._modules import (
@@ -55,9 +57,27 @@ class SharedMethods:
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
     _set_option: Any
+    _max_seq_length: int | None
     model_type: str
     prompts: Any
     default_prompt_name: Any
+
+    def _adopt(self, core: Any) -> None:
+        given = self._arguments["max_seq_length"]
+        if given is not None:
+            self._arguments = self._arguments | {"max_seq_length": within_positions(given, core)}
+        super()._adopt(core)  # type: ignore[misc]
+
+    @property
+    def max_seq_length(self) -> int | None:
+        """The most tokens of an input, special ones included. May be set; more than the model has is what it has."""
+        _ = self._model
+        return self._max_seq_length
+
+    @max_seq_length.setter
+    def max_seq_length(self, length: int | None) -> None:
+        within = None if length is None else within_positions(length, self._model)
+        Model.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
 
     def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
         """Says what was loaded, and keeps for `config` what was given of it."""
@@ -311,7 +331,9 @@ class SharedMethods:
     save_pretrained = save
 
     def evaluate(self, evaluator: Any, output_path: str | None = None) -> Any:
-        """What `evaluator(self, output_path)` gives."""
+        """What `evaluator(self, output_path)` gives; the folder is made where it is not there."""
+        if output_path is not None:
+            os.makedirs(output_path, exist_ok=True)
         return evaluator(self, output_path)
 
     def start_multi_process_pool(self, target_devices: list[Any] | None = None) -> Pool:
@@ -360,3 +382,12 @@ class SharedMethods:
         """`preprocess` by its older name."""
         warn_once("The `tokenize` method is deprecated, please use `preprocess` instead.")
         return self.preprocess(texts, **kwargs)
+
+
+def within_positions(length: int, core: Any) -> int:
+    """The most tokens of an input: no more than the network has positions for, which is said."""
+    most: int | None = core.position_limit
+    if most is None or length <= most:
+        return length
+    logger.warning("max_seq_length: the model has %d positions, so that %d becomes %d", most, length, most)
+    return most
