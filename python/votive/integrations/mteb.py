@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -197,24 +198,20 @@ def _meta(model: Embedder | Reranker, loader: type, decided: dict[str, Any], **k
         known: further fields of the result.
     """
     core, name = model._model, str(model._arguments["model_name_or_path"])
-    kind, detail = core.origin
-    decided |= {
-        "prompts": None if model.prompts == core.prompts else model.prompts,
-        "default_prompt_name": None
-        if model.default_prompt_name == core.default_prompt_name
-        else model.default_prompt_name,
+    kind, revision = core.origin
+    if kind == "folder":
+        name = f"local/{Path(name).resolve().name}"
+    if kind not in ("cache", "hub"):
+        revision = ModelFiles.read(core.folder, has_modules=True).fingerprint
+    changed = {
+        option: copy(getattr(model, option))
+        for option in ("prompts", "default_prompt_name")
+        if getattr(model, option) != getattr(core, option)
     }
+    decided = {option: value for option, value in decided.items() if value is not None}
+    experiment = {"dtype": model.dtype} | decided | changed
     return ModelMeta.create_empty(
-        overwrites={
-            "loader": loader,
-            "name": f"local/{Path(name).resolve().name}" if kind == "folder" else name,
-            "revision": detail
-            if kind in ("cache", "hub")
-            else ModelFiles.read(core.folder, has_modules=True).fingerprint,
-            "experiment_kwargs": {"dtype": model.dtype}
-            | {option: value for option, value in decided.items() if value is not None},
-            **known,
-        }
+        {"loader": loader, "name": name, "revision": revision, "experiment_kwargs": experiment} | known
     )
 
 
