@@ -274,6 +274,18 @@ for name, use in {
 }.items():
     of_embedder(f"tokenizer {name}", lambda model, use=use: use(model.tokenizer))
 
+TEXT = "Rye bread needs a Sourdough, isn't it? Größe 3.5!"
+
+
+def decoded(package: Any, fixture: str) -> list[str]:
+    tokenizer = package.SentenceTransformer(str(FIXTURES / fixture), device="cpu").tokenizer
+    ids = tokenizer.encode(TEXT)
+    return [tokenizer.decode(ids, skip_special_tokens=True), tokenizer.decode(ids[1:-1]), *tokenizer.tokenize(TEXT)]
+
+
+for fixture in ("bert_stored", "mpnet", "roberta", "xlm_roberta", "deberta_v3", "qwen3_embedding", "distilbert"):
+    CALLS[f"tokenizer of {fixture}"] = lambda package, fixture=fixture: decoded(package, fixture)
+
 # CrossEncoder
 
 for name, inputs in {

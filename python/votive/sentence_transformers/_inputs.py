@@ -9,13 +9,13 @@ from typing import Any
 _DEFAULT_BATCH_SIZE = 32
 
 
-def batch_size_of(batch_size: int) -> int | None:
-    """The most texts of a pass; None for the default, which leaves it to the number of tokens.
+def batch_size_of(batch_size: int | None) -> int | None:
+    """The most texts of a pass; None for None and the default, which leave it to the number of tokens.
 
     Raises:
         ValueError: it is not above 0.
     """
-    if batch_size <= 0:
+    if batch_size is not None and batch_size <= 0:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size}.")
     return None if batch_size == _DEFAULT_BATCH_SIZE else batch_size
 
