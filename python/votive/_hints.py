@@ -45,6 +45,13 @@ _METHODS = {
     },
 }
 
+# Attributes by which a library knows the models that it takes, and the class that has them: of a model without it the
+# library makes another one, without a word.
+_KNOWN_BY = {
+    ("Embedder", "mteb_model_meta"): "votive.integrations.mteb.VotiveEncoder",
+    ("Reranker", "mteb_model_meta"): "votive.integrations.mteb.VotiveCrossEncoder",
+}
+
 # Of keywords. A method has at most one of the names for each.
 _KEYWORDS = {
     "normalize": ("normalize_embeddings",),
@@ -98,12 +105,20 @@ def missing_attribute(self: Any, name: str) -> Any:
     """`__getattr__` of a class of `_METHODS`: says what a method of another library is called.
 
     Raises:
-        AttributeError: always.
+        AttributeError: always, but for
+        TypeError: an attribute of `_KNOWN_BY`: `hasattr` lets it through.
     """
     kind = type(self)
     if hasattr(kind, name):
         # A property raised it.
         return object.__getattribute__(self, name)
+    wrapper = next(
+        (_KNOWN_BY[base.__name__, name] for base in kind.__mro__ if (base.__name__, name) in _KNOWN_BY), None
+    )
+    if wrapper is not None:
+        raise TypeError(
+            f"{kind.__name__}: has no {name}, and would be replaced by another model; give {wrapper}(model)"
+        )
     known = next((uses[name] for base in kind.__mro__ if name in (uses := _METHODS.get(base.__name__, {}))), None)
     near = did_you_mean(name, [there for there in dir(kind) if not there.startswith("_")])
     hint = near if known is None else f"; use {known}"
