@@ -8,8 +8,6 @@ pytestmark = [
     pytest.mark.skipif(
         find_spec("setfit") is None or find_spec("torch") is None, reason="needs setfit and with it PyTorch"
     ),
-    # `losses.BatchHardTripletLossDistanceFunction.cosine_distance`, say, is the default of one of its arguments.
-    pytest.mark.xfail(reason="setfit reads attributes of classes for training when it is imported, and they refuse"),
 ]
 
 

@@ -25,7 +25,10 @@ class RefusingType(type):
         raise Unsupported(f"{cls.__name__}: {cls._advice}")
 
     def __getattr__(cls, name: str) -> Any:
-        raise UnsupportedAttribute(f"{cls.__name__}.{name}: {cls._advice}")
+        # Libraries read members of what trains where they are imported, as defaults of arguments.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return refusing_type(f"{cls.__name__}.{name}", cls.__module__, cls._advice)
 
 
 def refusing_type(name: str, module: str, advice: str) -> type:
