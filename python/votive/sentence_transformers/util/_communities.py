@@ -14,8 +14,8 @@ Floats = NDArray[Any]
 
 # Scores are compared after they are rounded to float32: what that may raise a score by.
 _ROUNDING = 1e-6
-# Pairs that a block of rows may make, 16 bytes each,
-_BLOCK_PAIRS = 1 << 24
+# Pairs that a block of rows may make, some 50 bytes each for a moment,
+_BLOCK_PAIRS = 1 << 22
 # and that are kept of all rows, 4 bytes each. Rows with more neighbours than their share are searched for again.
 _KEPT_PAIRS = 1 << 26
 
@@ -53,15 +53,15 @@ class Neighbourhoods:
         rows, members = np.concatenate([rows, members[later]]), np.concatenate([members, rows[later]])
         np.add.at(self.counts, rows, 1)
         kept = self.counts[rows] <= self._most
-        return rows[kept].astype(np.int32), members[kept].astype(np.int32)
+        return rows[kept], members[kept]
 
-    def _search(self, start: int, block_rows: int, first: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _search(self, start: int, block_rows: int, first: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Rows of a block, and rows near to them, of those from number `first` on."""
         block = self._vectors[start : start + block_rows]
         scores, members, counts = self._rows.near(block, float(self._threshold) - _ROUNDING, first=first)
-        rows = np.repeat(np.arange(start, start + len(block)), counts)
+        rows = np.repeat(np.arange(start, start + len(block), dtype=np.int32), counts)
         near = scores >= self._threshold
-        return rows[near], members[near]
+        return rows[near], members[near].astype(np.int32)
 
 
 def communities(vectors: Floats, threshold: float, min_size: int, block_rows: int) -> list[list[int]]:
