@@ -175,7 +175,8 @@ fn question(fixture: &str, model_type: &str) -> (Tokenizer, votive::Result<Templ
 fn texts_neither_end_a_question_nor_fill_it() {
     for (fixture, model_type) in [("qwen3_rerank", "qwen3"), ("qwen2_rerank", "qwen2")] {
         let (tokenizer, template) = question(fixture, model_type);
-        let tokenize = |tokenizer: &Tokenizer, text| tokenizer.tokenize(Input::Text(text), usize::MAX, &|| Ok(())).unwrap().ids;
+        let tokenize =
+            |tokenizer: &Tokenizer, text| tokenizer.tokenize(Input::Text(text), usize::MAX, &|| Ok(())).unwrap().ids;
         let folder = folder(fixture);
         let config = SentenceTransformersConfig::read(&folder).unwrap().transformer;
         let unasked = Tokenizer::load(&folder, &config, InputKind::Pair).unwrap();

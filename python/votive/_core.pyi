@@ -26,6 +26,7 @@ __all__ = [
     "Stats",
     "Store",
     "StoreError",
+    "Tokenizer",
     "VotiveError",
     "__version__",
     "are_bytes_in",
@@ -203,8 +204,7 @@ class Model:
         texts: list[str],
         *,
         start: int,
-        max_tokens: int | None,
-        overlap: int,
+        limits: tuple[int | None, int],
         prompt: str,
         max_length: int | None,
     ) -> list[tuple[str, int, int, int, int]]:
@@ -213,8 +213,8 @@ class Model:
         Args:
             texts: the texts.
             start: position of the first, which is added to each chunk's.
-            max_tokens: the most of a chunk, without special ones; None for what the model reads after the prompt.
-            overlap: the most tokens of a chunk that the next one begins with again.
+            limits: `max_tokens`, the most tokens of a chunk, without special ones, or None for what the model reads
+                after the prompt; and `overlap`, the most tokens of a chunk that the next one begins with again.
             prompt: with which the chunks will be encoded; matters where `max_tokens` is None.
             max_length: the most tokens that the model reads, special ones included; likewise.
 

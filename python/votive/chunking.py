@@ -99,8 +99,7 @@ def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = Non
         found = core.chunk(
             part,
             start=start,
-            max_tokens=max_tokens,
-            overlap=overlap,
+            limits=(max_tokens, overlap),
             prompt=prompt,
             max_length=model.max_seq_length,
         )

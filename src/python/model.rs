@@ -81,8 +81,7 @@ impl Options {
             refuse_when_full: self.refuse_when_full,
             max_concurrency: self.max_concurrency,
         };
-        let options =
-            LoadOptions { device, dtype, num_threads, sharing, stats: self.stats.get().0.clone() };
+        let options = LoadOptions { device, dtype, num_threads, sharing, stats: self.stats.get().0.clone() };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -206,17 +205,17 @@ impl PyModel {
     }
 
     /// See `_core.pyi`.
-    #[pyo3(signature = (texts, *, start, max_tokens, overlap, prompt, max_length))]
+    #[pyo3(signature = (texts, *, start, limits, prompt, max_length))]
     fn chunk<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyList>,
         start: usize,
-        max_tokens: Option<usize>,
-        overlap: usize,
+        limits: (Option<usize>, usize),
         prompt: &str,
         max_length: Option<usize>,
     ) -> PyResult<Vec<ChunkFields<'py>>> {
+        let (max_tokens, overlap) = limits;
         let texts = BorrowedTexts::named("texts", texts, start)?;
         chunks::chunk(py, self.network.network(), &texts, ChunkOptions { max_tokens, overlap, prompt, max_length })
     }
