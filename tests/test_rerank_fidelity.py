@@ -14,7 +14,10 @@ from bodies import BITS
 from cases import FIXTURES, Case, cases
 from votive import Reranker
 
-pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::votive.TruncationWarning"),
+    pytest.mark.filterwarnings("ignore:.*the model's activation function is other:UserWarning"),
+]
 
 PAIRS: list[list[str]] = json.loads((FIXTURES / "pairs.json").read_text(encoding="utf-8"))
 TOLERANCE = 1e-4  # greatest difference of a score
