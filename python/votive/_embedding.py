@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from votive.typing import OutputValue, Precision, SimilarityName, Texts, TokenizedText
 
 
+# Names of the prompts for what is searched with, and for what is searched, in the order in which they are looked for.
+QUERY_PROMPTS = ("query",)
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
 @short_tracebacks
 class EmbeddingModel(Model[_core.Embedder]):
     """A model that turns texts into vectors, without the methods that compute some."""
@@ -152,9 +157,13 @@ class EmbeddingModel(Model[_core.Embedder]):
 
     def _document_prompt(self, prompt_name: str | None, prompt: str | None) -> str:
         """The text that `encode_document` puts before others."""
-        if prompt_name is None and prompt is None:
-            prompt_name = next((name for name in ("document", "passage", "corpus") if name in self.prompts), None)
-        return self._prompt_text(prompt_name, prompt)
+        return self._prompt_text(self._task_prompt_name(DOCUMENT_PROMPTS, prompt_name, prompt), prompt)
+
+    def _task_prompt_name(self, names: tuple[str, ...], prompt_name: str | None, prompt: str | None) -> str | None:
+        """The name that was given, else, where no prompt was, the first of `names` that the model has."""
+        if prompt_name is not None or prompt is not None:
+            return prompt_name
+        return next((name for name in names if name in self.prompts), None)
 
     def _encode_steps(
         self,

@@ -154,13 +154,11 @@ class Model(Generic[Core]):
         """
         new = type(self).__new__(type(self))
         with self._lock():
-            core, closed, state = self._loaded, self._closed, self.__getstate__()
-        new.__setstate__(state)
-        new._stats, new._closed = self._stats, closed
-        if core is not None:
-            new._adopt(core)
-            new._exit_profile = self._exit_profile
-            new._loaded = core
+            vars(new).update(vars(self))
+        new._loading, new._process, new.last_report = threading.Lock(), os.getpid(), None
+        if new._loaded is not None:
+            # All else is replaced when it is set, and never changed.
+            new._prompts = dict(self._prompts)
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

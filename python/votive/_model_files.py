@@ -1,4 +1,4 @@
-"""What the files of an embedding model say of its vectors: how tokens are pooled, and a digest that tells models apart.
+"""What a model's files say beside what the core reads: pooling, a digest that tells models apart, foreign activations.
 
 The core has loaded the files, so that they are there and hold what they must.
 """
@@ -68,17 +68,17 @@ class ModelFiles(NamedTuple):
             digest.update(part)
 
         modules = _modules(folder) if has_modules else None
-        config, _ = _json(folder / "config.json")
+        config, _ = parsed_json(folder / "config.json")
         pooling = "lasttoken" if _looks_backwards(config) else "mean"
         for kind, path in modules or [("Transformer", folder)]:
-            config, canonical = _json(path / "config.json")
+            config, canonical = parsed_json(path / "config.json")
             add(kind.encode())
             add(canonical)
             if kind == "Pooling":
                 pooling = _pooling(config)
             if kind == "Transformer" and modules:
                 for name in sorted(path.glob("sentence_*_config.json")):
-                    add(_json(name)[1])
+                    add(parsed_json(name)[1])
             for file in _weight_files(path):
                 for part in _samples(file):
                     add(part)
@@ -86,16 +86,32 @@ class ModelFiles(NamedTuple):
         return cls(pooling, digest.hexdigest())
 
 
+def foreign_activation(folder: Path) -> str | None:
+    """The activation function that a cross-encoder's files name, where it is none of PyTorch's."""
+    config = _object(folder / "config.json")
+    # Without a list of modules sentence-transformers does not read its own file.
+    own = _object(folder / "config_sentence_transformers.json") if (folder / "modules.json").exists() else {}
+    nested = config.get("sentence_transformers")
+    named = [own.get("activation_fn"), config.get("sbert_ce_default_activation_function")]
+    named += [nested.get("activation_fn")] if isinstance(nested, dict) else []
+    return next((name for name in named if isinstance(name, str) and not name.startswith("torch.")), None)
+
+
+def _object(path: Path) -> dict[str, Any]:
+    found, _ = parsed_json(path)
+    return found if isinstance(found, dict) else {}
+
+
 def _modules(folder: Path) -> list[tuple[str, Path]] | None:
     """The class and the folder of each module; None without modules.json."""
-    found, _ = _json(folder / "modules.json")
+    found, _ = parsed_json(folder / "modules.json")
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.
     return [(str(module["type"]).rpartition(".")[2], folder / module["path"]) for module in found]
 
 
-def _json(path: Path) -> tuple[Any, bytes]:
+def parsed_json(path: Path) -> tuple[Any, bytes]:
     """What a file of JSON holds, and the same as bytes however it is laid out; of none, and of no JSON, None."""
     import json
 
@@ -134,7 +150,7 @@ def _weight_files(folder: Path) -> list[Path]:
         if path.is_file():
             if not name.endswith(".json"):
                 return [path]
-            index, _ = _json(path)
+            index, _ = parsed_json(path)
             shards = index["weight_map"].values() if isinstance(index, dict) else ()
             return [folder / shard for shard in sorted(set(shards))]
     return []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import operator
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from votive import _core, _inputs, _pairs
 from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, one_count
 from votive._model import Model
+from votive._model_files import foreign_activation
 from votive._progress import Progress
 from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
@@ -44,7 +43,7 @@ class RerankingModel(Model[_core.Reranker]):
         if given is None:
             default = "sigmoid" if core.num_labels == 1 else "identity"
             given = core.activation_fn or default
-            if core.activation_fn is None and (foreign := _foreign_activation(core.folder)) is not None:
+            if core.activation_fn is None and (foreign := foreign_activation(core.folder)) is not None:
                 warnings.warn(
                     f"{core.folder}: the model's activation function is {foreign}, code that votive does not run: "
                     f"{default!r} is taken; give another one as activation_fn=",
@@ -258,20 +257,3 @@ def _columns(out: Any, labels: int) -> NDArray[np.float32]:
         return out.reshape(-1, 1)
     check_out(out, labels, "float32")
     return out
-
-
-def _foreign_activation(folder: Path) -> str | None:
-    """The activation function that a model's files name, where it is none of PyTorch's."""
-    config = _object(folder / "config.json")
-    # Without a list of modules sentence-transformers does not read its own file.
-    own = _object(folder / "config_sentence_transformers.json") if (folder / "modules.json").exists() else {}
-    nested = config.get("sentence_transformers")
-    named = [own.get("activation_fn"), config.get("sbert_ce_default_activation_function")]
-    named += [nested.get("activation_fn")] if isinstance(nested, dict) else []
-    return next((name for name in named if isinstance(name, str) and not name.startswith("torch.")), None)
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """What a JSON file of the model holds; nothing where it is not there. The core has checked it."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found if isinstance(found, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive import _core, _inputs
-from votive._embedding import EmbeddingModel
+from votive._embedding import QUERY_PROMPTS, EmbeddingModel
 from votive._model import active_profile
 from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
 from votive._steps import run, run_async
@@ -534,8 +534,7 @@ class Embedder(EmbeddingModel):
         processing_kwargs: None = None,
     ) -> Any:
         """`encode` with the prompt "query", for what is searched with. Arguments and result are those of `encode`."""
-        if prompt_name is None and prompt is None:
-            prompt_name = "query" if "query" in self.prompts else None
+        prompt_name = self._task_prompt_name(QUERY_PROMPTS, prompt_name, prompt)
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
         return encode(

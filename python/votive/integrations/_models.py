@@ -7,6 +7,7 @@ from os import PathLike
 from typing import Any, TypeVar
 
 from votive import _core
+from votive._embedding import QUERY_PROMPTS
 from votive._hints import explain_keyword
 from votive.embedder import Embedder
 from votive.reranker import Reranker
@@ -77,7 +78,7 @@ def given(**arguments: Any) -> dict[str, Any]:
 
 def query_prompt(embedder: Embedder) -> str:
     """The text that `encode_query` puts before others, for `aencode`."""
-    return embedder._prompt_text("query" if "query" in embedder.prompts else None, None)
+    return embedder._prompt_text(embedder._task_prompt_name(QUERY_PROMPTS, None, None), None)
 
 
 def document_prompt(embedder: Embedder) -> str:

@@ -18,6 +18,7 @@ from votive.sentence_transformers._loading import (
     dtype_of,
     length_of,
     path_of,
+    prompts_of,
     token_of,
 )
 from votive.sentence_transformers._modules import TransformerView
@@ -98,15 +99,11 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
             max_length=length_of(processor_kwargs) if max_length is None else max_length,
             num_labels=num_labels,
             activation_fn=on_arrays(activation_fn),
-            prompts={name: text for name, text in (prompts or {}).items() if text is not None},
+            prompts=prompts_of(prompts),
             num_threads=num_threads,
             fallback=True,
         )
-        for name in prompts or {}:
-            self._prompts.setdefault(name, "")
-        self._finish_loading(config_kwargs)
-        if default_prompt_name is not None:
-            self._set_default_prompt_name(default_prompt_name)
+        self._finish_loading(prompts, default_prompt_name, config_kwargs)
 
     def _apply_options(self, core: _core.Reranker) -> None:
         super()._apply_options(core)
@@ -228,15 +225,6 @@ class CrossEncoder(SharedMethods, Reranker):  # type: ignore[misc]
                 hit["text"] = document
         ranked.sort(key=lambda hit: hit["score"], reverse=True)
         return ranked[:top_k]
-
-    @property
-    def max_length(self) -> int | None:
-        """`max_seq_length` by its older name. May be set."""
-        return self.max_seq_length
-
-    @max_length.setter
-    def max_length(self, length: int | None) -> None:
-        self.max_seq_length = length
 
     @property
     def activation_fn(self) -> Any:

@@ -10,24 +10,24 @@ from votive.sentence_transformers._log import logger
 from votive.sentence_transformers._unsupported import Unsupported
 
 # Models that stand on the hub without an organisation: the first ones of transformers.
-_WITHOUT_ORGANISATION = """
+_ORIGINAL_MODELS = """
 albert-base-v1 albert-base-v2 albert-large-v1 albert-large-v2 albert-xlarge-v1 albert-xlarge-v2 albert-xxlarge-v1
-albert-xxlarge-v2 bert-base-cased bert-base-cased-finetuned-mrpc bert-base-chinese bert-base-german-cased
+albert-xxlarge-v2 bert-base-cased-finetuned-mrpc bert-base-cased bert-base-chinese bert-base-german-cased
 bert-base-german-dbmdz-cased bert-base-german-dbmdz-uncased bert-base-multilingual-cased
-bert-base-multilingual-uncased bert-base-uncased bert-large-cased
-bert-large-cased-whole-word-masking bert-large-cased-whole-word-masking-finetuned-squad bert-large-uncased
-bert-large-uncased-whole-word-masking bert-large-uncased-whole-word-masking-finetuned-squad camembert-base ctrl
-distilbert-base-cased distilbert-base-cased-distilled-squad distilbert-base-german-cased
-distilbert-base-multilingual-cased distilbert-base-uncased distilbert-base-uncased-distilled-squad
-distilbert-base-uncased-finetuned-sst-2-english distilgpt2 distilroberta-base gpt2 gpt2-large gpt2-medium gpt2-xl
-openai-gpt roberta-base roberta-base-openai-detector roberta-large roberta-large-mnli roberta-large-openai-detector
-t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103 xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280
-xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024 xlm-mlm-enfr-1024 xlm-mlm-enro-1024
-xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base xlm-roberta-large
+bert-base-multilingual-uncased bert-base-uncased bert-large-cased-whole-word-masking-finetuned-squad
+bert-large-cased-whole-word-masking bert-large-cased bert-large-uncased-whole-word-masking-finetuned-squad
+bert-large-uncased-whole-word-masking bert-large-uncased camembert-base ctrl distilbert-base-cased-distilled-squad
+distilbert-base-cased distilbert-base-german-cased distilbert-base-multilingual-cased
+distilbert-base-uncased-distilled-squad distilbert-base-uncased-finetuned-sst-2-english distilbert-base-uncased
+distilgpt2 distilroberta-base gpt2-large gpt2-medium gpt2-xl gpt2 openai-gpt roberta-base-openai-detector roberta-base
+roberta-large-mnli roberta-large-openai-detector roberta-large t5-11b t5-3b t5-base t5-large t5-small transfo-xl-wt103
+xlm-clm-ende-1024 xlm-clm-enfr-1024 xlm-mlm-100-1280 xlm-mlm-17-1280 xlm-mlm-en-2048 xlm-mlm-ende-1024
+xlm-mlm-enfr-1024 xlm-mlm-enro-1024 xlm-mlm-tlm-xnli15-1024 xlm-mlm-xnli15-1024 xlm-roberta-base
 xlm-roberta-large-finetuned-conll02-dutch xlm-roberta-large-finetuned-conll02-spanish
-xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlnet-base-cased
-xlnet-large-cased
+xlm-roberta-large-finetuned-conll03-english xlm-roberta-large-finetuned-conll03-german xlm-roberta-large
+xlnet-base-cased xlnet-large-cased
 """
+ORIGINAL_TRANSFORMER_MODELS = _ORIGINAL_MODELS.split()
 
 _ORGANISATIONS = {"SentenceTransformer": "sentence-transformers", "CrossEncoder": "cross-encoder"}
 
@@ -75,7 +75,7 @@ def path_of(model_name_or_path: Any, modules: Any, kind: str) -> str:
         )
     if (os.sep == "\\" and "\\" in path) or path.count("/") > 1:
         raise FileNotFoundError(f"Path {path} not found")
-    if "/" in path or path.lower() in _WITHOUT_ORGANISATION.split():
+    if "/" in path or path.lower() in ORIGINAL_TRANSFORMER_MODELS:
         return path
     return f"{_ORGANISATIONS[kind]}/{path}"
 
@@ -101,6 +101,11 @@ def token_of(token: Any, use_auth_token: Any) -> Any:
     if token is not None:
         raise ValueError("Both `token` and `use_auth_token` are specified. Please only specify the `token` argument.")
     return use_auth_token
+
+
+def prompts_of(prompts: dict[str, str | None] | None) -> dict[str, str]:
+    """The prompts that have a text; of the others the model's files have it, or else it is ""."""
+    return {name: text for name, text in (prompts or {}).items() if text is not None}
 
 
 def dtype_of(dtype: str, model_kwargs: dict[str, Any] | None) -> str:

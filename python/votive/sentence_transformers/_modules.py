@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from votive._model_files import parsed_json
 from votive.sentence_transformers._unsupported import UnsupportedAttribute
 
 if TYPE_CHECKING:
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 def read_json(path: Path) -> Any:
     """What a JSON file holds; an empty dict where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    found, _ = parsed_json(path)
+    return {} if found is None else found
 
 
 def transformer_folder(folder: Path) -> Path:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from votive._arguments import PRECISIONS
+from votive._embedding import DOCUMENT_PROMPTS, QUERY_PROMPTS
 from votive._steps import run
 from votive.embedder import Embedder
 from votive.sentence_transformers._inputs import as_item, as_list, batch_size_of, is_many
@@ -17,6 +18,7 @@ from votive.sentence_transformers._loading import (
     dtype_of,
     length_of,
     path_of,
+    prompts_of,
     token_of,
 )
 from votive.sentence_transformers._older_arguments import deprecated_kwargs
@@ -115,44 +117,29 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             local_files_only=local_files_only,
             token=token,
             max_seq_length=length_of(processor_kwargs or tokenizer_kwargs),
-            prompts={name: text for name, text in (prompts or {}).items() if text is not None},
+            prompts=prompts_of(prompts),
             similarity_fn_name=similarity_fn_name,  # type: ignore[arg-type]
             num_threads=num_threads,
             fallback=True,
         )
-        for name in prompts or {}:
-            self._prompts.setdefault(name, "")
-        self._finish_loading(config_kwargs)
-        # With them come the prompts that every model has.
-        if default_prompt_name is not None:
-            self._set_default_prompt_name(default_prompt_name)
+        self._finish_loading(prompts, default_prompt_name, config_kwargs)
         if truncate_dim is not None:
             self.truncate_dim = truncate_dim
 
     def _apply_options(self, core: _core.Embedder) -> None:
-        # Copies keep those that were set.
+        # A pickle keeps those that were set.
         if "prompts" not in self._arguments.get("assigned", {}):
             self._prompts = {"query": "", "document": ""} | self._prompts
         super()._apply_options(core)
 
-    @property
-    def truncate_dim(self) -> int | None:
-        """How many first elements of each embedding are kept; None for all. May be set; above the dimension is all."""
-        _ = self._model
-        return self._truncate_dim
-
-    @truncate_dim.setter
+    # A number above the dimension is the dimension.
+    @Embedder.truncate_dim.setter  # type: ignore[attr-defined, untyped-decorator]
     def truncate_dim(self, dimension: int | None) -> None:
         kept = None if dimension is None else min(dimension, self._model.dimension)
         Embedder.truncate_dim.fset(self, kept)  # type: ignore[attr-defined]
 
-    @property
-    def similarity_fn_name(self) -> Any:
-        """How `similarity` compares: "cosine", "dot", "euclidean" or "manhattan". May be set."""
-        _ = self._model
-        return self._similarity_fn_name
-
-    @similarity_fn_name.setter
+    # Errors are the reference's.
+    @Embedder.similarity_fn_name.setter  # type: ignore[attr-defined, untyped-decorator]
     def similarity_fn_name(self, name: Any) -> None:
         Embedder.similarity_fn_name.fset(self, self._similarity_name(name))  # type: ignore[attr-defined]
 
@@ -337,7 +324,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
             inputs=inputs,
-            prompt_name=self._prompt_name_of(("query",), prompt_name, prompt),
+            prompt_name=self._task_prompt_name(QUERY_PROMPTS, prompt_name, prompt),
             prompt=prompt,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
@@ -376,7 +363,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
         # With keywords alone: a library may have put a function of its own in the place of `encode`.
         return self.encode(
             inputs=inputs,
-            prompt_name=self._prompt_name_of(("document", "passage", "corpus"), prompt_name, prompt),
+            prompt_name=self._task_prompt_name(DOCUMENT_PROMPTS, prompt_name, prompt),
             prompt=prompt,
             batch_size=batch_size,
             show_progress_bar=show_progress_bar,
@@ -391,12 +378,6 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             chunk_size=chunk_size,
             **{"task": "document"} | kwargs,
         )
-
-    def _prompt_name_of(self, names: tuple[str, ...], prompt_name: str | None, prompt: str | None) -> str | None:
-        """The one that is given, else, where no prompt is, the first of `names` that the model has."""
-        if prompt_name is not None or prompt is not None:
-            return prompt_name
-        return next((name for name in names if name in self.prompts), None)
 
     def encode_multi_process(
         self,

@@ -57,7 +57,6 @@ class SharedMethods:
     _arguments: dict[str, Any]
     _prompts: dict[str, str]
     _set_option: Any
-    _max_seq_length: int | None
     model_type: str
     prompts: Any
     default_prompt_name: Any
@@ -68,19 +67,27 @@ class SharedMethods:
             self._arguments = self._arguments | {"max_seq_length": within_positions(given, core)}
         super()._adopt(core)  # type: ignore[misc]
 
-    @property
-    def max_seq_length(self) -> int | None:
-        """The most tokens of an input, special ones included. May be set; more than the model has is what it has."""
-        _ = self._model
-        return self._max_seq_length
-
-    @max_seq_length.setter
+    # More than the model has positions for is what it has.
+    @Model.max_seq_length.setter  # type: ignore[attr-defined, untyped-decorator]
     def max_seq_length(self, length: int | None) -> None:
         within = None if length is None else within_positions(length, self._model)
         Model.max_seq_length.fset(self, within)  # type: ignore[attr-defined]
 
-    def _finish_loading(self, config_kwargs: dict[str, Any] | None) -> None:
-        """Says what was loaded, and keeps for `config` what was given of it."""
+    def _finish_loading(
+        self,
+        prompts: dict[str, str | None] | None,
+        default_prompt_name: str | None,
+        config_kwargs: dict[str, Any] | None,
+    ) -> None:
+        """Says what was loaded, and takes what is known only then: prompts without a text, and which is the default.
+
+        What was given of `config_kwargs` is kept for `config`.
+
+        Raises:
+            ValueError: there is no prompt `default_prompt_name`.
+        """
+        for prompt_name in prompts or {}:
+            self._prompts.setdefault(prompt_name, "")
         name, kind = self._arguments["model_name_or_path"], self.model_type
         if (self._model.folder / "modules.json").exists():
             logger.info("Loading %s model from %s.", kind, name)
@@ -88,14 +95,14 @@ class SharedMethods:
             logger.info("No modules.json found for %s, initializing a new %s model.", name, kind)
         if config_kwargs:
             self._set_option("config_kwargs", config_kwargs)
-
-    def _set_default_prompt_name(self, name: str) -> None:
-        if name not in self._prompts:
+        if default_prompt_name is None:
+            return
+        if default_prompt_name not in self._prompts:
             raise ValueError(
-                f"Default prompt name {name!r} not found in the configured prompts dictionary with keys "
+                f"Default prompt name {default_prompt_name!r} not found in the configured prompts dictionary with keys "
                 f"{list(self._prompts)!r}."
             )
-        self.default_prompt_name = name
+        self.default_prompt_name = default_prompt_name
 
     def _resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
         if prompt is not None:
