@@ -98,6 +98,9 @@ impl Activation {
             unsafe { s.store(chunk.as_mut_ptr(), self.apply_to_vector(s, s.load(chunk.as_ptr()))) };
         }
         let rest = chunks.into_remainder();
+        if rest.is_empty() {
+            return;
+        }
         // SAFETY: reads and writes `rest.len()` numbers of `rest`.
         unsafe {
             let x = s.load_first(rest.as_ptr(), rest.len(), 0.0);

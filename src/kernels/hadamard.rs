@@ -6,30 +6,35 @@
 //! it leaves their product as it was, and needs no data to be fitted to.
 //!
 //! ```text
-//! units = x cut into runs of 16 channels; span = the largest power of two that divides their number, at most 64
-//! for distance in 1, 8, 64, ...:                   radix 8, and 2 or 4 for what is left
+//! units = x cut into runs of 16 channels; as many of them are mixed as the largest power of two that divides their number,
+//!         at most 64
+//! for distance in 1, 8, 64, ... units:             radix 8, and 2 or 4 for what is left
 //!     for units u and u + distance, ... of a block: their sums and differences
+//! for distance in 1, 2, 4, 8 channels of a unit:   sums and differences within registers and between them
 //! ```
 //!
-//! Why it is right: this multiplies by the Hadamard matrix of `span` rows, for each of the 16 channels of a unit; that
-//! matrix times itself is `span` times the identity, so `(H x) · (H w) / span = x · w`. It takes additions alone.
+//! Why it is right: this multiplies by the Hadamard matrix of `span` rows; that matrix times itself is `span` times the
+//! identity, so `(H x) · (H w) / span = x · w`. It takes additions alone.
 //!
-//! 16 channels are not mixed with each other, so that vectors of every set are added whole. A larger span would be
-//! slower and mix no better.
+//! Tried: without mixing the channels of a unit, rows of all-MiniLM-L6-v2 had 1.3 to 2.3 times the squared error. More
+//! units would mix no better.
 
-use crate::kernels::simd::{Operation, Simd};
+use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 
-/// Channels that are never mixed with each other, so that vectors of every set are added whole.
-const UNIT_CHANNELS: usize = 16;
+/// Channels of a unit: as many as a vector of any set has at most.
+const UNIT_CHANNELS: usize = MAX_LANES;
 
 /// Units that are mixed with each other, at most.
 const MAX_SPAN_UNITS: usize = 64;
 
-/// Number of units that are mixed in rows of `k`: the largest power of two that divides them all, up to
-/// [`MAX_SPAN_UNITS`]; 1 leaves rows as they are.
+/// Registers that a unit takes on the set with the fewest lanes.
+const MAX_UNIT_VECTORS: usize = 4;
+
+/// Number of channels that are mixed in rows of `k`: those of a unit times the largest power of two that divides the
+/// number of units, up to [`MAX_SPAN_UNITS`]; 1 leaves rows as they are.
 pub(super) fn span(k: usize) -> usize {
     match k % UNIT_CHANNELS {
-        0 => 1 << (k / UNIT_CHANNELS).trailing_zeros().min(MAX_SPAN_UNITS.ilog2()),
+        0 => UNIT_CHANNELS << (k / UNIT_CHANNELS).trailing_zeros().min(MAX_SPAN_UNITS.ilog2()),
         _ => 1,
     }
 }
@@ -38,16 +43,16 @@ pub(super) fn span(k: usize) -> usize {
 #[inline(always)]
 pub(super) fn transform<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "x and out are [k]");
-    let span = span(x.len());
-    let mut from = x.as_ptr();
-    let mut distance = 1;
-    if span == 1 {
+    let units = span(x.len()) / UNIT_CHANNELS;
+    if units <= 1 {
         out.copy_from_slice(x);
     }
-    while distance < span {
-        // SAFETY: both have k numbers, and radix * distance divides span, which times UNIT_CHANNELS divides k.
+    let mut from = x.as_ptr();
+    let mut distance = 1;
+    while distance < units {
+        // SAFETY: both have k numbers, and radix * distance divides the units, which times UNIT_CHANNELS divide k.
         let radix = unsafe {
-            match span / distance {
+            match units / distance {
                 2 => pass::<S, 2>(s, from, out, distance),
                 4 => pass::<S, 4>(s, from, out, distance),
                 _ => pass::<S, 8>(s, from, out, distance),
@@ -55,6 +60,34 @@ pub(super) fn transform<S: Simd>(s: S, x: &[f32], out: &mut [f32]) {
         };
         distance *= radix;
         from = out.as_ptr();
+    }
+    if units > 0 {
+        mix_units(s, out);
+    }
+}
+
+/// All sums and differences of the channels of each unit of `x`, which is whole units.
+#[inline(always)]
+fn mix_units<S: Simd>(s: S, x: &mut [f32]) {
+    for unit in x.as_chunks_mut::<UNIT_CHANNELS>().0 {
+        let vectors = UNIT_CHANNELS / S::LANES;
+        let mut parts = [s.splat(0.0); MAX_UNIT_VECTORS];
+        for (part, from) in parts.iter_mut().zip(unit.chunks_exact(S::LANES)) {
+            // SAFETY: a chunk is LANES numbers.
+            *part = s.mix_lanes(unsafe { s.load(from.as_ptr()) });
+        }
+        let mut half = 1;
+        while half < vectors {
+            for i in (0..vectors).filter(|i| i & half == 0) {
+                let (a, b) = (parts[i], parts[i + half]);
+                (parts[i], parts[i + half]) = (s.add(a, b), s.sub(a, b));
+            }
+            half *= 2;
+        }
+        for (to, &part) in unit.chunks_exact_mut(S::LANES).zip(&parts) {
+            // SAFETY: a chunk is LANES numbers.
+            unsafe { s.store(to.as_mut_ptr(), part) };
+        }
     }
 }
 
@@ -118,7 +151,8 @@ mod tests {
 
     #[test]
     fn spans_divide_the_width() {
-        assert_eq!([1, 15, 16, 32, 312, 384, 768, 1536, 3072, 4096].map(span), [1, 1, 1, 2, 1, 8, 16, 32, 64, 64]);
+        let spans = [1, 1, 16, 32, 1, 128, 256, 512, 1024, 1024];
+        assert_eq!([1, 15, 16, 32, 312, 384, 768, 1536, 3072, 4096].map(span), spans);
     }
 
     #[test]
@@ -128,18 +162,10 @@ mod tests {
                 let (x, mut out, span) = (numbers(k, 1), vec![f32::NAN; k], span(k));
                 isa.run(HadamardTransform { x: &x, out: &mut out });
                 for (i, y) in out.iter().enumerate() {
-                    let unit = i / UNIT_CHANNELS;
-                    let expected: f32 = match span {
-                        1 => x[i],
-                        // Row r of the matrix has the sign of the parity of r & c in column c.
-                        _ => (0..span)
-                            .map(|c| {
-                                let sign = if ((unit % span) & c).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
-                                sign * x[(unit / span * span + c) * UNIT_CHANNELS + i % UNIT_CHANNELS]
-                            })
-                            .sum(),
-                    };
-                    assert!((y - expected).abs() < 1e-5, "{} k = {k}, {i}: {y} is not {expected}", isa.name());
+                    // Row r of the matrix has the sign of the parity of r & c in column c.
+                    let sign = |c: usize| if ((i % span) & c).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+                    let expected: f32 = (0..span).map(|c| sign(c) * x[i / span * span + c]).sum();
+                    assert!((y - expected).abs() < 1e-4, "{} k = {k}, {i}: {y} is not {expected}", isa.name());
                 }
             }
         }

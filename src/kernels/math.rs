@@ -131,10 +131,11 @@ pub(super) fn coarse_exp2<S: Simd>(s: S, x: S::F) -> S::F {
 fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
     let x = s.max(x, s.splat(-127.0));
     // Adding 1.5 * 2^23 leaves no bits for a fraction.
-    let n = s.sub(s.add(x, s.splat(ROUNDING_SHIFT)), s.splat(ROUNDING_SHIFT));
+    let shifted = s.add(x, s.splat(ROUNDING_SHIFT));
+    let n = s.sub(shifted, s.splat(ROUNDING_SHIFT));
     let r = s.sub(x, n);
     let p = s.mul_add(polynomial(s, r, coefficients), r, s.splat(1.0));
-    s.scale2(p, n)
+    s.scale2(p, n, shifted)
 }
 
 #[inline(always)]

@@ -123,7 +123,7 @@ fn spare_memory() -> Option<usize> {
 macro_rules! steps {
     ($rows:literal x $vectors:literal of $zero:expr, $w:ident => $columns:expr, $x:ident => $row:expr,
      ($a:ident, $b:ident, $sum:ident) => $add:expr, $s:ident: $float:expr) => {{
-        let operands = [1_u32; MAX_LANES];
+        let operands = [1_u32; 2 * MAX_LANES];
         let mut columns = [{
             let $w = operands.as_ptr().cast();
             // SAFETY: the operands are as long as a vector of any set.
@@ -182,9 +182,19 @@ impl Int8Operation for Int8Sums {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) -> usize {
         let s = d.simd();
-        let vectors = if D::ROWS < 6 {
+        // As products with weights do it, whose instructions are the fastest of each set.
+        macro_rules! pairs {
+            ($vectors:literal) => {
+                2 * steps!(4 x $vectors of d.zero(), w => [d.columns(w), d.columns(w.add(4 * MAX_LANES))],
+                    x => [d.row(x), d.row(x.add(4 * MAX_LANES))], (x, w, sum) => d.dot_weights(x, w, *sum), s: d.floats(*sum))
+            };
+        }
+        let is_long = <D::Simd as Simd>::REGISTERS >= 32;
+        let vectors = if D::WEIGHTS.groups == 2 {
+            if is_long { pairs!(4) } else { pairs!(2) }
+        } else if D::ROWS < 6 {
             steps!(2 x 2 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))
-        } else if <D::Simd as Simd>::REGISTERS >= 32 {
+        } else if is_long {
             steps!(6 x 4 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))
         } else {
             steps!(6 x 2 of d.zero(), w => d.columns(w), x => d.row(x), (x, w, sum) => d.dot(x, w, *sum), s: d.floats(*sum))

@@ -1,32 +1,38 @@
 //! Asking for memory before it is needed (software prefetch), for products and scans.
 
-/// Lines that are fetched to the second-level cache while something else is computed, some at each step.
+/// Memory that is fetched to the second-level cache while something else is computed, some at each step.
 #[derive(Clone, Copy)]
 pub(super) struct Prefetch {
     from: *const u8,
+    /// Bytes from what one step fetches to what the next one does.
+    stride: usize,
     /// Lines that are fetched at each step.
     lines: usize,
 }
 
-impl Prefetch {
-    pub(super) const NONE: Self = Self { from: std::ptr::null(), lines: 0 };
+/// Bytes that a step fetches at least: fewer would ask for the same line many times.
+const MIN_STRIDE: usize = 16;
 
-    /// The part of `[steps, lines]` cache lines from `from` on that the `turn`-th of `turns` fetches, in as many steps.
-    pub(super) fn part(from: *const u8, (steps, lines): (usize, usize), (turn, turns): (usize, usize)) -> Self {
-        let turns = turns.min(lines);
-        match turn < turns {
-            true => {
-                let lines = lines.div_ceil(turns);
-                Self { from: from.wrapping_add(turn * steps * lines * 64), lines }
-            }
-            false => Self::NONE,
+impl Prefetch {
+    pub(super) const NONE: Self = Self { from: std::ptr::null(), stride: 0, lines: 0 };
+
+    /// The part of `bytes` from `from` on that the `turn`-th of `turns` fetches, in so many steps each.
+    ///
+    /// All turns fetch alike where there are few: a CPU has some two dozen lines under way at once. When the first of
+    /// three turns asked for all, it waited, and the memory rested during the other two.
+    pub(super) fn part((from, bytes): (*const u8, usize), steps: usize, (turn, turns): (usize, usize)) -> Self {
+        let turns = turns.min(bytes / (steps * MIN_STRIDE)).max(1);
+        if turn >= turns {
+            return Self::NONE;
         }
+        let stride = bytes.div_ceil(turns * steps);
+        Self { from: from.wrapping_add(turn * steps * stride), stride, lines: stride.div_ceil(64) }
     }
 
     #[inline(always)]
     pub(super) fn fetch(self, step: usize) {
         for line in 0..self.lines {
-            prefetch(self.from.wrapping_add((step * self.lines + line) * 64));
+            prefetch(self.from.wrapping_add(step * self.stride + line * 64));
         }
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! sums[MR][NV] = 0
-//! for p in 0..groups:                          a group: the 1, 2 or 4 numbers of k that an instruction takes at once
+//! for p in 0..groups:                          a group: the numbers of k, 1 to 8, that are multiplied at once
 //!     columns[j] = panel[p, j]                 for each j < NV
 //!     for i in 0..MR:
 //!         x = broadcast(a[i, p])
@@ -18,7 +18,8 @@
 //! well; here k is whole, because the depth of a block would be chosen by the sizes of the product, and bits would
 //! depend on the batch (the `gemm` crate was given up for that).
 //!
-//! 6 rows by 4 vectors where there are 32 registers, by 2 where there are 16; 2 rows where a sum takes two registers.
+//! 6 rows by 4 vectors where there are 32 registers, by 2 where there are 16; 4 rows where a group of columns takes two
+//! registers, 2 where a sum does.
 
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{Int8, Simd};
@@ -38,9 +39,11 @@ pub(super) trait MicroKernel: Copy {
 
     /// Numbers of k in a group.
     const GROUP: usize;
+    /// Numbers of k that lie side by side in a panel, for each column: a group or a part of one.
+    const UNIT: usize = Self::GROUP;
     /// Columns in a vector.
     const LANES: usize;
-    /// Rows in a full tile: 2 or 6.
+    /// Rows in a full tile: 2, 4 or 6.
     const ROWS: usize;
     /// Vectors in a full panel of columns, 2 or 4: the sums of a full tile, a row of columns and one broadcast fill the
     /// registers.
@@ -54,9 +57,11 @@ pub(super) trait MicroKernel: Copy {
     /// `x` is valid for reads of `GROUP` numbers.
     unsafe fn row(self, x: *const Self::X) -> Self::Row;
 
+    /// A group has one or two units, which lie `stride / 2` numbers apart.
+    ///
     /// # Safety
-    /// `w` is valid for reads of `GROUP * LANES` numbers.
-    unsafe fn columns(self, w: *const Self::W) -> Self::Columns;
+    /// `w` is valid for reads of `UNIT * LANES` numbers of each unit.
+    unsafe fn columns(self, w: *const Self::W, stride: usize) -> Self::Columns;
 
     fn add(self, row: Self::Row, columns: Self::Columns, sum: Self::Sum) -> Self::Sum;
 }
@@ -89,7 +94,7 @@ impl<S: Simd> MicroKernel for Float<S> {
     }
 
     #[inline(always)]
-    unsafe fn columns(self, w: *const f32) -> S::F {
+    unsafe fn columns(self, w: *const f32, _: usize) -> S::F {
         // SAFETY: the caller vouches for LANES numbers.
         unsafe { self.0.load(w) }
     }
@@ -128,7 +133,7 @@ impl<D: Int8> MicroKernel for Bytes<D> {
     }
 
     #[inline(always)]
-    unsafe fn columns(self, w: *const i8) -> D::Columns {
+    unsafe fn columns(self, w: *const i8, _: usize) -> D::Columns {
         // SAFETY: the caller vouches for four bytes a lane.
         unsafe { self.0.columns(w) }
     }
@@ -136,6 +141,52 @@ impl<D: Int8> MicroKernel for Bytes<D> {
     #[inline(always)]
     fn add(self, row: D::Row, columns: D::Columns, sum: D::Sum) -> D::Sum {
         self.0.dot(row, columns, sum)
+    }
+}
+
+/// Unsigned bytes times the signed bytes of packed weights, as [`Int8::WEIGHTS`] says. Where a group has one unit of four
+/// bytes, both of its row and columns are that one.
+#[derive(Clone, Copy)]
+pub(super) struct WeightBytes<D>(pub(super) D);
+
+impl<D: Int8> MicroKernel for WeightBytes<D> {
+    type X = u8;
+    type W = i8;
+    type Row = [D::Row; 2];
+    type Columns = [D::Columns; 2];
+    type Sum = D::Sum;
+
+    const GROUP: usize = 4 * D::WEIGHTS.groups;
+    const UNIT: usize = 4;
+    const LANES: usize = <D::Simd as Simd>::LANES;
+    // Two units take as many more registers for the columns.
+    const ROWS: usize = if D::WEIGHTS.groups == 2 { 4 } else { D::ROWS };
+    const VECTORS: usize = Float::<D::Simd>::VECTORS;
+
+    #[inline(always)]
+    fn zero(self) -> D::Sum {
+        self.0.zero()
+    }
+
+    #[inline(always)]
+    unsafe fn row(self, x: *const u8) -> [D::Row; 2] {
+        // SAFETY: the caller vouches for the bytes of a group.
+        unsafe { [self.0.row(x), self.0.row(x.add(Self::GROUP - Self::UNIT))] }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, w: *const i8, stride: usize) -> [D::Columns; 2] {
+        let second = if D::WEIGHTS.groups == 2 { stride / 2 } else { 0 };
+        // SAFETY: the caller vouches for four bytes a lane of each unit.
+        unsafe { [self.0.columns(w), self.0.columns(w.add(second))] }
+    }
+
+    #[inline(always)]
+    fn add(self, row: [D::Row; 2], columns: [D::Columns; 2], sum: D::Sum) -> D::Sum {
+        match D::WEIGHTS.groups {
+            2 => self.0.dot_weights(row, columns, sum),
+            _ => self.0.dot(row[0], columns[0], sum),
+        }
     }
 }
 
@@ -167,7 +218,7 @@ impl<D: Int8> MicroKernel for Words<D> {
     }
 
     #[inline(always)]
-    unsafe fn columns(self, w: *const i16) -> D::WordColumns {
+    unsafe fn columns(self, w: *const i16, _: usize) -> D::WordColumns {
         // SAFETY: the caller vouches for two integers a lane.
         unsafe { self.0.word_columns(w) }
     }
@@ -198,9 +249,9 @@ pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
         // SAFETY: p < groups, i < MR and j < NV are within what the caller vouches for.
         unsafe {
             let b = b.add(p * ldb);
-            let mut columns = [t.columns(b); NV];
+            let mut columns = [t.columns(b, ldb); NV];
             for (j, column) in columns.iter_mut().enumerate().skip(1) {
-                *column = t.columns(b.add(j * T::GROUP * T::LANES));
+                *column = t.columns(b.add(j * T::UNIT * T::LANES), ldb);
             }
             for (i, row) in sums.iter_mut().enumerate() {
                 let x = t.row(a.add(i * lda + p * T::GROUP));
@@ -226,7 +277,7 @@ macro_rules! with_tile {
         }
         macro_rules! rows {
             ($nv:literal) => {
-                if <$T as $crate::kernels::tile::MicroKernel>::ROWS > 2 {
+                if <$T as $crate::kernels::tile::MicroKernel>::ROWS > 4 {
                     match $rows {
                         1 => sized!(1, $nv),
                         2 => sized!(2, $nv),
@@ -234,6 +285,13 @@ macro_rules! with_tile {
                         4 => sized!(4, $nv),
                         5 => sized!(5, $nv),
                         _ => sized!(6, $nv),
+                    }
+                } else if <$T as $crate::kernels::tile::MicroKernel>::ROWS > 2 {
+                    match $rows {
+                        1 => sized!(1, $nv),
+                        2 => sized!(2, $nv),
+                        3 => sized!(3, $nv),
+                        _ => sized!(4, $nv),
                     }
                 } else {
                     match $rows {

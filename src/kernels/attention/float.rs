@@ -54,23 +54,52 @@ pub(super) fn attend<S: Simd>(s: S, head: &SequenceHead, mut bias: Option<HeadBi
     let (keys, rest) = memory.split_at_mut(padded * head_dim);
     let (values, scores) = rest.split_at_mut(count * padded_dim);
     for j in 0..count {
-        let panel = panel_of(j, Float::<S>::WIDTH, padded);
-        let to = &mut keys[panel.start * head_dim + j - panel.start..];
-        to.iter_mut().step_by(panel.len()).zip(head.key(j)).for_each(|(to, &from)| *to = from);
+        head.prefetch_after(j);
         let value = &mut values[j * padded_dim..][..padded_dim];
         value[..head_dim].copy_from_slice(head.value(j));
         value[head_dim..].fill(0.0);
     }
-    for j in count..padded {
-        let panel = panel_of(j, Float::<S>::WIDTH, padded);
-        let to = &mut keys[panel.start * head_dim + j - panel.start..];
-        to.iter_mut().step_by(panel.len()).take(head_dim).for_each(|to| *to = 0.0);
-    }
+    pack_keys(s, head, padded, keys);
     for first in head.wanted.clone().step_by(MAX_ROWS) {
         let rows = first..head.wanted.end.min(first + MAX_ROWS);
         let bias = bias.as_mut().map(|bias| bias.rows(rows.clone()));
         // SAFETY: the rows are within the sequence.
         unsafe { attend_rows(s, head, bias, rows, keys, values, scores) };
+    }
+}
+
+/// Lays the keys out as panels of `[head_dim, width]`, with zeros up to `padded` of them.
+#[inline(always)]
+fn pack_keys<S: Simd>(s: S, head: &SequenceHead, padded: usize, keys: &mut [f32]) {
+    let (count, head_dim) = (head.keys(), head.shape.head_dim);
+    for panel in panels(0..padded, Float::<S>::WIDTH, padded) {
+        let width = panel.len();
+        let to = &mut keys[panel.start * head_dim..panel.end * head_dim];
+        for start in panel.clone().step_by(S::LANES) {
+            let column = start - panel.start;
+            let mut packed = 0;
+            if let Some((from, stride)) = head.keys_of(start..start + S::LANES) {
+                packed = head_dim / S::LANES * S::LANES;
+                for i in (0..packed).step_by(S::LANES) {
+                    // SAFETY: as many tokens have numbers from i to i + LANES, each of four bytes, and so has the panel.
+                    unsafe {
+                        let to = to.as_mut_ptr().add(i * width + column).cast();
+                        s.interleave(from.add(4 * i), stride, to, 4 * width);
+                    }
+                }
+            }
+            if packed == head_dim {
+                continue;
+            }
+            for j in start..start + S::LANES {
+                let to = &mut to[packed * width + j - panel.start..];
+                let to = to.iter_mut().step_by(width);
+                match j < count {
+                    true => to.zip(&head.key(j)[packed..]).for_each(|(to, &from)| *to = from),
+                    false => to.for_each(|to| *to = 0.0),
+                }
+            }
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 //! quantizes queries and keys alike, and keeps weights and values wider, too.)
 //!
 //! ```text
-//! q, k = round(127 * x / max |x|)              for each token
-//! score = scale_q * scale_k * Σ q k * scale    q is held 128 higher, unsigned; 128 Σ k is taken off
+//! q, k = round(127 * x / max |x|)              for each token; q to 63 where `Int8::STEPS` is 128
+//! score = scale_q * scale_k * Σ q k * scale    q is held higher, unsigned; as many Σ k are taken off
 //! w = round(2048 * 2^(score - max score))
 //! v = round(2047 * value / max |value|)        for each channel
 //! out = scale_v * Σ w v / Σ w
@@ -47,7 +47,7 @@ const MAX_KEYS: usize = (i32::MAX as u32 / (MAX_WEIGHT as u32 * MAX_VALUE as u32
 
 /// What one head needs beside its input.
 struct Int8Scratch<'a> {
-    /// `[len, dim]`: 128 more than the integers, XOR `FLIP`.
+    /// `[len, dim]`: `query_offset` more than the integers, XOR `FLIP`.
     queries: &'a mut [u8],
     /// `[len]`
     query_scales: &'a mut [f32],
@@ -170,12 +170,20 @@ unsafe fn load<S: Simd>(s: S, from: *const f32, count: usize) -> S::F {
     unsafe { if count >= S::LANES { s.load(from) } else { s.load_first(from, count, 0.0) } }
 }
 
-/// Writes 128 more than the integers that `values` are, divided by the scale that it gives: -127 to 127.
+/// What is added to the integers of queries to make them unsigned, and one more than they are at most.
+#[inline(always)]
+fn query_offset<D: Int8>() -> u8 {
+    D::STEPS.div_ceil(2)
+}
+
+/// Writes `offset` more than the integers that `values` are, divided by the scale that it gives; the largest is one less
+/// than the offset.
 ///
 /// # Safety
 /// `bytes` is valid for writes of whole vectors of bytes.
 #[inline(always)]
-unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
+unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], offset: u8, bytes: *mut u8) -> f32 {
+    let most = f32::from(offset - 1);
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let zero = s.splat(0.0);
@@ -187,15 +195,15 @@ unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], bytes: *mut u8) -> f32 {
     }
     // The smallest number whose inverse is finite added, which is nothing beside any other.
     let largest = s.largest(largest) + 1e-35;
-    let inverse = s.splat(127.0 / largest);
+    let inverse = s.splat(most / largest);
     for i in (0..values.len()).step_by(lanes) {
         // SAFETY: as above.
         unsafe {
             let x = load(s, values.as_ptr().add(i), values.len() - i);
-            d.store_bytes(bytes.add(i), s.mul_add(x, inverse, s.splat(128.0)));
+            d.store_bytes(bytes.add(i), s.mul_add(x, inverse, s.splat(f32::from(offset))));
         }
     }
-    largest * (1.0 / 127.0)
+    largest / most
 }
 
 #[inline(always)]
@@ -208,10 +216,15 @@ fn pack_queries_and_keys<D: Int8>(
     // From 128 more than an integer, XOR FLIP, to the integer.
     let sign = u32::from_ne_bytes([0x80 ^ D::FLIP; 4]);
     let groups = head.shape.head_dim.div_ceil(4);
-    for j in head.wanted.clone() {
+    for j in 0..len {
+        head.prefetch_after(j);
+        if !head.wanted.contains(&j) {
+            continue;
+        }
         // SAFETY: a query has `dim` bytes.
-        memory.query_scales[j] =
-            unsafe { quantize_token(d, head.query(j), memory.queries[j * dim..][..dim].as_mut_ptr()) };
+        memory.query_scales[j] = unsafe {
+            quantize_token(d, head.query(j), query_offset::<D>(), memory.queries[j * dim..][..dim].as_mut_ptr())
+        };
     }
     memory.key_scales[len..padded].fill(0.0);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
@@ -220,16 +233,16 @@ fn pack_queries_and_keys<D: Int8>(
         for j in panel.clone() {
             if j < len {
                 // SAFETY: `bytes` are `dim`.
-                memory.key_scales[j] = unsafe { quantize_token(d, head.key(j), memory.bytes.as_mut_ptr()) };
+                memory.key_scales[j] = unsafe { quantize_token(d, head.key(j), 128, memory.bytes.as_mut_ptr()) };
             }
             let bytes: &[u32] = bytemuck::cast_slice(memory.bytes);
             let to = keys[j - panel.start..].iter_mut().step_by(panel.len());
             to.zip(&bytes[..groups]).for_each(|(to, four)| *to = four ^ sign);
         }
     }
-    // What bytes of 128 give instead of nothing.
+    // What the bytes of a query of zeros give instead of nothing.
     let s = d.simd();
-    memory.bytes.fill(0x80 ^ D::FLIP);
+    memory.bytes.fill(query_offset::<D>() ^ D::FLIP);
     for panel in panels(0..padded, Bytes::<D>::WIDTH, padded) {
         // SAFETY: the panel has as many groups as the bytes, and the scales and shifts whole vectors.
         unsafe {

@@ -4,6 +4,11 @@ use std::ops::Range;
 
 use super::bias::{Bias, BiasHead, HeadBias};
 use super::shape::AttentionShape;
+use crate::kernels::prefetch::prefetch;
+
+/// How many tokens ahead of those that are packed the memory is asked for. Without it a third of the time of a text of 256
+/// tokens, with heads of 32, went to waiting here.
+const TOKENS_AHEAD: usize = 8;
 
 /// What tokens attend with, and to.
 #[derive(Clone, Copy)]
@@ -109,6 +114,29 @@ impl<'a> SequenceHead<'a> {
     #[inline(always)]
     pub(super) fn value(&self, j: usize) -> &'a [f32] {
         self.shared(j, 1)
+    }
+
+    /// Where the keys of some tokens of the sequence lie, and the bytes from one token to the next; None where one of them
+    /// comes before the sequence.
+    #[inline(always)]
+    pub(super) fn keys_of(&self, tokens: Range<usize>) -> Option<(*const i8, usize)> {
+        let stride = size_of::<f32>() * self.shape.width();
+        (self.past <= tokens.start && tokens.end <= self.keys())
+            .then(|| (self.key(tokens.start).as_ptr().cast(), stride))
+    }
+
+    /// Asks the memory for what a later token of the sequence has for this head: it lies far from this one's, where no CPU
+    /// looks for it by itself.
+    #[inline(always)]
+    pub(super) fn prefetch_after(&self, token: usize) {
+        let AttentionShape { heads, kv_heads, head_dim, .. } = *self.shape;
+        let shared = heads + self.head / (heads / kv_heads);
+        let later = self.qkv.as_ptr().wrapping_add((token + TOKENS_AHEAD) * self.shape.width());
+        for column in [self.head, shared, shared + kv_heads] {
+            for number in (0..head_dim).step_by(16) {
+                prefetch(later.wrapping_add(column * head_dim + number).cast());
+            }
+        }
     }
 
     #[inline(always)]

@@ -87,7 +87,7 @@ impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for PairProduct<'_, M> {
     #[inline(always)]
     fn run(self, d: Bf16) {
         // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
-        unsafe { multiply((self.factors)(d), self.out, self.range) };
+        unsafe { multiply((self.factors)(d), self.out, self.range, None) };
     }
 }
 
@@ -129,7 +129,7 @@ impl MicroKernel for Pairs {
     }
 
     #[inline(always)]
-    unsafe fn columns(self, w: *const u16) -> __m512i {
+    unsafe fn columns(self, w: *const u16, _: usize) -> __m512i {
         // SAFETY: the caller vouches for 32 numbers.
         unsafe { self.0.columns(w) }
     }

@@ -42,7 +42,7 @@ impl FloatPanels<f32> {
         let Self { layout, panels } = self;
         let panels = panels.as_slice();
         out.split(layout.width, layout.groups, |range| {
-            isa.run(FloatProduct { layout: *layout, first: 0, panels, x, bias, out, range });
+            isa.run(FloatProduct { layout: *layout, first: 0, panels, x, bias, out, range, after: None });
         });
     }
 }
@@ -55,14 +55,15 @@ impl<W: Widen + Sync> FloatPanels<W> {
         out.split(layout.width, layout.groups, |range| {
             // Once for all rows: in the tile, widening takes as many instructions as a third of the multiply-adds.
             scratch(layout.width * layout.groups, |wide: &mut [f32]| {
-                for panel in range {
+                for panel in range.clone() {
                     let first = panel * layout.width;
                     let end = layout.padded.min(first + layout.width);
                     let from = &panels[layout.panel(first)..layout.panel(end)];
+                    let after = (panel + 1 < range.end).then(|| (from.as_ptr_range().end.cast(), size_of_val(from)));
                     let wide = &mut wide[..from.len()];
                     isa.run(WidenPanel { from, to: wide });
                     let range = panel..panel + 1;
-                    isa.run(FloatProduct { layout: *layout, first, panels: wide, x, bias, out, range });
+                    isa.run(FloatProduct { layout: *layout, first, panels: wide, x, bias, out, range, after });
                 }
             });
         });
@@ -111,6 +112,8 @@ struct FloatProduct<'a> {
     bias: &'a [f32],
     out: &'a ProductOutput<'a>,
     range: Range<usize>,
+    /// What is fetched beside the last of them.
+    after: Option<(*const u8, usize)>,
 }
 
 impl Operation for FloatProduct<'_> {
@@ -118,9 +121,9 @@ impl Operation for FloatProduct<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { layout, first, panels, x, bias, out, range } = self;
+        let Self { layout, first, panels, x, bias, out, range, after } = self;
         // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
-        unsafe { multiply(FloatFactors { s, layout, first, panels, x, bias }, out, range) };
+        unsafe { multiply(FloatFactors { s, layout, first, panels, x, bias }, out, range, after) };
     }
 }
 

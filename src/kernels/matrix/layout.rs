@@ -9,8 +9,10 @@ pub(super) struct PanelLayout {
     pub(super) padded: usize,
     /// Columns in a full panel.
     pub(super) width: usize,
-    /// Numbers of k at a time.
+    /// Numbers of k at a time,
     group: usize,
+    /// and those of them that lie side by side.
+    unit: usize,
     /// Such groups, the last one padded with zeros.
     pub(super) groups: usize,
 }
@@ -18,7 +20,7 @@ pub(super) struct PanelLayout {
 impl PanelLayout {
     pub(super) fn new<T: MicroKernel>(n: usize, k: usize) -> Self {
         let (groups, padded) = (k.div_ceil(T::GROUP), n.next_multiple_of(T::LANES));
-        Self { padded, width: T::WIDTH, group: T::GROUP, groups }
+        Self { padded, width: T::WIDTH, group: T::GROUP, unit: T::UNIT, groups }
     }
 
     /// Numbers of all panels.
@@ -38,7 +40,7 @@ impl PanelLayout {
         let stride = self.width.min(self.padded - start);
         let panel = &mut panels[self.panel(start)..];
         for (p, number) in numbers.enumerate() {
-            panel[(p / self.group * stride + column - start) * self.group + p % self.group] = number;
+            panel[(p / self.unit * stride + column - start) * self.unit + p % self.unit] = number;
         }
     }
 }

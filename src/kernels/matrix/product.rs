@@ -97,16 +97,21 @@ pub(super) trait Factors: Copy {
     ) -> <Self::Simd as Simd>::F;
 }
 
-/// Computes the columns of some panels of the output.
+/// Computes the columns of some panels of the output, and fetches so many bytes of what comes `after` them.
 ///
 /// # Safety
 /// `factors` has the rows and columns of `out`; no other call has these panels.
 #[inline(always)]
-pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &ProductOutput, panels: Range<usize>) {
+pub(super) unsafe fn multiply<P: Factors>(
+    factors: P,
+    out: &ProductOutput,
+    panels: Range<usize>,
+    after: Option<(*const u8, usize)>,
+) {
     let (_, lda) = factors.rows();
     let block = (BLOCK_BYTES / (lda * size_of::<<P::Kernel as MicroKernel>::X>())).max(P::Kernel::ROWS);
-    // Lines of a full panel, for each group of each column.
-    let lines = (P::Kernel::WIDTH * P::Kernel::GROUP * size_of::<<P::Kernel as MicroKernel>::W>()).div_ceil(64);
+    let panel_bytes =
+        factors.groups() * P::Kernel::WIDTH * P::Kernel::GROUP * size_of::<<P::Kernel as MicroKernel>::W>();
     for block_start in (0..out.m).step_by(block) {
         let rows = block.min(out.m - block_start);
         let tiles = rows.div_ceil(P::Kernel::ROWS);
@@ -115,17 +120,17 @@ pub(super) unsafe fn multiply<P: Factors>(factors: P, out: &ProductOutput, panel
             let columns = column..out.n.min(column + P::Kernel::WIDTH);
             // While this panel is in the first-level cache, the memory has time for the next one.
             let next = match panel + 1 < panels.end {
-                true => Some(panel + 1),
-                false => (block_start + rows < out.m).then_some(panels.start),
+                true => Some((factors.panel(column + P::Kernel::WIDTH).cast(), panel_bytes)),
+                false if block_start + rows < out.m => {
+                    Some((factors.panel(panels.start * P::Kernel::WIDTH).cast(), panel_bytes))
+                }
+                false => after,
             };
             for i in 0..tiles {
                 // Tiles are of about the same size, since one of one row computes no faster than one of two.
                 let rows = block_start + rows * i / tiles..block_start + rows * (i + 1) / tiles;
                 let ahead = match next {
-                    Some(next) => {
-                        let from = factors.panel(next * P::Kernel::WIDTH).cast();
-                        Prefetch::part(from, (factors.groups(), lines), (i, tiles))
-                    }
+                    Some(next) => Prefetch::part(next, factors.groups(), (i, tiles)),
                     None => Prefetch::NONE,
                 };
                 // SAFETY: the rows are within m, the columns within n, and these columns are this call's alone.

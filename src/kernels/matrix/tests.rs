@@ -1,4 +1,6 @@
+use super::int8::{Channel, WeightProductsOfSet};
 use super::*;
+use crate::kernels::hadamard::span;
 use crate::kernels::testing::{max_difference, numbers, sizes};
 
 /// Largest error of a sum of k products, relative to the sum of their absolute values.
@@ -75,12 +77,12 @@ fn ragged_sizes_match_the_reference_on_every_set() {
     }
 }
 
-/// The rows that int8 products compute with: 256 values between the ends.
-fn quantized_rows(x: &[f32], k: usize) -> Vec<f32> {
+/// The rows that int8 products compute with: `steps` of equal size between the ends.
+fn quantized_rows(x: &[f32], k: usize, steps: u8) -> Vec<f32> {
     let quantize = |row: &[f32]| {
         let low = row.iter().copied().fold(f32::INFINITY, f32::min);
         let high = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let scale = (high - low) / 255.0;
+        let scale = (high - low) / f32::from(steps);
         let inverse = if scale > 1e-37 { 1.0 / scale } else { 0.0 };
         let value = |x: f32| scale * (x * inverse - low * inverse).round() + low;
         row.iter().map(|&x| if inverse > 0.0 { value(x) } else { low }).collect::<Vec<_>>()
@@ -88,10 +90,10 @@ fn quantized_rows(x: &[f32], k: usize) -> Vec<f32> {
     x.chunks(k).flat_map(quantize).collect()
 }
 
-fn quantized_weights(weight: &[f32], k: usize) -> Vec<f32> {
+fn quantized_weights(weight: &[f32], k: usize, limit: Option<i32>) -> Vec<f32> {
     let quantize = |row: &[f32]| {
-        let scale = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())) / 127.0;
-        row.iter().map(|&x| if scale > 0.0 { (x / scale).round() * scale } else { 0.0 }).collect::<Vec<_>>()
+        let Channel { scale, weights } = Channel::new(row, limit);
+        weights.into_iter().map(move |weight| f32::from(weight) * scale)
     };
     weight.chunks(k).flat_map(quantize).collect()
 }
@@ -99,7 +101,9 @@ fn quantized_weights(weight: &[f32], k: usize) -> Vec<f32> {
 #[test]
 fn int8_matches_the_reference_on_every_set() {
     for isa in Isa::available() {
-        for (m, n, k) in SIZES {
+        let products = isa.run_int8(WeightProductsOfSet);
+        // Widths that are not rotated, since the reference is not.
+        for (m, n, k) in SIZES.into_iter().filter(|(_, _, k)| span(*k) == 1) {
             let (x, weight, bias) = (numbers(m * k, 1), numbers(n * k, 2), numbers(n, 3));
             let mut out = vec![f32::NAN; m * n];
             Matrix::new(isa, Dtype::Int8, &weight, Some(&bias), n, k).unwrap().apply(
@@ -107,43 +111,84 @@ fn int8_matches_the_reference_on_every_set() {
                 Activation::Identity,
                 &mut out,
             );
-            let expected = reference(&quantized_rows(&x, k), &quantized_weights(&weight, k), &bias, k);
+            let rows = quantized_rows(&x, k, products.steps);
+            let expected = reference(&rows, &quantized_weights(&weight, k, products.limit()), &bias, k);
             for (y, (expected, size)) in out.iter().zip(expected) {
-                // A number in the middle of two steps may be rounded to either: one step of 2 / 255 times a weight.
+                // A number in the middle of two steps may be rounded to either: one step of 2 / steps times a weight.
                 let error = (f64::from(*y) - expected).abs();
-                assert!(error <= 1e-5 * size + 2.0 / 255.0, "{} {m}x{n}x{k}: {y} is not {expected}", isa.name());
+                let bound = 1e-5 * size + 2.0 / f64::from(products.steps);
+                assert!(error <= bound, "{} {m}x{n}x{k}: {y} is not {expected}", isa.name());
             }
         }
     }
 }
 
 #[test]
-fn int8_has_the_same_integers_on_every_set() {
+fn int8_sums_are_exact_at_the_extremes_of_every_set() {
     let (m, n, k) = (9, 70, 1543);
-    // 0, 1, ... 255 and -127 ... 127 are quantized to themselves; the largest sums are 255 * 127 * k.
-    let x: Vec<f32> =
-        (0..m * k).map(|i| if i % k < 2 { (i % k * 255) as f32 } else { (i * 37 % 256) as f32 }).collect();
-    let weight: Vec<f32> = (0..n * k)
-        .map(|i| match i / k {
-            0 => 127.0,
-            1 => -127.0,
-            _ if i % k == 0 => 127.0,
-            _ => (i * 29 % 255) as f32 - 127.0,
-        })
-        .collect();
-    let exact = reference(&x, &weight, &vec![0.0; n], k);
     for isa in Isa::available() {
+        let products = isa.run_int8(WeightProductsOfSet);
+        let steps = usize::from(products.steps);
+        // 0, 1, ... steps are quantized to themselves. Some rows have the ends alone, in each order.
+        let x: Vec<f32> = (0..m * k)
+            .map(|i| match (i / k, i % k) {
+                (_, column @ 0..2) => column * steps,
+                (row @ 0..4, column) => (column / (1 << row) % 2) * steps,
+                _ => i * 37 % (steps + 1),
+            })
+            .map(|x| x as f32)
+            .collect();
+        // All of one sign, by turns, and in between.
+        let weight: Vec<f32> = (0..n * k)
+            .map(|i| match (i / k, i % k) {
+                (0, _) => 127.0,
+                (1, _) => -127.0,
+                (channel @ 2..9, column) => 127.0 - (column / (1 << (channel - 2)) % 2 * 254) as f32,
+                (9.., 0) => 127.0,
+                _ => (i * 29 % 255) as f32 - 127.0,
+            })
+            .collect();
+        let exact = reference(&x, &quantized_weights(&weight, k, products.limit()), &vec![0.0; n], k);
         let mut out = vec![f32::NAN; m * n];
         Matrix::new(isa, Dtype::Int8, &weight, None, n, k).unwrap().apply(&x, Activation::Identity, &mut out);
         for (y, (expected, _)) in out.iter().zip(&exact) {
             let error = (f64::from(*y) - expected).abs();
-            assert!(
-                error <= 4.0 * f64::from(f32::EPSILON) * 255.0 * 127.0 * k as f64,
-                "{}: {y}, {expected}",
-                isa.name()
-            );
+            let bound = 4.0 * f64::from(f32::EPSILON) * 255.0 * 127.0 * k as f64;
+            assert!(error <= bound, "{}: {y}, {expected}", isa.name());
         }
     }
+}
+
+#[test]
+fn lanes_of_a_channel_stay_within_their_limit() {
+    for seed in 0..50 {
+        let [k, spread] = sizes(2, 200, seed)[..] else { unreachable!() };
+        let mut values = numbers(k + 1, seed);
+        for (i, value) in values.iter_mut().enumerate() {
+            match spread % 3 {
+                0 => *value = if i % 5 == 0 { 30.0 * *value } else { *value },
+                1 => *value = value.abs() + 0.5,
+                _ => {}
+            }
+        }
+        for limit in [128, 182, 258, 512] {
+            let Channel { scale, weights } = Channel::new(&values, Some(limit));
+            for eight in weights.chunks(8) {
+                for lane in [[0, 1, 4, 5], [2, 3, 6, 7]] {
+                    let sum = |sign: i32| -> i32 {
+                        lane.iter().filter_map(|&i| eight.get(i)).map(|&weight| (sign * i32::from(weight)).max(0)).sum()
+                    };
+                    assert!(sum(1) <= limit && sum(-1) <= limit, "{limit}: {eight:?}");
+                }
+            }
+            let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            assert!(scale >= largest / 127.0 && scale <= largest * (4.0 / (limit - 2) as f32).max(1.0 / 126.9));
+            for (weight, x) in weights.into_iter().zip(&values) {
+                assert!((f32::from(weight) * scale - x).abs() <= 0.5001 * scale, "{weight} times {scale} is not {x}");
+            }
+        }
+    }
+    assert_eq!(Channel::new(&[0.0; 9], Some(128)).weights, [0; 9]);
 }
 
 #[test]

@@ -249,9 +249,8 @@ impl<C: Collector> Scan<'_, C> {
         for i in 0..tiles {
             // About the same size each, since a tile of one row computes no faster than one of two.
             let tile_queries = queries * i / tiles..queries * (i + 1) / tiles;
-            let ahead = next.map_or(Prefetch::NONE, |from| {
-                Prefetch::part(from.cast(), (groups, (4 * width).div_ceil(64)), (i, tiles))
-            });
+            let ahead = next
+                .map_or(Prefetch::NONE, |from| Prefetch::part((from.cast(), groups * 4 * width), groups, (i, tiles)));
             let a = self.queries.bytes.as_slice()[tile_queries.start * self.stride..].as_ptr();
             // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for
             // the lanes of as many vectors as a panel has.

@@ -35,11 +35,11 @@ impl QuantizedQueries {
     /// Quantizes `queries [n, dimension]`, which are finite, and under [`Metric::L2`] no longer than 1e18.
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
         let stride = code_stride(dimension);
-        let flip = isa.run_int8(FlipMask);
+        let format = isa.run_int8(FormatOfSet);
         let mut bytes = Aligned::zeroed(queries.len() / dimension * stride).unwrap_or_else(raise);
         let rows = queries.chunks_exact(dimension).zip(bytes.as_mut_slice().chunks_exact_mut(stride));
-        let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, flip)).collect();
-        Self { dimension, bytes, bounds, offset: if flip == 0 { 128.0 } else { 0.0 } }
+        let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, format)).collect();
+        Self { dimension, bytes, bounds, offset: if format.flip == 0 { format.offset.into() } else { 0.0 } }
     }
 
     pub fn len(&self) -> usize {
@@ -51,18 +51,19 @@ impl QuantizedQueries {
     }
 }
 
-fn quantize(metric: Metric, query: &[f32], bytes: &mut [u8], flip: u8) -> QueryBound {
+fn quantize(metric: Metric, query: &[f32], bytes: &mut [u8], format: QueryFormat) -> QueryBound {
+    let most = f64::from(format.offset - 1);
     let length = query.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
     let inverse_length = if metric == Metric::L2 || length == 0.0 { 1.0 } else { 1.0 / length };
     let largest = query.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    let scale = (f64::from(largest) * inverse_length / 127.0) as f32;
+    let scale = (f64::from(largest) * inverse_length / most) as f32;
     let inverse = if scale > 1e-30 { 1.0 / f64::from(scale) } else { 0.0 };
     let mut residual = 0.0;
     for (&x, byte) in query.iter().zip(bytes) {
         let x = f64::from(x) * inverse_length;
-        let integer = (x * inverse).round().clamp(-127.0, 127.0);
+        let integer = (x * inverse).round().clamp(-most, most);
         residual += (x - integer * f64::from(scale)).powi(2);
-        *byte = (integer as i32 + 128) as u8 ^ flip;
+        *byte = (integer as i32 + i32::from(format.offset)) as u8 ^ format.flip;
     }
     let (length, rounding) = (length * inverse_length, f64::from(rounding(query.len())));
     // A sum of products of bytes up to 255 with codes, which a row has up to 127 of, is rounded to float32 twice.
@@ -71,13 +72,23 @@ fn quantize(metric: Metric, query: &[f32], bytes: &mut [u8], flip: u8) -> QueryB
     QueryBound { scale, length: (length * (1.0 + rounding)) as f32, error: (error * (1.0 + rounding)) as f32 }
 }
 
-struct FlipMask;
+/// How a query's bytes hold its integers.
+#[derive(Clone, Copy)]
+struct QueryFormat {
+    /// What is added to them, and one more than they are at most.
+    offset: u8,
+    /// What the sum is held XOR.
+    flip: u8,
+}
 
-impl Int8Operation for FlipMask {
-    type Output = u8;
+/// The format of a set.
+struct FormatOfSet;
+
+impl Int8Operation for FormatOfSet {
+    type Output = QueryFormat;
 
     #[inline(always)]
-    fn run<D: Int8>(self, _: D) -> u8 {
-        D::FLIP
+    fn run<D: Int8>(self, _: D) -> QueryFormat {
+        QueryFormat { offset: D::STEPS.div_ceil(2), flip: D::FLIP }
     }
 }

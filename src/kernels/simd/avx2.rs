@@ -115,6 +115,38 @@ impl Simd for Avx2 {
         })
     }
 
+    /// The shifted number has n in its lowest bits, and x between 1/2 and 2 takes it into its exponent. Below 2^-126, where
+    /// the exponent is 0, the result is not the product, but a denormal or 0 as that is.
+    #[inline(always)]
+    fn scale2(self, x: __m256, _: __m256, shifted: __m256) -> __m256 {
+        intrinsic!({
+            let exponent = _mm256_slli_epi32::<23>(_mm256_castps_si256(shifted));
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent))
+        })
+    }
+
+    #[inline(always)]
+    fn mix_lanes(self, x: __m256) -> __m256 {
+        // Each lane and the one beside it, by one, two and four: where that one comes before it, less its own.
+        intrinsic!({
+            let x = _mm256_fmadd_ps(
+                x,
+                _mm256_setr_ps(1.0, -1.0, 1.0, -1.0, 1.0, -1.0, 1.0, -1.0),
+                _mm256_permute_ps::<0b10_11_00_01>(x),
+            );
+            let x = _mm256_fmadd_ps(
+                x,
+                _mm256_setr_ps(1.0, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0),
+                _mm256_permute_ps::<0b01_00_11_10>(x),
+            );
+            _mm256_fmadd_ps(
+                x,
+                _mm256_setr_ps(1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0),
+                _mm256_permute2f128_ps::<1>(x, x),
+            )
+        })
+    }
+
     #[inline(always)]
     fn sum(self, x: __m256) -> f32 {
         intrinsic!({

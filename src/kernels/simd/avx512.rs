@@ -123,8 +123,31 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn scale2(self, x: __m512, n: __m512) -> __m512 {
+    fn scale2(self, x: __m512, n: __m512, _: __m512) -> __m512 {
         intrinsic!(_mm512_scalef_ps(x, n))
+    }
+
+    #[inline(always)]
+    fn mix_lanes(self, x: __m512) -> __m512 {
+        // Each lane and the one beside it, by one, two, four and eight: where that one comes before it, less its own.
+        intrinsic!({
+            let x = _mm512_mask_sub_ps(
+                _mm512_add_ps(x, _mm512_permute_ps::<0b10_11_00_01>(x)),
+                0xAAAA,
+                _mm512_permute_ps::<0b10_11_00_01>(x),
+                x,
+            );
+            let x = _mm512_mask_sub_ps(
+                _mm512_add_ps(x, _mm512_permute_ps::<0b01_00_11_10>(x)),
+                0xCCCC,
+                _mm512_permute_ps::<0b01_00_11_10>(x),
+                x,
+            );
+            let other = _mm512_shuffle_f32x4::<0b10_11_00_01>(x, x);
+            let x = _mm512_mask_sub_ps(_mm512_add_ps(x, other), 0xF0F0, other, x);
+            let other = _mm512_shuffle_f32x4::<0b01_00_11_10>(x, x);
+            _mm512_mask_sub_ps(_mm512_add_ps(x, other), 0xFF00, other, x)
+        })
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ mod scalar;
 
 pub(super) use bits::{BitOperation, Bits};
 use double::Double;
-pub(super) use int8::{Int8, Int8Operation};
+pub(super) use int8::{Int8, Int8Operation, WeightProducts};
 pub(super) use scalar::Scalar;
 
 /// Work that is compiled once per instruction set.
@@ -78,11 +78,18 @@ pub(crate) trait Simd: Double {
     /// `2^n` for an integer-valued `n` in -127..=127; -127 gives 0.
     fn pow2(self, n: Self::F) -> Self::F;
 
-    /// `x * 2^n` for an integer-valued `n` in -127..=0; for -127 it may be 0.
+    /// `x * 2^n` for an integer-valued `n` in -127..=0, and `n` with [`ROUNDING_SHIFT`] added; for -127 it may be 0, and is
+    /// where x is 1.
+    ///
+    /// [`ROUNDING_SHIFT`]: crate::kernels::math::ROUNDING_SHIFT
     #[inline(always)]
-    fn scale2(self, x: Self::F, n: Self::F) -> Self::F {
+    fn scale2(self, x: Self::F, n: Self::F, shifted: Self::F) -> Self::F {
+        let _ = shifted;
         self.mul(x, self.pow2(n))
     }
+
+    /// The Hadamard matrix of `LANES` rows times x, in any order of additions.
+    fn mix_lanes(self, x: Self::F) -> Self::F;
 
     /// The sum of all lanes, always in the same order.
     fn sum(self, x: Self::F) -> f32;

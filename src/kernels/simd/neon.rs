@@ -124,6 +124,15 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn mix_lanes(self, x: float32x4_t) -> float32x4_t {
+        const SIGNS: [[f32; 4]; 2] = [[1.0, -1.0, 1.0, -1.0], [1.0, 1.0, -1.0, -1.0]];
+        intrinsic!({
+            let x = vfmaq_f32(vrev64q_f32(x), x, vld1q_f32(SIGNS[0].as_ptr()));
+            vfmaq_f32(vextq_f32::<2>(x, x), x, vld1q_f32(SIGNS[1].as_ptr()))
+        })
+    }
+
+    #[inline(always)]
     fn sum(self, x: float32x4_t) -> f32 {
         intrinsic!(vaddvq_f32(x))
     }

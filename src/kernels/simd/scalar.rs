@@ -98,6 +98,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn mix_lanes(self, x: Lanes) -> Lanes {
+        let [a, b, c, d] = [x[0] + x[1], x[0] - x[1], x[2] + x[3], x[2] - x[3]];
+        [a + c, b + d, a - c, b - d]
+    }
+
+    #[inline(always)]
     fn sum(self, x: Lanes) -> f32 {
         (x[0] + x[2]) + (x[1] + x[3])
     }

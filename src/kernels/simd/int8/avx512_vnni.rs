@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::x86::{dpwssd_512, four, store_16, store_word_pairs_16, store_words_16, two, words_512};
-use super::{Int8, Int8Operation};
+use super::{Int8, Int8Operation, WeightProducts};
 use crate::kernels::simd::avx512::Avx512;
 
 /// 512-bit vectors with VNNI.
@@ -25,6 +25,8 @@ impl Int8 for Avx512Vnni {
     type Sum = __m512i;
 
     const ROWS: usize = 6;
+    const STEPS: u8 = 255;
+    const WEIGHTS: WeightProducts = WeightProducts::UNBOUND;
     const FLIP: u8 = 0;
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::x86::{dpwssd_256, four, store_8, store_word_pairs_8, store_words_8, total_8, two, words_256};
-use super::{Int8, Int8Operation};
+use super::{Int8, Int8Operation, WeightProducts};
 use crate::kernels::simd::avx2::Avx2;
 
 /// 256-bit vectors with VNNI, as on clients without AVX-512.
@@ -25,6 +25,8 @@ impl Int8 for AvxVnni {
     type Sum = __m256i;
 
     const ROWS: usize = 6;
+    const STEPS: u8 = 255;
+    const WEIGHTS: WeightProducts = WeightProducts::UNBOUND;
     const FLIP: u8 = 0;
 
     #[inline(always)]

@@ -24,6 +24,28 @@ pub(crate) trait Int8Operation {
     fn run<D: Int8>(self, d: D) -> Self::Output;
 }
 
+/// How products with weights are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightProducts {
+    /// Groups of four bytes that are added up at once: 1 or 2.
+    pub(crate) groups: usize,
+    /// The largest byte of a row.
+    pub(crate) steps: u8,
+}
+
+impl WeightProducts {
+    /// Each group is added up by itself, whatever the bytes are.
+    const UNBOUND: Self = Self { groups: 1, steps: 255 };
+
+    /// Products 0, 1, 4 and 5 of eight are added up in 16 bits, and so are the other four.
+    const PAIRS: Self = Self { groups: 2, steps: 180 };
+
+    /// What the weights of one sign among four that are added up in 16 bits come to at most; None where any weights do.
+    pub(crate) fn limit(self) -> Option<i32> {
+        (self.groups == 2).then(|| i32::from(i16::MAX) / i32::from(self.steps))
+    }
+}
+
 /// Like [`Simd`], a proof that the CPU has the instructions.
 pub(crate) trait Int8: Copy {
     /// The set's vectors of float32; a vector of sums has as many lanes.
@@ -36,6 +58,14 @@ pub(crate) trait Int8: Copy {
 
     /// Rows whose sums fit in the registers, with as many vectors of columns as float32 tiles have.
     const ROWS: usize;
+
+    /// The largest byte of a row that `dot` and `dot_along` take beside any columns: less than 255 where two products
+    /// are added up in 16 bits.
+    const STEPS: u8;
+
+    /// What products with weights are made of. Where `dot` would add up two products in 16 bits, that is four: weights
+    /// are packed once, and can be made such that four fit, which halves the widening of such sums.
+    const WEIGHTS: WeightProducts;
 
     /// What unsigned bytes are held XOR: 0x80 where the instruction multiplies signed bytes with signed bytes.
     const FLIP: u8;
@@ -54,6 +84,12 @@ pub(crate) trait Int8: Copy {
 
     /// `sum` plus the products of four bytes with four bytes, in each lane.
     fn dot(self, row: Self::Row, columns: Self::Columns, sum: Self::Sum) -> Self::Sum;
+
+    /// `sum` plus the products of two groups of four bytes, in each lane; for a row and columns as `WEIGHTS` says.
+    #[inline(always)]
+    fn dot_weights(self, rows: [Self::Row; 2], columns: [Self::Columns; 2], sum: Self::Sum) -> Self::Sum {
+        self.dot(rows[1], columns[1], self.dot(rows[0], columns[0], sum))
+    }
 
     /// The sums, each rounded once.
     fn floats(self, sum: Self::Sum) -> <Self::Simd as Simd>::F;

@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Int8, Int8Operation};
+use super::{Int8, Int8Operation, WeightProducts};
 use crate::kernels::simd::neon::Neon;
 
 /// With dot products of signed bytes, which every CPU from Armv8.4 on has and some before.
@@ -127,6 +127,8 @@ impl Int8 for Neon {
     type Sum = [int32x4_t; 2];
 
     const ROWS: usize = 2;
+    const STEPS: u8 = 255;
+    const WEIGHTS: WeightProducts = WeightProducts::UNBOUND;
     const FLIP: u8 = 0x80;
 
     #[inline(always)]
@@ -187,7 +189,9 @@ macro_rules! dot_product {
             type Sum = int32x4_t;
 
             const ROWS: usize = 6;
-            const FLIP: u8 = $flip;
+            const STEPS: u8 = 255;
+    const WEIGHTS: WeightProducts = WeightProducts::UNBOUND;
+    const FLIP: u8 = $flip;
 
             #[inline(always)]
             fn simd(self) -> Neon {

@@ -1,6 +1,6 @@
 //! Products of bytes in plain Rust: the reference for the other sets, and what runs where no other can.
 
-use super::Int8;
+use super::{Int8, WeightProducts};
 use crate::kernels::simd::{Scalar, Simd};
 
 impl Int8 for Scalar {
@@ -10,6 +10,8 @@ impl Int8 for Scalar {
     type Sum = [i32; 4];
 
     const ROWS: usize = 2;
+    const STEPS: u8 = 255;
+    const WEIGHTS: WeightProducts = WeightProducts::UNBOUND;
     const FLIP: u8 = 0;
 
     #[inline(always)]
