@@ -1,38 +1,39 @@
 //! Asking for memory before it is needed (software prefetch), for products and scans.
 
-/// Memory that is fetched to the second-level cache while something else is computed, some at each step.
+/// Memory that is fetched to the second-level cache while a tile is computed, some before each few of its steps.
 #[derive(Clone, Copy)]
 pub(super) struct Prefetch {
     from: *const u8,
-    /// Bytes from what one step fetches to what the next one does.
+    /// Bytes from what one turn fetches to what the next one does.
     stride: usize,
-    /// Lines that are fetched at each step.
+    /// Lines that are fetched at each turn.
     lines: usize,
 }
-
-/// Bytes that a step fetches at least: fewer would ask for the same line many times.
-const MIN_STRIDE: usize = 16;
 
 impl Prefetch {
     pub(super) const NONE: Self = Self { from: std::ptr::null(), stride: 0, lines: 0 };
 
-    /// The part of `bytes` from `from` on that the `turn`-th of `turns` fetches, in so many steps each.
+    /// Steps of a tile for each turn.
+    pub(super) const STEPS: usize = 16;
+
+    /// The part of `bytes` from `from` on that the `i`-th of `tiles` of so many `steps` fetches.
     ///
-    /// All turns fetch alike where there are few: a CPU has some two dozen lines under way at once. When the first of
-    /// three turns asked for all, it waited, and the memory rested during the other two.
-    pub(super) fn part((from, bytes): (*const u8, usize), steps: usize, (turn, turns): (usize, usize)) -> Self {
-        let turns = turns.min(bytes / (steps * MIN_STRIDE)).max(1);
-        if turn >= turns {
+    /// All tiles fetch alike where there are few: a CPU has some two dozen lines under way at once. When the first of
+    /// three tiles asked for all of them, it waited, and the memory rested during the other two.
+    pub(super) fn part((from, bytes): (*const u8, usize), steps: usize, (i, tiles): (usize, usize)) -> Self {
+        let turns = steps.div_ceil(Self::STEPS);
+        let tiles = tiles.min(bytes / (64 * turns)).max(1);
+        if i >= tiles {
             return Self::NONE;
         }
-        let stride = bytes.div_ceil(turns * steps);
-        Self { from: from.wrapping_add(turn * steps * stride), stride, lines: stride.div_ceil(64) }
+        let stride = bytes.div_ceil(tiles * turns);
+        Self { from: from.wrapping_add(i * turns * stride), stride, lines: stride.div_ceil(64) }
     }
 
     #[inline(always)]
-    pub(super) fn fetch(self, step: usize) {
+    pub(super) fn fetch(self, turn: usize) {
         for line in 0..self.lines {
-            prefetch(self.from.wrapping_add(step * self.stride + line * 64));
+            prefetch(self.from.wrapping_add(turn * self.stride + line * 64));
         }
     }
 }

@@ -243,25 +243,40 @@ pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
     (b, ldb): (*const T::W, usize),
     ahead: Prefetch,
 ) -> [[T::Sum; NV]; MR] {
+    // SAFETY: i < MR is one of the rows that the caller vouches for.
+    let rows: [*const T::X; MR] = std::array::from_fn(|i| opaque(unsafe { a.add(i * lda) }));
     let mut sums = [[t.zero(); NV]; MR];
-    for p in 0..groups {
-        ahead.fetch(p);
-        // SAFETY: p < groups, i < MR and j < NV are within what the caller vouches for.
-        unsafe {
-            let b = b.add(p * ldb);
-            let mut columns = [t.columns(b, ldb); NV];
-            for (j, column) in columns.iter_mut().enumerate().skip(1) {
-                *column = t.columns(b.add(j * T::UNIT * T::LANES), ldb);
-            }
-            for (i, row) in sums.iter_mut().enumerate() {
-                let x = t.row(a.add(i * lda + p * T::GROUP));
-                for (sum, &column) in row.iter_mut().zip(&columns) {
-                    *sum = t.add(x, column, *sum);
+    for first in (0..groups).step_by(Prefetch::STEPS) {
+        ahead.fetch(first / Prefetch::STEPS);
+        for p in first..groups.min(first + Prefetch::STEPS) {
+            // SAFETY: p < groups and j < NV are within what the caller vouches for.
+            unsafe {
+                let b = b.add(p * ldb);
+                let mut columns = [t.columns(b, ldb); NV];
+                for (j, column) in columns.iter_mut().enumerate().skip(1) {
+                    *column = t.columns(b.add(j * T::UNIT * T::LANES), ldb);
+                }
+                for (sums, x) in sums.iter_mut().zip(&rows) {
+                    let x = t.row(x.add(p * T::GROUP));
+                    for (sum, &column) in sums.iter_mut().zip(&columns) {
+                        *sum = t.add(x, column, *sum);
+                    }
                 }
             }
         }
     }
     sums
+}
+
+/// The same pointer, of which the compiler does not know where it comes from: so it has a register for each row of a tile,
+/// instead of adding up the distances between them at every step.
+#[inline(always)]
+fn opaque<T>(mut pointer: *const T) -> *const T {
+    // SAFETY: no instruction.
+    unsafe {
+        std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
+    }
+    pointer
 }
 
 /// Runs `$body` with the constants `$MR` and `$NV` set to the values of `$rows` (from 1 to the `ROWS` of the terms) and
