@@ -1,0 +1,132 @@
+"""One short text a call, each after a pause: what a person's query or a quiet server is.
+
+```text
+in each round, for each pause, for each peer and number of threads:
+    wait until the peer before is idle: its threads ask for work for milliseconds after a call
+    so many times: sleep, then time one call
+```
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benches.data import corpus
+from benches.measure.comparison import Comparison, say
+from benches.measure.loaded import LoadedPeer
+from benches.measure.worker import Worker, WorkerError, environment
+from benches.peers import exports, models
+from benches.peers.embedders import Votive
+from benches.peers.engines import ALL_CORES, OnnxRuntime, Peer, Setup
+from benches.report import pauses as shown
+
+TOKENS = 17
+PAUSES = (0.0, 0.002, 0.012, 0.2)
+SETTLE = 0.1
+FEWEST_CALLS = 5
+WARM_UP = 3  # calls whose times are not kept: caches hold what the peer before worked on
+# After its first call a process loads what it is slow to use anew.
+LOADING_CALLS = 10
+
+
+class Earlier(Votive):
+    """votive as another build, whose package lies in `folder`."""
+
+    def __init__(self, setup: Setup, folder: Path, dtype: str) -> None:
+        super().__init__(setup, dtype)
+        self.folder = folder
+
+    def load(self) -> None:
+        sys.path.insert(0, str(self.folder))
+        super().load()
+        import votive
+
+        if not Path(votive.__file__).is_relative_to(self.folder):
+            raise ImportError(f"{self.folder} holds no package votive")
+
+
+class PausingPeer(LoadedPeer):
+    """A peer, and the text that it is called with."""
+
+    def times_after(self, pause: float, calls: int, text: str) -> list[float]:
+        """Seconds of each of `calls` calls, without the pause before each."""
+        taken = []
+        for _ in range(calls):
+            if pause:
+                time.sleep(pause)
+            taken.append(self._seconds([text]))
+        return taken
+
+
+def pauses(arguments: argparse.Namespace) -> None:
+    """Measure, print Markdown, write it and JSON."""
+    comparison = PausesComparison(arguments)
+    comparison.load()
+    for _ in comparison.each_round():
+        comparison.round()
+        comparison.write("pauses", shown.markdown(comparison.results))
+    comparison.close()
+    print(shown.markdown(comparison.results))
+
+
+class PausesComparison(Comparison):
+    """`results["times"][pause][peer]` has a list for each round of the seconds that calls took.
+
+    A pause is written in milliseconds, and a peer with its threads: `"votive-int8 2"`.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.setup = models.embedder(arguments.model, arguments.cache)
+        texts = corpus.texts(self.setup.model / "tokenizer.json")
+        self.text = next(text for text in texts.sets["short"] if texts.tokens[text] == TOKENS)
+        self.threads: list[int] = arguments.threads or sorted({1, self.setup.threads})
+        self.before: Path | None = arguments.before and arguments.before.absolute()
+        described = {"model": arguments.model, "corpus": {"digest": texts.digest}, "text": self.text, "tokens": TOKENS}
+        described |= {"skipped": {}, "times": {f"{1000 * pause:g}": {} for pause in PAUSES}}
+        super().__init__(arguments, max(self.threads), described)
+
+    def makers(self) -> dict[str, Callable[[Setup], Peer]]:
+        """What is compared."""
+        makers: dict[str, Callable[[Setup], Peer]] = {}
+        for dtype in ("float32", "bfloat16", "int8"):
+            makers[f"votive-{dtype}"] = partial(Votive, dtype=dtype)
+            if self.before is not None:
+                makers[f"before-{dtype}"] = partial(Earlier, folder=self.before, dtype=dtype)
+        for dtype, export in (("float32", exports.onnx_optimized), ("int8", exports.onnx_int8)):
+            makers[f"onnxruntime-{dtype}"] = partial(OnnxRuntime, export=export, choices=ALL_CORES)
+        return makers
+
+    def load(self) -> None:
+        """All peers' processes."""
+        for name, make in self.makers().items():
+            for threads in self.threads:
+                setup = self.setup._replace(threads=threads)
+                # One text is tokenized by the thread that calls: another one would have to be woken first.
+                alone = environment(setup) | {"TOKENIZERS_PARALLELISM": "false"}
+                peer = f"{name} {threads}"
+                say(f"loading {peer}")
+                worker = Worker(partial(PausingPeer, make, setup), alone)
+                try:
+                    worker.call("times_after", 0.0, LOADING_CALLS, self.text)
+                except WorkerError as reason:
+                    worker.close()
+                    self.skip(peer, reason)
+                    continue
+                self.workers[peer] = worker
+
+    def round(self) -> None:
+        """Each pause once, all peers in turn."""
+        for pause in PAUSES:
+            for peer, worker in self.workers.items():
+                time.sleep(SETTLE)
+                warm = worker.call("times_after", pause, WARM_UP, self.text)
+                calls = max(FEWEST_CALLS, self.calls(pause + statistics.median(warm)))
+                seconds = worker.call("times_after", pause, calls, self.text)
+                rounds = self.results["times"][f"{1000 * pause:g}"].setdefault(peer, [])
+                rounds.append([round(call, 6) for call in seconds])
