@@ -4,38 +4,94 @@
 //! that runs has no result to give, and raises it.
 
 use std::cell::RefCell;
-use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytemuck::Pod;
+use memmap2::MmapMut;
 
 use crate::Result;
-use crate::memory::{reserve, zeroed};
+use crate::memory::{lack, reserve, zeroed};
 use crate::panic::raise;
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
 struct Line([u8; 64]);
 
+/// Bytes of address space that are taken at a time for what is kept. Pages of it that nothing was written to take no
+/// memory.
+const CHUNK_BYTES: usize = 32 << 20;
+
+/// Memory of many [`Aligned`]s, one after the other, in huge pages, for which one layer's weights are too few. Of a page of
+/// 4 KB the CPU must look up the address again every 64 lines, in tables that are larger than what it keeps of them. Huge
+/// ones made a short text 15 % faster in float32, 11 % in bfloat16, 5 % in int8 (MiniLM, Zen 3, a virtual machine).
+struct Chunk(MmapMut);
+
+/// The chunk that a thread's next [`Aligned`]s come from, as long as one of them is there, and the lines that are taken.
+struct Growing {
+    chunk: Weak<Chunk>,
+    taken: usize,
+}
+
+thread_local! {
+    static GROWING: RefCell<Growing> = const { RefCell::new(Growing { chunk: Weak::new(), taken: 0 }) };
+}
+
 /// A zeroed buffer of numbers, aligned to 64 bytes.
 pub(super) struct Aligned<T> {
-    lines: Vec<Line>,
+    numbers: NonNull<T>,
     len: usize,
-    numbers: PhantomData<T>,
+    _chunk: Arc<Chunk>,
 }
+
+// SAFETY: the numbers are this buffer's alone, as a `Vec`'s would be, and plain bytes.
+unsafe impl<T: Pod + Send> Send for Aligned<T> {}
+// SAFETY: as above; they are written through an exclusive reference alone.
+unsafe impl<T: Pod + Sync> Sync for Aligned<T> {}
 
 impl<T: Pod> Aligned<T> {
     /// `len` zeros; an error where there is no memory for them.
     pub(super) fn zeroed(len: usize) -> Result<Self> {
-        Ok(Self { lines: lines::<T>(len, "packed weights")?, len, numbers: PhantomData })
+        let lack = || lack(size_of::<T>(), len, "packed weights");
+        let lines = len.checked_mul(size_of::<T>()).ok_or_else(lack)?.div_ceil(size_of::<Line>());
+        let (chunk, start) = GROWING.with_borrow_mut(|growing| growing.take(lines)).ok_or_else(lack)?;
+        let first = chunk.0.as_ptr().wrapping_add(start * size_of::<Line>()).cast::<Line>();
+        let numbers = NonNull::new(first.cast_mut()).ok_or_else(lack)?;
+        assert!(numbers.is_aligned(), "a page starts with a line");
+        Ok(Self { numbers: numbers.cast(), len, _chunk: chunk })
     }
 
     pub(super) fn as_slice(&self) -> &[T] {
-        &bytemuck::cast_slice(&self.lines)[..self.len]
+        // SAFETY: the numbers are within the chunk, which stays as long as this; they are zero or written, and belong to
+        // this buffer alone.
+        unsafe { std::slice::from_raw_parts(self.numbers.as_ptr(), self.len) }
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
-        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.numbers.as_ptr(), self.len) }
+    }
+}
+
+impl Growing {
+    /// A chunk, and the first of so many lines of it that nothing else has.
+    fn take(&mut self, lines: usize) -> Option<(Arc<Chunk>, usize)> {
+        let bytes = |lines: usize| lines.checked_mul(size_of::<Line>()).filter(|&bytes| bytes <= isize::MAX as usize);
+        if let Some(chunk) = self.chunk.upgrade()
+            && bytes(self.taken.checked_add(lines)?)? <= chunk.0.len()
+        {
+            let start = self.taken;
+            self.taken += lines;
+            return Some((chunk, start));
+        }
+        let pages = MmapMut::map_anon(bytes(lines)?.max(CHUNK_BYTES)).ok()?;
+        #[cfg(target_os = "linux")]
+        // Without them it works as well.
+        let _ = pages.advise(memmap2::Advice::HugePage);
+        let chunk = Arc::new(Chunk(pages));
+        *self = Self { chunk: Arc::downgrade(&chunk), taken: lines };
+        Some((chunk, 0))
     }
 }
 
@@ -93,4 +149,44 @@ pub(super) fn scratch<T: Pod, R>(len: usize, work: impl FnOnce(&mut [T]) -> R) -
     let result = work(&mut bytemuck::cast_slice_mut(&mut buffer)[..len]);
     SCRATCH.with(|free| free.0.borrow_mut().push(buffer));
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_and_apart_and_aligned() {
+        let lengths = [0, 1, 63, 64, 65, 1000, CHUNK_BYTES / 2, CHUNK_BYTES / 2, CHUNK_BYTES + 1, 3];
+        let mut buffers: Vec<Aligned<u8>> = lengths.iter().map(|&len| Aligned::zeroed(len).unwrap()).collect();
+        for (i, buffer) in buffers.iter_mut().enumerate() {
+            assert_eq!(buffer.as_slice().as_ptr() as usize % 64, 0);
+            assert!(buffer.as_slice().iter().all(|&number| number == 0));
+            buffer.as_mut_slice().fill(1 + i as u8);
+        }
+        for (i, (buffer, len)) in buffers.iter().zip(lengths).enumerate() {
+            assert_eq!(buffer.as_slice().len(), len);
+            assert!(buffer.as_slice().iter().all(|&number| number == 1 + i as u8));
+        }
+    }
+
+    #[test]
+    fn a_chunk_goes_with_its_last_buffer() {
+        let first = Aligned::<f32>::zeroed(100).unwrap();
+        let chunk = Arc::downgrade(&first._chunk);
+        let second = Aligned::<f32>::zeroed(100).unwrap();
+        drop(first);
+        assert!(Arc::ptr_eq(&chunk.upgrade().unwrap(), &second._chunk));
+        drop(second);
+        assert!(chunk.upgrade().is_none());
+        assert_eq!(Aligned::<f32>::zeroed(3).unwrap().as_slice(), [0.0; 3]);
+    }
+
+    #[test]
+    fn too_much_is_an_error_that_names_it() {
+        for len in [1 << 58, usize::MAX / 4, usize::MAX] {
+            let error = Aligned::<f32>::zeroed(len).err().unwrap().to_string();
+            assert_eq!(error, format!("no memory for packed weights: {} bytes", len.saturating_mul(4)));
+        }
+    }
 }
