@@ -91,6 +91,15 @@ impl Pool {
         work(&check_cancel)
     }
 
+    /// Wakes the team, if it was started, for a job that comes soon.
+    pub(crate) fn wake_team(&self) {
+        if self.team_threads > 1
+            && let Some(team) = self.started().team.get()
+        {
+            team.make_ready();
+        }
+    }
+
     /// Runs a job on the caller's thread, whose kernels share their loops with the team.
     pub(crate) fn run_on_team<R>(
         &self,

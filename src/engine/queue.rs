@@ -223,10 +223,19 @@ impl Queue {
         })
     }
 
+    /// Whether all threads will likely share the passes of a call that comes now.
+    pub(super) fn expects_team(&self) -> bool {
+        self.is_idle() && self.contention <= 1 && !self.has_owner && self.sharing.max_wait.is_zero()
+    }
+
+    /// Whether no call waits or is computed.
+    fn is_idle(&self) -> bool {
+        self.busy_slots == 0 && self.calls.is_empty()
+    }
+
     /// Notes whether a call that comes finds others.
     fn note_contention(&mut self) {
-        let is_alone = self.busy_slots == 0 && self.calls.is_empty();
-        self.contention = if is_alone { self.contention.saturating_sub(1) } else { CALLS_UNTIL_TEAM };
+        self.contention = if self.is_idle() { self.contention.saturating_sub(1) } else { CALLS_UNTIL_TEAM };
     }
 
     /// The kind of a further worker that would find something to do.

@@ -117,6 +117,10 @@ fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> 
     let network = &scheduler.network;
     let mut state = CallState::new(&call);
     let mut reserved = None;
+    // Threads share a lone text: they wake while it is tokenized.
+    if call.unique_len() == 1 && scheduler.lock().expects_team() {
+        network.pool.wake_team();
+    }
     let check_cancel = || progress(call.done());
     while let Some(tasks) = state.next(&network.planner, &call)? {
         let on_team = match (tasks.is_sequential(), tasks.only_tokenizes()) {

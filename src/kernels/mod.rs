@@ -13,9 +13,11 @@
 //! math, widen, isa, peaks                               functions of a vector; the choice of the set
 //! simd                                                  vectors, one type for each instruction set
 //! aligned, append_buffer, cpu, denormals, dtype, prefetch, team        memory, caches, threads
+//! affinity                                              the CPUs that a thread may use
 //! ```
 
 mod activation;
+mod affinity;
 mod aligned;
 mod append_buffer;
 mod attention;

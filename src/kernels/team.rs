@@ -9,6 +9,11 @@
 //! helper: claim a piece: unclaimed -= 1 if above 0; run it; unfinished -= 1; sleep after 200 us without one
 //! ```
 //!
+//! A helper that wakes on the leader's CPU would wait there until the scheduler's next tick, some milliseconds, since the
+//! leader never blocks. Kernels of virtual machines choose that CPU where threads did little lately: they take a halted
+//! CPU for one that the host runs something else on, or pack threads on few CPUs on purpose. So helpers are kept off the
+//! CPU that the leader is on as its work begins.
+//!
 //! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop
 //! only when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at
 //! `unclaimed` a last time, and the leader stores `unclaimed` before it looks at that count: one of the two sees the
@@ -25,6 +30,7 @@ use std::time::{Duration, Instant};
 use std::{hint, io, thread};
 
 use crate::kernels::FlushDenormals;
+use crate::kernels::affinity::{Id, current_cpu, id_of, keep_off};
 use crate::panic::caught;
 use crate::profile::shared;
 
@@ -53,9 +59,16 @@ pub const STACK_BYTES: usize = 2 << 20;
 /// Threads that help another one with its kernels. They end when this is dropped.
 pub struct Team {
     shared: Arc<SharedLoop>,
-    helpers: Vec<Thread>,
+    helpers: Vec<Helper>,
+    /// The CPU that the helpers are kept off; `usize::MAX` at first.
+    leaders_cpu: AtomicUsize,
     /// In a child of `fork()` the helpers are not there.
     process: u32,
+}
+
+struct Helper {
+    thread: Thread,
+    id: Id,
 }
 
 /// The loop that a team is at, and what its threads know of each other.
@@ -96,14 +109,19 @@ impl Team {
 
     /// Starts the helpers of a team of so many threads, of which the leader is one.
     pub fn new(threads: usize) -> io::Result<Arc<Self>> {
-        let mut team = Self { shared: Arc::default(), helpers: Vec::new(), process: std::process::id() };
+        let mut team = Self {
+            shared: Arc::default(),
+            helpers: Vec::new(),
+            leaders_cpu: usize::MAX.into(),
+            process: std::process::id(),
+        };
         for i in 1..threads {
             let shared = team.shared.clone();
             let helper = thread::Builder::new()
                 .name(format!("votive-team-{i}"))
                 .stack_size(STACK_BYTES)
                 .spawn(move || shared.help())?;
-            team.helpers.push(helper.thread().clone());
+            team.helpers.push(Helper { thread: helper.thread().clone(), id: id_of(&helper) });
         }
         Ok(Arc::new(team))
     }
@@ -123,15 +141,32 @@ impl Team {
         let free = !self.shared.has_leader.swap(true, Ordering::Acquire);
         let _restore = Restore(free.then_some(&self.shared), TEAM.replace(free.then(|| self.clone())));
         if free {
-            self.wake();
+            self.make_ready();
         }
         work()
+    }
+
+    /// Wakes the helpers, on other CPUs than this thread's: before `install`, so that they are awake in time.
+    pub fn make_ready(&self) {
+        self.spread();
+        self.wake();
+    }
+
+    /// Keeps the helpers off this thread's CPU.
+    fn spread(&self) {
+        let Some(cpu) = current_cpu() else { return };
+        if self.leaders_cpu.swap(cpu, Ordering::Relaxed) != cpu && self.process == std::process::id() {
+            for helper in &self.helpers {
+                // SAFETY: helpers end when the team is dropped.
+                unsafe { keep_off(helper.id, cpu) };
+            }
+        }
     }
 
     /// Wakes the helpers that sleep.
     fn wake(&self) {
         if self.shared.asleep.load(Ordering::SeqCst) > 0 && self.process == std::process::id() {
-            self.helpers.iter().for_each(Thread::unpark);
+            self.helpers.iter().for_each(|helper| helper.thread.unpark());
         }
     }
 
@@ -301,6 +336,43 @@ mod tests {
                 team.install(|| parallel_for(100, MIN_PIECE_WORK, |range| assert!(!range.contains(&bad), "bad {bad}")));
             }));
             assert_eq!(panic.unwrap_err().downcast_ref::<String>(), Some(&format!("bad {bad}")));
+            assert_eq!(counts(&team, 100), [1; 100]);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn helpers_are_kept_off_the_leaders_cpu() {
+        use crate::kernels::affinity::allowed_cpus;
+
+        let team = Team::new(2).unwrap();
+        let leader = thread::current().id();
+        let of_helper = Mutex::new(None);
+        let both = std::sync::Barrier::new(2);
+        let seen = Mutex::new(std::collections::HashSet::new());
+        let meet = |_| {
+            let thread = thread::current().id();
+            if seen.lock().unwrap().insert(thread) {
+                both.wait();
+                if thread != leader {
+                    *of_helper.lock().unwrap() = Some(allowed_cpus());
+                }
+            }
+        };
+        team.install(|| parallel_for(100, MIN_PIECE_WORK, meet));
+        let (mine, theirs) = (allowed_cpus(), of_helper.into_inner().unwrap().unwrap());
+        let kept_off = team.leaders_cpu.load(Ordering::Relaxed);
+        match mine.len() {
+            1 => assert_eq!(theirs, mine),
+            _ => assert_eq!(theirs, mine.into_iter().filter(|&cpu| cpu != kept_off).collect::<Vec<_>>()),
+        }
+    }
+
+    #[test]
+    fn a_team_that_was_made_ready_works() {
+        let team = Team::new(3).unwrap();
+        for _ in 0..50 {
+            team.make_ready();
             assert_eq!(counts(&team, 100), [1; 100]);
         }
     }
