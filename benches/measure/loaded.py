@@ -71,6 +71,15 @@ class LoadedPeer:
         self._take_choice(name, size)
         return [self._seconds(self._call(name, size, call)) for call in range(calls)]
 
+    def times_after(self, pause: float, calls: int, item: Any) -> list[float]:
+        """Seconds of each of `calls` calls with one item, each of which comes so many seconds after the one before."""
+        taken = []
+        for _ in range(calls):
+            if pause:
+                time.sleep(pause)
+            taken.append(self._seconds([item]))
+        return taken
+
     def times_together(self, name: str, size: int, callers: int, seconds: float) -> list[list[float]]:
         """Of threads that all call at once, the seconds of each one's calls with `size` items.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +21,7 @@ from benches.measure.comparison import Comparison, say
 from benches.measure.loaded import LoadedPeer
 from benches.measure.worker import Worker, WorkerError, environment
 from benches.peers import exports, models
-from benches.peers.embedders import Votive
+from benches.peers.embedders import EarlierVotive, Votive
 from benches.peers.engines import ALL_CORES, OnnxRuntime, Peer, Setup
 from benches.report import pauses as shown
 
@@ -31,37 +30,7 @@ PAUSES = (0.0, 0.002, 0.012, 0.2)
 SETTLE = 0.1
 FEWEST_CALLS = 5
 WARM_UP = 3  # calls whose times are not kept: caches hold what the peer before worked on
-# After its first call a process loads what it is slow to use anew.
-LOADING_CALLS = 10
-
-
-class Earlier(Votive):
-    """votive as another build, whose package lies in `folder`."""
-
-    def __init__(self, setup: Setup, folder: Path, dtype: str) -> None:
-        super().__init__(setup, dtype)
-        self.folder = folder
-
-    def load(self) -> None:
-        sys.path.insert(0, str(self.folder))
-        super().load()
-        import votive
-
-        if not Path(votive.__file__).is_relative_to(self.folder):
-            raise ImportError(f"{self.folder} holds no package votive")
-
-
-class PausingPeer(LoadedPeer):
-    """A peer, and the text that it is called with."""
-
-    def times_after(self, pause: float, calls: int, text: str) -> list[float]:
-        """Seconds of each of `calls` calls, without the pause before each."""
-        taken = []
-        for _ in range(calls):
-            if pause:
-                time.sleep(pause)
-            taken.append(self._seconds([text]))
-        return taken
+LOADING_CALLS = 10  # after which a peer has started its threads and taken its memory
 
 
 def pauses(arguments: argparse.Namespace) -> None:
@@ -97,7 +66,7 @@ class PausesComparison(Comparison):
         for dtype in ("float32", "bfloat16", "int8"):
             makers[f"votive-{dtype}"] = partial(Votive, dtype=dtype)
             if self.before is not None:
-                makers[f"before-{dtype}"] = partial(Earlier, folder=self.before, dtype=dtype)
+                makers[f"before-{dtype}"] = partial(EarlierVotive, folder=self.before, dtype=dtype)
         for dtype, export in (("float32", exports.onnx_optimized), ("int8", exports.onnx_int8)):
             makers[f"onnxruntime-{dtype}"] = partial(OnnxRuntime, export=export, choices=ALL_CORES)
         return makers
@@ -111,7 +80,7 @@ class PausesComparison(Comparison):
                 alone = environment(setup) | {"TOKENIZERS_PARALLELISM": "false"}
                 peer = f"{name} {threads}"
                 say(f"loading {peer}")
-                worker = Worker(partial(PausingPeer, make, setup), alone)
+                worker = Worker(partial(LoadedPeer, make, setup), alone)
                 try:
                     worker.call("times_after", 0.0, LOADING_CALLS, self.text)
                 except WorkerError as reason:

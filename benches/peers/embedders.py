@@ -5,10 +5,12 @@ All of them run the same weights and return unit vectors, `[texts, dimension]` f
 
 from __future__ import annotations
 
+import sys
 import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -64,6 +66,22 @@ class Votive(Peer):
 
     async def acompute(self, items: list[str]) -> np.ndarray:
         return await self.model.aencode(items)
+
+
+class EarlierVotive(Votive):
+    """votive as another build, whose package lies in `folder`; for a process that has not imported votive yet."""
+
+    def __init__(self, setup: Setup, folder: Path, dtype: str = "float32") -> None:
+        super().__init__(setup, dtype)
+        self.folder = folder
+
+    def load(self) -> None:
+        sys.path.insert(0, str(self.folder))
+        import votive
+
+        if votive.__file__ is None or not Path(votive.__file__).is_relative_to(self.folder):
+            raise Unavailable(f"{self.folder} holds no package votive")
+        super().load()
 
 
 class SentenceTransformers(Peer):
