@@ -14,7 +14,7 @@ from benches.peers import documents
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
-    "embed": ("targets", "table"),
+    "embed": ("targets", "table", "pauses"),
     "rerank": ("targets", "table"),
     "store": ("targets", "table", "proof", "binary", "documents", "commits"),
     "callers": ("targets", "table"),
@@ -50,7 +50,7 @@ def test_help_of_a_command_names_its_options(subject: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "choices"),
     [
-        (("embed", "proof"), ("targets", "table")),
+        (("embed", "proof"), ("targets", "table", "pauses")),
         (("callers", "proof"), ("targets", "table")),
         (("models", "table"), tuple(COMMANDS)),
         (("rerank", "table", "--model", "qwen3"), ("minilm",)),
