@@ -12,7 +12,8 @@
 //! A helper that wakes on the leader's CPU would wait there until the scheduler's next tick, some milliseconds, since the
 //! leader never blocks. Kernels of virtual machines choose that CPU where threads did little lately: they take a halted
 //! CPU for one that the host runs something else on, or pack threads on few CPUs on purpose. So helpers are kept off the
-//! CPU that the leader is on as its work begins.
+//! CPU that the leader is on as its work begins. A short text in float32 after 200 ms without one (two CPUs of a
+//! virtual machine): 10.6 ms without that, as one thread takes; 7.2 with it, 7.05 where they wake before the tokenizer.
 //!
 //! A helper reads the loop only between a claim and the matching `unfinished -= 1`, and the leader writes the next loop
 //! only when `unfinished` is 0, so no lock is needed. A helper that falls asleep counts itself before it looks at
