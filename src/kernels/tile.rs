@@ -271,12 +271,13 @@ pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
 /// The same pointer, of which the compiler does not know where it comes from: so it has a register for each row of a tile,
 /// instead of adding up the distances between them at every step.
 #[inline(always)]
-fn opaque<T>(mut pointer: *const T) -> *const T {
+fn opaque<T>(pointer: *const T) -> *const T {
+    let mut pointer = pointer.expose_provenance();
     // SAFETY: no instruction.
     unsafe {
         std::arch::asm!("/* {0} */", inout(reg) pointer, options(pure, nomem, nostack, preserves_flags));
     }
-    pointer
+    std::ptr::with_exposed_provenance(pointer)
 }
 
 /// Runs `$body` with the constants `$MR` and `$NV` set to the values of `$rows` (from 1 to the `ROWS` of the terms) and

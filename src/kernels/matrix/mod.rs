@@ -23,6 +23,7 @@ use crate::Result;
 use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::MAX_LANES;
 use crate::kernels::{Activation, Dtype, Isa};
+use crate::memory::zeroed;
 use crate::profile::{Arithmetic, Work};
 
 use float::FloatPanels;
@@ -94,7 +95,7 @@ impl Matrix {
         let rows = weight.len() / self.k;
         assert_eq!(weight.len(), rows * self.k, "weight is [rows, k]");
         assert!(first + rows <= self.n, "rows are within n");
-        let mut rotated = Aligned::zeroed(if self.dtype() == Dtype::Int8 { self.k } else { 0 })?;
+        let mut rotated: Vec<f32> = zeroed(if self.dtype() == Dtype::Int8 { self.k } else { 0 }, "packed weights")?;
         for (row, values) in (first..).zip(weight.chunks_exact(self.k)) {
             match &mut self.panels {
                 Panels::Float32(panels) => panels.set_row(row, values, |x| x),
@@ -102,7 +103,7 @@ impl Matrix {
                 Panels::Float16(panels) => panels.set_row(row, values, f16::from_f32),
                 #[cfg(target_arch = "x86_64")]
                 Panels::Bfloat16Pairs(panels) => panels.set_row(row, values),
-                Panels::Int8(panels) => panels.set_row(self.isa, row, values, rotated.as_mut_slice()),
+                Panels::Int8(panels) => panels.set_row(self.isa, row, values, &mut rotated),
             }
         }
         if let Some(bias) = bias {

@@ -169,7 +169,7 @@ impl<C: Collector> Scan<'_, C> {
         let bytes = 4 * <D::Simd as Simd>::LANES;
         let queries = self.queries;
         for query in 0..queries.len() {
-            let x = queries.bytes.as_slice()[query * self.stride..][..self.stride].as_ptr();
+            let x = queries.bytes[query * self.stride..][..self.stride].as_ptr();
             let mut sums = [0.0; MAX_GROUP_ROWS];
             for i in (0..group.count).step_by(ROWS_PER_DOT) {
                 if query == 0 {
@@ -251,7 +251,7 @@ impl<C: Collector> Scan<'_, C> {
             let tile_queries = queries * i / tiles..queries * (i + 1) / tiles;
             let ahead = next
                 .map_or(Prefetch::NONE, |from| Prefetch::part((from.cast(), groups * 4 * width), groups, (i, tiles)));
-            let a = self.queries.bytes.as_slice()[tile_queries.start * self.stride..].as_ptr();
+            let a = self.queries.bytes[tile_queries.start * self.stride..].as_ptr();
             // SAFETY: the queries have `stride` bytes each, the panel `width` for each of them, and `numbers` has room for
             // the lanes of as many vectors as a panel has.
             unsafe {

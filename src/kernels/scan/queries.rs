@@ -3,8 +3,8 @@
 use super::encode::rounding;
 use super::{Metric, code_stride};
 use crate::kernels::Isa;
-use crate::kernels::aligned::Aligned;
 use crate::kernels::simd::{Int8, Int8Operation};
+use crate::memory::zeroed;
 use crate::panic::raise;
 
 /// Queries to be multiplied with codes.
@@ -13,7 +13,7 @@ use crate::panic::raise;
 pub struct QuantizedQueries {
     pub(super) dimension: usize,
     /// `[n, code_stride(dimension)]`
-    pub(super) bytes: Aligned<u8>,
+    pub(super) bytes: Vec<u8>,
     /// `[n]`: what the bytes of each query mean.
     pub(super) bounds: Vec<QueryBound>,
     /// What each byte is more than the integer that it stands for.
@@ -36,8 +36,8 @@ impl QuantizedQueries {
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
         let stride = code_stride(dimension);
         let format = isa.run_int8(FormatOfSet);
-        let mut bytes = Aligned::zeroed(queries.len() / dimension * stride).unwrap_or_else(raise);
-        let rows = queries.chunks_exact(dimension).zip(bytes.as_mut_slice().chunks_exact_mut(stride));
+        let mut bytes: Vec<u8> = zeroed(queries.len() / dimension * stride, "queries").unwrap_or_else(raise);
+        let rows = queries.chunks_exact(dimension).zip(bytes.chunks_exact_mut(stride));
         let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, format)).collect();
         Self { dimension, bytes, bounds, offset: if format.flip == 0 { format.offset.into() } else { 0.0 } }
     }
