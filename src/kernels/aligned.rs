@@ -85,7 +85,9 @@ impl Growing {
             self.taken += lines;
             return Some((chunk, start));
         }
-        let pages = MmapMut::map_anon(bytes(lines)?.max(CHUNK_BYTES)).ok()?;
+        let exact = bytes(lines)?;
+        // Where address space is limited there may be room for the numbers and none for a whole chunk.
+        let pages = MmapMut::map_anon(exact.max(CHUNK_BYTES)).or_else(|_| MmapMut::map_anon(exact.max(1))).ok()?;
         #[cfg(target_os = "linux")]
         // Without them it works as well.
         let _ = pages.advise(memmap2::Advice::HugePage);
