@@ -36,5 +36,5 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 def parts(store: Store) -> list[Any]:
     """What `attach` takes, of a store of one segment."""
-    [(_, vectors, codes, bounds)] = store.segments()
-    return [vectors, codes, bounds, store.id_slice(0, store.rows)]
+    [(_, *arrays)] = store.segments()
+    return [*arrays, store.id_slice(0, store.rows)]

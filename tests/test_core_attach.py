@@ -16,22 +16,27 @@ from votive import CorruptStoreError, StoreError
 @pytest.mark.parametrize("names", [False, True])
 def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool) -> None:
     store = filled(500, 70, dtype, [f"name {i}" for i in range(500)] if names else None).without(ints(5, 499))
-    [(_, vectors, codes, bounds)] = store.segments()
+    [(_, vectors, codes, bounds, coarse)] = store.segments()
+    assert (coarse is None) == (dtype == "int8")
     mapped: Any = []
-    for name, array in [("vectors", vectors), ("codes", codes), ("bounds", bounds)]:
+    for name, array in [("vectors", vectors), ("codes", codes), ("bounds", bounds), ("coarse", coarse)]:
         if array is not None:
             np.save(tmp_path / f"{name}.npy", array)
         mapped.append(None if array is None else np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
-    opened = empty(70, dtype).attach(mapped[0], mapped[1], mapped[2], store.id_slice(0, 500), store.deleted())
+    opened = empty(70, dtype).attach(*mapped, store.id_slice(0, 500), store.deleted())
     assert (len(opened), opened.rows, list(opened.ids())) == (498, 500, list(store.ids()))
     assert opened.memory["mapped"] == sum(array.nbytes for array in mapped if array is not None)
     assert opened.memory["vectors"] == opened.memory["codes"] == 0
     np.testing.assert_array_equal(opened.take(opened.live()), store.take(store.live()))
     if dtype != "int8":
         assert np.shares_memory(opened.vectors()[0], mapped[0])
-        anew = empty(70, dtype).attach(mapped[0], None, None, store.id_slice(0, 500))
-        np.testing.assert_array_equal(anew.segments()[0][2], codes)
-        np.testing.assert_array_equal(anew.segments()[0][3], bounds)
+        anew = empty(70, dtype).attach(mapped[0], None, None, None, store.id_slice(0, 500))
+        for found, expected in zip(anew.segments()[0][2:], [codes, bounds, coarse], strict=True):
+            np.testing.assert_array_equal(found, expected)
+        # Saved without coarse codes: they come when the rows are copied.
+        without = empty(70, dtype).attach(*mapped[:3], None, store.id_slice(0, 500), ints(7))
+        assert without.segments()[0][4] is None
+        np.testing.assert_array_equal(without.compact().segments()[0][4], np.delete(coarse, 7, axis=0))
     view, expected = opened.vectors()[-1], store.vectors()[-1].copy()
     more, _ = opened.add(rows(3, 70), ["a", "b", "c"] if names else None, 3, 0)
     assert len(more) == 501
@@ -41,9 +46,9 @@ def test_a_store_is_made_of_mapped_files(tmp_path: Path, dtype: str, names: bool
 
 
 def test_deleted_rows_are_attached() -> None:
-    vectors, codes, bounds, _ = parts(filled(4))
-    store = empty().attach(vectors, codes, bounds, ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, ints(4, 5))
-    store = store.attach(vectors, codes, bounds, ints(3, 4, 6, 7), ints(0, 3, 9))
+    *arrays, _ = parts(filled(4))
+    store = empty().attach(*arrays, ints(1, 2, 1, 3), ints(0, 3)).attach(None, None, None, None, ints(4, 5))
+    store = store.attach(*arrays, ints(3, 4, 6, 7), ints(0, 3, 9))
     assert (store.rows, len(store)) == (10, 5)
     np.testing.assert_array_equal(store.deleted(), [0, 3, 4, 5, 9])
     np.testing.assert_array_equal(store.find(ints(1, 2, 3, 4, 5, 6, 7)), [2, 1, 6, 7, -1, 8, -1])
@@ -65,11 +70,12 @@ def test_deleted_rows_are_attached() -> None:
         (1, lambda codes: read_only(codes.astype(np.uint8)), "codes: expected"),
         (1, lambda _: None, "one of them is missing"),
         (2, lambda bounds: read_only(bounds[:, :5].copy()), r"bounds: expected .*\(10, 6\)"),
-        (3, lambda ids: ids[:9], r"vectors: expected .*\(9, 20\)"),
-        (3, lambda ids: ids.astype(np.float64), "ids: expected an int64 array, or offsets and bytes"),
-        (3, lambda _: (ints(0, 2), np.zeros(1, np.uint8)), "ids: offsets go from 0 to the 1 bytes"),
-        (3, lambda _: (ints(0, -2, 1), np.zeros(1, np.uint8)), "-2"),
-        (3, lambda _: (ints(0, 1), np.full(1, 255, np.uint8)), "ids: bytes are no UTF-8"),
+        (3, lambda coarse: read_only(coarse[:, :40].copy()), r"coarse: expected .*\(10, 48\)"),
+        (4, lambda ids: ids[:9], r"vectors: expected .*\(9, 20\)"),
+        (4, lambda ids: ids.astype(np.float64), "ids: expected an int64 array, or offsets and bytes"),
+        (4, lambda _: (ints(0, 2), np.zeros(1, np.uint8)), "ids: offsets go from 0 to the 1 bytes"),
+        (4, lambda _: (ints(0, -2, 1), np.zeros(1, np.uint8)), "-2"),
+        (4, lambda _: (ints(0, 1), np.full(1, 255, np.uint8)), "ids: bytes are no UTF-8"),
     ],
 )
 def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[Any], object], message: str) -> None:
@@ -78,7 +84,7 @@ def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[
     with pytest.raises(StoreError, match=message) as error:
         empty().attach(*arrays)
     assert error.type is StoreError
-    assert error.value.argument in {"vectors", "codes", "bounds", "ids"}
+    assert error.value.argument in {"vectors", "codes", "bounds", "coarse", "ids"}
     assert StoreError("of Python's").argument is None
 
 
@@ -95,19 +101,19 @@ def test_arrays_that_do_not_fit_are_not_attached(part: int, replaced: Callable[[
 def test_ids_that_contradict_each_other_are_corrupt(
     ids: NDArray[np.int64], deleted: NDArray[np.int64] | None, message: str
 ) -> None:
-    vectors, codes, bounds, _ = parts(filled(10))
+    *arrays, _ = parts(filled(10))
     with pytest.raises(CorruptStoreError, match=message):
-        filled(10).attach(vectors, codes, bounds, ids, deleted)
+        filled(10).attach(*arrays, ids, deleted)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0])
 @pytest.mark.parametrize("column", [0, 1, 2, 3, 5])
 def test_bounds_that_cannot_be_are_corrupt(column: int, bad: float) -> None:
-    vectors, codes, bounds, ids = parts(filled(10))
+    vectors, codes, bounds, coarse, ids = parts(filled(10))
     bounds = bounds.copy()
     bounds[7, column] = bad
     with pytest.raises(CorruptStoreError, match="bounds: row 7") as error:
-        empty().attach(vectors, codes, read_only(bounds), ids)
+        empty().attach(vectors, codes, read_only(bounds), coarse, ids)
     assert (error.value.argument, error.value.row) == ("bounds", 7)
     assert str(error.value) == f"bounds: {error.value.reason}"
 
@@ -116,4 +122,14 @@ def test_vectors_that_cannot_be_encoded_are_corrupt() -> None:
     vectors = rows(10)
     vectors[4, 3] = np.nan
     with pytest.raises(CorruptStoreError, match="vectors: row 4 has NaN"):
-        empty().attach(read_only(vectors), None, None, np.arange(10))
+        empty().attach(read_only(vectors), None, None, None, np.arange(10))
+
+
+def test_coarse_codes_come_with_codes() -> None:
+    vectors, codes, bounds, coarse, ids = parts(filled(10))
+    with pytest.raises(StoreError, match="coarse: coarse codes come with codes and bounds"):
+        empty().attach(vectors, None, None, coarse, ids)
+    _, codes, bounds, none, ids = parts(filled(10, dtype="int8"))
+    assert none is None
+    with pytest.raises(StoreError, match="coarse: found coarse codes, where a store of int8 has none"):
+        empty(dtype="int8").attach(None, codes, bounds, coarse, ids)

@@ -345,7 +345,7 @@ def test_a_commit_records_it_in_a_folder_that_had_none(tmp_path: Path) -> None:
         writer.add_texts("a", Encoder(INFO))
     document = json.loads((tmp_path / "store" / MANIFEST).read_text())
     assert document["embedder"] == dataclasses.asdict(INFO)
-    assert document["format_version"] == 2
+    assert document["format_version"] == 3
     assert EmbeddingStore.open(tmp_path / "store").embedder_info == INFO
 
 

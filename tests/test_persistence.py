@@ -66,7 +66,7 @@ def test_numpy_opens_what_was_saved(vectors: np.ndarray, folder: Path) -> None:
     np.testing.assert_array_equal(np.load(folder / segment["columns"]["year"]["values"]), np.arange(ROWS) + 1900)
     offsets, utf8 = (np.load(folder / segment["columns"]["text"][part]) for part in ("offsets", "bytes"))
     assert bytes(utf8[offsets[3] : offsets[4]]).decode() == "é"
-    assert manifest["format_version"] == 2
+    assert manifest["format_version"] == 3
 
 
 @pytest.mark.parametrize("options", [{}, {"dimension": 7}, {"dtype": "int8", "metric": "l2"}])
@@ -107,7 +107,7 @@ def test_a_commit_writes_new_rows_and_what_is_deleted_and_nothing_else(vectors: 
         for target in (store, opened):
             target.delete(np.setdiff1d(np.arange(195), [7, 8]))
             target.add_embeddings(vectors[:1])
-    assert not {name for name in files(folder) if name.startswith(("vectors-1", "codes-1", "bounds-1"))}
+    assert not {name for name in files(folder) if name.startswith(("vectors-1", "codes-1", "bounds-1", "coarse-1"))}
     assert_same(EmbeddingStore.open(folder, mmap=False), store)
     EmbeddingStore.open(folder).verify()
     # Compacted, there is one.

@@ -73,7 +73,7 @@ def array_of(folder: Path, location: str) -> np.ndarray:
 
 def test_numpy_reads_packed_files(folder: Path) -> None:
     document, store = document_of(folder), EmbeddingStore.open(folder)
-    assert document["format_version"] == 2
+    assert document["format_version"] == 3
     assert archives(folder) == ["changes-3-0.npz", "segment-2-0.npz"]
     for name in archives(folder):
         with np.load(folder / name) as archive:

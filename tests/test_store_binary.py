@@ -305,22 +305,22 @@ def test_arrow_tables_go_round() -> None:
 def test_what_the_core_shows_can_be_attached() -> None:
     bits = random_bits(40, 64)
     core, _ = Store(64, "hamming", "ubinary", "cpu", 2).add(bits, None, 40, 0)
-    [(first, vectors, codes, bounds)] = core.segments()
-    assert (first, codes, bounds) == (0, None, None)
+    [(first, vectors, codes, bounds, coarse)] = core.segments()
+    assert (first, codes, bounds, coarse) == (0, None, None, None)
     assert vectors is not None
     assert not vectors.flags.writeable
     np.testing.assert_array_equal(vectors, bits)
-    again = Store(64, "hamming", "ubinary", "cpu", 2).attach(vectors, None, None, np.arange(40), np.array([3]))
+    again = Store(64, "hamming", "ubinary", "cpu", 2).attach(vectors, None, None, None, np.arange(40), np.array([3]))
     assert (len(again), again.memory["mapped"], again.memory["codes"]) == (39, bits.nbytes, 0)
     np.testing.assert_array_equal(again.take(np.array([39, 0])), bits[[39, 0]])
     with pytest.raises(StoreError, match=r"vectors: expected a read-only C-contiguous array \(40, 8\) of uint8"):
-        core.attach(np.zeros((40, 64), np.float32), None, None, np.arange(40, 80))
+        core.attach(np.zeros((40, 64), np.float32), None, None, None, np.arange(40, 80))
     codes = np.zeros((40, 64), np.int8)
     bounds = np.zeros((40, 6), np.float32)
     codes.flags.writeable = bounds.flags.writeable = False
     with pytest.raises(StoreError, match="codes: found codes, where a store of ubinary has none"):
-        core.attach(vectors, codes, bounds, np.arange(40, 80))
-    gone = core.attach(None, None, None, np.arange(40, 80), np.arange(40, 80))
+        core.attach(vectors, codes, bounds, None, np.arange(40, 80))
+    gone = core.attach(None, None, None, None, np.arange(40, 80), np.arange(40, 80))
     assert (gone.rows, len(gone)) == (80, 40)
 
 

@@ -189,6 +189,7 @@ def test_verify_finds_ids_that_come_twice_in_a_large_folder(tmp_path: Path, monk
     [
         ("codes", writing((3, 3), 99)),
         ("bounds", writing((3, 1), 0.0)),
+        ("coarse", writing((3, 20), 0x77)),
         ("vectors", writing((3, 3), 7.0)),
         ("vectors", writing((3, 3), np.nan)),
         ("text.bytes", writing(9, 0xFF)),

@@ -189,7 +189,7 @@ def test_arguments_of_open(folder: Path, arguments: dict[str, Any], kind: Any, m
 def test_a_newer_format_says_so(folder: Path) -> None:
     EmbeddingStore().save_to_disk(folder)
     path = folder / "MANIFEST.json"
-    text = path.read_text().replace('"format_version": 2', '"format_version": 3')
+    text = path.read_text().replace('"format_version": 3', '"format_version": 4')
     path.write_text(text.replace('"created_by": "votive', '"created_by": "votive 9 or'))
     for action in (
         lambda: EmbeddingStore.open(folder),
@@ -197,7 +197,7 @@ def test_a_newer_format_says_so(folder: Path) -> None:
         lambda: EmbeddingStore().save_to_disk(folder),
     ):
         with pytest.raises(
-            StoreError, match=r"format_version 3, written by 'votive 9 or.*use a newer votive"
+            StoreError, match=r"format_version 4, written by 'votive 9 or.*use a newer votive"
         ) as caught:
             action()
         assert not isinstance(caught.value, CorruptStoreError)

@@ -173,7 +173,10 @@ FORGED = {
     "another number of deleted rows": (setting("deleted_rows", 5), "expected 5 of 70 bits"),
     "bits of numbers": (setting("metric", "hamming"), "metric: expected hamming and ubinary together"),
     "a column of two types": (_retyped, "segments[1].columns['number']: expected int64, found <f8"),
-    "a segment without vectors": (_without("vectors", "codes", "bounds"), "rows without vectors that are not among"),
+    "a segment without vectors": (
+        _without("vectors", "codes", "bounds", "coarse"),
+        "rows without vectors that are not among",
+    ),
     "no deleted": (setting("deleted", None), "files: expected"),
     "another's deleted": (setting("deleted", "deleted-9-9.npy"), "files: expected"),
     "files as a list": (setting("files", []), "files: expected an object"),
@@ -186,6 +189,13 @@ FORGED = {
 def test_a_forged_manifest(folder: Path, change: Callable[[dict[str, Any]], None], message: str) -> None:
     forge(folder, change)
     refused(folder, message)
+
+
+def test_coarse_codes_come_with_codes(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    make(folder, "int64")
+    forge(folder, _without("codes", "bounds"))
+    refused(folder, "segments[1]: expected vectors, ids, found vectors, coarse, ids")
 
 
 def test_sizes_are_looked_at_before_memory_is_taken(folder: Path) -> None:

@@ -73,8 +73,8 @@ class StoreError(VotiveError):
     """A store, or its folder, cannot do what it is asked for.
 
     Attributes:
-        argument: the array of `Store.attach` that is refused: "vectors", "codes", "bounds", "ids" or "deleted". None
-            where another than `Store.attach` raised the error, as for the others.
+        argument: the array of `Store.attach` that is refused: "vectors", "codes", "bounds", "coarse", "ids" or
+            "deleted". None where another than `Store.attach` raised the error, as for the others.
         row: the first row that is refused, counted within the array; None where no row is.
         reason: the message without the argument's name.
     """
@@ -523,7 +523,7 @@ class Store:
         """Rows that are not deleted."""
 
     def size_of(self, rows: int) -> int:
-        """Bytes that adding so many rows would allocate: for vectors, codes and bounds, and 8 for each id.
+        """Bytes that adding so many rows would allocate: for vectors, both codes and bounds, and 8 for each id.
 
         Where few rows make a new segment, it has room for more. Nothing is allocated now.
         """
@@ -532,9 +532,9 @@ class Store:
     def memory(self) -> dict[str, int]:
         """Bytes that the store takes.
 
-        `vectors`; `codes`, with bounds; `ids`, with what finds them and what says which rows are deleted; `reserved`,
-        which is allocated for rows to come; `mapped`, of attached arrays, and `device`, of copies on a device that is
-        not the CPU, which are in none of the others.
+        `vectors`; `codes`, with bounds and coarse codes; `ids`, with what finds them and what says which rows are
+        deleted; `reserved`, which is allocated for rows to come; `mapped`, of attached arrays, and `device`, of copies
+        on a device that is not the CPU, which are in none of the others.
         """
 
     def add(
@@ -677,12 +677,19 @@ class Store:
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 
-    def segments(self) -> list[tuple[int, NDArray[Any] | None, NDArray[np.int8] | None, NDArray[np.float32] | None]]:
-        """For each segment its first row and read-only views of its vectors, codes and bounds, of deleted rows too.
+    def segments(
+        self,
+    ) -> list[
+        tuple[int, NDArray[Any] | None, NDArray[np.int8] | None, NDArray[np.float32] | None, NDArray[np.uint8] | None]
+    ]:
+        """For each segment its first row and read-only views of its vectors, codes, bounds and coarse codes.
+
+        Deleted rows are among them.
 
         Vectors are `[n, dimension]`, or None for "int8"; codes `[n, stride]`, where stride is the dimension rounded up
-        to a multiple of 64; bounds `[n, 6]`. Of "ubinary" vectors are uint8 `[n, dimension / 8]`, and there are neither
-        codes nor bounds. A segment whose rows are all deleted has no memory and is left out.
+        to a multiple of 64; bounds `[n, 6]`; coarse codes `[n, 16 + stride / 2]`, or None for "int8" and where rows
+        were attached without. Of "ubinary" vectors are uint8 `[n, dimension / 8]`, and there is nothing else. A segment
+        whose rows are all deleted has no memory and is left out.
         """
 
     def attach(
@@ -690,6 +697,7 @@ class Store:
         vectors: NDArray[Any] | None,
         codes: NDArray[np.int8] | None,
         bounds: NDArray[np.float32] | None,
+        coarse: NDArray[np.uint8] | None,
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
     ) -> Store:
@@ -701,6 +709,7 @@ class Store:
             vectors: `[n, dimension]` in the store's type; None for "int8"; uint8 `[n, dimension / 8]` for "ubinary".
             codes: `[n, stride]`. None, with bounds: made anew, but of "ubinary", which has none.
             bounds: `[n, 6]`.
+            coarse: `[n, 16 + stride / 2]`, beside codes of "float32" and "float16". None: codes are read first.
             ids: `[n]`, or `[n + 1]` and bytes.
             deleted: rows that are deleted, ascending, by their numbers in the store. Those that are not among these `n`
                 are passed over. With neither vectors nor codes all `n` rows are deleted ones.
@@ -716,6 +725,7 @@ class Store:
         vectors: NDArray[Any] | None,
         codes: NDArray[np.int8] | None,
         bounds: NDArray[np.float32] | None,
+        coarse: NDArray[np.uint8] | None,
         ids: NDArray[np.int64] | tuple[NDArray[np.int64], NDArray[np.uint8]],
         deleted: NDArray[np.int64] | None = None,
     ) -> Store:

@@ -8,9 +8,12 @@ file is called `<what>-<generation>-<number>`, and is never written to again onc
 A segment holds rows that were written together:
 
 - vectors `[rows, dimension]`, float32 or float16, or uint8 `[rows, dimension / 8]` of bits; none in a store of int8;
-- codes `[rows, stride]` int8, where the stride is the dimension rounded up to 64, and bounds `[rows, 6]` float32: what
-  a search reads first. Where there are vectors too they may be missing, and are computed again. A store of bits has
-  none;
+- codes `[rows, stride]` int8, where the stride is the dimension rounded up to 64, and bounds `[rows, 6]` float32. Where
+  there are vectors too they may be missing, and are computed again. A store of bits has none;
+- coarse `[rows, 16 + stride / 2]` uint8, in stores of float32 and float16: what a search for few queries reads first. A
+  row is four float32 numbers (scale, error, norm, half the square) and then, for each 64 numbers, 32 bytes: byte i has
+  number i in its lower four bits and number i + 32 in its upper ones, 0 to 15 for -7.5 to 7.5. It may be missing beside
+  codes, as in versions before 3;
 - ids `[rows]` int64, or ids_offsets `[rows + 1]` int64 and ids_bytes: id `i` is the UTF-8 text
   `ids_bytes[ids_offsets[i]:ids_offsets[i + 1]]`;
 - columns of metadata, and the texts as the column "text". Of numbers, booleans and datetime64 there are `values`
@@ -24,7 +27,7 @@ arrays of a column for them. The last set that has a row counts. `deleted` is a 
 `numpy.packbits(..., bitorder="little")` has it. Rows are counted through all segments, in order; deleted ones stay in
 the other files until the store is compacted, or saved anew.
 
-The manifest has `format_version` (2), `generation` (one more with each commit), `dimension`, `dtype`, `metric`,
+The manifest has `format_version` (3), `generation` (one more with each commit), `dimension`, `dtype`, `metric`,
 `id_kind` ("int64", "str", or null without rows), `rows` (deleted ones count), `largest_id` (that there ever was: no id
 is given twice), `columns` (types by name), `segments` (`first_row`, `rows`, the arrays by what they are, and `columns`,
 arrays by name and what they are; ids alone where all rows are deleted), `changes` (`rows`, the number of values, and
@@ -49,7 +52,8 @@ looks whether the path still leads to that folder, LOCK is the file that it hold
 read or wrote last. Where one of them was moved, removed or replaced it writes nothing, and says so. Children of a fork
 hold no lock and commit nothing, and what they do keeps no other process from writing.
 
-Folders of version 1 open as they are, and become version 2 with the next commit. There a column was one array of one
+Folders of versions 1 and 2 open as they are, and become version 3 with the next commit. Those had no coarse codes; rows
+get them when they are written anew, as `compact` does. In version 1 a column was one array of one
 type, of str and bytes as wide as the longest, which is read into memory; texts were parts of a segment; and `deleted`
 was the numbers of rows.
 """

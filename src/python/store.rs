@@ -16,16 +16,24 @@ use crate::memory::zeroed;
 use crate::python::watch::Watch;
 use crate::python::{detached, numpy};
 use crate::store::{
-    self, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
+    self, AttachedCodes, AttachedRows, AttachedVectors, IdKind, RowIds, SegmentData, Utf8Column, VectorDtype, Vectors,
 };
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "votive._core", name = "Store")]
 pub(super) struct PyStore(store::Store);
 
-/// The first row, vectors, codes and bounds of a segment.
-type SegmentArrays<'py> =
-    (usize, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyArray2<i8>>>, Option<Bound<'py, PyArray2<f32>>>);
+/// The first row, vectors, codes, bounds and coarse codes of a segment.
+type SegmentArrays<'py> = (
+    usize,
+    Option<Bound<'py, PyAny>>,
+    Option<Bound<'py, PyArray2<i8>>>,
+    Option<Bound<'py, PyArray2<f32>>>,
+    Option<Bound<'py, PyArray2<u8>>>,
+);
+
+/// Codes, bounds and coarse codes of rows that are attached.
+type CodeArrays<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 /// Scores, rows, and what the search did.
 type Hits<'py> = (Bound<'py, PyArray2<f32>>, Bound<'py, PyArray2<i64>>, BTreeMap<&'static str, usize>);
@@ -304,44 +312,52 @@ impl PyStore {
                 Vectors::Float16(vectors) => Some(numpy::view::<_, f16>(py, vectors, rows.clone(), d)?.into_any()),
                 Vectors::Binary(bits) => {
                     let bits = numpy::view::<_, u8>(py, bits, rows, d / 8)?.into_any();
-                    return Ok((segment.first_row, Some(bits), None, None));
+                    return Ok((segment.first_row, Some(bits), None, None, None));
                 }
                 Vectors::Int8 => None,
             };
             let codes = numpy::view(py, &data.codes, rows.clone(), self.0.code_stride())?;
-            let bounds = numpy::view(py, &data.bounds, rows, 6)?;
-            Ok((segment.first_row, vectors, Some(codes), Some(bounds)))
+            let bounds = numpy::view(py, &data.bounds, rows.clone(), 6)?;
+            let coarse = match data.coarse.is_empty() {
+                true => None,
+                false => Some(numpy::view(py, &data.coarse, rows, self.0.coarse_stride())?),
+            };
+            Ok((segment.first_row, vectors, Some(codes), Some(bounds), coarse))
         };
         let segments = self.0.segments().iter();
         segments.filter_map(|segment| Some(arrays(segment, segment.data()?))).collect()
     }
 
-    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
+    #[pyo3(signature = (vectors, codes, bounds, coarse, ids, deleted=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the Python method")]
     fn attach(
         &self,
         py: Python<'_>,
         vectors: Option<Bound<'_, PyAny>>,
         codes: Option<Bound<'_, PyAny>>,
         bounds: Option<Bound<'_, PyAny>>,
+        coarse: Option<Bound<'_, PyAny>>,
         ids: Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
     ) -> PyResult<Self> {
-        let (attached, deleted) = self.attached(vectors, codes, bounds, &ids, deleted)?;
+        let (attached, deleted) = self.attached(vectors, (codes, bounds, coarse), &ids, deleted)?;
         let watch = Watch::new(None);
         Ok(Self(detached(py, || watch.settle(self.0.attach(attached, &deleted, &|| watch.tell(0))))??))
     }
 
-    #[pyo3(signature = (vectors, codes, bounds, ids, deleted=None))]
+    #[pyo3(signature = (vectors, codes, bounds, coarse, ids, deleted=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are those of the Python method")]
     fn attach_deferred(
         &self,
         py: Python<'_>,
         vectors: Option<Bound<'_, PyAny>>,
         codes: Option<Bound<'_, PyAny>>,
         bounds: Option<Bound<'_, PyAny>>,
+        coarse: Option<Bound<'_, PyAny>>,
         ids: Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
     ) -> PyResult<Self> {
-        let (attached, deleted) = self.attached(vectors, codes, bounds, &ids, deleted)?;
+        let (attached, deleted) = self.attached(vectors, (codes, bounds, coarse), &ids, deleted)?;
         let watch = Watch::new(None);
         Ok(Self(detached(py, || watch.settle(self.0.attach_deferred(attached, &deleted, &|| watch.tell(0))))??))
     }
@@ -361,8 +377,7 @@ impl PyStore {
     fn attached(
         &self,
         vectors: Option<Bound<'_, PyAny>>,
-        codes: Option<Bound<'_, PyAny>>,
-        bounds: Option<Bound<'_, PyAny>>,
+        (codes, bounds, coarse): CodeArrays<'_>,
         ids: &Bound<'_, PyAny>,
         deleted: Option<PyReadonlyArray1<'_, i64>>,
     ) -> PyResult<(AttachedRows, Vec<usize>)> {
@@ -383,10 +398,17 @@ impl PyStore {
             }
         };
         let codes = match (codes, bounds) {
-            (Some(codes), Some(bounds)) => Some((
-                numpy::foreign::<i8, i8>(&codes, [n, self.0.code_stride()]).map_err(of("codes"))?,
-                numpy::foreign::<_, f32>(&bounds, [n, 6]).map_err(of("bounds"))?,
-            )),
+            (Some(codes), Some(bounds)) => Some(AttachedCodes {
+                codes: numpy::foreign::<i8, i8>(&codes, [n, self.0.code_stride()]).map_err(of("codes"))?,
+                bounds: numpy::foreign::<_, f32>(&bounds, [n, 6]).map_err(of("bounds"))?,
+                coarse: coarse
+                    .map(|coarse| numpy::foreign::<u8, u8>(&coarse, [n, self.0.coarse_stride()]))
+                    .transpose()
+                    .map_err(of("coarse"))?,
+            }),
+            (None, None) if coarse.is_some() => {
+                return Err(unfit("coarse", "coarse codes come with codes and bounds; these are missing"));
+            }
             (None, None) => None,
             (codes, _) => {
                 let missing = if codes.is_none() { "codes" } else { "bounds" };

@@ -118,12 +118,12 @@ impl Store {
         if expected > room / 4 { expected } else { room }
     }
 
-    /// Bytes of a row: vector, code and bound.
+    /// Bytes of a row: vector, codes and bound.
     fn row_bytes(&self) -> usize {
         let (d, dtype) = (self.config.dimension, self.config.dtype);
         match dtype.code_bytes(d) {
             0 => dtype.vector_bytes(d),
-            codes => dtype.vector_bytes(d) + codes + size_of::<Bound>(),
+            codes => dtype.vector_bytes(d) + codes + size_of::<Bound>() + dtype.coarse_bytes(d),
         }
     }
 

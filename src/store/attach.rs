@@ -6,7 +6,7 @@ use super::device_copy::DeviceCopy;
 use super::encode_rows::{InputVectors, encode_rows};
 use super::row_ids::RowIds;
 use super::segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
-use crate::kernels::{Bound, code_stride};
+use crate::kernels::{Bound, coarse_stride, code_stride};
 use crate::{CancelCheck, Error, Result};
 
 use half::f16;
@@ -15,8 +15,17 @@ use half::f16;
 pub struct AttachedRows {
     pub vectors: Option<AttachedVectors>,
     /// `[rows, code_stride(dimension)]`, and as many bounds. None: encoded again.
-    pub codes: Option<(ForeignArray<i8>, ForeignArray<Bound>)>,
+    pub codes: Option<AttachedCodes>,
     pub ids: RowIds,
+}
+
+pub struct AttachedCodes {
+    /// `[rows, code_stride(dimension)]`
+    pub codes: ForeignArray<i8>,
+    /// `[rows]`
+    pub bounds: ForeignArray<Bound>,
+    /// `[rows, coarse_stride(dimension)]`. None where they were saved without: a search then reads `codes` first.
+    pub coarse: Option<ForeignArray<u8>>,
 }
 
 /// `[rows, dimension]`
@@ -136,7 +145,7 @@ impl Store {
         &self,
         n: usize,
         vectors: Option<AttachedVectors>,
-        codes: Option<(ForeignArray<i8>, ForeignArray<Bound>)>,
+        codes: Option<AttachedCodes>,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Option<SegmentData>> {
         let d = self.config.dimension;
@@ -171,7 +180,7 @@ impl Store {
             let reason = format!("found {numbers} numbers, where {n} rows of {d} have {}", n * d);
             return Err(unfit("vectors", reason));
         }
-        let Some((codes, bounds)) = codes else {
+        let Some(AttachedCodes { codes, bounds, coarse }) = codes else {
             return self.encode_attached(n, vectors, check_cancel).map(Some);
         };
         let (codes, bounds) = (SegmentArray::Foreign(codes), SegmentArray::Foreign(bounds));
@@ -185,15 +194,26 @@ impl Store {
         if let Some(row) = bounds.iter().position(|bound| !is_valid_bound(bound)) {
             return Err(corrupt("bounds", Some(row), format!("row {row} has {:?}", bounds[row])));
         }
-        Ok(Some(SegmentData { vectors, codes, bounds, device_copy: DeviceCopy::default() }))
+        let has_coarse = coarse.is_some();
+        let coarse = match coarse {
+            None => SegmentArray::none(),
+            Some(_) if matches!(vectors, Vectors::Int8) => {
+                return Err(unfit("coarse", "found coarse codes, where a store of int8 has none".to_owned()));
+            }
+            Some(coarse) => SegmentArray::Foreign(coarse),
+        };
+        if has_coarse && coarse.len() != n * coarse_stride(d) {
+            let reason = format!("found {} bytes, where {n} rows have {}", coarse.len(), n * coarse_stride(d));
+            return Err(unfit("coarse", reason));
+        }
+        Ok(Some(SegmentData { vectors, codes, bounds, coarse, device_copy: DeviceCopy::default() }))
     }
 
     /// Arrays of vectors that are encoded here.
     fn encode_attached(&self, n: usize, vectors: Vectors, check_cancel: CancelCheck<'_>) -> Result<SegmentData> {
         let d = self.config.dimension;
-        // Codes and bounds alone.
-        let mut claim =
-            SegmentData::with_capacity(n, d, VectorDtype::Int8)?.claim(n, d).expect("a new segment has room");
+        let data = SegmentData::codes_with_capacity(n, d, self.config.dtype.coarse_bytes(d))?;
+        let mut claim = data.claim(n, d).expect("a new segment has room");
         let input = match &vectors {
             Vectors::Float32(vectors) => InputVectors::Float32(vectors),
             Vectors::Float16(vectors) => InputVectors::Float16(vectors),
@@ -210,7 +230,7 @@ fn checked_bits(
     n: usize,
     row_bytes: usize,
     bits: ForeignArray<u8>,
-    codes: Option<(ForeignArray<i8>, ForeignArray<Bound>)>,
+    codes: Option<AttachedCodes>,
 ) -> Result<Option<SegmentData>> {
     let bits = SegmentArray::Foreign(bits);
     if bits.len() != n * row_bytes {
@@ -232,7 +252,7 @@ fn is_valid_bound(bound: &Bound) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{add, encoded, found, never_cancel, rows, store, taken};
+    use super::super::tests::{add, attached_codes, encoded, found, never_cancel, rows, store, taken};
     use super::*;
     use std::sync::Arc;
 
@@ -243,7 +263,7 @@ mod tests {
             Vectors::Float16(vectors) => Some(AttachedVectors::Float16(Arc::new(vectors.to_vec()))),
             Vectors::Int8 | Vectors::Binary(_) => None,
         };
-        AttachedRows { vectors, codes: Some((Arc::new(data.codes.to_vec()), Arc::new(data.bounds.to_vec()))), ids }
+        AttachedRows { vectors, codes: Some(attached_codes(data, data.bounds.to_vec())), ids }
     }
 
     #[test]
@@ -321,17 +341,25 @@ mod tests {
         let int8 = add(&store(4, "int8"), &rows(0, 4, 4), None);
         assert!(!refused(&base, attached(&int8, keys()), &[], "found none"));
         assert!(!refused(&int8, attached(&own, keys()), &[], "store of int8 has none"));
-        for (codes, bounds, corrupt) in [(255, 4, false), (256, 3, false)] {
-            let codes = Some((
-                Arc::new(vec![0_i8; codes]) as ForeignArray<i8>,
-                Arc::new(vec![Bound::default(); bounds]) as ForeignArray<Bound>,
-            ));
-            assert_eq!(refused(&base, AttachedRows { codes, ..attached(&own, keys()) }, &[], "found"), corrupt);
+        for (codes, bounds, coarse) in [(255, 4, 4 * 48), (256, 3, 4 * 48), (256, 4, 4 * 47), (256, 4, 3 * 48)] {
+            let codes = Some(AttachedCodes {
+                codes: Arc::new(vec![0_i8; codes]),
+                bounds: Arc::new(vec![Bound::default(); bounds]),
+                coarse: Some(Arc::new(vec![0_u8; coarse])),
+            });
+            assert!(!refused(&base, AttachedRows { codes, ..attached(&own, keys()) }, &[], "found"));
         }
+        let coarse_of_int8 = {
+            let Some(codes) = attached(&int8, keys()).codes else { unreachable!("int8 has codes") };
+            AttachedCodes { coarse: Some(Arc::new(vec![0_u8; 4 * 48])), ..codes }
+        };
+        let coarse_of_int8 = AttachedRows { vectors: None, codes: Some(coarse_of_int8), ids: keys() };
+        assert!(!refused(&int8, coarse_of_int8, &[], "coarse: found coarse codes"));
         for bad in [f32::NAN, f32::INFINITY, -1.0] {
-            let mut bounds = own.segments()[0].data().unwrap().bounds.to_vec();
+            let data = own.segments()[0].data().unwrap();
+            let mut bounds = data.bounds.to_vec();
             bounds[2].error = bad;
-            let codes = Some((Arc::new(vec![0_i8; 256]) as ForeignArray<i8>, Arc::new(bounds) as ForeignArray<Bound>));
+            let codes = Some(attached_codes(data, bounds));
             assert!(refused(&base, AttachedRows { codes, ..attached(&own, keys()) }, &[], "bounds: row 2"));
         }
         let vectors = Some(AttachedVectors::Float32(Arc::new(vec![f32::NAN; 16])));

@@ -6,7 +6,7 @@ use super::scorer::Scorer;
 use super::search_request::SearchRequest;
 use super::segment::Segment;
 use super::top_k::{Candidate, SharedThreshold, TopK};
-use crate::kernels::{Collector, QuantizedQueries, RowSelection, scan};
+use crate::kernels::{Collector, FirstLook, QuantizedQueries, RowSelection, scan};
 
 /// Rows whose bits are one word of a segment's.
 pub(super) const ROWS_PER_WORD: usize = 64;
@@ -19,6 +19,9 @@ pub(super) struct CandidateCollector {
     pub(super) rows_seen: usize,
     /// Scores that were computed on the way.
     pub(super) rescored: usize,
+    /// Bytes of codes and bounds that were read.
+    pub(super) code_bytes: usize,
+    first_look: FirstLook,
     /// Rows that count, where not all do.
     selected: Vec<u32>,
 }
@@ -26,7 +29,8 @@ pub(super) struct CandidateCollector {
 impl CandidateCollector {
     pub(super) fn new(queries: usize, request: &SearchRequest<'_>) -> Self {
         let top_k = (0..queries).map(|_| TopK::new(request.k, request.rows_ahead())).collect();
-        Self { top_k, rows_seen: 0, rescored: 0, selected: Vec::new() }
+        let first_look = FirstLook::default();
+        Self { top_k, rows_seen: 0, rescored: 0, code_bytes: 0, first_look, selected: Vec::new() }
     }
 
     /// Scans the codes of some rows of a segment, from a multiple of [`ROWS_PER_WORD`] on.
@@ -49,8 +53,10 @@ impl CandidateCollector {
         for (top_k, shared) in self.top_k.iter_mut().zip(thresholds) {
             top_k.raise_threshold(shared);
         }
+        let mut first_look = std::mem::take(&mut self.first_look);
         let mut collector = SegmentCollector { collector: self, scorers, thresholds, first_row: segment.first_row };
-        scan(request.isa, quantized, &data.codes, &data.bounds, &rows, &mut collector);
+        self.code_bytes += scan(request.isa, quantized, data.coded(), &rows, &mut first_look, &mut collector);
+        self.first_look = first_look;
         self.selected = selected;
     }
 }
@@ -116,6 +122,10 @@ impl Collector for SegmentCollector<'_> {
     #[inline(always)]
     fn threshold(&self, query: usize) -> f32 {
         self.collector.top_k[query].threshold()
+    }
+
+    fn compares_middles(&self) -> bool {
+        self.scorers.first().is_some_and(|scorer| !scorer.request.exact)
     }
 
     fn collect(&mut self, query: usize, row: usize, lower: f32, upper: f32) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::device_copy::TILE_ROWS;
 use super::segment::Segment;
+use super::tests::attached_codes;
 use super::{AttachedRows, AttachedVectors, RowIds, Store, Vectors};
 use crate::device::Device;
 use crate::kernels::Bound;
@@ -218,7 +219,7 @@ fn damaged(stores: &[Store; 2], change: impl Fn(&mut Vec<f32>, &mut Vec<Bound>))
     stores.each_ref().map(|store| {
         let attached = AttachedRows {
             vectors: Some(AttachedVectors::Float32(Arc::new(vectors.clone()))),
-            codes: Some((Arc::new(data.codes.to_vec()), Arc::new(bounds.clone()))),
+            codes: Some(attached_codes(data, bounds.clone())),
             ids: RowIds::Range(0..store.rows() as i64),
         };
         let empty = Store::new(store.dimension(), "cosine", "float32", "cpu", Some(2)).unwrap();

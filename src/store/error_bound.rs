@@ -70,7 +70,7 @@ impl ErrorBound {
 mod tests {
     use super::*;
     use crate::kernels::testing::numbers;
-    use crate::kernels::{BoundReference, Isa, code_stride, encode};
+    use crate::kernels::{BoundReference, CodeOutput, Isa, code_stride, encode};
 
     #[test]
     fn it_covers_sums_in_float32_and_little_more() {
@@ -85,7 +85,8 @@ mod tests {
                 let mut codes = vec![0; rows * code_stride(dimension)];
                 let mut bounds = vec![Bound::default(); rows];
                 let isa = Isa::available()[0];
-                encode(isa, metric, BoundReference::Vectors, &vectors, dimension, &mut codes, &mut bounds).unwrap();
+                let output = CodeOutput { codes: &mut codes, bounds: &mut bounds, coarse: &mut [] };
+                encode(isa, metric, BoundReference::Vectors, &vectors, dimension, output).unwrap();
                 let query: Vec<f32> = numbers(dimension, 2).into_iter().map(f32::abs).collect();
                 let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
                 let q = length(&query);

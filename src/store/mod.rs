@@ -56,7 +56,7 @@ mod value_bins;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use attach::{AttachedRows, AttachedVectors};
+pub use attach::{AttachedCodes, AttachedRows, AttachedVectors};
 pub use byte_columns::{ByteColumn, ByteComparison};
 use config::{MAX_DIMENSION, StoreConfig, check_match, metric_named};
 pub use config::{VectorDtype, metric_name};
@@ -70,7 +70,7 @@ pub use segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
 pub use value_bins::{ValueBins, select_codes};
 
 use crate::device::Device;
-use crate::kernels::{Metric, code_stride};
+use crate::kernels::{Metric, coarse_stride, code_stride};
 use crate::nn::active_isa;
 use crate::pool::Pool;
 use crate::{CancelCheck, Error, Result};
@@ -90,7 +90,7 @@ pub struct Store {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryUsage {
     pub vectors: usize,
-    /// Codes and bounds.
+    /// Codes, bounds and coarse codes.
     pub codes: usize,
     /// Ids, the index to look them up, and the bits of deleted rows.
     pub ids: usize,
@@ -152,6 +152,11 @@ impl Store {
     /// Bytes from one row of codes to the next.
     pub fn code_stride(&self) -> usize {
         code_stride(self.config.dimension)
+    }
+
+    /// Bytes from one row of coarse codes to the next.
+    pub fn coarse_stride(&self) -> usize {
+        coarse_stride(self.config.dimension)
     }
 
     /// How numbers are compared; None where bits that differ are counted.
@@ -424,10 +429,11 @@ impl Store {
                 Vectors::Binary(bits) => bits.bytes(),
             };
             usage.vectors += vectors[0];
-            let (codes, bounds) = (data.codes.bytes(), data.bounds.bytes());
-            usage.codes += codes[0] + bounds[0];
-            usage.mapped += vectors[1] + codes[1] + bounds[1];
-            usage.reserved += vectors[2] + codes[2] + bounds[2];
+            let of_codes = [data.codes.bytes(), data.bounds.bytes(), data.coarse.bytes()];
+            let codes: [usize; 3] = std::array::from_fn(|i| of_codes.iter().map(|bytes| bytes[i]).sum());
+            usage.codes += codes[0];
+            usage.mapped += vectors[1] + codes[1];
+            usage.reserved += vectors[2] + codes[2];
             usage.device += data.device_copy.bytes();
         }
         usage

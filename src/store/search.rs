@@ -8,7 +8,8 @@
 //!
 //! ```text
 //! T := -infinity, or the least score that is wanted     SharedThreshold, one per query
-//! for each row, on all threads:                         filter: reads a byte per number
+//! for each row, on all threads:                         filter: reads half a byte or a byte per number
+//!     few queries, many rows: skip it if a coarse bound is below T   kernels::scan::first_look
 //!     [lower, upper] := bounds of its score             kernels::scan, or DevicePass
 //!     if upper >= T: keep the row as a candidate        CandidateCollector, TopK
 //!     T := max(T, the k-th largest lower)
@@ -36,6 +37,9 @@
 //! *Rounding.* All of these are float32 numbers. Each length is raised by more than the relative error that summing so
 //! many squares can have (`rounding` in `kernels::scan::encode`), and the rounding of the product itself is part of `|q
 //! - q'|`. Numbers below float32's normal range are lost on the way: `UNDERFLOW_MARGIN` is more than that.
+//!
+//! *First look.* Coarse codes are codes with larger errors, so their bounds hold for the same reasons. A row that they rule
+//! out is dropped; of the others only what their bytes say counts.
 //!
 //! *Filter.* When a row is dropped, k rows have `score >= lower >= T > upper >= score` of the row: k rows are strictly
 //! better. A row with `upper = T` stays, so that rows with equal scores are told apart by their scores and numbers
@@ -66,10 +70,10 @@
 //!
 //! # What was tried
 //!
-//! * A first pass over 4-bit codes, in NumPy with the row's bound and the best clipping: at k = 100 it left .11 % of
-//!   clustered rows (41 % for the worst query), .84 % of MiniLM's, 55 % of uniform ones, against .1 to .2 % with bytes.
-//!   It would halve the bytes of one query on real embeddings if codes lay as two planes of 4 bits; it was not built,
-//!   as it changes the layout of codes.
+//! * Codes as two planes of four bits, the lower of which is read for rows in question alone: it takes no more memory than
+//!   bytes, where coarse codes beside bytes take a tenth of what a store of float32 takes. But many queries, devices and
+//!   stores of int8 want bytes, to which planes must then be put together, and where coarse bounds rule out too little
+//!   both planes are read at the price of both. Levels of their own are also finer than the upper half of a byte's.
 //! * Bounds for clusters of rows were not tried: they need an order of the rows that adding cannot afford.
 
 use std::sync::{Mutex, PoisonError};
@@ -79,8 +83,9 @@ use super::device_context::DeviceContext;
 use super::device_pass::DevicePass;
 use super::scorer::{MULTIPLY_ADDS_PER_SCORED_NUMBER, Scorer};
 use super::search_request::SearchRequest;
+use super::segment::Segment;
 use super::top_k::{Candidate, SharedThreshold, TopK, refine};
-use crate::kernels::{Bound, QuantizedQueries, code_stride, parallel_for};
+use crate::kernels::{QuantizedQueries, code_stride, parallel_for};
 use crate::memory::reserve;
 use crate::panic::raise;
 use crate::pool::Pool;
@@ -90,6 +95,10 @@ use crate::{CancelCheck, Result};
 const MAX_ROUND_MULTIPLY_ADDS: usize = 1 << 32;
 /// and bytes of codes that they read: some tens of milliseconds of one thread.
 const MAX_ROUND_CODE_BYTES: usize = 1 << 29;
+
+/// Bytes of codes from which on coarse codes are read first: fewer stay in a cache, from where they come as fast as they are
+/// multiplied. Tests have few rows.
+const MIN_COARSE_CODE_BYTES: usize = if cfg!(test) { 1 } else { 1 << 25 };
 
 /// Queries that are scanned for together: their bytes stay in the cache of a core.
 const MAX_BATCH_QUERIES: usize = 256;
@@ -188,9 +197,9 @@ impl SearchRequest<'_> {
             Ok((scorers, thresholds, collector))
         })?;
         // Codes are float16 there.
-        let row_bytes = self.vector_bytes().max(2 * self.dimension);
-        let results = pool
-            .run_on_team(check_cancel, |_| Ok(self.select_best(&scorers, &thresholds, vec![collector], row_bytes)))?;
+        let bytes = collector.rows_seen * self.vector_bytes().max(2 * self.dimension);
+        let results =
+            pool.run_on_team(check_cancel, |_| Ok(self.select_best(&scorers, &thresholds, vec![collector], bytes)))?;
         Ok(Some(results).filter(|_| !scorers.iter().any(Scorer::bounds_violated)))
     }
 
@@ -204,7 +213,9 @@ impl SearchRequest<'_> {
     /// Scans the codes first; shares its work with the threads that the caller leads.
     fn search_by_codes(&self, queries: &[f32], check_cancel: CancelCheck<'_>) -> Result<SearchResults> {
         let (scorers, thresholds) = self.prepare(queries);
-        let quantized = QuantizedQueries::new(self.isa, self.metric, queries, self.dimension);
+        let rows: usize = self.segments.iter().map(Segment::live).sum();
+        let reads_coarse = rows * code_stride(self.dimension) >= MIN_COARSE_CODE_BYTES;
+        let quantized = QuantizedQueries::new(self.isa, self.metric, queries, self.dimension, reads_coarse);
         let n = scorers.len();
         // One for each thread that took part.
         let collectors: Mutex<Vec<CandidateCollector>> = Mutex::default();
@@ -226,17 +237,17 @@ impl SearchRequest<'_> {
         }
         let collectors = collectors.into_inner().unwrap_or_else(PoisonError::into_inner);
         check_cancel()?;
-        let row_bytes = code_stride(self.dimension) + size_of::<Bound>();
-        Ok(self.select_best(&scorers, &thresholds, collectors, row_bytes))
+        let code_bytes = collectors.iter().map(|collector| collector.code_bytes).sum();
+        Ok(self.select_best(&scorers, &thresholds, collectors, code_bytes))
     }
 
-    /// The best of what the collectors found, for which `row_bytes` bytes of each row were read.
+    /// The best of what the collectors found, for which `bytes` bytes were read.
     fn select_best(
         &self,
         scorers: &[Scorer<'_>],
         thresholds: &[SharedThreshold],
         mut collectors: Vec<CandidateCollector>,
-        row_bytes: usize,
+        bytes: usize,
     ) -> SearchResults {
         let rows: usize = collectors.iter().map(|collector| collector.rows_seen).sum();
         let queries: Vec<Mutex<QueryResult>> = (0..scorers.len())
@@ -269,7 +280,7 @@ impl SearchRequest<'_> {
             results.report.rescored += rescored;
             results.report.closed_early += usize::from(unscored > 0);
         }
-        results.report.bytes = rows * row_bytes + results.report.rescored * self.vector_bytes();
+        results.report.bytes = bytes + results.report.rescored * self.vector_bytes();
         results
     }
 }

@@ -13,7 +13,7 @@ use half::f16;
 use super::config::VectorDtype;
 use super::device_copy::DeviceCopy;
 use crate::Result;
-use crate::kernels::{AppendBuffer, Bound, Claim, StoredRows, code_stride};
+use crate::kernels::{AppendBuffer, Bound, Claim, CodedRows, StoredRows, coarse_stride, code_stride};
 use crate::memory::lack;
 
 /// Memory of another owner, such as a mapped file, which does not change while this is held.
@@ -44,6 +44,8 @@ pub struct SegmentData {
     pub codes: SegmentArray<i8>,
     /// `[rows]`; empty where vectors are bits.
     pub bounds: SegmentArray<Bound>,
+    /// `[rows, coarse_stride(dimension)]`; empty where vectors are bits or codes, and of rows that were saved without.
+    pub coarse: SegmentArray<u8>,
     pub(super) device_copy: DeviceCopy,
 }
 
@@ -67,6 +69,7 @@ pub(super) struct RowClaim {
     pub(super) vectors: VectorClaim,
     pub(super) codes: Claim<i8>,
     pub(super) bounds: Claim<Bound>,
+    pub(super) coarse: Claim<u8>,
     device_copy: DeviceCopy,
 }
 
@@ -98,11 +101,24 @@ impl<T> Clone for SegmentArray<T> {
 }
 
 impl<T: bytemuck::Pod> SegmentArray<T> {
+    /// An array of a segment that has none of its kind.
+    pub(super) fn none() -> Self
+    where
+        [T; 0]: Send + Sync,
+    {
+        Self::Foreign(Arc::new([]))
+    }
+
     fn claim(&self, n: usize) -> Option<Claim<T>> {
         match self {
             Self::Own(buffer) => buffer.claim(n),
             Self::Foreign(_) => None,
         }
+    }
+
+    /// Whether it was made for any numbers.
+    fn has_room(&self) -> bool {
+        matches!(self, Self::Own(buffer) if buffer.capacity() > 0)
     }
 
     /// Bytes in use, foreign bytes in use, bytes allocated and not in use.
@@ -133,16 +149,25 @@ impl SegmentData {
                 VectorDtype::Int8 => Vectors::Int8,
                 VectorDtype::Binary => return Self::of_bits(buffer(rows, dimension / 8)?),
             },
+            ..Self::codes_with_capacity(rows, dimension, dtype.coarse_bytes(dimension))?
+        })
+    }
+
+    /// Empty arrays for codes and bounds alone, with room for so many rows, and so many bytes of coarse codes for each.
+    pub(super) fn codes_with_capacity(rows: usize, dimension: usize, coarse_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            vectors: Vectors::Int8,
             codes: buffer(rows, code_stride(dimension))?,
             bounds: buffer(rows, 1)?,
+            coarse: buffer(rows, coarse_bytes)?,
             device_copy: DeviceCopy::default(),
         })
     }
 
     /// Rows of bits.
     pub(super) fn of_bits(bits: SegmentArray<u8>) -> Result<Self> {
-        let (codes, bounds) = (buffer(0, 0)?, buffer(0, 0)?);
-        Ok(Self { vectors: Vectors::Binary(bits), codes, bounds, device_copy: DeviceCopy::default() })
+        let (codes, bounds, coarse) = (buffer(0, 0)?, buffer(0, 0)?, buffer(0, 0)?);
+        Ok(Self { vectors: Vectors::Binary(bits), codes, bounds, coarse, device_copy: DeviceCopy::default() })
     }
 
     /// How many rows can be appended now.
@@ -162,11 +187,12 @@ impl SegmentData {
                 vectors: VectorClaim::Binary(bits.claim(rows * (dimension / 8))?),
                 bounds: self.bounds.claim(0)?,
                 codes: self.codes.claim(0)?,
+                coarse: self.coarse.claim(0)?,
                 device_copy: self.device_copy.clone(),
             });
         }
         Some(RowClaim {
-            // First, as it tells of the room for the others too: every claim takes rows of all three.
+            // First, as it tells of the room for the others too: every claim takes rows of all.
             bounds: self.bounds.claim(rows)?,
             vectors: match &self.vectors {
                 Vectors::Float32(memory) => VectorClaim::Float32(memory.claim(rows * dimension)?),
@@ -174,6 +200,7 @@ impl SegmentData {
                 Vectors::Int8 | Vectors::Binary(_) => VectorClaim::None,
             },
             codes: self.codes.claim(rows * code_stride(dimension))?,
+            coarse: self.coarse.claim(if self.coarse.has_room() { rows * coarse_stride(dimension) } else { 0 })?,
             device_copy: self.device_copy.clone(),
         })
     }
@@ -185,6 +212,11 @@ impl SegmentData {
     pub(super) fn bit_row(&self, row: usize, row_bytes: usize) -> &[u8] {
         let Vectors::Binary(bits) = &self.vectors else { unreachable!("a store of bits has bits") };
         &bits[row * row_bytes..][..row_bytes]
+    }
+
+    /// What is scanned; empty where vectors are bits.
+    pub(super) fn coded(&self) -> CodedRows<'_> {
+        CodedRows { codes: &self.codes, bounds: &self.bounds, coarse: &self.coarse }
     }
 
     /// As the kernels take them.
@@ -233,6 +265,7 @@ impl RowClaim {
             },
             codes: SegmentArray::Own(self.codes.publish()),
             bounds: SegmentArray::Own(self.bounds.publish()),
+            coarse: SegmentArray::Own(self.coarse.publish()),
             device_copy: self.device_copy,
         }
     }

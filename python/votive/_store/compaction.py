@@ -153,14 +153,13 @@ def _attached(core: Store, now: Store, stop: int, deleted: Rows) -> tuple[Store,
         end = first + len(arrays[0] if arrays[1] is None else arrays[1])
         begin = max(first, stop)
         if begin < end:
-            parts += [(at, begin, [None] * 3), (begin, end, [a if a is None else a[begin - first :] for a in arrays])]
+            parts += [(at, begin, [None] * 4), (begin, end, [a if a is None else a[begin - first :] for a in arrays])]
             at = end
-    parts.append((at, now.rows, [None] * 3))
+    parts.append((at, now.rows, [None] * 4))
     for begin, end, arrays in parts:
         if begin < end:
             gone = deleted[slice(*np.searchsorted(deleted, (begin, end)))] - begin + core.rows
-            vectors, codes, bounds = arrays
-            core = core.attach(vectors, codes, bounds, now.id_slice(begin, end), gone)
+            core = core.attach(*arrays, now.id_slice(begin, end), gone)
             size += sum(array.nbytes for array in arrays if array is not None)
     if now.largest_id is not None:
         core = core.numbered_after(now.largest_id)

@@ -247,6 +247,6 @@ def _attach(contents: Contents, vectors: NDArray[Any], extras: RowExtras, budget
         ids = ColumnValues.of_strings(ids).bytes_parts
     contents = replace(contents, columns=columns)
     try:
-        return replace(contents, core=contents.core.attach(vectors, None, None, ids))
+        return replace(contents, core=contents.core.attach(vectors, None, None, None, ids))
     except _core.CorruptStoreError as error:  # here they are no store's files, but a caller's arguments
         raise ValueError(str(error)) from error

@@ -38,11 +38,13 @@ class VectorLayout:
         npy_dtype: type of their file, as NumPy writes it; None where there are no vectors but the codes.
         element_bits: bits of an element of a vector, without its code.
         has_codes: whether there are codes and bounds beside them.
+        has_coarse: whether there are coarse codes, too.
     """
 
     npy_dtype: str | None
     element_bits: int
     has_codes: bool = True
+    has_coarse: bool = False
 
     def row_bytes(self, dimension: int) -> int:
         """Bytes of a vector, without its code."""
@@ -56,8 +58,8 @@ class VectorLayout:
 # By the names of `StoreDtype`.
 DTYPES: Mapping[str, VectorLayout] = MappingProxyType(
     {
-        "float32": VectorLayout("<f4", 32),
-        "float16": VectorLayout("<f2", 16),
+        "float32": VectorLayout("<f4", 32, has_coarse=True),
+        "float16": VectorLayout("<f2", 16, has_coarse=True),
         "int8": VectorLayout(None, 0),
         "ubinary": VectorLayout("|u1", 1, has_codes=False),
     }

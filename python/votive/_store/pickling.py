@@ -66,8 +66,8 @@ def _by_rows(kind: type[EmbeddingStore], state: StoreState) -> tuple[Any, ...]:
     core = contents.core.compact()
     views: list[Any] = core.segments()
     segments = [
-        (vectors, codes, bounds, core.id_slice(first, first + len(codes if vectors is None else vectors)))
-        for first, vectors, codes, bounds in views
+        (vectors, codes, *others, core.id_slice(first, first + len(codes if vectors is None else vectors)))
+        for first, vectors, codes, *others in views
     ]
     values = [column.slice(0, column.rows).trimmed() for _, column in columns.unchecked()]
     parts = [
@@ -115,11 +115,13 @@ def _unpickled(
     if dimension is None:
         return store
     core = store._state.budget.new_core(dimension)
-    for vectors, codes, bounds, ids in segments:
-        for array in (vectors, codes, bounds):
+    for vectors, codes, bounds, *coarse, ids in segments:
+        # Pickles of earlier versions have no coarse codes.
+        arrays = (vectors, codes, bounds, coarse[0] if coarse else None)
+        for array in arrays:
             if array is not None:
                 array.flags.writeable = False
-        core = core.attach(vectors, codes, bounds, ids)
+        core = core.attach(*arrays, ids)
     if largest_id is not None:
         core = core.numbered_after(largest_id)
     found = {name: Column(ColumnType(type), (_values(ColumnType(type), arrays),)) for name, type, arrays in columns}

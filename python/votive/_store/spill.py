@@ -12,7 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
+from votive._store.coarse_codes import MADE_ROWS, coarse_codes
+from votive._store.files.manifest import coarse_stride
 from votive._store.mapped import MappedArray
+from votive._store.options import DTYPES
 from votive._store.table.column_values import ColumnValues
 from votive._store.table.columns import Columns
 
@@ -61,8 +64,8 @@ class Spill:
         ids = pending.id_slice(0, pending.rows)
         replaced = self.core.find(pending.ids(None))
         core = self.core.without(replaced[replaced >= 0])
-        vectors, codes, bounds = _write_mapped(pending, np.arange(pending.rows), self._folder)
-        self.core = core.attach(vectors, codes, bounds, ids, pending.deleted() + start)
+        arrays = _write_mapped(pending, np.arange(pending.rows), self._folder)
+        self.core = core.attach(*arrays, ids, pending.deleted() + start)
         self._pending = self._empty
 
     def finish(self) -> None:
@@ -83,11 +86,11 @@ def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Stor
         return empty
     live = core.live()
     ids = core.ids(live)
-    vectors, codes, bounds = _write_mapped(core, live, folder)
+    arrays = _write_mapped(core, live, folder)
     if isinstance(ids, list):
         strings = ColumnValues.of_strings(ids)
-        return empty.attach(vectors, codes, bounds, strings.bytes_parts)
-    return empty.attach(vectors, codes, bounds, ids)
+        return empty.attach(*arrays, strings.bytes_parts)
+    return empty.attach(*arrays, ids)
 
 
 def move(array: NDArray[Any], folder: str) -> NDArray[Any]:
@@ -102,29 +105,37 @@ def move(array: NDArray[Any], folder: str) -> NDArray[Any]:
 
 
 def _write_mapped(core: _core.Store, rows: NDArray[np.int64], folder: str) -> list[NDArray[Any] | None]:
-    """Vectors, codes and bounds of rows, ascending, in one file that goes when the arrays do; None for what is not."""
+    """The arrays of rows, ascending, in one file that goes when they do; None for what is not: see `Store.segments`."""
     segments: list[Any] = core.segments()
     parts: list[Any] = list(zip(*segments, strict=True))[1:]
-    shapes = [None if arrays[0] is None else (len(rows), arrays[0].shape[1]) for arrays in parts]
-    sizes = [
-        0 if shape is None else -(-shape[0] * shape[1] * arrays[0].itemsize // 64) * 64
-        for shape, arrays in zip(shapes, parts, strict=True)
+    kinds: list[tuple[np.dtype[Any], int] | None] = [
+        None if arrays[0] is None else (arrays[0].dtype, arrays[0].shape[1]) for arrays in parts
     ]
+    if DTYPES[core.dtype].has_coarse:
+        kinds[-1] = np.dtype(np.uint8), coarse_stride(core.dimension)
+    sizes = [0 if kind is None else -(-len(rows) * kind[1] * kind[0].itemsize // 64) * 64 for kind in kinds]
     places = np.cumsum([0, *sizes]).tolist()
 
     def fill(memory: mmap.mmap) -> None:
-        for arrays, shape, place in zip(parts, shapes, places, strict=False):
-            if shape is not None:
-                joined = np.frombuffer(memory, arrays[0].dtype, shape[0] * shape[1], place).reshape(shape)
-                # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
-                for (first, *_), array in zip(segments, arrays, strict=True):
-                    start, stop = np.searchsorted(rows, [first, first + len(array)])
+        for arrays, kind, place in zip(parts, kinds, places, strict=False):
+            if kind is None:
+                continue
+            joined = np.frombuffer(memory, kind[0], len(rows) * kind[1], place).reshape(len(rows), kind[1])
+            # Of segments whose rows are all deleted there is nothing; their rows stay zeros.
+            for (first, *there), array in zip(segments, arrays, strict=True):
+                end = first + len(there[1] if there[0] is None else there[0])
+                start, stop = np.searchsorted(rows, [first, end])
+                if array is not None:
                     np.take(array, rows[start:stop] - first, axis=0, out=joined[start:stop], mode="clip")
+                    continue
+                for at in range(start, stop, MADE_ROWS):
+                    some = slice(at, min(at + MADE_ROWS, stop))
+                    joined[some] = coarse_codes(core, there[0][rows[some] - first])
 
     memory = _write(places[-1], folder, fill)
     return [
-        None if shape is None else MappedArray.of_nameless(memory, arrays[0].dtype, shape, place)
-        for arrays, shape, place in zip(parts, shapes, places, strict=False)
+        None if kind is None else MappedArray.of_nameless(memory, kind[0], (len(rows), kind[1]), place)
+        for kind, place in zip(kinds, places, strict=False)
     ]
 
 

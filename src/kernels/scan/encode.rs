@@ -15,6 +15,7 @@
 //! The loop over a row is not that of `kernels::matrix::int8`, which is affine (a row's least number is 0, its largest
 //! 255), sums nothing up, and fuses multiplication and addition: the two have only the store of a byte in common.
 
+use super::coarse::{CoarseInput, coarse_stride};
 use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
@@ -44,8 +45,17 @@ pub enum EncodeError {
     TooLong(usize),
 }
 
-/// Encodes rows: writes `codes [n, code_stride(dimension)]` and `bounds [n]` of `vectors [n, dimension]`: the same bits
-/// on every CPU.
+/// Where the codes of rows go.
+pub struct CodeOutput<'a> {
+    /// `[n, code_stride(dimension)]`
+    pub codes: &'a mut [i8],
+    /// `[n]`
+    pub bounds: &'a mut [Bound],
+    /// `[n, coarse_stride(dimension)]`, or empty where none are wanted.
+    pub coarse: &'a mut [u8],
+}
+
+/// Encodes `vectors [n, dimension]`: the same bits on every CPU.
 ///
 /// # Errors
 /// If a row is not finite, or longer than 1e18.
@@ -55,12 +65,12 @@ pub fn encode(
     reference: BoundReference,
     vectors: &[f32],
     dimension: usize,
-    codes: &mut [i8],
-    bounds: &mut [Bound],
+    output: CodeOutput<'_>,
 ) -> Result<(), EncodeError> {
-    let stride = code_stride(dimension);
-    assert_eq!((vectors.len(), codes.len()), (bounds.len() * dimension, bounds.len() * stride), "one row each");
-    isa.run_int8(Encode { metric, reference, vectors, dimension, codes, bounds })
+    let (n, coarse) = (output.bounds.len(), output.coarse.len());
+    assert_eq!((vectors.len(), output.codes.len()), (n * dimension, n * code_stride(dimension)), "one row each");
+    assert!(coarse == 0 || coarse == n * coarse_stride(dimension), "one row each, or none");
+    isa.run_int8(Encode { metric, reference, vectors, dimension, output })
 }
 
 struct Encode<'a> {
@@ -68,8 +78,7 @@ struct Encode<'a> {
     reference: BoundReference,
     vectors: &'a [f32],
     dimension: usize,
-    codes: &'a mut [i8],
-    bounds: &'a mut [Bound],
+    output: CodeOutput<'a>,
 }
 
 impl Int8Operation for Encode<'_> {
@@ -78,12 +87,14 @@ impl Int8Operation for Encode<'_> {
     #[inline(always)]
     fn run<D: Int8>(self, d: D) -> Self::Output {
         let vectors = self.vectors.chunks_exact(self.dimension);
-        let codes = self.codes.chunks_exact_mut(code_stride(self.dimension));
-        for (i, ((vector, codes), bound)) in vectors.zip(codes).zip(self.bounds).enumerate() {
+        let codes = self.output.codes.chunks_exact_mut(code_stride(self.dimension));
+        let mut coarse = self.output.coarse.chunks_exact_mut(coarse_stride(self.dimension));
+        for (i, ((vector, codes), bound)) in vectors.zip(codes).zip(self.output.bounds).enumerate() {
             let largest = largest(d.simd(), vector).ok_or(EncodeError::NotFinite(i))?;
             let step = if largest < MIN_MAGNITUDE { 0.0 } else { largest / 127.0 };
             let sums = round(d, vector, if step == 0.0 { 0.0 } else { 127.0 / largest }, codes);
-            if step * sums.square.sqrt() > MAX_NORM {
+            let length = step * sums.square.sqrt();
+            if length > MAX_NORM {
                 return Err(EncodeError::TooLong(i));
             }
             *bound = match self.reference {
@@ -93,6 +104,9 @@ impl Int8Operation for Encode<'_> {
                     sums.bound(self.metric, self.dimension, step, false)
                 }
             };
+            if let Some(row) = coarse.next() {
+                CoarseInput { metric: self.metric, vector, largest, length, bound: *bound }.encode(d, row);
+            }
         }
         Ok(())
     }
@@ -100,7 +114,7 @@ impl Int8Operation for Encode<'_> {
 
 /// PARTIAL_SUMS numbers in as many registers as it takes; the others are zero.
 #[inline(always)]
-fn load<S: Simd>(s: S, x: &[f32; PARTIAL_SUMS]) -> [S::F; MAX_REGISTERS_PER_STEP] {
+pub(super) fn load<S: Simd>(s: S, x: &[f32; PARTIAL_SUMS]) -> [S::F; MAX_REGISTERS_PER_STEP] {
     let mut vectors = [s.splat(0.0); MAX_REGISTERS_PER_STEP];
     for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
         // SAFETY: a chunk has LANES numbers.
@@ -111,7 +125,7 @@ fn load<S: Simd>(s: S, x: &[f32; PARTIAL_SUMS]) -> [S::F; MAX_REGISTERS_PER_STEP
 
 /// What is left of a row after whole PARTIAL_SUMS numbers, and zeros.
 #[inline(always)]
-fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
+pub(super) fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
     let mut padded = [0.0; PARTIAL_SUMS];
     padded[..rest.len()].copy_from_slice(rest);
     padded
@@ -141,15 +155,15 @@ fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
 }
 
 /// Sums over a row in units of its step.
-struct RowSums {
+pub(super) struct RowSums {
     /// Sum of the squares of its numbers.
-    square: f32,
+    pub(super) square: f32,
     /// Sum of the squares of what the codes leave out.
-    residual: f32,
+    pub(super) residual: f32,
     /// Sum of the squares of the codes.
-    code_square: f32,
+    pub(super) code_square: f32,
     /// Sum of the codes.
-    codes: f32,
+    pub(super) codes: f32,
 }
 
 /// Writes the codes of a vector, each the nearest integer to a number times `inverse`.
@@ -183,23 +197,25 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> RowSu
     if D::FLIP == 0 {
         codes[..vector.len().next_multiple_of(PARTIAL_SUMS)].iter_mut().for_each(|code| *code ^= i8::MIN);
     }
-    let mut totals = [0.0_f32; 4];
-    for (total, sums) in totals.iter_mut().zip(&sums) {
-        let mut all = [0.0; PARTIAL_SUMS];
-        for (to, &sum) in all.chunks_exact_mut(lanes).zip(sums) {
-            // SAFETY: a chunk has the lanes of a vector.
-            unsafe { s.store(to.as_mut_ptr(), sum) };
-        }
-        *total = all.iter().sum();
-    }
-    let [square, residual, code_square, codes] = totals;
+    let [square, residual, code_square, codes] = [0, 1, 2, 3].map(|i| total(s, &sums[i]));
     RowSums { square, residual, code_square, codes }
+}
+
+/// The sum of PARTIAL_SUMS numbers, in order.
+#[inline(always)]
+pub(super) fn total<S: Simd>(s: S, sums: &[S::F; MAX_REGISTERS_PER_STEP]) -> f32 {
+    let mut all = [0.0; PARTIAL_SUMS];
+    for (to, &sum) in all.chunks_exact_mut(S::LANES).zip(sums) {
+        // SAFETY: a chunk has the lanes of a vector.
+        unsafe { s.store(to.as_mut_ptr(), sum) };
+    }
+    all.iter().sum()
 }
 
 impl RowSums {
     /// The bound of a row with these sums. `small`: whether the row may be other than zero where its step is 0.
     #[inline(always)]
-    fn bound(&self, metric: Metric, dimension: usize, step: f32, small: bool) -> Bound {
+    pub(super) fn bound(&self, metric: Metric, dimension: usize, step: f32, small: bool) -> Bound {
         let rounding = rounding(dimension);
         let length = self.square.sqrt();
         let residual = self.residual.sqrt() * (1.0 + rounding) + length * rounding;

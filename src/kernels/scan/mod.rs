@@ -1,21 +1,25 @@
 //! The kernels of exact search: a byte for each number of a vector, bounds on what the bytes leave out, and exact
 //! scores.
 //!
-//! `encode` makes codes and bounds of rows, `queries` of queries; `panel` multiplies them and passes on the rows that
-//! may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
+//! `encode` makes codes and bounds of rows, `coarse` codes of half a byte, `queries` both of queries; `first_look` rules
+//! rows out by coarse codes; `panel` multiplies codes and passes on the rows that may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
 //! answer is exact, is `store::search`.
 
+mod coarse;
 mod encode;
 mod exact;
+mod first_look;
 mod panel;
 mod queries;
 
 #[cfg(test)]
 mod tests;
 
-pub use encode::{BoundReference, EncodeError, encode};
+pub use coarse::coarse_stride;
+pub use encode::{BoundReference, CodeOutput, EncodeError, encode};
 pub use exact::{StoredRows, exact_score};
-pub use panel::{Collector, RowSelection, scan};
+pub use first_look::FirstLook;
+pub use panel::{CodedRows, Collector, RowSelection, scan};
 pub use queries::QuantizedQueries;
 
 /// How alike two vectors are; larger is more alike.

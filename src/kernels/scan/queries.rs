@@ -1,6 +1,7 @@
 //! Queries as bytes, with the length of what these leave out: the query's own term in the bound of `store::search`.
 
 use super::encode::rounding;
+use super::panel::MIN_PANEL_QUERIES;
 use super::{Metric, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation};
@@ -18,6 +19,17 @@ pub struct QuantizedQueries {
     pub(super) bounds: Vec<QueryBound>,
     /// What each byte is more than the integer that it stands for.
     pub(super) offset: f32,
+    /// What is multiplied with coarse codes: one of each query or none.
+    pub(super) coarse: Vec<CoarseQuery>,
+}
+
+/// A query as signed bytes.
+pub(super) struct CoarseQuery {
+    /// `[code_stride(dimension)]`
+    pub(super) bytes: Vec<i8>,
+    /// 15 times their sum.
+    pub(super) fifteen_sums: i32,
+    pub(super) bound: QueryBound,
 }
 
 /// What the bytes of a query `q` mean, and what they leave out.
@@ -32,14 +44,20 @@ pub(super) struct QueryBound {
 }
 
 impl QuantizedQueries {
-    /// Quantizes `queries [n, dimension]`, which are finite, and under [`Metric::L2`] no longer than 1e18.
-    pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize) -> Self {
+    /// Quantizes `queries [n, dimension]`, which are finite, and under [`Metric::L2`] no longer than 1e18. `coarse`: whether
+    /// few are to be multiplied with coarse codes first.
+    pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize, coarse: bool) -> Self {
         let stride = code_stride(dimension);
         let format = isa.run_int8(FormatOfSet);
         let mut bytes: Vec<u8> = zeroed(queries.len() / dimension * stride, "queries").unwrap_or_else(raise);
         let rows = queries.chunks_exact(dimension).zip(bytes.chunks_exact_mut(stride));
-        let bounds = rows.map(|(query, bytes)| quantize(metric, query, bytes, format)).collect();
-        Self { dimension, bytes, bounds, offset: if format.flip == 0 { format.offset.into() } else { 0.0 } }
+        let bounds: Vec<_> = rows.map(|(query, bytes)| quantize(metric, query, bytes, format)).collect();
+        let coarse = if coarse && bounds.len() < MIN_PANEL_QUERIES {
+            queries.chunks_exact(dimension).map(|query| CoarseQuery::new(metric, query)).collect()
+        } else {
+            Vec::new()
+        };
+        Self { dimension, bytes, bounds, offset: if format.flip == 0 { format.offset.into() } else { 0.0 }, coarse }
     }
 
     pub fn len(&self) -> usize {
@@ -48,6 +66,16 @@ impl QuantizedQueries {
 
     pub fn is_empty(&self) -> bool {
         self.bounds.is_empty()
+    }
+}
+
+impl CoarseQuery {
+    fn new(metric: Metric, query: &[f32]) -> Self {
+        let mut bytes: Vec<u8> = zeroed(code_stride(query.len()), "queries").unwrap_or_else(raise);
+        let bound = quantize(metric, query, &mut bytes, QueryFormat::SIGNED);
+        let bytes: Vec<i8> = bytes.into_iter().map(u8::cast_signed).collect();
+        let fifteen_sums = 15 * bytes.iter().map(|&byte| i32::from(byte)).sum::<i32>();
+        Self { bytes, fifteen_sums, bound }
     }
 }
 
@@ -79,6 +107,11 @@ struct QueryFormat {
     offset: u8,
     /// What the sum is held XOR.
     flip: u8,
+}
+
+impl QueryFormat {
+    /// The integers themselves.
+    const SIGNED: Self = Self { offset: 0x80, flip: 0x80 };
 }
 
 /// The format of a set.

@@ -235,14 +235,14 @@ def _check_codes(arrays: FolderArrays, segment: Segment, empty: Store) -> None:
     for start in range(0, segment.rows, _COMPARED_ROWS):
         rows = slice(start, start + _COMPARED_ROWS)
         try:
-            made = empty.attach(vectors[rows], None, None, np.arange(len(vectors[rows])))
+            made = empty.attach(vectors[rows], None, None, None, np.arange(len(vectors[rows])))
         except StoreError as error:
             found = f"from row {start} on, {error}"
             raise corrupt_error(arrays.path(parts["vectors"]), found) from None
         segments: list[Any] = made.segments()
-        ((_, _, codes, bounds),) = segments
-        for part, made_anew in (("codes", codes), ("bounds", bounds)):
-            if not np.array_equal(arrays[parts[part]][rows], made_anew):
+        ((_, _, codes, bounds, coarse),) = segments
+        for part, made_anew in (("codes", codes), ("bounds", bounds), ("coarse", coarse)):
+            if part in parts and not np.array_equal(arrays[parts[part]][rows], made_anew):
                 raise corrupt_error(
                     arrays.path(parts[part]), f"rows {start} to {start + len(codes) - 1} are not of the vectors"
                 )

@@ -17,7 +17,7 @@ from votive._store.table.column_type import ColumnType
 from votive._store.table.columns import TEXT
 from votive.embedder_info import EmbedderInfo
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 # A longer one would have some hundred thousand segments.
 MAX_MANIFEST_BYTES = 1 << 26
@@ -27,7 +27,7 @@ MAX_DIMENSION = 1 << 16
 ID_KINDS = ("int64", "str")
 
 # Arrays of a segment besides its columns.
-PARTS = ("vectors", "codes", "bounds", "ids", "ids_offsets", "ids_bytes")
+PARTS = ("vectors", "codes", "bounds", "coarse", "ids", "ids_offsets", "ids_bytes")
 
 # Arrays of a column, and of one of which some rows were changed.
 COLUMN_PARTS = ("values", "offsets", "bytes", "valid")
@@ -245,6 +245,11 @@ class Manifest:
 def code_stride(dimension: int) -> int:
     """Bytes of codes a row: whole lines of 64."""
     return -(-dimension // 64) * 64
+
+
+def coarse_stride(dimension: int) -> int:
+    """Bytes of coarse codes a row: four float32 numbers, and half a byte for each byte of codes."""
+    return 16 + code_stride(dimension) // 2
 
 
 def _checksum(document: dict[str, Any]) -> str:

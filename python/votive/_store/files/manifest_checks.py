@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from votive._store.array_file import corrupt_error
-from votive._store.files.manifest import ChangeSet, Manifest, Segment, code_stride
+from votive._store.files.manifest import ChangeSet, Manifest, Segment, coarse_stride, code_stride
 from votive._store.options import DTYPES
 from votive._store.table.column_type import ColumnType, promote
 
@@ -76,9 +76,11 @@ def _check_segment(path: Path, manifest: Manifest, where: str, segment: Segment)
     needed = {**vectors, **ids, **({} if vectors else coded)}
     if not any(part in segment.parts for part in {**vectors, **coded}):
         needed = {**ids}
-    # Codes and bounds come as a pair or not at all.
+    # Codes and bounds come as a pair or not at all; before version 3 there were no coarse codes beside them.
     if any(part in segment.parts for part in coded):
         needed |= coded
+        if vectors and "coarse" in segment.parts:
+            needed["coarse"] = ("|u1", (rows, coarse_stride(dimension)))
     if set(segment.parts) != set(needed):
         raise corrupt_error(path, f"{where}: expected {', '.join(needed)}, found {', '.join(segment.parts)}")
     for part, (dtype, shape) in needed.items():

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from votive._core import Store
 from votive._store.array_file import StoredArray
+from votive._store.coarse_codes import MADE_ROWS, coarse_codes
 from votive._store.contents import Contents
 from votive._store.files.archive import PendingArray
-from votive._store.files.manifest import code_stride
+from votive._store.files.manifest import coarse_stride, code_stride
 from votive._store.files.writer import Writer
 from votive._store.options import DTYPES
 from votive._store.table.column import Column
@@ -34,7 +35,7 @@ MAX_ARCHIVE_BYTES = 4 << 20
 
 
 def core_arrays(contents: Contents, blocks: list[Block], rows: int, *, has_vectors: bool) -> Parts:
-    """Vectors, codes and bounds of blocks where the rows have them, and ids."""
+    """Vectors, codes, bounds and coarse codes of blocks where the rows have them, and ids."""
     core = contents.core
     layout, width = DTYPES[core.dtype], core.dimension
     parts: Parts = {}
@@ -48,6 +49,8 @@ def core_arrays(contents: Contents, blocks: list[Block], rows: int, *, has_vecto
         if layout.has_codes:
             add("codes", "|i1", code_stride(width), 1)
             add("bounds", "<f4", 6, 2)
+        if layout.has_coarse:
+            add("coarse", "|u1", coarse_stride(width), 3)
     if core.id_kind == "str":
         parts |= _id_strings(core, blocks, rows)
     else:
@@ -100,9 +103,13 @@ def write_arrays(
 
 
 class _Rows:
-    """The rows of blocks in the vectors, codes or bounds of a core, as `at` is 0, 1 or 2; zeros where it has none."""
+    """The rows of blocks in the vectors, codes, bounds or coarse codes of a core, as `at` is 0 to 3.
+
+    Zeros are for rows of which the core has nothing. Coarse codes that were not saved are made.
+    """
 
     def __init__(self, core: Store, blocks: list[Block], at: int, dtype: str, columns: int) -> None:
+        self._core = core
         self._segments: list[Any] = core.segments()
         self._blocks, self._at = blocks, at
         self._dtype, self._columns = dtype, columns
@@ -112,16 +119,22 @@ class _Rows:
             done = start
             for first, *arrays in self._segments:
                 array = arrays[self._at]
-                begin, end = max(start, first), min(stop, first + len(array))
+                there = next(array for array in arrays if array is not None)
+                begin, end = max(start, first), min(stop, first + len(there))
                 if begin >= end:
                     continue
-                part = array[begin - first : end - first]
+                rows: Rows | slice = slice(begin - first, end - first)
                 if keep is None:
                     yield self._zeros(begin - done)
-                    yield part
                 else:
                     inside = slice(*np.searchsorted(keep, (begin - start, end - start)))
-                    yield part[keep[inside] + (start - begin)]
+                    rows = keep[inside] + (start - first)
+                if array is not None:
+                    yield array[rows]
+                else:
+                    vectors = arrays[0][rows]
+                    for at in range(0, len(vectors), MADE_ROWS):
+                        yield coarse_codes(self._core, vectors[at : at + MADE_ROWS])
                 done = end
             if keep is None:
                 yield self._zeros(stop - done)

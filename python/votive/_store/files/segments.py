@@ -36,7 +36,7 @@ MAX_EAGER_ROWS = 1 << 16
 # Rows that are decoded at once.
 _DECODED_ROWS = 1 << 14
 
-_VECTOR_PARTS = ("vectors", "codes", "bounds")
+_VECTOR_PARTS = ("vectors", "codes", "bounds", "coarse")
 
 
 def live_blocks(contents: Contents) -> list[Block]:
@@ -72,7 +72,7 @@ def runs(core: Store, start: int) -> list[tuple[int, int, bool]]:
 
     at = start
     segments: list[Any] = core.segments()
-    for first, vectors, codes, _ in segments:
+    for first, vectors, codes, *_ in segments:
         begin, end = max(first, start), first + len(codes if vectors is None else vectors)
         if begin < end:
             add(at, begin, False)
@@ -132,17 +132,15 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
             ids: Any = _checked(arrays, segment.parts["ids_offsets"]), _checked(arrays, segment.parts["ids_bytes"])
         else:
             ids = _checked(arrays, segment.parts["ids"])
-        vectors, codes, bounds = (
-            arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS
-        )
-        for array in (vectors, codes, bounds):
+        of_vectors = [arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS]
+        for array in of_vectors:
             if (file := mapped_file_of(array)) is not None:
                 vector_files.append(file)
             elif array is not None:
                 resident += array.nbytes
         try:
             attach = core.attach_deferred if manifest.rows > MAX_EAGER_ROWS else core.attach
-            core = attach(vectors, codes, bounds, ids, gone)
+            core = attach(*of_vectors, ids, gone)
         except StoreError as error:
             location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise corrupt_error(arrays.path(location), error.reason or str(error)) from None

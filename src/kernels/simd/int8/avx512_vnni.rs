@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::x86::{dpwssd_512, four, store_16, store_word_pairs_16, store_words_16, two, words_512};
+use super::x86::{dot_levels_256, dpwssd_512, four, store_16, store_word_pairs_16, store_words_16, two, words_512};
 use super::{Int8, Int8Operation, WeightProducts};
 use crate::kernels::simd::avx512::Avx512;
 
@@ -68,6 +68,12 @@ impl Int8 for Avx512Vnni {
     unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: __m512i) -> __m512i {
         // SAFETY: `self` proves that the CPU has AVX-512 VNNI; the caller vouches for 64 bytes of each.
         unsafe { _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(x.cast()), _mm512_loadu_si512(w.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_levels(self, query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4] {
+        // SAFETY: `self` proves that the CPU has AVX2; the caller vouches for the bytes.
+        unsafe { dot_levels_256(query, rows, bytes) }
     }
 
     #[inline(always)]

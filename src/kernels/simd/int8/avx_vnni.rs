@@ -2,7 +2,9 @@
 
 use std::arch::x86_64::*;
 
-use super::x86::{dpwssd_256, four, store_8, store_word_pairs_8, store_words_8, total_8, two, words_256};
+use super::x86::{
+    dot_levels_256, dpwssd_256, four, store_8, store_word_pairs_8, store_words_8, total_8, two, words_256,
+};
 use super::{Int8, Int8Operation, WeightProducts};
 use crate::kernels::simd::avx2::Avx2;
 
@@ -68,6 +70,12 @@ impl Int8 for AvxVnni {
     unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: __m256i) -> __m256i {
         // SAFETY: `self` proves that the CPU has AVX-VNNI; the caller vouches for 32 bytes of each.
         unsafe { _mm256_dpbusd_avx_epi32(sum, _mm256_loadu_si256(x.cast()), _mm256_loadu_si256(w.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_levels(self, query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4] {
+        // SAFETY: `self` proves that the CPU has AVX2; the caller vouches for the bytes.
+        unsafe { dot_levels_256(query, rows, bytes) }
     }
 
     #[inline(always)]

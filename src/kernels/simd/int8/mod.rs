@@ -100,6 +100,14 @@ pub(crate) trait Int8: Copy {
     /// `x` and `w` are valid for reads of four bytes for each lane.
     unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: Self::Sum) -> Self::Sum;
 
+    /// The sums of products of a query's bytes with levels: of `bytes` bytes of each of four rows, 32 or a
+    /// multiple of it. Of each 32
+    /// bytes the lower bits are multiplied with 32 bytes of the query, the upper bits with the next 32.
+    ///
+    /// # Safety
+    /// The rows are valid for reads of `bytes` bytes, the query for twice as many.
+    unsafe fn dot_levels(self, query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4];
+
     /// The sum of all lanes.
     fn total(self, sum: Self::Sum) -> i32;
 

@@ -53,9 +53,35 @@ unsafe fn four_bytes(from: *const u8) -> u32 {
     unsafe { from.cast::<u32>().read_unaligned() }
 }
 
-/// What all three sets do alike: storing bytes, and products of 16-bit integers.
+/// What all three sets do alike: storing bytes, products with levels and of 16-bit integers.
 macro_rules! common {
     () => {
+        #[inline(always)]
+        unsafe fn dot_levels(self, query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4] {
+            intrinsic!({
+                let mut sums = [vdupq_n_s32(0); 4];
+                for at in (0..bytes).step_by(32) {
+                    for (sum, row) in sums.iter_mut().zip(rows) {
+                        // Of at most 15 and 127: eight products come to 15,240.
+                        let mut words = vdupq_n_s16(0);
+                        for at in [at, at + 16] {
+                            let levels = vld1q_u8(row.add(at));
+                            let lower = vreinterpretq_s8_u8(vandq_u8(levels, vdupq_n_u8(15)));
+                            let upper = vreinterpretq_s8_u8(vshrq_n_u8::<4>(levels));
+                            // The second 16 bytes of a row's 32 belong to the second 16 of a query's 32.
+                            let from = query.add(at + at / 32 * 32);
+                            for (levels, query) in [(lower, vld1q_s8(from)), (upper, vld1q_s8(from.add(32)))] {
+                                words = vmlal_s8(words, vget_low_s8(levels), vget_low_s8(query));
+                                words = vmlal_high_s8(words, levels, query);
+                            }
+                        }
+                        *sum = vpadalq_s16(*sum, words);
+                    }
+                }
+                sums.map(|sum| vaddvq_s32(sum))
+            })
+        }
+
         #[inline(always)]
         unsafe fn store_bytes(self, to: *mut u8, x: float32x4_t) {
             intrinsic!({

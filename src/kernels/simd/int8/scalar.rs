@@ -61,6 +61,19 @@ impl Int8 for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn dot_levels(self, query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4] {
+        rows.map(|row| {
+            let product = |at: usize| {
+                let from = at + at / 32 * 32;
+                // SAFETY: the caller vouches for the bytes.
+                let (levels, lower, upper) = unsafe { (*row.add(at), *query.add(from), *query.add(from + 32)) };
+                i32::from(levels & 15) * i32::from(lower) + i32::from(levels >> 4) * i32::from(upper)
+            };
+            (0..bytes).map(product).sum()
+        })
+    }
+
+    #[inline(always)]
     fn total(self, sum: [i32; 4]) -> i32 {
         sum.iter().sum()
     }

@@ -137,6 +137,41 @@ pub(super) unsafe fn total_8(sum: __m256i) -> i32 {
     }
 }
 
+/// See [`super::Int8::dot_levels`]. Of at most 15 and 127, products of four times 32 bytes come to 8 * 2 * 15 * 127 =
+/// 30,480 in a lane of 16 bits.
+///
+/// # Safety
+/// The CPU has AVX2; the rows are valid for reads of `bytes` bytes, a multiple of 32, the query for twice as many.
+#[inline(always)]
+pub(super) unsafe fn dot_levels_256(query: *const i8, rows: [*const u8; 4], bytes: usize) -> [i32; 4] {
+    // SAFETY: the caller vouches for AVX2 and for the bytes.
+    unsafe {
+        let mask = _mm256_set1_epi8(15);
+        let mut sums = [_mm256_setzero_si256(); 4];
+        for start in (0..bytes).step_by(4 * 32) {
+            let mut words = [_mm256_setzero_si256(); 4];
+            for at in (start..bytes.min(start + 4 * 32)).step_by(32) {
+                let lower_query = _mm256_loadu_si256(query.add(2 * at).cast());
+                let upper_query = _mm256_loadu_si256(query.add(2 * at + 32).cast());
+                for (words, row) in words.iter_mut().zip(rows) {
+                    let levels = _mm256_loadu_si256(row.add(at).cast());
+                    let lower = _mm256_maddubs_epi16(_mm256_and_si256(levels, mask), lower_query);
+                    let upper = _mm256_and_si256(_mm256_srli_epi16::<4>(levels), mask);
+                    let upper = _mm256_maddubs_epi16(upper, upper_query);
+                    *words = _mm256_add_epi16(*words, _mm256_add_epi16(lower, upper));
+                }
+            }
+            for (sum, words) in sums.iter_mut().zip(words) {
+                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(words, _mm256_set1_epi16(1)));
+            }
+        }
+        let pairs = [_mm256_hadd_epi32(sums[0], sums[1]), _mm256_hadd_epi32(sums[2], sums[3])];
+        let halves = _mm256_hadd_epi32(pairs[0], pairs[1]);
+        let totals = _mm_add_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+        std::mem::transmute::<__m128i, [i32; 4]>(totals)
+    }
+}
+
 /// # Safety
 /// `from` is valid for reads of two integers.
 #[inline(always)]

@@ -1,0 +1,85 @@
+"""Coarse codes, which few queries among many rows are multiplied with first: the same answers, and fewer bytes."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bodies import kernels_only
+from numpy.typing import NDArray
+from votive import EmbeddingStore, _core
+from votive._store import spill
+
+# Their codes are more than 32 MB.
+ROWS, DIMENSION = 90_000, 384
+
+pytestmark = kernels_only("a device scores all rows")
+
+
+@pytest.fixture(scope="module")
+def vectors() -> NDArray[np.float32]:
+    """Rows about centres, and some that are far from all."""
+    rng = np.random.default_rng(1)
+    centres = rng.standard_normal((500, DIMENSION), np.float32)
+    rows = centres[rng.integers(0, 500, ROWS)] + rng.standard_normal((ROWS, DIMENSION), np.float32) / 2
+    rows[::100] *= 30
+    return rows
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_few_queries_find_what_many_find(vectors: NDArray[np.float32], metric: Any, dtype: Any) -> None:
+    store = EmbeddingStore(metric=metric, dtype=dtype)
+    store.add_embeddings(vectors)
+    store.delete(np.arange(7, ROWS, 1000))
+    queries = vectors[500:504] + 0.1
+    some = np.zeros(ROWS, bool)
+    some[::3] = True
+    for filter in (None, some):
+        for exact in (True, False):
+            scores, ids = store.search(queries, 50, filter=filter, exact=exact)
+            bytes_read = store.last_search.bytes_read / store.last_search.rows
+            assert bytes_read > DIMENSION
+            for few in (slice(0, 1), slice(1, 4)):
+                found_scores, found_ids = store.search(queries[few], 50, filter=filter, exact=exact)
+                np.testing.assert_array_equal(found_ids, ids[few])
+                np.testing.assert_array_equal(found_scores, scores[few])
+                if metric == "cosine":
+                    assert store.last_search.bytes_read / store.last_search.rows < 0.8 * bytes_read
+    found = store.search(queries[0], 50)[1]
+    if metric == "cosine" and dtype == "float32":
+        live = np.setdiff1d(np.arange(ROWS), np.arange(7, ROWS, 1000))
+        rows = vectors[live].astype(np.float64)
+        scores = rows @ queries[0] / np.linalg.norm(rows, axis=1)
+        np.testing.assert_array_equal(found, live[np.argsort(-scores, kind="stable")[:50]])
+
+
+def test_rows_that_were_saved_without_are_searched_and_get_them(
+    vectors: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder of version 2, as of any other: some segments have them and some do not."""
+    monkeypatch.setattr(spill, "MADE_ROWS", 1000)
+    whole, _ = _core.Store(DIMENSION, "cosine", "float32", "cpu", 2).add(vectors, None, ROWS, 0)
+    [(_, *arrays, coarse)] = whole.segments()
+    half = ROWS // 2
+
+    def part(array: Any, rows: slice) -> Any:
+        return None if array is None else array[rows]
+
+    mixed = _core.Store(DIMENSION, "cosine", "float32", "cpu", 2)
+    for rows, with_coarse in ((slice(0, half), None), (slice(half, ROWS), coarse)):
+        numbers = np.arange(rows.start, rows.stop)
+        mixed = mixed.attach(*(part(array, rows) for array in arrays), part(with_coarse, rows), numbers)
+    assert [found is None for *_, found in mixed.segments()] == [True, False]
+    expected = whole.search(vectors[:1], 20, None, True)
+    for core in (mixed, mixed.compact(), _from_file(mixed, tmp_path)):
+        found = core.search(vectors[:1], 20, None, True)
+        for values, others in zip(found[:2], expected[:2], strict=True):
+            np.testing.assert_array_equal(values, others)
+    for core in (mixed.compact(), _from_file(mixed, tmp_path)):
+        np.testing.assert_array_equal(np.concatenate([found for *_, found in core.segments()]), coarse)
+
+
+def _from_file(core: Any, folder: Path) -> Any:
+    """As a store beyond its memory limit has it."""
+    return spill.compact(core, str(folder), lambda dimension: _core.Store(dimension, "cosine", "float32", "cpu", 2))
