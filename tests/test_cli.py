@@ -465,6 +465,7 @@ def test_demo(tmp_path):
     demo = start("demo", "--limit", "40", "--output", "out", *asked, cwd=tmp_path, stdout=subprocess.PIPE)
     printed, complaint = demo.communicate()
     assert demo.returncode == 0, complaint
+    assert "embedding its first 40 passages; --limit takes more\n" in complaint
     for figure in ("40 texts, ", " texts/s, ", " tokens/s\n", " cut", "peak memory ", " MiB\n"):
         assert figure in printed
     answers = printed.split(f"\n{questions[0]}\n")[1]

@@ -64,7 +64,13 @@ def _add_demo(commands: Commands) -> None:
         epilog=descriptions.DEMO_EXAMPLES,
     )
     parser.add_argument("--ask", action="append", metavar="QUESTION", help="answer this; may be given several times")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="embed the first N passages only")
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        default=1000,
+        help="embed the first N passages (default: %(default)s)",
+    )
     parser.add_argument(
         "--output",
         metavar="FOLDER",

@@ -37,7 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
         model = load_model(votive.Embedder, arguments)
         print(f"reading the documentation of Python {sys.version.split()[0]}", file=sys.stderr)
         store = votive.EmbeddingStore(num_threads=arguments.num_threads, device=arguments.device)
-        totals = _add(store, model, list(islice(passages(), arguments.limit)))
+        corpus = list(islice(passages(), arguments.limit + 1))
+        if len(corpus) > arguments.limit:
+            corpus.pop()
+            print(f"embedding its first {len(corpus):,} passages; --limit takes more", file=sys.stderr)
+        totals = _add(store, model, corpus)
         store.save_to_disk(folder)
     _print_figures(totals, model, folder, sys.stderr if arguments.json else sys.stdout)
     for question in arguments.ask or _questions():
