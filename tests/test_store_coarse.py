@@ -20,8 +20,8 @@ pytestmark = kernels_only("a device scores all rows")
 def vectors() -> NDArray[np.float32]:
     """Rows about centres, and some that are far from all."""
     rng = np.random.default_rng(1)
-    centres = rng.standard_normal((500, DIMENSION), np.float32)
-    rows = centres[rng.integers(0, 500, ROWS)] + rng.standard_normal((ROWS, DIMENSION), np.float32) / 2
+    centres = rng.standard_normal((100, DIMENSION), np.float32)
+    rows = centres[rng.integers(0, 100, ROWS)] + rng.standard_normal((ROWS, DIMENSION), np.float32) / 2
     rows[::100] *= 30
     return rows
 
@@ -33,25 +33,25 @@ def test_few_queries_find_what_many_find(vectors: NDArray[np.float32], metric: A
     store.add_embeddings(vectors)
     store.delete(np.arange(7, ROWS, 1000))
     queries = vectors[500:504] + 0.1
-    some = np.zeros(ROWS, bool)
-    some[::3] = True
+    some = np.arange(len(store)) % 3 == 1
     for filter in (None, some):
         for exact in (True, False):
-            scores, ids = store.search(queries, 50, filter=filter, exact=exact)
+            scores, ids = store.search(queries, 10, filter=filter, exact=exact)
             bytes_read = store.last_search.bytes_read / store.last_search.rows
             assert bytes_read > DIMENSION
             for few in (slice(0, 1), slice(1, 4)):
-                found_scores, found_ids = store.search(queries[few], 50, filter=filter, exact=exact)
+                found_scores, found_ids = store.search(queries[few], 10, filter=filter, exact=exact)
                 np.testing.assert_array_equal(found_ids, ids[few])
                 np.testing.assert_array_equal(found_scores, scores[few])
-                if metric == "cosine":
-                    assert store.last_search.bytes_read / store.last_search.rows < 0.8 * bytes_read
-    found = store.search(queries[0], 50)[1]
+                # Not from the first row on: there is no threshold yet.
+                if metric == "cosine" and filter is None:
+                    assert store.last_search.bytes_read / store.last_search.rows < 0.9 * bytes_read
+    found = store.search(queries[0], 10)[1]
     if metric == "cosine" and dtype == "float32":
         live = np.setdiff1d(np.arange(ROWS), np.arange(7, ROWS, 1000))
         rows = vectors[live].astype(np.float64)
         scores = rows @ queries[0] / np.linalg.norm(rows, axis=1)
-        np.testing.assert_array_equal(found, live[np.argsort(-scores, kind="stable")[:50]])
+        np.testing.assert_array_equal(found, live[np.argsort(-scores, kind="stable")[:10]])
 
 
 def test_rows_that_were_saved_without_are_searched_and_get_them(

@@ -111,17 +111,17 @@ impl SegmentCollector<'_> {
     pub(super) fn raise_threshold(&mut self, query: usize) {
         self.collector.top_k[query].raise_threshold(&self.thresholds[query]);
     }
-
-    /// Drops a query's candidates that cannot be among the best, and tells other threads of the threshold.
-    pub(super) fn prune(&mut self, query: usize) {
-        self.collector.top_k[query].prune(&self.thresholds[query]);
-    }
 }
 
 impl Collector for SegmentCollector<'_> {
     #[inline(always)]
     fn threshold(&self, query: usize) -> f32 {
         self.collector.top_k[query].threshold()
+    }
+
+    /// Tells other threads of the threshold, too.
+    fn prune(&mut self, query: usize) {
+        self.collector.top_k[query].prune(&self.thresholds[query]);
     }
 
     fn compares_middles(&self) -> bool {

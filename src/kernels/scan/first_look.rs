@@ -5,7 +5,8 @@
 //!     upper := upper bound of the score, by coarse codes
 //!     rows with upper >= threshold of a query: are pending
 //!     a group of rows is pending: multiply their codes, as `panel` does with rows that were not looked at
-//!     more than a quarter of the group is pending: 16 groups without a first look, then 32, then 64 each time
+//!     more than a quarter of the group is pending: 16 groups without a first look, then 32, then 64 each time;
+//!                                                  raise the threshold before the next look
 //! ```
 //!
 //! One query is bound by memory, and coarse codes are half the bytes. Rows that are pending wait for more of them, so that
@@ -75,6 +76,9 @@ impl<C: Collector> Scan<'_, C> {
         let count = width.min(self.rows.len() - start);
         group.count = count;
         self.bytes += count * stride;
+        if self.first_look.pause > 0 {
+            (0..self.queries.len()).for_each(|query| self.collector.prune(query));
+        }
         let mut may_reach = [false; MAX_GROUP_ROWS];
         let mut any = false;
         for (query, coarse) in self.queries.coarse.iter().enumerate() {

@@ -72,6 +72,9 @@ pub trait Collector {
     /// The least score that is of interest for the query: rows that cannot reach it are not collected.
     fn threshold(&self, query: usize) -> f32;
 
+    /// Drops what cannot be of interest any more, and raises the threshold to what is known by now: else it may lag behind.
+    fn prune(&mut self, query: usize);
+
     /// The score of a row is from `lower` to `upper`. Scores are here ⟨q, x⟩, with `q` as [`QuantizedQueries`] and `x`
     /// as [`Bound`] see them, less half the square of the length of `x` under [`super::Metric::L2`].
     fn collect(&mut self, query: usize, row: usize, lower: f32, upper: f32);

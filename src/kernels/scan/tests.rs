@@ -24,6 +24,8 @@ impl Collector for RecordingCollector {
         self.threshold
     }
 
+    fn prune(&mut self, _: usize) {}
+
     fn collect(&mut self, query: usize, row: usize, lower: f32, upper: f32) {
         self.rows.push((query, row, lower, upper));
     }
