@@ -12,8 +12,8 @@ A segment holds rows that were written together:
   there are vectors too they may be missing, and are computed again. A store of bits has none;
 - coarse `[rows, 16 + stride / 2]` uint8, in stores of float32 and float16: what a search for few queries reads first. A
   row is four float32 numbers (scale, error, norm, half the square) and then, for each 64 numbers, 32 bytes: byte i has
-  number i in its lower four bits and number i + 32 in its upper ones, 0 to 15 for -7.5 to 7.5. It may be missing beside
-  codes, as in versions before 3;
+  number i in its lower four bits and number i + 32 in its upper ones, 0 to 15 for -15, -13, ..., 15 times the scale. It
+  may be missing beside codes, as in versions before 3;
 - ids `[rows]` int64, or ids_offsets `[rows + 1]` int64 and ids_bytes: id `i` is the UTF-8 text
   `ids_bytes[ids_offsets[i]:ids_offsets[i + 1]]`;
 - columns of metadata, and the texts as the column "text". Of numbers, booleans and datetime64 there are `values`
