@@ -243,8 +243,11 @@ pub(super) unsafe fn tile<T: MicroKernel, const MR: usize, const NV: usize>(
     (b, ldb): (*const T::W, usize),
     ahead: Prefetch,
 ) -> [[T::Sum; NV]; MR] {
-    // SAFETY: i < MR is one of the rows that the caller vouches for.
-    let rows: [*const T::X; MR] = std::array::from_fn(|i| opaque(unsafe { a.add(i * lda) }));
+    let row = |i: usize| {
+        // SAFETY: i < MR is one of the rows that the caller vouches for.
+        opaque(unsafe { a.add(i * lda) })
+    };
+    let rows: [*const T::X; MR] = std::array::from_fn(row);
     let mut sums = [[t.zero(); NV]; MR];
     for first in (0..groups).step_by(Prefetch::STEPS) {
         ahead.fetch(first / Prefetch::STEPS);

@@ -9,7 +9,7 @@
 //! ```text
 //! T := -infinity, or the least score that is wanted     SharedThreshold, one per query
 //! for each row, on all threads:                         filter: reads half a byte or a byte per number
-//!     few queries, many rows: skip it if a coarse bound is below T   kernels::scan::first_look
+//!     few queries, many rows: skip it if a coarse bound is below T   kernels::scan::look
 //!     [lower, upper] := bounds of its score             kernels::scan, or DevicePass
 //!     if upper >= T: keep the row as a candidate        CandidateCollector, TopK
 //!     T := max(T, the k-th largest lower)
@@ -35,7 +35,7 @@
 //! all rows; `half_square` is at most `|x|^2 / 2`, and the lower bound takes off what it may lack.
 //!
 //! *Rounding.* All of these are float32 numbers. Each length is raised by more than the relative error that summing so
-//! many squares can have (`rounding` in `kernels::scan::encode`), and the rounding of the product itself is part of `|q
+//! many squares can have (`rounding` in `kernels::scan::row_sums`), and the rounding of the product itself is part of `|q
 //! - q'|`. Numbers below float32's normal range are lost on the way: `UNDERFLOW_MARGIN` is more than that.
 //!
 //! *First look.* Coarse codes are codes with larger errors, so their bounds hold for the same reasons. A row that they rule

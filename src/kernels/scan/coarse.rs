@@ -16,7 +16,7 @@
 //! number i + 32 in its upper ones. So a row is read at one place, and levels come apart by a mask and a shift. As the
 //! codes of `encode`, they have the same bits on every CPU.
 
-use super::encode::{RowSums, load, padded, total};
+use super::row_sums::{RowSums, load, padded, total};
 use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
 use crate::kernels::simd::{Int8, Simd};
 

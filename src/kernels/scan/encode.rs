@@ -10,22 +10,19 @@
 //! Cauchy-Schwarz makes of these lengths a bound on every product with the row: see `store::search`. All sums are
 //! float32, in 16 partial sums of separate multiplications and additions, as not all sets can fuse them; so codes and
 //! bounds have the same bits on every CPU. A sum of n squares in 16 partial sums takes n / 16 + 16 additions of one
-//! rounding each; [`rounding`] is more than that, for the square root and the products that follow too.
+//! rounding each; `row_sums::rounding` is more than that, for the square root and the products that follow too.
 //!
 //! The loop over a row is not that of `kernels::matrix::int8`, which is affine (a row's least number is 0, its largest
 //! 255), sums nothing up, and fuses multiplication and addition: the two have only the store of a byte in common.
 
 use super::coarse::{CoarseInput, coarse_stride};
+use super::row_sums::{MIN_MAGNITUDE, RowSums, load, padded, total};
 use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
 /// The largest length of a row: longer ones have squares beyond float32.
 const MAX_NORM: f32 = 1e18;
-
-/// The largest number of a row is at least this, else all its codes are 0: the inverse of their scale would be no
-/// finite number.
-const MIN_MAGNITUDE: f32 = 1e-30;
 
 /// What a row is to a search, so that bounds say how far its codes are from that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,25 +109,6 @@ impl Int8Operation for Encode<'_> {
     }
 }
 
-/// PARTIAL_SUMS numbers in as many registers as it takes; the others are zero.
-#[inline(always)]
-pub(super) fn load<S: Simd>(s: S, x: &[f32; PARTIAL_SUMS]) -> [S::F; MAX_REGISTERS_PER_STEP] {
-    let mut vectors = [s.splat(0.0); MAX_REGISTERS_PER_STEP];
-    for (vector, x) in vectors.iter_mut().zip(x.chunks_exact(S::LANES)) {
-        // SAFETY: a chunk has LANES numbers.
-        *vector = unsafe { s.load(x.as_ptr()) };
-    }
-    vectors
-}
-
-/// What is left of a row after whole PARTIAL_SUMS numbers, and zeros.
-#[inline(always)]
-pub(super) fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
-    let mut padded = [0.0; PARTIAL_SUMS];
-    padded[..rest.len()].copy_from_slice(rest);
-    padded
-}
-
 /// The largest absolute value; None where one is NaN or infinite.
 #[inline(always)]
 fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
@@ -152,18 +130,6 @@ fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
         finite &= s.sum(zeros[i]) == 0.0;
     }
     finite.then_some(largest)
-}
-
-/// Sums over a row in units of its step.
-pub(super) struct RowSums {
-    /// Sum of the squares of its numbers.
-    pub(super) square: f32,
-    /// Sum of the squares of what the codes leave out.
-    pub(super) residual: f32,
-    /// Sum of the squares of the codes.
-    pub(super) code_square: f32,
-    /// Sum of the codes.
-    pub(super) codes: f32,
 }
 
 /// Writes the codes of a vector, each the nearest integer to a number times `inverse`.
@@ -199,43 +165,4 @@ fn round<D: Int8>(d: D, vector: &[f32], inverse: f32, codes: &mut [i8]) -> RowSu
     }
     let [square, residual, code_square, codes] = [0, 1, 2, 3].map(|i| total(s, &sums[i]));
     RowSums { square, residual, code_square, codes }
-}
-
-/// The sum of PARTIAL_SUMS numbers, in order.
-#[inline(always)]
-pub(super) fn total<S: Simd>(s: S, sums: &[S::F; MAX_REGISTERS_PER_STEP]) -> f32 {
-    let mut all = [0.0; PARTIAL_SUMS];
-    for (to, &sum) in all.chunks_exact_mut(S::LANES).zip(sums) {
-        // SAFETY: a chunk has the lanes of a vector.
-        unsafe { s.store(to.as_mut_ptr(), sum) };
-    }
-    all.iter().sum()
-}
-
-impl RowSums {
-    /// The bound of a row with these sums. `small`: whether the row may be other than zero where its step is 0.
-    #[inline(always)]
-    pub(super) fn bound(&self, metric: Metric, dimension: usize, step: f32, small: bool) -> Bound {
-        let rounding = rounding(dimension);
-        let length = self.square.sqrt();
-        let residual = self.residual.sqrt() * (1.0 + rounding) + length * rounding;
-        let norm = length * (1.0 + rounding) + residual;
-        let error = residual + norm * rounding;
-        let (scale, half_square) = match metric {
-            Metric::Cosine if step == 0.0 => {
-                // Nothing is known of its direction.
-                return Bound { error: if small { 1.0 + rounding } else { 0.0 }, ..Bound::default() };
-            }
-            Metric::Cosine => (1.0 / length, 0.0),
-            Metric::Dot => (step, 0.0),
-            Metric::L2 => (step, (length * step) * (length * step) * (0.5 - rounding)),
-        };
-        let smallest = if small { MIN_MAGNITUDE * (dimension as f32).sqrt() } else { 0.0 };
-        Bound { scale, error: error * scale + smallest, norm: norm * scale, half_square, sum: self.codes, step }
-    }
-}
-
-/// More than the relative error that rounding leaves in a sum of so many squares, and in what is computed with it.
-pub(super) fn rounding(dimension: usize) -> f32 {
-    (dimension as f32 / 4.0 + 32.0) * f32::EPSILON
 }

@@ -1,16 +1,18 @@
 //! The kernels of exact search: a byte for each number of a vector, bounds on what the bytes leave out, and exact
 //! scores.
 //!
-//! `encode` makes codes and bounds of rows, `coarse` codes of half a byte, `queries` both of queries; `first_look` rules
-//! rows out by coarse codes; `panel` multiplies codes and passes on the rows that may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
+//! `encode` makes codes and bounds of rows, `coarse` codes of half a byte, `queries` both of queries; `look` rules rows
+//! out by coarse codes; `panel` multiplies codes and passes on the rows that may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
 //! answer is exact, is `store::search`.
 
 mod coarse;
 mod encode;
 mod exact;
 mod first_look;
+mod look;
 mod panel;
 mod queries;
+mod row_sums;
 
 #[cfg(test)]
 mod tests;

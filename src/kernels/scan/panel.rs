@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each group of 64 rows (or the width of the set's tile):
-//!     few queries:  rows that coarse codes rule out are left out, see `first_look`
+//!     few queries:  rows that coarse codes rule out are left out, see `look`
 //!     few queries:  a dot product of bytes for each query and row, four rows at a time, as they lie in memory
 //!     from 4 on:    lay the rows out as a panel [stride / 4, width, 4], then register tiles of queries x rows
 //!     upper := product * scales - half_square + |q| * error + query_error * norm
@@ -18,9 +18,9 @@
 use std::ops::Range;
 
 use super::coarse::coarse_stride;
-use super::encode::rounding;
 use super::first_look::FirstLook;
-use super::queries::{QuantizedQueries, QueryBound};
+use super::queries::{MIN_PANEL_QUERIES, QuantizedQueries, QueryBound};
+use super::row_sums::rounding;
 use super::{Bound, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::aligned::scratch;
@@ -30,9 +30,6 @@ use crate::kernels::tile::{Bytes, MicroKernel, tile, with_tile};
 
 /// The most rows of a group: a panel's on any instruction set, 4 vectors of 16 at most.
 pub(super) const MAX_GROUP_ROWS: usize = 64;
-
-/// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
-pub(super) const MIN_PANEL_QUERIES: usize = 4;
 
 /// Rows of a group that few queries are multiplied with: those that follow are on their way to the first-level cache
 /// meanwhile.

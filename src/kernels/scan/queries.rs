@@ -1,12 +1,14 @@
 //! Queries as bytes, with the length of what these leave out: the query's own term in the bound of `store::search`.
 
-use super::encode::rounding;
-use super::panel::MIN_PANEL_QUERIES;
+use super::row_sums::rounding;
 use super::{Metric, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation};
 use crate::memory::zeroed;
 use crate::panic::raise;
+
+/// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
+pub(super) const MIN_PANEL_QUERIES: usize = 4;
 
 /// Queries to be multiplied with codes.
 ///
