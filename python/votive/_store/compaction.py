@@ -159,7 +159,8 @@ def _attached(core: Store, now: Store, stop: int, deleted: Rows) -> tuple[Store,
     for begin, end, arrays in parts:
         if begin < end:
             gone = deleted[slice(*np.searchsorted(deleted, (begin, end)))] - begin + core.rows
-            core = core.attach(*arrays, now.id_slice(begin, end), gone)
+            vectors, codes, bounds, coarse = arrays
+            core = core.attach(vectors, codes, bounds, coarse, now.id_slice(begin, end), gone)
             size += sum(array.nbytes for array in arrays if array is not None)
     if now.largest_id is not None:
         core = core.numbered_after(now.largest_id)

@@ -64,8 +64,8 @@ class Spill:
         ids = pending.id_slice(0, pending.rows)
         replaced = self.core.find(pending.ids(None))
         core = self.core.without(replaced[replaced >= 0])
-        arrays = _write_mapped(pending, np.arange(pending.rows), self._folder)
-        self.core = core.attach(*arrays, ids, pending.deleted() + start)
+        vectors, codes, bounds, coarse = _write_mapped(pending, np.arange(pending.rows), self._folder)
+        self.core = core.attach(vectors, codes, bounds, coarse, ids, pending.deleted() + start)
         self._pending = self._empty
 
     def finish(self) -> None:
@@ -86,11 +86,11 @@ def compact(core: _core.Store, folder: str, new_core: Callable[[int], _core.Stor
         return empty
     live = core.live()
     ids = core.ids(live)
-    arrays = _write_mapped(core, live, folder)
+    vectors, codes, bounds, coarse = _write_mapped(core, live, folder)
     if isinstance(ids, list):
         strings = ColumnValues.of_strings(ids)
-        return empty.attach(*arrays, strings.bytes_parts)
-    return empty.attach(*arrays, ids)
+        return empty.attach(vectors, codes, bounds, coarse, strings.bytes_parts)
+    return empty.attach(vectors, codes, bounds, coarse, ids)
 
 
 def move(array: NDArray[Any], folder: str) -> NDArray[Any]:

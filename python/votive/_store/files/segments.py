@@ -132,15 +132,17 @@ def read(arrays: FolderArrays, core: Store) -> Contents:
             ids: Any = _checked(arrays, segment.parts["ids_offsets"]), _checked(arrays, segment.parts["ids_bytes"])
         else:
             ids = _checked(arrays, segment.parts["ids"])
-        of_vectors = [arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS]
-        for array in of_vectors:
+        vectors, codes, bounds, coarse = (
+            arrays[segment.parts[part]] if part in segment.parts else None for part in _VECTOR_PARTS
+        )
+        for array in (vectors, codes, bounds, coarse):
             if (file := mapped_file_of(array)) is not None:
                 vector_files.append(file)
             elif array is not None:
                 resident += array.nbytes
         try:
             attach = core.attach_deferred if manifest.rows > MAX_EAGER_ROWS else core.attach
-            core = attach(*of_vectors, ids, gone)
+            core = attach(vectors, codes, bounds, coarse, ids, gone)
         except StoreError as error:
             location = segment.parts.get(error.argument or "") or segment.parts.get("ids") or segment.parts["ids_bytes"]
             raise corrupt_error(arrays.path(location), error.reason or str(error)) from None
