@@ -5,7 +5,7 @@ use super::config::VectorDtype;
 use super::device_copy::DeviceCopy;
 use super::encode_rows::{InputVectors, encode_rows};
 use super::row_ids::RowIds;
-use super::segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors};
+use super::segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors, buffer};
 use crate::kernels::{Bound, coarse_stride, code_stride};
 use crate::{CancelCheck, Error, Result};
 
@@ -194,18 +194,20 @@ impl Store {
         if let Some(row) = bounds.iter().position(|bound| !is_valid_bound(bound)) {
             return Err(corrupt("bounds", Some(row), format!("row {row} has {:?}", bounds[row])));
         }
-        let has_coarse = coarse.is_some();
         let coarse = match coarse {
-            None => SegmentArray::none(),
+            None => buffer(0, 0)?,
             Some(_) if matches!(vectors, Vectors::Int8) => {
                 return Err(unfit("coarse", "found coarse codes, where a store of int8 has none".to_owned()));
             }
-            Some(coarse) => SegmentArray::Foreign(coarse),
+            Some(coarse) => {
+                let coarse = SegmentArray::Foreign(coarse);
+                if coarse.len() != n * coarse_stride(d) {
+                    let reason = format!("found {} bytes, where {n} rows have {}", coarse.len(), n * coarse_stride(d));
+                    return Err(unfit("coarse", reason));
+                }
+                coarse
+            }
         };
-        if has_coarse && coarse.len() != n * coarse_stride(d) {
-            let reason = format!("found {} bytes, where {n} rows have {}", coarse.len(), n * coarse_stride(d));
-            return Err(unfit("coarse", reason));
-        }
         Ok(Some(SegmentData { vectors, codes, bounds, coarse, device_copy: DeviceCopy::default() }))
     }
 

@@ -101,14 +101,6 @@ impl<T> Clone for SegmentArray<T> {
 }
 
 impl<T: bytemuck::Pod> SegmentArray<T> {
-    /// An array of a segment that has none of its kind.
-    pub(super) fn none() -> Self
-    where
-        [T; 0]: Send + Sync,
-    {
-        Self::Foreign(Arc::new([]))
-    }
-
     fn claim(&self, n: usize) -> Option<Claim<T>> {
         match self {
             Self::Own(buffer) => buffer.claim(n),
@@ -134,7 +126,7 @@ impl<T: bytemuck::Pod> SegmentArray<T> {
 }
 
 /// An empty array with room for so many rows of `width` numbers.
-fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<SegmentArray<T>> {
+pub(super) fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<SegmentArray<T>> {
     let buffer = rows.checked_mul(width).and_then(AppendBuffer::with_capacity);
     Ok(SegmentArray::Own(buffer.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
 }

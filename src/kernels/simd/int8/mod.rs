@@ -100,9 +100,8 @@ pub(crate) trait Int8: Copy {
     /// `x` and `w` are valid for reads of four bytes for each lane.
     unsafe fn dot_along(self, x: *const u8, w: *const i8, sum: Self::Sum) -> Self::Sum;
 
-    /// The sums of products of a query's bytes with levels: of `bytes` bytes of each of four rows, 32 or a
-    /// multiple of it. Of each 32
-    /// bytes the lower bits are multiplied with 32 bytes of the query, the upper bits with the next 32.
+    /// The sums of products of a query's bytes with levels: of `bytes` bytes of each of four rows, 32 or a multiple of
+    /// it. Of each 32 bytes the lower bits are multiplied with 32 bytes of the query, the upper bits with the next 32.
     ///
     /// # Safety
     /// The rows are valid for reads of `bytes` bytes, the query for twice as many.
