@@ -36,5 +36,6 @@ def read_only(array: NDArray[Any]) -> NDArray[Any]:
 
 def parts(store: Store) -> list[Any]:
     """What `attach` takes, of a store of one segment."""
-    [(_, *arrays)] = store.segments()
-    return [*arrays, store.id_slice(0, store.rows)]
+    [(_, vectors, codes, bounds, _)] = store.segments()
+    coarse = None if store.dtype == "int8" else read_only(store.coarse_codes(vectors))
+    return [vectors, codes, bounds, coarse, store.id_slice(0, store.rows)]

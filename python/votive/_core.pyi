@@ -674,6 +674,34 @@ class Store:
             ValueError, DeviceError: see `search`; or `min_score` is NaN.
         """
 
+    def lacks_coarse_codes(self, queries: int) -> bool:
+        """Whether a search for so many queries reads coarse codes, and rows in memory have none.
+
+        Fewer than 4 queries do, among rows of "float32" and "float16" whose codes are 32 MB or more.
+        """
+
+    def extend_coarse_codes(self, max_bytes: int) -> None:
+        """Makes coarse codes for a part of the rows in memory that have none; after some calls all have theirs.
+
+        All stores with the same rows share what is made.
+
+        Args:
+            max_bytes: most bytes to be made.
+        """
+
+    def drop_coarse_codes(self) -> None:
+        """Gives the memory of what `extend_coarse_codes` made back."""
+
+    def coarse_codes(self, vectors: NDArray[Any]) -> NDArray[np.uint8]:
+        """The coarse codes `[n, 16 + stride / 2]` of vectors, as they are saved with rows.
+
+        Args:
+            vectors: `[n, dimension]` in the store's type, C-contiguous and read-only.
+
+        Raises:
+            CorruptStoreError: a row has NaN or infinity.
+        """
+
     def compact(self) -> Store:
         """The rows that are not deleted, in one segment. They get new numbers, and keep their order and ids."""
 
@@ -687,8 +715,8 @@ class Store:
         Deleted rows are among them.
 
         Vectors are `[n, dimension]`, or None for "int8"; codes `[n, stride]`, where stride is the dimension rounded up
-        to a multiple of 64; bounds `[n, 6]`; coarse codes `[n, 16 + stride / 2]`, or None for "int8" and where rows
-        were attached without. Of "ubinary" vectors are uint8 `[n, dimension / 8]`, and there is nothing else. A segment
+        to a multiple of 64; bounds `[n, 6]`; coarse codes `[n, 16 + stride / 2]` where rows were attached with them,
+        else None. Of "ubinary" vectors are uint8 `[n, dimension / 8]`, and there is nothing else. A segment
         whose rows are all deleted has no memory and is left out.
         """
 

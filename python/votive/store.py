@@ -773,8 +773,9 @@ class EmbeddingStore:
         """Bytes by what they hold.
 
         Returns:
-            "vectors"; "codes", which searches read first; "ids", with what finds them and says which are deleted;
-            "metadata"; "texts"; "reserved" for rows to come; "total" of these, which `max_memory_gb` limits;
+            "vectors"; "codes", which searches read first, with those that searches made; "ids", with what finds them
+            and says which are deleted; "metadata"; "texts"; "reserved" for rows to come; "total" of these, which
+            `max_memory_gb` limits;
             "mapped", bytes of files or of others' arrays that the store reads in place; and "device", copies of vectors
             in the memory of a GPU, which the first search after they were added makes.
         """

@@ -61,7 +61,7 @@ pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
 pub use rope::{RopeAngles, rope};
 pub use scan::{
-    Bound, BoundReference, CodeOutput, CodedRows, Collector, EncodeError, FirstLook, Metric, QuantizedQueries,
-    RowSelection, StoredRows, coarse_stride, code_stride, encode, exact_score, scan,
+    Bound, BoundReference, CodeOutput, CodedRows, Collector, EncodeError, FirstLook, MIN_PANEL_QUERIES, Metric,
+    QuantizedQueries, RowSelection, StoredRows, coarse_stride, code_stride, encode, encode_coarse, exact_score, scan,
 };
 pub use team::{STACK_BYTES, Team, parallel_for};

@@ -298,6 +298,27 @@ impl PyStore {
         Ok((numpy::vector(py, scores), numpy::vector(py, rows), numpy::vector(py, counts), named(report)))
     }
 
+    fn lacks_coarse_codes(&self, queries: usize) -> bool {
+        self.0.lacks_coarse_codes(queries)
+    }
+
+    fn extend_coarse_codes(&self, py: Python<'_>, max_bytes: usize) -> PyResult<()> {
+        let watch = Watch::new(None);
+        detached(py, || watch.settle(self.0.extend_coarse_codes(max_bytes, &|| watch.tell(0))))?
+    }
+
+    fn drop_coarse_codes(&self) {
+        self.0.drop_coarse_codes();
+    }
+
+    fn coarse_codes<'py>(&self, py: Python<'py>, vectors: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyArray2<u8>>> {
+        let n = vectors.len()?;
+        let vectors = self.attached_vectors(vectors, n)?;
+        let watch = Watch::new(None);
+        let coarse = detached(py, || watch.settle(self.0.coarse_codes(&vectors, &|| watch.tell(0))))??;
+        numpy::matrix(py, coarse, n, self.0.coarse_stride())
+    }
+
     fn compact(&self, py: Python<'_>) -> PyResult<Self> {
         let watch = Watch::new(None);
         Ok(Self(detached(py, || watch.settle(self.0.compact(&|| watch.tell(0))))??))
@@ -318,10 +339,8 @@ impl PyStore {
             };
             let codes = numpy::view(py, &data.codes, rows.clone(), self.0.code_stride())?;
             let bounds = numpy::view(py, &data.bounds, rows.clone(), 6)?;
-            let coarse = match data.coarse.is_empty() {
-                true => None,
-                false => Some(numpy::view(py, &data.coarse, rows, self.0.coarse_stride())?),
-            };
+            let view = |coarse| numpy::view(py, &coarse, rows, self.0.coarse_stride());
+            let coarse = data.coarse.saved().map(view).transpose()?;
             Ok((segment.first_row, vectors, Some(codes), Some(bounds), coarse))
         };
         let segments = self.0.segments().iter();
@@ -374,6 +393,18 @@ fn named(report: store::SearchReport) -> BTreeMap<&'static str, usize> {
 }
 
 impl PyStore {
+    /// `n` rows of the store's type that are read where they lie.
+    fn attached_vectors(&self, vectors: &Bound<'_, PyAny>, n: usize) -> PyResult<AttachedVectors> {
+        let d = self.0.dimension();
+        Ok(match self.0.dtype() {
+            VectorDtype::Float16 => AttachedVectors::Float16(numpy::foreign::<f16, f16>(vectors, [n, d])?),
+            VectorDtype::Binary => AttachedVectors::Binary(numpy::foreign::<u8, u8>(vectors, [n, d / 8])?),
+            VectorDtype::Float32 | VectorDtype::Int8 => {
+                AttachedVectors::Float32(numpy::foreign::<f32, f32>(vectors, [n, d])?)
+            }
+        })
+    }
+
     fn attached(
         &self,
         vectors: Option<Bound<'_, PyAny>>,
@@ -384,19 +415,8 @@ impl PyStore {
         let py = ids.py();
         let of = |argument| move |error: PyErr| unfit(argument, error.value(py).to_string());
         let ids = kept_keys(ids).map_err(of("ids"))?;
-        let (n, d) = (ids.len(), self.0.dimension());
-        let vectors = match (vectors, self.0.dtype()) {
-            (None, _) => None,
-            (Some(vectors), VectorDtype::Float16) => {
-                Some(AttachedVectors::Float16(numpy::foreign::<f16, f16>(&vectors, [n, d]).map_err(of("vectors"))?))
-            }
-            (Some(vectors), VectorDtype::Binary) => {
-                Some(AttachedVectors::Binary(numpy::foreign::<u8, u8>(&vectors, [n, d / 8]).map_err(of("vectors"))?))
-            }
-            (Some(vectors), _) => {
-                Some(AttachedVectors::Float32(numpy::foreign::<f32, f32>(&vectors, [n, d]).map_err(of("vectors"))?))
-            }
-        };
+        let n = ids.len();
+        let vectors = vectors.map(|vectors| self.attached_vectors(&vectors, n)).transpose().map_err(of("vectors"))?;
         let codes = match (codes, bounds) {
             (Some(codes), Some(bounds)) => Some(AttachedCodes {
                 codes: numpy::foreign::<i8, i8>(&codes, [n, self.0.code_stride()]).map_err(of("codes"))?,

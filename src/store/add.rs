@@ -123,7 +123,7 @@ impl Store {
         let (d, dtype) = (self.config.dimension, self.config.dtype);
         match dtype.code_bytes(d) {
             0 => dtype.vector_bytes(d),
-            codes => dtype.vector_bytes(d) + codes + size_of::<Bound>() + dtype.coarse_bytes(d),
+            codes => dtype.vector_bytes(d) + codes + size_of::<Bound>(),
         }
     }
 

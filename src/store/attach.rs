@@ -1,11 +1,13 @@
 //! `Store::attach`: rows whose memory is another owner's, such as mapped files, checked and not copied.
 
 use super::Store;
+use super::coarse_codes::CoarseCodes;
 use super::config::VectorDtype;
 use super::device_copy::DeviceCopy;
 use super::encode_rows::{InputVectors, encode_rows};
 use super::row_ids::RowIds;
-use super::segment::{ForeignArray, Segment, SegmentArray, SegmentData, Vectors, buffer};
+use super::segment::{Segment, SegmentData, Vectors};
+use super::segment_array::{ForeignArray, SegmentArray};
 use crate::kernels::{Bound, coarse_stride, code_stride};
 use crate::{CancelCheck, Error, Result};
 
@@ -195,17 +197,17 @@ impl Store {
             return Err(corrupt("bounds", Some(row), format!("row {row} has {:?}", bounds[row])));
         }
         let coarse = match coarse {
-            None => buffer(0, 0)?,
+            None => CoarseCodes::default(),
             Some(_) if matches!(vectors, Vectors::Int8) => {
                 return Err(unfit("coarse", "found coarse codes, where a store of int8 has none".to_owned()));
             }
             Some(coarse) => {
-                let coarse = SegmentArray::Foreign(coarse);
-                if coarse.len() != n * coarse_stride(d) {
-                    let reason = format!("found {} bytes, where {n} rows have {}", coarse.len(), n * coarse_stride(d));
+                let (found, expected) = ((*coarse).as_ref().len(), n * coarse_stride(d));
+                if found != expected {
+                    let reason = format!("found {found} bytes, where {n} rows have {expected}");
                     return Err(unfit("coarse", reason));
                 }
-                coarse
+                CoarseCodes::of_saved(coarse)
             }
         };
         Ok(Some(SegmentData { vectors, codes, bounds, coarse, device_copy: DeviceCopy::default() }))
@@ -214,7 +216,7 @@ impl Store {
     /// Arrays of vectors that are encoded here.
     fn encode_attached(&self, n: usize, vectors: Vectors, check_cancel: CancelCheck<'_>) -> Result<SegmentData> {
         let d = self.config.dimension;
-        let data = SegmentData::codes_with_capacity(n, d, self.config.dtype.coarse_bytes(d))?;
+        let data = SegmentData::codes_with_capacity(n, d)?;
         let mut claim = data.claim(n, d).expect("a new segment has room");
         let input = match &vectors {
             Vectors::Float32(vectors) => InputVectors::Float32(vectors),

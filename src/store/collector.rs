@@ -6,7 +6,7 @@ use super::scorer::Scorer;
 use super::search_request::SearchRequest;
 use super::segment::Segment;
 use super::top_k::{Candidate, SharedThreshold, TopK};
-use crate::kernels::{Collector, FirstLook, QuantizedQueries, RowSelection, scan};
+use crate::kernels::{CodedRows, Collector, FirstLook, QuantizedQueries, RowSelection, scan};
 
 /// Rows whose bits are one word of a segment's.
 pub(super) const ROWS_PER_WORD: usize = 64;
@@ -33,13 +33,15 @@ impl CandidateCollector {
         Self { top_k, rows_seen: 0, rescored: 0, code_bytes: 0, first_look, selected: Vec::new() }
     }
 
-    /// Scans the codes of some rows of a segment, from a multiple of [`ROWS_PER_WORD`] on.
+    /// Scans the codes of some rows of a segment, from a multiple of [`ROWS_PER_WORD`] on. `coarse`: coarse codes of the
+    /// first rows of the segment.
     pub(super) fn scan_rows(
         &mut self,
         quantized: &QuantizedQueries,
         scorers: &[Scorer<'_>],
         thresholds: &[SharedThreshold],
         segment: &Segment,
+        coarse: &[u8],
         rows: Range<usize>,
     ) {
         let (Some(data), Some(Scorer { request, .. })) = (segment.data(), scorers.first()) else { return };
@@ -55,7 +57,8 @@ impl CandidateCollector {
         }
         let mut first_look = std::mem::take(&mut self.first_look);
         let mut collector = SegmentCollector { collector: self, scorers, thresholds, first_row: segment.first_row };
-        self.code_bytes += scan(request.isa, quantized, data.coded(), &rows, &mut first_look, &mut collector);
+        let coded = CodedRows { codes: &data.codes, bounds: &data.bounds, coarse };
+        self.code_bytes += scan(request.isa, quantized, coded, &rows, &mut first_look, &mut collector);
         self.first_look = first_look;
         self.selected = selected;
     }

@@ -1,7 +1,6 @@
 //! `Store::compact`: live rows in one segment.
 
 use super::Store;
-use super::encode_rows::encode_copied;
 use super::segment::{Segment, SegmentData, VectorClaim, Vectors};
 use crate::kernels::code_stride;
 use crate::{CancelCheck, Result};
@@ -39,22 +38,14 @@ impl Store {
                     if let Vectors::Binary(bits) = &data.vectors { bits } else { &[] }
                 }),
             }
-            let coarse_bytes = self.config.dtype.coarse_bytes(d);
-            // Of rows that were saved without.
-            let lacks_coarse = |data: &SegmentData| coarse_bytes > 0 && data.coarse.is_empty();
-            let encodes_anew = self.segments.iter().filter_map(Segment::data).any(lacks_coarse);
-            if self.config.metric.is_some() && !encodes_anew {
+            if self.config.metric.is_some() {
                 self.push_copies(&mut jobs, claim.codes.as_mut_slice(), code_stride(d), |data| &data.codes);
                 self.push_copies(&mut jobs, claim.bounds.as_mut_slice(), 1, |data| &data.bounds);
-                self.push_copies(&mut jobs, claim.coarse.as_mut_slice(), coarse_bytes, |data| &data.coarse);
             }
             self.config.pool.for_each(batch_jobs(jobs), check_cancel, |batch, _| {
                 batch.into_iter().for_each(|job| job.to.copy_from_slice(job.from));
                 Ok(())
             })?;
-            if encodes_anew {
-                encode_copied(&self.config, &mut claim, check_cancel)?;
-            }
             segments.push(Segment::new(0, self.live, claim.publish()));
         }
         let ids = self.ids.rebuilt(self.live_ids());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::device_context::DeviceContext;
 use crate::device::Device;
-use crate::kernels::{Isa, Metric, coarse_stride, code_stride};
+use crate::kernels::{Isa, Metric, code_stride};
 use crate::pool::Pool;
 use crate::{Error, Result};
 
@@ -78,15 +78,6 @@ impl VectorDtype {
     /// Bytes from one row of codes to the next; 0 where there are none, and no bounds either.
     pub(super) fn code_bytes(self, dimension: usize) -> usize {
         if self == Self::Binary { 0 } else { code_stride(dimension) }
-    }
-
-    /// Bytes from one row of coarse codes to the next; 0 where there are none: beside vectors they are a small part of
-    /// what a store takes, beside codes alone half of it.
-    pub(super) fn coarse_bytes(self, dimension: usize) -> usize {
-        match self {
-            Self::Float32 | Self::Float16 => coarse_stride(dimension),
-            Self::Int8 | Self::Binary => 0,
-        }
     }
 }
 

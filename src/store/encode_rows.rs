@@ -5,9 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::config::{StoreConfig, VectorDtype};
 use super::segment::{RowClaim, VectorClaim};
-use crate::kernels::{
-    Bound, BoundReference, CodeOutput, EncodeError, FlushDenormals, coarse_stride, code_stride, encode,
-};
+use crate::kernels::{Bound, BoundReference, CodeOutput, EncodeError, FlushDenormals, code_stride, encode};
 use crate::{CancelCheck, Error, Result};
 
 /// The most numbers of a job: a few milliseconds, and less than a caller wants to wait before it is asked whether to go
@@ -36,8 +34,6 @@ struct EncodeJob<'a> {
     vectors: VectorOutput<'a>,
     codes: &'a mut [i8],
     bounds: &'a mut [Bound],
-    /// Empty where there are none.
-    coarse: &'a mut [u8],
 }
 
 /// Where the vectors are copied to, if they are kept beside their codes.
@@ -63,37 +59,13 @@ pub(super) fn encode_rows(
 ) -> Result<()> {
     let bounds = claim.bounds.as_mut_slice();
     let codes = claim.codes.as_mut_slice();
-    let coarse = claim.coarse.as_mut_slice();
     let vectors = match &mut claim.vectors {
         VectorClaim::Float32(vectors) => VectorOutput::Float32(vectors.as_mut_slice()),
         VectorClaim::Float16(vectors) => VectorOutput::Float16(vectors.as_mut_slice()),
         VectorClaim::None => VectorOutput::None,
         VectorClaim::Binary(_) => unreachable!("bits have no codes"),
     };
-    EncodeJob { row: 0, input, vectors, codes, bounds, coarse }.run_on_pool(config, row_error, check_cancel)
-}
-
-/// Encodes vectors that were copied to `claim`.
-pub(super) fn encode_copied(config: &StoreConfig, claim: &mut RowClaim, check_cancel: CancelCheck<'_>) -> Result<()> {
-    let input = match &mut claim.vectors {
-        VectorClaim::Float32(vectors) => InputVectors::Float32(vectors.as_mut_slice()),
-        VectorClaim::Float16(vectors) => InputVectors::Float16(vectors.as_mut_slice()),
-        VectorClaim::None | VectorClaim::Binary(_) => unreachable!("only vectors have coarse codes"),
-    };
-    let job = EncodeJob {
-        row: 0,
-        input,
-        vectors: VectorOutput::None,
-        codes: claim.codes.as_mut_slice(),
-        bounds: claim.bounds.as_mut_slice(),
-        coarse: claim.coarse.as_mut_slice(),
-    };
-    let row_error = |i: usize, why: &str| Error::CorruptStore {
-        argument: "vectors",
-        row: Some(i),
-        reason: format!("row {i} {why}"),
-    };
-    job.run_on_pool(config, &row_error, check_cancel)
+    EncodeJob { row: 0, input, vectors, codes, bounds }.run_on_pool(config, row_error, check_cancel)
 }
 
 impl<'a> InputVectors<'a> {
@@ -131,16 +103,13 @@ impl<'a> EncodeJob<'a> {
             let (vectors, vectors_rest) = rest.vectors.split_at(rows * dimension);
             let (codes, codes_rest) = rest.codes.split_at_mut(rows * code_stride(dimension));
             let (bounds, bounds_rest) = rest.bounds.split_at_mut(rows);
-            let coarse_bytes = if rest.coarse.is_empty() { 0 } else { rows * coarse_stride(dimension) };
-            let (coarse, coarse_rest) = rest.coarse.split_at_mut(coarse_bytes);
-            jobs.push(Self { row: rest.row, input, vectors, codes, bounds, coarse });
+            jobs.push(Self { row: rest.row, input, vectors, codes, bounds });
             rest = Self {
                 row: rest.row + rows,
                 input: input_rest,
                 vectors: vectors_rest,
                 codes: codes_rest,
                 bounds: bounds_rest,
-                coarse: coarse_rest,
             };
         }
         jobs.push(rest);
@@ -204,7 +173,7 @@ impl<'a> EncodeJob<'a> {
             InputVectors::Float16(_) => true,
         };
         let metric = config.metric.expect("numbers are compared by a metric");
-        let output = CodeOutput { codes: self.codes, bounds: self.bounds, coarse: self.coarse };
+        let output = CodeOutput { codes: self.codes, bounds: self.bounds };
         encode(config.isa, metric, reference, values, d, output).map_err(|error| match error {
             EncodeError::NotFinite(i) => {
                 row_error(self.row + i, if was_not_finite(i) { NOT_FINITE } else { BEYOND_FLOAT16 })

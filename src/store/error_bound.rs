@@ -85,7 +85,7 @@ mod tests {
                 let mut codes = vec![0; rows * code_stride(dimension)];
                 let mut bounds = vec![Bound::default(); rows];
                 let isa = Isa::available()[0];
-                let output = CodeOutput { codes: &mut codes, bounds: &mut bounds, coarse: &mut [] };
+                let output = CodeOutput { codes: &mut codes, bounds: &mut bounds };
                 encode(isa, metric, BoundReference::Vectors, &vectors, dimension, output).unwrap();
                 let query: Vec<f32> = numbers(dimension, 2).into_iter().map(f32::abs).collect();
                 let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();

@@ -74,6 +74,8 @@
 //!   bytes, where coarse codes beside bytes take a tenth of what a store of float32 takes. But many queries, devices and
 //!   stores of int8 want bytes, to which planes must then be put together, and where coarse bounds rule out too little
 //!   both planes are read at the price of both. Levels of their own are also finer than the upper half of a byte's.
+//! * Coarse codes made as rows are added: adding took half as long again, and stores that are small, or are asked many
+//!   queries at a time, had them for nothing.
 //! * Bounds for clusters of rows were not tried: they need an order of the rows that adding cannot afford.
 
 use std::sync::{Mutex, PoisonError};
@@ -85,7 +87,7 @@ use super::scorer::{MULTIPLY_ADDS_PER_SCORED_NUMBER, Scorer};
 use super::search_request::SearchRequest;
 use super::segment::Segment;
 use super::top_k::{Candidate, SharedThreshold, TopK, refine};
-use crate::kernels::{QuantizedQueries, code_stride, parallel_for};
+use crate::kernels::{MIN_PANEL_QUERIES, QuantizedQueries, code_stride, parallel_for};
 use crate::memory::reserve;
 use crate::panic::raise;
 use crate::pool::Pool;
@@ -99,6 +101,11 @@ const MAX_ROUND_CODE_BYTES: usize = 1 << 29;
 /// Bytes of codes from which on coarse codes are read first: fewer stay in a cache, from where they come as fast as they are
 /// multiplied. Tests have few rows.
 const MIN_COARSE_CODE_BYTES: usize = if cfg!(test) { 1 } else { 1 << 25 };
+
+/// Whether a search for so many queries among so many live rows reads coarse codes first, of rows that have them.
+pub(super) fn reads_coarse(queries: usize, rows: usize, dimension: usize) -> bool {
+    queries < MIN_PANEL_QUERIES && rows * code_stride(dimension) >= MIN_COARSE_CODE_BYTES
+}
 
 /// Queries that are scanned for together: their bytes stay in the cache of a core.
 const MAX_BATCH_QUERIES: usize = 256;
@@ -214,9 +221,9 @@ impl SearchRequest<'_> {
     fn search_by_codes(&self, queries: &[f32], check_cancel: CancelCheck<'_>) -> Result<SearchResults> {
         let (scorers, thresholds) = self.prepare(queries);
         let rows: usize = self.segments.iter().map(Segment::live).sum();
-        let reads_coarse = rows * code_stride(self.dimension) >= MIN_COARSE_CODE_BYTES;
-        let quantized = QuantizedQueries::new(self.isa, self.metric, queries, self.dimension, reads_coarse);
         let n = scorers.len();
+        let reads_coarse = reads_coarse(n, rows, self.dimension);
+        let quantized = QuantizedQueries::new(self.isa, self.metric, queries, self.dimension, reads_coarse);
         // One for each thread that took part.
         let collectors: Mutex<Vec<CandidateCollector>> = Mutex::default();
         let take = || collectors.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -224,13 +231,15 @@ impl SearchRequest<'_> {
             (MAX_ROUND_MULTIPLY_ADDS / (self.dimension * n)).min(MAX_ROUND_CODE_BYTES / code_stride(self.dimension));
         let round_rows = round_rows.max(ROWS_PER_WORD) / ROWS_PER_WORD * ROWS_PER_WORD;
         for segment in self.segments.iter().filter(|segment| segment.live() > 0) {
+            let coarse = segment.data().filter(|_| reads_coarse).and_then(|data| data.coarse.get());
+            let coarse = coarse.as_deref().unwrap_or_default();
             for round in (0..segment.rows).step_by(round_rows) {
                 check_cancel()?;
                 let words = round_rows.min(segment.rows - round).div_ceil(ROWS_PER_WORD);
                 parallel_for(words, ROWS_PER_WORD * self.dimension * n, |range| {
                     let mut collector = take().unwrap_or_else(|| CandidateCollector::new(n, self));
                     let rows = round + range.start * ROWS_PER_WORD..segment.rows.min(round + range.end * ROWS_PER_WORD);
-                    collector.scan_rows(&quantized, &scorers, &thresholds, segment, rows);
+                    collector.scan_rows(&quantized, &scorers, &thresholds, segment, coarse, rows);
                     collectors.lock().unwrap_or_else(PoisonError::into_inner).push(collector);
                 });
             }

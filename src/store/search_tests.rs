@@ -20,6 +20,12 @@ fn added(store: &Store, vectors: &[f32]) -> Store {
     store.add(vectors, None, 0, 0, &never_cancel).unwrap()
 }
 
+/// Makes coarse codes for half of the rows, then for the others.
+fn extend_coarse(store: &Store) {
+    let half = store.rows().div_ceil(2) * store.coarse_stride();
+    store.extend_coarse_codes(half, &never_cancel).unwrap();
+}
+
 fn stored(store: &Store, row: usize) -> Vec<f32> {
     let mut vector = vec![0.0; store.dimension()];
     store.take(&[row], &mut vector).unwrap();
@@ -43,6 +49,7 @@ fn scores(store: &Store, metric: &str, query: &[f32], rows: &[usize]) -> Vec<f64
 
 /// The rows found have the largest scores, in order, but for what summing in another order changes.
 fn assert_found(store: &Store, metric: &str, queries: &[f32], k: usize, mask: Option<&[u8]>) {
+    extend_coarse(store);
     let found = store.search(queries, k, mask, true, &never_cancel).unwrap();
     let counts = |row: &usize| mask.is_none_or(|mask| mask[*row] != 0);
     let rows: Vec<usize> = store.live_ranges().flatten().filter(counts).collect();
@@ -88,6 +95,7 @@ fn ranked(store: &Store, query: &[f32], mask: Option<&[u8]>) -> Vec<(f64, i64)> 
 
 /// The rows found are those whose scores reach a least one, where that is the score of a row or next to it.
 fn assert_range_found(store: &Store, queries: &[f32], mask: Option<&[u8]>, ks: &[Option<usize>]) {
+    extend_coarse(store);
     let ranked: Vec<_> = queries.chunks_exact(store.dimension()).map(|query| ranked(store, query, mask)).collect();
     let scores: Vec<f64> = ranked.iter().flatten().map(|&(score, _)| score).collect();
     let picks = (0..7).filter_map(|i| scores.get(i * scores.len() / 7)).copied();

@@ -5,25 +5,17 @@
 //! the place and one gets it), and deleting copies the bits of deleted rows alone. So a search never waits for a
 //! change, and a change that fails leaves nothing behind.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::f16;
 
+use super::coarse_codes::CoarseCodes;
 use super::config::VectorDtype;
 use super::device_copy::DeviceCopy;
+use super::segment_array::{SegmentArray, buffer};
 use crate::Result;
-use crate::kernels::{AppendBuffer, Bound, Claim, CodedRows, StoredRows, coarse_stride, code_stride};
-use crate::memory::lack;
-
-/// Memory of another owner, such as a mapped file, which does not change while this is held.
-pub type ForeignArray<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
-
-/// One array of a segment: numbers that never change.
-pub enum SegmentArray<T> {
-    Own(AppendBuffer<T>),
-    Foreign(ForeignArray<T>),
-}
+use crate::kernels::{Bound, Claim, Isa, Metric, StoredRows, coarse_stride, code_stride};
 
 /// Vectors of a segment, `[rows, dimension]`.
 #[derive(Clone)]
@@ -44,8 +36,8 @@ pub struct SegmentData {
     pub codes: SegmentArray<i8>,
     /// `[rows]`; empty where vectors are bits.
     pub bounds: SegmentArray<Bound>,
-    /// `[rows, coarse_stride(dimension)]`; empty where vectors are bits or codes, and of rows that were saved without.
-    pub coarse: SegmentArray<u8>,
+    /// None where vectors are bits or codes.
+    pub coarse: CoarseCodes,
     pub(super) device_copy: DeviceCopy,
 }
 
@@ -69,7 +61,7 @@ pub(super) struct RowClaim {
     pub(super) vectors: VectorClaim,
     pub(super) codes: Claim<i8>,
     pub(super) bounds: Claim<Bound>,
-    pub(super) coarse: Claim<u8>,
+    coarse: CoarseCodes,
     device_copy: DeviceCopy,
 }
 
@@ -78,57 +70,6 @@ pub(super) enum VectorClaim {
     Float16(Claim<f16>),
     None,
     Binary(Claim<u8>),
-}
-
-impl<T: bytemuck::Pod> Deref for SegmentArray<T> {
-    type Target = [T];
-
-    fn deref(&self) -> &[T] {
-        match self {
-            Self::Own(buffer) => buffer.as_slice(),
-            Self::Foreign(foreign) => (**foreign).as_ref(),
-        }
-    }
-}
-
-impl<T> Clone for SegmentArray<T> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Own(buffer) => Self::Own(buffer.clone()),
-            Self::Foreign(foreign) => Self::Foreign(foreign.clone()),
-        }
-    }
-}
-
-impl<T: bytemuck::Pod> SegmentArray<T> {
-    fn claim(&self, n: usize) -> Option<Claim<T>> {
-        match self {
-            Self::Own(buffer) => buffer.claim(n),
-            Self::Foreign(_) => None,
-        }
-    }
-
-    /// Whether it was made for any numbers.
-    fn has_room(&self) -> bool {
-        matches!(self, Self::Own(buffer) if buffer.capacity() > 0)
-    }
-
-    /// Bytes in use, foreign bytes in use, bytes allocated and not in use.
-    pub(super) fn bytes(&self) -> [usize; 3] {
-        match self {
-            Self::Own(buffer) => {
-                let used = size_of_val(buffer.as_slice());
-                [used, 0, buffer.capacity() * size_of::<T>() - used]
-            }
-            Self::Foreign(_) => [0, size_of_val(&**self), 0],
-        }
-    }
-}
-
-/// An empty array with room for so many rows of `width` numbers.
-pub(super) fn buffer<T: bytemuck::Pod>(rows: usize, width: usize) -> Result<SegmentArray<T>> {
-    let buffer = rows.checked_mul(width).and_then(AppendBuffer::with_capacity);
-    Ok(SegmentArray::Own(buffer.ok_or_else(|| lack(size_of::<T>(), rows.saturating_mul(width), "rows of a store"))?))
 }
 
 impl SegmentData {
@@ -141,25 +82,26 @@ impl SegmentData {
                 VectorDtype::Int8 => Vectors::Int8,
                 VectorDtype::Binary => return Self::of_bits(buffer(rows, dimension / 8)?),
             },
-            ..Self::codes_with_capacity(rows, dimension, dtype.coarse_bytes(dimension))?
+            ..Self::codes_with_capacity(rows, dimension)?
         })
     }
 
-    /// Empty arrays for codes and bounds alone, with room for so many rows, and so many bytes of coarse codes for each.
-    pub(super) fn codes_with_capacity(rows: usize, dimension: usize, coarse_bytes: usize) -> Result<Self> {
+    /// Empty arrays for codes and bounds alone, with room for so many rows.
+    pub(super) fn codes_with_capacity(rows: usize, dimension: usize) -> Result<Self> {
         Ok(Self {
             vectors: Vectors::Int8,
             codes: buffer(rows, code_stride(dimension))?,
             bounds: buffer(rows, 1)?,
-            coarse: buffer(rows, coarse_bytes)?,
+            coarse: CoarseCodes::default(),
             device_copy: DeviceCopy::default(),
         })
     }
 
     /// Rows of bits.
     pub(super) fn of_bits(bits: SegmentArray<u8>) -> Result<Self> {
-        let (codes, bounds, coarse) = (buffer(0, 0)?, buffer(0, 0)?, buffer(0, 0)?);
-        Ok(Self { vectors: Vectors::Binary(bits), codes, bounds, coarse, device_copy: DeviceCopy::default() })
+        let (codes, bounds) = (buffer(0, 0)?, buffer(0, 0)?);
+        let (coarse, device_copy) = (CoarseCodes::default(), DeviceCopy::default());
+        Ok(Self { vectors: Vectors::Binary(bits), codes, bounds, coarse, device_copy })
     }
 
     /// How many rows can be appended now.
@@ -179,7 +121,7 @@ impl SegmentData {
                 vectors: VectorClaim::Binary(bits.claim(rows * (dimension / 8))?),
                 bounds: self.bounds.claim(0)?,
                 codes: self.codes.claim(0)?,
-                coarse: self.coarse.claim(0)?,
+                coarse: self.coarse.clone(),
                 device_copy: self.device_copy.clone(),
             });
         }
@@ -192,9 +134,14 @@ impl SegmentData {
                 Vectors::Int8 | Vectors::Binary(_) => VectorClaim::None,
             },
             codes: self.codes.claim(rows * code_stride(dimension))?,
-            coarse: self.coarse.claim(if self.coarse.has_room() { rows * coarse_stride(dimension) } else { 0 })?,
+            coarse: self.coarse.clone(),
             device_copy: self.device_copy.clone(),
         })
+    }
+
+    /// Whether these are vectors in memory, with codes beside them.
+    fn is_in_memory_beside_codes(&self) -> bool {
+        matches!(self.vectors, Vectors::Float32(SegmentArray::Own(_)) | Vectors::Float16(SegmentArray::Own(_)))
     }
 
     /// A row of bits.
@@ -206,9 +153,20 @@ impl SegmentData {
         &bits[row * row_bytes..][..row_bytes]
     }
 
-    /// What is scanned; empty where vectors are bits.
-    pub(super) fn coded(&self) -> CodedRows<'_> {
-        CodedRows { codes: &self.codes, bounds: &self.bounds, coarse: &self.coarse }
+    /// Whether some of the `rows` that there are could get coarse codes.
+    pub(super) fn lacks_coarse(&self, rows: usize, dimension: usize) -> bool {
+        self.is_in_memory_beside_codes() && self.coarse.bytes()[0] < rows * coarse_stride(dimension)
+    }
+
+    /// Makes the coarse codes of up to `most` rows more of the `rows` that there are, where they are in memory and have
+    /// vectors beside codes. Returns how many rows got them.
+    pub(super) fn extend_coarse(&self, isa: Isa, metric: Metric, dimension: usize, rows: usize, most: usize) -> usize {
+        match &self.bounds {
+            SegmentArray::Own(bounds) if self.is_in_memory_beside_codes() => {
+                self.coarse.extend(isa, metric, (self.stored(), dimension), (rows, bounds.capacity()), most)
+            }
+            _ => 0,
+        }
     }
 
     /// As the kernels take them.
@@ -257,7 +215,7 @@ impl RowClaim {
             },
             codes: SegmentArray::Own(self.codes.publish()),
             bounds: SegmentArray::Own(self.bounds.publish()),
-            coarse: SegmentArray::Own(self.coarse.publish()),
+            coarse: self.coarse,
             device_copy: self.device_copy,
         }
     }

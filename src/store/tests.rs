@@ -35,23 +35,15 @@ pub(super) fn taken(store: &Store, rows: &[usize]) -> Vec<f32> {
     out
 }
 
-/// Codes, bounds and coarse codes of all rows in memory, as one.
-pub(super) fn encoded(store: &Store) -> (Vec<i8>, Vec<Bound>, Vec<u8>) {
+/// Codes and bounds of all rows in memory, as one.
+pub(super) fn encoded(store: &Store) -> (Vec<i8>, Vec<Bound>) {
     let data = || store.segments().iter().filter_map(Segment::data);
-    (
-        data().flat_map(|data| data.codes.to_vec()).collect(),
-        data().flat_map(|data| data.bounds.to_vec()).collect(),
-        data().flat_map(|data| data.coarse.to_vec()).collect(),
-    )
+    (data().flat_map(|data| data.codes.to_vec()).collect(), data().flat_map(|data| data.bounds.to_vec()).collect())
 }
 
 /// The codes of rows with other bounds.
 pub(super) fn attached_codes(data: &SegmentData, bounds: Vec<Bound>) -> AttachedCodes {
-    let coarse: Option<ForeignArray<u8>> = match data.coarse.is_empty() {
-        true => None,
-        false => Some(Arc::new(data.coarse.to_vec())),
-    };
-    AttachedCodes { codes: Arc::new(data.codes.to_vec()), bounds: Arc::new(bounds), coarse }
+    AttachedCodes { codes: Arc::new(data.codes.to_vec()), bounds: Arc::new(bounds), coarse: None }
 }
 
 #[test]
@@ -285,11 +277,11 @@ fn a_segment_without_live_rows_gives_its_memory_back() {
 fn memory_is_what_was_said_before() {
     let empty = store(96, "float32");
     assert_eq!(empty.size_of(0), 0);
-    let row = 96 * 4 + 128 + 24 + 16 + 64;
+    let row = 96 * 4 + 128 + 24;
     assert_eq!(empty.size_of(10_000), 10_000 * (row + 8));
     let many = add(&empty, &rows(0, 10_000, 96), None);
     let MemoryUsage { vectors, codes, ids, mapped, reserved, .. } = many.memory();
-    assert_eq!((vectors, codes, ids, mapped, reserved), (10_000 * 96 * 4, 10_000 * (128 + 24 + 16 + 64), 0, 0, 0));
+    assert_eq!((vectors, codes, ids, mapped, reserved), (10_000 * 96 * 4, 10_000 * (128 + 24), 0, 0, 0));
     // A few rows make room for as many as there are, and the next ones take it.
     assert_eq!(many.size_of(1), 10_000 * row + 8);
     let more = add(&many, &rows(0, 1, 96), None);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,11 +32,17 @@ class MemoryBudget:
     max_bytes: float
     spill_to: str | None
 
+    def extend_coarse_codes(self, contents: Contents, queries: int) -> None:
+        """Has the core make coarse codes that a search for so many queries reads, where there is memory for them."""
+        if contents.core.lacks_coarse_codes(queries):
+            free = min(max(self.free_bytes(contents), 0), sys.maxsize)
+            contents.core.extend_coarse_codes(int(free))
+
     def is_exceeded(self, contents: Contents, asked: int) -> bool:
-        """Whether so many more bytes are too much, also without the indexes of columns, which are given up for them."""
+        """Whether so many more bytes are too much, also without what searches made, which is given up for them."""
         if asked <= self.free_bytes(contents):
             return False
-        contents.drop_indexes()
+        contents.drop_derived()
         return asked > self.free_bytes(contents)
 
     def free_bytes(self, contents: Contents) -> float:

@@ -1,4 +1,4 @@
-"""Coarse codes of rows that were saved before there were any."""
+"""Coarse codes of rows that have none in a file: those in memory, and those that were saved before there were any."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ MADE_ROWS = 1 << 14
 
 
 def coarse_codes(core: _core.Store, vectors: NDArray[Any]) -> NDArray[np.uint8]:
-    """Coarse codes `[n, stride]` of vectors `[n, dimension]` of a core, as it makes them when rows are added."""
+    """Coarse codes `[n, stride]` of vectors `[n, dimension]` of a core, as they are saved with the rows."""
     rows = vectors.view()
     rows.flags.writeable = False
-    empty = _core.Store(core.dimension, core.metric, core.dtype, "cpu", None)
-    segments: list[Any] = empty.attach(rows, None, None, None, np.arange(len(rows))).segments()
-    return segments[0][4] if segments else np.empty((0, 0), np.uint8)
+    return core.coarse_codes(rows)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from votive import _core
-from votive._store.files.manifest import coarse_stride, code_stride
+from votive._store.files.manifest import code_stride
 from votive._store.filter.column_index import drop_indexes, index_bytes
 from votive._store.filter.mask_cache import MaskCache
 from votive._store.input import ids as _ids
@@ -170,19 +170,19 @@ class Contents:
         memory["total"] = sum(memory.values()) - memory["mapped"] - memory["device"]
         return memory
 
-    def drop_indexes(self) -> None:
-        """Gives the memory of the columns' indexes and of masks back; filters make them anew."""
+    def drop_derived(self) -> None:
+        """Gives the memory of coarse codes, the columns' indexes and masks back; searches make them anew."""
+        self.core.drop_coarse_codes()
         self.masks.clear()
         for _, column in self.columns.unchecked():
             drop_indexes(column)
 
     @property
     def compact_bytes(self) -> int:
-        """Bytes that vectors, both codes, bounds and ids of the live rows take once they are `compacted`, at most."""
+        """Bytes that vectors, codes, bounds and ids of the live rows take once they are `compacted`, at most."""
         width, layout = self.core.dimension, DTYPES[self.core.dtype]
         codes = code_stride(width) + _BOUNDS_BYTES if layout.has_codes else 0
-        coarse = coarse_stride(width) if layout.has_coarse else 0
-        return len(self) * (layout.row_bytes(width) + codes + coarse + 8)
+        return len(self) * (layout.row_bytes(width) + codes + 8)
 
     def checked(self, batch: Batch) -> Batch:
         """Rows as they can be added.

@@ -116,7 +116,7 @@ def _unpickled(
         return store
     core = store._state.budget.new_core(dimension)
     for vectors, codes, bounds, *coarse, ids in segments:
-        # Pickles of earlier versions have no coarse codes.
+        # Pickles of stores in memory and of earlier versions have no coarse codes: few rows are pickled.
         arrays = (vectors, codes, bounds, coarse[0] if coarse else None)
         for array in arrays:
             if array is not None:

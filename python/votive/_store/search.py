@@ -179,6 +179,7 @@ def _find(
 ) -> Results:
     """What the core finds."""
     most, exact, least = _most(contents, options.k), options.exact, options.min_score
+    state.budget.extend_coarse_codes(contents, len(queries))
     if least is None:
         scores, rows, work = _run(state, contents, lambda core: core.search(queries, most, mask, exact))
         return scores, rows, None, work

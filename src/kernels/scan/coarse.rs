@@ -16,9 +16,11 @@
 //! number i + 32 in its upper ones. So a row is read at one place, and levels come apart by a mask and a shift. As the
 //! codes of `encode`, they have the same bits on every CPU.
 
-use super::row_sums::{RowSums, load, padded, total};
+use super::encode::EncodeError;
+use super::row_sums::{MIN_MAGNITUDE, RowSums, largest, load, padded, total};
 use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
-use crate::kernels::simd::{Int8, Simd};
+use crate::kernels::Isa;
+use crate::kernels::simd::{Int8, Int8Operation, Simd};
 
 /// Numbers whose levels are in consecutive bytes.
 const CHUNK: usize = 64;
@@ -52,41 +54,76 @@ pub fn coarse_stride(dimension: usize) -> usize {
     COARSE_BOUND_BYTES + code_stride(dimension) / 2
 }
 
-/// A row to be encoded, and what `encode` found out about it.
-pub(super) struct CoarseInput<'a> {
-    pub(super) metric: Metric,
-    pub(super) vector: &'a [f32],
-    /// The largest absolute value.
-    pub(super) largest: f32,
-    pub(super) length: f32,
-    /// Its bound, which counts where its codes are all zero.
-    pub(super) bound: Bound,
+/// Encodes `vectors [n, dimension]` to `coarse [n, coarse_stride(dimension)]`: the same bits on every CPU.
+///
+/// # Errors
+/// If a row is not finite.
+pub fn encode_coarse(
+    isa: Isa,
+    metric: Metric,
+    vectors: &[f32],
+    dimension: usize,
+    coarse: &mut [u8],
+) -> Result<(), EncodeError> {
+    assert_eq!(coarse.len(), vectors.len() / dimension * coarse_stride(dimension), "one row each");
+    isa.run_int8(EncodeCoarse { metric, vectors, dimension, coarse })
 }
 
-impl CoarseInput<'_> {
-    /// Writes the coarse codes of the row, `coarse_stride(dimension)` bytes.
+struct EncodeCoarse<'a> {
+    metric: Metric,
+    vectors: &'a [f32],
+    dimension: usize,
+    coarse: &'a mut [u8],
+}
+
+impl Int8Operation for EncodeCoarse<'_> {
+    type Output = Result<(), EncodeError>;
+
     #[inline(always)]
-    pub(super) fn encode<D: Int8>(&self, d: D, row: &mut [u8]) {
-        let Self { metric, vector, largest, length, bound } = *self;
-        let dimension = vector.len();
-        let (head, bytes) = row.split_at_mut(COARSE_BOUND_BYTES);
-        let bound = if bound.step == 0.0 {
-            bytes.fill(0);
-            bound
-        } else {
-            let (whole, mean) = (largest / 8.0, length / (dimension as f32).sqrt());
-            let normal = whole.min(NORMAL_STEP * mean);
-            let step = match largest > LARGE * mean {
-                true => best_step(d.simd(), vector, [whole, normal, (whole / normal).sqrt() * normal]),
-                false => normal,
+    fn run<D: Int8>(self, d: D) -> Self::Output {
+        let rows = self.coarse.chunks_exact_mut(coarse_stride(self.dimension));
+        for (i, (vector, row)) in self.vectors.chunks_exact(self.dimension).zip(rows).enumerate() {
+            let largest = largest(d.simd(), vector).ok_or(EncodeError::NotFinite(i))?;
+            let (head, bytes) = row.split_at_mut(COARSE_BOUND_BYTES);
+            let sums = if largest < MIN_MAGNITUDE {
+                bytes.fill(0);
+                RowSums::default().bound(self.metric, self.dimension, 0.0, largest > 0.0)
+            } else {
+                // By the step of codes: numbers times it are neither too large nor too small to be squared.
+                let length = largest / 127.0 * length(d.simd(), vector, 127.0 / largest);
+                let whole = largest / 8.0;
+                let mean = length / (self.dimension as f32).sqrt();
+                let normal = whole.min(NORMAL_STEP * mean);
+                let step = match largest > LARGE * mean {
+                    true => best_step(d.simd(), vector, [whole, normal, (whole / normal).sqrt() * normal]),
+                    false => normal,
+                };
+                let residual = round(d, vector, 1.0 / step, bytes);
+                let square = (length / step) * (length / step);
+                RowSums { square, residual, ..RowSums::default() }.bound(self.metric, self.dimension, step, true)
             };
-            let residual = round(d, vector, 1.0 / step, bytes);
-            let square = (length / step) * (length / step);
-            RowSums { square, residual, code_square: 0.0, codes: 0.0 }.bound(metric, dimension, step, true)
-        };
-        let Bound { scale, error, norm, half_square, .. } = bound;
-        head.copy_from_slice(bytemuck::bytes_of(&CoarseBound { scale: scale / 2.0, error, norm, half_square }));
+            let Bound { scale, error, norm, half_square, .. } = sums;
+            head.copy_from_slice(bytemuck::bytes_of(&CoarseBound { scale: scale / 2.0, error, norm, half_square }));
+        }
+        Ok(())
     }
+}
+
+/// The length of a vector whose numbers are multiplied by `inverse`.
+#[inline(always)]
+fn length<S: Simd>(s: S, vector: &[f32], inverse: f32) -> f32 {
+    let inverse = s.splat(inverse);
+    let mut sums = [s.splat(0.0); MAX_REGISTERS_PER_STEP];
+    let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
+    for x in whole.iter().chain((!rest.is_empty()).then_some(&padded(rest))) {
+        let x = load(s, x);
+        for i in 0..PARTIAL_SUMS / S::LANES {
+            let y = s.mul(x[i], inverse);
+            // Not fused, as not all sets can.
+            sums[i] = s.add(sums[i], s.mul(y, y));
+        }
+    }
+    total(s, &sums).sqrt()
 }
 
 /// The levels of numbers in steps, and what they leave out.

@@ -15,8 +15,7 @@
 //! The loop over a row is not that of `kernels::matrix::int8`, which is affine (a row's least number is 0, its largest
 //! 255), sums nothing up, and fuses multiplication and addition: the two have only the store of a byte in common.
 
-use super::coarse::{CoarseInput, coarse_stride};
-use super::row_sums::{MIN_MAGNITUDE, RowSums, load, padded, total};
+use super::row_sums::{MIN_MAGNITUDE, RowSums, largest, load, padded, total};
 use super::{Bound, MAX_REGISTERS_PER_STEP, Metric, PARTIAL_SUMS, code_stride};
 use crate::kernels::Isa;
 use crate::kernels::simd::{Int8, Int8Operation, Simd};
@@ -48,8 +47,6 @@ pub struct CodeOutput<'a> {
     pub codes: &'a mut [i8],
     /// `[n]`
     pub bounds: &'a mut [Bound],
-    /// `[n, coarse_stride(dimension)]`, or empty where none are wanted.
-    pub coarse: &'a mut [u8],
 }
 
 /// Encodes `vectors [n, dimension]`: the same bits on every CPU.
@@ -64,9 +61,8 @@ pub fn encode(
     dimension: usize,
     output: CodeOutput<'_>,
 ) -> Result<(), EncodeError> {
-    let (n, coarse) = (output.bounds.len(), output.coarse.len());
+    let n = output.bounds.len();
     assert_eq!((vectors.len(), output.codes.len()), (n * dimension, n * code_stride(dimension)), "one row each");
-    assert!(coarse == 0 || coarse == n * coarse_stride(dimension), "one row each, or none");
     isa.run_int8(Encode { metric, reference, vectors, dimension, output })
 }
 
@@ -85,13 +81,11 @@ impl Int8Operation for Encode<'_> {
     fn run<D: Int8>(self, d: D) -> Self::Output {
         let vectors = self.vectors.chunks_exact(self.dimension);
         let codes = self.output.codes.chunks_exact_mut(code_stride(self.dimension));
-        let mut coarse = self.output.coarse.chunks_exact_mut(coarse_stride(self.dimension));
         for (i, ((vector, codes), bound)) in vectors.zip(codes).zip(self.output.bounds).enumerate() {
             let largest = largest(d.simd(), vector).ok_or(EncodeError::NotFinite(i))?;
             let step = if largest < MIN_MAGNITUDE { 0.0 } else { largest / 127.0 };
             let sums = round(d, vector, if step == 0.0 { 0.0 } else { 127.0 / largest }, codes);
-            let length = step * sums.square.sqrt();
-            if length > MAX_NORM {
+            if step * sums.square.sqrt() > MAX_NORM {
                 return Err(EncodeError::TooLong(i));
             }
             *bound = match self.reference {
@@ -101,35 +95,9 @@ impl Int8Operation for Encode<'_> {
                     sums.bound(self.metric, self.dimension, step, false)
                 }
             };
-            if let Some(row) = coarse.next() {
-                CoarseInput { metric: self.metric, vector, largest, length, bound: *bound }.encode(d, row);
-            }
         }
         Ok(())
     }
-}
-
-/// The largest absolute value; None where one is NaN or infinite.
-#[inline(always)]
-fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
-    let zero = s.splat(0.0);
-    let mut most = [zero; MAX_REGISTERS_PER_STEP];
-    // A number times zero, summed: zero for finite numbers alone.
-    let mut zeros = [zero; MAX_REGISTERS_PER_STEP];
-    let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
-    for x in whole.iter().chain([&padded(rest)]) {
-        let x = load(s, x);
-        for i in 0..PARTIAL_SUMS / S::LANES {
-            most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
-            zeros[i] = s.add(zeros[i], s.mul(x[i], zero));
-        }
-    }
-    let (mut largest, mut finite) = (0.0_f32, true);
-    for i in 0..PARTIAL_SUMS / S::LANES {
-        largest = largest.max(s.largest(most[i]));
-        finite &= s.sum(zeros[i]) == 0.0;
-    }
-    finite.then_some(largest)
 }
 
 /// Writes the codes of a vector, each the nearest integer to a number times `inverse`.

@@ -2,8 +2,8 @@
 //! scores.
 //!
 //! `encode` makes codes and bounds of rows, `coarse` codes of half a byte, `queries` both of queries; `look` rules rows
-//! out by coarse codes; `panel` multiplies codes and passes on the rows that may be among the best; `exact` computes the scores that decide. The search that uses them, and the proof that its
-//! answer is exact, is `store::search`.
+//! out by coarse codes; `panel` multiplies codes and passes on the rows that may be among the best; `exact` computes the
+//! scores that decide. The search that uses them, and the proof that its answer is exact, is `store::search`.
 
 mod coarse;
 mod encode;
@@ -17,12 +17,12 @@ mod row_sums;
 #[cfg(test)]
 mod tests;
 
-pub use coarse::coarse_stride;
+pub use coarse::{coarse_stride, encode_coarse};
 pub use encode::{BoundReference, CodeOutput, EncodeError, encode};
 pub use exact::{StoredRows, exact_score};
 pub use first_look::FirstLook;
 pub use panel::{CodedRows, Collector, RowSelection, scan};
-pub use queries::QuantizedQueries;
+pub use queries::{MIN_PANEL_QUERIES, QuantizedQueries};
 
 /// How alike two vectors are; larger is more alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

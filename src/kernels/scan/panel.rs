@@ -87,7 +87,7 @@ pub struct CodedRows<'a> {
     pub codes: &'a [i8],
     /// `[n]`
     pub bounds: &'a [Bound],
-    /// `[n, coarse_stride(dimension)]`, or empty where rows have none.
+    /// `[m, coarse_stride(dimension)]`: those of the first `m` rows, which may be none.
     pub coarse: &'a [u8],
 }
 
@@ -102,8 +102,8 @@ pub fn scan(
 ) -> usize {
     let (stride, n) = (code_stride(queries.dimension), coded.bounds.len());
     assert_eq!(coded.codes.len(), n * stride, "a bound for each row of codes");
-    let coarse = coded.coarse.len();
-    assert!(coarse == 0 || coarse == n * coarse_stride(queries.dimension), "coarse codes of each row, or none");
+    let coarse_stride = coarse_stride(queries.dimension);
+    assert!(coded.coarse.len() <= n * coarse_stride && coded.coarse.len().is_multiple_of(coarse_stride), "whole rows");
     if rows.len() == 0 || queries.is_empty() {
         return 0;
     }
@@ -191,9 +191,13 @@ impl<C: Collector> Int8Operation for Scan<'_, C> {
         let (mut group, mut looked_at) = (RowGroup::new(), RowGroup::new());
         let few = self.queries.len() < MIN_PANEL_QUERIES;
         let width = if few { FEW_QUERIES_GROUP_ROWS } else { Bytes::<D>::WIDTH };
-        let has_coarse = !self.queries.coarse.is_empty() && !self.coded.coarse.is_empty();
+        let coarse_rows = match self.queries.read_coarse() {
+            true => self.coded.coarse.len() / coarse_stride(self.queries.dimension),
+            false => 0,
+        };
         for start in (0..self.rows.len()).step_by(width) {
-            if has_coarse && self.first_look.is_worth_it() {
+            let last = self.rows.get(self.rows.len().min(start + width) - 1);
+            if last < coarse_rows && self.first_look.is_worth_it() {
                 self.look(d, start, width, &mut looked_at);
                 if self.first_look.has(width) {
                     self.multiply_pending(d, width, &mut group);
@@ -209,9 +213,7 @@ impl<C: Collector> Int8Operation for Scan<'_, C> {
                 self.multiply_panel(d, start + width, &mut group);
             }
         }
-        if has_coarse {
-            self.multiply_pending(d, width, &mut group);
-        }
+        self.multiply_pending(d, width, &mut group);
         self.bytes
     }
 }

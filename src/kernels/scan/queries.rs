@@ -8,7 +8,7 @@ use crate::memory::zeroed;
 use crate::panic::raise;
 
 /// Fewer queries are multiplied with rows as they lie in memory; for more it pays to lay the rows out as panels.
-pub(super) const MIN_PANEL_QUERIES: usize = 4;
+pub const MIN_PANEL_QUERIES: usize = 4;
 
 /// Queries to be multiplied with codes.
 ///
@@ -47,7 +47,7 @@ pub(super) struct QueryBound {
 
 impl QuantizedQueries {
     /// Quantizes `queries [n, dimension]`, which are finite, and under [`Metric::L2`] no longer than 1e18. `coarse`: whether
-    /// few are to be multiplied with coarse codes first.
+    /// they are to be multiplied with coarse codes first, as fewer than [`MIN_PANEL_QUERIES`] can be.
     pub fn new(isa: Isa, metric: Metric, queries: &[f32], dimension: usize, coarse: bool) -> Self {
         let stride = code_stride(dimension);
         let format = isa.run_int8(FormatOfSet);
@@ -64,6 +64,11 @@ impl QuantizedQueries {
 
     pub fn len(&self) -> usize {
         self.bounds.len()
+    }
+
+    /// Whether they are multiplied with coarse codes first.
+    pub fn read_coarse(&self) -> bool {
+        !self.coarse.is_empty()
     }
 
     pub fn is_empty(&self) -> bool {

@@ -26,6 +26,29 @@ pub(super) fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
     padded
 }
 
+/// The largest absolute value; None where one is NaN or infinite.
+#[inline(always)]
+pub(super) fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
+    let zero = s.splat(0.0);
+    let mut most = [zero; MAX_REGISTERS_PER_STEP];
+    // A number times zero, summed: zero for finite numbers alone.
+    let mut zeros = [zero; MAX_REGISTERS_PER_STEP];
+    let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
+    for x in whole.iter().chain([&padded(rest)]) {
+        let x = load(s, x);
+        for i in 0..PARTIAL_SUMS / S::LANES {
+            most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
+            zeros[i] = s.add(zeros[i], s.mul(x[i], zero));
+        }
+    }
+    let (mut largest, mut finite) = (0.0_f32, true);
+    for i in 0..PARTIAL_SUMS / S::LANES {
+        largest = largest.max(s.largest(most[i]));
+        finite &= s.sum(zeros[i]) == 0.0;
+    }
+    finite.then_some(largest)
+}
+
 /// The sum of PARTIAL_SUMS numbers, in order.
 #[inline(always)]
 pub(super) fn total<S: Simd>(s: S, sums: &[S::F; MAX_REGISTERS_PER_STEP]) -> f32 {
@@ -38,6 +61,7 @@ pub(super) fn total<S: Simd>(s: S, sums: &[S::F; MAX_REGISTERS_PER_STEP]) -> f32
 }
 
 /// Sums over a row in units of its step.
+#[derive(Default)]
 pub(super) struct RowSums {
     /// Sum of the squares of its numbers.
     pub(super) square: f32,
