@@ -18,8 +18,9 @@
 //! Tried and given up:
 //! - A queue's time that follows the call in service alone, as in plain start-time fair queueing: new calls that keep coming
 //!   starve a large one. So it moves on by each call's share of what is computed.
-//! - Sharing each pass between all threads while several calls wait: it costs two callers a fifth of their throughput. So
-//!   threads share passes only while calls come one at a time ([`CALLS_UNTIL_TEAM`]).
+//! - Sharing each pass between all threads while several calls wait: it costs two callers a fifth of their throughput. So a
+//!   pass has all slots only while calls come one at a time ([`CALLS_UNTIL_TEAM`]), and else is helped by threads that have
+//!   nothing to do ([`crate::kernels::Team`]).
 //! - Waiting for other calls by default: a call that finds the machine idle is computed at once, and what has to wait anyhow is
 //!   joined with what waits beside it.
 
@@ -304,7 +305,7 @@ impl Queue {
             return Next::Nothing;
         };
         let slots = usize::from(kind == WorkerKind::Cpu);
-        Next::Assignment(Assignment { tasks: vec![(number, call, task)], slots, on_team: false })
+        Next::Assignment(Assignment { tasks: vec![(number, call, task)], slots })
     }
 
     fn take_pass(&mut self, number: u64, pass_tokens: usize, now: Instant) -> Next {
@@ -335,7 +336,7 @@ impl Queue {
             }
         }
         let slots = if on_team { self.slots } else { 1 };
-        Next::Assignment(Assignment { tasks, slots, on_team })
+        Next::Assignment(Assignment { tasks, slots })
     }
 
     /// How long a call's inputs may still wait for others.

@@ -53,8 +53,6 @@ pub(super) struct Assignment {
     pub(super) tasks: Vec<(u64, Arc<Call>, Task)>,
     /// Number of slots that it takes.
     pub(super) slots: usize,
-    /// Whether all threads share it.
-    pub(super) on_team: bool,
 }
 
 /// Slots that a caller has which computes on its own thread.

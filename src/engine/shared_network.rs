@@ -116,27 +116,26 @@ impl SharedNetwork {
 fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> Result<()>) -> Result<CallResult> {
     let network = &scheduler.network;
     let mut state = CallState::new(&call);
-    let mut reserved = None;
+    let mut reserved: Option<ReservedSlots> = None;
     // Threads share a lone text: they wake while it is tokenized.
     if call.unique_len() == 1 && scheduler.lock().expects_team() {
         network.pool.wake_team();
     }
     let check_cancel = || progress(call.done());
     while let Some(tasks) = state.next(&network.planner, &call)? {
-        let on_team = match (tasks.is_sequential(), tasks.only_tokenizes()) {
+        let is_mine = match (tasks.is_sequential(), tasks.only_tokenizes()) {
             // This thread could do nothing else meanwhile, whatever the machine is at.
-            (true, true) => Some(false),
+            (true, true) => true,
             (true, false) => {
                 reserved = reserved.or_else(|| reserve(scheduler, tasks.len()));
-                let on_team = reserved.as_ref().map(|slots: &ReservedSlots| slots.reservation.on_team);
-                on_team.filter(|on_team| *on_team || tasks.len() == 1)
+                reserved.as_ref().is_some_and(|slots| slots.reservation.on_team || tasks.len() == 1)
             }
-            (false, _) => None,
+            (false, _) => false,
         };
-        let Some(on_team) = on_team else {
+        if !is_mine {
             drop(reserved);
             return wait(scheduler, call.clone(), state, tasks, &check_cancel);
-        };
+        }
         for task in tasks.single.into_iter().chain(tasks.on_team) {
             let work = |check_cancel: CancelCheck<'_>| match task {
                 Task::Tokenize { piece, uniques } => {
@@ -149,10 +148,7 @@ fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> 
                     network.compute(&[part], check_cancel).pop().expect("a result for each part")
                 }
             };
-            match on_team {
-                true => network.pool.run_on_team(&check_cancel, work)?,
-                false => network.pool.run_inline(&check_cancel, work)?,
-            }
+            network.pool.run_on_team(&check_cancel, work)?;
         }
     }
     network.stats.add_wait(Duration::ZERO);

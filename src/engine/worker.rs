@@ -86,7 +86,7 @@ fn release(scheduler: &Arc<Scheduler>, ended: &QueuedCall) {
 
 /// Does the tasks of an assignment. Panics are errors: callers wait for the end of each task.
 fn run(network: &Network, assignment: Assignment) -> Vec<TaskResult> {
-    let Assignment { tasks, on_team, .. } = assignment;
+    let Assignment { tasks, .. } = assignment;
     let calls: Vec<_> = tasks.iter().map(|(_, call, _)| call.clone()).collect();
     let check_cancel = || match calls.iter().all(|call| call.is_cancelled()) {
         true => Err(Error::Interrupted),
@@ -103,10 +103,7 @@ fn run(network: &Network, assignment: Assignment) -> Vec<TaskResult> {
             }
             Task::Prefill { batch, group } => {
                 let prefill = |check_cancel: CancelCheck<'_>| network.prefill(&call, &batch, group, check_cancel);
-                let result = match on_team {
-                    true => guarded(|| network.pool.run_on_team(&check_cancel, prefill)),
-                    false => guarded(|| prefill(&check_cancel)),
-                };
+                let result = guarded(|| network.pool.run_on_team(&check_cancel, prefill));
                 results.push((number, result.map(|()| None)));
             }
             Task::Compute(pass) => {
@@ -116,10 +113,8 @@ fn run(network: &Network, assignment: Assignment) -> Vec<TaskResult> {
         }
     }
     if !parts.is_empty() {
-        let computed = match on_team {
-            true => network.pool.run_on_team(&check_cancel, |check_cancel| Ok(network.compute(&parts, check_cancel))),
-            false => Ok(network.compute(&parts, &check_cancel)),
-        };
+        let compute = |check_cancel: CancelCheck<'_>| Ok(network.compute(&parts, check_cancel));
+        let computed = network.pool.run_on_team(&check_cancel, compute);
         // Where threads cannot be started, one does it.
         let computed = computed.unwrap_or_else(|_| network.compute(&parts, &check_cancel));
         results.extend(numbers.into_iter().zip(computed.into_iter().map(|result| result.map(|()| None))));
