@@ -23,8 +23,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_NAMES, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig, PostNormKeys,
-    PostNormSpec, TensorNames,
+    BERT_NAMES, Biases, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig,
+    PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{AttentionBias, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
@@ -45,7 +45,7 @@ const KEYS: PostNormKeys = PostNormKeys {
 };
 
 const NAMES: TensorNames = TensorNames {
-    qkv: ["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"],
+    qkv: &["attention.self.query_proj", "attention.self.key_proj", "attention.self.value_proj"],
     ..BERT_NAMES
 };
 
@@ -201,6 +201,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
             types: file.integer("type_vocab_size", 0..=1 << 16)?.filter(|&types| types > 0),
         },
         embeddings: at.at("embeddings"),
+        embedding_norm: at.at("embeddings.LayerNorm"),
         projection: (width != config.hidden).then(|| EmbeddingProjection {
             at: at.at("embeddings.embed_proj"),
             width,
@@ -208,6 +209,8 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         }),
         layers: at.at("encoder.layer"),
         names: &NAMES,
+        biases: Biases::ALL,
+        angles: None,
         bias: bias.as_ref().map(|bias| bias as LoadBias),
     })?))
 }

@@ -9,7 +9,7 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+    BERT_KEYS, Biases, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 
@@ -27,10 +27,11 @@ const KEYS: PostNormKeys = PostNormKeys {
 };
 
 const NAMES: TensorNames = TensorNames {
-    qkv: ["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+    qkv: &["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     out: "attention.out_lin",
     attention_norm: "sa_layer_norm",
     up: "ffn.lin1",
+    gate: None,
     down: "ffn.lin2",
     mlp_norm: "output_layer_norm",
 };
@@ -48,9 +49,12 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         config,
         tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
         embeddings: at.at("embeddings"),
+        embedding_norm: at.at("embeddings.LayerNorm"),
         projection: None,
         layers: at.at("transformer.layer"),
         names: &NAMES,
+        biases: Biases::ALL,
+        angles: None,
         bias: None,
     })?))
 }

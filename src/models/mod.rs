@@ -1,7 +1,7 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, roberta, distilbert, electra, mpnet, deberta ── post_norm (their network) ── source, ids
+//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network) ── source, ids
 //!          ── modernbert, qwen ── pre_norm (their layer), source, ids
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
@@ -14,10 +14,12 @@ mod deberta;
 mod distilbert;
 mod electra;
 mod family;
+mod gte;
 mod head;
 mod ids;
 mod modernbert;
 mod mpnet;
+mod nomic_bert;
 mod post_norm;
 mod pre_norm;
 mod qwen;

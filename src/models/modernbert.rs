@@ -243,7 +243,8 @@ fn load_layer(
         gate: Some(both.rows(0..intermediate, 2 * intermediate)),
         up: both.rows(intermediate..2 * intermediate, 2 * intermediate),
         down: at.at("mlp.Wo"),
-        bias: mlp_bias,
+        up_bias: mlp_bias,
+        down_bias: mlp_bias,
     };
     Ok(PreNormLayer {
         attention_norm: if normed { Some(config.norm(&at.at("attn_norm"))?) } else { None },

@@ -20,7 +20,7 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+    BERT_KEYS, Biases, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{Loader, PositionBias};
@@ -32,10 +32,11 @@ pub(super) const FAMILY: Family =
 const KEYS: PostNormKeys = PostNormKeys { vocab: ("vocab_size", 30_527), ..BERT_KEYS };
 
 const NAMES: TensorNames = TensorNames {
-    qkv: ["attention.attn.q", "attention.attn.k", "attention.attn.v"],
+    qkv: &["attention.attn.q", "attention.attn.k", "attention.attn.v"],
     out: "attention.attn.o",
     attention_norm: "attention.LayerNorm",
     up: "intermediate.dense",
+    gate: None,
     down: "output.dense",
     mlp_norm: "output.LayerNorm",
 };
@@ -82,9 +83,12 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         config,
         tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
         embeddings: at.at("embeddings"),
+        embedding_norm: at.at("embeddings.LayerNorm"),
         projection: None,
         layers: at.at("encoder.layer"),
         names: &NAMES,
+        biases: Biases::ALL,
+        angles: None,
         bias: Some(&|_, _| Ok(bias.clone())),
     })?))
 }

@@ -1,13 +1,13 @@
 //! The post-norm transformer encoder (Vaswani et al. 2017, as BERT has it: Devlin et al. 2019), which BERT, RoBERTa,
-//! DistilBERT, ELECTRA, MPNet and DeBERTa share.
+//! DistilBERT, ELECTRA, MPNet, DeBERTa, NomicBERT and GTE share.
 //!
 //! ```text
 //! x = norm(words[ids] + positions[position ids] + types[type ids])    a family may lack tables, and project x to the width
 //! for each layer:
-//!     q, k, v = linear(x)
+//!     q, k, v = linear(x)                                              turned by their positions where these are rotary
 //!     a = softmax(q kᵀ scale + bias) v                                 every token sees every token of its text
 //!     x = norm(x + linear(a))
-//!     x = norm(x + down(activation(up(x))))
+//!     x = norm(x + down(activation(up(x))))                            or down(activation(gate(x)) * up(x))
 //! ```
 //!
 //! Families differ in the keys of config.json ([`PostNormKeys`]), in the names of tensors ([`TensorNames`]), in what
@@ -25,7 +25,9 @@ use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
 use crate::models::ids::{positions_after_padding, require_rows};
 use crate::models::source::Source;
-use crate::nn::{Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, select};
+use crate::nn::{
+    Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable, select,
+};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
@@ -73,6 +75,11 @@ pub(super) const BERT_KEYS: PostNormKeys = PostNormKeys {
 
 impl PostNormConfig {
     pub(super) fn read(source: &Source, keys: &PostNormKeys) -> Result<Self> {
+        Self::with_activation(source, keys, source.activation(keys.activation.0, keys.activation.1)?)
+    }
+
+    /// As `read`, with an activation that config.json says in another way than by its name.
+    pub(super) fn with_activation(source: &Source, keys: &PostNormKeys, activation: Activation) -> Result<Self> {
         let file = &source.config;
         let size = |(key, default), max| file.size(key, max, default);
         let (hidden, heads) = (size(keys.hidden, 1 << 16)?, size(keys.heads, 1 << 10)?);
@@ -82,7 +89,7 @@ impl PostNormConfig {
             layers: size(keys.layers, 1 << 10)?,
             heads,
             intermediate: size(keys.intermediate, 1 << 20)?,
-            activation: source.activation(keys.activation.0, keys.activation.1)?,
+            activation,
             eps: source.epsilon(keys.eps.0, keys.eps.1)?,
             scale: 1.0 / ((hidden / heads) as f32).sqrt(),
         };
@@ -109,20 +116,24 @@ fn require_absolute_positions(file: &Object) -> Result<()> {
 
 /// Names of a layer's tensors, below the layer's own.
 pub(super) struct TensorNames {
-    pub(super) qkv: [&'static str; 3],
+    /// Queries, keys and values: a tensor of each, or one that has the rows of all.
+    pub(super) qkv: &'static [&'static str],
     pub(super) out: &'static str,
     pub(super) attention_norm: &'static str,
     pub(super) up: &'static str,
+    /// Where feed-forward blocks have one. The same tensor as of `up` has the rows of both, those of the gate last.
+    pub(super) gate: Option<&'static str>,
     pub(super) down: &'static str,
     pub(super) mlp_norm: &'static str,
 }
 
 /// BERT's names, which most families have.
 pub(super) const BERT_NAMES: TensorNames = TensorNames {
-    qkv: ["attention.self.query", "attention.self.key", "attention.self.value"],
+    qkv: &["attention.self.query", "attention.self.key", "attention.self.value"],
     out: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
     up: "intermediate.dense",
+    gate: None,
     down: "output.dense",
     mlp_norm: "output.LayerNorm",
 };
@@ -153,6 +164,19 @@ pub(super) struct EmbeddingProjection<'a> {
     pub(super) after_norm: bool,
 }
 
+/// Which linear layers have a bias.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Biases {
+    /// Of queries, keys and values, and behind attention.
+    pub(super) attention: bool,
+    pub(super) up: bool,
+    pub(super) down: bool,
+}
+
+impl Biases {
+    pub(super) const ALL: Self = Self { attention: true, up: true, down: true };
+}
+
 /// Loads the bias on the scores of the layer with these tensors and this attention.
 pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
 
@@ -160,12 +184,17 @@ pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> 
 pub(super) struct PostNormSpec<'a> {
     pub(super) config: PostNormConfig,
     pub(super) tables: InputTables,
-    /// The tables and their normalization, under BERT's names.
+    /// The tables, under BERT's names.
     pub(super) embeddings: Loader<'a>,
+    /// The normalization of what comes from them.
+    pub(super) embedding_norm: Loader<'a>,
     pub(super) projection: Option<EmbeddingProjection<'a>>,
     /// The layers, by number.
     pub(super) layers: Loader<'a>,
     pub(super) names: &'static TensorNames,
+    pub(super) biases: Biases,
+    /// Angles by which queries and keys are turned, where positions are rotary.
+    pub(super) angles: Option<Arc<RotaryTable>>,
     pub(super) bias: Option<LoadBias<'a>>,
 }
 
@@ -186,9 +215,12 @@ impl<'a> PostNormSpec<'a> {
             config,
             tables: InputTables { words: config.vocab, positions: Some(positions), types: Some(types) },
             embeddings: base.at("embeddings"),
+            embedding_norm: base.at("embeddings.LayerNorm"),
             projection: None,
             layers: base.at("encoder.layer"),
             names: &BERT_NAMES,
+            biases: Biases::ALL,
+            angles: None,
             bias: None,
         })
     }
@@ -207,7 +239,7 @@ pub(super) struct PostNorm {
 
 impl PostNorm {
     pub(super) fn load(spec: PostNormSpec) -> Result<Self> {
-        let PostNormSpec { config, tables, embeddings, projection, layers, names, bias } = spec;
+        let PostNormSpec { config, tables, ref embeddings, ref embedding_norm, ref projection, ref layers, .. } = spec;
         let width = projection.as_ref().map_or(config.hidden, |projection| projection.width);
         let norm_first = projection.as_ref().is_none_or(|projection| projection.after_norm);
         let tensors = [
@@ -216,19 +248,18 @@ impl PostNorm {
             tables.types.map(|rows| ("token_type_embeddings", rows)),
         ];
         let tensors: Vec<_> = tensors.into_iter().flatten().map(|(name, rows)| (embeddings.at(name), rows)).collect();
-        let norm =
-            Norm::layer_norm(&embeddings.at("LayerNorm"), if norm_first { width } else { config.hidden }, config.eps)?;
+        let norm = Norm::layer_norm(embedding_norm, if norm_first { width } else { config.hidden }, config.eps)?;
         let (first, second) = if norm_first { (Some(norm), None) } else { (None, Some(norm)) };
-        let project = |EmbeddingProjection { at, after_norm, .. }| {
-            Linear::load(Stage::Embed, &[at], config.hidden, width, after_norm)
+        let project = |EmbeddingProjection { at, after_norm, .. }: &EmbeddingProjection| {
+            Linear::load(Stage::Embed, std::slice::from_ref(at), config.hidden, width, *after_norm)
         };
         Ok(Self {
             tables,
             embedding: Embedding::load(&tensors, first, width)?,
-            projection: projection.map(project).transpose()?,
+            projection: projection.as_ref().map(project).transpose()?,
             norm: second,
             layers: (0..config.layers)
-                .map(|i| PostNormLayer::load(&config, names, &layers.at(&i.to_string()), bias))
+                .map(|i| PostNormLayer::load(&spec, &layers.at(&i.to_string())))
                 .collect::<Result<_>>()?,
             hidden: config.hidden,
         })
@@ -282,6 +313,7 @@ impl Encoder for PostNorm {
 
 struct PostNormLayer {
     qkv: Linear,
+    rope: Option<Rope>,
     attention: Attention,
     out: Linear,
     attention_norm: Norm,
@@ -290,28 +322,41 @@ struct PostNormLayer {
 }
 
 impl PostNormLayer {
-    fn load(config: &PostNormConfig, names: &TensorNames, at: &Loader, bias: Option<LoadBias>) -> Result<Self> {
-        let PostNormConfig { hidden, heads, eps, scale, .. } = *config;
+    fn load(spec: &PostNormSpec, at: &Loader) -> Result<Self> {
+        let &PostNormSpec { config, names, biases, ref angles, bias, .. } = spec;
+        let PostNormConfig { hidden, heads, eps, scale, .. } = config;
         let shape =
             kernels::AttentionShape { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
-        let parts = MlpParts { up: at.at(names.up), gate: None, down: at.at(names.down), bias: true };
+        let intermediate = config.intermediate;
+        let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
+        let (up, gate) = match names.gate {
+            Some(name) if name == names.up => (half(0), Some(half(intermediate))),
+            name => (at.at(names.up), name.map(|name| at.at(name))),
+        };
+        let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
+        let qkv: Vec<_> = names.qkv.iter().map(|name| at.at(name)).collect();
         Ok(Self {
-            qkv: Linear::load(Stage::Qkv, &names.qkv.map(|name| at.at(name)), hidden, hidden, true)?,
+            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, biases.attention)?,
+            rope: angles.as_ref().map(|table| Rope::new(shape, table.clone(), None)),
             attention: match bias {
                 Some(bias) => attention.with_bias(bias(at, &shape)?),
                 None => attention,
             },
-            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, true)?,
+            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, biases.attention)?,
             attention_norm: Norm::layer_norm(&at.at(names.attention_norm), hidden, eps)?,
-            mlp: Mlp::load(parts, hidden, config.intermediate, config.activation)?,
+            mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
             mlp_norm: Norm::layer_norm(&at.at(names.mlp_norm), hidden, eps)?,
         })
     }
 
     /// `rows`: those that are wanted of the output, None for all.
     fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.qkv.forward(hidden)?, layout, None, rows)?;
+        let mut qkv = self.qkv.forward(hidden)?;
+        if let Some(rope) = &self.rope {
+            qkv = rope.forward(&qkv, layout)?;
+        }
+        let attended = self.attention.forward(&qkv, layout, None, rows)?;
         let hidden = match rows {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,

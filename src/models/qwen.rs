@@ -286,8 +286,13 @@ fn load_layer(config: &QwenConfig, at: &Loader, rope: Rope) -> Result<PreNormLay
     let queries = (0..all / part).map(|i| block.at("q_proj").rows(i * part..(i + 1) * part, all));
     let qkv: Vec<_> = queries.chain(["k_proj", "v_proj"].map(|name| block.at(name))).collect();
     let mlp = at.at("mlp");
-    let parts =
-        MlpParts { up: mlp.at("up_proj"), gate: Some(mlp.at("gate_proj")), down: mlp.at("down_proj"), bias: false };
+    let parts = MlpParts {
+        up: mlp.at("up_proj"),
+        gate: Some(mlp.at("gate_proj")),
+        down: mlp.at("down_proj"),
+        up_bias: false,
+        down_bias: false,
+    };
     Ok(PreNormLayer {
         attention_norm: Some(Norm::rms_norm(&at.at("input_layernorm"), hidden, config.eps)?),
         qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, qkv_bias)?,

@@ -22,27 +22,33 @@ pub struct MlpParts<'a> {
     pub gate: Option<Loader<'a>>,
     /// `weight [hidden, intermediate]`
     pub down: Loader<'a>,
-    /// Whether each has a `bias`, too.
-    pub bias: bool,
+    /// Whether `up` and `gate` have a `bias`, too.
+    pub up_bias: bool,
+    /// Whether `down` has one.
+    pub down_bias: bool,
 }
 
 impl Mlp {
     pub fn load(parts: MlpParts, hidden: usize, intermediate: usize, activation: Activation) -> Result<Self> {
-        let MlpParts { up, gate, down, bias } = parts;
+        let MlpParts { up, gate, down, up_bias, down_bias } = parts;
         Ok(match up.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let matrix = |at, n, k| Loader::matrix(isa, dtype, &[at], n, k, bias);
-                let gate = gate.map(|gate| matrix(gate, intermediate, hidden)).transpose()?;
-                let (up, down) = (matrix(up, intermediate, hidden)?, matrix(down, hidden, intermediate)?);
+                let first = |at| Loader::matrix(isa, dtype, &[at], intermediate, hidden, up_bias);
+                let gate = gate.map(first).transpose()?;
+                let (up, down) = (first(up)?, Loader::matrix(isa, dtype, &[down], hidden, intermediate, down_bias)?);
                 Self::Cpu { mlp: kernels::PackedMlp::new(up, gate, activation, down), hidden }
             }
             Body::Portable { .. } => {
-                let first = |at| Linear::load(Stage::MlpUp, &[at], intermediate, hidden, bias);
+                let first = |at| Linear::load(Stage::MlpUp, &[at], intermediate, hidden, up_bias);
                 let (up, gate) = match gate {
                     None => (first(up)?.with_activation(activation), None),
                     Some(gate) => (first(up)?, Some(first(gate)?.with_activation(activation))),
                 };
-                Self::Portable { up, gate, down: Linear::load(Stage::MlpDown, &[down], hidden, intermediate, bias)? }
+                Self::Portable {
+                    up,
+                    gate,
+                    down: Linear::load(Stage::MlpDown, &[down], hidden, intermediate, down_bias)?,
+                }
             }
         })
     }
@@ -78,7 +84,8 @@ mod tests {
         ]);
         for &(_, activation) in Activation::NAMES {
             assert_bodies_agree(&checkpoint, |at, x| {
-                let parts = MlpParts { up: at.at("up"), gate: None, down: at.at("down"), bias: true };
+                let parts =
+                    MlpParts { up: at.at("up"), gate: None, down: at.at("down"), up_bias: true, down_bias: true };
                 Mlp::load(parts, 24, 67, activation)?.forward(&x.tensor(&[5, 24])?)
             });
         }
@@ -89,7 +96,13 @@ mod tests {
         let checkpoint = Checkpoint::random(&[("wide.weight", &[134, 24]), ("down.weight", &[24, 67])]);
         assert_bodies_agree(&checkpoint, |at, x| {
             let wide = |rows| at.at("wide").rows(rows, 134);
-            let parts = MlpParts { up: wide(67..134), gate: Some(wide(0..67)), down: at.at("down"), bias: false };
+            let parts = MlpParts {
+                up: wide(67..134),
+                gate: Some(wide(0..67)),
+                down: at.at("down"),
+                up_bias: false,
+                down_bias: false,
+            };
             Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.tensor(&[5, 24])?)
         });
     }
@@ -99,7 +112,13 @@ mod tests {
         let checkpoint = Checkpoint::random(&[("wide.weight", &[134, 24]), ("down.weight", &[24, 67])]);
         assert_halves_agree(&checkpoint, |at, x| {
             let wide = |rows| at.at("wide").rows(rows, 134);
-            let parts = MlpParts { up: wide(67..134), gate: Some(wide(0..67)), down: at.at("down"), bias: false };
+            let parts = MlpParts {
+                up: wide(67..134),
+                gate: Some(wide(0..67)),
+                down: at.at("down"),
+                up_bias: false,
+                down_bias: false,
+            };
             Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x(&[5, 24])?)
         });
     }

@@ -1,7 +1,7 @@
 //! Cosines and sines of rotary position embedding (`Rope` turns by them), as transformers computes them.
 //!
 //! ```text
-//! frequency(i)  = theta^(-2 i / head_dim)            i < head_dim / 2
+//! frequency(i)  = theta^(-2 i / head_dim) / factor   i < head_dim / 2; a factor above 1 makes positions nearer ("linear")
 //! angle(p, i)   = p * frequency(i)                   rounded to float32
 //! table[p]      = cos(angle(p, ·)), sin(angle(p, ·))
 //! ```
@@ -43,8 +43,13 @@ pub(super) enum CosSinValues {
 impl RotaryTable {
     /// A table for heads of `head_dim` numbers, which is even, with angles of the base `theta`.
     pub fn new(body: &Body, head_dim: usize, theta: f64) -> Result<Arc<Self>> {
+        Self::scaled(body, head_dim, theta, 1.0)
+    }
+
+    /// As `new`, where a position counts as a `factor`-th of it.
+    pub fn scaled(body: &Body, head_dim: usize, theta: f64, factor: f64) -> Result<Arc<Self>> {
         let power = |i: usize| theta.powf(f64::from(2.0 * i as f32 / head_dim as f32)) as f32;
-        let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| 1.0 / power(i)).collect();
+        let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| 1.0 / power(i) / factor as f32).collect();
         let current = ArcSwap::from_pointee(CosSinTable::new(body, &frequencies, 1)?);
         Ok(Arc::new(Self { frequencies, current, body: body.clone() }))
     }

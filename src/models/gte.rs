@@ -1,0 +1,195 @@
+//! GTE (Zhang et al. 2024, mGTE; reference: transformers' `GteModel` and `GteForSequenceClassification`): BERT with
+//! rotary positions and gated feed-forward blocks.
+//!
+//! The network is [`PostNorm`] without a table of positions. The models were published as `new`, with code of their own:
+//! queries, keys and values in one tensor, or three with `pack_qkv: false`, and both products of a gated block in one,
+//! of which the last half goes through the activation. transformers calls the family `gte`, with names of its own.
+//!
+//! "ntk" scales positions by changing the base of the angles ("NTK-aware scaled RoPE", 2023), for texts of any length:
+//!
+//! ```text
+//! frequency(i) = (theta * factor)^(-2 i / head_dim) / factor^(2 / head_dim)
+//! ```
+
+use crate::Result;
+use crate::config::Object;
+use crate::kernels::{Activation, Dtype};
+use crate::models::Encoder;
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormSpec, TensorNames};
+use crate::models::source::Source;
+use crate::nn::{Loader, RotaryTable};
+
+pub(super) const FAMILY: Family =
+    Family { model_types: &["new", "gte"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+
+const BIASES: Biases = Biases { attention: true, up: false, down: true };
+
+const NAMES: TensorNames = TensorNames {
+    qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    out: "self_attn.o_proj",
+    attention_norm: "post_attention_layernorm",
+    up: "mlp.up_proj",
+    gate: Some("mlp.gate_proj"),
+    down: "mlp.down_proj",
+    mlp_norm: "post_mlp_layernorm",
+};
+
+/// Names of the published code.
+const PACKED_NAMES: TensorNames = TensorNames {
+    qkv: &["attention.qkv_proj"],
+    out: "attention.o_proj",
+    attention_norm: "attn_ln",
+    up: "mlp.up_gate_proj",
+    gate: Some("mlp.up_gate_proj"),
+    down: "mlp.down_proj",
+    mlp_norm: "mlp_ln",
+};
+
+/// Names of the published code with `pack_qkv: false`.
+const UNPACKED_NAMES: TensorNames =
+    TensorNames { qkv: &["attention.q_proj", "attention.k_proj", "attention.v_proj"], ..PACKED_NAMES };
+
+/// What config.json says.
+#[derive(Debug)]
+struct GteConfig {
+    layers: PostNormConfig,
+    /// Rows of the table of token types; 0 where there is none.
+    types: usize,
+    /// The base of rotary angles,
+    theta: f64,
+    /// and what frequencies are divided by.
+    factor: f64,
+}
+
+impl GteConfig {
+    fn read(source: &Source) -> Result<Self> {
+        let file = &source.config;
+        refuse_other_networks(file)?;
+        let layers = PostNormConfig::read(source, &BERT_KEYS)?;
+        let PostNormConfig { hidden, heads, .. } = layers;
+        if !hidden.is_multiple_of(2 * heads) {
+            let message = format!("{heads} does not divide hidden_size, {hidden}, into even parts");
+            return Err(file.error("num_attention_heads", message));
+        }
+        let parameters = file.object("rope_parameters")?.unwrap_or_else(Object::empty);
+        let default = if file.text("model_type")? == Some("gte") { 160_000.0 } else { 10_000.0 };
+        let theta = source.rope_theta(&parameters, "rope_theta", default)?;
+        let ntk = ntk_factor(file)?;
+        Ok(Self {
+            layers,
+            types: file.integer("type_vocab_size", 0..=1 << 16)?.unwrap_or(1),
+            theta: theta * ntk,
+            factor: ntk.powf(2.0 / (hidden / heads) as f64),
+        })
+    }
+}
+
+/// The factor of "ntk"; 1 where positions are not scaled.
+fn ntk_factor(file: &Object) -> Result<f64> {
+    let Some(scaling) = file.object("rope_scaling")? else { return Ok(1.0) };
+    match scaling.text("type")? {
+        Some("ntk") => {}
+        kind => {
+            let kind = kind.unwrap_or("none");
+            return Err(scaling.error("type", format!("{kind:?} is not supported; \"ntk\" is")));
+        }
+    }
+    let factor = scaling.required("factor", scaling.number("factor")?)?;
+    match (1.0..1e6).contains(&factor) {
+        true => Ok(factor),
+        false => Err(scaling.error("factor", format!("expected a number from 1, found {factor}"))),
+    }
+}
+
+/// The published code can be other networks, which no published model is.
+fn refuse_other_networks(file: &Object) -> Result<()> {
+    for (key, supported) in [("position_embedding_type", "rope"), ("layer_norm_type", "layer_norm")] {
+        if let Some(other) = file.text(key)?.filter(|&name| name != supported) {
+            return Err(file.error(key, format!("{other:?} is not supported; {supported:?} is")));
+        }
+    }
+    if file.boolean("logn_attention_scale")? == Some(true) {
+        return Err(file.error("logn_attention_scale", "true is not supported"));
+    }
+    Ok(())
+}
+
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    let words = "embeddings.word_embeddings.weight";
+    source.at.at_if_contains("new", words).at_if_contains("gte", words)
+}
+
+fn load(source: &Source) -> Result<Box<dyn Encoder>> {
+    let (GteConfig { layers, types, theta, factor }, at) = (GteConfig::read(source)?, base_model(source));
+    let (place, names) = match at.contains("layers.0.self_attn.q_proj.weight") {
+        true => ("layers", &NAMES),
+        false if at.contains("encoder.layer.0.attention.q_proj.weight") => ("encoder.layer", &UNPACKED_NAMES),
+        false => ("encoder.layer", &PACKED_NAMES),
+    };
+    Ok(Box::new(PostNorm::load(PostNormSpec {
+        config: layers,
+        tables: InputTables { words: layers.vocab, positions: None, types: (types > 0).then_some(types) },
+        embeddings: at.at("embeddings"),
+        embedding_norm: at.at("embeddings.LayerNorm"),
+        projection: None,
+        layers: at.at(place),
+        names,
+        biases: BIASES,
+        angles: Some(RotaryTable::scaled(at.body(), layers.hidden / layers.heads, theta, factor)?),
+        bias: None,
+    })?))
+}
+
+/// `classifier(tanh(pooler(state of the first token)))`
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
+    let sizes = [GteConfig::read(source)?.layers.hidden, labels];
+    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
+    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::testing::{assert_refuses, with_source};
+
+    fn read(text: &str) -> Result<GteConfig> {
+        with_source(text, GteConfig::read)
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let base = read("{}").unwrap();
+        assert_eq!((base.layers.hidden, base.layers.heads, base.layers.activation), (768, 12, Activation::Gelu));
+        assert_eq!((base.types, base.theta, base.factor), (1, 10_000.0, 1.0));
+        assert_eq!(read(r#"{"model_type": "gte"}"#).unwrap().theta, 160_000.0);
+    }
+
+    #[test]
+    fn ntk_changes_the_base_and_divides() {
+        let scaled = read(r#"{"rope_theta": 20000, "rope_scaling": {"type": "ntk", "factor": 8.0}}"#).unwrap();
+        assert_eq!(scaled.theta, 160_000.0);
+        assert!((scaled.factor - 8_f64.powf(1.0 / 32.0)).abs() < 1e-12);
+        assert_eq!(read(r#"{"rope_scaling": null, "type_vocab_size": 0}"#).unwrap().types, 0);
+    }
+
+    #[test]
+    fn what_is_impossible_or_another_network_is_refused_by_name() {
+        let cases = [
+            (r#"{"hidden_size": 60, "num_attention_heads": 4}"#, "num_attention_heads"),
+            (r#"{"position_embedding_type": "absolute"}"#, "position_embedding_type"),
+            (r#"{"layer_norm_type": "rms_norm"}"#, "layer_norm_type"),
+            (r#"{"logn_attention_scale": true}"#, "logn_attention_scale"),
+            (r#"{"rope_theta": 0}"#, "rope_theta"),
+            (r#"{"rope_scaling": {"type": "dynamic", "factor": 2}}"#, "rope_scaling.type"),
+            (r#"{"rope_scaling": {"type": "ntk"}}"#, "rope_scaling.factor"),
+            (r#"{"rope_scaling": {"type": "ntk", "factor": 0.5}}"#, "rope_scaling.factor"),
+            (r#"{"rope_parameters": {"rope_type": "linear", "factor": 2}}"#, "rope_parameters.rope_type"),
+            (r#"{"type_vocab_size": -1}"#, "type_vocab_size"),
+            (r#"{"hidden_act": "gelu_fancy"}"#, "hidden_act"),
+        ];
+        assert_refuses(GteConfig::read, &cases);
+    }
+}

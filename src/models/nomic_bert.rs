@@ -1,0 +1,249 @@
+//! NomicBERT (Nussbaum et al. 2024, nomic-embed-text; reference: transformers' `NomicBertModel` and
+//! `NomicBertForSequenceClassification`): BERT with rotary positions and gated feed-forward blocks.
+//!
+//! The network is [`PostNorm`] without a table of positions. The models were published with code of their own, under
+//! GPT-2's keys and with queries, keys and values in one tensor; transformers has others. A file may have keys of both:
+//! those of GPT-2 describe the weights. Of the two products of a gated block `fc12` is the one with the activation.
+//!
+//! Sizes of feed-forward blocks with a gate are rounded up to 256 by the published code, and by no other.
+
+use crate::Result;
+use crate::config::Object;
+use crate::kernels::{Activation, Dtype};
+use crate::models::Encoder;
+use crate::models::family::Family;
+use crate::models::head::ScoreHead;
+use crate::models::post_norm::{
+    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+};
+use crate::models::source::Source;
+use crate::nn::{Loader, RotaryTable};
+
+pub(super) const FAMILY: Family =
+    Family { model_types: &["nomic_bert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+
+/// Keys of transformers, and the sizes of nomic-embed-text.
+const KEYS: PostNormKeys =
+    PostNormKeys { vocab: ("vocab_size", 30_528), activation: ("hidden_act", "silu"), ..BERT_KEYS };
+
+/// Keys of the published code.
+const GPT2_KEYS: PostNormKeys = PostNormKeys {
+    hidden: ("n_embd", 768),
+    layers: ("n_layer", 12),
+    heads: ("n_head", 12),
+    intermediate: ("n_inner", 3072),
+    eps: ("layer_norm_epsilon", 1e-12),
+    ..KEYS
+};
+
+/// What the published code rounds the width of a gated block up to.
+const GATED_MULTIPLE: usize = 256;
+
+const NAMES: TensorNames = TensorNames {
+    qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    out: "self_attn.o_proj",
+    attention_norm: "post_attention_layernorm",
+    up: "mlp.up_proj",
+    gate: Some("mlp.gate_proj"),
+    down: "mlp.down_proj",
+    mlp_norm: "post_mlp_layernorm",
+};
+
+/// Names of the published code, with a gate.
+const GATED_NAMES: TensorNames = TensorNames {
+    qkv: &["attn.Wqkv"],
+    out: "attn.out_proj",
+    attention_norm: "norm1",
+    up: "mlp.fc11",
+    gate: Some("mlp.fc12"),
+    down: "mlp.fc2",
+    mlp_norm: "norm2",
+};
+
+/// Names of the published code, without one.
+const PLAIN_NAMES: TensorNames = TensorNames { up: "mlp.fc1", gate: None, ..GATED_NAMES };
+
+/// What config.json says.
+#[derive(Debug)]
+struct NomicBertConfig {
+    layers: PostNormConfig,
+    is_gated: bool,
+    /// Rows of the table of token types; 0 where there is none.
+    types: usize,
+    theta: f64,
+    biases: Biases,
+}
+
+impl NomicBertConfig {
+    fn read(source: &Source) -> Result<Self> {
+        let file = &source.config;
+        let config = if file.contains("n_embd") { Self::read_gpt2(source)? } else { Self::read_new(source)? };
+        let PostNormConfig { hidden, heads, .. } = config.layers;
+        if !hidden.is_multiple_of(2 * heads) {
+            let key = if file.contains("n_embd") { "n_head" } else { "num_attention_heads" };
+            return Err(file.error(key, format!("{heads} does not divide the width, {hidden}, into even parts")));
+        }
+        Ok(config)
+    }
+
+    fn read_new(source: &Source) -> Result<Self> {
+        let file = &source.config;
+        let parameters = file.object("rope_parameters")?.unwrap_or_else(Object::empty);
+        Ok(Self {
+            layers: PostNormConfig::read(source, &KEYS)?,
+            is_gated: true,
+            types: types(file)?,
+            theta: source.rope_theta(&parameters, "rope_theta", 1000.0)?,
+            biases: Biases { attention: false, up: false, down: false },
+        })
+    }
+
+    fn read_gpt2(source: &Source) -> Result<Self> {
+        let file = &source.config;
+        refuse_other_networks(file)?;
+        let (activation, is_gated) = match file.text("activation_function")?.unwrap_or("gelu") {
+            "swiglu" => (Activation::Silu, true),
+            "glu" => (Activation::Sigmoid, true),
+            _ => (source.activation("activation_function", "gelu")?, false),
+        };
+        let layers = PostNormConfig::with_activation(source, &GPT2_KEYS, activation)?;
+        let intermediate = match is_gated {
+            true => layers.intermediate.next_multiple_of(GATED_MULTIPLE),
+            false => layers.intermediate,
+        };
+        let flag = |key: &str| -> Result<bool> { Ok(file.boolean(key)?.unwrap_or(true)) };
+        Ok(Self {
+            layers: PostNormConfig { intermediate, ..layers },
+            is_gated,
+            types: types(file)?,
+            theta: source.rope_theta(&Object::empty(), "rotary_emb_base", 10_000.0)?,
+            biases: Biases {
+                attention: flag("qkv_proj_bias")?,
+                up: flag("mlp_fc1_bias")?,
+                down: flag("mlp_fc2_bias")?,
+            },
+        })
+    }
+}
+
+fn types(file: &Object) -> Result<usize> {
+    Ok(file.integer("type_vocab_size", 0..=1 << 16)?.unwrap_or(2))
+}
+
+/// The published code can be other networks, which no published model is.
+fn refuse_other_networks(file: &Object) -> Result<()> {
+    for key in ["prenorm", "parallel_block", "causal", "rotary_emb_interleaved", "use_rms_norm"] {
+        if file.boolean(key)? == Some(true) {
+            return Err(file.error(key, "true is not supported"));
+        }
+    }
+    if let Some(fraction) = file.number("rotary_emb_fraction")?.filter(|&fraction| fraction != 1.0) {
+        return Err(file.error("rotary_emb_fraction", format!("{fraction} is not supported; 1 is")));
+    }
+    for key in ["rotary_scaling_factor", "rotary_emb_scale_base"] {
+        if file.number(key)?.is_some() {
+            return Err(file.error(key, "scaled positions are not supported"));
+        }
+    }
+    Ok(())
+}
+
+fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
+    let words = "embeddings.word_embeddings.weight";
+    source.at.at_if_contains("nomic_bert", words).at_if_contains("bert", words)
+}
+
+fn load(source: &Source) -> Result<Box<dyn Encoder>> {
+    let (config, at) = (NomicBertConfig::read(source)?, base_model(source));
+    let NomicBertConfig { layers, is_gated, types, theta, biases } = config;
+    let is_published = at.contains("emb_ln.weight");
+    let names = match (is_published, is_gated) {
+        (false, _) => &NAMES,
+        (true, true) => &GATED_NAMES,
+        (true, false) => &PLAIN_NAMES,
+    };
+    Ok(Box::new(PostNorm::load(PostNormSpec {
+        config: layers,
+        tables: InputTables { words: layers.vocab, positions: None, types: (types > 0).then_some(types) },
+        embeddings: at.at("embeddings"),
+        embedding_norm: at.at(if is_published { "emb_ln" } else { "embeddings.LayerNorm" }),
+        projection: None,
+        layers: at.at(if is_published { "encoder.layers" } else { "layers" }),
+        names,
+        biases,
+        angles: Some(RotaryTable::new(at.body(), layers.hidden / layers.heads, theta)?),
+        bias: None,
+    })?))
+}
+
+/// `classifier(tanh(pooler(state of the first token)))`
+fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
+    source.require_head("classifier.weight")?;
+    let sizes = [NomicBertConfig::read(source)?.layers.hidden, labels];
+    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
+    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::testing::{assert_refuses, with_source};
+
+    fn read(text: &str) -> Result<NomicBertConfig> {
+        with_source(text, NomicBertConfig::read)
+    }
+
+    #[test]
+    fn what_is_left_out_is_nomic_embed_text() {
+        let base = read("{}").unwrap();
+        let PostNormConfig { vocab, hidden, layers, heads, intermediate, activation, eps, .. } = base.layers;
+        assert_eq!((vocab, hidden, layers, heads, intermediate), (30_528, 768, 12, 12, 3072));
+        assert_eq!(
+            (activation, eps, base.theta, base.types, base.is_gated),
+            (Activation::Silu, 1e-12, 1000.0, 2, true)
+        );
+    }
+
+    #[test]
+    fn gpt2s_keys_count_more_than_transformers() {
+        let both = read(
+            r#"{"n_embd": 60, "n_head": 6, "n_inner": 200, "n_layer": 3, "layer_norm_epsilon": 1e-5,
+            "rotary_emb_base": 500, "activation_function": "swiglu", "qkv_proj_bias": false, "type_vocab_size": 0,
+            "hidden_size": 768, "num_attention_heads": 12, "rope_parameters": {"rope_theta": 1000.0}}"#,
+        )
+        .unwrap();
+        let PostNormConfig { hidden, layers, heads, intermediate, eps, .. } = both.layers;
+        assert_eq!((hidden, layers, heads, intermediate, eps), (60, 3, 6, 256, 1e-5));
+        assert_eq!((both.theta, both.types, both.is_gated), (500.0, 0, true));
+        assert_eq!((both.biases.attention, both.biases.up, both.biases.down), (false, true, true));
+        let activation = |name: &str| {
+            let config =
+                read(&format!(r#"{{"n_embd": 60, "n_head": 6, "n_inner": 200, "activation_function": "{name}"}}"#));
+            let NomicBertConfig { layers, is_gated, .. } = config.unwrap();
+            (layers.activation, is_gated, layers.intermediate)
+        };
+        assert_eq!(activation("glu"), (Activation::Sigmoid, true, 256));
+        assert_eq!(activation("gelu_new"), (Activation::GeluTanh, false, 200));
+    }
+
+    #[test]
+    fn what_is_impossible_or_another_network_is_refused_by_name() {
+        let cases = [
+            (r#"{"hidden_size": 60, "num_attention_heads": 4}"#, "num_attention_heads"),
+            (r#"{"rope_parameters": {"rope_type": "yarn"}}"#, "rope_parameters.rope_type"),
+            (r#"{"n_embd": 60, "n_head": 4}"#, "n_head"),
+            (r#"{"n_embd": 60, "n_head": 7}"#, "n_head"),
+            (r#"{"n_embd": 768, "activation_function": "swish_glu"}"#, "activation_function"),
+            (r#"{"n_embd": 768, "prenorm": true}"#, "prenorm"),
+            (r#"{"n_embd": 768, "causal": true}"#, "causal"),
+            (r#"{"n_embd": 768, "parallel_block": true}"#, "parallel_block"),
+            (r#"{"n_embd": 768, "use_rms_norm": true}"#, "use_rms_norm"),
+            (r#"{"n_embd": 768, "rotary_emb_interleaved": true}"#, "rotary_emb_interleaved"),
+            (r#"{"n_embd": 768, "rotary_emb_fraction": 0.5}"#, "rotary_emb_fraction"),
+            (r#"{"n_embd": 768, "rotary_scaling_factor": 2}"#, "rotary_scaling_factor"),
+            (r#"{"n_embd": 768, "rotary_emb_base": 0}"#, "rotary_emb_base"),
+            (r#"{"n_embd": 768, "type_vocab_size": -1}"#, "type_vocab_size"),
+        ];
+        assert_refuses(NomicBertConfig::read, &cases);
+    }
+}
