@@ -1,11 +1,11 @@
 //! BERT (Devlin et al. 2019; reference: transformers' `BertModel` and `BertForSequenceClassification`).
 //!
-//! The network is [`PostNorm`] as it stands. The head is `classifier(tanh(pooler(state of the first token)))`.
+//! The network is [`PostNorm`] as it stands. The head is [`ScoreHead::bert`].
 //! Checkpoints converted from TensorFlow call a normalization's tensors `gamma` and `beta`; those saved with a head
 //! keep the network below `bert`.
 
 use crate::Result;
-use crate::kernels::{Activation, Dtype};
+use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
@@ -26,8 +26,5 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
 }
 
 fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
-    source.require_head("classifier.weight")?;
-    let sizes = [PostNormConfig::read(source, &BERT_KEYS)?.hidden, labels];
-    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
-    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
+    ScoreHead::bert(source, &base_model(source), [PostNormConfig::read(source, &BERT_KEYS)?.hidden, labels])
 }

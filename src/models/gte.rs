@@ -13,11 +13,13 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::kernels::{Activation, Dtype};
+use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
-use crate::models::post_norm::{BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormSpec, TensorNames};
+use crate::models::post_norm::{
+    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames,
+};
 use crate::models::source::Source;
 use crate::nn::{Loader, RotaryTable};
 
@@ -25,16 +27,6 @@ pub(super) const FAMILY: Family =
     Family { model_types: &["new", "gte"], half_dtype: Dtype::Float16, load, head, logit_head: None };
 
 const BIASES: Biases = Biases { attention: true, up: false, down: true };
-
-const NAMES: TensorNames = TensorNames {
-    qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-    out: "self_attn.o_proj",
-    attention_norm: "post_attention_layernorm",
-    up: "mlp.up_proj",
-    gate: Some("mlp.gate_proj"),
-    down: "mlp.down_proj",
-    mlp_norm: "post_mlp_layernorm",
-};
 
 /// Names of the published code.
 const PACKED_NAMES: TensorNames = TensorNames {
@@ -124,7 +116,7 @@ fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let (GteConfig { layers, types, theta, factor }, at) = (GteConfig::read(source)?, base_model(source));
     let (place, names) = match at.contains("layers.0.self_attn.q_proj.weight") {
-        true => ("layers", &NAMES),
+        true => ("layers", &ROTARY_NAMES),
         false if at.contains("encoder.layer.0.attention.q_proj.weight") => ("encoder.layer", &UNPACKED_NAMES),
         false => ("encoder.layer", &PACKED_NAMES),
     };
@@ -142,17 +134,14 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     })?))
 }
 
-/// `classifier(tanh(pooler(state of the first token)))`
 fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
-    source.require_head("classifier.weight")?;
-    let sizes = [GteConfig::read(source)?.layers.hidden, labels];
-    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
-    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
+    ScoreHead::bert(source, &base_model(source), [GteConfig::read(source)?.layers.hidden, labels])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::Activation;
     use crate::models::testing::{assert_refuses, with_source};
 
     fn read(text: &str) -> Result<GteConfig> {

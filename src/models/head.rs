@@ -55,6 +55,12 @@ impl ScoreHead {
         )
     }
 
+    /// BERT's: `classifier(tanh(pooler(state of the first token)))`, of which the pooler is part of the network at `base`.
+    pub(super) fn bert(source: &Source, base: &Loader, sizes: [usize; 2]) -> Result<Self> {
+        source.require_head("classifier.weight")?;
+        Self::two_layers(base.at("pooler.dense"), source.at.at("classifier"), sizes, Activation::Tanh)
+    }
+
     /// RoBERTa's (`RobertaClassificationHead`): two layers below `classifier`.
     pub(super) fn roberta(source: &Source, sizes: [usize; 2], activation: Activation) -> Result<Self> {
         source.require_head("classifier.out_proj.weight")?;

@@ -14,7 +14,7 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{Loader, RotaryTable};
@@ -38,16 +38,6 @@ const GPT2_KEYS: PostNormKeys = PostNormKeys {
 
 /// What the published code rounds the width of a gated block up to.
 const GATED_MULTIPLE: usize = 256;
-
-const NAMES: TensorNames = TensorNames {
-    qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-    out: "self_attn.o_proj",
-    attention_norm: "post_attention_layernorm",
-    up: "mlp.up_proj",
-    gate: Some("mlp.gate_proj"),
-    down: "mlp.down_proj",
-    mlp_norm: "post_mlp_layernorm",
-};
 
 /// Names of the published code, with a gate.
 const GATED_NAMES: TensorNames = TensorNames {
@@ -158,7 +148,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let NomicBertConfig { layers, is_gated, types, theta, biases } = config;
     let is_published = at.contains("emb_ln.weight");
     let names = match (is_published, is_gated) {
-        (false, _) => &NAMES,
+        (false, _) => &ROTARY_NAMES,
         (true, true) => &GATED_NAMES,
         (true, false) => &PLAIN_NAMES,
     };
@@ -176,12 +166,8 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     })?))
 }
 
-/// `classifier(tanh(pooler(state of the first token)))`
 fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
-    source.require_head("classifier.weight")?;
-    let sizes = [NomicBertConfig::read(source)?.layers.hidden, labels];
-    let [pooler, classifier] = [base_model(source).at("pooler.dense"), source.at.at("classifier")];
-    ScoreHead::two_layers(pooler, classifier, sizes, Activation::Tanh)
+    ScoreHead::bert(source, &base_model(source), [NomicBertConfig::read(source)?.layers.hidden, labels])
 }
 
 #[cfg(test)]

@@ -138,6 +138,17 @@ pub(super) const BERT_NAMES: TensorNames = TensorNames {
     mlp_norm: "output.LayerNorm",
 };
 
+/// transformers' own names for networks with rotary positions and a gate, which it has from Llama.
+pub(super) const ROTARY_NAMES: TensorNames = TensorNames {
+    qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+    out: "self_attn.o_proj",
+    attention_norm: "post_attention_layernorm",
+    up: "mlp.up_proj",
+    gate: Some("mlp.gate_proj"),
+    down: "mlp.down_proj",
+    mlp_norm: "post_mlp_layernorm",
+};
+
 /// The tables of embeddings, each by its number of rows.
 #[derive(Clone, Copy)]
 pub(super) struct InputTables {
