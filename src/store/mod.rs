@@ -3,14 +3,15 @@
 //! A [`Store`] is a value: what changes one gives another, and both share the memory of the rows that they have in
 //! common. So a search is not disturbed by a thread that adds, and a change that fails has changed nothing.
 //!
-//! The files, each below those that use it; `mod.rs` stands on top, with `add`, `attach`, `compact`,
-//! `hamming_search` and `rescore`, which hold methods of `Store`:
+//! The files, each below those that use it; `mod.rs` stands on top, with `add`, `attach`, `compact`, `hamming_search`,
+//! `rescore` and `store_coarse_codes`, which hold methods of `Store`:
 //!
 //! ```text
 //! add  attach  compact ──> encode_rows ──> segment        rows in
 //!
 //! hamming_search ──> collector                            brute force among rows of bits
 //! rescore                                                 the second look at them
+//! store_coarse_codes ──> search, segment                  what searches for few queries read first, made by and by
 //! search                                                  the two passes and the proof
 //!  ├─> device_pass ──> device_copy ──> error_bound        filter on a device
 //!  │        │               └────────> device_context     its memory and its lock
@@ -51,6 +52,7 @@ mod search_tests;
 mod segment;
 mod segment_array;
 mod sorted_run;
+mod store_coarse_codes;
 #[cfg(test)]
 mod tests;
 mod top_k;
@@ -66,7 +68,6 @@ pub use config::{VectorDtype, metric_name};
 use device_context::DeviceContext;
 use id_index::IdIndex;
 pub use row_ids::{IdKind, RowIds, Utf8Column};
-use search::reads_coarse;
 pub use search::{SearchReport, SearchResults};
 use search_request::SearchRequest;
 use segment::segment_index;
@@ -75,20 +76,13 @@ pub use segment_array::{ForeignArray, SegmentArray};
 pub use value_bins::{ValueBins, select_codes};
 
 use crate::device::Device;
-use crate::kernels::{EncodeError, Metric, StoredRows, coarse_stride, code_stride};
-use crate::memory::zeroed;
+use crate::kernels::{Metric, coarse_stride, code_stride};
 use crate::nn::active_isa;
 use crate::pool::Pool;
 use crate::{CancelCheck, Error, Result};
 
 /// Rows of vectors with their ids. Every row that was ever added has a number, from 0 on; deleted rows keep theirs
 /// until the store is compacted.
-/// Searches after which all rows in memory have coarse codes: to make those of a row takes as long as to scan about sixteen.
-const SEARCHES_UNTIL_COARSE: usize = 16;
-
-/// Rows of which coarse codes are made at least: a millisecond or two.
-const MIN_COARSE_ROWS: usize = 1 << 14;
-
 #[derive(Clone)]
 pub struct Store {
     config: Arc<StoreConfig>,
@@ -426,71 +420,6 @@ impl Store {
 
     fn check_k(&self, k: usize) -> Result<()> {
         if k == 0 { Err(Error::argument("k", "expected 1 or more, found 0")) } else { Ok(()) }
-    }
-
-    /// Whether a search for so many queries reads coarse codes, and rows in memory have none.
-    pub fn lacks_coarse_codes(&self, queries: usize) -> bool {
-        let StoreConfig { dimension, ref device_context, .. } = *self.config;
-        let lacks = |segment: &Segment| segment.data().is_some_and(|data| data.lacks_coarse(segment.rows, dimension));
-        device_context.is_none() && reads_coarse(queries, self.live, dimension) && self.segments.iter().any(lacks)
-    }
-
-    /// Makes coarse codes for more of the rows in memory: at most so many bytes, and of few enough rows that the next search
-    /// takes twice its time at most. After some calls all have theirs.
-    ///
-    /// # Errors
-    /// If vectors are bits, or `check_cancel` says so.
-    pub fn extend_coarse_codes(&self, max_bytes: usize, check_cancel: CancelCheck<'_>) -> Result<()> {
-        let metric = self.number_metric()?;
-        let StoreConfig { dimension, isa, .. } = *self.config;
-        let most = (self.rows / SEARCHES_UNTIL_COARSE).max(MIN_COARSE_ROWS).min(max_bytes / self.coarse_stride());
-        if most == 0 {
-            return Ok(());
-        }
-        self.config.pool.run_on_team(check_cancel, |check_cancel| {
-            let mut left = most;
-            for segment in &self.segments {
-                check_cancel()?;
-                let Some(data) = segment.data() else { continue };
-                left -= data.extend_coarse(isa, metric, dimension, segment.rows, left);
-            }
-            Ok(())
-        })
-    }
-
-    /// Gives the memory of coarse codes that were made back. Searches make them anew.
-    pub fn drop_coarse_codes(&self) {
-        self.segments.iter().filter_map(Segment::data).for_each(|data| data.coarse.drop_made());
-    }
-
-    /// The coarse codes `[n, coarse_stride()]` of vectors `[n, dimension]`, as they are saved with rows.
-    ///
-    /// # Errors
-    /// If they are no numbers of the store's type, or a row has NaN or infinity.
-    pub fn coarse_codes(&self, vectors: &AttachedVectors, check_cancel: CancelCheck<'_>) -> Result<Vec<u8>> {
-        let metric = self.number_metric()?;
-        let stored = match vectors {
-            AttachedVectors::Float32(vectors) => StoredRows::Float32((**vectors).as_ref()),
-            AttachedVectors::Float16(vectors) => StoredRows::Float16((**vectors).as_ref()),
-            AttachedVectors::Binary(_) => return Err(Error::argument("vectors", "bits have no codes")),
-        };
-        let StoreConfig { dimension, isa, .. } = *self.config;
-        let numbers = match stored {
-            StoredRows::Float32(vectors) => vectors.len(),
-            StoredRows::Float16(vectors) => vectors.len(),
-            StoredRows::Int8(..) => 0,
-        };
-        let mut coarse = zeroed(numbers / dimension * self.coarse_stride(), "coarse codes")?;
-        self.config.pool.run_on_team(check_cancel, |_| {
-            coarse_codes::encode_rows(isa, metric, stored, dimension, 0, &mut coarse).map_err(|error| match error {
-                EncodeError::NotFinite(row) | EncodeError::TooLong(row) => Error::CorruptStore {
-                    argument: "vectors",
-                    row: Some(row),
-                    reason: format!("row {row} has NaN or infinity"),
-                },
-            })
-        })?;
-        Ok(coarse)
     }
 
     /// Bytes that the store takes now.
