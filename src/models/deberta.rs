@@ -23,8 +23,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_NAMES, Biases, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig,
-    PostNormKeys, PostNormSpec, TensorNames,
+    BERT_NAMES, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig, PostNormKeys,
+    PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{AttentionBias, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
@@ -193,25 +193,16 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let absolute = file.boolean("position_biased_input")?.unwrap_or(true);
     let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
     let width = file.size("embedding_size", 1 << 16, config.hidden)?;
+    let tables =
+        InputTables { words: config.vocab, positions: absolute.then_some(positions), types: source.token_types(0)? };
     Ok(Box::new(PostNorm::load(PostNormSpec {
-        config,
-        tables: InputTables {
-            words: config.vocab,
-            positions: absolute.then_some(positions),
-            types: file.integer("type_vocab_size", 0..=1 << 16)?.filter(|&types| types > 0),
-        },
-        embeddings: at.at("embeddings"),
-        embedding_norm: at.at("embeddings.LayerNorm"),
         projection: (width != config.hidden).then(|| EmbeddingProjection {
             at: at.at("embeddings.embed_proj"),
             width,
             after_norm: false,
         }),
-        layers: at.at("encoder.layer"),
-        names: &NAMES,
-        biases: Biases::ALL,
-        angles: None,
         bias: bias.as_ref().map(|bias| bias as LoadBias),
+        ..PostNormSpec::new(&at, config, tables, &NAMES)
     })?))
 }
 

@@ -9,7 +9,7 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 
@@ -45,17 +45,10 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let at = source.at.at_if_contains("distilbert", "embeddings.word_embeddings.weight");
     let config = config(source)?;
     let positions = PositionTable { rows: source.config.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
+    let tables = InputTables { words: config.vocab, positions: Some(positions), types: None };
     Ok(Box::new(PostNorm::load(PostNormSpec {
-        config,
-        tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
-        embeddings: at.at("embeddings"),
-        embedding_norm: at.at("embeddings.LayerNorm"),
-        projection: None,
         layers: at.at("transformer.layer"),
-        names: &NAMES,
-        biases: Biases::ALL,
-        angles: None,
-        bias: None,
+        ..PostNormSpec::new(&at, config, tables, &NAMES)
     })?))
 }
 

@@ -47,8 +47,8 @@ const UNPACKED_NAMES: TensorNames =
 #[derive(Debug)]
 struct GteConfig {
     layers: PostNormConfig,
-    /// Rows of the table of token types; 0 where there is none.
-    types: usize,
+    /// Rows of the table of token types, where there is one.
+    types: Option<usize>,
     /// The base of rotary angles,
     theta: f64,
     /// and what frequencies are divided by.
@@ -60,20 +60,16 @@ impl GteConfig {
         let file = &source.config;
         refuse_other_networks(file)?;
         let layers = PostNormConfig::read(source, &BERT_KEYS)?;
-        let PostNormConfig { hidden, heads, .. } = layers;
-        if !hidden.is_multiple_of(2 * heads) {
-            let message = format!("{heads} does not divide hidden_size, {hidden}, into even parts");
-            return Err(file.error("num_attention_heads", message));
-        }
+        layers.require_even_heads(file, &BERT_KEYS)?;
         let parameters = file.object("rope_parameters")?.unwrap_or_else(Object::empty);
         let default = if file.text("model_type")? == Some("gte") { 160_000.0 } else { 10_000.0 };
         let theta = source.rope_theta(&parameters, "rope_theta", default)?;
         let ntk = ntk_factor(file)?;
         Ok(Self {
             layers,
-            types: file.integer("type_vocab_size", 0..=1 << 16)?.unwrap_or(1),
+            types: source.token_types(1)?,
             theta: theta * ntk,
-            factor: ntk.powf(2.0 / (hidden / heads) as f64),
+            factor: ntk.powf(2.0 / layers.head_dim() as f64),
         })
     }
 }
@@ -120,17 +116,12 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         false if at.contains("encoder.layer.0.attention.q_proj.weight") => ("encoder.layer", &UNPACKED_NAMES),
         false => ("encoder.layer", &PACKED_NAMES),
     };
+    let tables = InputTables { words: layers.vocab, positions: None, types };
     Ok(Box::new(PostNorm::load(PostNormSpec {
-        config: layers,
-        tables: InputTables { words: layers.vocab, positions: None, types: (types > 0).then_some(types) },
-        embeddings: at.at("embeddings"),
-        embedding_norm: at.at("embeddings.LayerNorm"),
-        projection: None,
         layers: at.at(place),
-        names,
         biases: BIASES,
-        angles: Some(RotaryTable::scaled(at.body(), layers.hidden / layers.heads, theta, factor)?),
-        bias: None,
+        angles: Some(RotaryTable::scaled(at.body(), layers.head_dim(), theta, factor)?),
+        ..PostNormSpec::new(&at, layers, tables, names)
     })?))
 }
 
@@ -152,7 +143,7 @@ mod tests {
     fn what_is_left_out_has_its_default() {
         let base = read("{}").unwrap();
         assert_eq!((base.layers.hidden, base.layers.heads, base.layers.activation), (768, 12, Activation::Gelu));
-        assert_eq!((base.types, base.theta, base.factor), (1, 10_000.0, 1.0));
+        assert_eq!((base.types, base.theta, base.factor), (Some(1), 10_000.0, 1.0));
         assert_eq!(read(r#"{"model_type": "gte"}"#).unwrap().theta, 160_000.0);
     }
 
@@ -161,7 +152,7 @@ mod tests {
         let scaled = read(r#"{"rope_theta": 20000, "rope_scaling": {"type": "ntk", "factor": 8.0}}"#).unwrap();
         assert_eq!(scaled.theta, 160_000.0);
         assert!((scaled.factor - 8_f64.powf(1.0 / 32.0)).abs() < 1e-12);
-        assert_eq!(read(r#"{"rope_scaling": null, "type_vocab_size": 0}"#).unwrap().types, 0);
+        assert_eq!(read(r#"{"rope_scaling": null, "type_vocab_size": 0}"#).unwrap().types, None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
+    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{Loader, PositionBias};
@@ -79,17 +79,10 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let positions =
         PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: Some(PADDING_ID) };
     let bias = Arc::new(position_bias(source, config.heads)?);
+    let tables = InputTables { words: config.vocab, positions: Some(positions), types: None };
     Ok(Box::new(PostNorm::load(PostNormSpec {
-        config,
-        tables: InputTables { words: config.vocab, positions: Some(positions), types: None },
-        embeddings: at.at("embeddings"),
-        embedding_norm: at.at("embeddings.LayerNorm"),
-        projection: None,
-        layers: at.at("encoder.layer"),
-        names: &NAMES,
-        biases: Biases::ALL,
-        angles: None,
         bias: Some(&|_, _| Ok(bias.clone())),
+        ..PostNormSpec::new(&at, config, tables, &NAMES)
     })?))
 }
 

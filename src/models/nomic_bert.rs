@@ -58,8 +58,8 @@ const PLAIN_NAMES: TensorNames = TensorNames { up: "mlp.fc1", gate: None, ..GATE
 struct NomicBertConfig {
     layers: PostNormConfig,
     is_gated: bool,
-    /// Rows of the table of token types; 0 where there is none.
-    types: usize,
+    /// Rows of the table of token types, where there is one.
+    types: Option<usize>,
     theta: f64,
     biases: Biases,
 }
@@ -67,12 +67,11 @@ struct NomicBertConfig {
 impl NomicBertConfig {
     fn read(source: &Source) -> Result<Self> {
         let file = &source.config;
-        let config = if file.contains("n_embd") { Self::read_gpt2(source)? } else { Self::read_new(source)? };
-        let PostNormConfig { hidden, heads, .. } = config.layers;
-        if !hidden.is_multiple_of(2 * heads) {
-            let key = if file.contains("n_embd") { "n_head" } else { "num_attention_heads" };
-            return Err(file.error(key, format!("{heads} does not divide the width, {hidden}, into even parts")));
-        }
+        let (config, keys) = match file.contains("n_embd") {
+            true => (Self::read_gpt2(source)?, &GPT2_KEYS),
+            false => (Self::read_new(source)?, &KEYS),
+        };
+        config.layers.require_even_heads(file, keys)?;
         Ok(config)
     }
 
@@ -82,7 +81,7 @@ impl NomicBertConfig {
         Ok(Self {
             layers: PostNormConfig::read(source, &KEYS)?,
             is_gated: true,
-            types: types(file)?,
+            types: source.token_types(2)?,
             theta: source.rope_theta(&parameters, "rope_theta", 1000.0)?,
             biases: Biases { attention: false, up: false, down: false },
         })
@@ -105,7 +104,7 @@ impl NomicBertConfig {
         Ok(Self {
             layers: PostNormConfig { intermediate, ..layers },
             is_gated,
-            types: types(file)?,
+            types: source.token_types(2)?,
             theta: source.rope_theta(&Object::empty(), "rotary_emb_base", 10_000.0)?,
             biases: Biases {
                 attention: flag("qkv_proj_bias")?,
@@ -114,10 +113,6 @@ impl NomicBertConfig {
             },
         })
     }
-}
-
-fn types(file: &Object) -> Result<usize> {
-    Ok(file.integer("type_vocab_size", 0..=1 << 16)?.unwrap_or(2))
 }
 
 /// The published code can be other networks, which no published model is.
@@ -152,17 +147,13 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         (true, true) => &GATED_NAMES,
         (true, false) => &PLAIN_NAMES,
     };
+    let tables = InputTables { words: layers.vocab, positions: None, types };
     Ok(Box::new(PostNorm::load(PostNormSpec {
-        config: layers,
-        tables: InputTables { words: layers.vocab, positions: None, types: (types > 0).then_some(types) },
-        embeddings: at.at("embeddings"),
         embedding_norm: at.at(if is_published { "emb_ln" } else { "embeddings.LayerNorm" }),
-        projection: None,
         layers: at.at(if is_published { "encoder.layers" } else { "layers" }),
-        names,
         biases,
-        angles: Some(RotaryTable::new(at.body(), layers.hidden / layers.heads, theta)?),
-        bias: None,
+        angles: Some(RotaryTable::new(at.body(), layers.head_dim(), theta)?),
+        ..PostNormSpec::new(&at, layers, tables, names)
     })?))
 }
 
@@ -186,7 +177,7 @@ mod tests {
         assert_eq!((vocab, hidden, layers, heads, intermediate), (30_528, 768, 12, 12, 3072));
         assert_eq!(
             (activation, eps, base.theta, base.types, base.is_gated),
-            (Activation::Silu, 1e-12, 1000.0, 2, true)
+            (Activation::Silu, 1e-12, 1000.0, Some(2), true)
         );
     }
 
@@ -200,7 +191,7 @@ mod tests {
         .unwrap();
         let PostNormConfig { hidden, layers, heads, intermediate, eps, .. } = both.layers;
         assert_eq!((hidden, layers, heads, intermediate, eps), (60, 3, 6, 256, 1e-5));
-        assert_eq!((both.theta, both.types, both.is_gated), (500.0, 0, true));
+        assert_eq!((both.theta, both.types, both.is_gated), (500.0, None, true));
         assert_eq!((both.biases.attention, both.biases.up, both.biases.down), (false, true, true));
         let activation = |name: &str| {
             let config =

@@ -104,6 +104,22 @@ impl PostNormConfig {
     }
 }
 
+impl PostNormConfig {
+    pub(super) fn head_dim(&self) -> usize {
+        self.hidden / self.heads
+    }
+
+    /// An error where heads are of an odd width, whose numbers rotary positions cannot turn in pairs. `keys`: those that it
+    /// was read by.
+    pub(super) fn require_even_heads(&self, file: &Object, keys: &PostNormKeys) -> Result<()> {
+        if self.head_dim().is_multiple_of(2) {
+            return Ok(());
+        }
+        let message = format!("{} does not divide {}, {}, into even parts", self.heads, keys.hidden.0, self.hidden);
+        Err(file.error(keys.heads.0, message))
+    }
+}
+
 /// An error where config.json asks for positions that are no rows of a table.
 fn require_absolute_positions(file: &Object) -> Result<()> {
     match file.text("position_embedding_type")?.filter(|&name| name != "absolute") {
@@ -210,6 +226,27 @@ pub(super) struct PostNormSpec<'a> {
 }
 
 impl<'a> PostNormSpec<'a> {
+    /// The spec of a network at `base` that is BERT's but for its tables and the names of its layers' tensors.
+    pub(super) fn new(
+        base: &Loader<'a>,
+        config: PostNormConfig,
+        tables: InputTables,
+        names: &'static TensorNames,
+    ) -> Self {
+        Self {
+            config,
+            tables,
+            embeddings: base.at("embeddings"),
+            embedding_norm: base.at("embeddings.LayerNorm"),
+            projection: None,
+            layers: base.at("encoder.layer"),
+            names,
+            biases: Biases::ALL,
+            angles: None,
+            bias: None,
+        }
+    }
+
     /// The spec of a checkpoint with BERT's three tables and BERT's names, of which `base` is the network; `padding` as
     /// in [`PositionTable`].
     pub(super) fn bert(
@@ -222,18 +259,8 @@ impl<'a> PostNormSpec<'a> {
         require_absolute_positions(file)?;
         let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding };
         let types = file.size("type_vocab_size", 1 << 16, 2)?;
-        Ok(Self {
-            config,
-            tables: InputTables { words: config.vocab, positions: Some(positions), types: Some(types) },
-            embeddings: base.at("embeddings"),
-            embedding_norm: base.at("embeddings.LayerNorm"),
-            projection: None,
-            layers: base.at("encoder.layer"),
-            names: &BERT_NAMES,
-            biases: Biases::ALL,
-            angles: None,
-            bias: None,
-        })
+        let tables = InputTables { words: config.vocab, positions: Some(positions), types: Some(types) };
+        Ok(Self::new(base, config, tables, &BERT_NAMES))
     }
 }
 
@@ -337,7 +364,7 @@ impl PostNormLayer {
         let &PostNormSpec { config, names, biases, ref angles, bias, .. } = spec;
         let PostNormConfig { hidden, heads, eps, scale, .. } = config;
         let shape =
-            kernels::AttentionShape { heads, kv_heads: heads, head_dim: hidden / heads, scale, mask: Mask::Full };
+            kernels::AttentionShape { heads, kv_heads: heads, head_dim: config.head_dim(), scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
         let intermediate = config.intermediate;
         let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);

@@ -37,6 +37,12 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Rows of the table of token types, `default` where config.json does not say; None where there is no such table.
+    pub(super) fn token_types(&self, default: usize) -> Result<Option<usize>> {
+        let rows = self.config.integer("type_vocab_size", 0..=1 << 16)?.unwrap_or(default);
+        Ok(Some(rows).filter(|&rows| rows > 0))
+    }
+
     /// The base of the angles of rotary embeddings: `rope_theta` of `parameters`, which newer files have, else `key` of
     /// config.json itself, else `default`. An error where `parameters` name a way of scaling positions.
     pub(super) fn rope_theta(&self, parameters: &Object, key: &str, default: f64) -> Result<f64> {
