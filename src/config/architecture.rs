@@ -38,9 +38,17 @@ impl Architecture {
             Some(-1.0) => None,
             _ => file.integer("max_position_embeddings", 1..=MAX_POSITIONS)?,
         };
+        // Beyond the positions that it was trained for Ministral 3 scales its queries, which votive does not.
+        if model_type == "ministral3" {
+            let trained = match file.object("rope_parameters")? {
+                Some(rope) => rope.integer("original_max_position_embeddings", 1..=MAX_POSITIONS)?,
+                None => None,
+            };
+            max_position_embeddings = trained.or(max_position_embeddings);
+        }
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
-            "bert" | "distilbert" | "electra" => Some(0),
+            "bert" | "distilbert" | "electra" | "ministral3" => Some(0),
             "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
             "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {
@@ -177,6 +185,9 @@ mod tests {
             limit(r#"{"model_type": "deberta-v2", "position_biased_input": false, "max_position_embeddings": 512}"#),
             None
         );
+        let ministral3 = r#"{"model_type": "ministral3", "max_position_embeddings": 262144,
+            "rope_parameters": {"original_max_position_embeddings": 16384}}"#;
+        assert_eq!(limit(ministral3), Some(16_384));
         // Rotary positions know no end.
         assert_eq!(limit(r#"{"model_type": "nomic_bert", "max_position_embeddings": 2048}"#), None);
         assert_eq!(limit(r#"{"model_type": "xlnet", "max_position_embeddings": -1}"#), None);

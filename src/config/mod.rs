@@ -35,7 +35,7 @@ pub use chat_template::ChatTemplateConfig;
 pub use cross_encoder::{CrossEncoderConfig, Scoring};
 pub use dense::DenseConfig;
 pub use json::Object;
-pub use modules::{LogitScoreConfig, Module, WordWeightsConfig};
+pub use modules::{LogitScoreConfig, Module, TanhCodes, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
 pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
 pub use special_tokens::SpecialTokens;

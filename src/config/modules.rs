@@ -6,7 +6,8 @@ use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "modules.json";
-const SUPPORTED: &str = "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights and LogitScore";
+const SUPPORTED: &str =
+    "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights, LogitScore and FlexibleQuantizer";
 
 /// One of the modules that follow the Transformer, with its configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,28 @@ pub enum Module {
     /// Does nothing outside training.
     Dropout,
     LogitScore(LogitScoreConfig),
+    FlexibleQuantizer(TanhCodes),
+}
+
+/// What pplx-embed's own module `FlexibleQuantizer` makes of an embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TanhCodes {
+    /// Whole numbers from -127 to 127.
+    Int8,
+    /// 1 and -1.
+    Binary,
+}
+
+impl TanhCodes {
+    /// The kind that config.json in `path` names; whole numbers without such a file.
+    fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
+        let Some(file) = Object::read(folder, &inside(path, "config.json"))? else { return Ok(Self::Int8) };
+        match file.text("quantization")?.unwrap_or("int8") {
+            "int8" => Ok(Self::Int8),
+            "binary" => Ok(Self::Binary),
+            other => Err(file.error("quantization", format!("\"{other}\" is not supported; int8 and binary are"))),
+        }
+    }
 }
 
 /// The logits of the token that follows a text which make its score.
@@ -68,6 +91,7 @@ pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>
             "Normalize" => modules.push(normalize(folder, &path)?),
             "Dropout" => modules.push(Module::Dropout),
             "LogitScore" => modules.push(Module::LogitScore(LogitScoreConfig::read(folder, &path)?)),
+            "FlexibleQuantizer" => modules.push(Module::FlexibleQuantizer(TanhCodes::read(folder, &path)?)),
             _ => return Err(entry.error("type", format!("\"{class}\" is not supported; {SUPPORTED} are"))),
         }
     }
@@ -264,6 +288,11 @@ mod tests {
         let list = [("Transformer", ""), ("LayerNorm", "1"), ("Dropout", "2"), ("Normalize", "3")];
         let expected = vec![Module::LayerNorm { path: "1".into(), dimension: 8 }, Module::Dropout, Module::Normalize];
         assert_eq!(read_with(&list, &files).unwrap().unwrap().1, expected);
+        for (config, expected) in [("{}", TanhCodes::Int8), (r#"{"quantization": "binary"}"#, TanhCodes::Binary)] {
+            let list = [("Transformer", ""), ("st_quantize.FlexibleQuantizer", "1")];
+            let read = read_with(&list, &[("1/config.json", config)]).unwrap().unwrap().1;
+            assert_eq!(read, [Module::FlexibleQuantizer(expected)]);
+        }
 
         let tokens = [("1/config.json", r#"{"module_input_name": "token_embeddings"}"#)];
         assert_eq!(

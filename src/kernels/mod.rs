@@ -59,7 +59,7 @@ pub use matrix::Matrix;
 pub use mlp::PackedMlp;
 pub use norm::{RowNorm, add_norm, norm};
 pub use peaks::measure_peaks;
-pub use rope::{RopeAngles, rope};
+pub use rope::{HeadNorms, RopeAngles, rope};
 pub use scan::{
     Bound, BoundReference, CodeOutput, CodedRows, Collector, EncodeError, FirstLook, MIN_PANEL_QUERIES, Metric,
     QuantizedQueries, RowSelection, StoredRows, coarse_stride, code_stride, encode, encode_coarse, exact_score, scan,

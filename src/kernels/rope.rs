@@ -18,13 +18,21 @@ pub struct RopeAngles<'a> {
     pub positions: &'a [u32],
 }
 
-/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the queries and the keys of each token
-/// normalized by `norms`, if there are any (those of queries first, each over a head), and then turned. Number `i` of a
-/// head and number `i + head_dim / 2` are a pair.
+/// Normalizations of each head of queries, keys and values.
+#[derive(Clone, Copy)]
+pub struct HeadNorms<'a> {
+    pub queries: &'a RowNorm,
+    pub keys: &'a RowNorm,
+    pub values: Option<&'a RowNorm>,
+}
+
+/// `out = qkv`, both `[tokens, (heads + 2 * kv_heads) * head_dim]`, with the heads of each token normalized by `norms`,
+/// if there are any, and those of queries and keys then turned. Number `i` of a head and number `i + head_dim / 2` are a
+/// pair.
 pub fn rope(
     isa: Isa,
     shape: &AttentionShape,
-    norms: Option<[&RowNorm; 2]>,
+    norms: Option<HeadNorms>,
     rotations: RopeAngles,
     qkv: &[f32],
     out: &mut [f32],
@@ -36,13 +44,16 @@ pub fn rope(
         qkv.len() == positions.len() * shape.width() && out.len() == qkv.len(),
         "qkv and out are [tokens, queries and keys and values]"
     );
-    assert!(norms.is_none_or(|norms| norms.iter().all(|norm| norm.width() == head_dim)), "norms are of a head");
+    let widths =
+        |norms: HeadNorms| [Some(norms.queries), Some(norms.keys), norms.values].map(|norm| norm.map(RowNorm::width));
+    let of_a_head = norms.is_none_or(|norms| widths(norms).into_iter().flatten().all(|width| width == head_dim));
+    assert!(of_a_head, "norms are of a head");
     isa.run(RotateHeads { shape, norms, table, positions, qkv, out });
 }
 
 struct RotateHeads<'a> {
     shape: &'a AttentionShape,
-    norms: Option<[&'a RowNorm; 2]>,
+    norms: Option<HeadNorms<'a>>,
     table: &'a [f32],
     positions: &'a [u32],
     qkv: &'a [f32],
@@ -60,13 +71,17 @@ impl Operation for RotateHeads<'_> {
         for (&position, (token, out)) in self.positions.iter().zip(tokens) {
             let (cos, sin) = self.table[position as usize * head_dim..][..head_dim].split_at(head_dim / 2);
             out.copy_from_slice(token);
-            let turned = out.chunks_exact_mut(head_dim).take(heads + kv_heads);
-            for (number, head) in turned.enumerate() {
+            let (turned, values) = out.split_at_mut((heads + kv_heads) * head_dim);
+            for (number, head) in turned.chunks_exact_mut(head_dim).enumerate() {
                 if let Some(norms) = self.norms {
-                    norms[usize::from(number >= heads)].normalize_row(s, head);
+                    let norm = if number < heads { norms.queries } else { norms.keys };
+                    norm.normalize_row(s, head);
                 }
                 let (x, y) = head.split_at_mut(head_dim / 2);
                 turn(s, cos, sin, x, y);
+            }
+            if let Some(norm) = self.norms.and_then(|norms| norms.values) {
+                values.chunks_exact_mut(head_dim).for_each(|head| norm.normalize_row(s, head));
             }
         }
     }
@@ -135,21 +150,28 @@ mod tests {
             let positions = [0, 4, 1, 1, 3];
             let table = numbers(5 * head_dim, 1);
             let qkv = numbers(positions.len() * shape.width(), 2);
-            let weights = [numbers(head_dim, 3), numbers(head_dim, 4)];
+            let weights = [numbers(head_dim, 3), numbers(head_dim, 4), vec![1.0; head_dim]];
             let norms = weights.clone().map(|weight| RowNorm::root_mean_square(weight, 1e-6));
-            for (isa, normed) in Isa::available().into_iter().flat_map(|isa| [(isa, false), (isa, true)]) {
+            let cases =
+                [0, 2, 3].into_iter().flat_map(|normed| Isa::available().into_iter().map(move |isa| (isa, normed)));
+            for (isa, normed) in cases {
                 let mut out = vec![f32::NAN; qkv.len()];
                 let rotations = RopeAngles { table: &table, positions: &positions };
-                rope(isa, &shape, normed.then(|| norms.each_ref()), rotations, &qkv, &mut out);
+                let values = (normed == 3).then_some(&norms[2]);
+                let norms = HeadNorms { queries: &norms[0], keys: &norms[1], values };
+                rope(isa, &shape, (normed > 0).then_some(norms), rotations, &qkv, &mut out);
                 let heads_of = |x: &[f32]| x.chunks(head_dim).map(<[f32]>::to_vec).collect::<Vec<_>>();
                 for (i, (before, after)) in heads_of(&qkv).iter().zip(heads_of(&out)).enumerate() {
                     let (token, head) = (i / (heads + 2 * kv_heads), i % (heads + 2 * kv_heads));
-                    if head >= heads + kv_heads {
+                    let part = usize::from(head >= heads) + usize::from(head >= heads + kv_heads);
+                    if part == 2 && normed < 3 {
                         assert_eq!(&after, before, "values stay as they are");
                         continue;
                     }
-                    let norm = normed.then_some((weights[usize::from(head >= heads)].as_slice(), 1e-6));
-                    let rotation = &table[positions[token] as usize * head_dim..][..head_dim];
+                    let norm = (normed > 0).then_some((weights[part].as_slice(), 1e-6));
+                    let unturned = [vec![1.0; head_dim / 2], vec![0.0; head_dim / 2]].concat();
+                    let turned = &table[positions[token] as usize * head_dim..][..head_dim];
+                    let rotation = if part == 2 { unturned.as_slice() } else { turned };
                     for (y, expected) in after.iter().zip(reference(norm, rotation, before)) {
                         let error = (f64::from(*y) - expected).abs();
                         assert!(error <= ERROR, "{} {shape:?} head {head}: off by {error}", isa.name());

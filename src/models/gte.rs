@@ -20,8 +20,9 @@ use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
     BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
+use crate::models::rotary::{RotaryKeys, factor};
 use crate::models::source::Source;
-use crate::nn::{Loader, RotaryTable};
+use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
 
 pub(super) const FAMILY: Family =
     Family { model_types: &["new", "gte"], half_dtype: Dtype::Float16, load, head, logit_head: None };
@@ -49,10 +50,7 @@ struct GteConfig {
     layers: PostNormConfig,
     /// Rows of the table of token types, where there is one.
     types: Option<usize>,
-    /// The base of rotary angles,
-    theta: f64,
-    /// and what frequencies are divided by.
-    factor: f64,
+    angles: RotaryAngles,
 }
 
 impl GteConfig {
@@ -61,34 +59,19 @@ impl GteConfig {
         refuse_other_networks(file)?;
         let layers = PostNormConfig::read(source, &BERT_KEYS)?;
         layers.require_even_heads(file, &BERT_KEYS)?;
-        let parameters = file.object("rope_parameters")?.unwrap_or_else(Object::empty);
-        let default = if file.text("model_type")? == Some("gte") { 160_000.0 } else { 10_000.0 };
-        let theta = source.rope_theta(&parameters, "rope_theta", default)?;
-        let ntk = ntk_factor(file)?;
-        Ok(Self {
-            layers,
-            types: source.token_types(1)?,
-            theta: theta * ntk,
-            factor: ntk.powf(2.0 / layers.head_dim() as f64),
-        })
+        Ok(Self { layers, types: source.token_types(1)?, angles: angles(source, layers.head_dim())? })
     }
 }
 
-/// The factor of "ntk"; 1 where positions are not scaled.
-fn ntk_factor(file: &Object) -> Result<f64> {
-    let Some(scaling) = file.object("rope_scaling")? else { return Ok(1.0) };
-    match scaling.text("type")? {
-        Some("ntk") => {}
-        kind => {
-            let kind = kind.unwrap_or("none");
-            return Err(scaling.error("type", format!("{kind:?} is not supported; \"ntk\" is")));
-        }
+fn angles(source: &Source, head_dim: usize) -> Result<RotaryAngles> {
+    let default = if source.config.text("model_type")? == Some("gte") { 160_000.0 } else { 10_000.0 };
+    let (keys, parameters) = (RotaryKeys { theta: "rope_theta", default, head_dim }, source.rotary_parameters()?);
+    if parameters.text("type")? != Some("ntk") {
+        return source.rotary_angles(&parameters, &keys);
     }
-    let factor = scaling.required("factor", scaling.number("factor")?)?;
-    match (1.0..1e6).contains(&factor) {
-        true => Ok(factor),
-        false => Err(scaling.error("factor", format!("expected a number from 1, found {factor}"))),
-    }
+    let (ntk, RotaryAngles { theta, .. }) = (factor(&parameters)?, source.rotary_angles(&Object::empty(), &keys)?);
+    let factor = ntk.powf(2.0 / head_dim as f64);
+    Ok(RotaryAngles { theta: theta * ntk, scaling: RopeScaling::Linear { factor } })
 }
 
 /// The published code can be other networks, which no published model is.
@@ -110,7 +93,7 @@ fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
 }
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    let (GteConfig { layers, types, theta, factor }, at) = (GteConfig::read(source)?, base_model(source));
+    let (GteConfig { layers, types, angles }, at) = (GteConfig::read(source)?, base_model(source));
     let (place, names) = match at.contains("layers.0.self_attn.q_proj.weight") {
         true => ("layers", &ROTARY_NAMES),
         false if at.contains("encoder.layer.0.attention.q_proj.weight") => ("encoder.layer", &UNPACKED_NAMES),
@@ -120,7 +103,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     Ok(Box::new(PostNorm::load(PostNormSpec {
         layers: at.at(place),
         biases: BIASES,
-        angles: Some(RotaryTable::scaled(at.body(), layers.head_dim(), theta, factor)?),
+        angles: Some(RotaryTable::new(at.body(), layers.head_dim(), angles)?),
         ..PostNormSpec::new(&at, layers, tables, names)
     })?))
 }
@@ -143,15 +126,16 @@ mod tests {
     fn what_is_left_out_has_its_default() {
         let base = read("{}").unwrap();
         assert_eq!((base.layers.hidden, base.layers.heads, base.layers.activation), (768, 12, Activation::Gelu));
-        assert_eq!((base.types, base.theta, base.factor), (Some(1), 10_000.0, 1.0));
-        assert_eq!(read(r#"{"model_type": "gte"}"#).unwrap().theta, 160_000.0);
+        assert_eq!((base.types, base.angles), (Some(1), RotaryAngles::new(10_000.0)));
+        assert_eq!(read(r#"{"model_type": "gte"}"#).unwrap().angles, RotaryAngles::new(160_000.0));
     }
 
     #[test]
     fn ntk_changes_the_base_and_divides() {
         let scaled = read(r#"{"rope_theta": 20000, "rope_scaling": {"type": "ntk", "factor": 8.0}}"#).unwrap();
-        assert_eq!(scaled.theta, 160_000.0);
-        assert!((scaled.factor - 8_f64.powf(1.0 / 32.0)).abs() < 1e-12);
+        let RotaryAngles { theta, scaling: RopeScaling::Linear { factor } } = scaled.angles else { panic!("linear") };
+        assert_eq!(theta, 160_000.0);
+        assert!((factor - 8_f64.powf(1.0 / 32.0)).abs() < 1e-12);
         assert_eq!(read(r#"{"rope_scaling": null, "type_vocab_size": 0}"#).unwrap().types, None);
     }
 
@@ -163,10 +147,10 @@ mod tests {
             (r#"{"layer_norm_type": "rms_norm"}"#, "layer_norm_type"),
             (r#"{"logn_attention_scale": true}"#, "logn_attention_scale"),
             (r#"{"rope_theta": 0}"#, "rope_theta"),
-            (r#"{"rope_scaling": {"type": "dynamic", "factor": 2}}"#, "rope_scaling.type"),
+            (r#"{"rope_scaling": {"type": "longrope", "factor": 2}}"#, "rope_scaling.type"),
             (r#"{"rope_scaling": {"type": "ntk"}}"#, "rope_scaling.factor"),
             (r#"{"rope_scaling": {"type": "ntk", "factor": 0.5}}"#, "rope_scaling.factor"),
-            (r#"{"rope_parameters": {"rope_type": "linear", "factor": 2}}"#, "rope_parameters.rope_type"),
+            (r#"{"rope_parameters": {"rope_type": "linear", "factor": 0}}"#, "rope_parameters.factor"),
             (r#"{"type_vocab_size": -1}"#, "type_vocab_size"),
             (r#"{"hidden_act": "gelu_fancy"}"#, "hidden_act"),
         ];

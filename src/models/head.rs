@@ -26,11 +26,15 @@ pub(super) enum HeadPooling {
     LastOtherThan(u32),
     /// The mean of all tokens' states.
     Mean,
+    /// Each token's own: a layer takes their mean.
+    All,
 }
 
 enum HeadLayer {
     Linear(Linear),
     Norm(Norm),
+    /// The mean of each text's rows.
+    Mean,
     /// The first column less the second.
     Difference,
 }
@@ -87,6 +91,11 @@ impl ScoreHead {
         self.push(HeadLayer::Norm(norm))
     }
 
+    /// Appends the mean over the tokens of each text.
+    pub(super) fn mean(self) -> Self {
+        self.push(HeadLayer::Mean)
+    }
+
     fn push(mut self, layer: HeadLayer) -> Self {
         self.layers.push(layer);
         self
@@ -98,7 +107,7 @@ impl ScoreHead {
             HeadPooling::First => TokenSelection::First,
             HeadPooling::Last => TokenSelection::Last,
             HeadPooling::LastOtherThan(token) => TokenSelection::LastOtherThan(token),
-            HeadPooling::Mean => TokenSelection::All,
+            HeadPooling::Mean | HeadPooling::All => TokenSelection::All,
         }
     }
 
@@ -106,7 +115,7 @@ impl ScoreHead {
     pub fn padding(&self) -> Option<u32> {
         match self.pooling {
             HeadPooling::LastOtherThan(token) => Some(token),
-            HeadPooling::First | HeadPooling::Last | HeadPooling::Mean => None,
+            HeadPooling::First | HeadPooling::Last | HeadPooling::Mean | HeadPooling::All => None,
         }
     }
 
@@ -114,14 +123,15 @@ impl ScoreHead {
     /// above 0.
     pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
         let mut x = match self.pooling {
-            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) => hidden.clone(),
             HeadPooling::Mean => mean(hidden, offsets)?,
+            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) | HeadPooling::All => hidden.clone(),
         }
         .to_dtype(DType::F32)?;
         for layer in &self.layers {
             x = match layer {
                 HeadLayer::Linear(linear) => linear.forward(&x)?,
                 HeadLayer::Norm(norm) => norm.forward(&x)?,
+                HeadLayer::Mean => mean(&x, offsets)?,
                 HeadLayer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
             };
         }

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network) ── source, ids
-//!          ── modernbert, qwen ── pre_norm (their layer), source, ids
+//!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
+//!             decoder ── per_layer_inputs, decoder_config ── rotary ── layer_type ── source, ids
+//!          ── modernbert ── pre_norm (the layer of all these), rotary
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
 //!
@@ -11,20 +13,30 @@
 
 mod bert;
 mod deberta;
+mod decoder;
+mod decoder_config;
+mod decoder_head;
 mod distilbert;
 mod electra;
+mod embedding_gemma2;
+mod eurobert;
 mod family;
+mod gemma;
 mod gte;
 mod head;
 mod ids;
+mod layer_type;
+mod llama;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;
+mod per_layer_inputs;
 mod post_norm;
 mod pre_norm;
 mod qwen;
 mod registry;
 mod roberta;
+mod rotary;
 mod source;
 #[cfg(test)]
 mod testing;

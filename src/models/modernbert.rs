@@ -21,15 +21,16 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
-use crate::config::Object;
 use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::{HeadPooling, ScoreHead};
 use crate::models::ids::require_rows;
+use crate::models::layer_type::LayerType;
 use crate::models::pre_norm::PreNormLayer;
+use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable};
+use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryAngles, RotaryTable};
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
@@ -37,23 +38,6 @@ use crate::{CancelCheck, Result};
 // Pre-norm states grow from layer to layer, but no overflow of float16 in inference is reported.
 pub(super) const FAMILY: Family =
     Family { model_types: &["modernbert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
-
-/// Which tokens a layer's queries see: all, or those of a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LayerType {
-    Full,
-    Sliding,
-}
-
-impl LayerType {
-    /// Its name in config.json.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full_attention",
-            Self::Sliding => "sliding_attention",
-        }
-    }
-}
 
 /// What config.json says.
 #[derive(Debug)]
@@ -72,9 +56,8 @@ struct ModernBertConfig {
     layer_types: Vec<LayerType>,
     /// How many tokens to each side a sliding layer sees.
     window: usize,
-    /// Bases of rotary angles.
-    full_theta: f64,
-    sliding_theta: f64,
+    full_angles: RotaryAngles,
+    sliding_angles: RotaryAngles,
 }
 
 impl ModernBertConfig {
@@ -82,26 +65,28 @@ impl ModernBertConfig {
         let file = &source.config;
         let flag = |key: &str| -> Result<bool> { Ok(file.boolean(key)?.unwrap_or(false)) };
         let layers = file.size("num_hidden_layers", 1 << 10, 22)?;
-        let config = Self {
+        let (hidden, heads) = (file.size("hidden_size", 1 << 16, 768)?, file.size("num_attention_heads", 1 << 10, 12)?);
+        if !hidden.is_multiple_of(2 * heads) {
+            let message = format!("{heads} does not divide hidden_size, {hidden}, into even parts");
+            return Err(file.error("num_attention_heads", message));
+        }
+        let (every, head_dim) = (file.size("global_attn_every_n_layers", 1 << 10, 3)?, hidden / heads);
+        let default = |i: usize| if i.is_multiple_of(every) { LayerType::Full } else { LayerType::Sliding };
+        Ok(Self {
             vocab: file.size("vocab_size", 1 << 24, 50_368)?,
-            hidden: file.size("hidden_size", 1 << 16, 768)?,
-            heads: file.size("num_attention_heads", 1 << 10, 12)?,
+            hidden,
+            heads,
             intermediate: file.size("intermediate_size", 1 << 20, 1152)?,
             activation: source.activation("hidden_activation", "gelu")?,
             eps: source.epsilon("norm_eps", 1e-5)?,
             norm_bias: flag("norm_bias")?,
             attention_bias: flag("attention_bias")?,
             mlp_bias: flag("mlp_bias")?,
-            layer_types: layer_types(file, layers)?,
+            layer_types: LayerType::of_layers(file, layers, default)?,
             window: file.size("local_attention", 1 << 24, 128)? / 2,
-            full_theta: theta(source, LayerType::Full, "global_rope_theta", 160_000.0)?,
-            sliding_theta: theta(source, LayerType::Sliding, "local_rope_theta", 10_000.0)?,
-        };
-        if !config.hidden.is_multiple_of(2 * config.heads) {
-            let message = format!("{} does not divide hidden_size, {}, into even parts", config.heads, config.hidden);
-            return Err(file.error("num_attention_heads", message));
-        }
-        Ok(config)
+            full_angles: angles(source, LayerType::Full, "global_rope_theta", 160_000.0, head_dim)?,
+            sliding_angles: angles(source, LayerType::Sliding, "local_rope_theta", 10_000.0, head_dim)?,
+        })
     }
 
     fn norm(&self, at: &Loader) -> Result<Norm> {
@@ -112,38 +97,17 @@ impl ModernBertConfig {
     }
 }
 
-/// The types of all layers: a list of names or, in older files, a number, of so many layers the first is full.
-fn layer_types(file: &Object, layers: usize) -> Result<Vec<LayerType>> {
-    let Some(names) = file.texts("layer_types")? else {
-        let every = file.size("global_attn_every_n_layers", 1 << 10, 3)?;
-        return Ok((0..layers)
-            .map(|i| if i.is_multiple_of(every) { LayerType::Full } else { LayerType::Sliding })
-            .collect());
-    };
-    if names.len() != layers {
-        let message = format!("expected one of each of the {layers} layers, found {}", names.len());
-        return Err(file.error("layer_types", message));
-    }
-    let layer_type = |name: &str| {
-        [LayerType::Full, LayerType::Sliding].into_iter().find(|layer_type| layer_type.name() == name).ok_or_else(
-            || {
-                let known = [LayerType::Full.name(), LayerType::Sliding.name()].join(", ");
-                file.error("layer_types", format!("{name:?} is not supported; supported: {known}"))
-            },
-        )
-    };
-    names.into_iter().map(layer_type).collect()
-}
-
-/// The base of the rotary angles of layers of this type, by its new key or its `old` one.
-fn theta(source: &Source, layer_type: LayerType, old: &str, default: f64) -> Result<f64> {
-    let file = &source.config;
-    if !file.is_null("rope_scaling") {
-        return Err(file.error("rope_scaling", "scaled positions are not supported"));
-    }
-    let by_type = file.object("rope_parameters")?;
-    let parameters = by_type.map(|by_type| by_type.object(layer_type.name())).transpose()?.flatten();
-    source.rope_theta(&parameters.unwrap_or_else(Object::empty), old, default)
+/// The angles of layers of this type; `old` is the key of their base in older files.
+fn angles(
+    source: &Source,
+    layer_type: LayerType,
+    old: &'static str,
+    default: f64,
+    head_dim: usize,
+) -> Result<RotaryAngles> {
+    let parameters = source.rope_scaling()?.map_or_else(|| source.parameters_of(layer_type), Ok)?;
+    let keys = RotaryKeys { theta: old, default, head_dim };
+    source.rotary_angles(&parameters, &keys)
 }
 
 fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
@@ -155,8 +119,8 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let words = (at.at("embeddings.tok_embeddings"), config.vocab);
     let norm = config.norm(&at.at("embeddings.norm"))?;
     let embedding = Embedding::load(&[words], Some(norm), config.hidden)?;
-    let table = |theta| RotaryTable::new(at.body(), config.hidden / config.heads, theta);
-    let (full, sliding) = (table(config.full_theta)?, table(config.sliding_theta)?);
+    let table = |angles| RotaryTable::new(at.body(), config.hidden / config.heads, angles);
+    let (full, sliding) = (table(config.full_angles)?, table(config.sliding_angles)?);
     let layers = config.layer_types.iter().enumerate().map(|(i, layer_type)| {
         let (mask, table) = match layer_type {
             LayerType::Full => (Mask::Full, &full),
@@ -252,9 +216,11 @@ fn load_layer(
         rope: Rope::new(shape, table, None),
         shape,
         attention: Attention::new(at.body(), shape),
+        attention_out_norm: None,
         out: Linear::load(Stage::Out, &[at.at("attn.Wo")], hidden, hidden, attention_bias)?,
         mlp_norm: config.norm(&at.at("mlp_norm"))?,
         mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
+        mlp_out_norm: None,
     })
 }
 
@@ -272,7 +238,10 @@ mod tests {
         let base = read("{}").unwrap();
         assert_eq!((base.vocab, base.hidden, base.heads, base.intermediate), (50_368, 768, 12, 1152));
         assert_eq!((base.activation, base.eps, base.window), (Activation::Gelu, 1e-5, 64));
-        assert_eq!((base.full_theta, base.sliding_theta), (160_000.0, 10_000.0));
+        assert_eq!(
+            (base.full_angles, base.sliding_angles),
+            (RotaryAngles::new(160_000.0), RotaryAngles::new(10_000.0))
+        );
         assert_eq!(base.layer_types.len(), 22);
         assert!(
             base.layer_types.iter().enumerate().all(|(i, &layer_type)| (layer_type == LayerType::Full) == (i % 3 == 0))
@@ -283,7 +252,7 @@ mod tests {
     fn old_keys_and_new_ones_say_the_same() {
         let thetas = |text: &str| {
             let config = read(text).unwrap();
-            (config.full_theta, config.sliding_theta)
+            (config.full_angles.theta, config.sliding_angles.theta)
         };
         assert_eq!(thetas(r#"{"global_rope_theta": 80000, "local_rope_theta": 500.0}"#), (80_000.0, 500.0));
         let new = r#"{"global_rope_theta": 3.0, "rope_parameters": {
@@ -318,9 +287,9 @@ mod tests {
             (r#"{"num_hidden_layers": 1, "layer_types": ["chunked_attention"]}"#, "layer_types"),
             (r#"{"global_rope_theta": 0}"#, "global_rope_theta"),
             (r#"{"local_rope_theta": -5}"#, "local_rope_theta"),
-            (r#"{"rope_scaling": {"type": "linear", "factor": 2}}"#, "rope_scaling"),
+            (r#"{"rope_scaling": {"type": "linear", "factor": 0}}"#, "rope_scaling.factor"),
             (
-                r#"{"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}"#,
+                r#"{"rope_parameters": {"full_attention": {"rope_type": "longrope"}}}"#,
                 "rope_parameters.full_attention.rope_type",
             ),
             (

@@ -5,6 +5,9 @@
 //! GPT-2's keys and with queries, keys and values in one tensor; transformers has others. A file may have keys of both:
 //! those of GPT-2 describe the weights. Of the two products of a gated block `fc12` is the one with the activation.
 //!
+//! Positions of texts beyond `max_trained_positions` are scaled by the text's own length where there is a
+//! `rotary_scaling_factor` (snowflake-arctic-embed-m-long has one).
+//!
 //! Sizes of feed-forward blocks with a gate are rounded up to 256 by the published code, and by no other.
 
 use crate::Result;
@@ -16,8 +19,9 @@ use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
     BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
+use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
-use crate::nn::{Loader, RotaryTable};
+use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
 
 pub(super) const FAMILY: Family =
     Family { model_types: &["nomic_bert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
@@ -60,7 +64,7 @@ struct NomicBertConfig {
     is_gated: bool,
     /// Rows of the table of token types, where there is one.
     types: Option<usize>,
-    theta: f64,
+    angles: RotaryAngles,
     biases: Biases,
 }
 
@@ -76,13 +80,13 @@ impl NomicBertConfig {
     }
 
     fn read_new(source: &Source) -> Result<Self> {
-        let file = &source.config;
-        let parameters = file.object("rope_parameters")?.unwrap_or_else(Object::empty);
+        let layers = PostNormConfig::read(source, &KEYS)?;
+        let keys = RotaryKeys { theta: "rope_theta", default: 1000.0, head_dim: layers.head_dim() };
         Ok(Self {
-            layers: PostNormConfig::read(source, &KEYS)?,
+            layers,
             is_gated: true,
             types: source.token_types(2)?,
-            theta: source.rope_theta(&parameters, "rope_theta", 1000.0)?,
+            angles: source.rotary_angles(&source.rotary_parameters()?, &keys)?,
             biases: Biases { attention: false, up: false, down: false },
         })
     }
@@ -105,7 +109,7 @@ impl NomicBertConfig {
             layers: PostNormConfig { intermediate, ..layers },
             is_gated,
             types: source.token_types(2)?,
-            theta: source.rope_theta(&Object::empty(), "rotary_emb_base", 10_000.0)?,
+            angles: gpt2_angles(source, layers.head_dim())?,
             biases: Biases {
                 attention: flag("qkv_proj_bias")?,
                 up: flag("mlp_fc1_bias")?,
@@ -113,6 +117,20 @@ impl NomicBertConfig {
             },
         })
     }
+}
+
+/// Angles by the keys of the published code: "dynamic" ones, where positions are scaled.
+fn gpt2_angles(source: &Source, head_dim: usize) -> Result<RotaryAngles> {
+    let file = &source.config;
+    let keys = RotaryKeys { theta: "rotary_emb_base", default: 10_000.0, head_dim };
+    let angles = source.rotary_angles(&Object::empty(), &keys)?;
+    let Some(factor) = file.number("rotary_scaling_factor")? else { return Ok(angles) };
+    if !(1.0..1e6).contains(&factor) {
+        return Err(file.error("rotary_scaling_factor", format!("expected a number from 1, found {factor}")));
+    }
+    let trained = file.integer("max_trained_positions", 1..=1 << 24)?;
+    let trained = file.required("max_trained_positions", trained)?;
+    Ok(RotaryAngles { scaling: RopeScaling::Dynamic { factor, trained }, ..angles })
 }
 
 /// The published code can be other networks, which no published model is.
@@ -125,10 +143,8 @@ fn refuse_other_networks(file: &Object) -> Result<()> {
     if let Some(fraction) = file.number("rotary_emb_fraction")?.filter(|&fraction| fraction != 1.0) {
         return Err(file.error("rotary_emb_fraction", format!("{fraction} is not supported; 1 is")));
     }
-    for key in ["rotary_scaling_factor", "rotary_emb_scale_base"] {
-        if file.number(key)?.is_some() {
-            return Err(file.error(key, "scaled positions are not supported"));
-        }
+    if file.number("rotary_emb_scale_base")?.is_some() {
+        return Err(file.error("rotary_emb_scale_base", "scaled positions of this kind are not supported"));
     }
     Ok(())
 }
@@ -140,7 +156,7 @@ fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let (config, at) = (NomicBertConfig::read(source)?, base_model(source));
-    let NomicBertConfig { layers, is_gated, types, theta, biases } = config;
+    let NomicBertConfig { layers, is_gated, types, angles, biases } = config;
     let is_published = at.contains("emb_ln.weight");
     let names = match (is_published, is_gated) {
         (false, _) => &ROTARY_NAMES,
@@ -152,7 +168,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         embedding_norm: at.at(if is_published { "emb_ln" } else { "embeddings.LayerNorm" }),
         layers: at.at(if is_published { "encoder.layers" } else { "layers" }),
         biases,
-        angles: Some(RotaryTable::new(at.body(), layers.head_dim(), theta)?),
+        angles: Some(RotaryTable::new(at.body(), layers.head_dim(), angles)?),
         ..PostNormSpec::new(&at, layers, tables, names)
     })?))
 }
@@ -176,7 +192,7 @@ mod tests {
         let PostNormConfig { vocab, hidden, layers, heads, intermediate, activation, eps, .. } = base.layers;
         assert_eq!((vocab, hidden, layers, heads, intermediate), (30_528, 768, 12, 12, 3072));
         assert_eq!(
-            (activation, eps, base.theta, base.types, base.is_gated),
+            (activation, eps, base.angles.theta, base.types, base.is_gated),
             (Activation::Silu, 1e-12, 1000.0, Some(2), true)
         );
     }
@@ -191,7 +207,7 @@ mod tests {
         .unwrap();
         let PostNormConfig { hidden, layers, heads, intermediate, eps, .. } = both.layers;
         assert_eq!((hidden, layers, heads, intermediate, eps), (60, 3, 6, 256, 1e-5));
-        assert_eq!((both.theta, both.types, both.is_gated), (500.0, None, true));
+        assert_eq!((both.angles.theta, both.types, both.is_gated), (500.0, None, true));
         assert_eq!((both.biases.attention, both.biases.up, both.biases.down), (false, true, true));
         let activation = |name: &str| {
             let config =
@@ -207,7 +223,7 @@ mod tests {
     fn what_is_impossible_or_another_network_is_refused_by_name() {
         let cases = [
             (r#"{"hidden_size": 60, "num_attention_heads": 4}"#, "num_attention_heads"),
-            (r#"{"rope_parameters": {"rope_type": "yarn"}}"#, "rope_parameters.rope_type"),
+            (r#"{"rope_parameters": {"rope_type": "longrope"}}"#, "rope_parameters.rope_type"),
             (r#"{"n_embd": 60, "n_head": 4}"#, "n_head"),
             (r#"{"n_embd": 60, "n_head": 7}"#, "n_head"),
             (r#"{"n_embd": 768, "activation_function": "swish_glu"}"#, "activation_function"),
@@ -217,7 +233,8 @@ mod tests {
             (r#"{"n_embd": 768, "use_rms_norm": true}"#, "use_rms_norm"),
             (r#"{"n_embd": 768, "rotary_emb_interleaved": true}"#, "rotary_emb_interleaved"),
             (r#"{"n_embd": 768, "rotary_emb_fraction": 0.5}"#, "rotary_emb_fraction"),
-            (r#"{"n_embd": 768, "rotary_scaling_factor": 2}"#, "rotary_scaling_factor"),
+            (r#"{"n_embd": 768, "rotary_scaling_factor": 0}"#, "rotary_scaling_factor"),
+            (r#"{"n_embd": 768, "rotary_scaling_factor": 2}"#, "max_trained_positions"),
             (r#"{"n_embd": 768, "rotary_emb_base": 0}"#, "rotary_emb_base"),
             (r#"{"n_embd": 768, "type_vocab_size": -1}"#, "type_vocab_size"),
         ];

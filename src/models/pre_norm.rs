@@ -1,11 +1,13 @@
 //! The layer of a pre-norm transformer (Xiong et al. 2020) with rotary positions and a gated feed-forward block, which
-//! ModernBERT and Qwen share.
+//! ModernBERT and the decoders share.
 //!
 //! ```text
 //! q, k, v = rope(linear(norm(x)))
 //! x = x + linear(attention(q, k, v))
 //! x = x + mlp(norm(x))
 //! ```
+//!
+//! Gemma 3 normalizes what the two blocks give as well, before it is added.
 
 use candle_core::Tensor;
 
@@ -23,8 +25,12 @@ pub(super) struct PreNormLayer {
     pub(super) shape: kernels::AttentionShape,
     pub(super) attention: Attention,
     pub(super) out: Linear,
+    /// Of what attention gives.
+    pub(super) attention_out_norm: Option<Norm>,
     pub(super) mlp_norm: Norm,
     pub(super) mlp: Mlp,
+    /// Of what the feed-forward block gives.
+    pub(super) mlp_out_norm: Option<Norm>,
 }
 
 impl PreNormLayer {
@@ -69,7 +75,16 @@ impl PreNormLayer {
 
     /// What follows attention, which gives `attended [tokens, heads * head_dim]`.
     fn add_residuals(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
-        let hidden = add(&self.out.forward(attended)?, hidden)?;
-        add(&self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?, &hidden)
+        let hidden = add_normed(self.out.forward(attended)?, self.attention_out_norm.as_ref(), hidden)?;
+        let changed = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
+        add_normed(changed, self.mlp_out_norm.as_ref(), &hidden)
+    }
+}
+
+/// `norm(x) + residual`, all `[tokens, hidden]`.
+fn add_normed(x: Tensor, norm: Option<&Norm>, residual: &Tensor) -> Result<Tensor> {
+    match norm {
+        Some(norm) => add(&norm.forward(&x)?, residual),
+        None => add(&x, residual),
     }
 }

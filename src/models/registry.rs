@@ -19,7 +19,10 @@ use crate::kernels::Dtype;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
-use crate::models::{Encoder, bert, deberta, distilbert, electra, gte, modernbert, mpnet, nomic_bert, qwen, roberta};
+use crate::models::{
+    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, eurobert, gemma, gte, llama, modernbert, mpnet,
+    nomic_bert, qwen, roberta,
+};
 
 /// Every family: one line each.
 const FAMILIES: &[Family] = &[
@@ -33,6 +36,10 @@ const FAMILIES: &[Family] = &[
     nomic_bert::FAMILY,
     gte::FAMILY,
     qwen::FAMILY,
+    llama::FAMILY,
+    gemma::FAMILY,
+    embedding_gemma2::FAMILY,
+    eurobert::FAMILY,
 ];
 
 fn family(model_type: &str) -> Option<&'static Family> {

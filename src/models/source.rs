@@ -43,25 +43,6 @@ impl<'a> Source<'a> {
         Ok(Some(rows).filter(|&rows| rows > 0))
     }
 
-    /// The base of the angles of rotary embeddings: `rope_theta` of `parameters`, which newer files have, else `key` of
-    /// config.json itself, else `default`. An error where `parameters` name a way of scaling positions.
-    pub(super) fn rope_theta(&self, parameters: &Object, key: &str, default: f64) -> Result<f64> {
-        for kind_key in ["rope_type", "type"] {
-            if let Some(kind) = parameters.text(kind_key)?.filter(|&kind| kind != "default") {
-                return Err(parameters.error(kind_key, format!("{kind:?} is not supported; \"default\" is")));
-            }
-        }
-        for (object, key) in [(parameters, "rope_theta"), (&self.config, key)] {
-            match object.number(key)? {
-                None => {}
-                // Angles of a base far below 1 are beyond float32.
-                Some(theta) if (1.0..1e30).contains(&theta) => return Ok(theta),
-                Some(theta) => return Err(object.error(key, format!("expected a number from 1, found {theta}"))),
-            }
-        }
-        Ok(default)
-    }
-
     /// An error where the checkpoint has no classification head, of which `tensor` is one.
     pub(super) fn require_head(&self, tensor: &str) -> Result<()> {
         if self.at.contains(tensor) {

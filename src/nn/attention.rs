@@ -14,7 +14,7 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::kernels::{self, AttentionInputs, Dtype, Isa, Mask};
+use crate::kernels::{self, AttentionInputs, Dtype, Isa};
 use crate::nn::attention_plan::{DeviceBatch, PlanRequest};
 #[cfg(feature = "flash-attn")]
 use crate::nn::flash;
@@ -92,7 +92,7 @@ impl Attention {
         let pairs: usize = offsets.windows(2).enumerate().map(pairs).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let arithmetic = match self.kernels {
-            Some((_, Dtype::Int8)) if mask != Mask::Causal => Arithmetic::Int8,
+            Some((_, Dtype::Int8)) if !mask.is_causal() => Arithmetic::Int8,
             _ => Arithmetic::Float32,
         };
         Work::multiply_adds(

@@ -196,10 +196,10 @@ fn key_padding_mask(batch: &PaddedBatch, mask: Mask, rows: Option<&[u32]>) -> Op
 /// Mask of keys that a query does not see for their positions, `[queries, keys]`. None where there are none: the keys
 /// of a text's one query are those that it sees.
 fn position_mask(batch: &PaddedBatch, mask: Mask, rows: Option<&[u32]>) -> Option<impl Iterator<Item = f32>> {
-    let sees = move |query: isize, key: isize| match mask {
-        Mask::Full => true,
-        Mask::Causal => key <= query,
-        Mask::Window(reach) => key.abs_diff(query) <= reach,
+    let [before, behind] = mask.reach();
+    let sees = move |query: isize, key: isize| {
+        let reach = if key < query { before } else { behind };
+        reach.is_none_or(|reach| key.abs_diff(query) <= reach)
     };
     let (keys, query_offset) = (batch.keys, batch.query_offset);
     let values = (0..batch.queries * keys)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::kernels::Mask;
 use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
 fn shape(kv_heads: usize, mask: Mask) -> kernels::AttentionShape {
@@ -10,7 +11,7 @@ const RAGGED: [u32; 9] = [0, 1, 8, 8, 20, 60, 61, 200, 200];
 
 #[test]
 fn bodies_agree_for_every_mask() {
-    for mask in [Mask::Full, Mask::Causal, Mask::Window(3), Mask::Window(1 << 23)] {
+    for mask in [Mask::Full, Mask::Causal, Mask::Window(3), Mask::Window(1 << 23), Mask::CausalWindow(4)] {
         for kv_heads in [6, 3, 1] {
             assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                 let qkv = x.tensor(&[200, shape(kv_heads, mask).width()])?;
@@ -25,7 +26,7 @@ fn bodies_agree_for_every_mask() {
 #[test]
 fn bodies_agree_on_long_texts() {
     let offsets = [0, 700, 710, 1400, 1403];
-    for mask in [Mask::Full, Mask::Causal, Mask::Window(10), Mask::Window(70)] {
+    for mask in [Mask::Full, Mask::Causal, Mask::Window(10), Mask::Window(70), Mask::CausalWindow(30)] {
         assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
             let qkv = x.tensor(&[1403, shape(2, mask).width()])?;
             Attention::new(at.body(), shape(2, mask)).forward(&qkv, &Layout::new(&offsets, &[]), None, None)
@@ -35,9 +36,11 @@ fn bodies_agree_on_long_texts() {
 
 #[test]
 fn bodies_agree_after_a_past() {
-    for past in [1, 33] {
+    for (past, mask) in
+        [(1, Mask::Causal), (33, Mask::Causal), (33, Mask::CausalWindow(7)), (33, Mask::CausalWindow(50))]
+    {
         assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
-            let shape = shape(2, Mask::Causal);
+            let shape = shape(2, mask);
             let (qkv, past) = (x.tensor(&[200, shape.width()])?, x.tensor(&[past, 2 * 2 * 8])?);
             Attention::new(at.body(), shape).forward(&qkv, &Layout::new(&RAGGED, &[]), Some(&past), None)
         });
@@ -46,8 +49,8 @@ fn bodies_agree_after_a_past() {
 
 #[test]
 fn bodies_agree_on_one_token_of_each_text() {
-    for mask in [Mask::Full, Mask::Causal, Mask::Window(3)] {
-        for past in [None, Some(5)].into_iter().filter(|past| past.is_none() || mask == Mask::Causal) {
+    for mask in [Mask::Full, Mask::Causal, Mask::Window(3), Mask::CausalWindow(9)] {
+        for past in [None, Some(5)].into_iter().filter(|past| past.is_none() || mask.is_causal()) {
             assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                 let shape = shape(2, mask);
                 let qkv = x.tensor(&[60, shape.width()])?;

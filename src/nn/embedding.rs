@@ -1,4 +1,4 @@
-//! The input of a transformer: rows of one or several tables, added and normalized.
+//! The input of a transformer: rows of one or several tables, added and normalized, or multiplied by a constant.
 
 use candle_core::Tensor;
 
@@ -8,10 +8,11 @@ use crate::nn::loader::tensor;
 use crate::nn::{Body, Loader, Norm};
 use crate::profile::{Stage, Work, stage};
 
-/// `norm(Σ table[ids])` over the tables, or the sum itself.
+/// `norm(Σ table[ids])` over the tables, or `factor Σ table[ids]`.
 pub struct Embedding {
     tables: EmbeddingBody,
     norm: Option<Norm>,
+    factor: f32,
     hidden: usize,
 }
 
@@ -39,7 +40,12 @@ impl Embedding {
                     .collect::<Result<_>>()?,
             ),
         };
-        Ok(Self { tables, norm, hidden })
+        Ok(Self { tables, norm, factor: 1.0, hidden })
+    }
+
+    /// The same tables, without a norm: rows are multiplied by `factor`, as Gemma does.
+    pub fn scaled(self, factor: f32) -> Self {
+        Self { factor, ..self }
     }
 
     /// `ids`: for each table, `[tokens]` rows of it, which must be below its number of rows. Gives `[tokens, hidden]`.
@@ -57,6 +63,9 @@ impl Embedding {
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut out = unset(tokens * self.hidden);
                 embed(*isa, &rows, norm, self.hidden, &mut out);
+                if self.factor != 1.0 {
+                    out.iter_mut().for_each(|x| *x *= self.factor);
+                }
                 Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
             }
             EmbeddingBody::Portable(tables) => {
@@ -64,7 +73,11 @@ impl Embedding {
                 let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
-                self.norm.as_ref().map_or(Ok(sum.clone()), |norm| norm.0.apply(&sum))?
+                match &self.norm {
+                    Some(norm) => norm.0.apply(&sum)?,
+                    None if self.factor == 1.0 => sum,
+                    None => (sum * f64::from(self.factor))?,
+                }
             }
         })
     }
@@ -90,6 +103,9 @@ mod tests {
         });
         assert_bodies_agree(&checkpoint, |at, _| {
             Embedding::load(&[(at.at("words"), 11)], None, 20)?.forward(&[&[10, 0]])
+        });
+        assert_bodies_agree(&checkpoint, |at, _| {
+            Embedding::load(&[(at.at("words"), 11)], None, 20)?.scaled(4.5).forward(&[&[10, 0]])
         });
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 use candle_flash_attn::flash_attn_varlen_windowed;
 
-use crate::kernels::{self, Mask};
+use crate::kernels;
 use crate::nn::Layout;
 use crate::nn::sequences::Sequences;
 
@@ -35,11 +35,7 @@ pub(super) fn attend(
         _ => own,
     };
     // Windows are counted from the end of the keys, where queries end, too.
-    let [left, right] = match mask {
-        Mask::Full => [None, None],
-        Mask::Causal => [None, Some(0)],
-        Mask::Window(reach) => [Some(reach); 2],
-    };
+    let [left, right] = mask.reach();
     let Sequences { cumulative: [of_queries, of_keys], longest: [queries, keys], .. } = &*sequences;
     let attended = flash_attn_varlen_windowed(
         &qkv.narrow(1, 0, heads)?,

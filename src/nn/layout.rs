@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 
 use crate::kernels::Mask;
 use crate::nn::attention_plan::{AttentionPlan, PlanRequest};
-use crate::nn::rotary_table::RotaryTable;
+use crate::nn::rotary_table::{CosSinTable, RotaryTable};
 #[cfg(feature = "flash-attn")]
 use crate::nn::sequences::Sequences;
 
@@ -24,6 +24,8 @@ struct DeviceCache {
     positions: Option<Tensor>,
     /// For each table, the cosines and sines of the positions, `[tokens, head_dim / 2]` each.
     cos_sin: Vec<(Arc<RotaryTable>, [Tensor; 2])>,
+    /// For each table, the angles of the tokens, where a text has its own.
+    own_angles: Vec<(Arc<RotaryTable>, Option<Rc<CosSinTable>>)>,
     plans: Vec<(Mask, Rc<AttentionPlan>)>,
     #[cfg(feature = "flash-attn")]
     sequences: Option<Rc<Sequences>>,
@@ -59,6 +61,20 @@ impl<'a> Layout<'a> {
         cache.positions = Some(positions);
         cache.cos_sin.push((table.clone(), gathered.clone()));
         Ok(gathered)
+    }
+
+    /// Cosines and sines of each token, where a text of the batch has angles of its own; None where none has.
+    pub(super) fn own_angles(&self, table: &Arc<RotaryTable>) -> Result<Option<Rc<CosSinTable>>> {
+        if !table.depends_on_length() {
+            return Ok(None);
+        }
+        let known = &mut self.cache.borrow_mut().own_angles;
+        if let Some((_, angles)) = known.iter().find(|(other, _)| Arc::ptr_eq(other, table)) {
+            return Ok(angles.clone());
+        }
+        let angles = table.of_tokens(self.offsets, self.positions)?.map(Rc::new);
+        known.push((table.clone(), angles.clone()));
+        Ok(angles)
     }
 
     /// The batch as attention of this kind takes it. Layers of a network differ in their masks alone, and its last one

@@ -7,7 +7,7 @@
 //! ```text
 //! attention ── flash ── layout ── attention_plan ── padded_batch, upload_buffer, attention_bias
 //!                              ── sequences (of flash) ── upload_buffer
-//!                              ── rotary_table
+//!                              ── rotary_table ── rope_scaling
 //! position_bias, disentangled_bias ── attention_bias
 //! rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
@@ -35,6 +35,7 @@ mod norm;
 mod padded_batch;
 mod position_bias;
 mod rope;
+mod rope_scaling;
 mod rotary_table;
 #[cfg(feature = "flash-attn")]
 mod sequences;
@@ -53,9 +54,10 @@ pub use mean::mean;
 pub use mlp::{Mlp, MlpParts};
 pub use norm::Norm;
 pub use position_bias::PositionBias;
-pub use rope::Rope;
+pub use rope::{HeadNormalizations, Rope};
+pub use rope_scaling::{RopeScaling, RotaryAngles};
 pub use rotary_table::RotaryTable;
-pub use states::{add, select};
+pub use states::{add, multiply, scale, select};
 
 use crate::Error;
 

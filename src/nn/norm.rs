@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! layer_norm(x) = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias        var: divided by the width, not by one less
-//! rms_norm(x)   = x / sqrt(mean(x²) + eps) * weight
+//! rms_norm(x)   = x / sqrt(mean(x²) + eps) * weight                         or, in Gemma, times 1 + weight
 //! ```
 //!
 //! Both compute in float32 whatever the type of the states is: half precision loses the variance, and squares of large
@@ -42,21 +42,32 @@ impl Norm {
     pub fn layer_norm(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
         let weight = at.either(["weight", "gamma"], &[hidden])?;
         let bias = at.either(["bias", "beta"], &[hidden])?;
-        Self::new(at, &weight, Some(&bias), eps, true)
+        Self::new(at.body(), &weight, Some(&bias), eps, true)
     }
 
     /// Layer normalization with a `weight [hidden]` alone.
     pub fn layer_norm_without_bias(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
-        Self::new(at, &at.values("weight", &[hidden])?, None, eps, true)
+        Self::new(at.body(), &at.values("weight", &[hidden])?, None, eps, true)
     }
 
     /// Root-mean-square normalization with `weight [hidden]`.
     pub fn rms_norm(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
-        Self::new(at, &at.values("weight", &[hidden])?, None, eps, false)
+        Self::new(at.body(), &at.values("weight", &[hidden])?, None, eps, false)
     }
 
-    fn new(at: &Loader, weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: bool) -> Result<Self> {
-        Ok(Self(match at.body() {
+    /// Root-mean-square normalization by `1 + weight`, `weight [hidden]`, as Gemma has it.
+    pub fn offset_rms_norm(at: &Loader, hidden: usize, eps: f32) -> Result<Self> {
+        let weight: Vec<f32> = at.values("weight", &[hidden])?.iter().map(|weight| 1.0 + weight).collect();
+        Self::new(at.body(), &weight, None, eps, false)
+    }
+
+    /// Root-mean-square normalization of `hidden` numbers without a weight.
+    pub fn unweighted_rms_norm(body: &Body, hidden: usize, eps: f32) -> Result<Self> {
+        Self::new(body, &vec![1.0; hidden], None, eps, false)
+    }
+
+    fn new(body: &Body, weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: bool) -> Result<Self> {
+        Ok(Self(match body {
             Body::Cpu { isa, .. } => {
                 let own = |values| owned(Cow::Borrowed(values), || "the weights of a normalization".to_owned());
                 let (weight, bias) = (own(weight)?, bias.map(own).transpose()?);
@@ -140,7 +151,7 @@ mod tests {
     fn bodies_agree_without_bias_and_mean() {
         let checkpoint = Checkpoint::random(&[("weight", &[40])]);
         type Load = fn(&Loader, usize, f32) -> Result<Norm>;
-        for load in [Norm::layer_norm_without_bias as Load, Norm::rms_norm] {
+        for load in [Norm::layer_norm_without_bias as Load, Norm::rms_norm, Norm::offset_rms_norm] {
             assert_bodies_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.forward(&x.tensor(&[9, 40])?));
             assert_bodies_agree(&checkpoint, |at, x| {
                 load(at, 40, 1e-6)?.add_and_norm(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)

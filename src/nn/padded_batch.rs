@@ -109,20 +109,16 @@ impl PaddingRequest<'_> {
                 let query = self.past + rows[number] as usize - start;
                 let keys = self.mask.keys(query, all);
                 blocks.push(self.query_block(start, query..query + 1, keys.start as isize, keys));
-            } else if let Some((block, reach)) = self.local(len) {
+            } else if let Some((block, [before, behind])) = self.local(len) {
                 for queries in split(self.past..all, block) {
-                    let keys = queries.start.saturating_sub(reach)..(queries.end + reach).min(all);
-                    blocks.push(self.query_block(
-                        start,
-                        queries.clone(),
-                        queries.start as isize - reach as isize,
-                        keys,
-                    ));
+                    let keys = queries.start.saturating_sub(before)..(queries.end + behind).min(all);
+                    let first_key = queries.start as isize - before as isize;
+                    blocks.push(self.query_block(start, queries, first_key, keys));
                 }
             } else if len > 0 {
                 let fits = MAX_SCORES / self.scores(1, padded_len(all));
                 for queries in split(self.past..all, 1 << fits.max(16).ilog2()) {
-                    let keys = if self.mask == Mask::Causal { 0..queries.end } else { 0..all };
+                    let keys = if self.mask.is_causal() { 0..queries.end } else { 0..all };
                     blocks.push(self.query_block(start, queries, 0, keys));
                 }
             }
@@ -130,11 +126,12 @@ impl PaddingRequest<'_> {
         blocks
     }
 
-    /// Length of query blocks, and how far a query sees, where it sees so little of the text that blocks save work.
-    fn local(&self, len: usize) -> Option<(usize, usize)> {
-        let Mask::Window(reach) = self.mask else { return None };
-        let block = padded_len((4 * reach).max(128));
-        (len > block + 2 * reach).then_some((block, reach))
+    /// Length of query blocks, and how far before and behind it a query sees, where it sees so little of the text that
+    /// blocks save work.
+    fn local(&self, len: usize) -> Option<(usize, [usize; 2])> {
+        let [Some(before), Some(behind)] = self.mask.reach() else { return None };
+        let block = padded_len((2 * (before + behind)).max(128));
+        (len > block + before + behind).then_some((block, [before, behind]))
     }
 
     fn query_block(&self, start: usize, queries: Range<usize>, first_key: isize, keys: Range<usize>) -> PaddedBatch {
@@ -209,7 +206,7 @@ mod tests {
     fn every_query_is_in_one_block_with_its_keys() {
         let lengths = [3000, 0, 1, 700, 8192, 33, 385, 384];
         let offsets = offsets(&lengths);
-        for mask in [Mask::Full, Mask::Causal, Mask::Window(64), Mask::Window(4000)] {
+        for mask in [Mask::Full, Mask::Causal, Mask::Window(64), Mask::Window(4000), Mask::CausalWindow(90)] {
             for past in [0, 37] {
                 let request = PaddingRequest { past, ..request(&offsets, mask) };
                 let mut seen = BTreeSet::new();

@@ -22,14 +22,19 @@ use crate::profile::{Stage, Work, stage};
 pub struct Rope {
     shape: kernels::AttentionShape,
     table: Arc<RotaryTable>,
-    /// Normalizations of queries and of keys, each over a head.
-    norms: Option<[Norm; 2]>,
+    norms: Option<HeadNormalizations>,
+}
+
+/// Normalizations of queries, keys and values, each over a head.
+pub struct HeadNormalizations {
+    pub queries: Norm,
+    pub keys: Norm,
+    pub values: Option<Norm>,
 }
 
 impl Rope {
-    /// `shape` is that of the attention behind it; `table` and `norms` (of queries, then of keys) are for its
-    /// `head_dim`.
-    pub fn new(shape: kernels::AttentionShape, table: Arc<RotaryTable>, norms: Option<[Norm; 2]>) -> Self {
+    /// `shape` is that of the attention behind it; `table` and `norms` are for its `head_dim`.
+    pub fn new(shape: kernels::AttentionShape, table: Arc<RotaryTable>, norms: Option<HeadNormalizations>) -> Self {
         Self { shape, table, norms }
     }
 
@@ -43,15 +48,35 @@ impl Rope {
 
     fn turn(&self, qkv: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
         let positions = layout.positions();
-        match &self.table.up_to(positions)?.values {
+        if let Some(own) = layout.own_angles(&self.table)? {
+            let rows: Vec<u32> = (0..positions.len() as u32).collect();
+            return self.turn_by(&own.values, &rows, qkv, |cos, sin| Ok([cos.clone(), sin.clone()]));
+        }
+        let table = self.table.up_to(positions)?;
+        self.turn_by(&table.values, positions, qkv, |cos, sin| layout.cos_sin(&self.table, [cos, sin]))
+    }
+
+    /// Turns each token by a row of the values. `gather` gives those of all tokens on a device.
+    fn turn_by(
+        &self,
+        values: &CosSinValues,
+        rows: &[u32],
+        qkv: &Tensor,
+        gather: impl Fn(&Tensor, &Tensor) -> candle_core::Result<[Tensor; 2]>,
+    ) -> candle_core::Result<Tensor> {
+        match values {
             CosSinValues::Cpu(isa, table) => {
-                let norms = self.norms.as_ref().map(|norms| norms.each_ref().map(Norm::kernel));
+                let norms = self.norms.as_ref().map(|norms| kernels::HeadNorms {
+                    queries: norms.queries.kernel(),
+                    keys: norms.keys.kernel(),
+                    values: norms.values.as_ref().map(Norm::kernel),
+                });
                 cpu::map(qkv, self.shape.width(), |qkv, out| {
-                    let rotations = kernels::RopeAngles { table, positions };
+                    let rotations = kernels::RopeAngles { table, positions: rows };
                     kernels::rope(*isa, &self.shape, norms, rotations, qkv, out);
                 })
             }
-            CosSinValues::Portable { cos, sin } => self.portable(qkv, layout.cos_sin(&self.table, [cos, sin])?),
+            CosSinValues::Portable { cos, sin } => self.portable(qkv, gather(cos, sin)?),
         }
     }
 
@@ -63,16 +88,18 @@ impl Rope {
             qkv.narrow(1, first * head_dim, count * head_dim)?.contiguous()?.reshape((tokens, count, head_dim))
         };
         let both = match &self.norms {
-            Some([of_queries, of_keys]) => {
-                let normed = [of_queries.0.apply(&part(0, heads)?)?, of_keys.0.apply(&part(heads, kv_heads)?)?];
-                Tensor::cat(&normed, 1)?
+            Some(HeadNormalizations { queries, keys, .. }) => {
+                Tensor::cat(&[queries.0.apply(&part(0, heads)?)?, keys.0.apply(&part(heads, kv_heads)?)?], 1)?
             }
             None => part(0, heads + kv_heads)?,
         };
         // Turned in float32: positions in the thousands are whole turns away in less.
         let turned = candle_nn::rotary_emb::rope_thd(&both.to_dtype(DType::F32)?.unsqueeze(0)?, &cos, &sin)?;
         let turned = turned.to_dtype(qkv.dtype())?.reshape((tokens, (heads + kv_heads) * head_dim))?;
-        let values = qkv.narrow(1, (heads + kv_heads) * head_dim, kv_heads * head_dim)?;
+        let values = match self.norms.as_ref().and_then(|norms| norms.values.as_ref()) {
+            Some(norm) => norm.0.apply(&part(heads + kv_heads, kv_heads)?)?.reshape((tokens, kv_heads * head_dim))?,
+            None => qkv.narrow(1, (heads + kv_heads) * head_dim, kv_heads * head_dim)?,
+        };
         Tensor::cat(&[turned, values], 1)
     }
 }
@@ -82,6 +109,7 @@ mod tests {
     use super::*;
     use crate::kernels::Mask;
     use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
+    use crate::nn::{RopeScaling, RotaryAngles};
 
     fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::AttentionShape {
         kernels::AttentionShape { heads, kv_heads, head_dim, scale: 1.0, mask: Mask::Full }
@@ -91,11 +119,14 @@ mod tests {
     fn bodies_agree_as_the_table_grows() {
         for (heads, kv_heads, head_dim) in [(6, 6, 8), (6, 2, 12), (3, 1, 34)] {
             let checkpoint = Checkpoint::random(&[("q.weight", &[head_dim]), ("k.weight", &[head_dim])]);
-            for normed in [false, true] {
+            for normed in [0, 2, 3] {
                 assert_bodies_agree(&checkpoint, |at, x| {
-                    let table = RotaryTable::new(at.body(), head_dim, 10_000.0)?;
+                    let table = RotaryTable::new(at.body(), head_dim, RotaryAngles::new(10_000.0))?;
                     let norm = |name: &str| Norm::rms_norm(&at.at(name), head_dim, 1e-6);
-                    let norms = if normed { Some([norm("q")?, norm("k")?]) } else { None };
+                    let values =
+                        if normed == 3 { Some(Norm::unweighted_rms_norm(at.body(), head_dim, 1e-6)?) } else { None };
+                    let norms = HeadNormalizations { queries: norm("q")?, keys: norm("k")?, values };
+                    let norms = if normed > 0 { Some(norms) } else { None };
                     let rope = Rope::new(shape(heads, kv_heads, head_dim), table, norms);
                     let mut turned = Vec::new();
                     for positions in [vec![0, 1, 2], vec![700, 3], vec![8191, 0]] {
@@ -109,12 +140,33 @@ mod tests {
     }
 
     #[test]
+    fn bodies_agree_where_a_text_has_angles_of_its_own() {
+        let scaling = RopeScaling::Dynamic { factor: 2.0, trained: 5 };
+        assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
+            let table = RotaryTable::new(at.body(), 8, RotaryAngles { theta: 100.0, scaling })?;
+            let rope = Rope::new(shape(3, 3, 8), table, None);
+            let positions: Vec<u32> = (0..3).chain(0..9).chain(0..5).collect();
+            let qkv = x.tensor(&[17, rope.shape.width()])?;
+            let turned = rope.forward(&qkv, &Layout::new(&[0, 3, 12, 12, 17], &positions))?;
+            // Each text as if it were alone.
+            for (first, len) in [(0, 3), (3, 9), (12, 5)] {
+                let alone: Vec<u32> = (0..len as u32).collect();
+                let alone = rope.forward(&qkv.narrow(0, first, len)?, &Layout::new(&[0, len as u32], &alone))?;
+                let same = turned.narrow(0, first, len)?.flatten_all()?.to_vec1::<f32>()?;
+                assert_eq!(alone.flatten_all()?.to_vec1::<f32>()?, same);
+            }
+            Ok(turned)
+        });
+    }
+
+    #[test]
     fn halves_agree_with_float32() {
         let checkpoint = Checkpoint::random(&[("q.weight", &[12]), ("k.weight", &[12])]);
         assert_halves_agree(&checkpoint, |at, x| {
             let norm = |name: &str| Norm::rms_norm(&at.at(name), 12, 1e-6);
-            let table = RotaryTable::new(at.body(), 12, 10_000.0)?;
-            let rope = Rope::new(shape(6, 2, 12), table, Some([norm("q")?, norm("k")?]));
+            let table = RotaryTable::new(at.body(), 12, RotaryAngles::new(10_000.0))?;
+            let norms = HeadNormalizations { queries: norm("q")?, keys: norm("k")?, values: None };
+            let rope = Rope::new(shape(6, 2, 12), table, Some(norms));
             rope.forward(&x(&[4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
         });
     }
@@ -125,7 +177,8 @@ mod tests {
         let checkpoint = Checkpoint::random(&[]);
         assert_bodies_agree(&checkpoint, |at, x| {
             let layout = Layout::new(&[0, 3], &[0, 1, 2]);
-            let [near, far] = [10_000.0, 160_000.0].map(|theta| RotaryTable::new(at.body(), 8, theta));
+            let [near, far] =
+                [10_000.0, 160_000.0].map(|theta| RotaryTable::new(at.body(), 8, RotaryAngles::new(theta)));
             let (near, far) = (near?, far?);
             let mut qkv = x.tensor(&[3, shape(2, 2, 8).width()])?;
             for table in [&near, &far, &near] {

@@ -1,13 +1,12 @@
 //! Cosines and sines of rotary position embedding (`Rope` turns by them), as transformers computes them.
 //!
 //! ```text
-//! frequency(i)  = theta^(-2 i / head_dim) / factor   i < head_dim / 2; a factor above 1 makes positions nearer ("linear")
-//! angle(p, i)   = p * frequency(i)                   rounded to float32
-//! table[p]      = cos(angle(p, ·)), sin(angle(p, ·))
+//! angle(p, i) = p * frequency(i)                     i < head_dim / 2; rounded to float32
+//! table[p]    = cos(angle(p, ·)), sin(angle(p, ·))
 //! ```
 //!
-//! Frequencies and angles are float32 step by step: at a position in the thousands the last bit of an angle shows. In
-//! half precision positions above some hundreds would be whole turns off.
+//! Frequencies ([`RotaryAngles`]) and angles are float32 step by step: at a position in the thousands the last bit of an
+//! angle shows. In half precision positions above some hundreds would be whole turns off.
 
 use std::sync::Arc;
 
@@ -16,18 +15,20 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::kernels::Isa;
-use crate::nn::Body;
+use crate::nn::{Body, RotaryAngles};
 
-/// The cosines and sines of all positions that were asked for so far, shared by the layers of one base `theta`.
+/// The cosines and sines of all positions that were asked for so far, shared by the layers of one kind of angles.
 pub struct RotaryTable {
-    /// `[head_dim / 2]`: the angle, in radians, by which a pair of a head turns from one position to the next.
+    angles: RotaryAngles,
+    head_dim: usize,
+    /// `[head_dim / 2]`: see [`RotaryAngles::frequencies`].
     frequencies: Vec<f32>,
     /// Replaced by a longer one when a position beyond its end is asked for.
     current: ArcSwap<CosSinTable>,
     body: Body,
 }
 
-/// Cosines and sines of the positions below `positions`.
+/// Cosines and sines of the positions below `positions`, or of so many tokens.
 pub(super) struct CosSinTable {
     positions: usize,
     pub(super) values: CosSinValues,
@@ -41,17 +42,16 @@ pub(super) enum CosSinValues {
 }
 
 impl RotaryTable {
-    /// A table for heads of `head_dim` numbers, which is even, with angles of the base `theta`.
-    pub fn new(body: &Body, head_dim: usize, theta: f64) -> Result<Arc<Self>> {
-        Self::scaled(body, head_dim, theta, 1.0)
+    /// A table for heads of `head_dim` numbers, which is even.
+    pub fn new(body: &Body, head_dim: usize, angles: RotaryAngles) -> Result<Arc<Self>> {
+        let frequencies = angles.frequencies(head_dim, 1);
+        let current = ArcSwap::from_pointee(CosSinTable::new(body, &angles, &frequencies, 1)?);
+        Ok(Arc::new(Self { angles, head_dim, frequencies, current, body: body.clone() }))
     }
 
-    /// As `new`, where a position counts as a `factor`-th of it.
-    pub fn scaled(body: &Body, head_dim: usize, theta: f64, factor: f64) -> Result<Arc<Self>> {
-        let power = |i: usize| theta.powf(f64::from(2.0 * i as f32 / head_dim as f32)) as f32;
-        let frequencies: Vec<f32> = (0..head_dim / 2).map(|i| 1.0 / power(i) / factor as f32).collect();
-        let current = ArcSwap::from_pointee(CosSinTable::new(body, &frequencies, 1)?);
-        Ok(Arc::new(Self { frequencies, current, body: body.clone() }))
+    /// Whether the angles of a token depend on how long its text is.
+    pub fn depends_on_length(&self) -> bool {
+        self.angles.depend_on_length()
     }
 
     /// Cosines and sines of at least all the `positions`.
@@ -63,37 +63,66 @@ impl RotaryTable {
         }
         // Several threads may come here at once, and a shorter table be the one that stays: the next call makes up for
         // it.
-        let longer = Arc::new(CosSinTable::new(&self.body, &self.frequencies, count.next_power_of_two())?);
+        let longer =
+            Arc::new(CosSinTable::new(&self.body, &self.angles, &self.frequencies, count.next_power_of_two())?);
         self.current.store(longer.clone());
         Ok(longer)
+    }
+
+    /// Cosines and sines of each token of texts with these cumulative lengths and `positions [tokens]`, where one of the
+    /// texts has angles of its own; None where none has.
+    pub(super) fn of_tokens(&self, offsets: &[u32], positions: &[u32]) -> candle_core::Result<Option<CosSinTable>> {
+        let lengths = || offsets.windows(2).map(|text| (text[1] - text[0]) as usize);
+        if !lengths().any(|len| self.angles.has_own_angles(len)) {
+            return Ok(None);
+        }
+        let frequencies: Vec<_> = lengths().map(|len| self.angles.frequencies(self.head_dim, len)).collect();
+        let mut texts = Vec::with_capacity(positions.len());
+        lengths().enumerate().for_each(|(text, len)| texts.extend(std::iter::repeat_n(text, len)));
+        let of_token = |token: usize| (positions[token], frequencies[texts[token]].as_slice());
+        CosSinTable::of(&self.body, &self.angles, self.head_dim / 2, positions.len(), of_token).map(Some)
     }
 }
 
 impl CosSinTable {
-    fn new(body: &Body, frequencies: &[f32], positions: usize) -> candle_core::Result<Self> {
-        let pairs = frequencies.len();
+    fn new(body: &Body, angles: &RotaryAngles, frequencies: &[f32], positions: usize) -> candle_core::Result<Self> {
+        Self::of(body, angles, frequencies.len(), positions, |position| (position as u32, frequencies))
+    }
+
+    /// Those of `rows` positions, each with its frequencies of so many `pairs`.
+    fn of<'a>(
+        body: &Body,
+        angles: &RotaryAngles,
+        pairs: usize,
+        rows: usize,
+        row: impl Fn(usize) -> (u32, &'a [f32]),
+    ) -> candle_core::Result<Self> {
+        let magnitude = angles.magnitude();
         // The product is rounded to float32, as in transformers; cosine and sine are taken in float64.
-        let angle = |position: usize, pair: usize| f64::from(position as f32 * frequencies[pair]);
+        let angle =
+            |(position, frequencies): (u32, &[f32]), pair: usize| f64::from(position as f32 * frequencies[pair]);
         let values = match body {
             Body::Cpu { isa, .. } => {
-                let mut values = vec![0.0; positions * 2 * pairs];
-                for (position, values) in values.chunks_exact_mut(2 * pairs).enumerate() {
+                let mut values = vec![0.0; rows * 2 * pairs];
+                for (i, values) in values.chunks_exact_mut(2 * pairs).enumerate() {
                     let (cos, sin) = values.split_at_mut(pairs);
+                    let row = row(i);
                     for (pair, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-                        (*sin, *cos) = (angle(position, pair).sin() as f32, angle(position, pair).cos() as f32);
+                        let (sine, cosine) = angle(row, pair).sin_cos();
+                        (*sin, *cos) = (sine as f32 * magnitude, cosine as f32 * magnitude);
                     }
                 }
                 CosSinValues::Cpu(*isa, values)
             }
             Body::Portable { device, .. } => {
                 let tensor = |function: fn(f64) -> f64| {
-                    let value = |i: usize| function(angle(i / pairs, i % pairs)) as f32;
-                    Tensor::from_iter((0..positions * pairs).map(value), device)?.reshape((positions, pairs))
+                    let value = |i: usize| function(angle(row(i / pairs), i % pairs)) as f32 * magnitude;
+                    Tensor::from_iter((0..rows * pairs).map(value), device)?.reshape((rows, pairs))
                 };
                 CosSinValues::Portable { cos: tensor(f64::cos)?, sin: tensor(f64::sin)? }
             }
         };
-        Ok(Self { positions, values })
+        Ok(Self { positions: rows, values })
     }
 }
 
@@ -147,7 +176,7 @@ mod tests {
     fn angles_far_from_the_start_are_the_references() {
         let body = Body::Portable { device: Device::Cpu, dtype: DType::BF16 };
         for (theta, head_dim, expected) in REFERENCE {
-            let table = RotaryTable::new(&body, head_dim, theta).unwrap();
+            let table = RotaryTable::new(&body, head_dim, RotaryAngles::new(theta)).unwrap();
             let CosSinValues::Portable { cos, sin } = &table.up_to(&[8191]).unwrap().values else { panic!("portable") };
             for (pair, expected) in expected {
                 for (values, expected) in [cos, sin].into_iter().zip(expected) {

@@ -2,8 +2,8 @@
 //! output quantization.
 //!
 //! ```text
-//! hidden states → WordWeights? → Pooling → (Dense | LayerNorm | Normalize)* → truncate → normalize_embeddings?
-//!              one file each: word_weights, pooling, dense, layer_norm, normalize; then, over a whole call: quantize
+//! hidden states → WordWeights? → Pooling → (Dense | LayerNorm | Normalize | tanh codes)* → truncate → normalize_embeddings?
+//!              one file each: word_weights, pooling, dense, layer_norm, normalize, tanh_codes; then, over a whole call: quantize
 //! ```
 //!
 //! All of it works on slices in float32, and every text by itself: its vector has the same bits whatever other texts
@@ -15,11 +15,12 @@ mod layer_norm;
 mod normalize;
 mod pooling;
 mod quantize;
+mod tanh_codes;
 mod word_weights;
 
 use std::ops::Range;
 
-use crate::config::{Module, PoolingMode};
+use crate::config::{Module, PoolingMode, TanhCodes};
 use crate::files::ModelFolder;
 use crate::text::TokenSelection;
 use crate::{Error, Result};
@@ -28,6 +29,7 @@ use dense::Dense;
 use layer_norm::LayerNorm;
 use normalize::normalize_l2;
 use pooling::Pooling;
+use tanh_codes::to_tanh_codes;
 use word_weights::WordWeights;
 
 pub use quantize::{Precision, Quantizer, Ranges};
@@ -48,6 +50,7 @@ enum SentenceModule {
     Dense(Box<Dense>),
     LayerNorm(LayerNorm),
     Normalize { width: usize },
+    TanhCodes(TanhCodes),
 }
 
 /// The last hidden states of some texts, packed: the `token_embeddings` of sentence-transformers.
@@ -98,6 +101,7 @@ impl Pipeline {
                     SentenceModule::LayerNorm(LayerNorm::load(folder, path, *width, dimension)?)
                 }
                 (Module::Normalize, _) => SentenceModule::Normalize { width: dimension },
+                (Module::FlexibleQuantizer(codes), _) => SentenceModule::TanhCodes(*codes),
                 (Module::LogitScore(_), _) => return Err(misplaced("a LogitScore after Pooling")),
             };
             sentence_modules.push(sentence_module);
@@ -155,6 +159,7 @@ impl Pipeline {
                 SentenceModule::Dense(dense) => sentences = dense.apply(&sentences),
                 SentenceModule::LayerNorm(norm) => sentences = norm.apply(&sentences),
                 SentenceModule::Normalize { width } => sentences.chunks_exact_mut(*width).for_each(normalize_l2),
+                SentenceModule::TanhCodes(codes) => to_tanh_codes(*codes, &mut sentences),
             }
         }
         for (row, sentence) in rows.iter_mut().zip(sentences.chunks_exact(self.dimension)) {

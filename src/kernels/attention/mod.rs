@@ -57,7 +57,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: Attenti
         "each sequence has one of the rows"
     );
     let past_tokens = past.len() / (2 * kv_heads * head_dim);
-    assert!(past.is_empty() || mask == Mask::Causal && bias.is_none(), "only what looks back has a past");
+    assert!(past.is_empty() || mask.is_causal() && bias.is_none(), "only what looks back has a past");
     let sequences = offsets.len() - 1;
     let longest = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).max().unwrap_or(0);
     let out = HeadsOutput(out.as_mut_ptr());
@@ -73,7 +73,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: Attenti
         let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         match dtype {
-            Dtype::Int8 if mask != Mask::Causal => scratch(int8::memory_for(longest, head_dim), |memory| {
+            Dtype::Int8 if !mask.is_causal() => scratch(int8::memory_for(longest, head_dim), |memory| {
                 scratch(bias_memory, |bias_memory| isa.run_int8(int8::Int8Attention { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {

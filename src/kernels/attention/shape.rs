@@ -10,21 +10,36 @@ pub enum Mask {
     Causal,
     /// Those at most this far away, on both sides.
     Window(usize),
+    /// Itself and what comes before it, so many tokens together.
+    CausalWindow(usize),
 }
 
 impl Mask {
     /// The keys that the query at `position` of `len` sees.
     pub fn keys(self, position: usize, len: usize) -> Range<usize> {
+        let [before, behind] = self.reach();
+        let first = before.map_or(0, |before| position.saturating_sub(before));
+        first..behind.map_or(len, |behind| position.saturating_add(behind + 1).min(len))
+    }
+
+    /// Whether a token sees nothing of what comes after it.
+    pub fn is_causal(self) -> bool {
+        matches!(self, Mask::Causal | Mask::CausalWindow(_))
+    }
+
+    /// How far before and behind it a token sees; None for all that is there.
+    pub fn reach(self) -> [Option<usize>; 2] {
         match self {
-            Mask::Full => 0..len,
-            Mask::Causal => 0..position + 1,
-            Mask::Window(reach) => position.saturating_sub(reach)..position.saturating_add(reach + 1).min(len),
+            Mask::Full => [None, None],
+            Mask::Causal => [None, Some(0)],
+            Mask::Window(reach) => [Some(reach); 2],
+            Mask::CausalWindow(tokens) => [Some(tokens - 1), Some(0)],
         }
     }
 }
 
 /// Heads of an attention, their size, and what they see.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AttentionShape {
     /// Heads of queries.
     pub heads: usize,

@@ -52,7 +52,7 @@ fn reference(shape: &AttentionShape, qkv: &[f32], offsets: &[u32]) -> Vec<f64> {
 fn ragged_sequences_match_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80)] {
-            for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
+            for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7), Mask::CausalWindow(5)] {
                 let shape =
                     AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 15, 16, 17, 6, 63, 64, 65, 130]);
@@ -72,7 +72,7 @@ fn ragged_sequences_match_the_definition_on_every_set_and_mask() {
 fn integers_are_near_the_definition_on_every_set_and_mask() {
     for isa in Isa::available() {
         for (heads, head_dim) in [(1, 1), (5, 8), (3, 26), (2, 32), (2, 80), (1, 256)] {
-            for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7)] {
+            for mask in [Mask::Full, Mask::Causal, Mask::Window(0), Mask::Window(7), Mask::CausalWindow(5)] {
                 let shape =
                     AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
                 let offsets = offsets(&[1, 0, 2, 95, 96, 97, 111, 127, 128, 129, 193]);
@@ -159,7 +159,8 @@ fn extreme_scores_give_finite_weights() {
 fn random_shapes_are_near_the_definition() {
     for seed in 0..12 {
         let [heads, head_dim, a, b, c, reach] = sizes(6, 120, seed)[..] else { unreachable!() };
-        let mask = [Mask::Full, Mask::Causal, Mask::Window(reach)][seed as usize % 3];
+        let masks = [Mask::Full, Mask::Causal, Mask::Window(reach), Mask::CausalWindow(reach + 1)];
+        let mask = masks[seed as usize % 4];
         let (heads, head_dim) = (heads % 4 + 1, head_dim + 1);
         let shape = AttentionShape { heads, kv_heads: heads, head_dim, scale: 2.0 / (head_dim as f32).sqrt(), mask };
         let offsets = offsets(&[a, b, c, 2 * a]);
@@ -182,9 +183,14 @@ fn random_shapes_are_near_the_definition() {
 #[test]
 fn shared_keys_and_a_past_match_what_they_stand_for_on_every_set() {
     for (heads, kv_heads, head_dim) in [(4, 2, 16), (6, 1, 10), (6, 3, 33), (3, 3, 8)] {
-        for (past, mask) in
-            [(0, Mask::Full), (0, Mask::Window(5)), (0, Mask::Causal), (1, Mask::Causal), (70, Mask::Causal)]
-        {
+        for (past, mask) in [
+            (0, Mask::Full),
+            (0, Mask::Window(5)),
+            (0, Mask::Causal),
+            (1, Mask::Causal),
+            (70, Mask::Causal),
+            (70, Mask::CausalWindow(9)),
+        ] {
             let shape = AttentionShape { heads, kv_heads, head_dim, scale: 0.4, mask };
             let lengths = [1, 17, 0, 40, 97];
             let offsets = offsets(&lengths);
