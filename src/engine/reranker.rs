@@ -10,7 +10,7 @@ use crate::engine::shared_network::SharedNetwork;
 use crate::files::ModelFolder;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
-use crate::text::{InputKind, Template};
+use crate::text::{Answers, InputKind, Template};
 use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
@@ -34,7 +34,7 @@ impl Reranker {
             Scoring::Logits(given) => {
                 let (yes, no) = match (given, template.and_then(Template::answers)) {
                     (Some(given), _) => (given.true_token_id, given.false_token_id),
-                    (None, Some([yes, no])) => (yes, Some(no)),
+                    (None, Some(Answers { yes, no })) => (yes, no),
                     (None, None) => return Err(Error::model("tokenizer.json", "has no tokens \"yes\" and \"no\"")),
                 };
                 Ok(OutputHead::Head(models::load_logit_head(source, yes, no)?))

@@ -37,7 +37,7 @@ pub use chunk_tokens::{ChunkedText, chunk_tokens};
 pub use chunker::{ChunkLimits, ChunkSize, TextChunk, chunks};
 pub use inputs::{Input, InputKind, Inputs};
 pub use plan::{Limits, cost, plan, shared_tail};
-pub use template::Template;
+pub use template::{Answers, Template};
 pub use token_strings::TokenIds;
 pub use tokenizer::Tokenizer;
 pub use tokens::Tokens;

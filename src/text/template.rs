@@ -15,18 +15,39 @@ pub struct Template {
     prefix: Vec<u32>,
     /// After them.
     suffix: Vec<u32>,
-    answers: Option<[u32; 2]>,
+    answers: Option<Answers>,
+}
+
+/// The tokens whose logits make a pair's score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answers {
+    /// Says that the document answers the query.
+    pub yes: u32,
+    /// Says that it does not; None where `yes` alone counts.
+    pub no: Option<u32>,
 }
 
 /// How the texts follow each other.
 enum Form {
     /// Qwen3-Reranker (reference: the example of QwenLM/Qwen3-Embedding): one string, and `max_length` holds the template, too.
     Joined,
-    /// mxbai-rerank-v2 (reference: `mxbai_rerank_v2.py` of mixedbread-ai/mxbai-rerank): query and document are tokenized apart, with
-    /// these tokens between them, and `max_length` holds nothing but these.
-    Apart { separator: Vec<u32> },
+    /// Query and document are tokenized apart, and `max_length` holds nothing but these, what is between them, and perhaps the prefix.
+    Apart(TextsApart),
     /// A folder's own.
     Chat(Box<Chat>),
+}
+
+/// mxbai-rerank-v2 (reference: `mxbai_rerank_v2.py` of mixedbread-ai/mxbai-rerank) and bge-reranker-v2-gemma (reference:
+/// `FlagLLMReranker` of FlagEmbedding).
+struct TextsApart {
+    /// Between query and document.
+    separator: Vec<u32>,
+    /// Before the query and before the document.
+    labels: [&'static str; 2],
+    /// Whether `max_length` holds the prefix, too.
+    counts_prefix: bool,
+    /// Whether an instruction takes the place of the question at the end; else it comes before the query.
+    asks: bool,
 }
 
 const QWEN3_PREFIX: &str = "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query and the \
@@ -36,11 +57,16 @@ const QWEN3_INSTRUCTION: &str = "Given a web search query, retrieve relevant pas
 
 const MXBAI_PREFIX: &str = "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n\
      <|im_start|>user\n";
-const MXBAI_SEPARATOR: &str = "\n";
+/// Between the texts of mxbai-rerank-v2 and bge-reranker-v2-gemma.
+const LINE_END: &str = "\n";
 const MXBAI_TASK: &str = "You are a search relevance expert who evaluates how well documents match search queries. For each \
      query-document pair, carefully analyze the semantic relationship between them, then provide your binary relevance judgment \
      (0 for not relevant, 1 for relevant).\nRelevance:";
 const MXBAI_SUFFIX: &str = "<|im_end|>\n<|im_start|>assistant\n";
+
+const GEMMA_PREFIX: &str = "<bos>";
+const GEMMA_TASK: &str = "Given a query A and a passage B, determine whether the passage contains an answer to the query by \
+     providing a prediction of either 'Yes' or 'No'.";
 
 impl Template {
     /// What is written around inputs of this kind; None where they go in as they are. From now on `tokenizer` takes the names of special
@@ -59,7 +85,8 @@ impl Template {
                     // The same tokens, of which the first are computed once a query.
                     return Self::built_in("qwen3", tokenizer).map(Some);
                 }
-                let answers = tokenizer.id("yes").zip(tokenizer.id("no")).map(|(yes, no)| [yes, no]);
+                let answers =
+                    tokenizer.id("yes").zip(tokenizer.id("no")).map(|(yes, no)| Answers { yes, no: Some(no) });
                 tokenizer.disable_special_tokens();
                 Ok(Some(Self { form: Form::Chat(Box::new(chat)), prefix: Vec::new(), suffix: Vec::new(), answers }))
             }
@@ -69,21 +96,44 @@ impl Template {
     /// The question of the rerankers that are language models of this `model_type`.
     fn built_in(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
         let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX, &|| Ok(()))?.0) };
+        let answers = |yes: &str, no: Option<&str>| -> Result<Option<Answers>> {
+            Ok(Some(Answers {
+                yes: tokenizer.require_id(yes)?,
+                no: no.map(|no| tokenizer.require_id(no)).transpose()?,
+            }))
+        };
         let template = match model_type {
             "qwen3" => Self {
                 form: Form::Joined,
                 prefix: ids(QWEN3_PREFIX)?,
                 suffix: ids(QWEN3_SUFFIX)?,
-                answers: Some([tokenizer.require_id("yes")?, tokenizer.require_id("no")?]),
+                answers: answers("yes", Some("no"))?,
             },
             "qwen2" => Self {
-                form: Form::Apart { separator: ids(MXBAI_SEPARATOR)? },
+                form: Form::Apart(TextsApart {
+                    separator: ids(LINE_END)?,
+                    labels: ["query: ", "document: "],
+                    counts_prefix: false,
+                    asks: false,
+                }),
                 prefix: ids(MXBAI_PREFIX)?,
-                suffix: [ids(MXBAI_SEPARATOR)?, ids(MXBAI_TASK)?, ids(MXBAI_SUFFIX)?].concat(),
-                answers: Some([tokenizer.require_id("1")?, tokenizer.require_id("0")?]),
+                suffix: [ids(LINE_END)?, ids(MXBAI_TASK)?, ids(MXBAI_SUFFIX)?].concat(),
+                answers: answers("1", Some("0"))?,
+            },
+            "gemma" => Self {
+                form: Form::Apart(TextsApart {
+                    separator: ids(LINE_END)?,
+                    labels: ["A: ", "B: "],
+                    counts_prefix: true,
+                    asks: true,
+                }),
+                prefix: vec![tokenizer.require_id(GEMMA_PREFIX)?],
+                suffix: [ids(LINE_END)?, ids(GEMMA_TASK)?].concat(),
+                answers: answers("Yes", None)?,
             },
             _ => {
-                let message = format!("{model_type:?} is no language model that reranks; those are: qwen3, qwen2");
+                let message =
+                    format!("{model_type:?} is no language model that reranks; those are: qwen3, qwen2, gemma");
                 return Err(Error::model_key("config.json", "model_type", message));
             }
         };
@@ -91,8 +141,8 @@ impl Template {
         Ok(template)
     }
 
-    /// The tokens that say that the document answers the query, and that it does not; None where the tokenizer lacks one.
-    pub fn answers(&self) -> Option<[u32; 2]> {
+    /// The tokens whose logits make a pair's score; None where the tokenizer lacks one.
+    pub fn answers(&self) -> Option<Answers> {
         self.answers
     }
 
@@ -100,7 +150,9 @@ impl Template {
     pub fn reserved(&self) -> usize {
         match &self.form {
             Form::Joined => self.prefix.len() + self.suffix.len(),
-            Form::Apart { separator } => separator.len(),
+            Form::Apart(TextsApart { separator, counts_prefix, .. }) => {
+                separator.len() + if *counts_prefix { self.prefix.len() } else { 0 }
+            }
             Form::Chat(_) => 0,
         }
     }
@@ -121,26 +173,34 @@ impl Template {
             (_, Input::Text(_)) => unreachable!("a question is about a pair"),
         };
         let room = max_length.saturating_sub(self.reserved());
+        let mut suffix = self.suffix.as_slice();
+        let asked;
         let (body, truncated) = match &self.form {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
                 tokenizer.pieces_within(&qwen3_body(instruction, query, document), room, check_cancel)?
             }
-            Form::Apart { separator } => {
-                let query = match instruction.filter(|instruction| !instruction.is_empty()) {
-                    Some(instruction) => format!("instruction: {instruction}\nquery: {query}"),
-                    None => format!("query: {query}"),
+            Form::Apart(TextsApart { separator, labels: [query_label, document_label], asks, .. }) => {
+                let instruction = instruction.filter(|instruction| !instruction.is_empty());
+                let query = match instruction {
+                    Some(instruction) if !asks => format!("instruction: {instruction}\n{query_label}{query}"),
+                    _ => format!("{query_label}{query}"),
                 };
+                if let Some(instruction) = instruction.filter(|_| *asks) {
+                    let question = tokenizer.pieces_within(instruction, usize::MAX, check_cancel)?.0;
+                    asked = [separator.as_slice(), &question].concat();
+                    suffix = &asked;
+                }
                 let (query, query_cut) =
                     tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), check_cancel)?;
                 let left = room.saturating_sub(query.len());
                 let (document, document_cut) =
-                    tokenizer.pieces_within(&format!("document: {document}"), left, check_cancel)?;
+                    tokenizer.pieces_within(&format!("{document_label}{document}"), left, check_cancel)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)
             }
             Form::Chat(_) => unreachable!("a chat template was asked"),
         };
-        Ok(Tokens { ids: [self.prefix.as_slice(), &body, &self.suffix].concat(), type_ids: None, truncated })
+        Ok(Tokens { ids: [self.prefix.as_slice(), &body, suffix].concat(), type_ids: None, truncated })
     }
 }
 
