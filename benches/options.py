@@ -54,14 +54,16 @@ def _embed(commands: Commands) -> None:
         description="Embedders: every peer, set and number of texts per call. More than an hour.",
     )
     for parser in (targets, table):
-        _item_options(parser, models.EMBEDDERS, "base has random weights")
+        _item_options(parser, models.EMBEDDERS, "all but minilm have random weights")
     pauses = commands.add_parser(
         "pauses",
         help="one short text a call after pauses, beside ONNX Runtime: pauses.md and .json",
         description="Embedders: one short text a call, each after a pause, beside ONNX Runtime. 5 minutes.",
     )
     pauses.set_defaults(module="pauses")
-    pauses.add_argument("--model", choices=models.EMBEDDERS, default="minilm", help="base has random weights; minilm")
+    pauses.add_argument(
+        "--model", choices=models.EMBEDDERS, default="minilm", help="all but minilm have random weights; minilm"
+    )
     pauses.add_argument("--threads", type=_numbers, help="comma-separated; 1 and the CPUs that this process may use")
     pauses.add_argument("--before", type=Path, help="folder with the package votive of an earlier build, as a peer")
     _turns_options(pauses, 5, 1.0, "of each peer with each pause in each round, its pauses included")

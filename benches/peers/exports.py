@@ -7,6 +7,7 @@ the sigmoid of its only label.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -23,7 +24,12 @@ OUTPUT = "result"
 
 
 def onnx(model: Path, cache: Path) -> Path:
-    """The graph as PyTorch exports it."""
+    """The graph as PyTorch exports it.
+
+    Raises `RuntimeError` for Gemma 3: the attention that is exported here has no windows.
+    """
+    if _model_type(model) == "gemma3_text":
+        raise RuntimeError("Gemma 3 is not exported")
 
     def build(folder: Path) -> None:
         import torch
@@ -46,10 +52,12 @@ def onnx(model: Path, cache: Path) -> Path:
 
 
 def onnx_optimized(model: Path, cache: Path) -> Path:
-    """`onnx` with ONNX Runtime's fused operators for BERT.
+    """`onnx` with ONNX Runtime's fused operators for BERT; other networks, which its optimizer does not know, as they are.
 
     Raises `RuntimeError` if a layer's attention was not recognized: the numbers would not be ONNX Runtime's best.
     """
+    if _model_type(model) != "bert":
+        return onnx(model, cache)
 
     def build(folder: Path) -> None:
         from onnxruntime.transformers import optimizer
@@ -143,6 +151,10 @@ def _graph(model: Path) -> torch.nn.Module:
             return result.logits[:, 0].sigmoid() if classifies else self.pooling(result.last_hidden_state, mask)
 
     return Graph()
+
+
+def _model_type(model: Path) -> str:
+    return json.loads((model / "config.json").read_text())["model_type"]
 
 
 def _attention(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **_: Any) -> tuple[Any, None]:

@@ -15,13 +15,32 @@ from benches.peers.engines import Setup
 from benches.peers.exports import made_once
 
 # Of each set, the measurements read one text in so many, so that a slow model's end in time.
-EMBEDDERS = {"minilm": 1, "base": 4}
+EMBEDDERS = {"minilm": 1, "base": 4, "nomic": 4, "gte": 4, "gemma3": 8}
 RERANKERS = ("minilm", "qwen3")
 # Of MiniLM, for the other embedders, which so read the same tokens.
 COPIED = ("modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 SEED = 20
 FIXTURE = ROOT / "tests" / "fixtures" / "qwen3_rerank"  # a small tokenizer of Qwen's kind
 LEARNED = 8000  # pairs of bytes; English words are then one token, as they are to Qwen's own
+# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5 and embeddinggemma-300m: class of transformers and what
+# its configuration does not have by itself. All have MiniLM's words.
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "base": ("Bert", {}),
+    "nomic": ("NomicBert", {}),
+    "gte": ("Gte", {"type_vocab_size": 2}),
+    "gemma3": (
+        "Gemma3Text",
+        {
+            "hidden_size": 768,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 3,
+            "num_key_value_heads": 1,
+            "intermediate_size": 1152,
+            "sliding_window": 512,
+            "use_bidirectional_attention": True,
+        },
+    ),
+}
 # Qwen3-Reranker-0.6B's.
 QWEN3 = {
     "vocab_size": 151669,
@@ -51,7 +70,7 @@ def embedder(name: str = "minilm", cache: Path | None = None, threads: int | Non
         cache = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user_cache) / "votive-bench")
     cache = cache.absolute() / name
     threads = cpus() if threads is None else threads
-    return Setup(minilm if name == "minilm" else _random_base(minilm, cache), cache, threads)
+    return Setup(minilm if name == "minilm" else _random(name, minilm, cache), cache, threads)
 
 
 def reranker(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
@@ -62,20 +81,22 @@ def reranker(name: str = "minilm", cache: Path | None = None, threads: int | Non
     return Setup(make(), folder, minilm.threads)
 
 
-def _random_base(minilm: Path, cache: Path) -> Path:
-    """BERT base, which is bge-base's shape, with random weights, as a sentence-transformers folder.
+def _random(name: str, minilm: Path, cache: Path) -> Path:
+    """A network of `SHAPES` with random weights, as a sentence-transformers folder.
 
     Tokenizer, mean pooling and normalization are MiniLM's.
     """
 
     def build(folder: Path) -> None:
         import torch
-        from transformers import BertConfig, BertModel
+        import transformers
 
         torch.manual_seed(SEED)
+        family, sizes = SHAPES[name]
         # Twice the usual range, with which attention prefers some tokens and texts differ.
-        config = BertConfig(initializer_range=0.04)
-        BertModel(config).save_pretrained(folder)
+        words = {"vocab_size": 30_522, "pad_token_id": 0}
+        config = getattr(transformers, f"{family}Config")(initializer_range=0.04, **(words | sizes))
+        getattr(transformers, f"{family}Model")(config).save_pretrained(folder)
         for file in COPIED:
             shutil.copyfile(minilm / file, folder / file)
         pooling = {"word_embedding_dimension": config.hidden_size, "pooling_mode_mean_tokens": True}
