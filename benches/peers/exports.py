@@ -52,7 +52,7 @@ def onnx(model: Path, cache: Path) -> Path:
 
 
 def onnx_optimized(model: Path, cache: Path) -> Path:
-    """`onnx` with ONNX Runtime's fused operators for BERT; other networks, which its optimizer does not know, as they are.
+    """`onnx` with ONNX Runtime's fused operators for BERT; other networks, unknown to its optimizer, as they are.
 
     Raises `RuntimeError` if a layer's attention was not recognized: the numbers would not be ONNX Runtime's best.
     """

@@ -116,6 +116,12 @@ impl RotaryDecoder {
         }
     }
 
+    /// The third blocks of layers, with what they get beside the hidden states, where there are such blocks.
+    fn per_layer_inputs(&self, embeddings: &Tensor) -> Result<Option<(&PerLayerInputs, Tensor)>> {
+        let blocks = self.per_layer_inputs.as_ref();
+        blocks.map(|blocks| Ok((blocks, blocks.of_tokens(embeddings)?))).transpose()
+    }
+
     /// What follows the last layer.
     fn finish(&self, hidden: &Tensor) -> Result<Tensor> {
         let normed = self.norm.forward(hidden)?;
@@ -139,8 +145,12 @@ impl Encoder for RotaryDecoder {
     fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
         require_rows(&[token], self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&[token]])?;
-        for layer in &self.layers {
+        let inputs = self.per_layer_inputs(&hidden)?;
+        for (i, layer) in self.layers.iter().enumerate() {
             hidden = layer.finish_without_attention(&hidden)?;
+            if let Some((blocks, inputs)) = &inputs {
+                hidden = blocks.mix(i, &hidden, inputs, None)?;
+            }
         }
         Ok(Some(self.finish(&hidden)?))
     }
@@ -180,13 +190,13 @@ impl Decoder for RotaryDecoder {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();
         let (layout, rows) = (Layout::new(&batch.offsets, &positions), batch.rows(wanted));
         let mut hidden = self.embed(batch)?;
-        let inputs = self.per_layer_inputs.as_ref().map(|inputs| inputs.of_tokens(&hidden)).transpose()?;
+        let inputs = self.per_layer_inputs(&hidden)?;
         for (i, layer) in self.layers.iter().enumerate() {
             check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
             let qkv = layer.project(&hidden, &layout)?;
             hidden = layer.finish(&hidden, &qkv, &layout, past.layers.get(i), rows)?;
-            if let Some((blocks, inputs)) = self.per_layer_inputs.as_ref().zip(inputs.as_ref()) {
+            if let Some((blocks, inputs)) = &inputs {
                 hidden = blocks.mix(i, &hidden, inputs, rows)?;
             }
         }
