@@ -22,7 +22,7 @@ COPIED = ("modules.json", "sentence_bert_config.json", "tokenizer.json", "tokeni
 SEED = 20
 FIXTURE = ROOT / "tests" / "fixtures" / "qwen3_rerank"  # a small tokenizer of Qwen's kind
 LEARNED = 8000  # pairs of bytes; English words are then one token, as they are to Qwen's own
-# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5 and embeddinggemma-300m: the class of transformers, and
+# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5 and embeddinggemma-300m: the class of transformers and
 # what its configuration does not have by itself. All have MiniLM's words.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("Bert", {}),
