@@ -27,10 +27,10 @@ impl Architecture {
     /// Reads config.json in the subfolder `path` ("" for the root).
     pub fn read(folder: &ModelFolder, path: &str) -> Result<Self> {
         let file = Object::require(folder, &inside(path, "config.json"))?;
-        let model_type = file.required("model_type", file.text("model_type")?)?.to_owned();
-        refuse_quantized(&file)?;
         let architectures: Vec<String> =
             file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
+        let model_type = model_type(&file, &architectures)?.to_owned();
+        refuse_quantized(&file)?;
         // An `is_causal` that is present and null counts as false in Python, and so it does here.
         let is_causal = !file.contains("is_causal") || file.boolean("is_causal")?.unwrap_or(false);
         // XLNet says "no limit" with -1.
@@ -48,6 +48,7 @@ impl Architecture {
         }
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
+            _ if !has_position_table(&file)? => None,
             "bert" | "distilbert" | "electra" | "ministral3" => Some(0),
             "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
@@ -94,6 +95,25 @@ impl Architecture {
     pub fn position_limit(&self) -> Option<usize> {
         Some(self.max_position_embeddings? - self.position_offset?)
     }
+}
+
+/// The `model_type`. The code that jina-reranker-v2 was published with writes none: there the names of its classes say it.
+fn model_type<'a>(file: &'a Object, architectures: &[String]) -> Result<&'a str> {
+    if let Some(name) = file.text("model_type")? {
+        return Ok(name);
+    }
+    let auto_map = file.object("auto_map")?.unwrap_or_else(Object::empty);
+    let config_class = auto_map.text("AutoConfig")?.and_then(|path| path.rsplit('.').next());
+    let is_xlm_roberta = |class: &str| class.starts_with("XLMRoberta");
+    match config_class.is_some_and(is_xlm_roberta) || architectures.iter().any(|class| is_xlm_roberta(class)) {
+        true => Ok("xlm-roberta"),
+        false => Err(file.error("model_type", "missing")),
+    }
+}
+
+/// Whether positions may be rows of a learned table, in a network that has one unless it is told otherwise.
+fn has_position_table(file: &Object) -> Result<bool> {
+    Ok(!matches!(file.text("position_embedding_type")?, Some("rotary" | "alibi")))
 }
 
 /// Weights whose numbers mean something only with scales and layouts that votive does not read. bitsandbytes quantizes while it loads
@@ -153,6 +173,23 @@ mod tests {
     }
 
     #[test]
+    fn a_type_that_is_missing_is_that_of_the_classes() {
+        let model_type = |text: &str| read(text).map(|architecture| architecture.model_type);
+        for text in [
+            r#"{"auto_map": {"AutoConfig": "configuration_xlm_roberta.XLMRobertaFlashConfig"}}"#,
+            r#"{"architectures": ["XLMRobertaForSequenceClassification"]}"#,
+        ] {
+            assert_eq!(model_type(text).unwrap(), "xlm-roberta");
+        }
+        for text in ["{}", r#"{"model_type": null, "architectures": ["BertModel"], "auto_map": {"AutoConfig": "a.B"}}"#]
+        {
+            assert_eq!(model_type(text).unwrap_err().to_string(), "config.json: model_type: missing");
+        }
+        let wrong = model_type(r#"{"auto_map": {"AutoConfig": 1}}"#).unwrap_err().to_string();
+        assert_eq!(wrong, "config.json: auto_map.AutoConfig: expected a string, found 1");
+    }
+
+    #[test]
     fn a_causal_language_model_is_one_unless_is_causal_says_no() {
         let causal = |rest: &str| {
             read(&format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{rest}}}"#))
@@ -188,7 +225,12 @@ mod tests {
         let ministral3 = r#"{"model_type": "ministral3", "max_position_embeddings": 262144,
             "rope_parameters": {"original_max_position_embeddings": 16384}}"#;
         assert_eq!(limit(ministral3), Some(16_384));
-        // Rotary positions know no end.
+        // Positions that are no rows know no end.
+        assert_eq!(limit(r#"{"model_type": "xlm-roberta", "position_embedding_type": "rotary"}"#), None);
+        assert_eq!(
+            limit(r#"{"model_type": "bert", "position_embedding_type": "alibi", "max_position_embeddings": 8192}"#),
+            None
+        );
         assert_eq!(limit(r#"{"model_type": "nomic_bert", "max_position_embeddings": 2048}"#), None);
         assert_eq!(limit(r#"{"model_type": "xlnet", "max_position_embeddings": -1}"#), None);
         assert_eq!(

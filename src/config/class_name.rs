@@ -99,7 +99,7 @@ fn default_class_name(model_type: &str) -> &'static str {
         }
         "mpnet" => "MPNetTokenizer",
         "roberta" => "RobertaTokenizer",
-        "xlm-roberta" => "XLMRobertaTokenizer",
+        "xlm-roberta" | "jina_embeddings_v3" => "XLMRobertaTokenizer",
         "camembert" => "CamembertTokenizer",
         "deberta-v2" => "DebertaV2Tokenizer",
         "qwen3" => "Qwen2Tokenizer",

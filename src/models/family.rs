@@ -23,3 +23,6 @@ pub(super) struct Family {
 
 /// Loads a head that scores a text by the logit of one token, or of the first token less that of the second.
 pub(super) type LoadLogitHead = fn(&Source, &[u32]) -> Result<ScoreHead>;
+
+/// Whether a checkpoint is named as the code names it that a family was published with.
+pub(super) type IsPublished = fn(&Source) -> bool;

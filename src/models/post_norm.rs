@@ -1,5 +1,5 @@
 //! The post-norm transformer encoder (Vaswani et al. 2017, as BERT has it: Devlin et al. 2019), which BERT, RoBERTa,
-//! DistilBERT, ELECTRA, MPNet, DeBERTa, NomicBERT and GTE share.
+//! DistilBERT, ELECTRA, MPNet, DeBERTa, NomicBERT, GTE and jina's models share.
 //!
 //! ```text
 //! x = norm(words[ids] + positions[position ids] + types[type ids])    a family may lack tables, and project x to the width
@@ -174,7 +174,7 @@ pub(super) struct InputTables {
 }
 
 /// A learned table of positions.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct PositionTable {
     pub(super) rows: usize,
     /// The padding token's id, in families that count positions from it: see [`positions_after_padding`]. Others count

@@ -1,4 +1,5 @@
-//! From the `model_type` of a config.json to the file that reads such a model.
+//! From a model to the file that reads such ones: by the names of its tensors where code of its own was published under
+//! another network's type, else by the `model_type` of config.json.
 //!
 //! To add a family:
 //!
@@ -7,7 +8,7 @@
 //!    enough. Its head comment names the paper and the classes of transformers. It reads config.json and the
 //!    checkpoint through [`Source`](super::source::Source), and refuses by its key what config.json may say and the
 //!    network does not support; unit tests in the same file show defaults and refusals (`models/testing.rs`).
-//! 2. `models/mod.rs`: its `mod` line. Here: its line in [`FAMILIES`].
+//! 2. `models/mod.rs`: its `mod` line. Here: its line in [`FAMILIES`], or in [`PUBLISHED`].
 //! 3. `config/architecture.rs`, where a checkpoint has fewer positions than rows of its table;
 //!    `config/tokenizer_class.rs`, the class that reads its tokenizer where no file names one.
 //! 4. `nn/`: a block that no other family has, with a test that its two bodies agree.
@@ -16,12 +17,12 @@
 
 use crate::Result;
 use crate::kernels::Dtype;
-use crate::models::family::Family;
+use crate::models::family::{Family, IsPublished};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
-    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, eurobert, gemma, gte, llama, modernbert, mpnet,
-    nomic_bert, qwen, roberta,
+    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, eurobert, gemma, gte, jina_v3, llama, modernbert,
+    mpnet, nomic_bert, qwen, roberta,
 };
 
 /// Every family: one line each.
@@ -35,6 +36,7 @@ const FAMILIES: &[Family] = &[
     modernbert::FAMILY,
     nomic_bert::FAMILY,
     gte::FAMILY,
+    jina_v3::FAMILY,
     qwen::FAMILY,
     llama::FAMILY,
     gemma::FAMILY,
@@ -42,11 +44,18 @@ const FAMILIES: &[Family] = &[
     eurobert::FAMILY,
 ];
 
+/// Families that a checkpoint may be of whose config.json has no type, or another family's; and by what it is told. The
+/// names of tensors stay in fine-tunes, which lose the name of the code.
+const PUBLISHED: &[(IsPublished, Family)] = &[(jina_v3::is_published, jina_v3::FAMILY)];
+
 fn family(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&model_type))
 }
 
 fn family_of(source: &Source) -> Result<&'static Family> {
+    if let Some((_, family)) = PUBLISHED.iter().find(|(is_published, _)| is_published(source)) {
+        return Ok(family);
+    }
     let config = &source.config;
     let model_type = config.required("model_type", config.text("model_type")?)?;
     family(model_type).ok_or_else(|| {
@@ -75,8 +84,8 @@ pub fn load_head(source: &Source, labels: usize) -> Result<ScoreHead> {
 pub fn load_logit_head(source: &Source, true_id: u32, false_id: Option<u32>) -> Result<ScoreHead> {
     let family = family_of(source)?;
     let Some(logit_head) = family.logit_head else {
-        let message = format!("a {} has no language-model head", family.model_types[0]);
-        return Err(source.config.error("model_type", message));
+        let model_type = source.config.text("model_type")?.unwrap_or("model of this kind");
+        return Err(source.config.error("model_type", format!("a {model_type} has no language-model head")));
     };
     let tokens: Vec<u32> = std::iter::once(true_id).chain(false_id).collect();
     logit_head(source, &tokens)

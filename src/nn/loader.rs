@@ -78,7 +78,7 @@ impl<'a> Loader<'a> {
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.weights.contains(&self.full(name))
+        self.weights.contains(&self.stored(name))
     }
 
     /// The tensor `name` in float32, row-major.
@@ -98,9 +98,9 @@ impl<'a> Loader<'a> {
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
         match &self.rows {
-            None => self.weights.get(&self.full(name), shape),
+            None => self.weights.get(&self.stored(name), shape),
             Some(SelectedRows { range, all }) => {
-                let whole = self.weights.get(&self.full(name), &[&[*all], &shape[1..]].concat())?;
+                let whole = self.weights.get(&self.stored(name), &[&[*all], &shape[1..]].concat())?;
                 Ok(whole.rows(range.clone()))
             }
         }
@@ -109,6 +109,18 @@ impl<'a> Loader<'a> {
     /// The tensor by its older name, `names[1]`, if it is there, else by `names[0]`.
     pub fn either(&self, names: [&str; 2], shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         self.values(if self.contains(names[1]) { names[1] } else { names[0] }, shape)
+    }
+
+    /// The name that the checkpoint has for a tensor: its own, or that of its original, where low-rank adapters lie beside it
+    /// as PyTorch's parametrizations do. Without a task they count for nothing.
+    fn stored(&self, name: &str) -> String {
+        let full = self.full(name);
+        let Some((module, tensor)) = full.rsplit_once('.') else { return full };
+        let parametrized = format!("{module}.parametrizations.{tensor}");
+        match self.weights.contains(&format!("{parametrized}.0.lora_A")) {
+            true => format!("{parametrized}.original"),
+            false => full,
+        }
     }
 
     fn full(&self, name: &str) -> String {
