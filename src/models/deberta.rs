@@ -22,9 +22,9 @@ use crate::kernels::{self, Buckets, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
+use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{
-    BERT_NAMES, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig, PostNormKeys,
-    PostNormSpec, TensorNames,
+    BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
 use crate::nn::{AttentionBias, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
@@ -193,8 +193,11 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let absolute = file.boolean("position_biased_input")?.unwrap_or(true);
     let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
     let width = file.size("embedding_size", 1 << 16, config.hidden)?;
-    let tables =
-        InputTables { words: config.vocab, positions: absolute.then_some(positions), types: source.token_types(0)? };
+    let tables = InputTables {
+        positions: absolute.then_some(positions),
+        types: source.token_types(0)?,
+        ..InputTables::of_words(config.vocab)
+    };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         projection: (width != config.hidden).then(|| EmbeddingProjection {
             at: at.at("embeddings.embed_proj"),

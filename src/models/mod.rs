@@ -1,8 +1,10 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network) ── source, ids
-//!          ── modernbert, qwen ── pre_norm (their layer), source, ids
+//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network)
+//!          ── modernbert, qwen, t5 ── pre_norm (their layer)
+//! post_norm, pre_norm ── input_tables (words, positions, types) ── ids      all ── source
+//! mpnet, t5 ── distance_buckets
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
 //!
@@ -11,12 +13,14 @@
 
 mod bert;
 mod deberta;
+mod distance_buckets;
 mod distilbert;
 mod electra;
 mod family;
 mod gte;
 mod head;
 mod ids;
+mod input_tables;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;
@@ -26,6 +30,7 @@ mod qwen;
 mod registry;
 mod roberta;
 mod source;
+mod t5;
 #[cfg(test)]
 mod testing;
 

@@ -296,7 +296,7 @@ fn load_layer(config: &QwenConfig, at: &Loader, rope: Rope) -> Result<PreNormLay
     Ok(PreNormLayer {
         attention_norm: Some(Norm::rms_norm(&at.at("input_layernorm"), hidden, config.eps)?),
         qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, qkv_bias)?,
-        rope,
+        rope: Some(rope),
         shape,
         attention: Attention::new(at.body(), shape),
         out: Linear::load(Stage::Out, &[block.at("o_proj")], hidden, all, out_bias)?,

@@ -19,7 +19,9 @@ use crate::kernels::Dtype;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
-use crate::models::{Encoder, bert, deberta, distilbert, electra, gte, modernbert, mpnet, nomic_bert, qwen, roberta};
+use crate::models::{
+    Encoder, bert, deberta, distilbert, electra, gte, modernbert, mpnet, nomic_bert, qwen, roberta, t5,
+};
 
 /// Every family: one line each.
 const FAMILIES: &[Family] = &[
@@ -30,6 +32,7 @@ const FAMILIES: &[Family] = &[
     mpnet::FAMILY,
     deberta::FAMILY,
     modernbert::FAMILY,
+    t5::FAMILY,
     nomic_bert::FAMILY,
     gte::FAMILY,
     qwen::FAMILY,
