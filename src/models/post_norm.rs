@@ -8,6 +8,7 @@
 //!     a = softmax(q kᵀ scale + bias) v                                 every token sees every token of its text
 //!     x = norm(x + linear(a))
 //!     x = norm(x + down(activation(up(x))))                            or down(activation(gate(x)) * up(x))
+//!     x = norm(x + convolution(what came in))                          after the first layer, where there is one
 //! ```
 //!
 //! Families differ in the keys of config.json ([`PostNormKeys`]), in the names of tensors ([`TensorNames`]), in what
@@ -26,7 +27,8 @@ use crate::models::Encoder;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::source::Source;
 use crate::nn::{
-    Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable, select,
+    Attention, AttentionBias, Convolution, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable,
+    select,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
@@ -206,6 +208,8 @@ pub(super) struct PostNormSpec<'a> {
     /// Angles by which queries and keys are turned, where positions are rotary.
     pub(super) angles: Option<Arc<RotaryTable>>,
     pub(super) bias: Option<LoadBias<'a>>,
+    /// A convolution of the first layer's input, and the normalization of the sum of both outputs.
+    pub(super) convolution: Option<(Convolution, Norm)>,
 }
 
 impl<'a> PostNormSpec<'a> {
@@ -227,6 +231,7 @@ impl<'a> PostNormSpec<'a> {
             biases: Biases::ALL,
             angles: None,
             bias: None,
+            convolution: None,
         }
     }
 
@@ -256,6 +261,7 @@ pub(super) struct PostNorm {
     /// The normalization that follows the projection.
     norm: Option<Norm>,
     layers: Vec<PostNormLayer>,
+    convolution: Option<(Convolution, Norm)>,
     hidden: usize,
 }
 
@@ -277,6 +283,7 @@ impl PostNorm {
             layers: (0..config.layers)
                 .map(|i| PostNormLayer::load(&spec, &layers.at(&i.to_string())))
                 .collect::<Result<_>>()?,
+            convolution: spec.convolution,
             hidden: config.hidden,
         })
     }
@@ -308,7 +315,14 @@ impl Encoder for PostNorm {
         for (i, layer) in self.layers.iter().enumerate() {
             check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            hidden = layer.forward(&hidden, &layout, rows)?;
+            let output = layer.forward(&hidden, &layout, rows)?;
+            hidden = match &self.convolution {
+                Some((convolution, norm)) if i == 0 => {
+                    let beside = convolution.forward(&hidden, &layout)?;
+                    norm.add_and_norm(&rows.map_or(Ok(beside.clone()), |rows| select(&beside, rows))?, &output)?
+                }
+                _ => output,
+            };
         }
         Ok(hidden)
     }
