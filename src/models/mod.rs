@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network)
-//!          ── modernbert, qwen, t5 ── pre_norm (their layer)
+//!          ── modernbert, qwen, t5, xlm_roberta_xl ── pre_norm (their layer)
 //! post_norm, pre_norm ── input_tables (words, positions, types) ── ids      all ── source
 //! mpnet, t5 ── distance_buckets
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
@@ -33,6 +33,7 @@ mod source;
 mod t5;
 #[cfg(test)]
 mod testing;
+mod xlm_roberta_xl;
 
 use candle_core::Tensor;
 

@@ -123,7 +123,7 @@ impl PostNormConfig {
 }
 
 /// An error where config.json asks for positions that are no rows of a table.
-fn require_absolute_positions(file: &Object) -> Result<()> {
+pub(super) fn require_absolute_positions(file: &Object) -> Result<()> {
     match file.text("position_embedding_type")?.filter(|&name| name != "absolute") {
         Some(name) => {
             Err(file.error("position_embedding_type", format!("\"{name}\" is not supported; \"absolute\" is")))

@@ -1,4 +1,4 @@
-//! The pre-norm transformer (Xiong et al. 2020), whose layer ModernBERT, Qwen and T5 share.
+//! The pre-norm transformer (Xiong et al. 2020), whose layer ModernBERT, Qwen, T5 and XLM-RoBERTa-XL share.
 //!
 //! ```text
 //! x = tables[ids]
