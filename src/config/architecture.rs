@@ -40,7 +40,7 @@ impl Architecture {
         };
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
-            "bert" | "distilbert" | "electra" => Some(0),
+            "bert" | "distilbert" | "electra" | "ernie" => Some(0),
             "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
             "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {

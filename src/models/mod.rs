@@ -1,9 +1,9 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network)
+//! registry ── bert, ernie, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte ── post_norm (their network)
 //!          ── modernbert, qwen, t5, xlm_roberta_xl ── pre_norm (their layer)
-//! post_norm, pre_norm ── input_tables (words, positions, types) ── ids      all ── source
+//! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
 //! mpnet, t5 ── distance_buckets
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
@@ -16,6 +16,7 @@ mod deberta;
 mod distance_buckets;
 mod distilbert;
 mod electra;
+mod ernie;
 mod family;
 mod gte;
 mod head;

@@ -20,12 +20,14 @@ use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
-    Encoder, bert, deberta, distilbert, electra, gte, modernbert, mpnet, nomic_bert, qwen, roberta, t5, xlm_roberta_xl,
+    Encoder, bert, deberta, distilbert, electra, ernie, gte, modernbert, mpnet, nomic_bert, qwen, roberta, t5,
+    xlm_roberta_xl,
 };
 
 /// Every family: one line each.
 const FAMILIES: &[Family] = &[
     bert::FAMILY,
+    ernie::FAMILY,
     roberta::FAMILY,
     xlm_roberta_xl::FAMILY,
     distilbert::FAMILY,
