@@ -145,3 +145,15 @@ def test_what_is_not_supported_is_refused_by_name(load: Load, files: dict[str, A
         load(files)
     message = str(refused.value)
     assert [part for part in named if part not in message] == [], message
+
+
+def test_prompts_of_instructor_are_not_pooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # sentence-transformers knows these models by their names, with which they come from the hub, or from a folder.
+    monkeypatch.chdir(tmp_path)
+    folders = [shutil.copytree(FIXTURE, tmp_path / name) for name in ("hkunlp/instructor-base", "hkunlp/other", "said")]
+    pooling = folders[2] / "1_Pooling" / "config.json"
+    pooling.write_text(json.dumps(json.loads(pooling.read_text()) | {"include_prompt": False}))
+    names = [str(folder.relative_to(tmp_path)) for folder in folders]
+    named, other, said = (Embedder(name, device="cpu").encode("a text", prompt="Represent: ") for name in names)
+    assert np.array_equal(named, said)
+    assert not np.allclose(named, other)

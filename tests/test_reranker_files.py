@@ -50,9 +50,9 @@ def test_a_reranker_is_no_embedding_model(own: Path) -> None:
 
 
 def test_an_architecture_that_is_not_supported_is_named_with_those_that_are(own: Path) -> None:
-    configure(own, model_type="t5", architectures=["T5ForSequenceClassification"])
+    configure(own, model_type="xlnet", architectures=["XLNetForSequenceClassification"])
     with pytest.raises(
-        ModelError, match=r'^config\.json: model_type: "t5" is not supported; supported: bert, '
+        ModelError, match=r'^config\.json: model_type: "xlnet" is not supported; supported: bert, '
     ) as caught:
         Reranker(own)
     for family in ("roberta", "xlm-roberta", "distilbert", "electra", "mpnet", "modernbert", "qwen2", "qwen3"):

@@ -49,7 +49,7 @@ impl Architecture {
         // RoBERTa counts positions from behind the padding token's id, and MPNet, which fixes that id, from 2.
         let position_offset = match model_type.as_str() {
             _ if !has_position_table(&file)? => None,
-            "bert" | "distilbert" | "electra" | "ministral3" => Some(0),
+            "bert" | "distilbert" | "electra" | "ernie" | "ministral3" => Some(0),
             "deberta-v2" if file.boolean("position_biased_input")?.unwrap_or(true) => Some(0),
             "mpnet" => Some(2),
             "roberta" | "xlm-roberta" | "xlm-roberta-xl" | "camembert" => {

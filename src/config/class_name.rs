@@ -10,6 +10,7 @@ pub(super) enum ClassName {
     Camembert,
     DebertaV2,
     Qwen2,
+    T5,
 }
 
 impl ClassName {
@@ -31,6 +32,7 @@ impl ClassName {
             "CamembertTokenizer" => Self::Camembert,
             "DebertaV2Tokenizer" => Self::DebertaV2,
             "Qwen2Tokenizer" => Self::Qwen2,
+            "T5Tokenizer" => Self::T5,
             _ => return None,
         })
     }
@@ -73,6 +75,7 @@ impl ClassName {
                 ("cls_token", "[CLS]"),
                 ("mask_token", "[MASK]"),
             ],
+            Self::T5 => &[("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", "<pad>")],
             Self::Qwen2 => {
                 &[("eos_token", "<|endoftext|>"), ("unk_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")]
             }
@@ -103,6 +106,7 @@ fn default_class_name(model_type: &str) -> &'static str {
         "camembert" => "CamembertTokenizer",
         "deberta-v2" => "DebertaV2Tokenizer",
         "qwen3" => "Qwen2Tokenizer",
+        "t5" => "T5Tokenizer",
         _ => "",
     }
 }
@@ -181,7 +185,6 @@ const UNSUPPORTED: &[&str] = &[
     "Speech2TextTokenizer",
     "SpeechT5Tokenizer",
     "SplinterTokenizer",
-    "T5Tokenizer",
     "TapasTokenizer",
     "Tipsv2Tokenizer",
     "UdopTokenizer",

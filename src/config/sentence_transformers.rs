@@ -93,6 +93,15 @@ impl SentenceTransformersConfig {
             truncate_dim: file.integer("truncate_dim", 1..=MAX_FEATURES)?,
         })
     }
+
+    /// Has the tokens of prompts not pooled with those of texts.
+    pub fn exclude_prompts(&mut self) {
+        for module in &mut self.modules {
+            if let Module::Pooling(pooling) = module {
+                pooling.include_prompt = false;
+            }
+        }
+    }
 }
 
 /// The prompts in a class's own file, by name.

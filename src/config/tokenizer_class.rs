@@ -37,6 +37,8 @@ pub enum VocabularyFile {
     Camembert,
     /// spm.model as it is, which names this id for what is unknown where no piece of that name has no score
     DebertaV2 { unknown: usize },
+    /// spiece.model, with so many tokens behind it, which stand for parts of a text that are left out
+    T5 { extra_ids: usize },
 }
 
 impl VocabularyFile {
@@ -47,9 +49,24 @@ impl VocabularyFile {
             Self::Merges => "vocab.json",
             Self::XlmRoberta | Self::Camembert => "sentencepiece.bpe.model",
             Self::DebertaV2 { .. } => "spm.model",
+            Self::T5 { .. } => "spiece.model",
         }
     }
 }
+
+impl VocabularyFile {
+    /// The tokens of T5 that stand for what is left out of a text, in the order of their numbers.
+    pub fn extra_ids(self) -> impl DoubleEndedIterator<Item = String> {
+        let count = match self {
+            Self::T5 { extra_ids } => extra_ids,
+            _ => 0,
+        };
+        (0..count).map(|number| format!("<extra_id_{number}>"))
+    }
+}
+
+/// The most tokens of T5 that tokenizer_config.json may ask for; it has 100.
+const MAX_EXTRA_IDS: usize = 1 << 16;
 
 /// What is done to a text before its pieces are looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +109,8 @@ pub enum SpecialTokenLayout {
     Bert,
     /// Two tokens between the texts of a pair, and type 0 for all.
     Roberta,
+    /// One token behind each text, and type 0 for all.
+    T5,
     /// That of tokenizer.json. Without that file, each text is between the first and the last token, where they are not "".
     File,
 }
@@ -136,6 +155,11 @@ impl TokenizerClass {
                 let unknown = layers.object_of("unk_id").integer("unk_id", 0..=u32::MAX as usize)?.unwrap_or(1);
                 (VocabularyFile::DebertaV2 { unknown }, splitting, SpecialTokenLayout::Bert)
             }
+            ClassName::T5 => {
+                let extra_ids = layers.object_of("extra_ids").integer("extra_ids", 0..=MAX_EXTRA_IDS)?.unwrap_or(100);
+                let splitting = Splitting::Pieces { add_prefix_space: true };
+                (VocabularyFile::T5 { extra_ids }, splitting, SpecialTokenLayout::T5)
+            }
         };
 
         let defaults = name.defaults();
@@ -156,6 +180,11 @@ impl TokenizerClass {
                     tokens.default_extra = unused.map(|content| AddedToken::from(content, true)).to_vec();
                 }
             }
+            ClassName::T5 => {
+                if tokens.extra.is_none() {
+                    tokens.default_extra = vocabulary.extra_ids().map(|token| AddedToken::from(token, true)).collect();
+                }
+            }
             ClassName::Bert | ClassName::Roberta | ClassName::XlmRoberta | ClassName::DebertaV2 | ClassName::Qwen2 => {}
         }
         let content = |key: &str| {
@@ -168,6 +197,7 @@ impl TokenizerClass {
                 let [bos, eos] = ["bos_token", "eos_token"].map(content);
                 [if wanted[0] { bos } else { String::new() }, if wanted[1] { eos } else { String::new() }]
             }
+            (SpecialTokenLayout::T5, _) => [String::new(), content("eos_token")],
             (_, Splitting::Pieces { .. }) => [content("bos_token"), content("eos_token")],
             _ => [content("cls_token"), content("sep_token")],
         };
@@ -259,6 +289,7 @@ mod tests {
         let pieces = |add_prefix_space| Splitting::Pieces { add_prefix_space };
         let words = |lowercase| Splitting::Words { lowercase, strip_accents: None, handle_chinese_chars: true };
         let swapped = r#"{"cls_token": "</s>", "sep_token": "<s>"}"#;
+        let ends_alone = Some((pieces(true), SpecialTokenLayout::T5, String::new(), "<e>".to_owned()));
         for (model_type, text, expected) in [
             ("roberta", "{}", made(bytes(false), "<s>", "</s>")),
             ("roberta", r#"{"add_prefix_space": true}"#, made(bytes(true), "<s>", "</s>")),
@@ -272,6 +303,7 @@ mod tests {
             ("camembert", "{}", made(pieces(true), "<s>", "</s>")),
             ("mpnet", "{}", made(words(true), "<s>", "</s>")),
             ("mpnet", r#"{"do_lower_case": false, "cls_token": "[CLS]"}"#, made(words(false), "[CLS]", "</s>")),
+            ("t5", r#"{"eos_token": "<e>", "bos_token": "<b>", "cls_token": "<c>"}"#, ends_alone),
             ("roberta", r#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#, None),
             ("xlm-roberta-xl", "{}", None),
         ] {

@@ -12,6 +12,9 @@ use crate::files::ModelFolder;
 use crate::pipeline::Pipeline;
 use crate::text::InputKind;
 
+/// Models whose prompts are not pooled, though their files do not say so: sentence-transformers knows them by these names.
+const INSTRUCTOR: [&str; 3] = ["hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl"];
+
 /// A model that turns texts into vectors.
 pub struct Embedder {
     network: Arc<SharedNetwork>,
@@ -20,7 +23,10 @@ pub struct Embedder {
 
 impl Embedder {
     pub fn load(folder: ModelFolder, options: &LoadOptions) -> Result<Self> {
-        let config = SentenceTransformersConfig::read(&folder)?;
+        let mut config = SentenceTransformersConfig::read(&folder)?;
+        if INSTRUCTOR.contains(&options.name.as_str()) {
+            config.exclude_prompts();
+        }
         let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, _, hidden, _| {
             Ok(OutputHead::Pipeline(Pipeline::load(folder, &config.modules, hidden)?))
         })?;

@@ -8,6 +8,8 @@ use crate::engine::stats::Stats;
 /// How a model is loaded and shared.
 #[derive(Debug, Default)]
 pub struct LoadOptions {
+    /// What the model was asked for by: a name, or a path.
+    pub name: String,
     /// "auto" or a device's name.
     pub device: String,
     /// "auto" or a type's name.

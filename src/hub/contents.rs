@@ -63,7 +63,7 @@ pub(super) fn folders(modules: &[ModuleFiles]) -> BTreeSet<&str> {
 const TOKENIZER: &str = "tokenizer.json";
 
 /// What a tokenizer is made of where there is no tokenizer.json, depending on its class.
-const VOCABULARIES: [&str; 4] = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model"];
+const VOCABULARIES: [&str; 5] = ["vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spm.model", "spiece.model"];
 
 /// Whether a folder that `has` such files has a tokenizer.
 pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {

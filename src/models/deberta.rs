@@ -9,8 +9,8 @@
 //!
 //! `c2p` is the term of a query's content and its key's position, `p2c` that of a key's content and its query's
 //! position. Positions may be in no table of embeddings (`position_biased_input`), and then the scores alone know of
-//! them. Neither the convolution beside the first layer nor heads of another size than `hidden_size /
-//! num_attention_heads` is supported. The head is `classifier(activation(pooler(state of the first token)))`.
+//! them. DeBERTa-v2-xlarge and -xxlarge have a convolution beside the first layer (`conv_kernel_size`). Heads of another
+//! size than `hidden_size / num_attention_heads` are not supported. The head is `classifier(activation(pooler(state of the first token)))`.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ use crate::kernels::{self, Buckets, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
+use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{
-    BERT_NAMES, EmbeddingProjection, InputTables, LoadBias, PositionTable, PostNorm, PostNormConfig, PostNormKeys,
-    PostNormSpec, TensorNames,
+    BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
 };
 use crate::models::source::Source;
-use crate::nn::{AttentionBias, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
+use crate::nn::{AttentionBias, Convolution, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
 use crate::profile::Stage;
 
 pub(super) const FAMILY: Family =
@@ -167,6 +167,25 @@ fn buckets(file: &Object) -> Result<Buckets> {
     }
 }
 
+/// The convolution beside the first layer, with its normalization; None where there is none.
+fn convolution(source: &Source, at: &Loader, config: &PostNormConfig) -> Result<Option<(Convolution, Norm)>> {
+    const KEY: &str = "conv_kernel_size";
+    let file = &source.config;
+    if file.number(KEY)?.is_none_or(|length| length < 1.0) {
+        return Ok(None);
+    }
+    let length = file.size(KEY, 1 << 8, 1)?;
+    if length.is_multiple_of(2) {
+        return Err(file.error(KEY, format!("{length} is even: a token would not be in the middle")));
+    }
+    if let Some(groups) = file.integer("conv_groups", 1..=1 << 16)?.filter(|&groups| groups > 1) {
+        return Err(file.error("conv_groups", format!("{groups} is not supported; supported: 1")));
+    }
+    let activation = source.activation("conv_act", "tanh")?;
+    let norm = Norm::layer_norm(&at.at("LayerNorm"), config.hidden, config.eps)?;
+    Ok(Some((Convolution::load(&at.at("conv"), config.hidden, length, activation)?, norm)))
+}
+
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let file = &source.config;
     let at = source.at.at_if_contains("deberta", "embeddings.word_embeddings.weight");
@@ -177,9 +196,6 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     if let Some(other) = file.integer("attention_head_size", 0..=1 << 16)?.filter(|&other| other != head_dim) {
         let message = format!("{other} is not supported; supported: hidden_size / num_attention_heads, {head_dim}");
         return Err(file.error("attention_head_size", message));
-    }
-    if file.number("conv_kernel_size")?.is_some_and(|size| size > 0.0) {
-        return Err(file.error("conv_kernel_size", "a convolution beside the first layer is not supported"));
     }
     let relative = match RelativeAttention::read(file, terms)? {
         Some(relative) => Some((relative, relative.embeddings(&at.at("encoder"), &config)?)),
@@ -193,8 +209,11 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let absolute = file.boolean("position_biased_input")?.unwrap_or(true);
     let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
     let width = file.size("embedding_size", 1 << 16, config.hidden)?;
-    let tables =
-        InputTables { words: config.vocab, positions: absolute.then_some(positions), types: source.token_types(0)? };
+    let tables = InputTables {
+        positions: absolute.then_some(positions),
+        types: source.token_types(0)?,
+        ..InputTables::of_words(config.vocab)
+    };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         projection: (width != config.hidden).then(|| EmbeddingProjection {
             at: at.at("embeddings.embed_proj"),
@@ -202,6 +221,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
             after_norm: false,
         }),
         bias: bias.as_ref().map(|bias| bias as LoadBias),
+        convolution: convolution(source, &at.at("encoder.conv"), &config)?,
         ..PostNormSpec::new(&at, config, tables, &NAMES)
     })?))
 }
@@ -262,7 +282,6 @@ mod tests {
             (r#"{"num_attention_heads": 7}"#, "num_attention_heads"),
             (r#"{"hidden_size": 0}"#, "hidden_size"),
             (r#"{"attention_head_size": 65}"#, "attention_head_size"),
-            (r#"{"conv_kernel_size": 3}"#, "conv_kernel_size"),
             (r#"{"relative_attention": 1}"#, "relative_attention"),
             (r#"{"pos_att_type": "p2p|c2p"}"#, "pos_att_type"),
             (r#"{"pos_att_type": ["c2c"]}"#, "pos_att_type"),
@@ -278,5 +297,14 @@ mod tests {
             (r#"{"type_vocab_size": -2}"#, "type_vocab_size"),
         ];
         assert_refuses(load, &cases);
+        let cases = [
+            (r#"{"conv_kernel_size": 4}"#, "conv_kernel_size"),
+            (r#"{"conv_kernel_size": 1e300}"#, "conv_kernel_size"),
+            (r#"{"conv_kernel_size": "3"}"#, "conv_kernel_size"),
+            (r#"{"conv_kernel_size": 3, "conv_groups": 2}"#, "conv_groups"),
+            (r#"{"conv_kernel_size": 3, "conv_act": "gelu_fancy"}"#, "conv_act"),
+        ];
+        let read = |source: &Source| convolution(source, &source.at, &PostNormConfig::read(source, &KEYS)?);
+        assert_refuses(read, &cases);
     }
 }

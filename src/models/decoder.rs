@@ -238,7 +238,7 @@ fn load_layer(
     Ok(PreNormLayer {
         attention_norm: Some(norm(names.attention)?),
         qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, biases.qkv)?,
-        rope: Rope::new(shape, table, head_norms),
+        rope: Some(Rope::new(shape, table, head_norms)),
         shape,
         attention: Attention::new(at.body(), shape),
         out: Linear::load(Stage::Out, &[block.at("o_proj")], hidden, all, biases.out)?,

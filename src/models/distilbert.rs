@@ -8,9 +8,8 @@ use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
-use crate::models::post_norm::{
-    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
-};
+use crate::models::input_tables::{InputTables, PositionTable};
+use crate::models::post_norm::{BERT_KEYS, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames};
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family =
@@ -45,7 +44,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let at = source.at.at_if_contains("distilbert", "embeddings.word_embeddings.weight");
     let config = config(source)?;
     let positions = PositionTable { rows: source.config.size("max_position_embeddings", 1 << 24, 512)?, padding: None };
-    let tables = InputTables { words: config.vocab, positions: Some(positions), types: None };
+    let tables = InputTables { positions: Some(positions), ..InputTables::of_words(config.vocab) };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         layers: at.at("transformer.layer"),
         ..PostNormSpec::new(&at, config, tables, &NAMES)

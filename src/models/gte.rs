@@ -17,9 +17,8 @@ use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
-use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames,
-};
+use crate::models::input_tables::InputTables;
+use crate::models::post_norm::{BERT_KEYS, Biases, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames};
 use crate::models::rotary::{RotaryKeys, factor};
 use crate::models::source::Source;
 use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
@@ -99,7 +98,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         false if at.contains("encoder.layer.0.attention.q_proj.weight") => ("encoder.layer", &UNPACKED_NAMES),
         false => ("encoder.layer", &PACKED_NAMES),
     };
-    let tables = InputTables { words: layers.vocab, positions: None, types };
+    let tables = InputTables { types, ..InputTables::of_words(layers.vocab) };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         layers: at.at(place),
         biases: BIASES,

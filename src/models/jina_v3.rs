@@ -13,9 +13,9 @@ use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
+use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{
-    BERT_KEYS, InputTables, PositionTable, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES,
-    TensorNames,
+    BERT_KEYS, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
@@ -115,7 +115,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         Positions::Rotary(angles) => (None, Some(RotaryTable::new(at.body(), layers.head_dim(), angles)?)),
         Positions::Table(table) => (Some(table), None),
     };
-    let tables = InputTables { words: layers.vocab, positions, types };
+    let tables = InputTables { positions, types, ..InputTables::of_words(layers.vocab) };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         embedding_norm: at.at(norm),
         layers: at.at(place),

@@ -1,10 +1,12 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v3 ── post_norm (their network)
+//! registry ── bert, ernie, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v3 ── post_norm (their network)
+//!          ── modernbert, t5, xlm_roberta_xl ── pre_norm (their layer)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
-//!             decoder ── per_layer_inputs, decoder_config ── rotary ── layer_type ── source, ids
-//!          ── modernbert ── pre_norm (the layer of all these), rotary
+//! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
+//! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
+//! mpnet, t5 ── distance_buckets
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
 //!
@@ -16,15 +18,18 @@ mod deberta;
 mod decoder;
 mod decoder_config;
 mod decoder_head;
+mod distance_buckets;
 mod distilbert;
 mod electra;
 mod embedding_gemma2;
+mod ernie;
 mod eurobert;
 mod family;
 mod gemma;
 mod gte;
 mod head;
 mod ids;
+mod input_tables;
 mod jina_v3;
 mod layer_type;
 mod llama;
@@ -39,8 +44,10 @@ mod registry;
 mod roberta;
 mod rotary;
 mod source;
+mod t5;
 #[cfg(test)]
 mod testing;
+mod xlm_roberta_xl;
 
 use candle_core::Tensor;
 

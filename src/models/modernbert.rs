@@ -19,21 +19,18 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
+use crate::Result;
 use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::{HeadPooling, ScoreHead};
-use crate::models::ids::require_rows;
+use crate::models::input_tables::InputTables;
 use crate::models::layer_type::LayerType;
-use crate::models::pre_norm::PreNormLayer;
+use crate::models::pre_norm::{PreNorm, PreNormLayer};
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
-use crate::nn::{Attention, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryAngles, RotaryTable};
+use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryAngles, RotaryTable};
 use crate::profile::Stage;
-use crate::text::{PackedBatch, TokenSelection};
-use crate::{CancelCheck, Result};
 
 // Pre-norm states grow from layer to layer, but no overflow of float16 in inference is reported.
 pub(super) const FAMILY: Family =
@@ -129,12 +126,12 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         // What comes from the embeddings is normalized.
         load_layer(&config, &at.at(&format!("layers.{i}")), i > 0, mask, table.clone())
     });
-    Ok(Box::new(ModernBert {
-        vocab: config.vocab,
-        hidden: config.hidden,
+    Ok(Box::new(PreNorm {
+        tables: InputTables::of_words(config.vocab),
         embedding,
         layers: layers.collect::<Result<_>>()?,
-        final_norm: config.norm(&at.at("final_norm"))?,
+        norm: config.norm(&at.at("final_norm"))?,
+        hidden: config.hidden,
     }))
 }
 
@@ -157,37 +154,6 @@ fn head(source: &Source, labels: usize) -> Result<ScoreHead> {
         .linear(at.at("dense"), config.hidden, config.hidden, activation)?
         .norm(config.norm(&at.at("norm"))?)
         .linear(source.at.at("classifier"), labels, config.hidden, Activation::Identity)
-}
-
-struct ModernBert {
-    vocab: usize,
-    hidden: usize,
-    embedding: Embedding,
-    layers: Vec<PreNormLayer>,
-    final_norm: Norm,
-}
-
-impl Encoder for ModernBert {
-    fn hidden_size(&self) -> usize {
-        self.hidden
-    }
-
-    fn vocab_size(&self) -> usize {
-        self.vocab
-    }
-
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
-        require_rows(&batch.ids, self.vocab, "words")?;
-        let mut hidden = self.embedding.forward(&[&batch.ids])?;
-        let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
-        for (i, layer) in self.layers.iter().enumerate() {
-            check_cancel()?;
-            let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            let qkv = layer.project(&hidden, &layout)?;
-            hidden = layer.finish(&hidden, &qkv, &layout, None, rows)?;
-        }
-        self.final_norm.forward(&hidden)
-    }
 }
 
 /// `normed`: whether the input is normalized before attention.
@@ -213,7 +179,7 @@ fn load_layer(
     Ok(PreNormLayer {
         attention_norm: if normed { Some(config.norm(&at.at("attn_norm"))?) } else { None },
         qkv: Linear::load(Stage::Qkv, &[at.at("attn.Wqkv")], 3 * hidden, hidden, attention_bias)?,
-        rope: Rope::new(shape, table, None),
+        rope: Some(Rope::new(shape, table, None)),
         shape,
         attention: Attention::new(at.body(), shape),
         attention_out_norm: None,

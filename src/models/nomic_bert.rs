@@ -16,8 +16,9 @@ use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
+use crate::models::input_tables::InputTables;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
+    BERT_KEYS, Biases, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
@@ -163,7 +164,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
         (true, true) => &GATED_NAMES,
         (true, false) => &PLAIN_NAMES,
     };
-    let tables = InputTables { words: layers.vocab, positions: None, types };
+    let tables = InputTables { types, ..InputTables::of_words(layers.vocab) };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         embedding_norm: at.at(if is_published { "emb_ln" } else { "embeddings.LayerNorm" }),
         layers: at.at(if is_published { "encoder.layers" } else { "layers" }),

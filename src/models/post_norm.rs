@@ -8,6 +8,7 @@
 //!     a = softmax(q kᵀ scale + bias) v                                 every token sees every token of its text
 //!     x = norm(x + linear(a))
 //!     x = norm(x + down(activation(up(x))))                            or down(activation(gate(x)) * up(x))
+//!     x = norm(x + convolution(what came in))                          after the first layer, where there is one
 //! ```
 //!
 //! Families differ in the keys of config.json ([`PostNormKeys`]), in the names of tensors ([`TensorNames`]), in what
@@ -23,10 +24,11 @@ use candle_core::Tensor;
 use crate::config::Object;
 use crate::kernels::{self, Activation, Mask};
 use crate::models::Encoder;
-use crate::models::ids::{positions_after_padding, require_rows};
+use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::source::Source;
 use crate::nn::{
-    Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable, select,
+    Attention, AttentionBias, Convolution, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable,
+    select,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
@@ -121,7 +123,7 @@ impl PostNormConfig {
 }
 
 /// An error where config.json asks for positions that are no rows of a table.
-fn require_absolute_positions(file: &Object) -> Result<()> {
+pub(super) fn require_absolute_positions(file: &Object) -> Result<()> {
     match file.text("position_embedding_type")?.filter(|&name| name != "absolute") {
         Some(name) => {
             Err(file.error("position_embedding_type", format!("\"{name}\" is not supported; \"absolute\" is")))
@@ -165,23 +167,6 @@ pub(super) const ROTARY_NAMES: TensorNames = TensorNames {
     mlp_norm: "post_mlp_layernorm",
 };
 
-/// The tables of embeddings, each by its number of rows.
-#[derive(Clone, Copy)]
-pub(super) struct InputTables {
-    pub(super) words: usize,
-    pub(super) positions: Option<PositionTable>,
-    pub(super) types: Option<usize>,
-}
-
-/// A learned table of positions.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PositionTable {
-    pub(super) rows: usize,
-    /// The padding token's id, in families that count positions from it: see [`positions_after_padding`]. Others count
-    /// from 0.
-    pub(super) padding: Option<u32>,
-}
-
 /// A linear layer from the width of the tables to that of the hidden states, where these differ.
 pub(super) struct EmbeddingProjection<'a> {
     pub(super) at: Loader<'a>,
@@ -223,6 +208,8 @@ pub(super) struct PostNormSpec<'a> {
     /// Angles by which queries and keys are turned, where positions are rotary.
     pub(super) angles: Option<Arc<RotaryTable>>,
     pub(super) bias: Option<LoadBias<'a>>,
+    /// A convolution of the first layer's input, and the normalization of the sum of both outputs.
+    pub(super) convolution: Option<(Convolution, Norm)>,
 }
 
 impl<'a> PostNormSpec<'a> {
@@ -244,6 +231,7 @@ impl<'a> PostNormSpec<'a> {
             biases: Biases::ALL,
             angles: None,
             bias: None,
+            convolution: None,
         }
     }
 
@@ -259,7 +247,8 @@ impl<'a> PostNormSpec<'a> {
         require_absolute_positions(file)?;
         let positions = PositionTable { rows: file.size("max_position_embeddings", 1 << 24, 512)?, padding };
         let types = file.size("type_vocab_size", 1 << 16, 2)?;
-        let tables = InputTables { words: config.vocab, positions: Some(positions), types: Some(types) };
+        let tables =
+            InputTables { positions: Some(positions), types: Some(types), ..InputTables::of_words(config.vocab) };
         Ok(Self::new(base, config, tables, &BERT_NAMES))
     }
 }
@@ -272,6 +261,7 @@ pub(super) struct PostNorm {
     /// The normalization that follows the projection.
     norm: Option<Norm>,
     layers: Vec<PostNormLayer>,
+    convolution: Option<(Convolution, Norm)>,
     hidden: usize,
 }
 
@@ -280,12 +270,6 @@ impl PostNorm {
         let PostNormSpec { config, tables, ref embeddings, ref embedding_norm, ref projection, ref layers, .. } = spec;
         let width = projection.as_ref().map_or(config.hidden, |projection| projection.width);
         let norm_first = projection.as_ref().is_none_or(|projection| projection.after_norm);
-        let tensors = [
-            Some(("word_embeddings", tables.words)),
-            tables.positions.map(|table| ("position_embeddings", table.rows)),
-            tables.types.map(|rows| ("token_type_embeddings", rows)),
-        ];
-        let tensors: Vec<_> = tensors.into_iter().flatten().map(|(name, rows)| (embeddings.at(name), rows)).collect();
         let norm = Norm::layer_norm(embedding_norm, if norm_first { width } else { config.hidden }, config.eps)?;
         let (first, second) = if norm_first { (Some(norm), None) } else { (None, Some(norm)) };
         let project = |EmbeddingProjection { at, after_norm, .. }: &EmbeddingProjection| {
@@ -293,31 +277,19 @@ impl PostNorm {
         };
         Ok(Self {
             tables,
-            embedding: Embedding::load(&tensors, first, width)?,
+            embedding: tables.load(embeddings, first, width)?,
             projection: projection.as_ref().map(project).transpose()?,
             norm: second,
             layers: (0..config.layers)
                 .map(|i| PostNormLayer::load(&spec, &layers.at(&i.to_string())))
                 .collect::<Result<_>>()?,
+            convolution: spec.convolution,
             hidden: config.hidden,
         })
     }
 
     fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
-        let InputTables { words, positions, types } = self.tables;
-        let own = positions.and_then(|table| table.padding).map(|padding| positions_after_padding(batch, padding));
-        let position_ids = own.as_deref().unwrap_or(&batch.positions);
-        let tables = [
-            Some((batch.ids.as_slice(), words, "words")),
-            positions.map(|table| (position_ids, table.rows, "positions")),
-            types.map(|rows| (batch.type_ids.as_slice(), rows, "token types")),
-        ];
-        let mut rows = Vec::new();
-        for (ids, rows_of_table, what) in tables.into_iter().flatten() {
-            require_rows(ids, rows_of_table, what)?;
-            rows.push(ids);
-        }
-        let mut embedded = self.embedding.forward(&rows)?;
+        let mut embedded = self.tables.look_up(&self.embedding, batch)?;
         if let Some(projection) = &self.projection {
             embedded = projection.forward(&embedded)?;
         }
@@ -343,7 +315,14 @@ impl Encoder for PostNorm {
         for (i, layer) in self.layers.iter().enumerate() {
             check_cancel()?;
             let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
-            hidden = layer.forward(&hidden, &layout, rows)?;
+            let output = layer.forward(&hidden, &layout, rows)?;
+            hidden = match &self.convolution {
+                Some((convolution, norm)) if i == 0 => {
+                    let beside = convolution.forward(&hidden, &layout)?;
+                    norm.add_and_norm(&rows.map_or(Ok(beside.clone()), |rows| select(&beside, rows))?, &output)?
+                }
+                _ => output,
+            };
         }
         Ok(hidden)
     }

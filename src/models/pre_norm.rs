@@ -1,26 +1,32 @@
-//! The layer of a pre-norm transformer (Xiong et al. 2020) with rotary positions and a gated feed-forward block, which
-//! ModernBERT and the decoders share.
+//! The pre-norm transformer (Xiong et al. 2020), whose layer ModernBERT, the decoders, T5 and XLM-RoBERTa-XL share.
 //!
 //! ```text
-//! q, k, v = rope(linear(norm(x)))
-//! x = x + linear(attention(q, k, v))
-//! x = x + mlp(norm(x))
+//! x = tables[ids]
+//! for each layer:
+//!     q, k, v = rope(linear(norm(x)))          turned where positions are rotary
+//!     x = x + linear(attention(q, k, v))
+//!     x = x + mlp(norm(x))
+//! x = norm(x)
 //! ```
 //!
 //! Gemma 3 normalizes what the two blocks give as well, before it is added.
 
 use candle_core::Tensor;
 
-use crate::Result;
 use crate::kernels;
-use crate::nn::{Attention, Layout, Linear, Mlp, Norm, Rope, add, select};
+use crate::models::Encoder;
+use crate::models::input_tables::InputTables;
+use crate::nn::{Attention, Embedding, Layout, Linear, Mlp, Norm, Rope, add, select};
+use crate::text::{PackedBatch, TokenSelection};
+use crate::{CancelCheck, Result};
 
 /// A layer; its families load its parts.
 pub(super) struct PreNormLayer {
     /// None where the input is normalized.
     pub(super) attention_norm: Option<Norm>,
     pub(super) qkv: Linear,
-    pub(super) rope: Rope,
+    /// None where positions are not rotary.
+    pub(super) rope: Option<Rope>,
     /// The shape of `attention`.
     pub(super) shape: kernels::AttentionShape,
     pub(super) attention: Attention,
@@ -34,13 +40,17 @@ pub(super) struct PreNormLayer {
 }
 
 impl PreNormLayer {
-    /// Queries, keys and values of `hidden [tokens, hidden]`, turned: `[tokens, (heads + 2 * kv_heads) * head_dim]`.
+    /// Queries, keys and values of `hidden [tokens, hidden]`, turned where they are:
+    /// `[tokens, (heads + 2 * kv_heads) * head_dim]`.
     pub(super) fn project(&self, hidden: &Tensor, layout: &Layout) -> Result<Tensor> {
         let qkv = match &self.attention_norm {
             Some(norm) => self.qkv.forward(&norm.forward(hidden)?)?,
             None => self.qkv.forward(hidden)?,
         };
-        self.rope.forward(&qkv, layout)
+        match &self.rope {
+            Some(rope) => rope.forward(&qkv, layout),
+            None => Ok(qkv),
+        }
     }
 
     /// Keys and values of what [`Self::project`] gives, `[tokens, 2 * kv_heads * head_dim]`.
@@ -86,5 +96,37 @@ fn add_normed(x: Tensor, norm: Option<&Norm>, residual: &Tensor) -> Result<Tenso
     match norm {
         Some(norm) => add(&norm.forward(&x)?, residual),
         None => add(&x, residual),
+    }
+}
+
+/// A network of such layers that computes texts whole; its families load its parts.
+pub(super) struct PreNorm {
+    pub(super) tables: InputTables,
+    pub(super) embedding: Embedding,
+    pub(super) layers: Vec<PreNormLayer>,
+    /// Of what comes from the last layer.
+    pub(super) norm: Norm,
+    pub(super) hidden: usize,
+}
+
+impl Encoder for PreNorm {
+    fn hidden_size(&self) -> usize {
+        self.hidden
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.tables.words
+    }
+
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+        let mut hidden = self.tables.look_up(&self.embedding, batch)?;
+        let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
+        for (i, layer) in self.layers.iter().enumerate() {
+            check_cancel()?;
+            let rows = rows.as_deref().filter(|_| i + 1 == self.layers.len());
+            let qkv = layer.project(&hidden, &layout)?;
+            hidden = layer.finish(&hidden, &qkv, &layout, None, rows)?;
+        }
+        self.norm.forward(&hidden)
     }
 }

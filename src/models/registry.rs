@@ -21,19 +21,22 @@ use crate::models::family::{Family, IsPublished};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
-    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, eurobert, gemma, gte, jina_v3, llama, modernbert,
-    mpnet, nomic_bert, qwen, roberta,
+    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, ernie, eurobert, gemma, gte, jina_v3, llama,
+    modernbert, mpnet, nomic_bert, qwen, roberta, t5, xlm_roberta_xl,
 };
 
 /// Every family: one line each.
 const FAMILIES: &[Family] = &[
     bert::FAMILY,
+    ernie::FAMILY,
     roberta::FAMILY,
+    xlm_roberta_xl::FAMILY,
     distilbert::FAMILY,
     electra::FAMILY,
     mpnet::FAMILY,
     deberta::FAMILY,
     modernbert::FAMILY,
+    t5::FAMILY,
     nomic_bert::FAMILY,
     gte::FAMILY,
     jina_v3::FAMILY,

@@ -21,7 +21,11 @@ impl<'a> Source<'a> {
 
     /// An activation of the kernels, by the name that transformers has for it.
     pub(super) fn activation(&self, key: &str, default: &str) -> Result<Activation> {
-        let name = self.config.text(key)?.unwrap_or(default);
+        self.activation_named(key, self.config.text(key)?.unwrap_or(default))
+    }
+
+    /// As `activation`, of a name that is a part of what config.json has under that key.
+    pub(super) fn activation_named(&self, key: &str, name: &str) -> Result<Activation> {
         Activation::named(name).ok_or_else(|| {
             let known: Vec<_> = Activation::NAMES.iter().map(|(name, _)| *name).collect();
             self.config.error(key, format!("{name:?} is not supported; supported: {}", known.join(", ")))

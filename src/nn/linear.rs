@@ -34,6 +34,24 @@ impl Linear {
         Ok(Self { stage, body: LinearBody::load(parts, n, k, bias)?, activation: Activation::Identity })
     }
 
+    /// A layer of `weight [n, k]`, row-major, and `bias [n]` that are no tensors of a checkpoint.
+    pub(super) fn of_values(
+        stage: Stage,
+        body: &Body,
+        weight: &[f32],
+        bias: &[f32],
+        [n, k]: [usize; 2],
+    ) -> Result<Self> {
+        let body = match body {
+            Body::Cpu { isa, dtype } => LinearBody::Cpu(Matrix::new(*isa, *dtype, weight, Some(bias), n, k)?),
+            Body::Portable { device, dtype } => LinearBody::Portable {
+                weight: tensor(weight, &[n, k], device, *dtype)?,
+                bias: Some(tensor(bias, &[n], device, *dtype)?),
+            },
+        };
+        Ok(Self { stage, body, activation: Activation::Identity })
+    }
+
     /// The same layer, followed by `activation`.
     pub fn with_activation(self, activation: Activation) -> Self {
         Self { activation, ..self }

@@ -9,7 +9,7 @@
 //!                              ── sequences (of flash) ── upload_buffer
 //!                              ── rotary_table ── rope_scaling
 //! position_bias, disentangled_bias ── attention_bias
-//! rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
+//! rope, embedding ── norm      mlp, convolution ── linear      convolution ── layout      mean ── padded_batch, upload_buffer      states
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
 //! ```
 //!
@@ -20,6 +20,7 @@ mod attention;
 mod attention_bias;
 mod attention_plan;
 mod body;
+mod convolution;
 mod cpu;
 mod disentangled_bias;
 mod embedding;
@@ -45,6 +46,7 @@ mod upload_buffer;
 pub use attention::Attention;
 pub use attention_bias::AttentionBias;
 pub use body::{Body, active_isa};
+pub use convolution::Convolution;
 pub use disentangled_bias::DisentangledAttentionBias;
 pub use embedding::Embedding;
 pub use layout::Layout;

@@ -81,7 +81,8 @@ impl Options {
             refuse_when_full: self.refuse_when_full,
             max_concurrency: self.max_concurrency,
         };
-        let options = LoadOptions { device, dtype, num_threads, sharing, stats: self.stats.get().0.clone() };
+        let (name, stats) = (self.model_name_or_path, self.stats.get().0.clone());
+        let options = LoadOptions { name, device, dtype, num_threads, sharing, stats };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -98,7 +99,7 @@ impl Options {
                 packaged: &packaged,
                 environment: HubEnvironment::read(),
             };
-            let folder = find(&self.model_name_or_path, &find_options, &watch);
+            let folder = find(&options.name, &find_options, &watch);
             watch.settle(folder).and_then(|folder| Ok(load(folder, &options)?))
         })?
     }

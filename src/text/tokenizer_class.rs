@@ -100,6 +100,7 @@ fn layout(made: &Tokenizer, class: &TokenizerClass) -> Result<Option<PostProcess
     let second = match layout {
         SpecialTokenLayout::Bert => typed(&["$B", last], 1),
         SpecialTokenLayout::Roberta => typed(&[last, "$B", last], 0),
+        SpecialTokenLayout::T5 => typed(&["$B", last], 0),
         SpecialTokenLayout::File if first.is_empty() && last.is_empty() => return Ok(None),
         SpecialTokenLayout::File => typed(&[first, "$B", last], 1),
     };

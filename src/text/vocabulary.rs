@@ -3,7 +3,7 @@
 //! Reference: the classes' own files in transformers 5 (`tokenization_xlm_roberta.py` and its like), which settle the ids. tokenizer.json, vocab.txt and
 //! vocab.json say each token's id. A SentencePiece model lists pieces in its own order, and a class moves them: XLM-RoBERTa puts
 //! fairseq's four special tokens in front in place of the model's first three, CamemBERT puts five in front in place of the first one,
-//! both put the mask behind all; DeBERTa takes the list as it is.
+//! both put the mask behind all; T5 puts its tokens for what is left out behind all; DeBERTa takes the list as it is.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,10 @@ impl Vocabulary {
                 let build = || BPE::builder().vocab_and_merges(ids.into_iter().collect::<Vocab>(), merges).build();
                 Self::of_model(bytes_merged(call_library(&merges_file, build)?), tokens)
             }
-            VocabularyFile::XlmRoberta | VocabularyFile::Camembert | VocabularyFile::DebertaV2 { .. } => {
+            VocabularyFile::XlmRoberta
+            | VocabularyFile::Camembert
+            | VocabularyFile::DebertaV2 { .. }
+            | VocabularyFile::T5 { .. } => {
                 let model = SentencePieceModel::read(&bytes, &file)?;
                 if !model.is_unigram {
                     return Err(Error::model(
@@ -142,7 +145,8 @@ impl Vocabulary {
                 let all = first.into_iter().chain(unknown).chain(pieces(1));
                 all.chain([special("mask_token")]).collect()
             }
-            _ => pieces(0).collect(),
+            // The last one first.
+            _ => pieces(0).chain(class.vocabulary.extra_ids().rev().map(|text| (text, 0.0))).collect(),
         };
         let unknown = match class.vocabulary {
             VocabularyFile::DebertaV2 { .. } => unknown_id(&vocabulary, class, file.unknown),
@@ -152,7 +156,8 @@ impl Vocabulary {
             .pieces
             .iter()
             .filter(|piece| piece.kind != PieceKind::Text)
-            .map(|piece| AddedToken::from(piece.text.as_str(), piece.kind == PieceKind::Control).normalized(false));
+            .map(|piece| AddedToken::from(piece.text.as_str(), piece.kind == PieceKind::Control).normalized(false))
+            .chain(class.vocabulary.extra_ids().map(|text| AddedToken::from(text, true)));
         let normalizer = match file.character_map.is_empty() {
             true => None,
             false => {
@@ -217,6 +222,7 @@ fn unknown_id(vocabulary: &[(String, f64)], class: &TokenizerClass, default: usi
     };
     match class.vocabulary {
         VocabularyFile::XlmRoberta => 3,
+        VocabularyFile::T5 { .. } => 2,
         VocabularyFile::DebertaV2 { .. } => find(|score| score == 0.0).unwrap_or(default),
         _ => find(|_| true).unwrap_or(default),
     }

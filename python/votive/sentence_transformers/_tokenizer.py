@@ -22,6 +22,7 @@ _FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
     "spm.model",
+    "spiece.model",
 )
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
