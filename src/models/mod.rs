@@ -1,7 +1,7 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v3 ── post_norm (their network)
+//! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v2, jina_v3 ── post_norm (their network)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
 //!             decoder ── per_layer_inputs, decoder_config ── rotary ── layer_type ── source, ids
 //!          ── modernbert ── pre_norm (the layer of all these), rotary
@@ -25,6 +25,7 @@ mod gemma;
 mod gte;
 mod head;
 mod ids;
+mod jina_v2;
 mod jina_v3;
 mod layer_type;
 mod llama;

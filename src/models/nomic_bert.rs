@@ -17,7 +17,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
+    BERT_KEYS, Biases, GateTensor, InputTables, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES,
+    TensorNames,
 };
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
@@ -49,7 +50,7 @@ const GATED_NAMES: TensorNames = TensorNames {
     out: "attn.out_proj",
     attention_norm: "norm1",
     up: "mlp.fc11",
-    gate: Some("mlp.fc12"),
+    gate: Some(GateTensor::Own("mlp.fc12")),
     down: "mlp.fc2",
     mlp_norm: "norm2",
 };

@@ -30,7 +30,7 @@ use crate::nn::{
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
-use crate::{CancelCheck, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// What config.json says of the layers.
 #[derive(Debug, Clone, Copy)]
@@ -137,10 +137,28 @@ pub(super) struct TensorNames {
     pub(super) out: &'static str,
     pub(super) attention_norm: &'static str,
     pub(super) up: &'static str,
-    /// Where feed-forward blocks have one. The same tensor as of `up` has the rows of both, those of the gate last.
-    pub(super) gate: Option<&'static str>,
+    /// Where feed-forward blocks have one.
+    pub(super) gate: Option<GateTensor>,
     pub(super) down: &'static str,
     pub(super) mlp_norm: &'static str,
+}
+
+/// Where the weights of a gate are.
+pub(super) enum GateTensor {
+    Own(&'static str),
+    /// The rows that the tensor of `up` has before its own,
+    BeforeUp,
+    /// or behind them.
+    BehindUp,
+}
+
+/// Names of the normalizations that jina's network for code has beside those of every layer.
+pub(super) struct ExtraNorms {
+    /// Of all heads' queries at once, and of their keys.
+    pub(super) queries: &'static str,
+    pub(super) keys: &'static str,
+    /// Of the sum of a layer's input and the normalized output of attention, which has this input in it already.
+    pub(super) residual: &'static str,
 }
 
 /// BERT's names, which most families have.
@@ -160,7 +178,7 @@ pub(super) const ROTARY_NAMES: TensorNames = TensorNames {
     out: "self_attn.o_proj",
     attention_norm: "post_attention_layernorm",
     up: "mlp.up_proj",
-    gate: Some("mlp.gate_proj"),
+    gate: Some(GateTensor::Own("mlp.gate_proj")),
     down: "mlp.down_proj",
     mlp_norm: "post_mlp_layernorm",
 };
@@ -219,6 +237,7 @@ pub(super) struct PostNormSpec<'a> {
     /// The layers, by number.
     pub(super) layers: Loader<'a>,
     pub(super) names: &'static TensorNames,
+    pub(super) extra_norms: Option<&'static ExtraNorms>,
     pub(super) biases: Biases,
     /// Angles by which queries and keys are turned, where positions are rotary.
     pub(super) angles: Option<Arc<RotaryTable>>,
@@ -241,6 +260,7 @@ impl<'a> PostNormSpec<'a> {
             projection: None,
             layers: base.at("encoder.layer"),
             names,
+            extra_norms: None,
             biases: Biases::ALL,
             angles: None,
             bias: None,
@@ -351,17 +371,20 @@ impl Encoder for PostNorm {
 
 struct PostNormLayer {
     qkv: Linear,
+    /// Of queries and of keys.
+    qk_norms: Option<[Norm; 2]>,
     rope: Option<Rope>,
     attention: Attention,
     out: Linear,
     attention_norm: Norm,
+    residual_norm: Option<Norm>,
     mlp: Mlp,
     mlp_norm: Norm,
 }
 
 impl PostNormLayer {
     fn load(spec: &PostNormSpec, at: &Loader) -> Result<Self> {
-        let &PostNormSpec { config, names, biases, ref angles, bias, .. } = spec;
+        let &PostNormSpec { config, names, extra_norms, biases, ref angles, bias, .. } = spec;
         let PostNormConfig { hidden, heads, eps, scale, .. } = config;
         let shape =
             kernels::AttentionShape { heads, kv_heads: heads, head_dim: config.head_dim(), scale, mask: Mask::Full };
@@ -369,28 +392,38 @@ impl PostNormLayer {
         let intermediate = config.intermediate;
         let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
         let (up, gate) = match names.gate {
-            Some(name) if name == names.up => (half(0), Some(half(intermediate))),
-            name => (at.at(names.up), name.map(|name| at.at(name))),
+            None => (at.at(names.up), None),
+            Some(GateTensor::Own(name)) => (at.at(names.up), Some(at.at(name))),
+            Some(GateTensor::BeforeUp) => (half(intermediate), Some(half(0))),
+            Some(GateTensor::BehindUp) => (half(0), Some(half(intermediate))),
         };
         let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
+        let norm = |name: &str| Norm::layer_norm(&at.at(name), hidden, eps);
+        let qk_norms = |names: &ExtraNorms| Ok::<_, Error>([norm(names.queries)?, norm(names.keys)?]);
         let qkv: Vec<_> = names.qkv.iter().map(|name| at.at(name)).collect();
         Ok(Self {
             qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, biases.attention)?,
+            qk_norms: extra_norms.map(qk_norms).transpose()?,
             rope: angles.as_ref().map(|table| Rope::new(shape, table.clone(), None)),
             attention: match bias {
                 Some(bias) => attention.with_bias(bias(at, &shape)?),
                 None => attention,
             },
             out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, biases.attention)?,
-            attention_norm: Norm::layer_norm(&at.at(names.attention_norm), hidden, eps)?,
+            attention_norm: norm(names.attention_norm)?,
+            residual_norm: extra_norms.map(|names| norm(names.residual)).transpose()?,
             mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
-            mlp_norm: Norm::layer_norm(&at.at(names.mlp_norm), hidden, eps)?,
+            mlp_norm: norm(names.mlp_norm)?,
         })
     }
 
     /// `rows`: those that are wanted of the output, None for all.
     fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
         let mut qkv = self.qkv.forward(hidden)?;
+        if let Some([of_queries, of_keys]) = &self.qk_norms {
+            let [queries, keys, values] = thirds(&qkv)?;
+            qkv = Tensor::cat(&[of_queries.forward(&queries)?, of_keys.forward(&keys)?, values], 1)?;
+        }
         if let Some(rope) = &self.rope {
             qkv = rope.forward(&qkv, layout)?;
         }
@@ -399,9 +432,19 @@ impl PostNormLayer {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,
         };
-        let hidden = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
-        self.mlp_norm.add_and_norm(&self.mlp.forward(&hidden)?, &hidden)
+        let mut attended = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
+        if let Some(norm) = &self.residual_norm {
+            attended = norm.add_and_norm(&attended, hidden)?;
+        }
+        self.mlp_norm.add_and_norm(&self.mlp.forward(&attended)?, &attended)
     }
+}
+
+/// The queries, keys and values of `qkv`, each of a third of its columns.
+fn thirds(qkv: &Tensor) -> candle_core::Result<[Tensor; 3]> {
+    let width = qkv.dims()[1] / 3;
+    let third = |i: usize| qkv.narrow(1, i * width, width)?.contiguous();
+    Ok([third(0)?, third(1)?, third(2)?])
 }
 
 #[cfg(test)]

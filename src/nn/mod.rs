@@ -8,7 +8,7 @@
 //! attention ── flash ── layout ── attention_plan ── padded_batch, upload_buffer, attention_bias
 //!                              ── sequences (of flash) ── upload_buffer
 //!                              ── rotary_table ── rope_scaling
-//! position_bias, disentangled_bias ── attention_bias
+//! position_bias, alibi, disentangled_bias ── attention_bias
 //! rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
 //! ```
@@ -16,6 +16,7 @@
 //! A file uses those to its right, and none that stand to its left.
 
 mod activation;
+mod alibi;
 mod attention;
 mod attention_bias;
 mod attention_plan;
@@ -42,6 +43,7 @@ mod sequences;
 mod states;
 mod upload_buffer;
 
+pub use alibi::Alibi;
 pub use attention::Attention;
 pub use attention_bias::AttentionBias;
 pub use body::{Body, active_isa};
