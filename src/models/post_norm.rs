@@ -26,7 +26,8 @@ use crate::models::Encoder;
 use crate::models::ids::{positions_after_padding, require_rows};
 use crate::models::source::Source;
 use crate::nn::{
-    Attention, AttentionBias, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable, select,
+    Attention, AttentionBias, Embedding, Experts, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable,
+    select,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
@@ -225,6 +226,10 @@ impl Biases {
 /// Loads the bias on the scores of the layer with these tensors and this attention.
 pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
 
+/// Loads the experts of the layer with this number and these tensors, where it has some in the place of its feed-forward
+/// block.
+pub(super) type LoadExperts<'a> = &'a dyn Fn(usize, &Loader) -> Result<Option<Experts>>;
+
 /// What a family says of itself: all that [`PostNorm`] is loaded from.
 pub(super) struct PostNormSpec<'a> {
     pub(super) config: PostNormConfig,
@@ -242,6 +247,7 @@ pub(super) struct PostNormSpec<'a> {
     /// Angles by which queries and keys are turned, where positions are rotary.
     pub(super) angles: Option<Arc<RotaryTable>>,
     pub(super) bias: Option<LoadBias<'a>>,
+    pub(super) experts: Option<LoadExperts<'a>>,
 }
 
 impl<'a> PostNormSpec<'a> {
@@ -264,6 +270,7 @@ impl<'a> PostNormSpec<'a> {
             biases: Biases::ALL,
             angles: None,
             bias: None,
+            experts: None,
         }
     }
 
@@ -317,7 +324,7 @@ impl PostNorm {
             projection: projection.as_ref().map(project).transpose()?,
             norm: second,
             layers: (0..config.layers)
-                .map(|i| PostNormLayer::load(&spec, &layers.at(&i.to_string())))
+                .map(|i| PostNormLayer::load(&spec, i, &layers.at(&i.to_string())))
                 .collect::<Result<_>>()?,
             hidden: config.hidden,
         })
@@ -378,41 +385,32 @@ struct PostNormLayer {
     out: Linear,
     attention_norm: Norm,
     residual_norm: Option<Norm>,
-    mlp: Mlp,
+    feed_forward: FeedForward,
     mlp_norm: Norm,
 }
 
 impl PostNormLayer {
-    fn load(spec: &PostNormSpec, at: &Loader) -> Result<Self> {
-        let &PostNormSpec { config, names, extra_norms, biases, ref angles, bias, .. } = spec;
+    fn load(spec: &PostNormSpec, number: usize, at: &Loader) -> Result<Self> {
+        let &PostNormSpec { config, names, extra_norms, ref angles, bias, .. } = spec;
         let PostNormConfig { hidden, heads, eps, scale, .. } = config;
         let shape =
             kernels::AttentionShape { heads, kv_heads: heads, head_dim: config.head_dim(), scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
-        let intermediate = config.intermediate;
-        let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
-        let (up, gate) = match names.gate {
-            None => (at.at(names.up), None),
-            Some(GateTensor::Own(name)) => (at.at(names.up), Some(at.at(name))),
-            Some(GateTensor::BeforeUp) => (half(intermediate), Some(half(0))),
-            Some(GateTensor::BehindUp) => (half(0), Some(half(intermediate))),
-        };
-        let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
         let norm = |name: &str| Norm::layer_norm(&at.at(name), hidden, eps);
         let qk_norms = |names: &ExtraNorms| Ok::<_, Error>([norm(names.queries)?, norm(names.keys)?]);
         let qkv: Vec<_> = names.qkv.iter().map(|name| at.at(name)).collect();
         Ok(Self {
-            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, biases.attention)?,
+            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, spec.biases.attention)?,
             qk_norms: extra_norms.map(qk_norms).transpose()?,
             rope: angles.as_ref().map(|table| Rope::new(shape, table.clone(), None)),
             attention: match bias {
                 Some(bias) => attention.with_bias(bias(at, &shape)?),
                 None => attention,
             },
-            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, biases.attention)?,
+            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, spec.biases.attention)?,
             attention_norm: norm(names.attention_norm)?,
             residual_norm: extra_norms.map(|names| norm(names.residual)).transpose()?,
-            mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
+            feed_forward: FeedForward::load(spec, number, at)?,
             mlp_norm: norm(names.mlp_norm)?,
         })
     }
@@ -436,7 +434,38 @@ impl PostNormLayer {
         if let Some(norm) = &self.residual_norm {
             attended = norm.add_and_norm(&attended, hidden)?;
         }
-        self.mlp_norm.add_and_norm(&self.mlp.forward(&attended)?, &attended)
+        self.mlp_norm.add_and_norm(&self.feed_forward.forward(&attended)?, &attended)
+    }
+}
+
+enum FeedForward {
+    Mlp(Mlp),
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// That of the layer with this number and these tensors.
+    fn load(spec: &PostNormSpec, number: usize, at: &Loader) -> Result<Self> {
+        let &PostNormSpec { config: PostNormConfig { hidden, intermediate, activation, .. }, names, biases, .. } = spec;
+        if let Some(experts) = spec.experts.map(|load| load(number, at)).transpose()?.flatten() {
+            return Ok(Self::Experts(experts));
+        }
+        let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
+        let (up, gate) = match names.gate {
+            None => (at.at(names.up), None),
+            Some(GateTensor::Own(name)) => (at.at(names.up), Some(at.at(name))),
+            Some(GateTensor::BeforeUp) => (half(intermediate), Some(half(0))),
+            Some(GateTensor::BehindUp) => (half(0), Some(half(intermediate))),
+        };
+        let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
+        Ok(Self::Mlp(Mlp::load(parts, hidden, intermediate, activation)?))
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Mlp(mlp) => mlp.forward(x),
+            Self::Experts(experts) => experts.forward(x),
+        }
     }
 }
 
