@@ -6,6 +6,7 @@
 //! Files import from lines below their own (a folder is drawn as one file, and has no circle within):
 //!
 //! ```text
+//! experts                                               feed-forward blocks, of which each row goes through a few
 //! mlp, rope                                             two or three products; queries and keys, turned
 //! hamming                                               rows of bits, by `scan`'s selection of rows
 //! matrix, attention, scan, embedding                    operations on packed weights, tokens, rows of a store
@@ -25,6 +26,7 @@ mod cpu;
 mod denormals;
 mod dtype;
 mod embedding;
+mod experts;
 mod hadamard;
 mod hamming;
 mod isa;
@@ -53,6 +55,7 @@ pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
 pub use dtype::Dtype;
 pub use embedding::{EmbeddingTable, embed};
+pub use experts::{PackedExperts, choose, places_by_expert};
 pub use hamming::{BitQueries, DistanceCollector, scan_bits, signed_product};
 pub use isa::Isa;
 pub use matrix::Matrix;

@@ -8,7 +8,7 @@ use crate::models::source::Source;
 
 /// The models that one file of this folder reads: each has a `const FAMILY`.
 pub(super) struct Family {
-    /// The values of `model_type` in config.json.
+    /// The values of `model_type` in config.json; none where the models have that of another family.
     pub(super) model_types: &'static [&'static str],
     /// The type of two bytes that `dtype="auto"` stands for on a GPU. float16 has three significant bits more than
     /// bfloat16, but no number beyond 65,504.

@@ -18,7 +18,9 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
-use crate::models::post_norm::{BERT_KEYS, Biases, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames};
+use crate::models::post_norm::{
+    BERT_KEYS, Biases, GateTensor, PostNorm, PostNormConfig, PostNormSpec, ROTARY_NAMES, TensorNames,
+};
 use crate::models::rotary::{RotaryKeys, factor};
 use crate::models::source::Source;
 use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
@@ -34,7 +36,7 @@ const PACKED_NAMES: TensorNames = TensorNames {
     out: "attention.o_proj",
     attention_norm: "attn_ln",
     up: "mlp.up_gate_proj",
-    gate: Some("mlp.up_gate_proj"),
+    gate: Some(GateTensor::BehindUp),
     down: "mlp.down_proj",
     mlp_norm: "mlp_ln",
 };

@@ -1,7 +1,7 @@
 //! The architectures, and the registry that picks one.
 //!
 //! ```text
-//! registry ── bert, ernie, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v3 ── post_norm (their network)
+//! registry ── bert, ernie, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v2, jina_v3 ── post_norm
 //!          ── modernbert, t5, xlm_roberta_xl ── pre_norm (their layer)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
 //! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
@@ -30,6 +30,7 @@ mod gte;
 mod head;
 mod ids;
 mod input_tables;
+mod jina_v2;
 mod jina_v3;
 mod layer_type;
 mod llama;

@@ -8,6 +8,10 @@
 //! Positions of texts beyond `max_trained_positions` are scaled by the text's own length where there is a
 //! `rotary_scaling_factor` (snowflake-arctic-embed-m-long has one).
 //!
+//! nomic-embed-text-v2-moe (Nussbaum and Duderstadt 2025) has experts in each second layer's feed-forward block. transformers
+//! has no such network; the reference is the published code, restated in tests/fixtures/nomic_moe.py. Chances of the
+//! chosen experts are those among all experts, not made to add up to 1.
+//!
 //! Sizes of feed-forward blocks with a gate are rounded up to 256 by the published code, and by no other.
 
 use crate::Result;
@@ -18,11 +22,11 @@ use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
 use crate::models::post_norm::{
-    BERT_KEYS, Biases, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
+    BERT_KEYS, Biases, GateTensor, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
 };
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
-use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
+use crate::nn::{Experts, ExpertsParts, Loader, RopeScaling, RotaryAngles, RotaryTable};
 
 pub(super) const FAMILY: Family =
     Family { model_types: &["nomic_bert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
@@ -50,7 +54,7 @@ const GATED_NAMES: TensorNames = TensorNames {
     out: "attn.out_proj",
     attention_norm: "norm1",
     up: "mlp.fc11",
-    gate: Some("mlp.fc12"),
+    gate: Some(GateTensor::Own("mlp.fc12")),
     down: "mlp.fc2",
     mlp_norm: "norm2",
 };
@@ -67,6 +71,42 @@ struct NomicBertConfig {
     types: Option<usize>,
     angles: RotaryAngles,
     biases: Biases,
+    experts: Option<ExpertsConfig>,
+}
+
+/// What config.json says of experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct ExpertsConfig {
+    /// They are in each layer whose number leaves 1 when divided by this.
+    every: usize,
+    count: usize,
+    /// Experts that a token goes through.
+    top: usize,
+}
+
+impl ExpertsConfig {
+    fn read(file: &Object, is_gated: bool) -> Result<Option<Self>> {
+        let every = file.integer("moe_every_n_layers", 0..=1 << 10)?.unwrap_or(0);
+        if every == 0 {
+            return Ok(None);
+        }
+        // Experts of the published code have the exact GELU for all names but those of gates, and no gate.
+        match file.text("activation_function")?.unwrap_or("gelu") {
+            "gelu" if !is_gated => {}
+            other => {
+                let message = format!("{other:?} is not supported where layers have experts; \"gelu\" is");
+                return Err(file.error("activation_function", message));
+            }
+        }
+        for key in ["expert_choice_router", "moe_normalize_expert_weights"] {
+            if file.boolean(key)? == Some(true) {
+                return Err(file.error(key, "true is not supported"));
+            }
+        }
+        file.integer("num_shared_experts", 0..=0)?;
+        let count = file.size("num_experts", 1 << 10, 8)?;
+        Ok(Some(Self { every, count, top: file.size("moe_top_k", count, 2.min(count))? }))
+    }
 }
 
 impl NomicBertConfig {
@@ -89,6 +129,7 @@ impl NomicBertConfig {
             types: source.token_types(2)?,
             angles: source.rotary_angles(&source.rotary_parameters()?, &keys)?,
             biases: Biases { attention: false, up: false, down: false },
+            experts: None,
         })
     }
 
@@ -116,6 +157,7 @@ impl NomicBertConfig {
                 up: flag("mlp_fc1_bias")?,
                 down: flag("mlp_fc2_bias")?,
             },
+            experts: ExpertsConfig::read(file, is_gated)?,
         })
     }
 }
@@ -157,18 +199,35 @@ fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
 
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let (config, at) = (NomicBertConfig::read(source)?, base_model(source));
-    let NomicBertConfig { layers, is_gated, types, angles, biases } = config;
+    let NomicBertConfig { layers, is_gated, types, angles, biases, experts } = config;
     let is_published = at.contains("emb_ln.weight");
     let names = match (is_published, is_gated) {
         (false, _) => &ROTARY_NAMES,
         (true, true) => &GATED_NAMES,
         (true, false) => &PLAIN_NAMES,
     };
+    let load_experts = |number: usize, at: &Loader| {
+        let Some(ExpertsConfig { count, top, .. }) = experts.filter(|experts| number % experts.every == 1) else {
+            return Ok(None);
+        };
+        let parts = ExpertsParts {
+            router: at.at("mlp.router.layer"),
+            experts: at.at("mlp.experts.mlp"),
+            bias: at.at("mlp.experts"),
+            count,
+            top,
+            hidden: layers.hidden,
+            wide: layers.intermediate,
+            activation: layers.activation,
+        };
+        Experts::load(&parts).map(Some)
+    };
     let tables = InputTables { types, ..InputTables::of_words(layers.vocab) };
     Ok(Box::new(PostNorm::load(PostNormSpec {
         embedding_norm: at.at(if is_published { "emb_ln" } else { "embeddings.LayerNorm" }),
         layers: at.at(if is_published { "encoder.layers" } else { "layers" }),
         biases,
+        experts: Some(&load_experts),
         angles: Some(RotaryTable::new(at.body(), layers.head_dim(), angles)?),
         ..PostNormSpec::new(&at, layers, tables, names)
     })?))
@@ -221,6 +280,20 @@ mod tests {
     }
 
     #[test]
+    fn experts_are_in_some_layers() {
+        let experts = |rest: &str| read(&format!(r#"{{"n_embd": 60, "n_head": 6{rest}}}"#)).unwrap().experts;
+        assert_eq!(experts(""), None);
+        assert_eq!(experts(r#", "moe_every_n_layers": 0, "num_experts": 8"#), None);
+        assert_eq!(experts(r#", "moe_every_n_layers": 2"#), Some(ExpertsConfig { every: 2, count: 8, top: 2 }));
+        assert_eq!(
+            experts(
+                r#", "moe_every_n_layers": 3, "num_experts": 4, "moe_top_k": 1, "moe_normalize_expert_weights": false"#
+            ),
+            Some(ExpertsConfig { every: 3, count: 4, top: 1 })
+        );
+    }
+
+    #[test]
     fn what_is_impossible_or_another_network_is_refused_by_name() {
         let cases = [
             (r#"{"hidden_size": 60, "num_attention_heads": 4}"#, "num_attention_heads"),
@@ -238,6 +311,20 @@ mod tests {
             (r#"{"n_embd": 768, "rotary_scaling_factor": 2}"#, "max_trained_positions"),
             (r#"{"n_embd": 768, "rotary_emb_base": 0}"#, "rotary_emb_base"),
             (r#"{"n_embd": 768, "type_vocab_size": -1}"#, "type_vocab_size"),
+            (r#"{"n_embd": 768, "moe_every_n_layers": -1}"#, "moe_every_n_layers"),
+            (r#"{"n_embd": 768, "moe_every_n_layers": 2, "num_experts": 0}"#, "num_experts"),
+            (r#"{"n_embd": 768, "moe_every_n_layers": 2, "num_experts": 4, "moe_top_k": 5}"#, "moe_top_k"),
+            (r#"{"n_embd": 768, "moe_every_n_layers": 2, "num_shared_experts": 1}"#, "num_shared_experts"),
+            (r#"{"n_embd": 768, "moe_every_n_layers": 2, "expert_choice_router": true}"#, "expert_choice_router"),
+            (
+                r#"{"n_embd": 768, "moe_every_n_layers": 2, "moe_normalize_expert_weights": true}"#,
+                "moe_normalize_expert_weights",
+            ),
+            (
+                r#"{"n_embd": 768, "moe_every_n_layers": 2, "moe_normalize_expert_weights": 1}"#,
+                "moe_normalize_expert_weights",
+            ),
+            (r#"{"n_embd": 768, "moe_every_n_layers": 2, "activation_function": "swiglu"}"#, "activation_function"),
         ];
         assert_refuses(NomicBertConfig::read, &cases);
     }

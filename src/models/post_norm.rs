@@ -27,12 +27,12 @@ use crate::models::Encoder;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::source::Source;
 use crate::nn::{
-    Attention, AttentionBias, Convolution, Embedding, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryTable,
-    select,
+    Attention, AttentionBias, Convolution, Embedding, Experts, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope,
+    RotaryTable, select,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
-use crate::{CancelCheck, Result};
+use crate::{CancelCheck, Error, Result};
 
 /// What config.json says of the layers.
 #[derive(Debug, Clone, Copy)]
@@ -139,10 +139,28 @@ pub(super) struct TensorNames {
     pub(super) out: &'static str,
     pub(super) attention_norm: &'static str,
     pub(super) up: &'static str,
-    /// Where feed-forward blocks have one. The same tensor as of `up` has the rows of both, those of the gate last.
-    pub(super) gate: Option<&'static str>,
+    /// Where feed-forward blocks have one.
+    pub(super) gate: Option<GateTensor>,
     pub(super) down: &'static str,
     pub(super) mlp_norm: &'static str,
+}
+
+/// Where the weights of a gate are.
+pub(super) enum GateTensor {
+    Own(&'static str),
+    /// The rows that the tensor of `up` has before its own,
+    BeforeUp,
+    /// or behind them.
+    BehindUp,
+}
+
+/// Names of the normalizations that jina's network for code has beside those of every layer.
+pub(super) struct ExtraNorms {
+    /// Of all heads' queries at once, and of their keys.
+    pub(super) queries: &'static str,
+    pub(super) keys: &'static str,
+    /// Of the sum of a layer's input and the normalized output of attention, which has this input in it already.
+    pub(super) residual: &'static str,
 }
 
 /// BERT's names, which most families have.
@@ -162,7 +180,7 @@ pub(super) const ROTARY_NAMES: TensorNames = TensorNames {
     out: "self_attn.o_proj",
     attention_norm: "post_attention_layernorm",
     up: "mlp.up_proj",
-    gate: Some("mlp.gate_proj"),
+    gate: Some(GateTensor::Own("mlp.gate_proj")),
     down: "mlp.down_proj",
     mlp_norm: "post_mlp_layernorm",
 };
@@ -192,6 +210,10 @@ impl Biases {
 /// Loads the bias on the scores of the layer with these tensors and this attention.
 pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
 
+/// Loads the experts of the layer with this number and these tensors, where it has some in the place of its feed-forward
+/// block.
+pub(super) type LoadExperts<'a> = &'a dyn Fn(usize, &Loader) -> Result<Option<Experts>>;
+
 /// What a family says of itself: all that [`PostNorm`] is loaded from.
 pub(super) struct PostNormSpec<'a> {
     pub(super) config: PostNormConfig,
@@ -204,12 +226,14 @@ pub(super) struct PostNormSpec<'a> {
     /// The layers, by number.
     pub(super) layers: Loader<'a>,
     pub(super) names: &'static TensorNames,
+    pub(super) extra_norms: Option<&'static ExtraNorms>,
     pub(super) biases: Biases,
     /// Angles by which queries and keys are turned, where positions are rotary.
     pub(super) angles: Option<Arc<RotaryTable>>,
     pub(super) bias: Option<LoadBias<'a>>,
     /// A convolution of the first layer's input, and the normalization of the sum of both outputs.
     pub(super) convolution: Option<(Convolution, Norm)>,
+    pub(super) experts: Option<LoadExperts<'a>>,
 }
 
 impl<'a> PostNormSpec<'a> {
@@ -228,10 +252,12 @@ impl<'a> PostNormSpec<'a> {
             projection: None,
             layers: base.at("encoder.layer"),
             names,
+            extra_norms: None,
             biases: Biases::ALL,
             angles: None,
             bias: None,
             convolution: None,
+            experts: None,
         }
     }
 
@@ -281,7 +307,7 @@ impl PostNorm {
             projection: projection.as_ref().map(project).transpose()?,
             norm: second,
             layers: (0..config.layers)
-                .map(|i| PostNormLayer::load(&spec, &layers.at(&i.to_string())))
+                .map(|i| PostNormLayer::load(&spec, i, &layers.at(&i.to_string())))
                 .collect::<Result<_>>()?,
             convolution: spec.convolution,
             hidden: config.hidden,
@@ -330,46 +356,50 @@ impl Encoder for PostNorm {
 
 struct PostNormLayer {
     qkv: Linear,
+    /// Of queries and of keys.
+    qk_norms: Option<[Norm; 2]>,
     rope: Option<Rope>,
     attention: Attention,
     out: Linear,
     attention_norm: Norm,
-    mlp: Mlp,
+    residual_norm: Option<Norm>,
+    feed_forward: FeedForward,
     mlp_norm: Norm,
 }
 
 impl PostNormLayer {
-    fn load(spec: &PostNormSpec, at: &Loader) -> Result<Self> {
-        let &PostNormSpec { config, names, biases, ref angles, bias, .. } = spec;
+    fn load(spec: &PostNormSpec, number: usize, at: &Loader) -> Result<Self> {
+        let &PostNormSpec { config, names, extra_norms, ref angles, bias, .. } = spec;
         let PostNormConfig { hidden, heads, eps, scale, .. } = config;
         let shape =
             kernels::AttentionShape { heads, kv_heads: heads, head_dim: config.head_dim(), scale, mask: Mask::Full };
         let attention = Attention::new(at.body(), shape);
-        let intermediate = config.intermediate;
-        let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
-        let (up, gate) = match names.gate {
-            Some(name) if name == names.up => (half(0), Some(half(intermediate))),
-            name => (at.at(names.up), name.map(|name| at.at(name))),
-        };
-        let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
+        let norm = |name: &str| Norm::layer_norm(&at.at(name), hidden, eps);
+        let qk_norms = |names: &ExtraNorms| Ok::<_, Error>([norm(names.queries)?, norm(names.keys)?]);
         let qkv: Vec<_> = names.qkv.iter().map(|name| at.at(name)).collect();
         Ok(Self {
-            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, biases.attention)?,
+            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, spec.biases.attention)?,
+            qk_norms: extra_norms.map(qk_norms).transpose()?,
             rope: angles.as_ref().map(|table| Rope::new(shape, table.clone(), None)),
             attention: match bias {
                 Some(bias) => attention.with_bias(bias(at, &shape)?),
                 None => attention,
             },
-            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, biases.attention)?,
-            attention_norm: Norm::layer_norm(&at.at(names.attention_norm), hidden, eps)?,
-            mlp: Mlp::load(parts, hidden, intermediate, config.activation)?,
-            mlp_norm: Norm::layer_norm(&at.at(names.mlp_norm), hidden, eps)?,
+            out: Linear::load(Stage::Out, &[at.at(names.out)], hidden, hidden, spec.biases.attention)?,
+            attention_norm: norm(names.attention_norm)?,
+            residual_norm: extra_norms.map(|names| norm(names.residual)).transpose()?,
+            feed_forward: FeedForward::load(spec, number, at)?,
+            mlp_norm: norm(names.mlp_norm)?,
         })
     }
 
     /// `rows`: those that are wanted of the output, None for all.
     fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
         let mut qkv = self.qkv.forward(hidden)?;
+        if let Some([of_queries, of_keys]) = &self.qk_norms {
+            let [queries, keys, values] = thirds(&qkv)?;
+            qkv = Tensor::cat(&[of_queries.forward(&queries)?, of_keys.forward(&keys)?, values], 1)?;
+        }
         if let Some(rope) = &self.rope {
             qkv = rope.forward(&qkv, layout)?;
         }
@@ -378,9 +408,50 @@ impl PostNormLayer {
             Some(rows) => &select(hidden, rows)?,
             None => hidden,
         };
-        let hidden = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
-        self.mlp_norm.add_and_norm(&self.mlp.forward(&hidden)?, &hidden)
+        let mut attended = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
+        if let Some(norm) = &self.residual_norm {
+            attended = norm.add_and_norm(&attended, hidden)?;
+        }
+        self.mlp_norm.add_and_norm(&self.feed_forward.forward(&attended)?, &attended)
     }
+}
+
+enum FeedForward {
+    Mlp(Mlp),
+    Experts(Experts),
+}
+
+impl FeedForward {
+    /// That of the layer with this number and these tensors.
+    fn load(spec: &PostNormSpec, number: usize, at: &Loader) -> Result<Self> {
+        let &PostNormSpec { config: PostNormConfig { hidden, intermediate, activation, .. }, names, biases, .. } = spec;
+        if let Some(experts) = spec.experts.map(|load| load(number, at)).transpose()?.flatten() {
+            return Ok(Self::Experts(experts));
+        }
+        let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
+        let (up, gate) = match names.gate {
+            None => (at.at(names.up), None),
+            Some(GateTensor::Own(name)) => (at.at(names.up), Some(at.at(name))),
+            Some(GateTensor::BeforeUp) => (half(intermediate), Some(half(0))),
+            Some(GateTensor::BehindUp) => (half(0), Some(half(intermediate))),
+        };
+        let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
+        Ok(Self::Mlp(Mlp::load(parts, hidden, intermediate, activation)?))
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Mlp(mlp) => mlp.forward(x),
+            Self::Experts(experts) => experts.forward(x),
+        }
+    }
+}
+
+/// The queries, keys and values of `qkv`, each of a third of its columns.
+fn thirds(qkv: &Tensor) -> candle_core::Result<[Tensor; 3]> {
+    let width = qkv.dims()[1] / 3;
+    let third = |i: usize| qkv.narrow(1, i * width, width)?.contiguous();
+    Ok([third(0)?, third(1)?, third(2)?])
 }
 
 #[cfg(test)]

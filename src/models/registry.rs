@@ -21,8 +21,8 @@ use crate::models::family::{Family, IsPublished};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
-    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, ernie, eurobert, gemma, gte, jina_v3, llama,
-    modernbert, mpnet, nomic_bert, qwen, roberta, t5, xlm_roberta_xl,
+    Encoder, bert, deberta, distilbert, electra, embedding_gemma2, ernie, eurobert, gemma, gte, jina_v2, jina_v3,
+    llama, modernbert, mpnet, nomic_bert, qwen, roberta, t5, xlm_roberta_xl,
 };
 
 /// Every family: one line each.
@@ -49,7 +49,8 @@ const FAMILIES: &[Family] = &[
 
 /// Families that a checkpoint may be of whose config.json has no type, or another family's; and by what it is told. The
 /// names of tensors stay in fine-tunes, which lose the name of the code.
-const PUBLISHED: &[(IsPublished, Family)] = &[(jina_v3::is_published, jina_v3::FAMILY)];
+const PUBLISHED: &[(IsPublished, Family)] =
+    &[(jina_v2::is_published, jina_v2::FAMILY), (jina_v3::is_published, jina_v3::FAMILY)];
 
 fn family(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&model_type))

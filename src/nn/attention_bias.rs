@@ -35,3 +35,9 @@ pub(super) fn relative_shift(x: &Tensor) -> candle_core::Result<Tensor> {
         .reshape((texts, rows, both - 1))?
         .narrow(2, 0, columns)
 }
+
+/// `x [heads, queries + keys]`, by distance, as `[1, heads, queries, keys]`, by position: the bias of a layer that depends on
+/// nothing but the distance.
+pub(super) fn by_position(x: &Tensor, queries: usize) -> candle_core::Result<Tensor> {
+    relative_shift(&x.unsqueeze(1)?.repeat((1, queries, 1))?)?.unsqueeze(0)
+}

@@ -8,14 +8,16 @@
 //! attention ── flash ── layout ── attention_plan ── padded_batch, upload_buffer, attention_bias
 //!                              ── sequences (of flash) ── upload_buffer
 //!                              ── rotary_table ── rope_scaling
-//! position_bias, disentangled_bias ── attention_bias
-//! rope, embedding ── norm      mlp, convolution ── linear      convolution ── layout      mean ── padded_batch, upload_buffer      states
+//! position_bias, alibi, disentangled_bias ── attention_bias
+//! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout      states
+//! mean ── padded_batch, upload_buffer
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
 //! ```
 //!
 //! A file uses those to its right, and none that stand to its left.
 
 mod activation;
+mod alibi;
 mod attention;
 mod attention_bias;
 mod attention_plan;
@@ -24,6 +26,7 @@ mod convolution;
 mod cpu;
 mod disentangled_bias;
 mod embedding;
+mod experts;
 #[cfg(feature = "flash-attn")]
 mod flash;
 mod layout;
@@ -43,12 +46,14 @@ mod sequences;
 mod states;
 mod upload_buffer;
 
+pub use alibi::Alibi;
 pub use attention::Attention;
 pub use attention_bias::AttentionBias;
 pub use body::{Body, active_isa};
 pub use convolution::Convolution;
 pub use disentangled_bias::DisentangledAttentionBias;
 pub use embedding::Embedding;
+pub use experts::{Experts, ExpertsParts};
 pub use layout::Layout;
 pub use linear::Linear;
 pub use loader::Loader;

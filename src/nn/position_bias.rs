@@ -15,7 +15,7 @@ use candle_core::{DType, Tensor};
 
 use crate::Result;
 use crate::kernels::{Bias, BiasHead, BiasRows};
-use crate::nn::attention_bias::relative_shift;
+use crate::nn::attention_bias::by_position;
 use crate::nn::loader::tensor;
 use crate::nn::{AttentionBias, Body};
 
@@ -71,8 +71,7 @@ impl Bias for PositionBias {
     }
 
     fn rows<'a>(&'a self, head: BiasHead, rows: Range<usize>, memory: &'a mut [f32]) -> BiasRows<'a> {
-        // A query's own position moves up by one from row to row, so the row starts one before the last one.
-        BiasRows { values: memory, start: head.len - 1 - rows.start, step: -1 }
+        BiasRows::by_distance(memory, head.len, rows)
     }
 }
 
@@ -86,10 +85,8 @@ impl AttentionBias for PositionBias {
     }
 
     fn portable(&self, q: &Tensor, _: &Tensor, columns: &Tensor) -> candle_core::Result<Tensor> {
-        let queries = q.dims()[2];
         let Some(table) = &self.table else { unreachable!("attention and its bias are of one body") };
-        let by_distance = table.index_select(&columns.get(0)?, 1)?.unsqueeze(1)?.repeat((1, queries, 1))?;
-        relative_shift(&by_distance)?.unsqueeze(0)
+        by_position(&table.index_select(&columns.get(0)?, 1)?, q.dims()[2])
     }
 }
 

@@ -35,6 +35,13 @@ pub struct BiasRows<'a> {
 }
 
 impl<'a> BiasRows<'a> {
+    /// The `rows` of a head of `len` tokens whose bias depends on nothing but the offset of a key from its query, of which
+    /// `values [2 * len - 1]` has each. A query's own position moves up by one from row to row, so that a row starts one
+    /// number before the last one.
+    pub fn by_distance(values: &'a [f32], len: usize, rows: Range<usize>) -> Self {
+        Self { values, start: len - 1 - rows.start, step: -1 }
+    }
+
     #[inline(always)]
     pub(super) fn row(self, i: usize, keys: Range<usize>) -> &'a [f32] {
         let start = self.start.wrapping_add_signed(self.step * i as isize);

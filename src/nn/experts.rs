@@ -1,0 +1,189 @@
+//! A mixture of experts in the place of a feed-forward block (Shazeer et al. 2017), as `kernels/experts.rs` has it.
+//!
+//! The portable body chooses experts on the host, too: which rows an expert gets decides the shapes of its products. So a
+//! device waits once in each such block.
+
+use std::borrow::Cow;
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::Result;
+use crate::kernels::{self, Activation, Dtype, Matrix, PackedMlp, choose, places_by_expert};
+use crate::memory::{owned, zeroed};
+use crate::nn::activation::activate;
+use crate::nn::loader::tensor;
+use crate::nn::matmul::matmul;
+use crate::nn::{Body, Linear, Loader, cpu};
+use crate::profile::Stage;
+
+/// `Σ chance * down(activation(up(x)))` over the experts that a router chooses for a token, and a bias.
+pub struct Experts(ExpertsBody);
+
+enum ExpertsBody {
+    Cpu(kernels::PackedExperts),
+    Portable(PortableExperts),
+}
+
+struct PortableExperts {
+    router: Linear,
+    experts: Vec<PortableExpert>,
+    top: usize,
+    activation: Activation,
+    /// `[hidden]`
+    bias: Tensor,
+}
+
+/// Both `[wide, hidden]`.
+struct PortableExpert {
+    up: Tensor,
+    down: Tensor,
+}
+
+/// The tensors of [`Experts`], and their sizes.
+pub struct ExpertsParts<'a> {
+    /// `weight [count, hidden]`
+    pub router: Loader<'a>,
+    /// `w1` and `w2 [count * wide, hidden]`: of each expert one after the other, the product into the block, and the
+    /// transposed one out of it.
+    pub experts: Loader<'a>,
+    /// `bias [hidden]`
+    pub bias: Loader<'a>,
+    pub count: usize,
+    /// Experts that a token goes through.
+    pub top: usize,
+    pub hidden: usize,
+    pub wide: usize,
+    pub activation: Activation,
+}
+
+impl Experts {
+    pub fn load(parts: &ExpertsParts) -> Result<Self> {
+        let &ExpertsParts { ref router, ref experts, ref bias, count, top, hidden, wide, activation } = parts;
+        let bias = bias.values("bias", &[hidden])?;
+        let of = |name, expert: usize| {
+            experts.rows(expert * wide..(expert + 1) * wide, count * wide).weights(name, &[wide, hidden])
+        };
+        // A router has few numbers, and decides much: it is in float32 whatever the type of others is.
+        let router = router.in_float32();
+        Ok(Self(match experts.body().clone() {
+            Body::Cpu { isa, dtype } => {
+                let matrix = |weight: &[f32], n, k| Matrix::new(isa, dtype, weight, None, n, k);
+                let mlp = |expert| {
+                    let up = matrix(&of("w1", expert)?, wide, hidden)?;
+                    let down = matrix(&transposed(&of("w2", expert)?, hidden)?, hidden, wide)?;
+                    Ok(PackedMlp::new(up, None, activation, down))
+                };
+                let router = Loader::matrix(isa, Dtype::Float32, &[router], count, hidden, false)?;
+                let mlps = (0..count).map(mlp).collect::<Result<_>>()?;
+                let bias = owned(bias, || "the bias of experts".to_owned())?;
+                ExpertsBody::Cpu(kernels::PackedExperts::new(router, mlps, top, bias))
+            }
+            Body::Portable { device, dtype } => {
+                let weight = |name, expert| tensor(&of(name, expert)?, &[wide, hidden], &device, dtype);
+                let expert = |expert| Ok(PortableExpert { up: weight("w1", expert)?, down: weight("w2", expert)? });
+                ExpertsBody::Portable(PortableExperts {
+                    router: Linear::load(Stage::MlpUp, &[router], count, hidden, false)?,
+                    experts: (0..count).map(expert).collect::<Result<_>>()?,
+                    top,
+                    activation,
+                    bias: tensor(&bias, &[hidden], &device, DType::F32)?,
+                })
+            }
+        }))
+    }
+
+    /// `x [tokens, hidden]` to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        match &self.0 {
+            ExpertsBody::Cpu(experts) => Ok(cpu::map(x, x.dims()[1], |x, out| experts.apply(x, out))?),
+            ExpertsBody::Portable(experts) => experts.forward(x),
+        }
+    }
+}
+
+impl PortableExperts {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (tokens, hidden) = x.dims2()?;
+        if tokens == 0 {
+            return Ok(x.clone());
+        }
+        let device = x.device();
+        let logits = self.router.forward(&x.to_dtype(DType::F32)?)?.flatten_all()?.to_device(&Device::Cpu)?;
+        let choices = choose(&logits.to_vec1::<f32>()?, self.experts.len(), self.top);
+        let indices = |indices: Vec<u32>| Tensor::new(indices, device);
+        let mut outputs = Vec::new();
+        // For each place among the choices, its row among the outputs of all experts.
+        let mut rows = vec![0; choices.len()];
+        let mut before = 0;
+        for (expert, places) in self.experts.iter().zip(places_by_expert(&choices, self.experts.len())) {
+            if places.is_empty() {
+                continue;
+            }
+            for (row, &place) in (before..).zip(&places) {
+                rows[place] = row;
+            }
+            before += places.len() as u32;
+            let of_expert = places.iter().map(|place| (place / self.top) as u32).collect();
+            let gathered = x.index_select(&indices(of_expert)?, 0)?;
+            let wide = activate(&matmul(&gathered, &expert.up.t()?)?, self.activation)?;
+            outputs.push(matmul(&wide, &expert.down)?);
+        }
+        let by_place = Tensor::cat(&outputs, 0)?.index_select(&indices(rows)?, 0)?.to_dtype(DType::F32)?;
+        let chances: Vec<f32> = choices.iter().map(|choice| choice.chance).collect();
+        let chances = Tensor::from_vec(chances, (tokens, self.top, 1), device)?;
+        let sum = by_place.reshape((tokens, self.top, hidden))?.broadcast_mul(&chances)?.sum(1)?;
+        Ok(sum.broadcast_add(&self.bias)?.to_dtype(x.dtype())?)
+    }
+}
+
+/// `x [rows, columns]` as `[columns, rows]`.
+fn transposed(x: &Cow<[f32]>, columns: usize) -> Result<Vec<f32>> {
+    let rows = x.len() / columns;
+    let mut turned = zeroed(x.len(), "an expert's weights")?;
+    for (i, row) in x.chunks_exact(columns).enumerate() {
+        row.iter().enumerate().for_each(|(j, &value)| turned[j * rows + i] = value);
+    }
+    Ok(turned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
+
+    fn checkpoint() -> Checkpoint {
+        Checkpoint::random(&[
+            ("router.weight", &[5, 24]),
+            ("experts.w1", &[5 * 37, 24]),
+            ("experts.w2", &[5 * 37, 24]),
+            ("bias", &[24]),
+        ])
+    }
+
+    fn load(at: &Loader, top: usize) -> Result<Experts> {
+        Experts::load(&ExpertsParts {
+            router: at.at("router"),
+            experts: at.at("experts"),
+            bias: at.clone(),
+            count: 5,
+            top,
+            hidden: 24,
+            wide: 37,
+            activation: Activation::Gelu,
+        })
+    }
+
+    #[test]
+    fn bodies_agree() {
+        for top in [1, 2, 5] {
+            for tokens in [1, 43] {
+                assert_bodies_agree(&checkpoint(), |at, x| load(at, top)?.forward(&x.tensor(&[tokens, 24])?));
+            }
+        }
+    }
+
+    #[test]
+    fn halves_agree_with_float32() {
+        assert_halves_agree(&checkpoint(), |at, x| load(at, 2)?.forward(&x(&[9, 24])?));
+    }
+}
