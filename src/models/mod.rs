@@ -4,6 +4,7 @@
 //! registry ── bert, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v3 ── post_norm (their network)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
 //!             decoder ── per_layer_inputs, decoder_config ── rotary ── layer_type ── source, ids
+//!          ── static_embedding (a table and no network) ── source
 //!          ── modernbert ── pre_norm (the layer of all these), rotary
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
@@ -39,6 +40,7 @@ mod registry;
 mod roberta;
 mod rotary;
 mod source;
+mod static_embedding;
 #[cfg(test)]
 mod testing;
 
@@ -48,6 +50,7 @@ pub use head::ScoreHead;
 pub use registry::{half_dtype, load, load_head, load_logit_head};
 pub use source::Source;
 
+use crate::nn::EmbeddingBag;
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
@@ -67,6 +70,11 @@ pub trait Encoder: Send + Sync {
     /// without tokens, which stands in a batch as padding alone. None for a network that does not say.
     fn padding_state(&self, _token: u32) -> Result<Option<Tensor>> {
         Ok(None)
+    }
+
+    /// The table that a text's embedding is a mean of rows of, where there is no network and the CPU's kernels compute.
+    fn bag(&self) -> Option<&EmbeddingBag> {
+        None
     }
 
     /// The same network, where its tokens see only what comes before them.

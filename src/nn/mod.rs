@@ -9,7 +9,7 @@
 //!                              ── sequences (of flash) ── upload_buffer
 //!                              ── rotary_table ── rope_scaling
 //! position_bias, disentangled_bias ── attention_bias
-//! rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
+//! embedding_bag      rope, embedding ── norm      mlp ── linear      mean ── padded_batch, upload_buffer      states
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
 //! ```
 //!
@@ -23,6 +23,7 @@ mod body;
 mod cpu;
 mod disentangled_bias;
 mod embedding;
+mod embedding_bag;
 #[cfg(feature = "flash-attn")]
 mod flash;
 mod layout;
@@ -47,6 +48,7 @@ pub use attention_bias::AttentionBias;
 pub use body::{Body, active_isa};
 pub use disentangled_bias::DisentangledAttentionBias;
 pub use embedding::Embedding;
+pub use embedding_bag::{BagTensors, EmbeddingBag};
 pub use layout::Layout;
 pub use linear::Linear;
 pub use loader::Loader;
