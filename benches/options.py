@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         (_store, "store", "stores: exact vector search, beside NumPy, PyTorch, FAISS and USearch; documents"),
         (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
         (_dropin, "dropin", "the drop-in's search helpers, beside those of sentence-transformers"),
+        (_static, "static", "static embeddings, beside model2vec"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
         subject.set_defaults(module=name)
@@ -201,6 +202,17 @@ def _dropin(commands: Commands) -> None:
     util.add_argument("--mined", type=int, help="rows that pairs and communities are found among; all of them")
     util.add_argument("--rounds", type=int, default=3, help="%(default)s")
     _output_options(util, "5,000 rows, two rounds")
+
+
+def _static(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="mixed texts beside model2vec in Python and in Rust: static_targets.md and .json",
+        description="Static embeddings: mixed texts beside model2vec in Python and in Rust. A minute.",
+    )
+    targets.add_argument("--rust", help="the program that benches/peers/model2vec_rs.rs makes")
+    targets.add_argument("--rounds", type=int, default=50, help="%(default)s")
+    _output_options(targets, "two rounds")
 
 
 def _item_options(

@@ -19,6 +19,7 @@ COMMANDS = {
     "store": ("targets", "table", "proof", "binary", "documents", "commits"),
     "callers": ("targets", "table"),
     "dropin": ("util",),
+    "static": ("targets",),
 }
 
 

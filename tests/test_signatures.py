@@ -34,7 +34,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "use_auth_token": (True, r"token="),
     "model_card_data": ({}, r"leave it out"),
     "keep_in_fp32_modules": ([], r"dtype='float32'"),
-    "trust_remote_code": (True, r"leave it out"),
     "backend": ("onnx", r"device="),
     "convert_to_numpy": (False, r"torch\.from_numpy"),
     "convert_to_tensor": (True, r"torch\.from_numpy"),
@@ -92,6 +91,13 @@ def call(name: str, folder: str, model: Embedder, ranker: Reranker, **options: A
     if kind == "SentenceTransformer":
         return getattr(model, method)("a", **options)
     return ranker.rank("a", ["b"], **options) if method == "rank" else ranker.predict([PAIR], **options)
+
+
+@pytest.mark.parametrize("name", ["SentenceTransformer.__init__", "CrossEncoder.__init__"])
+def test_trust_in_code_changes_nothing(name: str, folder: str, model: Embedder, ranker: Reranker) -> None:
+    call(name, folder, model, ranker, trust_remote_code=True)
+    with pytest.raises(TypeError, match="trust_remote_code: expected bool, found str"):
+        call(name, folder, model, ranker, trust_remote_code="yes")
 
 
 @pytest.mark.parametrize("argument", REFUSED)

@@ -81,17 +81,18 @@ def refuse_keys(length: str, **given: Any) -> None:
             raise ValueError(f"{argument}[{key!r}]: not supported; {advice}")
 
 
-def refuse_code_and_backends(trust_remote_code: Any, backend: Any) -> None:
-    """Accepts models without code of their own, and `backend="torch"`, whose results votive's are.
+def check_code_and_backends(trust_remote_code: Any, backend: Any) -> None:
+    """Accepts either `trust_remote_code`, and `backend="torch"`, whose results votive's are.
+
+    Model cards ask for trust in code that is not needed here: votive has its own for the families that it knows, and
+    the core refuses others.
 
     Raises:
-        ValueError: code is to be trusted, or another backend is asked for.
+        TypeError: `trust_remote_code` is neither True nor False.
+        ValueError: another backend is asked for.
     """
-    if trust_remote_code is not False:
-        raise ValueError(
-            "trust_remote_code: not supported; votive runs no code of models, and has its own for the architectures "
-            "that it knows: leave it out"
-        )
+    if not isinstance(trust_remote_code, bool):
+        raise TypeError(f"trust_remote_code: expected bool, found {type(trust_remote_code).__name__}")
     if backend != "torch":
         raise ValueError(
             f"backend: {backend!r} is not supported; votive computes what backend='torch' does, on the device of "

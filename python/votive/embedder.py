@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from votive import _core, _inputs
 from votive._embedding import QUERY_PROMPTS, EmbeddingModel
 from votive._model import active_profile
-from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
+from votive._refused import check_code_and_backends, dtype_of, refuse, refuse_keys
 from votive._steps import run, run_async
 from votive._tracebacks import short_tracebacks
 
@@ -91,9 +91,10 @@ class Embedder(EmbeddingModel):
         max_concurrency: the most passes through the network at a time. None for as many as there are threads, and one
             on a GPU.
         model_kwargs: only `dtype` or `torch_dtype`, a name or a `torch.dtype`: another way to give `dtype`.
-        trust_remote_code: only False, and so are only None and "torch" the arguments below, which sentence-transformers
-            has: each gets an error that says what to do instead.
-        backend: see there.
+        trust_remote_code: nothing happens: no code of models is run, and a model of a family that votive lacks is
+            refused with it, too.
+        backend: only "torch", and only None are the arguments below, which sentence-transformers has: each gets an
+            error that says what to do instead.
         processor_kwargs: see there; {} is None.
         tokenizer_kwargs: see there; {} is None.
         config_kwargs: see there; {} is None.
@@ -136,7 +137,7 @@ class Embedder(EmbeddingModel):
         when_full: WhenFull = "wait",
         max_concurrency: int | None = None,
         model_kwargs: dict[str, Any] | None = None,
-        trust_remote_code: Literal[False] = False,
+        trust_remote_code: bool = False,
         backend: Literal["torch"] = "torch",
         processor_kwargs: dict[str, Any] | None = None,
         tokenizer_kwargs: dict[str, Any] | None = None,
@@ -146,7 +147,7 @@ class Embedder(EmbeddingModel):
         model_card_data: None = None,
     ) -> None:
         refuse(modules=modules, use_auth_token=use_auth_token, model_card_data=model_card_data)
-        refuse_code_and_backends(trust_remote_code, backend)
+        check_code_and_backends(trust_remote_code, backend)
         refuse_keys(
             "max_seq_length",
             processor_kwargs=processor_kwargs,

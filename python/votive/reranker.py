@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive._arguments import check_count
-from votive._refused import dtype_of, refuse, refuse_code_and_backends, refuse_keys
+from votive._refused import check_code_and_backends, dtype_of, refuse, refuse_keys
 from votive._reranking import RerankingModel
 from votive._steps import run, run_async
 from votive._tracebacks import short_tracebacks
@@ -76,9 +76,10 @@ class Reranker(RerankingModel):
         max_concurrency: see there.
         model_kwargs: only `dtype` or `torch_dtype`, as for `Embedder`.
         default_activation_function: `activation_fn` by its older name.
-        trust_remote_code: only False, and so are only None and "torch" the arguments below, which sentence-transformers
-            has: each gets an error that says what to do instead.
-        backend: see there.
+        trust_remote_code: nothing happens: no code of models is run, and a model of a family that votive lacks is
+            refused with it, too.
+        backend: only "torch", and only None are the arguments below, which sentence-transformers has: each gets an
+            error that says what to do instead.
         processor_kwargs: see there; {} is None.
         tokenizer_kwargs: see there; {} is None.
         config_kwargs: see there; {} is None.
@@ -118,7 +119,7 @@ class Reranker(RerankingModel):
         max_concurrency: int | None = None,
         model_kwargs: dict[str, Any] | None = None,
         default_activation_function: Activation | None = None,
-        trust_remote_code: Literal[False] = False,
+        trust_remote_code: bool = False,
         backend: Literal["torch"] = "torch",
         processor_kwargs: dict[str, Any] | None = None,
         tokenizer_kwargs: dict[str, Any] | None = None,
@@ -128,7 +129,7 @@ class Reranker(RerankingModel):
         keep_in_fp32_modules: None = None,
     ) -> None:
         refuse(modules=modules, model_card_data=model_card_data, keep_in_fp32_modules=keep_in_fp32_modules)
-        refuse_code_and_backends(trust_remote_code, backend)
+        check_code_and_backends(trust_remote_code, backend)
         refuse_keys(
             "max_length",
             processor_kwargs=processor_kwargs,

@@ -76,6 +76,19 @@ impl Architecture {
         })
     }
 
+    /// A static embedding, of which config.json says at most what its maker noted.
+    pub(super) fn of_static(config: Object) -> Self {
+        Self {
+            config: config.with_text("model_type", STATIC_TYPE),
+            model_type: STATIC_TYPE.to_owned(),
+            architectures: Vec::new(),
+            is_causal: false,
+            max_position_embeddings: None,
+            tokenizer_class: None,
+            position_offset: None,
+        }
+    }
+
     /// Whether the weights come from a causal language model.
     pub fn is_causal_lm(&self) -> bool {
         self.architectures.first().is_some_and(|name| name.ends_with("ForCausalLM"))
@@ -133,6 +146,9 @@ fn refuse_quantized(file: &Object) -> Result<()> {
     }
     Ok(())
 }
+
+/// The `model_type` of static embeddings.
+pub(super) const STATIC_TYPE: &str = "model2vec";
 
 /// The most positions of a text, or tokens of a vocabulary: beyond what any model has, and far below what would overflow.
 const MAX_POSITIONS: usize = 1 << 24;

@@ -47,6 +47,9 @@ impl CrossEncoderConfig {
                     let message = "describes an embedding model, not a cross-encoder; use Embedder";
                     return Err(Error::model(modules::FILE, message));
                 }
+                if modules.contains(&Module::StaticEmbedding) {
+                    return Err(Error::model(modules::FILE, "a StaticEmbedding gives no scores; use Embedder"));
+                }
                 (TransformerConfig::read(folder, &path)?, Some(modules), file)
             }
             // sentence-transformers does not read the class's own file then.

@@ -53,6 +53,12 @@ impl Object {
         Self { file: String::new(), prefix: String::new(), fields: Map::new() }
     }
 
+    /// The same with this text under `key`.
+    pub(super) fn with_text(mut self, key: &str, text: &str) -> Self {
+        self.fields.insert(key.to_owned(), text.into());
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

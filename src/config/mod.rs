@@ -7,6 +7,7 @@
 //! ```text
 //! sentence_transformers, cross_encoder ─→ modules ─→ pooling, dense ─→ features (also of modules)
 //!   │         (the latter also uses the former: both read one file)
+//!   ├─→ static_embedding ─→ transformer, modules, architecture, tokenizer
 //!   └─→ transformer ─→ architecture, chat_template
 //!            └─→ tokenizer ─→ tokenizer_class ─→ special_tokens, class_name
 //!                    └─→ layers (also of tokenizer_class and special_tokens)
@@ -24,6 +25,7 @@ mod modules;
 mod pooling;
 mod sentence_transformers;
 mod special_tokens;
+mod static_embedding;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
@@ -41,4 +43,4 @@ pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
 pub use special_tokens::SpecialTokens;
 pub use tokenizer::{TokenizerConfig, TruncationSide};
 pub use tokenizer_class::{SpecialTokenLayout, Splitting, TokenizerClass, VocabularyFile};
-pub use transformer::{TransformerConfig, TransformerTask};
+pub use transformer::{StaticRules, TransformerConfig, TransformerTask};

@@ -6,12 +6,13 @@ use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "modules.json";
-const SUPPORTED: &str =
-    "Transformer, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights, LogitScore and FlexibleQuantizer";
+const SUPPORTED: &str = "Transformer, StaticEmbedding, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights, LogitScore and FlexibleQuantizer";
 
-/// One of the modules that follow the Transformer, with its configuration.
+/// One of the modules that follow the Transformer, with its configuration; or what stands in its place.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Module {
+    /// Stands first, in the place of a Transformer: the mean of the tokens' rows of a table.
+    StaticEmbedding,
     WordWeights(WordWeightsConfig),
     Pooling(PoolingConfig),
     Dense(DenseConfig),
@@ -68,22 +69,34 @@ impl LogitScoreConfig {
 /// The most tokens of a vocabulary: beyond any real one.
 const MAX_TOKENS: usize = 1 << 24;
 
-/// modules.json of `folder`: the Transformer's subfolder, and the modules after it; `None` if there is no such file.
+/// modules.json of `folder`: the subfolder of its first module, a Transformer or a StaticEmbedding, and the modules after a
+/// Transformer, or all where there is none; `None` if there is no such file.
 pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>> {
     let Some(entries) = Object::read_list(folder, FILE)? else { return Ok(None) };
-    let mut transformer = None;
+    let mut first = None;
     let mut modules = Vec::new();
     for entry in &entries {
         let class = entry.required("type", entry.text("type")?)?;
         let path = subfolder(entry)?;
         // The package has moved its classes between modules three times: only the class's own name has stayed.
         let kind = class.rsplit('.').next().unwrap_or(class);
-        if transformer.is_none() && kind != "Transformer" {
-            return Err(entry.error("type", format!("\"{class}\" comes first; only a Transformer is supported there")));
+        if first.is_none() {
+            match kind {
+                "Transformer" => {}
+                "StaticEmbedding" => modules.push(Module::StaticEmbedding),
+                _ => {
+                    let message =
+                        format!("\"{class}\" comes first; only a Transformer or a StaticEmbedding is supported there");
+                    return Err(entry.error("type", message));
+                }
+            }
+            first = Some(path);
+            continue;
         }
         match kind {
-            "Transformer" if transformer.is_none() => transformer = Some(path),
-            "Transformer" => return Err(entry.error("type", "a second Transformer is not supported")),
+            "Transformer" | "StaticEmbedding" => {
+                return Err(entry.error("type", format!("a {kind} after the first module is not supported")));
+            }
             "Pooling" => modules.push(Module::Pooling(PoolingConfig::read(folder, &path)?)),
             "Dense" => modules.push(Module::Dense(DenseConfig::read(folder, &path)?)),
             "LayerNorm" => modules.push(layer_norm(folder, path)?),
@@ -95,8 +108,8 @@ pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>
             _ => return Err(entry.error("type", format!("\"{class}\" is not supported; {SUPPORTED} are"))),
         }
     }
-    let transformer = transformer.ok_or_else(|| Error::model(FILE, "lists no modules"))?;
-    Ok(Some((transformer, modules)))
+    let first = first.ok_or_else(|| Error::model(FILE, "lists no modules"))?;
+    Ok(Some((first, modules)))
 }
 
 /// The subfolder of a module, which may not lead out of the model's folder on any system: `\` and `C:` count too.
@@ -223,6 +236,13 @@ mod tests {
     }
 
     #[test]
+    fn a_static_embedding_is_a_module_itself() {
+        let list = [("sentence_transformers.models.StaticEmbedding", "0_StaticEmbedding"), ("Normalize", "1")];
+        let expected = vec![Module::StaticEmbedding, Module::Normalize];
+        assert_eq!(read_with(&list, &[]).unwrap(), Some(("0_StaticEmbedding".to_owned(), expected)));
+    }
+
+    #[test]
     fn what_is_not_supported_is_named() {
         assert_eq!(
             refusal(&[("sentence_transformers.models.Transformer", ""), ("sentence_transformers.models.CNN", "1_CNN")]),
@@ -233,13 +253,15 @@ mod tests {
         {
             assert!(refusal(&[("Transformer", ""), (class, "")]).contains(&format!("\"{class}\" is not supported")));
         }
-        for class in ["sentence_transformers.models.StaticEmbedding", "sentence_transformers.models.Pooling"] {
-            assert_eq!(
-                refusal(&[(class, "1_Pooling")]),
-                format!("modules.json: [0].type: \"{class}\" comes first; only a Transformer is supported there")
-            );
+        assert_eq!(
+            refusal(&[("sentence_transformers.models.Pooling", "1_Pooling")]),
+            "modules.json: [0].type: \"sentence_transformers.models.Pooling\" comes first; only a Transformer or a \
+                StaticEmbedding is supported there"
+        );
+        for class in ["Transformer", "StaticEmbedding"] {
+            let message = refusal(&[("Transformer", ""), (class, "")]);
+            assert!(message.contains(&format!("a {class} after the first module")), "{message}");
         }
-        assert!(refusal(&[("Transformer", ""), ("Transformer", "")]).contains("second Transformer"));
         assert_eq!(refusal(&[]), "modules.json: lists no modules");
     }
 

@@ -44,8 +44,8 @@ pub struct PoolingConfig {
 }
 
 impl PoolingConfig {
-    /// The module that a folder without modules.json gets.
-    pub(super) fn of_mode(mode: PoolingMode) -> Self {
+    /// The module that a folder gets whose files list none.
+    pub fn of_mode(mode: PoolingMode) -> Self {
         Self { path: String::new(), embedding_dimension: None, modes: vec![mode], include_prompt: true }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::features::MAX_FEATURES;
-use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules};
+use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules, static_embedding};
 use crate::files::ModelFolder;
 use crate::{Error, Result};
 
@@ -64,14 +64,20 @@ impl SentenceTransformersConfig {
         let converted_from =
             file.text("model_type")?.filter(|&class| class != "SentenceTransformer").map(str::to_owned);
         let listed = if converted_from.is_none() { modules::read(folder)? } else { None };
-        let (transformer, modules, file) = match listed {
-            Some((path, modules)) => {
+        let unlisted = if listed.is_none() { static_embedding::unlisted(folder)? } else { None };
+        let (transformer, modules, file) = match (listed, unlisted) {
+            (Some((path, modules)), _) => {
                 if modules.iter().any(|module| matches!(module, Module::Dense(dense) if dense.scores)) {
                     return Err(Error::model(modules::FILE, "gives scores, as a cross-encoder does; use Reranker"));
                 }
-                (TransformerConfig::read(folder, &path)?, modules, file)
+                let transformer = match modules.first() {
+                    Some(Module::StaticEmbedding) => static_embedding::listed(path),
+                    _ => TransformerConfig::read(folder, &path)?,
+                };
+                (transformer, modules, file)
             }
-            None => {
+            (None, Some((transformer, modules))) => (transformer, modules, Object::empty()),
+            (None, None) => {
                 let transformer = TransformerConfig::without_file(folder, "")?;
                 if let Some(class) = transformer.architecture.classifier() {
                     let message = format!("{class} is a cross-encoder or another classifier; use Reranker");

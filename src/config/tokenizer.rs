@@ -14,7 +14,7 @@ pub enum TruncationSide {
     Right,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizerConfig {
     /// In tokens, with the special ones; `None` for no limit.
     pub model_max_length: Option<usize>,

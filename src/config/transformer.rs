@@ -37,6 +37,13 @@ impl TransformerTask {
     ];
 }
 
+/// Whose rules make the tokens of a static embedding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StaticRules {
+    SentenceTransformers,
+    Model2vec,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformerConfig {
     pub task: TransformerTask,
@@ -52,6 +59,8 @@ pub struct TransformerConfig {
     pub chat_template: Option<ChatTemplateConfig>,
     /// Whether a file of the module's own was saved with the model, so that nothing is left to guess.
     pub is_saved: bool,
+    /// By whose rules texts become the tokens of a static embedding; None where there is a network.
+    pub static_rules: Option<StaticRules>,
 }
 
 impl TransformerConfig {
@@ -89,9 +98,26 @@ impl TransformerConfig {
             do_lower_case: file.boolean("do_lower_case")?.unwrap_or(false),
             chat_template: chat_template(folder, path, file, is_saved)?,
             is_saved,
+            static_rules: None,
             architecture,
             tokenizer,
         })
+    }
+
+    /// A static embedding in the subfolder `path`, which has a table in the place of a network: of its files tokenizer.json alone
+    /// says what tokens are.
+    pub(super) fn of_static(path: String, config: Object, rules: StaticRules, max_seq_length: Option<usize>) -> Self {
+        Self {
+            task: TransformerTask::FeatureExtraction,
+            path,
+            max_seq_length,
+            do_lower_case: false,
+            chat_template: None,
+            is_saved: true,
+            static_rules: Some(rules),
+            architecture: Architecture::of_static(config),
+            tokenizer: TokenizerConfig::default(),
+        }
     }
 }
 

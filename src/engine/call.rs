@@ -96,6 +96,10 @@ pub(super) struct Call {
     width: usize,
     /// Whether the tokens' hidden states are wanted, too.
     pub(super) every_token: bool,
+    /// Whether rows are made right behind the tokens, without passes.
+    pub(super) is_direct: bool,
+    /// What is counted of inputs without passes.
+    direct: Mutex<Report>,
     /// None once the call is over, or cancelled: from then on nothing is written.
     output: Mutex<Option<CallOutput>>,
     cancelled: AtomicBool,
@@ -112,10 +116,11 @@ impl Call {
         prompt_tokens: usize,
         mut rows: OutputRows,
         every_token: bool,
+        is_direct: bool,
     ) -> Result<Self> {
         let width = rows.as_mut().len() / inputs.len().max(1);
-        // Where every token is wanted, each input has its own.
-        let unique = if every_token { UniqueInputs::default() } else { UniqueInputs::of(&*inputs)? };
+        // Where every token is wanted, each input has its own; and comparing texts may take as long as a static embedding does.
+        let unique = if every_token || is_direct { UniqueInputs::default() } else { UniqueInputs::of(&*inputs)? };
         let output = Mutex::new(Some(CallOutput { rows, hidden: None }));
         Ok(Self {
             inputs,
@@ -124,6 +129,8 @@ impl Call {
             prompt_tokens,
             width,
             every_token,
+            is_direct,
+            direct: Mutex::default(),
             output,
             cancelled: AtomicBool::new(false),
             done: AtomicUsize::new(0),
@@ -199,6 +206,20 @@ impl Call {
             }
         });
         self.done.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Counts inputs without passes: their tokens, and which of them were longer than the model takes.
+    pub(super) fn count_direct(&self, tokens: usize, truncated: Vec<usize>) {
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        direct.tokens += tokens;
+        direct.truncated.extend(truncated);
+    }
+
+    /// What was counted of inputs without passes.
+    pub(super) fn direct_report(&self) -> Report {
+        let mut report = self.direct.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        report.truncated.sort_unstable();
+        report
     }
 
     /// Writes hidden states or rows of chunks, from the number `start` of all of them on.

@@ -7,6 +7,8 @@
 //!         prefill the groups' prefixes        (causal networks alone)
 //!         compute the passes                  (in parallel, the last ones by all threads together)
 //! ```
+//!
+//! A direct call, of a static embedding, has all of its pieces at once, each of which is tokenized and averaged in one go.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -68,13 +70,17 @@ impl CallState {
 
     /// At the end: the counts, and the tokens where every token's state is wanted.
     pub(super) fn finish(self, call: &Call) -> (Report, Vec<Tokens>) {
-        let Report { tokens, truncated, .. } = self.report;
+        let Report { tokens, truncated, .. } = if call.is_direct { call.direct_report() } else { self.report };
         let report = Report { tokens, truncated: call.unique.all(truncated), halved: call.halved() };
         let kept = self.window.filter(|_| call.every_token);
         (report, kept.map(|window| window.tokens.clone()).unwrap_or_default())
     }
 
     fn advance(&mut self, planner: &Planner, call: &Call) -> Result<Option<TaskSet>> {
+        if call.is_direct {
+            let single: VecDeque<_> = self.average_all(call).into();
+            return Ok((!single.is_empty()).then(|| TaskSet { single, ..TaskSet::default() }));
+        }
         if let Some(batch) = self.prefilling.take() {
             return Ok(Some(self.compute(planner, call, batch)));
         }
@@ -98,6 +104,14 @@ impl CallState {
             true => TaskSet { on_team: tasks, ..TaskSet::default() },
             false => TaskSet { single: tasks, ..TaskSet::default() },
         }))
+    }
+
+    /// Cuts the inputs of a direct call into pieces.
+    fn average_all(&mut self, call: &Call) -> Vec<Task> {
+        let bytes = |unique| call.input(unique).bytes();
+        let all = std::mem::take(&mut self.ahead);
+        let average = |uniques: Range<usize>| Task::Average { bytes: uniques.clone().map(bytes).sum(), uniques };
+        pieces(all, &bytes).into_iter().map(average).collect()
     }
 
     /// Cuts the next window into pieces.

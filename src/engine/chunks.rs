@@ -32,8 +32,10 @@ impl Network {
     ) -> Result<Vec<Vec<TextChunk>>> {
         let ChunkOptions { max_tokens, overlap, prompt, max_length } = options;
         let max_length = self.max_length(max_length);
-        // Of the model's own length only its tokenizer knows what is left, where a prompt may grow together with a text.
-        let reads_whole = max_tokens.is_none() && (!prompt.is_empty() || self.template.is_some());
+        // Of the model's own length only its tokenizer knows what is left, where a prompt may grow together with a text, or characters
+        // count beside tokens.
+        let measures = !prompt.is_empty() || self.template.is_some() || self.tokenizer.follows_model2vec();
+        let reads_whole = max_tokens.is_none() && measures;
         let max_tokens = match max_tokens {
             Some(max_tokens) => max_tokens,
             None => self.room_after(prompt, max_length, check_cancel)?,
@@ -83,6 +85,9 @@ impl Network {
         };
         if !pipeline.averages(0) {
             return Err(refused("this model does not pool by the plain mean"));
+        }
+        if self.tokenizer.follows_model2vec() {
+            return Err(refused("this model drops unknown tokens, as model2vec does"));
         }
         if self.template.is_some() {
             return Err(refused("this model writes a chat around each text"));

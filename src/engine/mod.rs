@@ -8,7 +8,7 @@
 //! worker                  what the other threads do
 //! scheduler               the queue behind a lock, with the network that it is for
 //! queue, queued_call      weighted fair queueing
-//! pass                    what the network does for tasks
+//! pass, average           what the network does for tasks
 //! chunks                  cutting texts to what the network reads
 //! network                 the loaded model
 //! call_state              which tasks a call has next
@@ -18,6 +18,7 @@
 //! output_head, options, unique_inputs, stats
 //! ```
 
+mod average;
 mod call;
 mod call_state;
 mod chunk_rows;

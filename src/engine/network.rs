@@ -53,8 +53,8 @@ impl Network {
         inputs: InputKind,
         head: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<OutputHead>,
     ) -> Result<Self> {
-        // The CPU's kernels alone multiply in int8.
-        let by_itself = options.device == "auto" && options.dtype == "int8";
+        // The CPU's kernels alone multiply in int8; and what tokenizing alone takes time of is done before a GPU has it.
+        let by_itself = options.device == "auto" && (options.dtype == "int8" || config.static_rules.is_some());
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
         let body = device.body(&options.dtype, models::half_dtype(&config.architecture.model_type))?;
         let pool = Pool::new(options.num_threads)?;
@@ -80,6 +80,7 @@ impl Network {
         let shares_prefixes = encoder.decoder().is_some();
         let planner = Planner::new(hidden, threads, shares_prefixes, sharing.max_batch_size, pass_tokens);
         let position_limit = config.architecture.position_limit();
+        let own_length = config.max_seq_length.or(tokenizer.own_length());
         Ok(Self {
             folder,
             device,
@@ -94,7 +95,7 @@ impl Network {
             planner,
             stats: options.stats.clone(),
             weight_bytes,
-            own_length: config.max_seq_length,
+            own_length,
         })
     }
 
@@ -182,7 +183,8 @@ impl Network {
         self.device.check()?;
         let max_length = self.max_length(request.max_length);
         let prompt_tokens = self.prompt_tokens(&request.prompt, max_length, check_cancel)?;
-        Call::new(inputs, request, prompt_tokens, rows, every_token)
+        let is_direct = !every_token && self.encoder.bag().is_some();
+        Call::new(inputs, request, prompt_tokens, rows, every_token, is_direct)
     }
 
     /// How many tokens of a prompt are not pooled: see [`crate::pipeline::TokenEmbeddings::prompt_tokens`].

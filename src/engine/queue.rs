@@ -310,7 +310,8 @@ impl Queue {
 
     fn take_pass(&mut self, number: u64, pass_tokens: usize, now: Instant) -> Next {
         let queued = &self.calls[&number];
-        if let Some(wait) = self.remaining_wait(queued, pass_tokens, now) {
+        // A direct call joins no other.
+        if let Some(wait) = self.remaining_wait(queued, pass_tokens, now).filter(|_| !queued.call.is_direct) {
             return Next::After(wait);
         }
         let has_others = self.calls.len() > 1;
@@ -387,7 +388,7 @@ impl Queue {
         if let Some(task) = &task {
             queued.running += 1;
             queued.waited += queued.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-            let time = task.pass().map_or(0, |pass| pass.tokens) as f32 * TIME_PER_TOKEN;
+            let time = task.tokens_and_cost().0 as f32 * TIME_PER_TOKEN;
             // A call that comes from now on is as far as one that had an equal share of all that was computed.
             let share = (time / (self.calls.len() + 1) as f32) as u64;
             self.virtual_time = self.virtual_time.max(queued.virtual_time).saturating_add(share);

@@ -28,7 +28,7 @@ fn newcomer() -> QueuedCall {
 fn queued(texts: usize, tasks: VecDeque<Task>, request: Request) -> QueuedCall {
     let texts: Vec<_> = (0..texts).map(|text| text.to_string()).collect();
     let rows = OutputRows::Owned(vec![0.0; texts.len()]);
-    let call = Call::new(Box::new(texts), request, 0, rows, false).unwrap();
+    let call = Call::new(Box::new(texts), request, 0, rows, false, false).unwrap();
     QueuedCall::new(
         Arc::new(call),
         CallState::default(),

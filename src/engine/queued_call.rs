@@ -92,7 +92,7 @@ impl QueuedCall {
         (self.tokenize, self.compute) =
             tasks.single.into_iter().partition(|task| matches!(task, Task::Tokenize { .. }));
         self.on_team = tasks.on_team;
-        self.cost = self.compute.iter().chain(&self.on_team).filter_map(Task::pass).map(|pass| pass.cost).sum();
+        self.cost = self.compute.iter().chain(&self.on_team).map(|task| task.tokens_and_cost().1).sum();
     }
 
     /// Its place in the queue: virtual time, then number.
@@ -122,7 +122,7 @@ impl QueuedCall {
     /// Takes the next task that computes.
     pub(super) fn pop_compute(&mut self) -> Option<Task> {
         let task = self.compute.pop_front().or_else(|| self.on_team.pop_front())?;
-        self.cost -= task.pass().map_or(0, |pass| pass.cost);
+        self.cost -= task.tokens_and_cost().1;
         Some(task)
     }
 }

@@ -118,7 +118,7 @@ fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> 
     let mut state = CallState::new(&call);
     let mut reserved: Option<ReservedSlots> = None;
     // Threads share a lone text: they wake while it is tokenized.
-    if call.unique_len() == 1 && scheduler.lock().expects_team() {
+    if call.unique_len() == 1 && !call.is_direct && scheduler.lock().expects_team() {
         network.pool.wake_team();
     }
     let check_cancel = || progress(call.done());
@@ -142,13 +142,17 @@ fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> 
                     state.set_tokens(piece, network.tokenize(&call, uniques, check_cancel)?);
                     Ok(())
                 }
+                Task::Average { uniques, .. } => network.average(&call, uniques, check_cancel),
                 Task::Prefill { batch, group } => network.prefill(&call, &batch, group, check_cancel),
                 Task::Compute(pass) => {
                     let part = PassPart { call: call.clone(), pass };
                     network.compute(&[part], check_cancel).pop().expect("a result for each part")
                 }
             };
-            network.pool.run_on_team(&check_cancel, work)?;
+            match call.is_direct {
+                true => network.pool.run_inline(&check_cancel, work)?,
+                false => network.pool.run_on_team(&check_cancel, work)?,
+            }
         }
     }
     network.stats.add_wait(Duration::ZERO);

@@ -11,6 +11,9 @@ use crate::engine::prefix::ungrouped;
 use crate::models::KvCache;
 use crate::text::{Tokens, cost};
 
+/// Bytes of text that are taken for a token where none was made yet.
+const BYTES_PER_TOKEN: usize = 4;
+
 /// What one thread does at a time.
 pub(super) enum Task {
     /// Tokenizes these unique inputs, the `piece`-th of the window ahead.
@@ -24,6 +27,11 @@ pub(super) enum Task {
         group: usize,
     },
     Compute(Pass),
+    /// Makes the rows of these unique inputs, of so many bytes, right behind their tokens.
+    Average {
+        uniques: Range<usize>,
+        bytes: usize,
+    },
 }
 
 /// Tasks of a call that may be done in any order, by several threads.
@@ -75,7 +83,17 @@ impl Task {
     pub(super) fn pass(&self) -> Option<&Pass> {
         match self {
             Self::Compute(pass) => Some(pass),
-            Self::Tokenize { .. } | Self::Prefill { .. } => None,
+            Self::Tokenize { .. } | Self::Prefill { .. } | Self::Average { .. } => None,
+        }
+    }
+
+    /// Number of tokens that it computes, and what that costs.
+    pub(super) fn tokens_and_cost(&self) -> (usize, usize) {
+        match self {
+            Self::Compute(pass) => (pass.tokens, pass.cost),
+            // Tokens are not counted yet; none has many more bytes on average.
+            Self::Average { bytes, .. } => (bytes / BYTES_PER_TOKEN, bytes / BYTES_PER_TOKEN),
+            Self::Tokenize { .. } | Self::Prefill { .. } => (0, 0),
         }
     }
 }

@@ -101,6 +101,10 @@ fn run(network: &Network, assignment: Assignment) -> Vec<TaskResult> {
                 let tokens = guarded(|| network.tokenize(&call, uniques, &check_cancel));
                 results.push((number, tokens.map(|tokens| Some((piece, tokens)))));
             }
+            Task::Average { uniques, .. } => {
+                let result = guarded(|| network.average(&call, uniques, &check_cancel));
+                results.push((number, result.map(|()| None)));
+            }
             Task::Prefill { batch, group } => {
                 let prefill = |check_cancel: CancelCheck<'_>| network.prefill(&call, &batch, group, check_cancel);
                 let result = guarded(|| network.pool.run_on_team(&check_cancel, prefill));

@@ -12,6 +12,7 @@ pub enum EmbeddingTable {
     Float32(Vec<f32>),
     Bfloat16(Vec<bf16>),
     Float16(Vec<f16>),
+    Int8(Vec<i8>),
 }
 
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
@@ -41,6 +42,7 @@ impl Operation for Embed<'_> {
                     EmbeddingTable::Float32(values) => add(s, &values[row], out),
                     EmbeddingTable::Bfloat16(values) => add(s, &values[row], out),
                     EmbeddingTable::Float16(values) => add(s, &values[row], out),
+                    EmbeddingTable::Int8(values) => add(s, &values[row], out),
                 }
             }
             if let Some(norm) = self.norm {

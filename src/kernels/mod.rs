@@ -9,6 +9,7 @@
 //! experts                                               feed-forward blocks, of which each row goes through a few
 //! mlp, rope                                             two or three products; queries and keys, turned
 //! hamming                                               rows of bits, by `scan`'s selection of rows
+//! bag                                                   means of rows of a table
 //! matrix, attention, scan, embedding                    operations on packed weights, tokens, rows of a store
 //! activation, norm, hadamard, tile                      what they do to a row, or to a tile of a product
 //! math, widen, isa, peaks                               functions of a vector; the choice of the set
@@ -22,6 +23,7 @@ mod affinity;
 mod aligned;
 mod append_buffer;
 mod attention;
+mod bag;
 mod cpu;
 mod denormals;
 mod dtype;
@@ -51,6 +53,7 @@ pub use append_buffer::{AppendBuffer, Claim};
 pub use attention::{
     AttentionInputs, AttentionShape, Bias, BiasHead, BiasRows, Buckets, DisentangledBias, Mask, attention,
 };
+pub use bag::{WeightedTable, mean_row};
 pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
 pub use dtype::Dtype;

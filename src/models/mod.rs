@@ -4,6 +4,7 @@
 //! registry ── bert, ernie, roberta, distilbert, electra, mpnet, deberta, nomic_bert, gte, jina_v2, jina_v3 ── post_norm
 //!          ── modernbert, t5, xlm_roberta_xl ── pre_norm (their layer)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
+//!          ── static_embedding (a table and no network)
 //! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
 //! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
 //! mpnet, t5 ── distance_buckets
@@ -45,6 +46,7 @@ mod registry;
 mod roberta;
 mod rotary;
 mod source;
+mod static_embedding;
 mod t5;
 #[cfg(test)]
 mod testing;
@@ -56,6 +58,7 @@ pub use head::ScoreHead;
 pub use registry::{half_dtype, load, load_head, load_logit_head};
 pub use source::Source;
 
+use crate::nn::EmbeddingBag;
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
@@ -75,6 +78,11 @@ pub trait Encoder: Send + Sync {
     /// without tokens, which stands in a batch as padding alone. None for a network that does not say.
     fn padding_state(&self, _token: u32) -> Result<Option<Tensor>> {
         Ok(None)
+    }
+
+    /// The table that a text's embedding is a mean of rows of, where there is no network and the CPU's kernels compute.
+    fn bag(&self) -> Option<&EmbeddingBag> {
+        None
     }
 
     /// The same network, where its tokens see only what comes before them.

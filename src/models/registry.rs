@@ -22,7 +22,7 @@ use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
     Encoder, bert, deberta, distilbert, electra, embedding_gemma2, ernie, eurobert, gemma, gte, jina_v2, jina_v3,
-    llama, modernbert, mpnet, nomic_bert, qwen, roberta, t5, xlm_roberta_xl,
+    llama, modernbert, mpnet, nomic_bert, qwen, roberta, static_embedding, t5, xlm_roberta_xl,
 };
 
 /// Every family: one line each.
@@ -45,6 +45,7 @@ const FAMILIES: &[Family] = &[
     gemma::FAMILY,
     embedding_gemma2::FAMILY,
     eurobert::FAMILY,
+    static_embedding::FAMILY,
 ];
 
 /// Families that a checkpoint may be of whose config.json has no type, or another family's; and by what it is told. The

@@ -28,7 +28,7 @@ impl Embedding {
         let tables = match tables[0].0.body() {
             Body::Cpu { isa, dtype } => EmbeddingBody::Cpu(
                 *isa,
-                tables.iter().map(|(at, rows)| at.table(*dtype, *rows, hidden)).collect::<Result<_>>()?,
+                tables.iter().map(|(at, rows)| at.table("weight", *dtype, *rows, hidden)).collect::<Result<_>>()?,
             ),
             Body::Portable { device, dtype } => EmbeddingBody::Portable(
                 tables

@@ -77,6 +77,36 @@ impl<'a> Loader<'a> {
         &self.body
     }
 
+    /// As [`Weights::is_int8`].
+    pub fn is_int8(&self, name: &str) -> bool {
+        self.weights.is_int8(&self.full(name))
+    }
+
+    /// As [`Weights::shape`].
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.weights.shape(&self.full(name))
+    }
+
+    /// As [`Weights::count_packed`].
+    pub fn count_packed(&self, bytes: usize) {
+        self.weights.count_packed(bytes);
+    }
+
+    /// As [`Weights::int8`].
+    pub fn int8(&self, name: &str) -> Result<Vec<i8>> {
+        self.weights.int8(&self.full(name))
+    }
+
+    /// As [`Weights::indices`].
+    pub fn indices(&self, name: &str, rows: usize) -> Result<Vec<u32>> {
+        self.weights.indices(&self.full(name), rows)
+    }
+
+    /// What is wrong with the tensor `name`; `message` goes on from its name.
+    pub fn error(&self, name: &str, message: impl std::fmt::Display) -> Error {
+        self.weights.error(&self.full(name), message)
+    }
+
     pub fn contains(&self, name: &str) -> bool {
         self.weights.contains(&self.stored(name))
     }
@@ -147,9 +177,9 @@ impl<'a> Loader<'a> {
         Ok(matrix)
     }
 
-    /// `weight [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
-    pub(super) fn table(&self, dtype: Dtype, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
-        let weight = self.tensor("weight", &[rows, hidden])?;
+    /// `name [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
+    pub(super) fn table(&self, name: &str, dtype: Dtype, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
+        let weight = self.tensor(name, &[rows, hidden])?;
         let what = || weight.what();
         let table = match dtype {
             Dtype::Bfloat16 => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),

@@ -10,7 +10,7 @@
 //!                              ── rotary_table ── rope_scaling
 //! position_bias, alibi, disentangled_bias ── attention_bias
 //! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout      states
-//! mean ── padded_batch, upload_buffer
+//! mean ── padded_batch, upload_buffer      embedding_bag
 //! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
 //! ```
 //!
@@ -26,6 +26,7 @@ mod convolution;
 mod cpu;
 mod disentangled_bias;
 mod embedding;
+mod embedding_bag;
 mod experts;
 #[cfg(feature = "flash-attn")]
 mod flash;
@@ -53,6 +54,7 @@ pub use body::{Body, active_isa};
 pub use convolution::Convolution;
 pub use disentangled_bias::DisentangledAttentionBias;
 pub use embedding::Embedding;
+pub use embedding_bag::{BagTensors, EmbeddingBag};
 pub use experts::{Experts, ExpertsParts};
 pub use layout::Layout;
 pub use linear::Linear;

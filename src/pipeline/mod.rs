@@ -20,7 +20,7 @@ mod word_weights;
 
 use std::ops::Range;
 
-use crate::config::{Module, PoolingMode, TanhCodes};
+use crate::config::{Module, PoolingConfig, PoolingMode, TanhCodes};
 use crate::files::ModelFolder;
 use crate::text::TokenSelection;
 use crate::{Error, Result};
@@ -78,6 +78,11 @@ impl Pipeline {
         for module in modules {
             let sentence_module = match (module, &pooling) {
                 (Module::Dropout, _) => continue,
+                // A text is given as the rows of its tokens, or as their mean, which is that of a single row.
+                (Module::StaticEmbedding, None) => {
+                    pooling = Some(Pooling::new(&PoolingConfig::of_mode(PoolingMode::Mean), hidden)?);
+                    continue;
+                }
                 (Module::WordWeights(config), None) if word_weights.is_none() => {
                     word_weights = Some(WordWeights::new(config));
                     continue;
@@ -88,7 +93,7 @@ impl Pipeline {
                     pooling = Some(module);
                     continue;
                 }
-                (Module::WordWeights(_) | Module::Pooling(_), _) => {
+                (Module::StaticEmbedding | Module::WordWeights(_) | Module::Pooling(_), _) => {
                     return Err(misplaced("a second Pooling or WordWeights, or a WordWeights after Pooling,"));
                 }
                 (_, None) => return Err(misplaced("a module that takes sentence embeddings, before Pooling,")),

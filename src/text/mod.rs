@@ -5,8 +5,10 @@
 //!    └────────────────→ tokenizer ─→ vocabulary ─→ sentencepiece
 //!                           │   ├──→ tokenizer_class ─→ vocabulary, added_tokens
 //!                           │   └──→ boundary ─→ tokenizer_class
+//!                           ├─→ static_tokens ─→ model2vec_rules, word_pieces ─→ piece_table ─→ word_key
 //!                           └─→ library, charsmap (both also of vocabulary)
 //! chunker ─→ borders;  chunk_tokens ─→ tokenizer
+//! direct_ids ─→ tokenizer, static_tokens
 //! characters, for Python's places; inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
 //! ```
 
@@ -20,16 +22,22 @@ mod chat;
 mod chat_template;
 mod chunk_tokens;
 mod chunker;
+mod direct_ids;
 mod inputs;
 mod library;
+mod model2vec_rules;
+mod piece_table;
 mod plan;
 mod sentencepiece;
+mod static_tokens;
 mod template;
 mod token_strings;
 mod tokenizer;
 mod tokenizer_class;
 mod tokens;
 mod vocabulary;
+mod word_key;
+mod word_pieces;
 
 pub use batch::{PackedBatch, TokenSelection};
 pub use characters::{bytes_of, characters_before};
@@ -41,3 +49,4 @@ pub use template::{Answers, Template};
 pub use token_strings::TokenIds;
 pub use tokenizer::Tokenizer;
 pub use tokens::Tokens;
+pub use word_pieces::WordCache;

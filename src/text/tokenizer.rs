@@ -17,6 +17,7 @@ use crate::text::boundary::Boundaries;
 use crate::text::charsmap::check_file;
 use crate::text::inputs::{Input, InputKind};
 use crate::text::library::call_library;
+use crate::text::static_tokens::StaticTokens;
 use crate::text::tokenizer_class::make;
 use crate::text::tokens::Tokens;
 use crate::text::vocabulary::{Vocabulary, read};
@@ -42,6 +43,8 @@ pub struct Tokenizer {
     type_ids: bool,
     /// Names and ids.
     special_tokens: Vec<(String, u32)>,
+    /// Of a static embedding.
+    pub(super) static_tokens: Option<StaticTokens>,
 }
 
 impl Tokenizer {
@@ -53,10 +56,13 @@ impl Tokenizer {
             call_library(&file, || lowercase_first(&mut inner))?;
         }
         let stored = inner.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction);
-        let direction = match config.tokenizer.truncation_side {
-            None => stored,
-            Some(TruncationSide::Left) => TruncationDirection::Left,
-            Some(TruncationSide::Right) => TruncationDirection::Right,
+        let take = |rules| call_library(&file, || StaticTokens::take(&mut inner, rules));
+        let static_tokens = config.static_rules.map(take).transpose()?;
+        let direction = match (&static_tokens, config.tokenizer.truncation_side) {
+            (Some(tokens), _) => tokens.direction(stored),
+            (None, None) => stored,
+            (None, Some(TruncationSide::Left)) => TruncationDirection::Left,
+            (None, Some(TruncationSide::Right)) => TruncationDirection::Right,
         };
         call_library(&file, || inner.with_truncation(None).map(drop))?;
         let added = |pair| inner.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
@@ -76,8 +82,9 @@ impl Tokenizer {
             special,
             direction,
             type_ids: config.tokenizer.token_type_ids,
+            static_tokens,
         };
-        if let Some(length) = config.max_seq_length {
+        if let Some(length) = config.max_seq_length.or(tokenizer.own_length()) {
             // It comes from a file, not from an argument.
             let damaged = |error: Error| Error::model(&tokenizer.file, error.to_string());
             tokenizer.check_max_length(length).map_err(damaged)?;
@@ -118,7 +125,9 @@ impl Tokenizer {
         }
         let mut inner = call_library(&file, || tokenizers::Tokenizer::from_bytes(bytes))?;
         let mut special_tokens = special_tokens.clone();
-        if let Some(padding) = inner.get_padding() {
+        if let Some(padding) = inner.get_padding()
+            && config.static_rules.is_none()
+        {
             special_tokens.default_to("pad_token", &padding.pad_token);
         }
         inner.with_padding(None);
@@ -160,7 +169,7 @@ impl Tokenizer {
         Error::model(&self.file, message)
     }
 
-    fn require_within(&self, ids: &[u32]) -> Result<()> {
+    pub(super) fn require_within(&self, ids: &[u32]) -> Result<()> {
         match self.rows.and_then(|rows| Some((rows, *ids.iter().find(|id| **id as usize >= rows)?))) {
             Some((rows, id)) => Err(self.beyond(&self.token(id).unwrap_or_default(), id, rows)),
             None => Ok(()),
@@ -173,6 +182,14 @@ impl Tokenizer {
 
     /// The tokens of `input`, special ones included, cut to `max_length`. `check_cancel` is asked now and then whether to go on.
     pub fn tokenize(&self, input: Input, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
+        if let (Some(StaticTokens { model2vec: Some(rules), .. }), Input::Text(text)) = (&self.static_tokens, input) {
+            let read = rules.cut(text, max_length);
+            let (encoding, truncated) = self.encode(read, None, true, max_length, check_cancel)?;
+            let mut ids = encoding.get_ids().to_vec();
+            rules.drop_unknown(&mut ids, 0);
+            self.require_within(&ids)?;
+            return Ok(Tokens { ids, type_ids: None, truncated: truncated || read.len() < text.len() });
+        }
         let (encoding, truncated) = match input {
             Input::Text(text) => self.encode(text, None, true, max_length, check_cancel)?,
             Input::Pair(first, second) => self.encode(first, Some(second), true, max_length, check_cancel)?,
@@ -385,7 +402,7 @@ enum Spans {
 const PART_BYTES: usize = 16 << 10;
 
 /// The most bytes that are tokenized without asking the caller whether to go on.
-const MAX_INLINE_BYTES: usize = 128 << 10;
+pub(super) const MAX_INLINE_BYTES: usize = 128 << 10;
 
 /// Time that a caller waits for another thread before it asks whether to go on.
 const CHECK_INTERVAL: Duration = Duration::from_millis(20);

@@ -5,6 +5,7 @@
 //! ```text
 //! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch ─→ extent
 //!   │                             └───────→ mmap
+//!   ├─→ integers ─→ extent
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   └─→ unsupported ─→ index, pytorch
 //! adapter
@@ -14,6 +15,7 @@ mod adapter;
 mod entries;
 mod extent;
 mod index;
+mod integers;
 mod mmap;
 mod pytorch;
 mod safetensors;

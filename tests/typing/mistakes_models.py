@@ -13,7 +13,7 @@ def load(name: str) -> None:
     Embedder()  # error
     Embedder(name, max_lenght=3)  # error
     Embedder(name, max_length=3)  # error
-    Embedder(name, trust_remote_code=True)  # error
+    Embedder(name, trust_remote_code="yes")  # error
     Embedder(name, backend="onnx")  # error
     Embedder(name, modules=[])  # error
     Reranker(name, truncate_dim=3)  # error

@@ -40,7 +40,7 @@ from votive.typing import (
 def load(name: str, dtype: DtypeName, similarity: SimilarityName, when_full: WhenFull) -> Embedder:
     Embedder(name)
     Embedder(Path(name), device=None)
-    Embedder(model_name_or_path=name, device=get_backend("cpu"), trust_remote_code=False, backend="torch")
+    Embedder(model_name_or_path=name, device=get_backend("cpu"), trust_remote_code=True, backend="torch")
     Embedder(name, model_kwargs={"torch_dtype": "bfloat16"}, processor_kwargs={}, tokenizer_kwargs={}, config_kwargs={})
     with Embedder(name, similarity_fn_name=SimilarityFunction.DOT_PRODUCT) as model:
         assert_type(model, Embedder)

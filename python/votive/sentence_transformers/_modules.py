@@ -122,9 +122,9 @@ class ModuleView:
         return found
 
     def get_word_embedding_dimension(self) -> int:
-        """Width of a token's hidden state."""
-        width: int = self._of.config.hidden_size
-        return width
+        """Width of a token's hidden state, or of a static embedding's row."""
+        width: int | None = getattr(self._of.config, "hidden_size", None)
+        return self._of.encode("", output_value="token_embeddings").shape[1] if width is None else width
 
     get_embedding_dimension = get_sentence_embedding_dimension = get_word_embedding_dimension
 

@@ -1,0 +1,83 @@
+//! Rows of a static embedding: made right behind the tokens of a text, on the same thread.
+
+use std::ops::Range;
+
+use crate::engine::call::{Call, Request};
+use crate::engine::network::Network;
+use crate::engine::output_head::OutputHead;
+use crate::memory::zeroed;
+use crate::pipeline::TokenEmbeddings;
+use crate::profile::{Stage, Work, record, stage};
+use crate::text::Input;
+use crate::{CancelCheck, Error, Result};
+
+impl Network {
+    /// Makes the rows of some unique inputs of a direct call.
+    pub(super) fn average(&self, call: &Call, uniques: Range<usize>, check_cancel: CancelCheck<'_>) -> Result<()> {
+        record(call.request.profile.as_ref(), || self.average_recorded(call, uniques, check_cancel))
+    }
+
+    fn average_recorded(&self, call: &Call, uniques: Range<usize>, check_cancel: CancelCheck<'_>) -> Result<()> {
+        let (Some(bag), OutputHead::Pipeline(pipeline)) = (self.encoder.bag(), &self.head) else {
+            unreachable!("a direct call is of a model with a bag, which gives embeddings")
+        };
+        let Request { prompt, max_length, normalize, .. } = &call.request;
+        let (prompt, max_length) = (prompt.as_str(), self.max_length(*max_length));
+        let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
+        let mut cache = self.tokenizer.take_cache();
+        let (mut ids, mut ends, mut truncated) = (Vec::new(), Vec::with_capacity(uniques.len()), Vec::new());
+        stage(
+            Stage::Tokenize,
+            || Work::bytes(bytes),
+            || {
+                uniques.clone().try_for_each(|unique| {
+                    check_cancel()?;
+                    let is_cut = match call.input(unique) {
+                        Input::Text(text) => {
+                            let with_prompt = (!prompt.is_empty()).then(|| [prompt, text].concat());
+                            let text = with_prompt.as_deref().unwrap_or(text);
+                            self.tokenizer.append_ids(text, max_length, &mut cache, &mut ids, check_cancel)?
+                        }
+                        pair @ Input::Pair(..) => {
+                            let tokens = self.tokens_of(pair, prompt, max_length, check_cancel)?;
+                            ids.extend(tokens.ids);
+                            tokens.truncated
+                        }
+                    };
+                    ends.push(ids.len());
+                    truncated.extend(is_cut.then_some(unique));
+                    Ok::<_, Error>(())
+                })
+            },
+        )?;
+        self.tokenizer.give_back(cache);
+        let mut means = zeroed(uniques.len() * bag.width(), "means of rows")?;
+        stage(
+            Stage::Embed,
+            || Work::bytes(4 * bag.width() * (ids.len() + uniques.len())),
+            || {
+                let mut start = 0;
+                for (&end, mean) in ends.iter().zip(means.chunks_exact_mut(bag.width())) {
+                    bag.mean(&ids[start..end], mean);
+                    start = end;
+                }
+            },
+        );
+        let mut rows = zeroed(uniques.len() * call.width(), "rows of texts")?;
+        let numbers = means.len() + rows.len();
+        stage(
+            Stage::Pool,
+            || Work::bytes(4 * numbers),
+            || {
+                let offsets: Vec<u32> = (0..=uniques.len() as u32).collect();
+                let means = TokenEmbeddings { hidden: &means, offsets: &offsets, ids: &[], prompt_tokens: 0 };
+                let mut rows: Vec<_> = rows.chunks_exact_mut(call.width()).collect();
+                pipeline.apply(&means, *normalize, &mut rows);
+            },
+        );
+        call.write_rows(uniques.clone(), &rows);
+        call.count_direct(ids.len(), truncated);
+        self.stats.add_pass([uniques.len(), ids.len()], [uniques.len(), ids.len()]);
+        Ok(())
+    }
+}
