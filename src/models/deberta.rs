@@ -10,7 +10,8 @@
 //! `c2p` is the term of a query's content and its key's position, `p2c` that of a key's content and its query's
 //! position. Positions may be in no table of embeddings (`position_biased_input`), and then the scores alone know of
 //! them. DeBERTa-v2-xlarge and -xxlarge have a convolution beside the first layer (`conv_kernel_size`). Heads of another
-//! size than `hidden_size / num_attention_heads` are not supported. The head is `classifier(activation(pooler(state of the first token)))`.
+//! size than `hidden_size / num_attention_heads` are not supported. The head is
+//! `classifier(activation(pooler(state of the first token)))`.
 
 use std::sync::Arc;
 

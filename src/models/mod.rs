@@ -5,10 +5,10 @@
 //!          ── modernbert, t5, xlm_roberta_xl ── pre_norm (their layer)
 //!          ── qwen, llama, gemma, embedding_gemma2, eurobert ── decoder_head ── decoder (their network)
 //!          ── static_embedding (a table and no network)
+//!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
 //! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
-//! mpnet, t5 ── distance_buckets
-//!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
+//! mpnet, t5 ── distance_buckets      xlm_roberta_xl ── post_norm (BERT's keys)
 //! ```
 //!
 //! Only the registry knows all families; a family reads config.json and the checkpoint through `source`, and no family
