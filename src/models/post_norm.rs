@@ -417,7 +417,7 @@ impl PostNormLayer {
 }
 
 enum FeedForward {
-    Mlp(Mlp),
+    Mlp(Box<Mlp>),
     Experts(Experts),
 }
 
@@ -436,7 +436,7 @@ impl FeedForward {
             Some(GateTensor::BehindUp) => (half(0), Some(half(intermediate))),
         };
         let parts = MlpParts { up, gate, down: at.at(names.down), up_bias: biases.up, down_bias: biases.down };
-        Ok(Self::Mlp(Mlp::load(parts, hidden, intermediate, activation)?))
+        Ok(Self::Mlp(Box::new(Mlp::load(parts, hidden, intermediate, activation)?)))
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
