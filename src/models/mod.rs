@@ -7,6 +7,7 @@
 //!          ── static_embedding (a table and no network)
 //! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
 //! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
+//! post_norm, xlm_roberta_xl ── post_norm_config
 //! mpnet, t5 ── distance_buckets
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! ```
@@ -40,6 +41,7 @@ mod mpnet;
 mod nomic_bert;
 mod per_layer_inputs;
 mod post_norm;
+mod post_norm_config;
 mod pre_norm;
 mod qwen;
 mod registry;
