@@ -9,7 +9,8 @@ use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
-use crate::models::post_norm::{BERT_KEYS, PostNorm, PostNormConfig, PostNormSpec};
+use crate::models::post_norm::{PostNorm, PostNormSpec};
+use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig};
 use crate::models::source::Source;
 use crate::nn::Loader;
 

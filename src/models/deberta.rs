@@ -24,9 +24,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
-use crate::models::post_norm::{
-    BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames,
-};
+use crate::models::post_norm::{BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormSpec, TensorNames};
+use crate::models::post_norm_config::{PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 use crate::nn::{AttentionBias, Convolution, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
 use crate::profile::Stage;

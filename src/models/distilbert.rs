@@ -9,7 +9,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
-use crate::models::post_norm::{BERT_KEYS, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, TensorNames};
+use crate::models::post_norm::{PostNorm, PostNormSpec, TensorNames};
+use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family =

@@ -9,7 +9,8 @@ use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
-use crate::models::post_norm::{BERT_KEYS, EmbeddingProjection, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec};
+use crate::models::post_norm::{EmbeddingProjection, PostNorm, PostNormSpec};
+use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family =

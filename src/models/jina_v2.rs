@@ -20,9 +20,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
-use crate::models::post_norm::{
-    BERT_KEYS, BERT_NAMES, Biases, ExtraNorms, GateTensor, PostNorm, PostNormConfig, PostNormSpec, TensorNames,
-};
+use crate::models::post_norm::{BERT_NAMES, Biases, ExtraNorms, GateTensor, PostNorm, PostNormSpec, TensorNames};
+use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig};
 use crate::models::source::Source;
 use crate::nn::{Alibi, AttentionBias, Loader};
 

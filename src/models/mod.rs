@@ -8,7 +8,7 @@
 //!          ── family (what the registry knows of one) ── head (from hidden states to scores) ── source
 //! decoder ── per_layer_inputs, decoder_config, pre_norm ── rotary ── layer_type
 //! post_norm, pre_norm ── input_tables (words, positions, types, tasks) ── ids      all ── source
-//! mpnet, t5 ── distance_buckets      xlm_roberta_xl ── post_norm (BERT's keys)
+//! post_norm, xlm_roberta_xl ── post_norm_config      mpnet, t5 ── distance_buckets
 //! ```
 //!
 //! Only the registry knows all families; a family reads config.json and the checkpoint through `source`, and no family
@@ -40,6 +40,7 @@ mod mpnet;
 mod nomic_bert;
 mod per_layer_inputs;
 mod post_norm;
+mod post_norm_config;
 mod pre_norm;
 mod qwen;
 mod registry;

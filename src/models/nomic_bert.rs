@@ -21,9 +21,8 @@ use crate::models::Encoder;
 use crate::models::family::Family;
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
-use crate::models::post_norm::{
-    BERT_KEYS, Biases, GateTensor, PostNorm, PostNormConfig, PostNormKeys, PostNormSpec, ROTARY_NAMES, TensorNames,
-};
+use crate::models::post_norm::{Biases, GateTensor, PostNorm, PostNormSpec, ROTARY_NAMES, TensorNames};
+use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
 use crate::nn::{Experts, ExpertsParts, Loader, RopeScaling, RotaryAngles, RotaryTable};

@@ -3,8 +3,6 @@
 //! The portable body chooses experts on the host, too: which rows an expert gets decides the shapes of its products. So a
 //! device waits once in each such block.
 
-use std::borrow::Cow;
-
 use candle_core::{DType, Device, Tensor};
 
 use crate::Result;
@@ -137,7 +135,7 @@ impl PortableExperts {
 }
 
 /// `x [rows, columns]` as `[columns, rows]`.
-fn transposed(x: &Cow<[f32]>, columns: usize) -> Result<Vec<f32>> {
+fn transposed(x: &[f32], columns: usize) -> Result<Vec<f32>> {
     let rows = x.len() / columns;
     let mut turned = zeroed(x.len(), "an expert's weights")?;
     for (i, row) in x.chunks_exact(columns).enumerate() {
