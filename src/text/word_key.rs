@@ -70,7 +70,7 @@ fn plain_bytes(bytes: u64, lowercases: bool) -> (u64, usize) {
     let within =
         |bytes: u64, least: u64, most: u64| (bytes + (0x80 - least) * ONES) & !(bytes + (0x7f - most) * ONES) & HIGH;
     let low = bytes & !HIGH;
-    let letters = within(low | 0x20 * ONES, u64::from(b'a'), u64::from(b'z'));
+    let letters = within(low | (0x20 * ONES), u64::from(b'a'), u64::from(b'z'));
     let plain = (letters | within(low, u64::from(b'0'), u64::from(b'9'))) & !bytes;
     let len = ((!plain & HIGH).trailing_zeros() / 8) as usize;
     let lowered = if lowercases { bytes | ((letters & plain) >> 2) } else { bytes };

@@ -116,7 +116,7 @@ impl WordPieces {
             piece.filter(|_| model.max_input_chars_per_word > 0).unwrap_or(unknown)
         };
         Some(Self {
-            normalizer: normalizer.clone(),
+            normalizer: *normalizer,
             lowercases: normalizer.lowercase,
             unknown,
             max_word_chars: model.max_input_chars_per_word,
