@@ -155,6 +155,9 @@ class Model:
     def folder(self) -> Path:
         """Where the model's files are."""
 
+    def file(self, name: str) -> Path | None:
+        """Where the file of the model's folder is that has this name there; of an adapter's base model, elsewhere."""
+
     @property
     def origin(self) -> tuple[str, str | None]:
         """Where it was found: "folder", "cache", "hub" or "package", and the commit or the package's name."""

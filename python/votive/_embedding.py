@@ -63,7 +63,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 stacklevel=caller_stacklevel(),
             )
         # Now, as the files may be others when somebody asks.
-        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None)
+        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None, find=core.file)
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)

@@ -154,6 +154,11 @@ impl PyModel {
         self.network.network().folder().root().to_owned()
     }
 
+    /// See `_core.pyi`.
+    fn file(&self, name: &str) -> PyResult<Option<PathBuf>> {
+        Ok(self.network.network().folder().file(name)?)
+    }
+
     /// "folder", "cache", "hub" or "package", and the commit or the package's name.
     #[getter]
     fn origin(&self) -> (&'static str, Option<&str>) {

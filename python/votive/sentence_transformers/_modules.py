@@ -24,6 +24,13 @@ def transformer_folder(folder: Path) -> Path:
     return folder / listed[0]["path"] if listed else folder
 
 
+def network_config(core: Any) -> dict[str, Any]:
+    """What the config.json of a model's Transformer says: of an adapter, that of its base model."""
+    name = (transformer_folder(core.folder) / "config.json").relative_to(core.folder).as_posix()
+    found: Path | None = core.file(name)
+    return {} if found is None else read_json(found)
+
+
 class ConfigView:
     """The keys of config.json as attributes, as transformers has them. Changing one changes nothing."""
 
