@@ -61,10 +61,10 @@ class Embedder(EmbeddingModel):
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
             "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16. "int8", on the CPU alone:
-            matrices take a quarter of the memory, embedding tables stay float32, and products are the fastest where the
-            CPU has VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and
-            "float16": half the memory of everything; on the CPU "bfloat16" is computed in bfloat16 with float32 sums
-            where that is fast (AMD since Zen 4), and all else in float32.
+            matrices, those of a Dense after pooling too, take a quarter of the memory, embedding tables stay float32,
+            and products are the fastest where the CPU has VNNI instructions; the model's ordinary files are quantized
+            as they are loaded. "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16" is
+            computed in bfloat16 with float32 sums where that is fast (AMD since Zen 4), and all else in float32.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.

@@ -9,6 +9,8 @@ use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::shared_network::SharedNetwork;
 use crate::files::ModelFolder;
+use crate::kernels::Dtype;
+use crate::nn::Body;
 use crate::pipeline::Pipeline;
 use crate::text::InputKind;
 
@@ -27,8 +29,13 @@ impl Embedder {
         if INSTRUCTOR.contains(&options.name.as_str()) {
             config.exclude_prompts();
         }
-        let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, _, hidden, _| {
-            Ok(OutputHead::Pipeline(Pipeline::load(folder, &config.modules, hidden)?))
+        let network = Network::load(folder, &config.transformer, options, InputKind::Text, |folder, source, hidden, _| {
+            let dtype = match source.at.body() {
+                Body::Cpu { dtype, .. } => *dtype,
+                // The modules after the network run on the CPU all the same.
+                Body::Portable { .. } => Dtype::Float32,
+            };
+            Ok(OutputHead::Pipeline(Pipeline::load(folder, &config.modules, hidden, dtype)?))
         })?;
         Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
     }

@@ -8,6 +8,7 @@ use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::shared_network::SharedNetwork;
 use crate::files::ModelFolder;
+use crate::kernels::Dtype;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
 use crate::text::{Answers, InputKind, Template};
@@ -30,7 +31,10 @@ impl Reranker {
         }
         let head = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring {
             Scoring::Classifier { labels } => Ok(OutputHead::Head(models::load_head(source, *labels)?)),
-            Scoring::Modules { modules, .. } => Ok(OutputHead::Pipeline(Pipeline::load(folder, modules, hidden)?)),
+            Scoring::Modules { modules, .. } => {
+                // As every head that gives scores.
+                Ok(OutputHead::Pipeline(Pipeline::load(folder, modules, hidden, Dtype::Float32)?))
+            }
             Scoring::Logits(given) => {
                 let (yes, no) = match (given, template.and_then(Template::answers)) {
                     (Some(given), _) => (given.true_token_id, given.false_token_id),

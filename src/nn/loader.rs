@@ -157,7 +157,7 @@ impl<'a> Loader<'a> {
     }
 
     /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other.
-    pub(super) fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
+    pub fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
         let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);
