@@ -38,6 +38,9 @@ _POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 
+# Classes of modules that only texts of one task go through.
+ROUTERS = ("Router", "Asym")
+
 # Of a file of weights are read its beginning, which names the tensors, and blocks all through it.
 _HEAD_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 12
@@ -68,6 +71,7 @@ class ModelFiles(NamedTuple):
             OSError: a file cannot be read any more.
         """
         # Imported with the first model: it takes as long as the rest of importing votive.
+        import json
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
@@ -92,6 +96,8 @@ class ModelFiles(NamedTuple):
             config, canonical = parsed_json(path / "config.json")
             add(kind.encode())
             add(canonical)
+            if kind in ROUTERS:
+                add(json.dumps(router_config(own), sort_keys=True).encode())
             if kind == "Pooling":
                 pooling = _pooling(config)
             if kind == "Transformer" and modules:
@@ -131,7 +137,18 @@ def _modules(folder: Path) -> list[tuple[str, Path]] | None:
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.
-    return [(str(module["type"]).rpartition(".")[2], folder / module["path"]) for module in found]
+    listed = [(str(module["type"]).rpartition(".")[2], folder / module["path"]) for module in found]
+    for kind, path in list(listed):
+        if kind in ROUTERS:
+            types = router_config(path)["types"]
+            listed += [(types[name].rpartition(".")[2], path / name) for name in sorted(types)]
+    return listed
+
+
+def router_config(path: Path) -> Any:
+    """What the file of a Router in this folder says."""
+    found, _ = parsed_json(path / "router_config.json")
+    return parsed_json(path / "config.json")[0] if found is None else found
 
 
 def parsed_json(path: Path) -> tuple[Any, bytes]:

@@ -1,11 +1,10 @@
 //! Pairs in, scores out.
 
-use std::sync::Arc;
-
 use crate::config::{CrossEncoderConfig, Scoring};
 use crate::engine::network::Network;
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
+use crate::engine::routes::Routes;
 use crate::engine::shared_network::SharedNetwork;
 use crate::files::ModelFolder;
 use crate::kernels::Dtype;
@@ -16,7 +15,7 @@ use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
 pub struct Reranker {
-    network: Arc<SharedNetwork>,
+    routes: Routes,
     config: CrossEncoderConfig,
 }
 
@@ -53,12 +52,12 @@ impl Reranker {
             Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
         };
         let network = Network::load(folder, &config.transformer, options, inputs, head)?;
-        Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
+        Ok(Self { routes: Routes::one(SharedNetwork::new(network, options.sharing.clone())), config })
     }
 
     /// The network with the queue of its calls.
-    pub fn network(&self) -> &Arc<SharedNetwork> {
-        &self.network
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// What the model's files say of prompts and activation.

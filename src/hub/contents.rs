@@ -1,6 +1,6 @@
 //! Which files of a model votive reads: what to download, and when a cached snapshot is whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
@@ -55,10 +55,38 @@ impl ModuleFiles {
         matches!(self.class(), "Transformer" | NETWORK | "Dense" | "LayerNorm" | "StaticEmbedding")
     }
 
+    /// Whether it has modules of its own.
+    pub(super) fn is_router(&self) -> bool {
+        matches!(self.class(), "Router" | "Asym")
+    }
+
+    /// The modules of a Router, as far as its file is there.
+    fn routed(&self, folder: &ModelFolder) -> Result<Vec<Self>> {
+        let path = self.path.trim_end_matches('/');
+        for name in ROUTER_FILES.map(|name| inside(path, name)) {
+            let Some(found) = folder.file(&name)?.filter(|_| self.is_router()) else { continue };
+            let json = read_file(&found, &name, MAX_JSON_BYTES)?;
+            let RouterFile { types } =
+                serde_json::from_slice(&json).map_err(|error| Error::model(&name, format!("unreadable: {error}")))?;
+            return Ok(types.into_iter().map(|(id, class)| Self { path: inside(path, &id), class }).collect());
+        }
+        Ok(Vec::new())
+    }
+
     /// Whether an adapter may lie in its folder.
     pub(super) fn is_transformer(&self) -> bool {
         self.class() == "Transformer"
     }
+}
+
+/// The names of the file that says which modules a Router has, the first that is there.
+pub(super) const ROUTER_FILES: [&str; 2] = ["router_config.json", CONFIG];
+
+/// What a Router's file says of its modules.
+#[derive(Deserialize)]
+struct RouterFile {
+    /// The class of each module by its subfolder.
+    types: BTreeMap<String, String>,
 }
 
 /// A class by which no modules.json lists a network: [`Wanted::Network`].
@@ -71,8 +99,12 @@ pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<Module
     }
     let Some(path) = folder.file(MODULES)? else { return Ok(ModuleFiles::alone("Transformer")) };
     let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
-    let modules: Vec<ModuleFiles> =
+    let mut modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
+    for i in 0..modules.len() {
+        let routed = modules[i].routed(folder)?;
+        modules.extend(routed);
+    }
     for module in &modules {
         let outside = |_| Error::model(MODULES, format!("names {:?}, outside the model's folder", module.path));
         folder.file(&module.path).map_err(outside)?;
@@ -98,7 +130,7 @@ pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {
 
 /// Whether votive reads a file of this name, weights apart, in a folder that `has` such files.
 pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
-    const READ: [&str; 4] = [ADAPTER_FILE, CONFIG, "config_sentence_transformers.json", MODULES];
+    const READ: [&str; 5] = [ADAPTER_FILE, CONFIG, "config_sentence_transformers.json", MODULES, ROUTER_FILES[0]];
     // sentence_bert_config.json and its elder names for other architectures.
     let is_module = name.starts_with("sentence_") && name.ends_with("_config.json");
     READ.contains(&name) || is_module || is_of_tokenizer(name, has)
@@ -132,6 +164,9 @@ pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
             if !WEIGHT_FILES.into_iter().any(has) {
                 continue;
             }
+        }
+        if module.is_router() && !ROUTER_FILES.into_iter().any(has) {
+            return Err(Error::model(inside(&module.path, ROUTER_FILES[0]), "is not there"));
         }
         let config = module.needs_config().then_some(CONFIG);
         let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
-use super::contents::{self, MODULES, Wanted};
+use super::contents::{self, MODULES, ROUTER_FILES, Wanted};
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
@@ -45,6 +45,12 @@ impl<'a> Download<'a> {
         let folder = ModelFolder::new(snapshot, Origin::Hub { commit: self.commit.clone() });
         if self.files.contains_key(MODULES) {
             self.fetch(MODULES)?;
+            for module in contents::modules(&folder, self.wanted)?.iter().filter(|module| module.is_router()) {
+                let names = ROUTER_FILES.map(|name| inside(module.path.trim_end_matches('/'), name));
+                if let Some(name) = names.iter().find(|&name| self.files.contains_key(name)) {
+                    self.fetch(name)?;
+                }
+            }
         }
         let modules = contents::modules(&folder, self.wanted)?;
         let folders = contents::folders(&modules);
