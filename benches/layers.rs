@@ -112,7 +112,7 @@ fn encoders(c: &mut Criterion) {
     );
     std::fs::write(folder.path().join("config.json"), json).unwrap();
     let folder_of = ModelFolder::new(folder.path().to_owned(), Origin::Folder);
-    let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().transformer;
+    let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().routes.remove(0).transformer;
     let weights = Weights::open(&folder_of, "").unwrap();
     let body = Body::Cpu { isa: Isa::active().unwrap(), dtype: dtype() };
     let votive = models::load(&Source::new(&transformer, &weights, &body)).unwrap();

@@ -40,7 +40,7 @@ fn hidden_states_are_candles() {
         let width = votive.dimension();
         let texts = Box::new(TEXTS.map(str::to_owned).to_vec());
         let rows = OutputRows::Owned(vec![0.0; TEXTS.len() * width]);
-        let found = votive.network().run(texts, Request::default(), rows, true, &|_| Ok(())).unwrap();
+        let found = votive.routes().main().run(texts, Request::default(), rows, true, &|_| Ok(())).unwrap();
         let hidden = found.output.hidden.unwrap();
         let mut rest = hidden.as_slice();
         for (text, tokens) in TEXTS.iter().zip(&found.tokens) {

@@ -25,7 +25,7 @@ fn with_source<R>(fixture: &str, body: &Body, work: impl FnOnce(&Source) -> R) -
 }
 
 fn with_source_in<R>(folder: &ModelFolder, body: &Body, work: impl FnOnce(&Source) -> R) -> R {
-    let config = SentenceTransformersConfig::read(folder).unwrap().transformer;
+    let config = SentenceTransformersConfig::read(folder).unwrap().routes.remove(0).transformer;
     let weights = Weights::open(folder, "").unwrap();
     work(&Source::new(&config, &weights, body))
 }
@@ -164,7 +164,7 @@ fn a_projection_behind_the_network_is_refused() {
 /// The tokenizer of a fixture and, where it is one of a reranker of this kind, what is written around a question.
 fn question(fixture: &str, model_type: &str) -> (Tokenizer, votive::Result<Template>) {
     let folder = folder(fixture);
-    let mut config = SentenceTransformersConfig::read(&folder).unwrap().transformer;
+    let mut config = SentenceTransformersConfig::read(&folder).unwrap().routes.remove(0).transformer;
     config.architecture.model_type = model_type.to_owned();
     let mut tokenizer = Tokenizer::load(&folder, &config, InputKind::Pair).unwrap();
     let template = Template::load(&config, InputKind::Question, &mut tokenizer).map(Option::unwrap);
@@ -178,7 +178,7 @@ fn texts_neither_end_a_question_nor_fill_it() {
         let tokenize =
             |tokenizer: &Tokenizer, text| tokenizer.tokenize(Input::Text(text), usize::MAX, &|| Ok(())).unwrap().ids;
         let folder = folder(fixture);
-        let config = SentenceTransformersConfig::read(&folder).unwrap().transformer;
+        let config = SentenceTransformersConfig::read(&folder).unwrap().routes.remove(0).transformer;
         let unasked = Tokenizer::load(&folder, &config, InputKind::Pair).unwrap();
         let [end] = tokenize(&unasked, "<|im_end|>")[..] else { panic!("a special token is one") };
         let template = template.unwrap();

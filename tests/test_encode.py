@@ -272,7 +272,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "pool": ({"pool": {}}, ValueError, "pool: .*num_threads"),
     "chunk_size": ({"chunk_size": 10}, ValueError, "chunk_size: .*batch_size"),
     "processing_kwargs": ({"processing_kwargs": {}}, ValueError, "processing_kwargs: .*max_seq_length"),
-    "task": ({"task": "query"}, ValueError, "task: .*encode_query"),
+    "task": ({"task": 3}, TypeError, "task: expected a str, found int"),
     "misspelled": ({"batchsize": 3}, TypeError, "unexpected keyword argument 'batchsize'"),
     "misspelled and None": ({"batchsize": None}, TypeError, "unexpected keyword argument 'batchsize'"),
     "one of several": ({"pool": None, "batchsize": 3}, TypeError, "unexpected keyword argument 'batchsize'"),

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from bodies import INT8, kernels_only
+from tensor_files import read, write
 from votive import Embedder, ModelError
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
@@ -27,30 +27,6 @@ TEXTS = ["hello world", "", "a longer text of some more words", "x" * 300]
 def stored(tmp_path: Path) -> Path:
     """A copy of a small model."""
     return Path(shutil.copytree(FIXTURES / "bert_stored", tmp_path / "stored"))
-
-
-def read(path: Path) -> dict[str, np.ndarray]:
-    """The float32 tensors of a safetensors file."""
-    content = path.read_bytes()
-    data = 8 + int.from_bytes(content[:8], "little")
-    header = {name: entry for name, entry in json.loads(content[8:data]).items() if name != "__metadata__"}
-
-    def tensor(entry: dict[str, Any]) -> np.ndarray:
-        start, end = entry["data_offsets"]
-        return np.frombuffer(content[data + start : data + end], np.float32).reshape(entry["shape"])
-
-    return {name: tensor(entry) for name, entry in header.items()}
-
-
-def write(path: Path, tensors: dict[str, np.ndarray], dtype: str) -> None:
-    """Writes arrays, or bytes that stand for the numbers of a type that NumPy lacks."""
-    header, data = {}, b""
-    for name, tensor in tensors.items():
-        end = len(data) + tensor.nbytes
-        header[name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": (len(data), end)}
-        data += tensor.tobytes()
-    text = json.dumps(header).encode()
-    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
 
 
 # Formats

@@ -144,6 +144,10 @@ class Model:
         """
 
     @property
+    def has_tasks(self) -> bool:
+        """Whether what an input goes through depends on what it is for."""
+
+    @property
     def position_limit(self) -> int | None:
         """How many tokens of an input the network has positions for; None for no limit."""
 
@@ -154,6 +158,9 @@ class Model:
     @property
     def folder(self) -> Path:
         """Where the model's files are."""
+
+    def file(self, name: str) -> Path | None:
+        """Where the file of the model's folder is that has this name there; of an adapter's base model, elsewhere."""
 
     @property
     def origin(self) -> tuple[str, str | None]:
@@ -204,9 +211,9 @@ class Model:
         texts: list[str],
         *,
         start: int,
-        limits: tuple[int | None, int],
+        limits: tuple[int | None, int, int | None],
         prompt: str,
-        max_length: int | None,
+        task: str | None = None,
     ) -> list[tuple[str, int, int, int, int]]:
         """The fields of the `votive.Chunk`s of all texts.
 
@@ -214,9 +221,10 @@ class Model:
             texts: the texts.
             start: position of the first, which is added to each chunk's.
             limits: `max_tokens`, the most tokens of a chunk, without special ones, or None for what the model reads
-                after the prompt; and `overlap`, the most tokens of a chunk that the next one begins with again.
-            prompt: with which the chunks will be encoded; matters where `max_tokens` is None.
-            max_length: the most tokens that the model reads, special ones included; likewise.
+                after the prompt; `overlap`, the most tokens of a chunk that the next one begins with again; and the
+                most tokens that the model reads, special ones included, which matters where `max_tokens` is None.
+            prompt: with which the chunks will be encoded; likewise.
+            task: what the texts are for, of a model that `has_tasks`.
 
         Raises:
             TypeError: an element is no str.
@@ -225,7 +233,13 @@ class Model:
         """
 
     def chunk_tokens(
-        self, texts: list[str], chunks: list[list[tuple[int, int]]], *, prompt: str, max_length: int | None
+        self,
+        texts: list[str],
+        chunks: list[list[tuple[int, int]]],
+        *,
+        prompt: str,
+        max_length: int | None,
+        task: str | None = None,
     ) -> list[list[tuple[int, int] | None]]:
         """The tokens of chunks, each from the first to behind the last, special ones and prompt counted.
 
@@ -234,6 +248,7 @@ class Model:
             chunks: of each text, from a chunk's first character to behind its last.
             prompt: what stands before each text.
             max_length: the most tokens that the model reads, special ones included.
+            task: what the texts are for, of a model that `has_tasks`.
 
         Returns:
             For each text and chunk its tokens; None for one that is not all among those that the model reads.

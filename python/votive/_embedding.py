@@ -17,6 +17,7 @@ from votive._arguments import (
     check_numpy,
     check_out,
     check_priority,
+    check_text,
     check_truncate_dim,
 )
 from votive._model import Model
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
 QUERY_PROMPTS = ("query",)
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 
+# Tasks of the same, as sentence-transformers calls them.
+QUERY_TASK, DOCUMENT_TASK = "query", "document"
+
 
 @short_tracebacks
 class EmbeddingModel(Model[_core.Embedder]):
@@ -63,7 +67,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 stacklevel=caller_stacklevel(),
             )
         # Now, as the files may be others when somebody asks.
-        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None)
+        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None, find=core.file)
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)
@@ -165,12 +169,30 @@ class EmbeddingModel(Model[_core.Embedder]):
             return prompt_name
         return next((name for name in names if name in self.prompts), None)
 
+    def _task(self, task: str | None, usual: str | None = None) -> str | None:
+        """The task that was given, else the `usual` one; None, and a warning about the former, without tasks."""
+        if task is not None:
+            check_text("task", task)
+        if self._model.has_tasks:
+            return usual if task is None else task
+        if task is not None:
+            message = f"task: {task!r:.200} changes nothing: the model computes the same for every task; leave it out"
+            warnings.warn(message, stacklevel=caller_stacklevel())
+        return None
+
+    @property
+    def _wanted_length(self) -> int | None:
+        """The most tokens of a text, for the core; None for what the files say of the task."""
+        core = self._model
+        return self._arguments["max_seq_length"] if core.has_tasks else self.max_seq_length
+
     def _encode_steps(
         self,
         sentences: Texts | None,
         *,
         prompt_name: str | None,
         prompt: str | None,
+        task: str | None,
         batch_size: int | None,
         show_progress_bar: bool | None,
         output_value: OutputValue,
@@ -204,8 +226,9 @@ class EmbeddingModel(Model[_core.Embedder]):
         normalize_embeddings = check_flag("normalize_embeddings", normalize_embeddings)
         prompt = self._prompt_text(prompt_name, prompt)
         core = self._model
+        task = self._task(task)
         if max_length is None:
-            max_length = self.max_seq_length
+            max_length = self._wanted_length
         check_truncate_dim(truncate_dim, core.dimension)
         width = truncate_dim or self.get_embedding_dimension()
         texts = [sentences] if isinstance(sentences, str) else _inputs.column(sentences)
@@ -226,6 +249,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 texts if isinstance(texts, list) else [],
                 seconds,
                 prompt,
+                task,
                 max_length,
                 batch_size,
                 width,
@@ -244,7 +268,7 @@ class EmbeddingModel(Model[_core.Embedder]):
                 vectors, tokens, truncated, halved = yield from compute_stream(request, chunks, out, progress)
         self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved)
         if truncated:
-            warn_of_truncation("texts", self.last_report, max_length)
+            warn_of_truncation("texts", self.last_report, max_length or self.max_seq_length)
         if states is not None:
             results = _token_embeddings(*states, vectors, output_value is None)
             return results[0] if single else results

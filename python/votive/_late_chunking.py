@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from votive import _inputs
 from votive._arguments import check_count, check_flag, check_priority, check_truncate_dim
+from votive._embedding import DOCUMENT_TASK
 from votive._progress import Progress
 from votive._steps import BatchRequest, Steps
 from votive.chunking import Chunk
@@ -53,16 +54,18 @@ def encode_chunks_steps(
     characters = [[(listed[place].start, listed[place].end) for place in places[document]] for document in documents]
 
     start = time.monotonic()
-    max_length = model.max_seq_length
-    tokens = core.chunk_tokens(wanted, characters, prompt=prompt, max_length=max_length)
+    max_length = model._wanted_length
+    task = model._task(None, DOCUMENT_TASK)
+    tokens = core.chunk_tokens(wanted, characters, prompt=prompt, max_length=max_length, task=task)
     ranges: list[list[tuple[int, int]]] = []
     for document, found in zip(documents, tokens, strict=True):
         ranges.append([])
         for place, pair in zip(places[document], found, strict=True):
             if pair is None:
+                most = max_length or model.max_seq_length
                 raise ValueError(
-                    f"chunks[{place}]: is beyond the {max_length} tokens that the model reads of "
-                    f"texts[{document}]; cut that text first: votive.chunk(texts, model) gives sections that it reads "
+                    f"chunks[{place}]: is beyond the {most} tokens that the model reads of texts[{document}]; cut "
+                    "that text first: votive.chunk(texts, model) gives sections that it reads "
                     "whole, and chunks of their texts can be encoded with these as the texts"
                 )
             ranges[-1].append(pair)
@@ -71,6 +74,7 @@ def encode_chunks_steps(
             wanted,
             None,
             prompt,
+            task,
             max_length,
             batch_size,
             width,
@@ -84,7 +88,7 @@ def encode_chunks_steps(
         _, token_count, truncated, halved, states = yield request
     model.last_report = Report(len(wanted), token_count, truncated, time.monotonic() - start, halved)
     if truncated:
-        warn_of_truncation("texts", model.last_report, max_length)
+        warn_of_truncation("texts", model.last_report, max_length or model.max_seq_length)
     assert states is not None
     rows = np.empty((len(listed), width), np.float32)
     rows[[place for document in documents for place in places[document]]] = states[0]

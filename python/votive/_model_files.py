@@ -5,7 +5,7 @@ The core has loaded the files, so that they are there and hold what they must.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,18 @@ _WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+# As the core looks for the weights of an adapter.
+_ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 # Keys that libraries write anew whenever they save a model, and that decide nothing or, as `max_seq_length`, how much
 # of a long text is seen. Files of tokenizers are left out for the same reason.
-_IDLE_KEYS = {"_name_or_path", "dtype", "max_seq_length", "torch_dtype", "transformers_version"}
+_IDLE_KEYS = {
+    "_name_or_path",
+    "base_model_name_or_path",
+    "dtype",
+    "max_seq_length",
+    "torch_dtype",
+    "transformers_version",
+}
 # Older names of pooling modes, in the order in which several are concatenated.
 _POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
@@ -28,6 +37,9 @@ _POOLING_FLAGS = {
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
+
+# Classes of modules that only texts of one task go through.
+ROUTERS = ("Router", "Asym")
 
 # Of a file of weights are read its beginning, which names the tensors, and blocks all through it.
 _HEAD_BYTES = 1 << 16
@@ -47,17 +59,19 @@ class ModelFiles(NamedTuple):
     fingerprint: str
 
     @classmethod
-    def read(cls, folder: Path, *, has_modules: bool) -> ModelFiles:
+    def read(cls, folder: Path, *, has_modules: bool, find: Callable[[str], Path | None] | None = None) -> ModelFiles:
         """Reads a folder: all of small files, and a few hundred kB of each file of weights.
 
         Args:
             folder: of a model that was loaded.
             has_modules: whether modules.json counts, where there is one.
+            find: where a file of the folder is: that of the base model, where an adapter's folder lacks it.
 
         Raises:
             OSError: a file cannot be read any more.
         """
         # Imported with the first model: it takes as long as the rest of importing votive.
+        import json
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
@@ -67,20 +81,35 @@ class ModelFiles(NamedTuple):
             digest.update(len(part).to_bytes(8, "little"))
             digest.update(part)
 
+        def home(path: Path) -> Path:
+            """Where the network of the transformer in `path` is."""
+            found = find((path / "config.json").relative_to(folder).as_posix()) if find else None
+            return path if found is None else found.parent
+
         modules = _modules(folder) if has_modules else None
-        config, _ = parsed_json(folder / "config.json")
+        config, _ = parsed_json(home(folder) / "config.json")
         pooling = "lasttoken" if _looks_backwards(config) else "mean"
         for kind, path in modules or [("Transformer", folder)]:
+            own = path
+            if kind == "Transformer":
+                path = home(path)
             config, canonical = parsed_json(path / "config.json")
             add(kind.encode())
             add(canonical)
+            if kind in ROUTERS:
+                add(json.dumps(router_config(own), sort_keys=True).encode())
             if kind == "Pooling":
                 pooling = _pooling(config)
             if kind == "Transformer" and modules:
-                for name in sorted(path.glob("sentence_*_config.json")):
+                for name in sorted(own.glob("sentence_*_config.json")):
                     add(parsed_json(name)[1])
             for file in _weight_files(path):
                 for part in _samples(file):
+                    add(part)
+            if kind == "Transformer" and (own / "adapter_config.json").is_file():
+                add(parsed_json(own / "adapter_config.json")[1])
+                adapter = next(own / name for name in _ADAPTER_FILES if (own / name).is_file())
+                for part in _samples(adapter):
                     add(part)
         add(pooling.encode())
         return cls(pooling, digest.hexdigest())
@@ -108,7 +137,18 @@ def _modules(folder: Path) -> list[tuple[str, Path]] | None:
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.
-    return [(str(module["type"]).rpartition(".")[2], folder / module["path"]) for module in found]
+    listed = [(str(module["type"]).rpartition(".")[2], folder / module["path"]) for module in found]
+    for kind, path in list(listed):
+        if kind in ROUTERS:
+            types = router_config(path)["types"]
+            listed += [(types[name].rpartition(".")[2], path / name) for name in sorted(types)]
+    return listed
+
+
+def router_config(path: Path) -> Any:
+    """What the file of a Router in this folder says."""
+    found, _ = parsed_json(path / "router_config.json")
+    return parsed_json(path / "config.json")[0] if found is None else found
 
 
 def parsed_json(path: Path) -> tuple[Any, bytes]:

@@ -8,7 +8,6 @@ _ADVICE = {
     "pool": "one model uses all cores (num_threads=); for several machines give each its own",
     "chunk_size": "texts are cut into passes by their tokens; batch_size= bounds the texts of one",
     "processing_kwargs": "set model.max_seq_length instead",
-    "task": "use encode_query or encode_document, or prompt_name=",
     "modules": "save the model that they make to a folder, and load that",
     "use_auth_token": "give it as token=",
     "model_card_data": "votive writes no model cards; leave it out",

@@ -224,6 +224,7 @@ class RerankingModel(Model[_core.Reranker]):
                 texts,
                 seconds,
                 prompt,
+                None,
                 max_length,
                 batch_size,
                 labels,

@@ -34,6 +34,7 @@ class BatchRequest:
         texts: texts, or the first ones of pairs.
         seconds: the second ones of pairs.
         prompt: is put before each text; may be "".
+        task: what the texts are for, where that decides what they go through; None for what the model's files say.
         max_length: most tokens of an input, special ones included; None for no limit but that of the model's files.
         batch_size: most texts of one pass; None for no bound but the number of tokens.
         width: numbers of a row.
@@ -52,6 +53,7 @@ class BatchRequest:
     texts: list[str]
     seconds: list[str] | None
     prompt: str
+    task: str | None
     max_length: int | None
     batch_size: int | None
     width: int

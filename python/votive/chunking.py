@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from votive import _inputs
 from votive._arguments import check_count
-from votive._embedding import EmbeddingModel
+from votive._embedding import DOCUMENT_TASK, EmbeddingModel
 from votive._model import Model
 from votive._tracebacks import short_traceback
 
@@ -78,9 +78,10 @@ def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = Non
     if overlap is None:
         raise TypeError("overlap: expected an int, found NoneType")
     check_count("overlap", overlap, minimum=0)
-    prompt = ""
+    prompt, task, max_length = "", None, model.max_seq_length
     if isinstance(model, EmbeddingModel):
-        prompt = model._document_prompt(None, None)
+        prompt, task = model._document_prompt(None, None), model._task(None, DOCUMENT_TASK)
+        max_length = model._wanted_length
     elif max_tokens is None:
         raise ValueError(
             "max_tokens: expected an int, found None; a reranker reads the query, too: give how many of its "
@@ -99,9 +100,9 @@ def chunk(texts: Texts, model: Embedder | Reranker, max_tokens: int | None = Non
         found = core.chunk(
             part,
             start=start,
-            limits=(max_tokens, overlap),
+            limits=(max_tokens, overlap, max_length),
             prompt=prompt,
-            max_length=model.max_seq_length,
+            task=task,
         )
         chunks.extend(Chunk(*fields) for fields in found)
         start += len(part)

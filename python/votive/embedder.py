@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from votive import _core, _inputs
-from votive._embedding import QUERY_PROMPTS, EmbeddingModel
+from votive._embedding import DOCUMENT_TASK, QUERY_PROMPTS, QUERY_TASK, EmbeddingModel
 from votive._model import active_profile
 from votive._refused import check_code_and_backends, dtype_of, refuse, refuse_keys
 from votive._steps import run, run_async
@@ -61,10 +61,10 @@ class Embedder(EmbeddingModel):
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
             "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16. "int8", on the CPU alone:
-            matrices take a quarter of the memory, embedding tables stay float32, and products are the fastest where the
-            CPU has VNNI instructions; the model's ordinary files are quantized as they are loaded. "bfloat16" and
-            "float16": half the memory of everything; on the CPU "bfloat16" is computed in bfloat16 with float32 sums
-            where that is fast (AMD since Zen 4), and all else in float32.
+            matrices, those of a Dense after pooling too, take a quarter of the memory, embedding tables stay float32,
+            and products are the fastest where the CPU has VNNI instructions; the model's ordinary files are quantized
+            as they are loaded. "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16" is
+            computed in bfloat16 with float32 sums where that is fast (AMD since Zen 4), and all else in float32.
         revision: branch, tag or commit on the hub.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
@@ -249,7 +249,7 @@ class Embedder(EmbeddingModel):
         ranges: ArrayLike | None = None,
         calibration_embeddings: ArrayLike | None = None,
         priority: float = 1.0,
-        task: None = None,
+        task: str | None = None,
         processing_kwargs: None = None,
     ) -> Any: ...
     def encode(
@@ -275,7 +275,7 @@ class Embedder(EmbeddingModel):
         priority: float = 1.0,
         sentences: Texts | None = None,
         texts: Texts | None = None,
-        task: None = None,
+        task: str | None = None,
         processing_kwargs: None = None,
     ) -> Any:
         """The embeddings of some texts. Positions and defaults are those of sentence-transformers 6.
@@ -303,10 +303,11 @@ class Embedder(EmbeddingModel):
                 of priority 1.
             sentences: `inputs` by its older name.
             texts: `inputs` by the name that stores give it.
+            task: what the texts are for, of a model whose modules.json has a Router: the name of a route. None for the
+                default one. Prompts do not depend on it. Of other models it changes nothing, which a warning says.
             pool: only None, and so are those below, which sentence-transformers has: each gets an error that says what
                 to do instead.
             chunk_size: see there.
-            task: see there.
             processing_kwargs: see there.
 
         Returns:
@@ -434,7 +435,7 @@ class Embedder(EmbeddingModel):
         priority: float = 1.0,
         sentences: Texts | None = None,
         texts: Texts | None = None,
-        task: None = None,
+        task: str | None = None,
         processing_kwargs: None = None,
     ) -> Any:
         """`encode` for asyncio: other tasks go on meanwhile, and no thread waits.
@@ -531,10 +532,13 @@ class Embedder(EmbeddingModel):
         priority: float = 1.0,
         sentences: Texts | None = None,
         texts: Texts | None = None,
-        task: None = None,
+        task: str | None = None,
         processing_kwargs: None = None,
     ) -> Any:
-        """`encode` with the prompt "query", for what is searched with. Arguments and result are those of `encode`."""
+        """`encode` with the prompt "query" and the task "query", for what is searched with.
+
+        Arguments and result are those of `encode`.
+        """
         prompt_name = self._task_prompt_name(QUERY_PROMPTS, prompt_name, prompt)
         # Arguments are checked there.
         encode: Callable[..., Any] = self.encode
@@ -557,7 +561,7 @@ class Embedder(EmbeddingModel):
             ranges=ranges,
             calibration_embeddings=calibration_embeddings,
             priority=priority,
-            task=task,
+            task=self._task(task, QUERY_TASK),
             processing_kwargs=processing_kwargs,
         )
 
@@ -620,12 +624,12 @@ class Embedder(EmbeddingModel):
         priority: float = 1.0,
         sentences: Texts | None = None,
         texts: Texts | None = None,
-        task: None = None,
+        task: str | None = None,
         processing_kwargs: None = None,
     ) -> Any:
-        """`encode` with the first of the prompts "document", "passage" and "corpus", for what is searched.
+        """`encode` with the first prompt of "document", "passage" and "corpus", and the task "document".
 
-        Arguments and result are those of `encode`.
+        For what is searched. Arguments and result are those of `encode`.
         """
         prompt = self._document_prompt(prompt_name, prompt)
         # Arguments are checked there.
@@ -649,7 +653,7 @@ class Embedder(EmbeddingModel):
             ranges=ranges,
             calibration_embeddings=calibration_embeddings,
             priority=priority,
-            task=task,
+            task=self._task(task, DOCUMENT_TASK),
             processing_kwargs=processing_kwargs,
         )
 

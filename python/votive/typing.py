@@ -90,7 +90,7 @@ class AsyncCommonOptions(CallOptions, total=False):
     truncate_dim: int | None
     ranges: ArrayLike | None
     calibration_embeddings: ArrayLike | None
-    task: None
+    task: str | None
     processing_kwargs: None
 
 

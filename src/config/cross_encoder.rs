@@ -41,7 +41,7 @@ impl CrossEncoderConfig {
     /// and its tokenizer.
     pub fn read(folder: &ModelFolder) -> Result<Self> {
         let file = Object::read(folder, sentence_transformers::FILE)?.unwrap_or_else(Object::empty);
-        let (transformer, modules, file) = match modules::read(folder)? {
+        let (transformer, modules, file) = match modules::read_one(folder)? {
             Some((path, modules)) => {
                 if file.text("model_type")? != Some("CrossEncoder") {
                     let message = "describes an embedding model, not a cross-encoder; use Embedder";

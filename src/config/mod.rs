@@ -5,7 +5,7 @@
 //! which all do:
 //!
 //! ```text
-//! sentence_transformers, cross_encoder ─→ modules ─→ pooling, dense ─→ features (also of modules)
+//! sentence_transformers, cross_encoder ─→ modules ─→ router, and pooling, dense ─→ features (also of modules)
 //!   │         (the latter also uses the former: both read one file)
 //!   ├─→ static_embedding ─→ transformer, modules, architecture, tokenizer
 //!   └─→ transformer ─→ architecture, chat_template
@@ -23,6 +23,7 @@ mod json;
 mod layers;
 mod modules;
 mod pooling;
+mod router;
 mod sentence_transformers;
 mod special_tokens;
 mod static_embedding;
@@ -39,7 +40,8 @@ pub use dense::DenseConfig;
 pub use json::Object;
 pub use modules::{LogitScoreConfig, Module, TanhCodes, WordWeightsConfig};
 pub use pooling::{PoolingConfig, PoolingMode};
-pub use sentence_transformers::{SentenceTransformersConfig, SimilarityFunction};
+pub use router::Router;
+pub use sentence_transformers::{Route, SentenceTransformersConfig, SimilarityFunction};
 pub use special_tokens::SpecialTokens;
 pub use tokenizer::{TokenizerConfig, TruncationSide};
 pub use tokenizer_class::{SpecialTokenLayout, Splitting, TokenizerClass, VocabularyFile};

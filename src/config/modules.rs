@@ -1,12 +1,13 @@
 //! modules.json: what a text's token vectors go through.
 
 use crate::config::features::{MAX_FEATURES, refuse_other_features};
+use crate::config::router::{RouteModule, Router};
 use crate::config::{DenseConfig, Object, PoolingConfig};
 use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(super) const FILE: &str = "modules.json";
-const SUPPORTED: &str = "Transformer, StaticEmbedding, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights, LogitScore and FlexibleQuantizer";
+const SUPPORTED: &str = "Transformer, StaticEmbedding, Pooling, Dense, Normalize, LayerNorm, Dropout, WordWeights, LogitScore, FlexibleQuantizer and Router";
 
 /// One of the modules that follow the Transformer, with its configuration; or what stands in its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,47 +70,102 @@ impl LogitScoreConfig {
 /// The most tokens of a vocabulary: beyond any real one.
 const MAX_TOKENS: usize = 1 << 24;
 
-/// modules.json of `folder`: the subfolder of its first module, a Transformer or a StaticEmbedding, and the modules after a
-/// Transformer, or all where there is none; `None` if there is no such file.
-pub(super) fn read(folder: &ModelFolder) -> Result<Option<(String, Vec<Module>)>> {
+/// What the modules of modules.json are for a text: the subfolder of the first, a Transformer or a StaticEmbedding, and the modules
+/// after a Transformer, or all where there is none.
+pub(super) type Chain = (String, Vec<Module>);
+
+/// modules.json of `folder`: one chain, or one for each route of the Router among them. `None` if there is no such file.
+pub(super) fn read(folder: &ModelFolder) -> Result<Option<(Option<Router>, Vec<Chain>)>> {
     let Some(entries) = Object::read_list(folder, FILE)? else { return Ok(None) };
-    let mut first = None;
-    let mut modules = Vec::new();
+    let mut router = None;
+    let mut chains = vec![ListedModules::default()];
     for entry in &entries {
         let class = entry.required("type", entry.text("type")?)?;
         let path = subfolder(entry)?;
+        if !matches!(class.rsplit('.').next(), Some("Router" | "Asym")) {
+            let error = |message: &str| entry.error("type", message);
+            let module = Listed { class, path: &path, error: &error };
+            chains.iter_mut().try_for_each(|chain| chain.add(folder, &module))?;
+            continue;
+        }
+        if router.is_some() {
+            return Err(entry.error("type", "a second Router is not supported"));
+        }
+        let (rules, routes) = Router::read(folder, &path)?;
+        router = Some(rules);
+        let before = chains.pop().unwrap_or_default();
+        for modules in routes {
+            let mut chain = before.clone();
+            for RouteModule { class, path, refusal } in &modules {
+                chain.add(folder, &Listed { class, path, error: refusal })?;
+            }
+            chains.push(chain);
+        }
+    }
+    let empty = || Error::model(FILE, "lists no modules");
+    let chains =
+        chains.into_iter().map(|chain| -> Result<Chain> { Ok((chain.first.ok_or_else(empty)?, chain.modules)) });
+    Ok(Some((router, chains.collect::<Result<_>>()?)))
+}
+
+/// As [`read`], for a class that has no tasks.
+pub(super) fn read_one(folder: &ModelFolder) -> Result<Option<Chain>> {
+    match read(folder)? {
+        Some((Some(_), _)) => Err(Error::model(FILE, "has a Router, which only an embedding model has here")),
+        Some((None, mut chains)) => Ok(chains.pop()),
+        None => Ok(None),
+    }
+}
+
+/// A module as a file lists it.
+struct Listed<'a> {
+    class: &'a str,
+    path: &'a str,
+    /// What is wrong with its class.
+    error: &'a dyn Fn(&str) -> Error,
+}
+
+/// Modules that were read one after the other.
+#[derive(Clone, Default)]
+struct ListedModules {
+    /// The subfolder of the first.
+    first: Option<String>,
+    modules: Vec<Module>,
+}
+
+impl ListedModules {
+    fn add(&mut self, folder: &ModelFolder, &Listed { class, path, error }: &Listed) -> Result<()> {
         // The package has moved its classes between modules three times: only the class's own name has stayed.
         let kind = class.rsplit('.').next().unwrap_or(class);
-        if first.is_none() {
+        if self.first.is_none() {
             match kind {
                 "Transformer" => {}
-                "StaticEmbedding" => modules.push(Module::StaticEmbedding),
+                "StaticEmbedding" => self.modules.push(Module::StaticEmbedding),
                 _ => {
                     let message =
                         format!("\"{class}\" comes first; only a Transformer or a StaticEmbedding is supported there");
-                    return Err(entry.error("type", message));
+                    return Err(error(&message));
                 }
             }
-            first = Some(path);
-            continue;
+            self.first = Some(path.to_owned());
+            return Ok(());
         }
-        match kind {
+        self.modules.push(match kind {
             "Transformer" | "StaticEmbedding" => {
-                return Err(entry.error("type", format!("a {kind} after the first module is not supported")));
+                return Err(error(&format!("a {kind} after the first module is not supported")));
             }
-            "Pooling" => modules.push(Module::Pooling(PoolingConfig::read(folder, &path)?)),
-            "Dense" => modules.push(Module::Dense(DenseConfig::read(folder, &path)?)),
-            "LayerNorm" => modules.push(layer_norm(folder, path)?),
-            "WordWeights" => modules.push(Module::WordWeights(WordWeightsConfig::read(folder, &path)?)),
-            "Normalize" => modules.push(normalize(folder, &path)?),
-            "Dropout" => modules.push(Module::Dropout),
-            "LogitScore" => modules.push(Module::LogitScore(LogitScoreConfig::read(folder, &path)?)),
-            "FlexibleQuantizer" => modules.push(Module::FlexibleQuantizer(TanhCodes::read(folder, &path)?)),
-            _ => return Err(entry.error("type", format!("\"{class}\" is not supported; {SUPPORTED} are"))),
-        }
+            "Pooling" => Module::Pooling(PoolingConfig::read(folder, path)?),
+            "Dense" => Module::Dense(DenseConfig::read(folder, path)?),
+            "LayerNorm" => layer_norm(folder, path.to_owned())?,
+            "WordWeights" => Module::WordWeights(WordWeightsConfig::read(folder, path)?),
+            "Normalize" => normalize(folder, path)?,
+            "Dropout" => Module::Dropout,
+            "LogitScore" => Module::LogitScore(LogitScoreConfig::read(folder, path)?),
+            "FlexibleQuantizer" => Module::FlexibleQuantizer(TanhCodes::read(folder, path)?),
+            _ => return Err(error(&format!("\"{class}\" is not supported; {SUPPORTED} are"))),
+        });
+        Ok(())
     }
-    let first = first.ok_or_else(|| Error::model(FILE, "lists no modules"))?;
-    Ok(Some((first, modules)))
 }
 
 /// The subfolder of a module, which may not lead out of the model's folder on any system: `\` and `C:` count too.
@@ -180,10 +236,10 @@ mod tests {
         format!("[{}]", list.iter().enumerate().map(entry).collect::<Vec<_>>().join(","))
     }
 
-    fn read_with(list: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Option<(String, Vec<Module>)>> {
+    fn read_with(list: &[(&str, &str)], files: &[(&str, &str)]) -> Result<Option<Chain>> {
         let text = modules(list);
         let (_root, folder) = folder(&[&[(FILE, text.as_str())], files].concat());
-        read(&folder)
+        read_one(&folder)
     }
 
     fn refusal(list: &[(&str, &str)]) -> String {
@@ -193,7 +249,7 @@ mod tests {
     #[test]
     fn no_file_is_none() {
         let (_root, folder) = folder(&[]);
-        assert_eq!(read(&folder).unwrap(), None);
+        assert_eq!(read_one(&folder).unwrap(), None);
     }
 
     #[test]
@@ -248,9 +304,7 @@ mod tests {
             refusal(&[("sentence_transformers.models.Transformer", ""), ("sentence_transformers.models.CNN", "1_CNN")]),
             format!("modules.json: [1].type: \"sentence_transformers.models.CNN\" is not supported; {SUPPORTED} are")
         );
-        for class in
-            ["WeightedLayerPooling", "LSTM", "BoW", "Asym", "Router", "sparse_encoder.models.SpladePooling", ""]
-        {
+        for class in ["WeightedLayerPooling", "LSTM", "BoW", "sparse_encoder.models.SpladePooling", ""] {
             assert!(refusal(&[("Transformer", ""), (class, "")]).contains(&format!("\"{class}\" is not supported")));
         }
         assert_eq!(
@@ -263,6 +317,36 @@ mod tests {
             assert!(message.contains(&format!("a {class} after the first module")), "{message}");
         }
         assert_eq!(refusal(&[]), "modules.json: lists no modules");
+    }
+
+    #[test]
+    fn a_router_makes_a_chain_of_each_route() {
+        let router = r#"{"types": {"q": "x.Transformer", "d": "x.Transformer", "p": "x.Pooling", "s": "x.LSTM"},
+            "structure": {"query": ["q", "p"], "document": ["d", "p"]}}"#;
+        let files = [("router_config.json", router), ("p/config.json", POOLING.1), POOLING];
+        let text = modules(&[("x.Router", ""), ("x.Normalize", "1_Normalize")]);
+        let (_root, model) = folder(&[&[(FILE, text.as_str())], &files[..]].concat());
+        let (rules, chains) = read(&model).unwrap().unwrap();
+        assert_eq!(rules.unwrap().route(Some("document")).unwrap(), 1);
+        assert_eq!(chains.iter().map(|chain| &chain.0[..]).collect::<Vec<_>>(), ["q", "d"]);
+        assert!(chains.iter().all(|chain| matches!(chain.1[..], [Module::Pooling(_), Module::Normalize])));
+        assert!(read_one(&model).unwrap_err().to_string().contains("has a Router, which only an embedding model has"));
+
+        // An Asym after the Transformer, as earlier versions had it.
+        let asym = r#"{"types": {"d": "x.Dropout"}, "structure": {"query": ["d"], "document": []}}"#;
+        let text = modules(&[("Transformer", ""), ("Pooling", "1_Pooling"), ("x.Asym", "2_Asym")]);
+        let (_root, model) = folder(&[(FILE, text.as_str()), ("2_Asym/config.json", asym), POOLING]);
+        let (_, chains) = read(&model).unwrap().unwrap();
+        assert_eq!(chains.iter().map(|chain| chain.1.len()).collect::<Vec<_>>(), [2, 1]);
+
+        let fixed = router.replace(r#""query": ["q""#, r#""query": ["s""#);
+        let text = modules(&[("x.Router", "")]);
+        let (_root, model) =
+            folder(&[(FILE, text.as_str()), ("router_config.json", &fixed), ("p/config.json", POOLING.1)]);
+        assert_eq!(
+            read(&model).unwrap_err().to_string(),
+            "router_config.json: types.s: \"x.LSTM\" comes first; only a Transformer or a StaticEmbedding is supported there"
+        );
     }
 
     #[test]
@@ -283,7 +367,7 @@ mod tests {
             (r#"[{"type": "Transformer"}]"#, "modules.json: [0].path: missing"),
         ] {
             let (_root, folder) = folder(&[(FILE, text)]);
-            let message = read(&folder).unwrap_err().to_string();
+            let message = read_one(&folder).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
         let missing = read_with(&[("Transformer", ""), ("Pooling", "1_Pooling")], &[]).unwrap_err();

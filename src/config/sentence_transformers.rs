@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::features::MAX_FEATURES;
-use crate::config::{Module, Object, PoolingConfig, PoolingMode, TransformerConfig, modules, static_embedding};
+use crate::config::{Module, Object, PoolingConfig, PoolingMode, Router, TransformerConfig, modules, static_embedding};
 use crate::files::ModelFolder;
 use crate::{Error, Result};
 
@@ -32,12 +32,21 @@ impl SimilarityFunction {
     }
 }
 
-/// What a folder says about everything around the network.
+/// What a text goes through.
 #[derive(Debug, Clone, PartialEq)]
-pub struct SentenceTransformersConfig {
+pub struct Route {
     pub transformer: TransformerConfig,
     /// What follows the Transformer, in order.
     pub modules: Vec<Module>,
+}
+
+/// What a folder says about everything around the network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SentenceTransformersConfig {
+    /// One, or one for each route of the Router.
+    pub routes: Vec<Route>,
+    /// Which of them a text takes.
+    pub router: Option<Router>,
     /// By name; "query" and "document" are always there.
     pub prompts: BTreeMap<String, String>,
     /// May name a prompt that the caller is still to give.
@@ -65,18 +74,22 @@ impl SentenceTransformersConfig {
             file.text("model_type")?.filter(|&class| class != "SentenceTransformer").map(str::to_owned);
         let listed = if converted_from.is_none() { modules::read(folder)? } else { None };
         let unlisted = if listed.is_none() { static_embedding::unlisted(folder)? } else { None };
-        let (transformer, modules, file) = match (listed, unlisted) {
-            (Some((path, modules)), _) => {
-                if modules.iter().any(|module| matches!(module, Module::Dense(dense) if dense.scores)) {
+        let (routes, router, file) = match (listed, unlisted) {
+            (Some((router, chains)), _) => {
+                let scores = |module: &Module| matches!(module, Module::Dense(dense) if dense.scores);
+                if chains.iter().any(|(_, modules)| modules.iter().any(scores)) {
                     return Err(Error::model(modules::FILE, "gives scores, as a cross-encoder does; use Reranker"));
                 }
-                let transformer = match modules.first() {
-                    Some(Module::StaticEmbedding) => static_embedding::listed(path),
-                    _ => TransformerConfig::read(folder, &path)?,
+                let route = |(path, modules): (String, Vec<Module>)| -> Result<Route> {
+                    let transformer = match modules.first() {
+                        Some(Module::StaticEmbedding) => static_embedding::listed(path),
+                        _ => TransformerConfig::read(folder, &path)?,
+                    };
+                    Ok(Route { transformer, modules })
                 };
-                (transformer, modules, file)
+                (chains.into_iter().map(route).collect::<Result<_>>()?, router, file)
             }
-            (None, Some((transformer, modules))) => (transformer, modules, Object::empty()),
+            (None, Some((transformer, modules))) => (vec![Route { transformer, modules }], None, Object::empty()),
             (None, None) => {
                 let transformer = TransformerConfig::without_file(folder, "")?;
                 if let Some(class) = transformer.architecture.classifier() {
@@ -85,12 +98,13 @@ impl SentenceTransformersConfig {
                 }
                 let causal = transformer.architecture.looks_backwards();
                 let mode = if causal { PoolingMode::LastToken } else { PoolingMode::Mean };
-                (transformer, vec![Module::Pooling(PoolingConfig::of_mode(mode))], Object::empty())
+                let modules = vec![Module::Pooling(PoolingConfig::of_mode(mode))];
+                (vec![Route { transformer, modules }], None, Object::empty())
             }
         };
         Ok(Self {
-            transformer,
-            modules,
+            routes,
+            router,
             prompts: query_and_document(prompts(&file)?),
             default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
             // A name of another class ("maxsim") does not count.
@@ -102,7 +116,7 @@ impl SentenceTransformersConfig {
 
     /// Has the tokens of prompts not pooled with those of texts.
     pub fn exclude_prompts(&mut self) {
-        for module in &mut self.modules {
+        for module in self.routes.iter_mut().flat_map(|route| &mut route.modules) {
             if let Module::Pooling(pooling) = module {
                 pooling.include_prompt = false;
             }
@@ -160,9 +174,9 @@ mod tests {
             "prompts": {"query": "q: ", "passage": null, "none": ""}, "default_prompt_name": "query",
             "similarity_fn_name": "dot", "truncate_dim": 64}"#;
         let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
-        assert_eq!(config.transformer.max_seq_length, Some(100));
-        assert!(config.transformer.do_lower_case);
-        assert_eq!(config.modules, [Module::Normalize]);
+        assert_eq!(config.routes[0].transformer.max_seq_length, Some(100));
+        assert!(config.routes[0].transformer.do_lower_case);
+        assert_eq!(config.routes[0].modules, [Module::Normalize]);
         assert_eq!(config.prompts, texts(&[("query", "q: "), ("document", ""), ("passage", ""), ("none", "")]));
         assert_eq!(config.default_prompt_name.as_deref(), Some("query"));
         assert_eq!(config.similarity, SimilarityFunction::Dot);
@@ -184,17 +198,17 @@ mod tests {
     #[test]
     fn a_plain_folder_is_pooled_by_the_mean_and_its_other_files_do_not_count() {
         let config = read(&[BERT, OWN, (FILE, r#"{"prompts": {"query": "q: "}, "truncate_dim": 3}"#)]).unwrap();
-        assert_eq!(config.modules, pooling(PoolingMode::Mean));
+        assert_eq!(config.routes[0].modules, pooling(PoolingMode::Mean));
         assert_eq!(config.prompts, texts(&[("query", ""), ("document", "")]));
-        assert_eq!((config.transformer.max_seq_length, config.truncate_dim), (Some(512), None));
-        assert!(!config.transformer.do_lower_case);
+        assert_eq!((config.routes[0].transformer.max_seq_length, config.truncate_dim), (Some(512), None));
+        assert!(!config.routes[0].transformer.do_lower_case);
     }
 
     #[test]
     fn a_plain_causal_language_model_gives_its_last_token() {
         for (rest, mode) in [("", PoolingMode::LastToken), (r#", "is_causal": false"#, PoolingMode::Mean)] {
             let text = format!(r#"{{"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]{rest}}}"#);
-            assert_eq!(read(&[("config.json", &text)]).unwrap().modules, pooling(mode));
+            assert_eq!(read(&[("config.json", &text)]).unwrap().routes[0].modules, pooling(mode));
         }
     }
 
@@ -213,7 +227,7 @@ mod tests {
         let config = read(&[BERT, MODULES, OWN, (FILE, saved)]).unwrap();
         assert_eq!(config.converted_from.as_deref(), Some("SparseEncoder"));
         assert_eq!(SentenceTransformersConfig { converted_from: None, ..config.clone() }, read(&[BERT]).unwrap());
-        assert_eq!(config.modules, pooling(PoolingMode::Mean));
+        assert_eq!(config.routes[0].modules, pooling(PoolingMode::Mean));
     }
 
     #[test]

@@ -4,7 +4,6 @@ use crate::Result;
 use crate::config::tokenizer::max_length;
 use crate::config::{Architecture, ChatTemplateConfig, Object, TokenizerConfig};
 use crate::files::{ModelFolder, inside};
-use crate::weights::refuse_adapter;
 
 /// Names of the module's file, of which the first that holds any key counts.
 const FILES: [&str; 7] = [
@@ -81,7 +80,6 @@ impl TransformerConfig {
     }
 
     fn of_file(folder: &ModelFolder, path: &str, file: &Object, is_saved: bool) -> Result<Self> {
-        refuse_adapter(folder, path)?;
         let task = task(file)?;
         refuse_unsupported(file, task)?;
         let arguments = renamed(file, "processor_kwargs", "tokenizer_args")?.unwrap_or_else(Object::empty);

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! embedder, reranker      a model of one kind
+//! routes                  the networks of a model, by tasks
 //! shared_network          a network with the queue of its calls: what a caller's thread does
 //! worker                  what the other threads do
 //! scheduler               the queue behind a lock, with the network that it is for
@@ -33,6 +34,7 @@ mod prefix;
 mod queue;
 mod queued_call;
 mod reranker;
+mod routes;
 mod scheduler;
 mod shared_network;
 mod stats;
@@ -48,5 +50,6 @@ pub use embedder::Embedder;
 pub use network::Network;
 pub use options::{LoadOptions, Sharing};
 pub use reranker::Reranker;
+pub use routes::Routes;
 pub use shared_network::{CallHandle, SharedNetwork};
 pub use stats::{Snapshot, Stats, Summary};

@@ -1,13 +1,13 @@
 //! Pairs in, scores out.
 
-use std::sync::Arc;
-
 use crate::config::{CrossEncoderConfig, Scoring};
 use crate::engine::network::Network;
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
+use crate::engine::routes::Routes;
 use crate::engine::shared_network::SharedNetwork;
 use crate::files::ModelFolder;
+use crate::kernels::Dtype;
 use crate::models::{self, Source};
 use crate::pipeline::Pipeline;
 use crate::text::{Answers, InputKind, Template};
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 
 /// A model that says of two texts how well they belong together.
 pub struct Reranker {
-    network: Arc<SharedNetwork>,
+    routes: Routes,
     config: CrossEncoderConfig,
 }
 
@@ -30,7 +30,10 @@ impl Reranker {
         }
         let head = |folder: &ModelFolder, source: &Source, hidden, template: Option<&Template>| match &config.scoring {
             Scoring::Classifier { labels } => Ok(OutputHead::Head(models::load_head(source, *labels)?)),
-            Scoring::Modules { modules, .. } => Ok(OutputHead::Pipeline(Pipeline::load(folder, modules, hidden)?)),
+            Scoring::Modules { modules, .. } => {
+                // As every head that gives scores.
+                Ok(OutputHead::Pipeline(Pipeline::load(folder, modules, hidden, Dtype::Float32)?))
+            }
             Scoring::Logits(given) => {
                 let (yes, no) = match (given, template.and_then(Template::answers)) {
                     (Some(given), _) => (given.true_token_id, given.false_token_id),
@@ -49,12 +52,12 @@ impl Reranker {
             Scoring::Classifier { .. } | Scoring::Modules { .. } => InputKind::Pair,
         };
         let network = Network::load(folder, &config.transformer, options, inputs, head)?;
-        Ok(Self { network: Arc::new(SharedNetwork::new(network, options.sharing.clone())), config })
+        Ok(Self { routes: Routes::one(SharedNetwork::new(network, options.sharing.clone())), config })
     }
 
     /// The network with the queue of its calls.
-    pub fn network(&self) -> &Arc<SharedNetwork> {
-        &self.network
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 
     /// What the model's files say of prompts and activation.

@@ -1,5 +1,6 @@
 //! A model's folder, wherever it came from.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::{Error, Result};
@@ -22,11 +23,19 @@ pub enum Origin {
 pub struct ModelFolder {
     root: PathBuf,
     origin: Origin,
+    /// Files that the folder lacks and are read elsewhere, by where they would be: those of a model that an adapter changes.
+    borrowed: BTreeMap<String, PathBuf>,
 }
 
 impl ModelFolder {
     pub fn new(root: PathBuf, origin: Origin) -> Self {
-        Self { root, origin }
+        Self { root, origin, borrowed: BTreeMap::new() }
+    }
+
+    /// The same folder with `borrowed` files, by where they would be, for those that it lacks.
+    pub(crate) fn with_borrowed(mut self, borrowed: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
+        self.borrowed.extend(borrowed);
+        self
     }
 
     pub fn root(&self) -> &Path {
@@ -45,7 +54,7 @@ impl ModelFolder {
             return Err(Error::model(relative, "names a file outside the model's folder"));
         }
         let path = self.root.join(relative);
-        Ok(path.is_file().then_some(path))
+        Ok(if path.is_file() { Some(path) } else { self.borrowed.get(relative).cloned() })
     }
 }
 

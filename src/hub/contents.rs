@@ -1,14 +1,26 @@
 //! Which files of a model votive reads: what to download, and when a cached snapshot is whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
 use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
-use crate::weights::{ADAPTER_FILE, Weights};
+use crate::weights::{ADAPTER_FILE, Adapter, WEIGHT_FILES, Weights};
 use crate::{Error, Result};
 
 pub(super) const MODULES: &str = "modules.json";
+
+/// What a network is.
+pub(super) const CONFIG: &str = "config.json";
+
+/// What is wanted of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// All of it.
+    Model,
+    /// The network in its root, which an adapter changes: no modules, and a tokenizer where there is one.
+    Network,
+}
 
 /// One entry of modules.json, as far as its files go.
 #[derive(Deserialize)]
@@ -22,12 +34,17 @@ pub(super) struct ModuleFiles {
 }
 
 impl ModuleFiles {
+    /// One by itself, in the model's own folder.
+    fn alone(class: &str) -> Vec<Self> {
+        vec![Self { path: String::new(), class: class.to_owned() }]
+    }
+
     fn class(&self) -> &str {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
     fn needs_config(&self) -> bool {
-        matches!(self.class(), "Transformer" | "Pooling" | "Dense" | "LayerNorm" | "WordWeights")
+        matches!(self.class(), "Transformer" | NETWORK | "Pooling" | "Dense" | "LayerNorm" | "WordWeights")
     }
 
     pub(super) fn needs_tokenizer(&self) -> bool {
@@ -35,18 +52,59 @@ impl ModuleFiles {
     }
 
     pub(super) fn needs_weights(&self) -> bool {
-        matches!(self.class(), "Transformer" | "Dense" | "LayerNorm" | "StaticEmbedding")
+        matches!(self.class(), "Transformer" | NETWORK | "Dense" | "LayerNorm" | "StaticEmbedding")
+    }
+
+    /// Whether it has modules of its own.
+    pub(super) fn is_router(&self) -> bool {
+        matches!(self.class(), "Router" | "Asym")
+    }
+
+    /// The modules of a Router, as far as its file is there.
+    fn routed(&self, folder: &ModelFolder) -> Result<Vec<Self>> {
+        let path = self.path.trim_end_matches('/');
+        for name in ROUTER_FILES.map(|name| inside(path, name)) {
+            let Some(found) = folder.file(&name)?.filter(|_| self.is_router()) else { continue };
+            let json = read_file(&found, &name, MAX_JSON_BYTES)?;
+            let RouterFile { types } =
+                serde_json::from_slice(&json).map_err(|error| Error::model(&name, format!("unreadable: {error}")))?;
+            return Ok(types.into_iter().map(|(id, class)| Self { path: inside(path, &id), class }).collect());
+        }
+        Ok(Vec::new())
+    }
+
+    /// Whether an adapter may lie in its folder.
+    pub(super) fn is_transformer(&self) -> bool {
+        self.class() == "Transformer"
     }
 }
 
-/// The modules of `folder`; a folder without modules.json is one transformer.
-pub(super) fn modules(folder: &ModelFolder) -> Result<Vec<ModuleFiles>> {
-    let Some(path) = folder.file(MODULES)? else {
-        return Ok(vec![ModuleFiles { path: String::new(), class: "Transformer".to_owned() }]);
-    };
+/// The names of the file that says which modules a Router has, the first that is there.
+pub(super) const ROUTER_FILES: [&str; 2] = ["router_config.json", CONFIG];
+
+/// What a Router's file says of its modules.
+#[derive(Deserialize)]
+struct RouterFile {
+    /// The class of each module by its subfolder.
+    types: BTreeMap<String, String>,
+}
+
+/// A class by which no modules.json lists a network: [`Wanted::Network`].
+const NETWORK: &str = "AutoModel";
+
+/// The modules of `folder` of which something is wanted; a folder without modules.json is one transformer.
+pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<ModuleFiles>> {
+    if wanted == Wanted::Network {
+        return Ok(ModuleFiles::alone(NETWORK));
+    }
+    let Some(path) = folder.file(MODULES)? else { return Ok(ModuleFiles::alone("Transformer")) };
     let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
-    let modules: Vec<ModuleFiles> =
+    let mut modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
+    for i in 0..modules.len() {
+        let routed = modules[i].routed(folder)?;
+        modules.extend(routed);
+    }
     for module in &modules {
         let outside = |_| Error::model(MODULES, format!("names {:?}, outside the model's folder", module.path));
         folder.file(&module.path).map_err(outside)?;
@@ -72,20 +130,18 @@ pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {
 
 /// Whether votive reads a file of this name, weights apart, in a folder that `has` such files.
 pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
-    const READ: [&str; 8] = [
-        "added_tokens.json",
-        "chat_template.jinja",
-        "config.json",
-        "config_sentence_transformers.json",
-        MODULES,
-        "special_tokens_map.json",
-        TOKENIZER,
-        "tokenizer_config.json",
-    ];
+    const READ: [&str; 5] = [ADAPTER_FILE, CONFIG, "config_sentence_transformers.json", MODULES, ROUTER_FILES[0]];
     // sentence_bert_config.json and its elder names for other architectures.
     let is_module = name.starts_with("sentence_") && name.ends_with("_config.json");
+    READ.contains(&name) || is_module || is_of_tokenizer(name, has)
+}
+
+/// Whether a tokenizer is made of a file of this name, in a folder that `has` such files.
+pub(super) fn is_of_tokenizer(name: &str, has: impl Fn(&str) -> bool) -> bool {
+    const READ: [&str; 5] =
+        ["added_tokens.json", "chat_template.jinja", "special_tokens_map.json", TOKENIZER, "tokenizer_config.json"];
     let is_vocabulary = VOCABULARIES.contains(&name) || name == "merges.txt";
-    READ.contains(&name) || is_module || is_vocabulary && !has(TOKENIZER)
+    READ.contains(&name) || is_vocabulary && !has(TOKENIZER)
 }
 
 /// The most bytes that votive reads of a file of this name; `None` for weights, which are mapped.
@@ -98,15 +154,21 @@ pub(super) fn most_bytes(name: &str) -> Option<u64> {
     }
 }
 
-/// Errs with the first thing that `folder` lacks, or has and cannot be read.
-pub(super) fn check(folder: &ModelFolder) -> Result<()> {
-    for module in modules(folder)? {
-        // Whole or not, loading refuses it.
-        if module.needs_tokenizer() && folder.file(&inside(&module.path, ADAPTER_FILE))?.is_some() {
-            continue;
-        }
-        let config = module.needs_config().then_some("config.json");
+/// Errs with the first thing that is wanted of `folder` and that it lacks, or has and cannot be read.
+pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
+    for module in modules(folder, wanted)? {
         let has = |name: &str| matches!(folder.file(&inside(&module.path, name)), Ok(Some(_)));
+        // What an adapter's folder lacks is the base model's.
+        if module.is_transformer() && has(ADAPTER_FILE) {
+            Adapter::open(folder, &module.path)?;
+            if !WEIGHT_FILES.into_iter().any(has) {
+                continue;
+            }
+        }
+        if module.is_router() && !ROUTER_FILES.into_iter().any(has) {
+            return Err(Error::model(inside(&module.path, ROUTER_FILES[0]), "is not there"));
+        }
+        let config = module.needs_config().then_some(CONFIG);
         let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);
         for name in [config, tokenizer].into_iter().flatten() {
             let name = inside(&module.path, name);

@@ -5,16 +5,17 @@ use std::path::Path;
 
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
-use super::contents::{self, MODULES};
+use super::contents::{self, MODULES, ROUTER_FILES, Wanted};
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
-use crate::weights::{ADAPTER_FILE, WEIGHT_FILES, adapter_refusal, is_index, read_index, unsupported};
+use crate::weights::{ADAPTER_FILE, ADAPTER_WEIGHTS, WEIGHT_FILES, is_index, read_index, unsupported};
 use crate::{Error, Result};
 
 pub(super) struct Download<'a> {
     client: &'a Client,
     cache: &'a RepoCache,
+    wanted: Wanted,
     watch: &'a dyn DownloadWatch,
     commit: String,
     /// The repository's files and their sizes in bytes.
@@ -27,6 +28,7 @@ impl<'a> Download<'a> {
         client: &'a Client,
         cache: &'a RepoCache,
         revision: &str,
+        wanted: Wanted,
         watch: &'a dyn DownloadWatch,
     ) -> Result<Self, Failure> {
         let info = client.info(revision, watch)?;
@@ -34,7 +36,7 @@ impl<'a> Download<'a> {
             return Err(client.error(format!("names its commit {:?}", info.sha)).into());
         }
         let files = info.siblings.into_iter().map(|file| (file.name, file.size)).collect();
-        Ok(Self { client, cache, watch, commit: info.sha, files })
+        Ok(Self { client, cache, wanted, watch, commit: info.sha, files })
     }
 
     /// Downloads what is missing. `revision` points at the new commit only when all of it is there.
@@ -43,18 +45,33 @@ impl<'a> Download<'a> {
         let folder = ModelFolder::new(snapshot, Origin::Hub { commit: self.commit.clone() });
         if self.files.contains_key(MODULES) {
             self.fetch(MODULES)?;
+            for module in contents::modules(&folder, self.wanted)?.iter().filter(|module| module.is_router()) {
+                let names = ROUTER_FILES.map(|name| inside(module.path.trim_end_matches('/'), name));
+                if let Some(name) = names.iter().find(|&name| self.files.contains_key(name)) {
+                    self.fetch(name)?;
+                }
+            }
         }
-        let modules = contents::modules(&folder)?;
+        let modules = contents::modules(&folder, self.wanted)?;
         let folders = contents::folders(&modules);
 
         // What cannot be loaded in the end is refused before anything large is fetched.
         let mut weight_folders = BTreeSet::new();
+        let mut adapters = Vec::new();
         for module in &modules {
             let path = module.path.trim_end_matches('/');
-            if module.needs_tokenizer() && self.files.contains_key(&inside(path, ADAPTER_FILE)) {
-                return Err(adapter_refusal(path, self.client.repo()).into());
-            }
             let has = |name: &str| self.files.contains_key(&inside(path, name));
+            if module.is_transformer() && has(ADAPTER_FILE) {
+                let Some(weights) = ADAPTER_WEIGHTS.into_iter().find(|name| has(name)) else {
+                    let message = format!("the repository has no {} beside it", ADAPTER_WEIGHTS.join(" and no "));
+                    return Err(Error::model(inside(path, ADAPTER_FILE), message).into());
+                };
+                adapters.push(inside(path, weights));
+                // What it lacks is the base model's.
+                if self.weights_in(path).is_none() {
+                    continue;
+                }
+            }
             if module.needs_tokenizer() && !contents::has_tokenizer(has) {
                 let message = "the repository has none, and no vocabulary of another kind that votive reads";
                 return Err(Error::model(inside(path, "tokenizer.json"), message).into());
@@ -79,6 +96,9 @@ impl<'a> Download<'a> {
             for name in self.names_in(path).filter(|name| contents::is_read(name, has)) {
                 self.fetch(&inside(path, name))?;
             }
+        }
+        for adapter in &adapters {
+            self.fetch(adapter)?;
         }
         for path in weight_folders {
             self.fetch_weights(&folder, path)?;

@@ -3,9 +3,10 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::with_bases;
 use super::cache::RepoCache;
 use super::client::{Client, Failure};
-use super::contents::{self, MODULES};
+use super::contents::{self, MODULES, Wanted};
 use super::download::Download;
 use super::environment::HubEnvironment;
 use super::network::HttpAgents;
@@ -33,13 +34,30 @@ pub struct FindOptions<'a> {
 }
 
 /// Finds the files of `name`, a folder or a model of the hub ("owner/name"): the folder, else the Hugging Face cache if
-/// it has the whole model, else a download into it, else an installed package.
+/// it has the whole model, else a download into it, else an installed package. Of an adapter, the model that it changes is
+/// found in the same way.
 ///
 /// # Errors
 /// [`Error::NotFound`] lists every place that was looked in, and why it was of no use. [`Error::Hub`] is the hub's
 /// refusal (a token or a licence is missing) or a download that broke off, [`Error::Io`] a cache that cannot be written,
 /// [`Error::Model`] a model that votive cannot read.
 pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
+    with_bases(find_files(name, options, Wanted::Model, watch)?, |base, revision| {
+        find_files(
+            base,
+            &FindOptions {
+                revision,
+                environment: options.environment.clone(),
+                token: options.token.clone(),
+                ..*options
+            },
+            Wanted::Network,
+            watch,
+        )
+    })
+}
+
+fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(ModelFolder::new(path.to_owned(), Origin::Folder));
@@ -50,7 +68,7 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
             format!("{name:?} is a file; accepted are a folder or a hub name"),
         ));
     }
-    let mut search = ModelSearch { places: vec![format!("folder {name:?}: does not exist")], refusal: None };
+    let mut search = ModelSearch { wanted, places: vec![format!("folder {name:?}: does not exist")], refusal: None };
     if is_path(name) {
         return Err(search.into_error(name));
     }
@@ -75,6 +93,7 @@ pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Res
 
 /// A search, with the places that it has been in.
 struct ModelSearch {
+    wanted: Wanted,
     /// One line per place, with what was wrong there.
     places: Vec<String>,
     /// What keeps a model that is there from being used.
@@ -116,7 +135,9 @@ impl ModelSearch {
         for (repo, cache) in repos.iter().zip(&caches) {
             let client = Client::new(environment, network.clone(), &options.token, repo);
             let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
-            match Download::new(&client, cache, revision, watch).and_then(|download| download.run(revision)) {
+            match Download::new(&client, cache, revision, self.wanted, watch)
+                .and_then(|download| download.run(revision))
+            {
                 Ok(folder) => return Ok(Some(folder)),
                 Err(Failure::Absent(message)) => self.places.push(place(&message)),
                 Err(Failure::Unreachable(message)) => {
@@ -143,7 +164,7 @@ impl ModelSearch {
             return None;
         };
         let folder = ModelFolder::new(cache.snapshot(&commit), Origin::Cache { commit: commit.clone() });
-        if let Err(error) = contents::check(&folder) {
+        if let Err(error) = contents::check(&folder, self.wanted) {
             self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
             if matches!(error, Error::Memory { .. }) || folder.root().join("pytorch_model.bin").is_file() {
                 // Nothing is missing, it is what cannot be read.
@@ -151,7 +172,9 @@ impl ModelSearch {
             }
             return None;
         }
-        let is_confirmed = folder.root().join(MODULES).is_file() || cache.is_known_absent(&commit, MODULES);
+        let is_confirmed = self.wanted == Wanted::Network
+            || folder.root().join(MODULES).is_file()
+            || cache.is_known_absent(&commit, MODULES);
         Some((folder, is_confirmed))
     }
 

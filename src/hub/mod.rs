@@ -6,10 +6,12 @@
 //! find ─→ download ─→ transfer ─→ cache ─→ own_file
 //!   │        │           ├──────→ checksum
 //!   │        │           └──────→ client ─→ network
-//!   │        └─→ contents (also of find)
+//!   │        └─→ contents (also of find and base)
+//!   ├─→ base
 //!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
 //! ```
 
+mod base;
 mod cache;
 mod checksum;
 mod client;

@@ -10,12 +10,8 @@ use half::{bf16, f16};
 use crate::kernels::{Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::nn::Body;
-use crate::weights::{Weight, Weights};
+use crate::weights::{WRAPPERS, Weight, Weights};
 use crate::{Error, Result};
-
-/// What training puts before the name of each tensor: PyTorch's DataParallel, classes that hold a model as `model`, and
-/// sentence-transformers when it saves a Transformer module, or all modules, as PyTorch does.
-const WRAPPERS: [&str; 4] = ["module", "model", "auto_model", "0.auto_model"];
 
 /// The tensors of a checkpoint below a prefix. Names are joined by dots, as PyTorch joins those of modules.
 #[derive(Clone)]
@@ -161,7 +157,7 @@ impl<'a> Loader<'a> {
     }
 
     /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other.
-    pub(super) fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
+    pub fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
         let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);

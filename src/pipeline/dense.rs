@@ -7,7 +7,7 @@
 use crate::config::DenseConfig;
 use crate::files::{ModelFolder, inside};
 use crate::kernels::{Activation, Dtype, Matrix};
-use crate::nn::active_isa;
+use crate::nn::{Body, Loader, active_isa};
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -47,8 +47,8 @@ const ACTIVATIONS: [(&str, Activation, Option<ScalarFn>); 12] = [
 
 impl Dense {
     /// Loads `linear.weight`, `linear.bias` and `residual.weight`, as far as the configuration has them, for vectors of
-    /// width `input`.
-    pub(super) fn load(folder: &ModelFolder, config: &DenseConfig, input: usize) -> Result<Self> {
+    /// width `input`, and holds the matrices in `dtype`.
+    pub(super) fn load(folder: &ModelFolder, config: &DenseConfig, input: usize, dtype: Dtype) -> Result<Self> {
         let DenseConfig { path, in_features, out_features, .. } = config;
         let (k, n) = (*in_features, *out_features);
         let file = || inside(path, "config.json");
@@ -63,18 +63,14 @@ impl Dense {
         };
         let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;
-        let matrix = |weight: &str, bias: Option<&str>| {
-            let weight = weights.get(weight, &[n, k])?;
-            let bias = bias.map(|name| weights.get(name, &[n])?.to_f32()).transpose()?;
-            Matrix::new(isa, Dtype::Float32, &weight.to_f32()?, bias.as_deref(), n, k)
-                .map_err(|_| Error::memory(weight.what(), Dtype::Float32.bytes() * n * k))
-        };
+        let at = Loader::new(&weights, &Body::Cpu { isa, dtype });
+        let matrix = |name: &str, bias: bool| Loader::matrix(isa, dtype, &[at.at(name)], n, k, bias);
         let residual = match config.residual {
             false => Residual::None,
             true if k == n => Residual::Input,
-            true => Residual::Projected(matrix("residual.weight", None)?),
+            true => Residual::Projected(matrix("residual", false)?),
         };
-        let linear = matrix("linear.weight", config.bias.then_some("linear.bias"))?;
+        let linear = matrix("linear", config.bias)?;
         Ok(Self { linear, activation, elementwise, residual })
     }
 
@@ -122,7 +118,7 @@ mod tests {
 
     fn load(config: &DenseConfig, tensors: &[TestTensor<'_>]) -> Result<Dense> {
         let (_root, folder) = folder(&[("2_Dense", tensors)]);
-        Dense::load(&folder, config, 2)
+        Dense::load(&folder, config, 2, Dtype::Float32)
     }
 
     // sentence_transformers 6.2's Dense(2, 3, activation_function=torch.nn.NAME()) with these weights, in float32.

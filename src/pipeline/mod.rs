@@ -6,7 +6,7 @@
 //!              one file each: word_weights, pooling, dense, layer_norm, normalize, tanh_codes; then, over a whole call: quantize
 //! ```
 //!
-//! All of it works on slices in float32, and every text by itself: its vector has the same bits whatever other texts
+//! All of it works on slices in float32, with the matrices of Dense in the type of the network's on the CPU, and every text by itself: its vector has the same bits whatever other texts
 //! there are. As in sentence-transformers, truncation comes after all modules, Normalize included, and what is cut is not
 //! normalized again unless the caller asks for it.
 
@@ -22,6 +22,7 @@ use std::ops::Range;
 
 use crate::config::{Module, PoolingConfig, PoolingMode, TanhCodes};
 use crate::files::ModelFolder;
+use crate::kernels::Dtype;
 use crate::text::TokenSelection;
 use crate::{Error, Result};
 
@@ -69,8 +70,9 @@ pub struct TokenEmbeddings<'a> {
 }
 
 impl Pipeline {
-    /// Loads `modules` for hidden states of width `hidden`. An error says which module does not fit what it is given.
-    pub fn load(folder: &ModelFolder, modules: &[Module], hidden: usize) -> Result<Self> {
+    /// Loads `modules` for hidden states of width `hidden`, with matrices in `dtype`. An error says which module does not fit what it
+    /// is given.
+    pub fn load(folder: &ModelFolder, modules: &[Module], hidden: usize, dtype: Dtype) -> Result<Self> {
         let mut word_weights = None;
         let mut pooling: Option<Pooling> = None;
         let mut sentence_modules = Vec::new();
@@ -98,7 +100,7 @@ impl Pipeline {
                 }
                 (_, None) => return Err(misplaced("a module that takes sentence embeddings, before Pooling,")),
                 (Module::Dense(config), _) => {
-                    let module = Dense::load(folder, config, dimension)?;
+                    let module = Dense::load(folder, config, dimension, dtype)?;
                     dimension = module.out_features();
                     SentenceModule::Dense(Box::new(module))
                 }

@@ -44,7 +44,7 @@ fn load(modules: &[Module]) -> Result<Pipeline> {
         ("2_Dense", &[("linear.weight", &[3, 4], &weight), ("linear.bias", &[3], &[0.125, -0.5, 1.0])]),
         ("3_LayerNorm", &[("norm.weight", &[3], &[2.0, -0.5, 1.0]), ("norm.bias", &[3], &[0.25, 1.0, 0.0])]),
     ]);
-    Pipeline::load(&folder, modules, 2)
+    Pipeline::load(&folder, modules, 2, Dtype::Float32)
 }
 
 /// The first `width` elements of each text's embedding.

@@ -24,6 +24,7 @@ pub(super) struct BatchRequest<'py> {
     seconds: Option<Bound<'py, PyList>>,
     start: usize,
     prompt: Bound<'py, PyString>,
+    task: Option<String>,
     max_length: Option<usize>,
     batch_size: Option<usize>,
     normalize: bool,
@@ -38,6 +39,11 @@ pub(super) struct BatchRequest<'py> {
 }
 
 impl<'py> BatchRequest<'py> {
+    /// What the texts are for, which decides the network.
+    pub(super) fn task(&self) -> Option<&str> {
+        self.task.as_deref()
+    }
+
     /// Computes without the interpreter's lock, and serves signals.
     pub(super) fn compute(self, py: Python<'py>, network: &Arc<SharedNetwork>) -> PyResult<BatchResult<'py>> {
         let (inputs, request) = (self.inputs()?, self.request()?);

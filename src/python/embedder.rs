@@ -15,7 +15,7 @@ impl PyEmbedder {
     fn new(py: Python<'_>, options: Options) -> PyResult<PyClassInitializer<Self>> {
         let embedder = options.load(py, engine::Embedder::load)?;
         let config = embedder.config();
-        let model = PyModel::new(embedder.network(), &config.prompts, config.default_prompt_name.as_ref());
+        let model = PyModel::new(embedder.routes(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(embedder)))
     }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -11,7 +10,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::Error;
 use crate::device;
-use crate::engine::{ChunkOptions, LoadOptions, SharedNetwork, Sharing};
+use crate::engine::{ChunkOptions, LoadOptions, Network, Routes, Sharing};
 use crate::files::{ModelFolder, Origin};
 use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
@@ -28,7 +27,7 @@ use crate::python::watch::{DownloadBar, Watch};
 /// See `_core.pyi`.
 #[pyclass(frozen, subclass, name = "Model", module = "votive._core")]
 pub(super) struct PyModel {
-    network: Arc<SharedNetwork>,
+    routes: Routes,
     /// Texts to put before others, by name, and which of them is the default: what the model's files say.
     prompts: BTreeMap<String, String>,
     default_prompt_name: Option<String>,
@@ -107,12 +106,17 @@ impl Options {
 
 impl PyModel {
     pub(super) fn new(
-        network: &Arc<SharedNetwork>,
+        routes: &Routes,
         prompts: &BTreeMap<String, String>,
         default_prompt_name: Option<&String>,
     ) -> Self {
         let (prompts, default_prompt_name) = (prompts.clone(), default_prompt_name.cloned());
-        Self { network: network.clone(), prompts, default_prompt_name }
+        Self { routes: routes.clone(), prompts, default_prompt_name }
+    }
+
+    /// The network that stands for all of them.
+    fn network(&self) -> &Network {
+        self.routes.main().network()
     }
 }
 
@@ -130,34 +134,37 @@ impl PyModel {
 
     /// See `_core.pyi`.
     fn max_length(&self, argument: &str, wanted: Option<usize>) -> PyResult<Option<usize>> {
-        let network = self.network.network();
-        let Some(length) = wanted else { return Ok(network.own_length()) };
-        match network.check_max_length(length) {
+        match self.routes.max_length(wanted) {
             // By the name that its caller has for it.
             Err(Error::Argument { message, .. }) => Err(PyValueError::new_err(format!("{argument}: {message}"))),
-            checked => Ok(checked.map(|()| Some(length))?),
+            checked => Ok(checked?),
         }
     }
 
     #[getter]
     fn position_limit(&self) -> Option<usize> {
-        self.network.network().position_limit()
+        self.network().position_limit()
     }
 
     #[getter]
     fn num_threads(&self) -> usize {
-        self.network.network().threads()
+        self.network().threads()
     }
 
     #[getter]
     fn folder(&self) -> PathBuf {
-        self.network.network().folder().root().to_owned()
+        self.network().folder().root().to_owned()
+    }
+
+    /// See `_core.pyi`.
+    fn file(&self, name: &str) -> PyResult<Option<PathBuf>> {
+        Ok(self.network().folder().file(name)?)
     }
 
     /// "folder", "cache", "hub" or "package", and the commit or the package's name.
     #[getter]
     fn origin(&self) -> (&'static str, Option<&str>) {
-        match self.network.network().folder().origin() {
+        match self.network().folder().origin() {
             Origin::Folder => ("folder", None),
             Origin::Cache { commit } => ("cache", Some(commit)),
             Origin::Hub { commit } => ("hub", Some(commit)),
@@ -168,17 +175,17 @@ impl PyModel {
     /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
     #[getter]
     fn memory(&self) -> (usize, usize) {
-        (self.network.network().weight_bytes(), device::scratch_bytes())
+        (self.routes.weight_bytes(), device::scratch_bytes())
     }
 
     #[getter]
     fn device(&self) -> &str {
-        self.network.network().device().name()
+        self.network().device().name()
     }
 
     #[getter]
     fn kernels(&self) -> &'static str {
-        match self.network.network().body() {
+        match self.network().body() {
             Body::Cpu { isa, .. } => isa.name(),
             Body::Portable { .. } => "portable",
         }
@@ -186,12 +193,19 @@ impl PyModel {
 
     #[getter]
     fn dtype(&self) -> &'static str {
-        self.network.network().body().dtype().name()
+        self.network().body().dtype().name()
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn has_tasks(&self) -> bool {
+        self.routes.has_tasks()
     }
 
     /// What is requested, into its array or a new one: see [`BatchResult`].
     fn compute<'py>(&self, py: Python<'py>, request: BatchRequest<'py>) -> PyResult<BatchResult<'py>> {
-        request.compute(py, &self.network)
+        let network = self.routes.of(request.task())?;
+        request.compute(py, network)
     }
 
     /// As `compute`, into a new array, and returns at once: another thread calls `deliver` at the end.
@@ -202,27 +216,33 @@ impl PyModel {
         future: Py<PyAny>,
         deliver: Py<PyAny>,
     ) -> PyResult<PyCallHandle> {
-        request.submit(py, &self.network, future, deliver)
+        let network = self.routes.of(request.task())?;
+        request.submit(py, network, future, deliver)
     }
 
     /// See `_core.pyi`.
-    #[pyo3(signature = (texts, *, start, limits, prompt, max_length))]
+    #[pyo3(signature = (texts, *, start, limits, prompt, task=None))]
     fn chunk<'py>(
         &self,
         py: Python<'py>,
         texts: &Bound<'py, PyList>,
         start: usize,
-        limits: (Option<usize>, usize),
+        limits: (Option<usize>, usize, Option<usize>),
         prompt: &str,
-        max_length: Option<usize>,
+        task: Option<&str>,
     ) -> PyResult<Vec<ChunkFields<'py>>> {
-        let (max_tokens, overlap) = limits;
+        let (max_tokens, overlap, max_length) = limits;
         let texts = BorrowedTexts::named("texts", texts, start)?;
-        chunks::chunk(py, self.network.network(), &texts, ChunkOptions { max_tokens, overlap, prompt, max_length })
+        chunks::chunk(
+            py,
+            self.routes.of(task)?.network(),
+            &texts,
+            ChunkOptions { max_tokens, overlap, prompt, max_length },
+        )
     }
 
     /// See `_core.pyi`.
-    #[pyo3(signature = (texts, chunks, *, prompt, max_length))]
+    #[pyo3(signature = (texts, chunks, *, prompt, max_length, task=None))]
     fn chunk_tokens(
         &self,
         py: Python<'_>,
@@ -230,14 +250,15 @@ impl PyModel {
         chunks: Vec<Vec<(usize, usize)>>,
         prompt: &str,
         max_length: Option<usize>,
+        task: Option<&str>,
     ) -> PyResult<Vec<Vec<ChunkTokens>>> {
         let texts = BorrowedTexts::named("texts", texts, 0)?;
-        chunks::chunk_tokens(py, self.network.network(), &texts, &chunks, prompt, max_length)
+        chunks::chunk_tokens(py, self.routes.of(task)?.network(), &texts, &chunks, prompt, max_length)
     }
 
     /// See `_core.pyi`.
     fn tokenizer(&self) -> PyTokenizer {
-        PyTokenizer::new(&self.network)
+        PyTokenizer::new(self.routes.main())
     }
 
     /// A dict for each text, or for each pair where `seconds` are given: `input_ids` and `tokens`.
@@ -256,11 +277,11 @@ impl PyModel {
         };
         let watch = Watch::new(None);
         let tokens = detached(py, || {
-            let result = self.network.network().tokens(&texts, prompt, max_length, &|| watch.tell(0));
+            let result = self.network().tokens(&texts, prompt, max_length, &|| watch.tell(0));
             watch.settle(result)
         })??;
         let dict = |ids: Vec<u32>| {
-            let names: Vec<_> = ids.iter().map(|&id| self.network.network().token(id)).collect();
+            let names: Vec<_> = ids.iter().map(|&id| self.network().token(id)).collect();
             let dict = PyDict::new(py);
             dict.set_item("input_ids", ids)?;
             dict.set_item("tokens", names)?;

@@ -16,7 +16,7 @@ impl PyReranker {
     fn new(py: Python<'_>, options: Options, num_labels: Option<usize>) -> PyResult<PyClassInitializer<Self>> {
         let reranker = options.load(py, |folder, options| engine::Reranker::load(folder, options, num_labels))?;
         let config = reranker.config();
-        let model = PyModel::new(reranker.network(), &config.prompts, config.default_prompt_name.as_ref());
+        let model = PyModel::new(reranker.routes(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(reranker)))
     }
 

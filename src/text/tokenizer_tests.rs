@@ -33,7 +33,7 @@ fn folder(files: &Map<String, Value>) -> (TempDir, ModelFolder) {
 
 fn load(files: &Map<String, Value>) -> Result<Tokenizer> {
     let (_root, folder) = folder(files);
-    let mut config = SentenceTransformersConfig::read(&folder)?.transformer;
+    let mut config = SentenceTransformersConfig::read(&folder)?.routes.remove(0).transformer;
     config.max_seq_length = None;
     Tokenizer::load(&folder, &config, InputKind::Pair)
 }

@@ -7,15 +7,17 @@
 //!   │                             └───────→ mmap
 //!   ├─→ integers ─→ extent
 //!   ├─→ index ─→ entries (also of safetensors)
-//!   └─→ unsupported ─→ index, pytorch
-//! adapter
+//!   ├─→ unsupported ─→ index, pytorch
+//!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
 mod adapter;
+mod adapter_config;
 mod entries;
 mod extent;
 mod index;
 mod integers;
+mod low_rank;
 mod mmap;
 mod pytorch;
 mod safetensors;
@@ -27,12 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::low_rank::LowRank;
 use self::tensor_file::TensorFile;
 use self::unsupported::no_weights;
 use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
-pub(crate) use adapter::{ADAPTER_FILE, adapter_refusal, refuse_adapter};
+pub(crate) use adapter::{ADAPTER_WEIGHTS, Adapter};
+pub(crate) use adapter_config::{ADAPTER_FILE, AdapterConfig};
 pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
 pub(crate) use unsupported::unsupported;
 pub use weight::{HalfPrecision, Weight};
@@ -43,6 +47,10 @@ compile_error!("files of weights are little-endian and are read in place");
 /// Endings of the names of the scales of quantized tensors, which votive does not read.
 const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
 
+/// What training puts before the name of each tensor: PyTorch's DataParallel, classes that hold a model as `model`, and
+/// sentence-transformers when it saves a Transformer module, or all modules, as PyTorch does.
+pub(crate) const WRAPPERS: [&str; 4] = ["module", "model", "auto_model", "0.auto_model"];
+
 /// All tensors of a model, by name. The files are mapped: bytes are read when a tensor is.
 pub struct Weights {
     /// The file that stands for the whole in messages: the only one, or the index.
@@ -50,12 +58,22 @@ pub struct Weights {
     files: Vec<TensorFile>,
     /// For each tensor, its file's place in `files`.
     file_of: BTreeMap<String, usize>,
+    /// What an adapter adds to tensors.
+    sums: BTreeMap<String, LowRank>,
     packed_bytes: AtomicUsize,
 }
 
 impl Weights {
-    /// Opens the first of [`WEIGHT_FILES`] in `subfolder` ("" for the root) of `folder`.
+    /// Opens the first of [`WEIGHT_FILES`] in `subfolder` ("" for the root) of `folder`, with the adapter there, if there is one.
     pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
+        let weights = Self::open_base(folder, subfolder)?;
+        match Adapter::open(folder, subfolder)? {
+            Some(adapter) => weights.with_adapter(adapter),
+            None => Ok(weights),
+        }
+    }
+
+    fn open_base(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
         for name in WEIGHT_FILES {
             let source = inside(subfolder, name);
             match folder.file(&source)? {
@@ -100,7 +118,16 @@ impl Weights {
                 }
             }
         }
-        Ok(Self { source, files, file_of, packed_bytes: AtomicUsize::new(0) })
+        Ok(Self { source, files, file_of, sums: BTreeMap::new(), packed_bytes: AtomicUsize::new(0) })
+    }
+
+    fn with_adapter(mut self, adapter: Adapter) -> Result<Self> {
+        let shape = |name: &str| Some(&self.files[*self.file_of.get(name)?].tensors[name].shape[..]);
+        let changes = adapter.changes(shape, &self.names().collect::<Vec<_>>())?;
+        self.file_of.extend(changes.replaced.tensors.keys().map(|name| (name.clone(), self.files.len())));
+        self.files.push(changes.replaced);
+        self.sums = changes.sums;
+        Ok(self)
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -129,7 +156,7 @@ impl Weights {
             let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
             return Err(Error::model(&self.source, message).about_tensor(name));
         };
-        let weight = Weight::new(&self.files[index], name)?;
+        let weight = Weight::new(&self.files[index], name)?.plus(self.sums.get(name));
         if let Some(scale) = SCALES.map(|ending| format!("{name}{ending}")).into_iter().find(|name| self.contains(name))
         {
             return Err(weight.error(format_args!("is quantized: its numbers are to be multiplied by {scale:?}")));
@@ -156,5 +183,7 @@ impl Weights {
     }
 }
 
+#[cfg(test)]
+mod adapter_tests;
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,12 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::extent::Extent;
+use super::low_rank::LowRank;
 use super::tensor_file::TensorFile;
-use crate::memory::{with_room, zeroed};
+use crate::memory::{owned, with_room, zeroed};
 use crate::{Error, Result};
 
-/// One tensor: its shape and its bytes, still in the mapped file.
+/// One tensor: its shape and its bytes, still in the mapped file, and what is to be added to its numbers.
 #[derive(Debug)]
 pub struct Weight<'a> {
     file: &'a str,
@@ -24,6 +25,14 @@ pub struct Weight<'a> {
     /// Numbers between neighbours of each dimension, where they do not lie row after row.
     strides: Option<&'a [usize]>,
     bytes: &'a [u8],
+    sum: Option<RowsOf<'a>>,
+}
+
+/// Rows of what an adapter adds, from `first` on.
+#[derive(Debug)]
+struct RowsOf<'a> {
+    low_rank: &'a LowRank,
+    first: usize,
 }
 
 /// A float type of two bytes that weights can be held in.
@@ -80,7 +89,12 @@ impl<'a> Weight<'a> {
             return Err(Error::model_tensor(&file.name, name, message));
         }
         let (shape, strides) = (Cow::Borrowed(&shape[..]), strides.as_deref());
-        Ok(Self { file: &file.name, name, dtype: *dtype, shape, strides, bytes: file.bytes(extent) })
+        Ok(Self { file: &file.name, name, dtype: *dtype, shape, strides, bytes: file.bytes(extent), sum: None })
+    }
+
+    /// The tensor with what an adapter adds to it.
+    pub(super) fn plus(self, low_rank: Option<&'a LowRank>) -> Self {
+        Self { sum: low_rank.map(|low_rank| RowsOf { low_rank, first: 0 }), ..self }
     }
 
     /// Length of each dimension.
@@ -108,6 +122,9 @@ impl<'a> Weight<'a> {
             Some(strides) => &self.bytes[rows.start * strides[0] * self.dtype.bitsize() / 8..],
         };
         self.shape.to_mut()[0] = rows.len();
+        if let Some(sum) = &mut self.sum {
+            sum.first += rows.start;
+        }
         self
     }
 
@@ -127,9 +144,9 @@ impl<'a> Weight<'a> {
         Ok(values)
     }
 
-    /// Whether the file's values are of this type.
+    /// Whether the values are of this type: those of the file, with nothing added.
     pub fn holds<H: HalfPrecision>(&self) -> bool {
-        self.dtype == H::DTYPE
+        self.dtype == H::DTYPE && self.sum.is_none()
     }
 
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
@@ -146,6 +163,14 @@ impl<'a> Weight<'a> {
     }
 
     fn as_f32(&self) -> Result<Cow<'a, [f32]>> {
+        let values = self.stored_as_f32()?;
+        let Some(RowsOf { low_rank, first }) = &self.sum else { return Ok(values) };
+        let mut values = owned(values, || self.what())?;
+        low_rank.add_to(&mut values, *first)?;
+        Ok(Cow::Owned(values))
+    }
+
+    fn stored_as_f32(&self) -> Result<Cow<'a, [f32]>> {
         Ok(match self.dtype {
             Dtype::F64 => self.converted(|values: &[f64], out| convert(values, out, |x| x as f32))?,
             Dtype::F16 => self.converted(|values: &[f16], out| values.convert_to_f32_slice(out))?,

@@ -284,3 +284,98 @@ fn fetches_pickled_weights_where_there_are_no_safetensors() {
         assert_holds(&place.find_offline().unwrap(), &model);
     }
 }
+
+/// adapter_config.json of a LoRA of `base`.
+fn adapter_config(base: &str) -> Vec<u8> {
+    format!(r#"{{"peft_type":"LORA","base_model_name_or_path":{base:?}}}"#).into_bytes()
+}
+
+#[test]
+fn the_network_that_an_adapter_changes_comes_from_the_hub() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    let adapter = tempfile::tempdir().unwrap();
+    fs::write(adapter.path().join("adapter_config.json"), adapter_config(REPO)).unwrap();
+    fs::write(adapter.path().join("adapter_model.safetensors"), safetensors("lora", 3)).unwrap();
+    fs::write(adapter.path().join("vocab.txt"), "[UNK]").unwrap();
+    let name = adapter.path().to_str().unwrap();
+    let offline = FindOptions { local_files_only: true, ..place.options() };
+    let message = find(name, &offline, &Watch::new()).unwrap_err().to_string();
+    assert!(
+        message.starts_with("adapter_config.json: base_model_name_or_path: \"ada/tiny\", the model that"),
+        "{message}"
+    );
+    assert!(message.contains("local_files_only") && message.contains("Write there where its folder is"), "{message}");
+
+    for _ in 0..2 {
+        let folder = find(name, &place.options(), &Watch::new()).unwrap();
+        assert_eq!((folder.root(), folder.origin()), (adapter.path(), &Origin::Folder));
+        for name in ["config.json", "model.safetensors"] {
+            let found = folder.file(name).unwrap().unwrap();
+            assert!(found.starts_with(place.repo()) && fs::read(found).unwrap() == tiny_model()[name]);
+        }
+        // The adapter's own tokenizer is whole, and the base model's modules are not the adapter's.
+        for name in ["tokenizer.json", "tokenizer_config.json", "modules.json", "sentence_bert_config.json"] {
+            assert_eq!(folder.file(name).unwrap(), None);
+        }
+    }
+    assert!(hub.asked_files().iter().all(|file| file != "1_Pooling/config.json"));
+
+    // Without one, the base model's counts; and the network alone is not taken for the whole model.
+    fs::remove_file(adapter.path().join("vocab.txt")).unwrap();
+    assert!(find(name, &offline, &Watch::new()).unwrap().file("tokenizer.json").unwrap().is_some());
+    assert!(place.find_offline().unwrap_err().to_string().contains("is incomplete"));
+    assert_holds(&place.find().unwrap(), &tiny_model());
+}
+
+#[test]
+fn an_adapter_is_fetched_without_what_its_base_model_has() {
+    let base = tempfile::tempdir().unwrap();
+    fs::write(base.path().join("config.json"), "{}").unwrap();
+    fs::write(base.path().join("model.safetensors"), safetensors("weight", 3)).unwrap();
+    let mut model = tiny_model();
+    model.remove("config.json");
+    model.remove("model.safetensors");
+    model.insert("adapter_config.json".to_owned(), adapter_config(base.path().to_str().unwrap()));
+    model.insert("adapter_model.safetensors".to_owned(), safetensors("lora", 3));
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
+    for folder in [place.find().unwrap(), place.find_offline().unwrap()] {
+        assert_holds(&folder, &model);
+        assert_eq!(folder.file("config.json").unwrap(), Some(base.path().join("config.json")));
+    }
+    fs::remove_file(place.repo().join("snapshots").join(COMMIT).join("adapter_model.safetensors")).unwrap();
+    assert!(place.find_offline().is_err());
+    assert_holds(&place.find().unwrap(), &model);
+
+    fs::write(base.path().join("adapter_config.json"), "{}").unwrap();
+    let message = place.find().unwrap_err().to_string();
+    assert!(message.contains("is an adapter itself"), "{message}");
+}
+
+#[test]
+fn the_modules_of_a_router_are_fetched() {
+    let modules =
+        br#"[{"idx":0,"name":"0","path":"0_Router","type":"sentence_transformers.base.modules.router.Router"}]"#;
+    let router = br#"{"types":{"query":"x.Transformer","dense":"x.Dense"},"structure":{"query":["query","dense"]}}"#;
+    let weights = safetensors("weight", 3);
+    let model = files(&[
+        ("0_Router/dense/config.json", b"{}"),
+        ("0_Router/dense/model.safetensors", &weights),
+        ("0_Router/query/config.json", b"{}"),
+        ("0_Router/query/model.safetensors", &weights),
+        ("0_Router/query/tokenizer.json", b"{}"),
+        ("0_Router/router_config.json", router),
+        ("modules.json", modules),
+    ]);
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
+    assert_holds(&place.find().unwrap(), &model);
+    let snapshot = place.repo().join("snapshots").join(COMMIT);
+    for name in ["0_Router/dense/model.safetensors", "0_Router/router_config.json"] {
+        fs::remove_file(snapshot.join(name)).unwrap();
+        let message = place.find_offline().unwrap_err().to_string();
+        assert!(message.contains("is incomplete"), "{message}");
+        assert_holds(&place.find().unwrap(), &model);
+    }
+}

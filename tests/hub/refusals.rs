@@ -183,13 +183,12 @@ fn a_model_without_a_tokenizer_is_refused_before_anything_is_fetched() {
 }
 
 #[test]
-fn an_adapter_is_refused_before_anything_is_fetched() {
+fn an_adapter_without_weights_is_refused_before_anything_is_fetched() {
     let mut model = tiny_model();
     model.insert("adapter_config.json".to_owned(), b"{}".to_vec());
     let hub = Hub::new(model);
     let message = message_of(&hub);
-    assert!(message.starts_with("adapter_config.json: the model is a PEFT adapter"), "{message}");
-    assert!(message.contains("PeftModel.from_pretrained(model[0].auto_model, \"ada/tiny\")"), "{message}");
+    assert!(message.starts_with("adapter_config.json: the repository has no adapter_model.safetensors"), "{message}");
     assert_eq!(hub.asked_files(), ["modules.json"]);
 }
 

@@ -35,7 +35,7 @@ def encode(model: Embedder, texts: list[str]) -> None:
     model.encode()  # error
     model.encode(texts, sentences=texts)  # error
     model.encode_query(texts, normalise_embeddings=True)  # error
-    model.encode_query(texts, task="query")  # error
+    model.encode_query(texts, task=3)  # error
     model.encode_document(texts, precision="int4")  # error
     model.encode_document(texts=3)  # error
     model.encode_document(texts, texts=texts)  # error

@@ -202,7 +202,7 @@ def _meta(model: Embedder | Reranker, loader: type, decided: dict[str, Any], **k
     if kind == "folder":
         name = f"local/{Path(name).resolve().name}"
     if kind not in ("cache", "hub"):
-        revision = ModelFiles.read(core.folder, has_modules=True).fingerprint
+        revision = ModelFiles.read(core.folder, has_modules=True, find=core.file).fingerprint
     changed = {
         option: copy(getattr(model, option))
         for option in ("prompts", "default_prompt_name")

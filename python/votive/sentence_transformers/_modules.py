@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from votive._model_files import parsed_json
+from votive._model_files import ROUTERS, parsed_json, router_config
 from votive.sentence_transformers._unsupported import UnsupportedAttribute
 
 if TYPE_CHECKING:
@@ -21,7 +21,22 @@ def read_json(path: Path) -> Any:
 def transformer_folder(folder: Path) -> Path:
     """The folder of a model's Transformer, which has its config.json and tokenizer.json."""
     listed = read_json(folder / "modules.json")
-    return folder / listed[0]["path"] if listed else folder
+    if not listed:
+        return folder
+    first = folder / listed[0]["path"]
+    if listed[0]["type"].rpartition(".")[2] not in ROUTERS:
+        return first
+    router = router_config(first)
+    routes = router["structure"]
+    name = router.get("parameters", {}).get("default_route")
+    return first / routes[next(iter(routes)) if name is None else name][0]
+
+
+def network_config(core: Any) -> dict[str, Any]:
+    """What the config.json of a model's Transformer says: of an adapter, that of its base model."""
+    name = (transformer_folder(core.folder) / "config.json").relative_to(core.folder).as_posix()
+    found: Path | None = core.file(name)
+    return {} if found is None else read_json(found)
 
 
 class ConfigView:

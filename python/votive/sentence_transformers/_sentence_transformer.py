@@ -249,7 +249,7 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             truncate_dim: keep so many first elements; above the dimension is all.
             pool: what `start_multi_process_pool` gave; nothing happens.
             chunk_size: nothing happens.
-            task: nothing happens.
+            task: the name of a route, of a model with a Router; nothing happens for others.
             processing_kwargs: only `{"text": {"max_length": n}}`, for the length of this call's texts.
             out: as for `Embedder.encode`.
             priority: as for `Embedder.encode`.
@@ -287,6 +287,8 @@ class SentenceTransformer(SharedMethods, Embedder):  # type: ignore[misc]
             out=out,
             priority=priority,
             max_length=self._length_of_call(processing_kwargs),
+            # sentence-transformers passes over a task that no module knows.
+            task=task if self._model.has_tasks else None,
         )
         if output_value != "sentence_embedding":
             described = found if output_value else [self._described(each, text) for each in found]

@@ -15,8 +15,7 @@ from votive.sentence_transformers._modules import (
     ModelCard,
     ModuleView,
     TransformerView,
-    read_json,
-    transformer_folder,
+    network_config,
     views_of,
 )
 from votive.sentence_transformers._saving import save
@@ -254,7 +253,7 @@ class SharedMethods:
     @property
     def config(self) -> ConfigView:
         """What config.json says, as attributes."""
-        values = read_json(transformer_folder(self._model.folder) / "config.json")
+        values = network_config(self._model)
         values |= self._arguments.get("assigned", {}).get("config_kwargs", {})
         return ConfigView(values, str(self._arguments["model_name_or_path"]))
 

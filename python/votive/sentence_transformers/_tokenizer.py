@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from votive.sentence_transformers._modules import read_json, transformer_folder
+from votive.sentence_transformers._modules import network_config, read_json, transformer_folder
 from votive.sentence_transformers._tensors import to_tensor, unasked
 
 _FILES = (
@@ -183,11 +183,7 @@ class Tokenizer:
     def _has_types(self) -> bool:
         """Whether inputs have types of tokens: what the tokenizer's files say, else what the network has."""
         named = read_json(self._folder / "tokenizer_config.json").get("model_input_names")
-        return (
-            "token_type_ids" in named
-            if named
-            else read_json(self._folder / "config.json").get("type_vocab_size", 0) > 1
-        )
+        return "token_type_ids" in named if named else network_config(self._model._model).get("type_vocab_size", 0) > 1
 
     def _encoded(
         self, text: str, pair: str | None, special: bool, truncation: Any, max_length: int | None
