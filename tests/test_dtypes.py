@@ -32,8 +32,8 @@ TINY = {"int8": 0.998, "bfloat16": 0.9999, "float16": 0.999998}
 # candle's operations have activations in that type, too.
 if PORTABLE:
     TINY = {"bfloat16": 0.999, "float16": 0.99998}
-# Where less than that can be had: of one token's state, which no mean smooths; of a token that is as near to one expert as
-# to another, of which each type chooses its own; and of scores that no scale makes small.
+# Where less than that can be had: of one token's state, which no mean smooths; of a token that is as near to one expert
+# as to another, of which each type chooses its own; and of scores that no scale makes small.
 SINGLE = {
     ("llama", "int8"): 0.997,
     ("llama_biased", "int8"): 0.996,
