@@ -85,7 +85,19 @@ def test_console_script_is_main():
     assert script.load() is votive.cli.main
 
 
-COMMANDS = ["demo", "encode", "search", "rerank", "store", "devices", "check", "bench-cpu", "run", "completion"]
+COMMANDS = [
+    "demo",
+    "encode",
+    "search",
+    "rerank",
+    "store",
+    "models",
+    "devices",
+    "check",
+    "bench-cpu",
+    "run",
+    "completion",
+]
 STORE_COMMANDS = [["store", name] for name in ("create", "add", "search", "info", "verify", "compact")]
 
 

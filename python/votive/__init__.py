@@ -14,6 +14,7 @@ from votive.backend import Backend, FallbackWarning, available_backends, get_bac
 from votive.chunking import Chunk, chunk
 from votive.embedder import Embedder
 from votive.embedder_info import EmbedderInfo
+from votive.model_families import ModelFamily, supported_models
 from votive.quantization import quantize_embeddings
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
@@ -35,6 +36,7 @@ __all__ = [
     "Hit",
     "Hits",
     "ModelError",
+    "ModelFamily",
     "QueueFull",
     "Reranker",
     "SimilarityFunction",
@@ -46,6 +48,7 @@ __all__ = [
     "chunk",
     "get_backend",
     "quantize_embeddings",
+    "supported_models",
 ]
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "features",
     "find_device",
     "map_file",
+    "model_families",
     "next_device",
     "quantize",
     "select_codes",
@@ -446,6 +447,9 @@ def next_device(name: str) -> str | None:
     Raises:
         ValueError: see `find_device`.
     """
+
+def model_families() -> list[tuple[str, list[str], list[str], list[str], str]]:
+    """The families that load: name, model types, embedders and rerankers by name, and what they need or lack."""
 
 def devices() -> tuple[list[tuple[str, str | None, int | None, list[str]]], list[tuple[str, str]]]:
     """What "auto" chooses from: the devices that are there, as `find_device` gives them, and why others are not."""

@@ -43,6 +43,7 @@ mod unique_inputs;
 mod window;
 mod worker;
 
+pub use crate::models::{ModelKind, supported_kinds};
 pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
 pub use chunk_rows::ChunkRows;
 pub use chunks::ChunkOptions;

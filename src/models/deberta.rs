@@ -21,7 +21,7 @@ use crate::Result;
 use crate::config::Object;
 use crate::kernels::{self, Buckets, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormSpec, TensorNames};
@@ -30,8 +30,24 @@ use crate::models::source::Source;
 use crate::nn::{AttentionBias, Convolution, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
 use crate::profile::Stage;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["deberta-v2"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "DeBERTa-v2 and -v3",
+        model_types: &["deberta-v2"],
+        embedders: &[],
+        rerankers: &[
+            "mxbai-rerank-v1 (xsmall to large)",
+            "cross-encoder/nli-deberta-v3",
+            "cross-encoders on deberta-v2-xlarge",
+            "-xxlarge",
+        ],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// BERT's keys, and the sizes of DeBERTa-v2-xlarge.
 const KEYS: PostNormKeys = PostNormKeys {

@@ -6,15 +6,26 @@
 use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{PostNorm, PostNormSpec, TensorNames};
 use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["distilbert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "DistilBERT",
+        model_types: &["distilbert"],
+        embedders: &["msmarco-distilbert", "multi-qa-distilbert", "distiluse (with its Dense)"],
+        rerankers: &["cross-encoders on DistilBERT"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// The sizes of DistilBERT-base.
 const KEYS: PostNormKeys = PostNormKeys {

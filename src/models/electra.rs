@@ -7,14 +7,25 @@
 use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{EmbeddingProjection, PostNorm, PostNormSpec};
 use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["electra"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "ELECTRA",
+        model_types: &["electra"],
+        embedders: &[],
+        rerankers: &["cross-encoder/ms-marco-electra-base"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// The sizes of ELECTRA-small.
 const KEYS: PostNormKeys = PostNormKeys {

@@ -15,13 +15,19 @@ use crate::models::Encoder;
 use crate::models::decoder::RotaryDecoder;
 use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderLayer, DecoderNorms};
 use crate::models::decoder_head::classifier;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::layer_type::LayerType;
 use crate::models::per_layer_inputs::{PerLayerInputs, PerLayerSizes};
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["embedding_gemma2", TEXT],
+    kinds: &[ModelKind {
+        name: "EmbeddingGemma 2",
+        model_types: &["embedding_gemma2", TEXT],
+        embedders: &["embeddinggemma-2"],
+        rerankers: &[],
+        limits: "texts alone",
+    }],
     // Its states are beyond float16.
     half_dtype: Dtype::Bfloat16,
     load,

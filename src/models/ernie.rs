@@ -8,15 +8,26 @@
 use crate::Result;
 use crate::kernels::Dtype;
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{PostNorm, PostNormSpec};
 use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig};
 use crate::models::source::Source;
 use crate::nn::Loader;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["ernie"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "ERNIE",
+        model_types: &["ernie"],
+        embedders: &["embedders on ernie-3.0"],
+        rerankers: &["cross-encoders on ernie-3.0"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
     source.at.at_if_contains("ernie", "embeddings.word_embeddings.weight")

@@ -9,13 +9,24 @@ use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
 use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms};
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::{HeadPooling, ScoreHead};
 use crate::models::source::Source;
 
 // Pre-norm states grow from layer to layer: what it was trained in.
-pub(super) const FAMILY: Family =
-    Family { model_types: &["eurobert"], half_dtype: Dtype::Bfloat16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "EuroBERT",
+        model_types: &["eurobert"],
+        embedders: &["jina-embeddings-v5-text-nano (merged)"],
+        rerankers: &["classifiers on EuroBERT"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Bfloat16,
+    load,
+    head,
+    logit_head: None,
+};
 
 const DEFAULTS: DecoderDefaults = DecoderDefaults {
     vocab: 128_256,

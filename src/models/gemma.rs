@@ -14,12 +14,27 @@ use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
 use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderLayer, DecoderNorms};
 use crate::models::decoder_head::{classifier, logits};
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::layer_type::LayerType;
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["gemma3_text", "gemma"],
+    kinds: &[
+        ModelKind {
+            name: "Gemma 3",
+            model_types: &["gemma3_text"],
+            embedders: &["embeddinggemma-300m", "harrier-270m"],
+            rerankers: &[],
+            limits: "",
+        },
+        ModelKind {
+            name: "Gemma",
+            model_types: &["gemma"],
+            embedders: &[],
+            rerankers: &["bge-reranker-v2-gemma"],
+            limits: "",
+        },
+    ],
     // Their states are beyond float16.
     half_dtype: Dtype::Bfloat16,
     load,

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::config::Object;
 use crate::kernels::Dtype;
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
 use crate::models::post_norm::{Biases, GateTensor, PostNorm, PostNormSpec, ROTARY_NAMES, TensorNames};
@@ -24,8 +24,25 @@ use crate::models::rotary::{RotaryKeys, factor};
 use crate::models::source::Source;
 use crate::nn::{Loader, RopeScaling, RotaryAngles, RotaryTable};
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["new", "gte"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "GTE",
+        model_types: &["new", "gte"],
+        embedders: &[
+            "gte-base-en-v1.5",
+            "gte-large-en-v1.5",
+            "gte-multilingual-base",
+            "snowflake-arctic-embed-m-v2.0",
+            "stella_en_400M_v5",
+        ],
+        rerankers: &["gte-multilingual-reranker-base"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 const BIASES: Biases = Biases { attention: true, up: false, down: true };
 

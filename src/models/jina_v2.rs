@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::kernels::{Activation, AttentionShape, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
 use crate::models::post_norm::{BERT_NAMES, Biases, ExtraNorms, GateTensor, PostNorm, PostNormSpec, TensorNames};
@@ -25,7 +25,19 @@ use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig};
 use crate::models::source::Source;
 use crate::nn::{Alibi, AttentionBias, Loader};
 
-pub(super) const FAMILY: Family = Family { model_types: &[], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "jina v2",
+        model_types: &[],
+        embedders: &["jina-embeddings-v2 (small, base, -de, -es, -zh, -code)"],
+        rerankers: &["jina-reranker-v1 (tiny, turbo)"],
+        limits: "told by `alibi` as `position_embedding_type` of `bert`, or by gated blocks",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// Names of gated blocks, of the models for text.
 const TEXT_NAMES: TensorNames = TensorNames {

@@ -11,7 +11,7 @@
 use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{PostNorm, PostNormSpec, ROTARY_NAMES, TensorNames};
@@ -20,8 +20,19 @@ use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
 use crate::nn::{Loader, RotaryAngles, RotaryTable};
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["jina_embeddings_v3"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "jina v3",
+        model_types: &["jina_embeddings_v3"],
+        embedders: &["jina-embeddings-v3", "-v3-hf"],
+        rerankers: &["jina-reranker-v2-base-multilingual"],
+        limits: "without a task; also told by a tensor `mixer.Wqkv` in `xlm-roberta`",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// The sizes of jina-embeddings-v3.
 const KEYS: PostNormKeys = PostNormKeys {

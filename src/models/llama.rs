@@ -13,13 +13,28 @@ use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
 use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms};
 use crate::models::decoder_head::{classifier, logits};
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::{HeadPooling, ScoreHead};
 use crate::models::layer_type::LayerType;
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["llama", BOTH_WAYS, "mistral", "ministral", "ministral3"],
+    kinds: &[
+        ModelKind {
+            name: "Llama",
+            model_types: &["llama", BOTH_WAYS],
+            embedders: &["llama-nemotron-embed-1b-v2"],
+            rerankers: &["llama-nemotron-rerank-1b-v2"],
+            limits: "",
+        },
+        ModelKind {
+            name: "Mistral",
+            model_types: &["mistral", "ministral", "ministral3"],
+            embedders: &["e5-mistral-7b-instruct", "Linq-Embed-Mistral", "SFR-Embedding-Mistral"],
+            rerankers: &["classifiers on Mistral"],
+            limits: "",
+        },
+    ],
     // What they were trained in; single numbers of their states are beyond float16.
     half_dtype: Dtype::Bfloat16,
     load,

@@ -55,8 +55,9 @@ mod xlm_roberta_xl;
 
 use candle_core::Tensor;
 
+pub use family::ModelKind;
 pub use head::ScoreHead;
-pub use registry::{half_dtype, load, load_head, load_logit_head};
+pub use registry::{half_dtype, load, load_head, load_logit_head, supported_kinds};
 pub use source::Source;
 
 use crate::nn::EmbeddingBag;

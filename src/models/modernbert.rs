@@ -22,7 +22,7 @@ use std::sync::Arc;
 use crate::Result;
 use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::{HeadPooling, ScoreHead};
 use crate::models::input_tables::InputTables;
 use crate::models::layer_type::LayerType;
@@ -33,8 +33,19 @@ use crate::nn::{Attention, Embedding, Linear, Loader, Mlp, MlpParts, Norm, Rope,
 use crate::profile::Stage;
 
 // Pre-norm states grow from layer to layer, but no overflow of float16 in inference is reported.
-pub(super) const FAMILY: Family =
-    Family { model_types: &["modernbert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "ModernBERT",
+        model_types: &["modernbert"],
+        embedders: &["gte-modernbert-base", "modernbert-embed", "granite-embedding-english-r2"],
+        rerankers: &["gte-reranker-modernbert-base", "granite-embedding-reranker-english-r2"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// What config.json says.
 #[derive(Debug)]

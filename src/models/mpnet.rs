@@ -10,7 +10,7 @@ use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::distance_buckets::DistanceBuckets;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{PostNorm, PostNormSpec, TensorNames};
@@ -18,8 +18,19 @@ use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 use crate::nn::{Loader, PositionBias};
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["mpnet"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "MPNet",
+        model_types: &["mpnet"],
+        embedders: &["all-mpnet-base-v2", "multi-qa-mpnet-base", "paraphrase-mpnet"],
+        rerankers: &["cross-encoders on MPNet"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// The sizes of MPNet-base.
 const KEYS: PostNormKeys = PostNormKeys { vocab: ("vocab_size", 30_527), ..BERT_KEYS };

@@ -18,7 +18,7 @@ use crate::Result;
 use crate::config::Object;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
 use crate::models::post_norm::{Biases, GateTensor, PostNorm, PostNormSpec, ROTARY_NAMES, TensorNames};
@@ -27,8 +27,24 @@ use crate::models::rotary::RotaryKeys;
 use crate::models::source::Source;
 use crate::nn::{Experts, ExpertsParts, Loader, RopeScaling, RotaryAngles, RotaryTable};
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["nomic_bert"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "NomicBERT",
+        model_types: &["nomic_bert"],
+        embedders: &[
+            "nomic-embed-text-v1",
+            "nomic-embed-text-v1.5",
+            "nomic-embed-text-v2-moe",
+            "snowflake-arctic-embed-m-long",
+        ],
+        rerankers: &["classifiers on NomicBERT"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// Keys of transformers, and the sizes of nomic-embed-text.
 const KEYS: PostNormKeys =

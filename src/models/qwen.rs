@@ -13,12 +13,27 @@ use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
 use crate::models::decoder_config::{DecoderBiases, DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderNorms};
 use crate::models::decoder_head::{classifier, logits};
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::layer_type::LayerType;
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["qwen3", "qwen2", BOTH_WAYS],
+    kinds: &[
+        ModelKind {
+            name: "Qwen3",
+            model_types: &["qwen3", BOTH_WAYS],
+            embedders: &["Qwen3-Embedding", "jina-embeddings-v5-text-small (merged)", "voyage-4-nano", "pplx-embed-v1"],
+            rerankers: &["Qwen3-Reranker, as a language model or `...ForSequenceClassification`"],
+            limits: "",
+        },
+        ModelKind {
+            name: "Qwen2",
+            model_types: &["qwen2"],
+            embedders: &["Qwen2 embedders without code of their own"],
+            rerankers: &["mxbai-rerank-base-v2", "-large-v2"],
+            limits: "",
+        },
+    ],
     // What they were trained in; in float16 they give NaN (QwenLM/Qwen3 issues 761 and 868, michaelfeil/infinity issue
     // 328).
     half_dtype: Dtype::Bfloat16,

@@ -17,7 +17,7 @@
 
 use crate::Result;
 use crate::kernels::Dtype;
-use crate::models::family::{Family, IsPublished};
+use crate::models::family::{Family, IsPublished, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::models::{
@@ -39,6 +39,7 @@ const FAMILIES: &[Family] = &[
     t5::FAMILY,
     nomic_bert::FAMILY,
     gte::FAMILY,
+    jina_v2::FAMILY,
     jina_v3::FAMILY,
     qwen::FAMILY,
     llama::FAMILY,
@@ -53,8 +54,13 @@ const FAMILIES: &[Family] = &[
 const PUBLISHED: &[(IsPublished, Family)] =
     &[(jina_v2::is_published, jina_v2::FAMILY), (jina_v3::is_published, jina_v3::FAMILY)];
 
+/// The models that are read, family by family.
+pub fn supported_kinds() -> impl Iterator<Item = &'static ModelKind> {
+    FAMILIES.iter().flat_map(|family| family.kinds)
+}
+
 fn family(model_type: &str) -> Option<&'static Family> {
-    FAMILIES.iter().find(|family| family.model_types.contains(&model_type))
+    FAMILIES.iter().find(|family| family.model_types().any(|known| known == model_type))
 }
 
 fn family_of(source: &Source) -> Result<&'static Family> {
@@ -64,8 +70,12 @@ fn family_of(source: &Source) -> Result<&'static Family> {
     let config = &source.config;
     let model_type = config.required("model_type", config.text("model_type")?)?;
     family(model_type).ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().flat_map(|family| family.model_types.iter().copied()).collect();
-        config.error("model_type", format!("{model_type:?} is not supported; supported: {}", known.join(", ")))
+        let known: Vec<_> = FAMILIES.iter().flat_map(Family::model_types).collect();
+        let code = if config.contains("auto_map") { " (code of a model's own, \"auto_map\", is not run)" } else { "" };
+        let known = known.join(", ");
+        let message =
+            format!("{model_type:?} is not supported{code}; supported: {known}; `votive models` names models of each");
+        config.error("model_type", message)
     })
 }
 
@@ -102,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_model_type_is_of_one_family() {
-        let types: Vec<_> = FAMILIES.iter().flat_map(|family| family.model_types).collect();
+        let types: Vec<_> = FAMILIES.iter().flat_map(Family::model_types).collect();
         assert!(types.iter().all(|name| types.iter().filter(|other| *other == name).count() == 1));
         assert_eq!((half_dtype("qwen3"), half_dtype("bert")), (Dtype::Bfloat16, Dtype::Float16));
     }

@@ -9,14 +9,20 @@
 use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::post_norm::{PostNorm, PostNormSpec};
 use crate::models::post_norm_config::{BERT_KEYS, PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["roberta", "xlm-roberta", "camembert"],
+    kinds: &[ModelKind {
+        name: "RoBERTa, XLM-RoBERTa, CamemBERT",
+        model_types: &["roberta", "xlm-roberta", "camembert"],
+        embedders: &["multilingual-e5", "bge-m3", "snowflake-arctic-embed-l-v2.0", "all-distilroberta-v1"],
+        rerankers: &["bge-reranker-base", "-large", "-v2-m3", "cross-encoder/stsb-roberta"],
+        limits: "",
+    }],
     half_dtype: Dtype::Float16,
     load,
     head,

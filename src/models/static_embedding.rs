@@ -16,15 +16,32 @@ use candle_core::Tensor;
 
 use crate::kernels::Dtype;
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
 use crate::nn::{BagTensors, EmbeddingBag};
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["model2vec"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "Static embeddings",
+        model_types: &["model2vec"],
+        embedders: &[
+            "potion-base",
+            "potion-retrieval-32M",
+            "potion-multilingual-128M",
+            "static-retrieval-mrl-en-v1",
+            "static-similarity-mrl-multilingual-v1",
+        ],
+        rerankers: &[],
+        limits: "also told by `StaticEmbedding` in `modules.json`; a table and no network",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 struct StaticEmbedding(EmbeddingBag);
 

@@ -22,7 +22,7 @@ use crate::config::Object;
 use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
 use crate::models::distance_buckets::DistanceBuckets;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::InputTables;
 use crate::models::pre_norm::{PreNorm, PreNormLayer};
@@ -31,7 +31,13 @@ use crate::nn::{Attention, AttentionBias, Embedding, Linear, Loader, Mlp, MlpPar
 use crate::profile::Stage;
 
 pub(super) const FAMILY: Family = Family {
-    model_types: &["t5"],
+    kinds: &[ModelKind {
+        name: "T5",
+        model_types: &["t5"],
+        embedders: &["gtr-t5 (base to xxl)", "sentence-t5 (base to xxl)", "instructor (base to xl)"],
+        rerankers: &[],
+        limits: "the encoder alone",
+    }],
     // What they were trained in; states of the larger ones are beyond float16 (huggingface/transformers issue 9295).
     half_dtype: Dtype::Bfloat16,
     load,

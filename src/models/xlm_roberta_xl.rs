@@ -15,7 +15,7 @@
 use crate::Result;
 use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
-use crate::models::family::Family;
+use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::require_absolute_positions;
@@ -25,8 +25,19 @@ use crate::models::source::Source;
 use crate::nn::{Attention, Linear, Loader, Mlp, MlpParts, Norm};
 use crate::profile::Stage;
 
-pub(super) const FAMILY: Family =
-    Family { model_types: &["xlm-roberta-xl"], half_dtype: Dtype::Float16, load, head, logit_head: None };
+pub(super) const FAMILY: Family = Family {
+    kinds: &[ModelKind {
+        name: "XLM-RoBERTa-XL",
+        model_types: &["xlm-roberta-xl"],
+        embedders: &["embedders on xlm-roberta-xl", "-xxl"],
+        rerankers: &["cross-encoders on them"],
+        limits: "",
+    }],
+    half_dtype: Dtype::Float16,
+    load,
+    head,
+    logit_head: None,
+};
 
 /// The sizes of XLM-RoBERTa-XL.
 const KEYS: PostNormKeys = PostNormKeys {

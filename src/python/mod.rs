@@ -11,6 +11,7 @@ mod embedder;
 mod error;
 mod forks;
 mod model;
+mod models;
 mod numpy;
 mod profile;
 mod quantize;
@@ -48,6 +49,8 @@ mod _core {
     use super::error::{CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError};
     #[pymodule_export]
     use super::model::PyModel;
+    #[pymodule_export]
+    use super::models::model_families;
     #[pymodule_export]
     use super::numpy::map_file;
     #[pymodule_export]

@@ -27,6 +27,7 @@ def build_parser() -> Parser:
     _add_search(commands, descriptions.SEARCH_USAGE)
     _add_rerank(commands)
     _add_store(commands)
+    _add_models(commands)
     _add_devices(commands)
     _add_check(commands)
     _add_bench_cpu(commands)
@@ -246,6 +247,11 @@ def _add_rows(parser: Parser, default_model: str) -> Any:
     model = _add_model(parser, default_model)
     _add_truncate_dim(model)
     return model
+
+
+def _add_models(commands: Commands) -> None:
+    parser = _add_command(commands, "models", "models", "print which models load", description=descriptions.MODELS)
+    _add_json(parser, "print a JSON list")
 
 
 def _add_devices(commands: Commands) -> None:

@@ -184,6 +184,11 @@ examples:
   votive store compact notes
 """
 
+MODELS = """\
+Print the families of models that load, the values of "model_type" in config.json that they have, and models of each by
+name. Any model of a family loads, not only those that are named.
+"""
+
 DEVICES = """\
 Print which devices can compute, why others cannot, and which one is taken where none is named: that of the
 environment variable VOTIVE_DEVICE, else the first of Metal, CUDA and the CPU. No GPU is initialised. --json prints

@@ -1,0 +1,58 @@
+"""The families of models: in Python, on the command line, and in the documentation."""
+
+import json
+from pathlib import Path
+
+import pytest
+import votive
+import votive.cli
+from votive import Embedder, ModelError, supported_models
+
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "models.md"
+
+
+def test_the_documentation_has_the_same_families() -> None:
+    def cell(names: tuple[str, ...] | str) -> str:
+        text = names if isinstance(names, str) else ", ".join(names)
+        return f" {text} " if text else " "
+
+    def title(family: votive.ModelFamily) -> str:
+        types = ", ".join(f"`{name}`" for name in family.model_types)
+        return f"{family.name} ({types})" if types else family.name
+
+    rows = [
+        f"| {title(family)} |{cell(family.embedders)}|{cell(family.rerankers)}|{cell(family.limits)}|"
+        for family in supported_models()
+    ]
+    table = PAGE.read_text(encoding="utf-8").split("| Family (`model_type`)")[1].split("\n\n")[0].splitlines()[2:]
+    assert table == rows
+
+
+def test_a_family_is_complete() -> None:
+    families = supported_models()
+    types = [name for family in families for name in family.model_types]
+    assert len(types) == len(set(types))
+    assert {"bert", "qwen3", "model2vec"} <= set(types)
+    assert all(family.embedders or family.rerankers for family in families)
+
+
+def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert votive.cli.main(["models"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("BERT: bert\n  embedders: all-MiniLM, ")
+    assert votive.cli.main(["models", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [family["name"] for family in found] == [family.name for family in supported_models()]
+    assert set(found[0]) == {"name", "model_types", "embedders", "rerankers", "limits"}
+
+
+def test_another_family_is_refused_with_the_list(tmp_path: Path) -> None:
+    fixture = Path(__file__).parent / "fixtures" / "bert_plain"
+    for path in fixture.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((fixture / "config.json").read_text(encoding="utf-8"))
+    config |= {"model_type": "odd", "auto_map": {"AutoModel": "odd.OddModel"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=r"\(code of a model's own, .* is not run\); supported: bert, .*votive models"):
+        Embedder(str(tmp_path), device="cpu", trust_remote_code=True)
