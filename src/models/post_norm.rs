@@ -331,7 +331,7 @@ impl PostNormLayer {
 
 enum FeedForward {
     Mlp(Box<Mlp>),
-    Experts(Experts),
+    Experts(Box<Experts>),
 }
 
 impl FeedForward {
@@ -339,7 +339,7 @@ impl FeedForward {
     fn load(spec: &PostNormSpec, number: usize, at: &Loader) -> Result<Self> {
         let &PostNormSpec { config: PostNormConfig { hidden, intermediate, activation, .. }, names, biases, .. } = spec;
         if let Some(experts) = spec.experts.map(|load| load(number, at)).transpose()?.flatten() {
-            return Ok(Self::Experts(experts));
+            return Ok(Self::Experts(Box::new(experts)));
         }
         let half = |first: usize| at.at(names.up).rows(first..first + intermediate, 2 * intermediate);
         let (up, gate) = match names.gate {

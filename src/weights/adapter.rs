@@ -188,8 +188,8 @@ fn find<'a>(names: &[&'a str], path: &str, file: &str, tensor: &str) -> Result<O
         rest.to_owned()
     };
     let path = unwrapped(path);
-    // The name of the base model in a class with a head, which a file without one lacks.
-    let inner = path.split_once('.').map(|(_, inner)| inner.to_owned());
+    // The name of the base model in a class with a head, which a file without one lacks. A tensor's name alone says nothing.
+    let inner = path.split_once('.').map(|(_, inner)| inner.to_owned()).filter(|inner| inner.contains('.'));
     for path in std::iter::once(path.clone()).chain(inner) {
         // As TensorFlow called the numbers of a LayerNorm, and old files still do.
         let older = path.strip_suffix("LayerNorm.weight").map(|at| format!("{at}LayerNorm.gamma"));
