@@ -250,7 +250,14 @@ def _add_rows(parser: Parser, default_model: str) -> Any:
 
 
 def _add_models(commands: Commands) -> None:
-    parser = _add_command(commands, "models", "models", "print which models load", description=descriptions.MODELS)
+    parser = _add_command(
+        commands,
+        "models",
+        "models",
+        "print which models load",
+        description=descriptions.MODELS,
+        epilog=descriptions.MODELS_EXAMPLES,
+    )
     _add_json(parser, "print a JSON list")
 
 

@@ -189,6 +189,12 @@ Print the families of models that load, the values of "model_type" in config.jso
 name. Any model of a family loads, not only those that are named.
 """
 
+MODELS_EXAMPLES = """\
+examples:
+  votive models
+  votive models --json
+"""
+
 DEVICES = """\
 Print which devices can compute, why others cannot, and which one is taken where none is named: that of the
 environment variable VOTIVE_DEVICE, else the first of Metal, CUDA and the CPU. No GPU is initialised. --json prints
