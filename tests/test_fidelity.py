@@ -64,7 +64,7 @@ def assert_close(actual: np.ndarray, expected: np.ndarray) -> None:
 def test_fixtures_are_found() -> None:
     assert {case.fixture for case in EMBEDDINGS} >= {"bert_modules", "bert_312", "bert_40", "bert_types"}
     assert len(QUANTIZED) == 11
-    assert len(TOKENS) == 5
+    assert len(TOKENS) == 6
 
 
 @pytest.mark.parametrize("case", named(CASES))
