@@ -101,13 +101,15 @@ pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<Module
     let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
     let mut modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
-    for i in 0..modules.len() {
-        let routed = modules[i].routed(folder)?;
-        modules.extend(routed);
-    }
-    for module in &modules {
+    let is_inside = |module: &ModuleFiles| {
         let outside = |_| Error::model(MODULES, format!("names {:?}, outside the model's folder", module.path));
-        folder.file(&module.path).map_err(outside)?;
+        folder.file(&module.path).map_err(outside).map(drop)
+    };
+    for i in 0..modules.len() {
+        is_inside(&modules[i])?;
+        let routed = modules[i].routed(folder)?;
+        routed.iter().try_for_each(is_inside)?;
+        modules.extend(routed);
     }
     Ok(modules)
 }
