@@ -175,7 +175,7 @@ fn weights_that_are_not_read_are_refused_before_anything_is_fetched() {
 fn a_model_without_a_tokenizer_is_refused_before_anything_is_fetched() {
     let mut model = tiny_model();
     model.remove("tokenizer.json");
-    model.insert("spiece.model".to_owned(), b"[PAD]".to_vec());
+    model.insert("tokenizer.model".to_owned(), b"[PAD]".to_vec());
     let hub = Hub::new(model);
     let message = message_of(&hub);
     assert!(message.starts_with("tokenizer.json: the repository has none"), "{message}");
