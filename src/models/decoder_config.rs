@@ -105,6 +105,20 @@ pub(super) struct DecoderDefaults {
     pub(super) theta: f64,
 }
 
+/// Llama's, which other families differ from in sizes.
+pub(super) const LLAMA: DecoderDefaults = DecoderDefaults {
+    vocab: 32_000,
+    hidden: 4096,
+    intermediate: 11_008,
+    layers: 32,
+    heads: 32,
+    kv_heads: None,
+    head_dim: None,
+    activation: ("hidden_act", "silu"),
+    eps: 1e-6,
+    theta: 10_000.0,
+};
+
 impl DecoderConfig {
     /// The keys that all families share: layers see all tokens before them, or all, and have one kind of angles.
     pub(super) fn read(source: &Source, defaults: &DecoderDefaults, norms: DecoderNorms) -> Result<Self> {

@@ -8,7 +8,7 @@ use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
-use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms};
+use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms, LLAMA};
 use crate::models::family::{Family, ModelKind};
 use crate::models::head::{HeadPooling, ScoreHead};
 use crate::models::source::Source;
@@ -28,18 +28,8 @@ pub(super) const FAMILY: Family = Family {
     logit_head: None,
 };
 
-const DEFAULTS: DecoderDefaults = DecoderDefaults {
-    vocab: 128_256,
-    hidden: 768,
-    intermediate: 3072,
-    layers: 12,
-    heads: 12,
-    kv_heads: None,
-    head_dim: None,
-    activation: ("hidden_act", "silu"),
-    eps: 1e-5,
-    theta: 10_000.0,
-};
+const DEFAULTS: DecoderDefaults =
+    DecoderDefaults { vocab: 128_256, hidden: 768, intermediate: 3072, layers: 12, heads: 12, eps: 1e-5, ..LLAMA };
 
 fn read(source: &Source) -> Result<DecoderConfig> {
     let mut config = DecoderConfig::read(source, &DEFAULTS, DecoderNorms::Llama)?;

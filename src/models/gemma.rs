@@ -9,7 +9,7 @@
 
 use crate::Result;
 use crate::config::Object;
-use crate::kernels::{self, Dtype, Mask};
+use crate::kernels::{self, Activation, Dtype, Mask};
 use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
 use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderLayer, DecoderNorms};
@@ -79,7 +79,7 @@ fn read(source: &Source) -> Result<DecoderConfig> {
     let mut config = DecoderConfig::read(source, &GEMMA, DecoderNorms::Gemma)?;
     // The first files say so of the approximation.
     if file.text("hidden_act")? == Some("gelu") {
-        config.activation = source.activation("", GEMMA.activation.1)?;
+        config.activation = Activation::GeluTanh;
     }
     config.bias_attention(file)?;
     Ok(config)
@@ -125,7 +125,6 @@ fn window(file: &Object, mask: Mask) -> Result<Mask> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Activation;
     use crate::models::testing::{assert_refuses, with_source};
     use crate::nn::{RopeScaling, RotaryAngles};
 

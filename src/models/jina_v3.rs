@@ -90,7 +90,7 @@ impl Positions {
         match file.text("position_embedding_type")?.unwrap_or("rotary") {
             "rotary" => {}
             "absolute" => {
-                let padding = file.integer("pad_token_id", 0..=layers.vocab - 1)?.unwrap_or(1) as u32;
+                let padding = source.padding_token(layers.vocab)?;
                 let rows = file.size("max_position_embeddings", 1 << 24, 512)?;
                 return Ok(Self::Table(PositionTable { rows, padding: Some(padding) }));
             }

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::kernels::{Activation, Dtype};
 use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
-use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms};
+use crate::models::decoder_config::{DecoderConfig, DecoderDefaults, DecoderNorms, LLAMA};
 use crate::models::decoder_head::{classifier, logits};
 use crate::models::family::{Family, ModelKind};
 use crate::models::head::{HeadPooling, ScoreHead};
@@ -44,19 +44,6 @@ pub(super) const FAMILY: Family = Family {
 
 /// The `model_type` of NVIDIA's models.
 const BOTH_WAYS: &str = "llama_bidirec";
-
-const LLAMA: DecoderDefaults = DecoderDefaults {
-    vocab: 32_000,
-    hidden: 4096,
-    intermediate: 11_008,
-    layers: 32,
-    heads: 32,
-    kv_heads: None,
-    head_dim: None,
-    activation: ("hidden_act", "silu"),
-    eps: 1e-6,
-    theta: 10_000.0,
-};
 
 const MISTRAL: DecoderDefaults = DecoderDefaults { intermediate: 14_336, kv_heads: Some(8), ..LLAMA };
 

@@ -11,7 +11,9 @@ use crate::config::Object;
 use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::decoder::{RotaryDecoder, base_model};
-use crate::models::decoder_config::{DecoderBiases, DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderNorms};
+use crate::models::decoder_config::{
+    DecoderBiases, DecoderConfig, DecoderDefaults, DecoderHeadNorms, DecoderNorms, LLAMA,
+};
 use crate::models::decoder_head::{classifier, logits};
 use crate::models::family::{Family, ModelKind};
 use crate::models::layer_type::LayerType;
@@ -45,18 +47,7 @@ pub(super) const FAMILY: Family = Family {
 /// The `model_type` of pplx-embed.
 const BOTH_WAYS: &str = "bidirectional_pplx_qwen3";
 
-const QWEN2: DecoderDefaults = DecoderDefaults {
-    vocab: 151_936,
-    hidden: 4096,
-    intermediate: 22_016,
-    layers: 32,
-    heads: 32,
-    kv_heads: None,
-    head_dim: None,
-    activation: ("hidden_act", "silu"),
-    eps: 1e-6,
-    theta: 10_000.0,
-};
+const QWEN2: DecoderDefaults = DecoderDefaults { vocab: 151_936, intermediate: 22_016, ..LLAMA };
 
 const QWEN3: DecoderDefaults = DecoderDefaults { head_dim: Some(128), ..QWEN2 };
 

@@ -37,8 +37,8 @@ fn config(source: &Source) -> Result<PostNormConfig> {
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let base = source.at.at_if_contains("roberta", "embeddings.word_embeddings.weight");
     let config = config(source)?;
-    let padding = source.config.integer("pad_token_id", 0..=config.vocab - 1)?.unwrap_or(1);
-    Ok(Box::new(PostNorm::load(PostNormSpec::bert(source, &base, config, Some(padding as u32))?)?))
+    let padding = source.padding_token(config.vocab)?;
+    Ok(Box::new(PostNorm::load(PostNormSpec::bert(source, &base, config, Some(padding))?)?))
 }
 
 fn head(source: &Source, labels: usize) -> Result<ScoreHead> {

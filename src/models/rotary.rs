@@ -18,8 +18,9 @@ pub(super) struct RotaryKeys {
 impl Source<'_> {
     /// What newer files call `rope_parameters` and older ones, where it is not null, `rope_scaling`.
     pub(super) fn rotary_parameters(&self) -> Result<Object> {
-        let key = if self.config.is_null("rope_scaling") { "rope_parameters" } else { "rope_scaling" };
-        Ok(self.config.object(key)?.unwrap_or_else(Object::empty))
+        let scaling = self.rope_scaling()?;
+        let parameters = scaling.map_or_else(|| self.config.object("rope_parameters"), |scaling| Ok(Some(scaling)))?;
+        Ok(parameters.unwrap_or_else(Object::empty))
     }
 
     /// The angles of layers of this type in a file that gives each type its own, as Gemma 3's do: older ones scale those

@@ -32,6 +32,11 @@ impl<'a> Source<'a> {
         })
     }
 
+    /// The padding token, from whose id RoBERTa's kin count positions.
+    pub(super) fn padding_token(&self, vocab: usize) -> Result<u32> {
+        Ok(self.config.integer("pad_token_id", 0..=vocab - 1)?.unwrap_or(1) as u32)
+    }
+
     /// The number that a normalization adds to a variance or a mean square.
     pub(super) fn epsilon(&self, key: &str, default: f64) -> Result<f32> {
         let epsilon = self.config.number(key)?.unwrap_or(default);

@@ -55,10 +55,10 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let config = PostNormConfig::read(source, &KEYS)?;
     require_absolute_positions(file)?;
     let at = source.at.at_if_contains("roberta", "embeddings.word_embeddings.weight");
-    let padding = file.integer("pad_token_id", 0..=config.vocab - 1)?.unwrap_or(1);
+    let padding = source.padding_token(config.vocab)?;
     let rows = file.size("max_position_embeddings", 1 << 24, 514)?;
     let tables = InputTables {
-        positions: Some(PositionTable { rows, padding: Some(padding as u32) }),
+        positions: Some(PositionTable { rows, padding: Some(padding) }),
         types: Some(file.size("type_vocab_size", 1 << 16, 1)?),
         ..InputTables::of_words(config.vocab)
     };
