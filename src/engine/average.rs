@@ -8,23 +8,39 @@ use crate::engine::output_head::OutputHead;
 use crate::memory::zeroed;
 use crate::pipeline::TokenEmbeddings;
 use crate::profile::{Stage, Work, record, stage};
-use crate::text::Input;
+use crate::text::{Input, WordCache};
 use crate::{CancelCheck, Error, Result};
+
+/// Texts whose rows are made together: few enough that their means stay in the nearest caches.
+const TEXTS: usize = 32;
 
 impl Network {
     /// Makes the rows of some unique inputs of a direct call.
     pub(super) fn average(&self, call: &Call, uniques: Range<usize>, check_cancel: CancelCheck<'_>) -> Result<()> {
-        record(call.request.profile.as_ref(), || self.average_recorded(call, uniques, check_cancel))
+        record(call.request.profile.as_ref(), || {
+            let mut cache = self.tokenizer.take_cache();
+            uniques.clone().step_by(TEXTS).try_for_each(|start| {
+                let some = start..uniques.end.min(start + TEXTS);
+                self.average_some(call, some, &mut cache, check_cancel)
+            })?;
+            self.tokenizer.give_back(cache);
+            Ok(())
+        })
     }
 
-    fn average_recorded(&self, call: &Call, uniques: Range<usize>, check_cancel: CancelCheck<'_>) -> Result<()> {
+    fn average_some(
+        &self,
+        call: &Call,
+        uniques: Range<usize>,
+        cache: &mut WordCache,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<()> {
         let (Some(bag), OutputHead::Pipeline(pipeline)) = (self.encoder.bag(), &self.head) else {
             unreachable!("a direct call is of a model with a bag, which gives embeddings")
         };
         let Request { prompt, max_length, normalize, .. } = &call.request;
         let (prompt, max_length) = (prompt.as_str(), self.max_length(*max_length));
         let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
-        let mut cache = self.tokenizer.take_cache();
         let (mut ids, mut ends, mut truncated) = (Vec::new(), Vec::with_capacity(uniques.len()), Vec::new());
         stage(
             Stage::Tokenize,
@@ -36,7 +52,7 @@ impl Network {
                         Input::Text(text) => {
                             let with_prompt = (!prompt.is_empty()).then(|| [prompt, text].concat());
                             let text = with_prompt.as_deref().unwrap_or(text);
-                            self.tokenizer.append_ids(text, max_length, &mut cache, &mut ids, check_cancel)?
+                            self.tokenizer.append_ids(text, max_length, cache, &mut ids, check_cancel)?
                         }
                         pair @ Input::Pair(..) => {
                             let tokens = self.tokens_of(pair, prompt, max_length, check_cancel)?;
@@ -50,7 +66,6 @@ impl Network {
                 })
             },
         )?;
-        self.tokenizer.give_back(cache);
         let mut means = zeroed(uniques.len() * bag.width(), "means of rows")?;
         stage(
             Stage::Embed,

@@ -61,12 +61,17 @@ enum ByteKind {
     Other,
 }
 
-/// Words with their ids: each has one place, where the last one that came is. A thread's own while it tokenizes.
+/// Words with their ids: each has one place, where the last two that came are. A thread's own while it tokenizes.
 #[derive(Default)]
 pub struct WordCache {
     /// Empty before the first word.
-    words: Vec<CachedWord>,
+    places: Vec<CachedWords>,
 }
+
+/// The words of a place, the last one first: one line of memory.
+#[derive(Clone, Copy, Default)]
+#[repr(align(64))]
+struct CachedWords([CachedWord; 2]);
 
 #[derive(Clone, Copy, Default)]
 struct CachedWord {
@@ -77,8 +82,8 @@ struct CachedWord {
     len: u8,
 }
 
-/// 8,192 words, in 256 kB: most of the words of most texts.
-const CACHED_WORDS_POWER: u32 = 13;
+/// 4,096 places of two words, in 256 kB: most of the words of most texts.
+const PLACES_POWER: u32 = 12;
 
 impl WordPieces {
     /// None where the tokenizer is another one, or has tokens that are found otherwise.
@@ -136,7 +141,7 @@ impl WordPieces {
         cache: &mut WordCache,
         ids: &mut Vec<u32>,
     ) -> tokenizers::Result<bool> {
-        cache.words.resize(1 << CACHED_WORDS_POWER, CachedWord::default());
+        cache.places.resize(1 << PLACES_POWER, CachedWords::default());
         let bytes = text.as_bytes();
         let full = ids.len().saturating_add(most);
         let mut at = 0;
@@ -208,21 +213,24 @@ impl WordPieces {
         ids: &mut Vec<u32>,
         append: impl FnOnce(&mut Vec<u32>) -> tokenizers::Result<()>,
     ) -> tokenizers::Result<()> {
-        let place = &mut cache.words[(hash(key) >> (64 - CACHED_WORDS_POWER)) as usize];
-        if place.key == key && place.len as usize == len {
-            if place.count == 1 {
-                ids.push(place.ids[0]);
-            } else {
-                ids.extend_from_slice(&place.ids[..place.count as usize]);
+        let CachedWords(words) = &mut cache.places[(hash(key) >> (64 - PLACES_POWER)) as usize];
+        for word in &*words {
+            if word.key == key && word.len as usize == len {
+                if word.count == 1 {
+                    ids.push(word.ids[0]);
+                } else {
+                    ids.extend_from_slice(&word.ids[..word.count as usize]);
+                }
+                return Ok(());
             }
-            return Ok(());
         }
         let start = ids.len();
         append(ids)?;
         let found = &ids[start..];
-        if found.len() <= place.ids.len() {
-            place.ids[..found.len()].copy_from_slice(found);
-            (place.key, place.len, place.count) = (key, len as u8, found.len() as u8);
+        let mut word = CachedWord { key, len: len as u8, count: found.len() as u8, ..CachedWord::default() };
+        if let Some(room) = word.ids.get_mut(..found.len()) {
+            room.copy_from_slice(found);
+            *words = [word, words[0]];
         }
         Ok(())
     }
