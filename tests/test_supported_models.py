@@ -56,3 +56,20 @@ def test_another_family_is_refused_with_the_list(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=r"\(code of a model's own, .* is not run\); supported: bert, .*votive models"):
         Embedder(str(tmp_path), device="cpu", trust_remote_code=True)
+
+
+def test_code_of_a_models_own_is_named_where_tensors_do_not_fit(tmp_path: Path) -> None:
+    fixture = Path(__file__).parent / "fixtures" / "bert_plain"
+    for path in fixture.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((fixture / "config.json").read_text(encoding="utf-8")) | {"num_hidden_layers": 7}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="has no tensor") as plain:
+        Embedder(str(tmp_path), device="cpu")
+    assert "auto_map" not in str(plain.value)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "odd.OddModel"}}))
+    expected = r'has no tensor .*\("auto_map"\), which is not run: .* another network than "bert"; supported: bert, '
+    with pytest.raises(ModelError, match=expected) as own:
+        Embedder(str(tmp_path), device="cpu", trust_remote_code=True)
+    assert own.value.tensor == plain.value.tensor

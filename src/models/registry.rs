@@ -15,7 +15,6 @@
 //! 5. `tests/fixtures/`: a tiny checkpoint and what the reference computes with it; the README there says how. The tests
 //!    of fidelity find it by its folder. A line in the table of docs/reference/models.md.
 
-use crate::Result;
 use crate::kernels::Dtype;
 use crate::models::family::{Family, IsPublished, ModelKind};
 use crate::models::head::ScoreHead;
@@ -24,6 +23,7 @@ use crate::models::{
     Encoder, bert, deberta, distilbert, electra, embedding_gemma2, ernie, eurobert, gemma, gte, jina_v2, jina_v3,
     llama, modernbert, mpnet, nomic_bert, qwen, roberta, static_embedding, t5, xlm_roberta_xl,
 };
+use crate::{Error, Result};
 
 /// Every family: one line each.
 const FAMILIES: &[Family] = &[
@@ -59,6 +59,10 @@ pub fn supported_kinds() -> impl Iterator<Item = &'static ModelKind> {
     FAMILIES.iter().flat_map(|family| family.kinds)
 }
 
+fn known_types() -> String {
+    FAMILIES.iter().flat_map(Family::model_types).collect::<Vec<_>>().join(", ")
+}
+
 fn family(model_type: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types().any(|known| known == model_type))
 }
@@ -70,9 +74,8 @@ fn family_of(source: &Source) -> Result<&'static Family> {
     let config = &source.config;
     let model_type = config.required("model_type", config.text("model_type")?)?;
     family(model_type).ok_or_else(|| {
-        let known: Vec<_> = FAMILIES.iter().flat_map(Family::model_types).collect();
         let code = if config.contains("auto_map") { " (code of a model's own, \"auto_map\", is not run)" } else { "" };
-        let known = known.join(", ");
+        let known = known_types();
         let message =
             format!("{model_type:?} is not supported{code}; supported: {known}; `votive models` names models of each");
         config.error("model_type", message)
@@ -86,7 +89,23 @@ pub fn half_dtype(model_type: &str) -> Dtype {
 
 /// Loads the network.
 pub fn load(source: &Source) -> Result<Box<dyn Encoder>> {
-    (family_of(source)?.load)(source)
+    (family_of(source)?.load)(source).map_err(|error| naming_code(source, error))
+}
+
+/// The error of a tensor that does not fit, with what may be the reason: a network of the model's own.
+fn naming_code(source: &Source, error: Error) -> Error {
+    match error {
+        Error::Model { file, key, tensor: tensor @ Some(_), message } if source.config.contains("auto_map") => {
+            let model_type = source.config.text("model_type").ok().flatten().unwrap_or("network");
+            let message = format!(
+                "{message}; config.json names code of the model's own (\"auto_map\"), which is not run: it may be another network \
+                 than {model_type:?}; supported: {}; `votive models` names models of each",
+                known_types()
+            );
+            Error::Model { file, key, tensor, message }
+        }
+        error => error,
+    }
 }
 
 /// Loads what makes `labels` scores of the network's hidden states.
