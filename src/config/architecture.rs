@@ -1,8 +1,9 @@
 //! Which network a model is, from its config.json.
 
 use crate::Result;
-use crate::config::Object;
+use crate::config::{Object, quantization};
 use crate::files::{ModelFolder, inside};
+use crate::weights::Quantization;
 
 /// config.json, and the part of it that every architecture shares.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Architecture {
     pub tokenizer_class: Option<String>,
     /// How many positions of a learned table lie before the first token's.
     position_offset: Option<usize>,
+    /// How the weights are quantized; None where they are not.
+    pub quantization: Option<Quantization>,
 }
 
 impl Architecture {
@@ -30,7 +33,7 @@ impl Architecture {
         let architectures: Vec<String> =
             file.texts("architectures")?.unwrap_or_default().into_iter().map(str::to_owned).collect();
         let model_type = model_type(&file, &architectures)?.to_owned();
-        refuse_quantized(&file)?;
+        let quantization = quantization::read(&file)?;
         // An `is_causal` that is present and null counts as false in Python, and so it does here.
         let is_causal = !file.contains("is_causal") || file.boolean("is_causal")?.unwrap_or(false);
         // XLNet says "no limit" with -1.
@@ -72,6 +75,7 @@ impl Architecture {
             architectures,
             is_causal,
             position_offset,
+            quantization,
             config: file,
         })
     }
@@ -86,6 +90,7 @@ impl Architecture {
             max_position_embeddings: None,
             tokenizer_class: None,
             position_offset: None,
+            quantization: None,
         }
     }
 
@@ -129,24 +134,6 @@ fn has_position_table(file: &Object) -> Result<bool> {
     Ok(!matches!(file.text("position_embedding_type")?, Some("rotary" | "alibi")))
 }
 
-/// Weights whose numbers mean something only with scales and layouts that votive does not read. bitsandbytes quantizes while it loads
-/// ordinary weights; what it saved is no float, and is refused as such.
-fn refuse_quantized(file: &Object) -> Result<()> {
-    for key in ["quantization_config", "quantization"] {
-        let Some(quantization) = file.object(key)? else { continue };
-        match quantization.text("quant_method")? {
-            Some("bitsandbytes") => {}
-            method => {
-                let method = method.unwrap_or("MLX");
-                let message =
-                    format!("weights quantized by {method} are not supported; load the model that they were made from");
-                return Err(file.error(key, message));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The `model_type` of static embeddings.
 pub(super) const STATIC_TYPE: &str = "model2vec";
 
@@ -171,17 +158,12 @@ mod tests {
         assert!(!bert.looks_backwards());
         assert_eq!(read(r#"{"hidden_size": 3}"#).unwrap_err().to_string(), "config.json: model_type: missing");
         let quantized = |what: &str| read(&format!(r#"{{"model_type": "bert", {what}}}"#));
-        assert!(quantized(r#""quantization_config": {"quant_method": "bitsandbytes"}"#).is_ok());
-        for (what, expected) in [
-            (
-                r#""quantization_config": {"quant_method": "gptq", "bits": 4}"#,
-                "quantization_config: weights quantized by gptq",
-            ),
-            (r#""quantization": {"group_size": 64, "bits": 4}"#, "quantization: weights quantized by MLX"),
-        ] {
-            let message = quantized(what).unwrap_err().to_string();
-            assert!(message.starts_with(&format!("config.json: {expected} are not supported")), "{message}");
-        }
+        assert!(quantized(r#""quantization": {"group_size": 64, "bits": 4}"#).unwrap().quantization.is_some());
+        let message = quantized(r#""quantization_config": {"quant_method": "hqq"}"#).unwrap_err().to_string();
+        assert!(
+            message.starts_with("config.json: quantization_config: weights quantized by hqq are not read"),
+            "{message}"
+        );
         assert_eq!(
             read(r#"{"model_type": "bert", "max_position_embeddings": 1152921504606846976}"#).unwrap_err().to_string(),
             "config.json: max_position_embeddings: expected an integer from 1 to 16777216, found 1152921504606846976"

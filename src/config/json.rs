@@ -59,6 +59,11 @@ impl Object {
         self
     }
 
+    /// The file's name relative to the model's folder.
+    pub(super) fn name(&self) -> &str {
+        &self.file
+    }
+
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

@@ -8,7 +8,8 @@
 //! sentence_transformers, cross_encoder ─→ modules ─→ router, and pooling, dense ─→ features (also of modules)
 //!   │         (the latter also uses the former: both read one file)
 //!   ├─→ static_embedding ─→ transformer, modules, architecture, tokenizer
-//!   └─→ transformer ─→ architecture, chat_template
+//!   ├─→ task_adapters (also of transformer) ─→ architecture
+//!   └─→ transformer ─→ architecture ─→ quantization;  chat_template
 //!            └─→ tokenizer ─→ tokenizer_class ─→ special_tokens, class_name
 //!                    └─→ layers (also of tokenizer_class and special_tokens)
 //! ```
@@ -23,10 +24,12 @@ mod json;
 mod layers;
 mod modules;
 mod pooling;
+mod quantization;
 mod router;
 mod sentence_transformers;
 mod special_tokens;
 mod static_embedding;
+mod task_adapters;
 #[cfg(test)]
 pub(crate) mod testing;
 mod tokenizer;
@@ -43,6 +46,7 @@ pub use pooling::{PoolingConfig, PoolingMode};
 pub use router::Router;
 pub use sentence_transformers::{Route, SentenceTransformersConfig, SimilarityFunction};
 pub use special_tokens::SpecialTokens;
+pub use task_adapters::TaskAdapter;
 pub use tokenizer::{TokenizerConfig, TruncationSide};
 pub use tokenizer_class::{SpecialTokenLayout, Splitting, TokenizerClass, VocabularyFile};
 pub use transformer::{StaticRules, TransformerConfig, TransformerTask};

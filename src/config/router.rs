@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// The names that the file may have, the first that is there.
 const FILES: [&str; 2] = ["router_config.json", "config.json"];
 
+/// The tasks of what is searched with and of what is searched: as sentence-transformers calls them, and as jina's models do.
+pub(super) const RETRIEVAL_TASKS: [(&str, &str); 2] = [("query", "retrieval.query"), ("document", "retrieval.passage")];
+
 /// Which route a text takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Router {
@@ -100,6 +103,17 @@ impl Router {
             }
         }
         Ok((Self { names, default, mappings }, routes))
+    }
+
+    /// A route for each of the tasks by its name, and one more for texts without a task. Where none of the tasks is named for queries
+    /// or for documents, as the calls for those are, the tasks for retrieval are those.
+    pub(super) fn of_tasks(names: Vec<String>) -> Self {
+        let place = |name: &str| names.iter().position(|known| known == name);
+        let mappings =
+            RETRIEVAL_TASKS.into_iter().filter(|(usual, _)| place(usual).is_none()).filter_map(|(usual, name)| {
+                Some(Mapping { task: Some(usual.to_owned()), for_text: false, route: place(name)? })
+            });
+        Self { default: Some(names.len()), mappings: mappings.collect(), names }
     }
 
     /// The place of the route that texts of `task` take.
@@ -219,6 +233,28 @@ mod tests {
         assert!(router.route(Some("image")).unwrap_err().to_string().contains("\"search\", \"store\""));
         let any = read(TWO, r#"{"route_mappings": {"(None, 'text')": "document"}}"#).unwrap();
         assert_eq!((any.route(Some("query")).unwrap(), any.route(Some("x")).unwrap()), (1, 1));
+    }
+
+    #[test]
+    fn tasks_by_name_have_a_route_each_and_none_has_the_last() {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let router = Router::of_tasks(names(&["separation", "retrieval.passage", "retrieval.query"]));
+        for (task, route) in [
+            (Some("separation"), 0),
+            (Some("retrieval.passage"), 1),
+            (Some("document"), 1),
+            (Some("query"), 2),
+            (None, 3),
+        ] {
+            assert_eq!(router.route(task).unwrap(), route, "{task:?}");
+        }
+        assert_eq!(router.main_route(), 3);
+        let message = router.route(Some("cluster")).unwrap_err().to_string();
+        assert!(message.ends_with("\"retrieval.query\", \"query\", \"document\""), "{message}");
+
+        let other = Router::of_tasks(names(&["query", "retrieval.query"]));
+        assert_eq!(other.route(Some("query")).unwrap(), 0);
+        assert!(other.route(Some("document")).is_err());
     }
 
     #[test]

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::config::features::MAX_FEATURES;
-use crate::config::{Module, Object, PoolingConfig, PoolingMode, Router, TransformerConfig, modules, static_embedding};
+use crate::config::router::RETRIEVAL_TASKS;
+use crate::config::{
+    Module, Object, PoolingConfig, PoolingMode, Router, TaskAdapter, TransformerConfig, modules, static_embedding,
+    task_adapters,
+};
 use crate::files::ModelFolder;
 use crate::{Error, Result};
 
@@ -47,6 +51,8 @@ pub struct SentenceTransformersConfig {
     pub routes: Vec<Route>,
     /// Which of them a text takes.
     pub router: Option<Router>,
+    /// Tasks that the checkpoint of the only route may hold adapters for.
+    pub task_adapters: Vec<(String, TaskAdapter)>,
     /// By name; "query" and "document" are always there.
     pub prompts: BTreeMap<String, String>,
     /// May name a prompt that the caller is still to give.
@@ -102,9 +108,14 @@ impl SentenceTransformersConfig {
                 (vec![Route { transformer, modules }], None, Object::empty())
             }
         };
+        let task_adapters = match (&routes[..], &router) {
+            ([Route { transformer, .. }], None) => task_adapters::read(&transformer.architecture)?,
+            _ => Vec::new(),
+        };
         Ok(Self {
             routes,
             router,
+            task_adapters,
             prompts: query_and_document(prompts(&file)?),
             default_prompt_name: file.text("default_prompt_name")?.map(str::to_owned),
             // A name of another class ("maxsim") does not count.
@@ -112,6 +123,27 @@ impl SentenceTransformersConfig {
             converted_from,
             truncate_dim: file.integer("truncate_dim", 1..=MAX_FEATURES)?,
         })
+    }
+
+    /// Gives each of the tasks a route, for a checkpoint that holds their adapters. The prompts of retrieval's tasks become those of
+    /// queries and documents, where these have none.
+    pub fn add_task_routes(&mut self) {
+        let plain = self.routes[0].clone();
+        let adapted = |adapter: TaskAdapter| {
+            let transformer = TransformerConfig { task_adapter: Some(adapter), ..plain.transformer.clone() };
+            Route { transformer, ..plain.clone() }
+        };
+        let routes: Vec<_> = self.task_adapters.iter().map(|&(_, adapter)| adapted(adapter)).collect();
+        self.routes = [routes, vec![plain]].concat();
+        self.router = Some(Router::of_tasks(self.task_adapters.iter().map(|(name, _)| name.clone()).collect()));
+        for (usual, task) in RETRIEVAL_TASKS {
+            let prompt = self.prompts.get(task).cloned().unwrap_or_default();
+            self.prompts.entry(usual.to_owned()).and_modify(|own| {
+                if own.is_empty() {
+                    *own = prompt;
+                }
+            });
+        }
     }
 
     /// Has the tokens of prompts not pooled with those of texts.
@@ -228,6 +260,31 @@ mod tests {
         assert_eq!(config.converted_from.as_deref(), Some("SparseEncoder"));
         assert_eq!(SentenceTransformersConfig { converted_from: None, ..config.clone() }, read(&[BERT]).unwrap());
         assert_eq!(config.routes[0].modules, pooling(PoolingMode::Mean));
+    }
+
+    #[test]
+    fn tasks_with_adapters_get_routes_and_prompts() {
+        let config =
+            r#"{"model_type": "xlm-roberta", "lora_adaptations": ["retrieval.query", "separation"], "lora_alpha": 2}"#;
+        let saved = r#"{"prompts": {"retrieval.query": "find: ", "separation": "part: "}}"#;
+        let mut config = read(&[("config.json", config), MODULES, (FILE, saved)]).unwrap();
+        assert_eq!((config.routes.len(), &config.router, &config.prompts["query"][..]), (1, &None, ""));
+        config.add_task_routes();
+        let adapters: Vec<_> = config.routes.iter().map(|route| route.transformer.task_adapter).collect();
+        let adapter = |place| Some(TaskAdapter { place, tasks: 2, alpha: 2.0 });
+        assert_eq!(adapters, [adapter(0), adapter(1), None]);
+        assert_eq!(config.router.unwrap().route(Some("query")).unwrap(), 0);
+        assert_eq!((&config.prompts["query"][..], &config.prompts["document"][..]), ("find: ", ""));
+
+        for (keys, expected) in [
+            (r#""lora_adaptations": ["a", "a"]"#, "lora_adaptations: names \"a\" twice"),
+            (r#""lora_adaptations": "a""#, "lora_adaptations: expected a list of strings"),
+            (r#""lora_alpha": "1""#, "lora_alpha: expected a number"),
+        ] {
+            let text = format!(r#"{{"model_type": "xlm-roberta", {keys}}}"#);
+            let message = read(&[("config.json", &text), MODULES]).unwrap_err().to_string();
+            assert!(message.starts_with(&format!("config.json: {expected}")), "{message}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::config::tokenizer::max_length;
-use crate::config::{Architecture, ChatTemplateConfig, Object, TokenizerConfig};
+use crate::config::{Architecture, ChatTemplateConfig, Object, TaskAdapter, TokenizerConfig};
 use crate::files::{ModelFolder, inside};
 
 /// Names of the module's file, of which the first that holds any key counts.
@@ -43,7 +43,7 @@ pub enum StaticRules {
     Model2vec,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TransformerConfig {
     pub task: TransformerTask,
     /// The subfolder with config.json, tokenizer and weights; "" for the model's own.
@@ -60,6 +60,8 @@ pub struct TransformerConfig {
     pub is_saved: bool,
     /// By whose rules texts become the tokens of a static embedding; None where there is a network.
     pub static_rules: Option<StaticRules>,
+    /// What is added to the weights; None for the weights alone.
+    pub task_adapter: Option<TaskAdapter>,
 }
 
 impl TransformerConfig {
@@ -97,6 +99,7 @@ impl TransformerConfig {
             chat_template: chat_template(folder, path, file, is_saved)?,
             is_saved,
             static_rules: None,
+            task_adapter: None,
             architecture,
             tokenizer,
         })
@@ -113,6 +116,7 @@ impl TransformerConfig {
             chat_template: None,
             is_saved: true,
             static_rules: Some(rules),
+            task_adapter: None,
             architecture: Architecture::of_static(config),
             tokenizer: TokenizerConfig::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::TransformerConfig;
+use crate::config::{TaskAdapter, TransformerConfig};
 use crate::device::Device;
 use crate::engine::call::{Call, OutputRows, Report, Request};
 use crate::engine::options::LoadOptions;
@@ -26,21 +26,31 @@ pub struct Network {
     folder: ModelFolder,
     pub(super) device: Device,
     body: Body,
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
     /// What makes one text of a pair, for language models.
-    pub(super) template: Option<Template>,
+    pub(super) template: Option<Arc<Template>>,
     position_limit: Option<usize>,
     pub(super) encoder: Box<dyn Encoder>,
     pub(super) head: OutputHead,
-    pub(super) pool: Pool,
+    pub(super) pool: Arc<Pool>,
     /// The one thread that the device is used from; None where the CPU's kernels compute.
-    owner: Option<Pool>,
+    owner: Option<Arc<Pool>>,
     pub(super) planner: Planner,
     pub(super) stats: Arc<Stats>,
     /// Bytes of the weights, in the types that they are held in.
     weight_bytes: usize,
+    /// Whether the checkpoint holds adapters of tasks beside the weights.
+    has_task_adapters: bool,
     /// Largest number of tokens of an input that the model's files allow; None for no limit.
     own_length: Option<usize>,
+}
+
+/// What a checkpoint gives.
+struct LoadedWeights {
+    encoder: Box<dyn Encoder>,
+    head: OutputHead,
+    bytes: usize,
+    has_task_adapters: bool,
 }
 
 impl Network {
@@ -57,24 +67,21 @@ impl Network {
         let by_itself = options.device == "auto" && (options.dtype == "int8" || config.static_rules.is_some());
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
         let body = device.body(&options.dtype, models::half_dtype(&config.architecture.model_type))?;
-        let pool = Pool::new(options.num_threads)?;
+        let pool = Arc::new(Pool::new(options.num_threads)?);
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = Template::load(config, inputs, &mut tokenizer)?;
-        let weights = Weights::open(&folder, &config.path)?;
-        let source = Source::new(config, &weights, &body);
-        let encoder = device.attempt(0, || models::load(&source))?;
+        let head = |source: &Source, hidden| head(&folder, source, hidden, template.as_ref());
+        let loaded = Self::load_weights(&folder, config, &device, &body, head)?;
+        let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
         tokenizer.require_rows(encoder.vocab_size())?;
         let hidden = encoder.hidden_size();
-        let head = head(&folder, &source, hidden, template.as_ref())?;
-        weights.release();
-        let weight_bytes = weights.packed_bytes();
         let second_level =
             caches().iter().find(|cache| cache.level == 2).map_or(MIN_SECOND_LEVEL_BYTES, |cache| cache.bytes);
         let (pass_tokens, threads) = match device.has_owner() {
             true => (DEVICE_PASS_TOKENS, [1, 1]),
             false => (Planner::pass_tokens_for_cache(second_level, hidden), [pool.threads(), pool.team_threads()]),
         };
-        let owner = device.has_owner().then(|| Pool::new(Some(1))).transpose()?;
+        let owner = device.has_owner().then(|| Pool::new(Some(1)).map(Arc::new)).transpose()?;
         let sharing = &options.sharing;
         let pass_tokens = sharing.max_batch_tokens.unwrap_or(pass_tokens);
         let shares_prefixes = encoder.decoder().is_some();
@@ -85,8 +92,8 @@ impl Network {
             folder,
             device,
             body,
-            tokenizer,
-            template,
+            tokenizer: Arc::new(tokenizer),
+            template: template.map(Arc::new),
             position_limit,
             encoder,
             head,
@@ -94,9 +101,58 @@ impl Network {
             owner,
             planner,
             stats: options.stats.clone(),
-            weight_bytes,
+            weight_bytes: bytes,
+            has_task_adapters,
             own_length,
         })
+    }
+
+    /// The same network with the weights of a task, from the same files: all else is shared.
+    pub(super) fn with_task(
+        &self,
+        config: &TransformerConfig,
+        head: impl FnOnce(&ModelFolder, &Source, usize) -> Result<OutputHead>,
+    ) -> Result<Self> {
+        let head = |source: &Source, hidden| head(&self.folder, source, hidden);
+        let loaded = Self::load_weights(&self.folder, config, &self.device, &self.body, head)?;
+        let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
+        Ok(Self {
+            folder: self.folder.clone(),
+            device: self.device.clone(),
+            body: self.body.clone(),
+            tokenizer: self.tokenizer.clone(),
+            template: self.template.clone(),
+            position_limit: self.position_limit,
+            encoder,
+            head,
+            pool: self.pool.clone(),
+            owner: self.owner.clone(),
+            planner: self.planner.anew(),
+            stats: self.stats.clone(),
+            weight_bytes: bytes,
+            has_task_adapters,
+            own_length: self.own_length,
+        })
+    }
+
+    fn load_weights(
+        folder: &ModelFolder,
+        config: &TransformerConfig,
+        device: &Device,
+        body: &Body,
+        head: impl FnOnce(&Source, usize) -> Result<OutputHead>,
+    ) -> Result<LoadedWeights> {
+        let quantization = config.architecture.quantization.clone();
+        let mut weights = Weights::open(folder, &config.path)?.quantized_by(quantization);
+        if let Some(TaskAdapter { place, tasks, alpha }) = config.task_adapter {
+            weights = weights.with_task(place, tasks, alpha)?;
+        }
+        let source = Source::new(config, &weights, body);
+        let encoder = device.attempt(0, || models::load(&source))?;
+        let head = head(&source, encoder.hidden_size())?;
+        weights.release();
+        let (bytes, has_task_adapters) = (weights.packed_bytes(), weights.has_task_adapters());
+        Ok(LoadedWeights { encoder, head, bytes, has_task_adapters })
     }
 
     /// Folder of the model's files.
@@ -127,6 +183,11 @@ impl Network {
     /// Bytes of the weights, without padding.
     pub fn weight_bytes(&self) -> usize {
         self.weight_bytes
+    }
+
+    /// Whether the checkpoint holds adapters of tasks beside the weights.
+    pub(super) fn has_task_adapters(&self) -> bool {
+        self.has_task_adapters
     }
 
     /// Largest number of tokens of an input, special ones included, that the model's files allow; None for no limit.

@@ -50,6 +50,11 @@ impl Planner {
         Self { hidden, threads, team_threads, shares_prefixes, max_batch_size, pass_tokens: pass_tokens.into() }
     }
 
+    /// The same plans, for another network on the same threads.
+    pub(super) fn anew(&self) -> Self {
+        Self { pass_tokens: self.pass_tokens().into(), ..*self }
+    }
+
     /// Tokens of a pass on a CPU whose second-level cache has so many bytes: enough to use every weight many times while it is in the
     /// cache, few enough that a layer's input and what attention takes, 4 * hidden numbers for each token, stay there too.
     pub(super) fn pass_tokens_for_cache(bytes: usize, hidden: usize) -> usize {

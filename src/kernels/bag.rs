@@ -8,12 +8,16 @@
 //!
 //! Every element is the sum of rounded products in the order of the text, by any instruction set: neither the width of a vector nor
 //! what else is computed changes a bit.
+//!
+//! Tried, with 256 columns and the texts of `benches`, and left out: a row for each distinct token of a text, times how often it is
+//! there (43 % of the rows, 1.2 times as long: rows that come again are in a cache); asking for rows six tokens ahead (as long, with
+//! 10 % less at best where the table was in no cache); sixteen vectors at a time (1.1 times as long).
 
 use half::{bf16, f16};
 
 use crate::kernels::simd::{Operation, Simd};
 use crate::kernels::widen::Widen;
-use crate::kernels::{EmbeddingTable, Isa};
+use crate::kernels::{DecodeRow, EmbeddingTable, Isa};
 
 /// A table with a row for each token: `table[row_of[id]] * weight_of[id]`, or less of that.
 pub struct WeightedTable {
@@ -48,6 +52,7 @@ impl Operation for MeanRow<'_> {
             EmbeddingTable::Bfloat16(values) => mean::<S, bf16>(s, values, table, ids, out),
             EmbeddingTable::Float16(values) => mean::<S, f16>(s, values, table, ids, out),
             EmbeddingTable::Int8(values) => mean::<S, i8>(s, values, table, ids, out),
+            EmbeddingTable::Coded(rows) => mean_of_codes(&**rows, table, ids, out),
         }
     }
 }
@@ -109,6 +114,17 @@ fn mean_block<S: Simd, T: Widen, const N: usize>(
     }
 }
 
+fn mean_of_codes(rows: &dyn DecodeRow, table: &WeightedTable, ids: &[u32], out: &mut [f32]) {
+    let mut row = vec![0.0; table.width];
+    out.fill(0.0);
+    for &id in ids {
+        let (start, weight) = place(table, id);
+        rows.decode_row(start / table.width, &mut row);
+        out.iter_mut().zip(&row).for_each(|(sum, value)| *sum += value * weight);
+    }
+    out.iter_mut().for_each(|sum| *sum /= ids.len().max(1) as f32);
+}
+
 /// Where the row of a token begins, and its weight.
 #[inline(always)]
 fn place(table: &WeightedTable, id: u32) -> (usize, f32) {
@@ -138,6 +154,7 @@ mod tests {
             EmbeddingTable::Bfloat16(values) => values[i].to_f32(),
             EmbeddingTable::Float16(values) => values[i].to_f32(),
             EmbeddingTable::Int8(values) => f32::from(values[i]),
+            EmbeddingTable::Coded(_) => unreachable!("none is made here"),
         }
     }
 
@@ -175,6 +192,7 @@ mod tests {
             EmbeddingTable::Bfloat16(values) => EmbeddingTable::Bfloat16(values.clone()),
             EmbeddingTable::Float16(values) => EmbeddingTable::Float16(values.clone()),
             EmbeddingTable::Int8(values) => EmbeddingTable::Int8(values.clone()),
+            EmbeddingTable::Coded(_) => unreachable!("none is made here"),
         }
     }
 }

@@ -13,6 +13,14 @@ pub enum EmbeddingTable {
     Bfloat16(Vec<bf16>),
     Float16(Vec<f16>),
     Int8(Vec<i8>),
+    /// As a quantized file holds them.
+    Coded(Box<dyn DecodeRow>),
+}
+
+/// Rows that become numbers as they are looked up.
+pub trait DecodeRow: Send + Sync {
+    /// Writes a row that is there to `out [hidden]`.
+    fn decode_row(&self, row: usize, out: &mut [f32]);
 }
 
 /// `out[t] = norm(sum over tables of table[ids[t]])`, with tables `[rows, hidden]` and `out [tokens, hidden]`.
@@ -34,6 +42,7 @@ impl Operation for Embed<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        let mut decoded = Vec::new();
         for (t, out) in self.out.chunks_exact_mut(self.hidden).enumerate() {
             out.fill(0.0);
             for (table, ids) in self.tables {
@@ -43,6 +52,11 @@ impl Operation for Embed<'_> {
                     EmbeddingTable::Bfloat16(values) => add(s, &values[row], out),
                     EmbeddingTable::Float16(values) => add(s, &values[row], out),
                     EmbeddingTable::Int8(values) => add(s, &values[row], out),
+                    EmbeddingTable::Coded(rows) => {
+                        decoded.resize(self.hidden, 0.0);
+                        rows.decode_row(ids[t] as usize, &mut decoded);
+                        add(s, &decoded, out);
+                    }
                 }
             }
             if let Some(norm) = self.norm {

@@ -57,7 +57,7 @@ pub use bag::{WeightedTable, mean_row};
 pub use cpu::{Cache, caches, cpu_name};
 pub use denormals::FlushDenormals;
 pub use dtype::Dtype;
-pub use embedding::{EmbeddingTable, embed};
+pub use embedding::{DecodeRow, EmbeddingTable, embed};
 pub use experts::{PackedExperts, choose, places_by_expert};
 pub use hamming::{BitQueries, DistanceCollector, scan_bits, signed_product};
 pub use isa::Isa;

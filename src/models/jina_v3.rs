@@ -6,7 +6,7 @@
 //! flash-attention. Their files say `xlm-roberta`, or no type at all, so that the names of tensors tell them from
 //! XLM-RoBERTa's: queries, keys and values are one tensor, `mixer.Wqkv`. transformers has names and a type of its own.
 //!
-//! Published embedders hold adapters for tasks beside the weights. Without a task they count for nothing.
+//! Published embedders hold adapters for tasks beside the weights, of which the [`Weights`](crate::weights::Weights) know.
 
 use crate::Result;
 use crate::kernels::{Activation, Dtype};
@@ -26,7 +26,7 @@ pub(super) const FAMILY: Family = Family {
         model_types: &["jina_embeddings_v3"],
         embedders: &["jina-embeddings-v3", "-v3-hf"],
         rerankers: &["jina-reranker-v2-base-multilingual"],
-        limits: "without a task; also told by a tensor `mixer.Wqkv` in `xlm-roberta`",
+        limits: "tasks by the adapters in the file; also told by a tensor `mixer.Wqkv` in `xlm-roberta`",
     }],
     half_dtype: Dtype::Float16,
     load,

@@ -7,10 +7,10 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
-use crate::kernels::{Dtype, EmbeddingTable, Isa, Matrix};
+use crate::kernels::{DecodeRow, Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::nn::Body;
-use crate::weights::{WRAPPERS, Weight, Weights};
+use crate::weights::{Codes, WRAPPERS, Weight, Weights};
 use crate::{Error, Result};
 
 /// The tensors of a checkpoint below a prefix. Names are joined by dots, as PyTorch joins those of modules.
@@ -138,7 +138,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The name that the checkpoint has for a tensor: its own, or that of its original, where low-rank adapters lie beside it
-    /// as PyTorch's parametrizations do. Without a task they count for nothing.
+    /// as PyTorch's parametrizations do: see `weights/task_adapters.rs`.
     fn stored(&self, name: &str) -> String {
         let full = self.full(name);
         let Some((module, tensor)) = full.rsplit_once('.') else { return full };
@@ -167,8 +167,12 @@ impl<'a> Loader<'a> {
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
             part.weights.count_packed(n * k * dtype.bytes());
-            let set = matrix.set_rows(i * n, &in_range(weight, dtype)?, bias.as_deref());
-            set.map_err(|_| no_memory(weight))?;
+            for start in (0..n).step_by(ROWS) {
+                let end = n.min(start + ROWS);
+                let bias = bias.as_deref().map(|bias| &bias[start..end]);
+                let set = matrix.set_rows(i * n + start, &in_range(&weight.rows(start..end), dtype)?, bias);
+                set.map_err(|_| no_memory(weight))?;
+            }
         }
         Ok(matrix)
     }
@@ -177,6 +181,14 @@ impl<'a> Loader<'a> {
     pub(super) fn table(&self, name: &str, dtype: Dtype, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
         let weight = self.tensor(name, &[rows, hidden])?;
         let what = || weight.what();
+        if let Some(codes) = weight.codes() {
+            self.weights.count_packed(codes.bytes());
+            // All of them once, so that none that is no number is found later.
+            (0..rows)
+                .step_by(ROWS)
+                .try_for_each(|start| weight.rows(start..rows.min(start + ROWS)).to_f32().map(drop))?;
+            return Ok(EmbeddingTable::Coded(Box::new(codes.clone().into_owned())));
+        }
         let table = match dtype {
             Dtype::Bfloat16 => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
             Dtype::Float16 => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
@@ -188,6 +200,15 @@ impl<'a> Loader<'a> {
         let bytes = if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 };
         self.weights.count_packed(rows * hidden * bytes);
         Ok(table)
+    }
+}
+
+/// Rows of a matrix that are widened at a time: no matrix is there as a whole in float32.
+const ROWS: usize = 64;
+
+impl DecodeRow for Codes<'static> {
+    fn decode_row(&self, row: usize, out: &mut [f32]) {
+        self.decode(row, out);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::exceptions::PyValueError;
@@ -10,7 +11,7 @@ use pyo3::types::{PyDict, PyList};
 
 use crate::Error;
 use crate::device;
-use crate::engine::{ChunkOptions, LoadOptions, Network, Routes, Sharing};
+use crate::engine::{ChunkOptions, LoadOptions, Network, Routes, SharedNetwork, Sharing};
 use crate::files::{ModelFolder, Origin};
 use crate::hub::{FindOptions, HubEnvironment, Token, find};
 use crate::nn::Body;
@@ -114,6 +115,14 @@ impl PyModel {
         Self { routes: routes.clone(), prompts, default_prompt_name }
     }
 
+    /// The network of texts of `task`, which may be loaded now, without the interpreter's lock.
+    fn network_of(&self, py: Python<'_>, task: Option<&str>) -> PyResult<&Arc<SharedNetwork>> {
+        match self.routes.has_tasks() {
+            true => Ok(detached(py, || self.routes.of(task))??),
+            false => Ok(self.routes.main()),
+        }
+    }
+
     /// The network that stands for all of them.
     fn network(&self) -> &Network {
         self.routes.main().network()
@@ -204,7 +213,7 @@ impl PyModel {
 
     /// What is requested, into its array or a new one: see [`BatchResult`].
     fn compute<'py>(&self, py: Python<'py>, request: BatchRequest<'py>) -> PyResult<BatchResult<'py>> {
-        let network = self.routes.of(request.task())?;
+        let network = self.network_of(py, request.task())?;
         request.compute(py, network)
     }
 
@@ -216,7 +225,7 @@ impl PyModel {
         future: Py<PyAny>,
         deliver: Py<PyAny>,
     ) -> PyResult<PyCallHandle> {
-        let network = self.routes.of(request.task())?;
+        let network = self.network_of(py, request.task())?;
         request.submit(py, network, future, deliver)
     }
 
@@ -235,7 +244,7 @@ impl PyModel {
         let texts = BorrowedTexts::named("texts", texts, start)?;
         chunks::chunk(
             py,
-            self.routes.of(task)?.network(),
+            self.network_of(py, task)?.network(),
             &texts,
             ChunkOptions { max_tokens, overlap, prompt, max_length },
         )
@@ -253,7 +262,7 @@ impl PyModel {
         task: Option<&str>,
     ) -> PyResult<Vec<Vec<ChunkTokens>>> {
         let texts = BorrowedTexts::named("texts", texts, 0)?;
-        chunks::chunk_tokens(py, self.routes.of(task)?.network(), &texts, &chunks, prompt, max_length)
+        chunks::chunk_tokens(py, self.network_of(py, task)?.network(), &texts, &chunks, prompt, max_length)
     }
 
     /// See `_core.pyi`.

@@ -8,19 +8,29 @@
 //!   ├─→ integers ─→ extent
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
+//!   ├─→ task_adapters ─→ weight, low_rank
+//!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ small_floats
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
 mod adapter;
 mod adapter_config;
+mod affine;
+mod codes;
 mod entries;
 mod extent;
 mod index;
 mod integers;
 mod low_rank;
+mod micro_scaled;
 mod mmap;
+mod packed;
 mod pytorch;
+mod quantization;
 mod safetensors;
+mod scaled;
+mod small_floats;
+mod task_adapters;
 mod tensor_file;
 mod unsupported;
 mod weight;
@@ -37,7 +47,11 @@ use crate::{Error, Result};
 
 pub(crate) use adapter::{ADAPTER_WEIGHTS, Adapter};
 pub(crate) use adapter_config::{ADAPTER_FILE, AdapterConfig};
+pub use affine::Affine;
+pub use codes::Codes;
 pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
+pub use micro_scaled::MicroKind;
+pub use quantization::{MlxScheme, Quantization, QuantizationMethod};
 pub(crate) use unsupported::unsupported;
 pub use weight::{HalfPrecision, Weight};
 
@@ -60,6 +74,7 @@ pub struct Weights {
     file_of: BTreeMap<String, usize>,
     /// What an adapter adds to tensors.
     sums: BTreeMap<String, LowRank>,
+    quantization: Option<Quantization>,
     packed_bytes: AtomicUsize,
 }
 
@@ -118,7 +133,14 @@ impl Weights {
                 }
             }
         }
-        Ok(Self { source, files, file_of, sums: BTreeMap::new(), packed_bytes: AtomicUsize::new(0) })
+        Ok(Self {
+            source,
+            files,
+            file_of,
+            sums: BTreeMap::new(),
+            quantization: None,
+            packed_bytes: AtomicUsize::new(0),
+        })
     }
 
     fn with_adapter(mut self, adapter: Adapter) -> Result<Self> {
@@ -131,7 +153,7 @@ impl Weights {
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.file_of.contains_key(name)
+        self.file_of.contains_key(name) || self.is_packed(name)
     }
 
     /// The names of all tensors, sorted.
@@ -151,6 +173,9 @@ impl Weights {
 
     /// The tensor `name`, of whatever shape.
     pub fn get_any(&self, name: &str) -> Result<Weight<'_>> {
+        if let Some(weight) = self.coded(name)? {
+            return Ok(weight.plus(self.sums.get(name)));
+        }
         let Some((name, &index)) = self.file_of.get_key_value(name) else {
             let some = self.names().next().map(|first| format!(" such as {first:?}")).unwrap_or_default();
             let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
@@ -185,5 +210,7 @@ impl Weights {
 
 #[cfg(test)]
 mod adapter_tests;
+#[cfg(test)]
+mod quantization_tests;
 #[cfg(test)]
 mod tests;

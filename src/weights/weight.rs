@@ -9,27 +9,41 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
+use super::codes::Codes;
 use super::extent::Extent;
 use super::low_rank::LowRank;
+use super::small_floats::{e4m3_to_f32, e5m2_to_f32};
 use super::tensor_file::TensorFile;
 use crate::memory::{owned, with_room, zeroed};
 use crate::{Error, Result};
 
 /// One tensor: its shape and its bytes, still in the mapped file, and what is to be added to its numbers.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Weight<'a> {
     file: &'a str,
     name: &'a str,
-    dtype: Dtype,
     shape: Cow<'a, [usize]>,
-    /// Numbers between neighbours of each dimension, where they do not lie row after row.
-    strides: Option<&'a [usize]>,
-    bytes: &'a [u8],
+    stored: Stored<'a>,
     sum: Option<RowsOf<'a>>,
+    /// Numbers of the whole tensor that come before.
+    start: usize,
+}
+
+/// How a file holds the numbers of a tensor.
+#[derive(Debug, Clone)]
+enum Stored<'a> {
+    Floats {
+        dtype: Dtype,
+        /// Numbers between neighbours of each dimension, where they do not lie row after row.
+        strides: Option<&'a [usize]>,
+        bytes: &'a [u8],
+    },
+    /// Rows of codes, from `first` on.
+    Codes { codes: Codes<'a>, first: usize },
 }
 
 /// Rows of what an adapter adds, from `first` on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct RowsOf<'a> {
     low_rank: &'a LowRank,
     first: usize,
@@ -89,7 +103,13 @@ impl<'a> Weight<'a> {
             return Err(Error::model_tensor(&file.name, name, message));
         }
         let (shape, strides) = (Cow::Borrowed(&shape[..]), strides.as_deref());
-        Ok(Self { file: &file.name, name, dtype: *dtype, shape, strides, bytes: file.bytes(extent), sum: None })
+        let stored = Stored::Floats { dtype: *dtype, strides, bytes: file.bytes(extent) };
+        Ok(Self { file: &file.name, name, shape, stored, sum: None, start: 0 })
+    }
+
+    /// The tensor `name` of `file`, which holds it as codes of so many rows and columns.
+    pub(super) fn of_codes(file: &'a str, name: &'a str, shape: Vec<usize>, codes: Codes<'a>) -> Self {
+        Self { file, name, shape: Cow::Owned(shape), stored: Stored::Codes { codes, first: 0 }, sum: None, start: 0 }
     }
 
     /// The tensor with what an adapter adds to it.
@@ -113,14 +133,25 @@ impl<'a> Weight<'a> {
     }
 
     /// Only the `rows` of the first dimension, all of them there.
-    pub fn rows(mut self, rows: Range<usize>) -> Self {
-        self.bytes = match self.strides {
-            None => {
-                let row = self.bytes.len() / self.shape[0].max(1);
-                &self.bytes[rows.start * row..rows.end * row]
+    pub fn rows(&self, rows: Range<usize>) -> Self {
+        self.clone().only(rows)
+    }
+
+    fn only(mut self, rows: Range<usize>) -> Self {
+        self.start += rows.start * self.shape[1..].iter().product::<usize>();
+        match &mut self.stored {
+            Stored::Floats { strides: None, bytes, .. } => {
+                let row = bytes.len() / self.shape[0].max(1);
+                *bytes = &bytes[rows.start * row..rows.end * row];
             }
-            Some(strides) => &self.bytes[rows.start * strides[0] * self.dtype.bitsize() / 8..],
-        };
+            Stored::Floats { dtype, strides: Some(strides), bytes } => {
+                *bytes = &bytes[rows.start * strides[0] * dtype.bitsize() / 8..];
+            }
+            // Of several matrices in one tensor, a row of the first dimension is a whole one.
+            Stored::Codes { first, .. } => {
+                *first += rows.start * self.shape[1..self.shape.len() - 1].iter().product::<usize>();
+            }
+        }
         self.shape.to_mut()[0] = rows.len();
         if let Some(sum) = &mut self.sum {
             sum.first += rows.start;
@@ -146,7 +177,15 @@ impl<'a> Weight<'a> {
 
     /// Whether the values are of this type: those of the file, with nothing added.
     pub fn holds<H: HalfPrecision>(&self) -> bool {
-        self.dtype == H::DTYPE && self.sum.is_none()
+        matches!(self.stored, Stored::Floats { dtype, .. } if dtype == H::DTYPE) && self.sum.is_none()
+    }
+
+    /// The codes of the whole tensor, where the file holds such and nothing is added to them.
+    pub fn codes(&self) -> Option<&Codes<'a>> {
+        match &self.stored {
+            Stored::Codes { codes, first: 0 } if self.sum.is_none() => Some(codes),
+            _ => None,
+        }
     }
 
     /// The values in a type of two bytes: those of the file where it holds that type, else rounded to it.
@@ -171,7 +210,15 @@ impl<'a> Weight<'a> {
     }
 
     fn stored_as_f32(&self) -> Result<Cow<'a, [f32]>> {
-        Ok(match self.dtype {
+        let dtype = match &self.stored {
+            Stored::Floats { dtype, .. } => *dtype,
+            Stored::Codes { codes, first } => {
+                let mut values = self.zeroed(self.shape.iter().product())?;
+                codes.decode(*first, &mut values);
+                return Ok(Cow::Owned(values));
+            }
+        };
+        Ok(match dtype {
             Dtype::F64 => self.converted(|values: &[f64], out| convert(values, out, |x| x as f32))?,
             Dtype::F16 => self.converted(|values: &[f16], out| values.convert_to_f32_slice(out))?,
             Dtype::BF16 => self.converted(|values: &[bf16], out| values.convert_to_f32_slice(out))?,
@@ -190,20 +237,23 @@ impl<'a> Weight<'a> {
 
     /// The file's numbers, row-major: borrowed where they lie so and are aligned; safetensors are to 8 bytes only by habit.
     fn elements<T: Pod>(&self) -> Result<Cow<'a, [T]>> {
-        if self.strides.is_none()
-            && let Ok(aligned) = bytemuck::try_cast_slice(self.bytes)
+        let Stored::Floats { strides, bytes, .. } = self.stored else {
+            unreachable!("the caller has looked at what is stored")
+        };
+        if strides.is_none()
+            && let Ok(aligned) = bytemuck::try_cast_slice(bytes)
         {
             return Ok(Cow::Borrowed(aligned));
         }
-        let available = self.bytes.len() / size_of::<T>();
+        let available = bytes.len() / size_of::<T>();
         let n = self.shape.iter().try_fold(1_usize, |n, &length| n.checked_mul(length));
         let Some(n) = n.filter(|&n| n <= available) else {
             return Err(self.error("repeats its numbers, which no weight does"));
         };
         let mut values = with_room(n, &self.what())?;
-        match self.strides {
-            None => values.extend(self.bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
-            Some(strides) => gather(self.bytes, &self.shape, strides, &mut values),
+        match strides {
+            None => values.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
+            Some(strides) => gather(bytes, &self.shape, strides, &mut values),
         }
         Ok(Cow::Owned(values))
     }
@@ -216,7 +266,7 @@ impl<'a> Weight<'a> {
         // One pass without a branch per value; the search for the culprit is only made when there is one.
         if !values.iter().fold(true, |all, &value| all & accepted(value)) {
             let index = values.iter().position(|&value| !accepted(value)).unwrap_or_default();
-            return Err(self.error(format_args!("holds {} at element {index}{why}", values[index])));
+            return Err(self.error(format_args!("holds {} at element {}{why}", values[index], self.start + index)));
         }
         Ok(())
     }
@@ -237,20 +287,4 @@ fn gather<T: Pod>(bytes: &[u8], shape: &[usize], strides: &[usize], values: &mut
 
 fn convert<T: Copy>(values: &[T], out: &mut [f32], convert: impl Fn(T) -> f32) {
     values.iter().zip(out).for_each(|(&value, out)| *out = convert(value));
-}
-
-/// A number of four bits of exponent and three of mantissa, without infinities (OCP 8-bit Floating Point Specification, E4M3).
-fn e4m3_to_f32(bits: u8) -> f32 {
-    let (exponent, mantissa) = (i32::from(bits >> 3 & 15), f32::from(bits & 7));
-    let size = match (exponent, bits & 7) {
-        (15, 7) => f32::NAN,
-        (0, _) => mantissa / 512.0,
-        _ => (1.0 + mantissa / 8.0) * 2_f32.powi(exponent - 7),
-    };
-    if bits < 0x80 { size } else { -size }
-}
-
-/// A number of five bits of exponent and two of mantissa (E5M2): the first half of a float16.
-fn e5m2_to_f32(bits: u8) -> f32 {
-    f16::from_bits(u16::from(bits) << 8).to_f32()
 }
