@@ -1,0 +1,76 @@
+"""Quantized checkpoints: each gives what the same weights give in float32, in every dtype and body.
+
+That these are the reference's numbers is what test_fidelity.py asserts; that codes have its bits, what src/config/quantization.rs does.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bodies import same
+from conftest import FIXTURES
+from votive import Embedder, ModelError
+
+QUANTIZED = ["mlx_bert", "mlx_qwen3", "gptq_qwen3", "awq_qwen3", "compressed_qwen3"]
+TEXTS = ["hello world", "a longer text of some more words, and some more", "x", ""]
+
+pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
+
+
+def plain(name: str, folder: Path) -> Path:
+    """The fixture with the decoded weights, which are not quantized."""
+    shutil.copytree(FIXTURES / name, folder)
+    (folder / "decoded.safetensors").replace(folder / "model.safetensors")
+    return changed(folder, quantization=None, quantization_config=None)
+
+
+def changed(folder: Path, **keys: Any) -> Path:
+    """The same folder with other keys in config.json."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | keys), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_vectors_have_the_bits_of_the_decoded_weights(name: str, dtype: Any, tmp_path: Path) -> None:
+    quantized = Embedder(FIXTURES / name, device="cpu", dtype=dtype)
+    decoded = Embedder(plain(name, tmp_path / name), device="cpu", dtype=dtype)
+    found, expected = quantized.encode(TEXTS), decoded.encode(TEXTS)
+    if dtype == "bfloat16":
+        # The table of words is in bfloat16 there, and in the file's codes here.
+        np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+    else:
+        assert same(found, expected)
+
+
+def test_tables_of_words_stay_codes(tmp_path: Path) -> None:
+    quantized = Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="int8")
+    decoded = Embedder(plain("mlx_bert", tmp_path / "plain"), device="cpu", dtype="int8")
+    vocabulary = 339
+    # Four bits and two factors of two bytes in groups of 32, in the place of float32.
+    saved = vocabulary * 64 * (4 - 0.5 - 4 / 32)
+    difference = decoded.stats().memory.weights - quantized.stats().memory.weights
+    assert saved <= difference <= 1.5 * saved
+
+
+def test_what_config_and_tensors_say_must_agree(tmp_path: Path) -> None:
+    def folder(name: str, **keys: Any) -> Path:
+        place = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}"
+        return changed(Path(shutil.copytree(FIXTURES / name, place)), **keys)
+
+    config = json.loads((FIXTURES / "mlx_bert" / "config.json").read_text(encoding="utf-8"))["quantization"]
+    for keys, expected in (
+        ({"quantization": config | {"bits": 8}}, r"codes of 8 bits in groups of 32, as config\.json says, do not have"),
+        ({"quantization": config | {"bits": 7}}, r"config\.json: quantization\.bits: expected one of 2, 3, 4"),
+        ({"quantization": {"group_size": 32, "bits": 4}}, r"embeddings\.\w+\.weight\" has shape .* codes of 4 bits"),
+        ({"quantization": None}, r"\"embeddings\.\w+\.weight\" has dtype U32|has shape"),
+    ):
+        with pytest.raises(ModelError, match=expected):
+            Embedder(folder("mlx_bert", **keys), device="cpu")
+    for method in ("hqq", "fp8", "torchao"):
+        with pytest.raises(ModelError, match=f"weights quantized by {method} are not read; those by MLX, gptq"):
+            Embedder(folder("gptq_qwen3", quantization_config={"quant_method": method}), device="cpu")
