@@ -4,7 +4,9 @@ That these are the reference's numbers is what test_fidelity.py asserts; that co
 """
 
 import json
+import pickle
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,65 @@ def test_what_config_and_tensors_say_must_agree(tmp_path: Path) -> None:
     for method in ("hqq", "fp8", "torchao"):
         with pytest.raises(ModelError, match=f"weights quantized by {method} are not read; those by MLX, gptq"):
             Embedder(folder("gptq_qwen3", quantization_config={"quant_method": method}), device="cpu")
+
+
+def without(folder: Path, *names: str) -> Path:
+    """The same folder without these files and folders."""
+    for name in names:
+        path = folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A model that pools and prompts in its own way, which a quantized one was made from."""
+    folder = plain("mlx_bert", tmp_path / "base")
+    pooling = {"word_embedding_dimension": 64, "pooling_mode": "cls"}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling), encoding="utf-8")
+    modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
+    modules.append({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    prompts = {"prompts": {"query": "find: "}, "similarity_fn_name": "dot"}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts), encoding="utf-8")
+    return folder
+
+
+def test_what_a_converter_left_out_is_read_in_the_base_model(base: Path, tmp_path: Path) -> None:
+    expected = Embedder(base, device="cpu")
+    whole = Path(shutil.copytree(FIXTURES / "mlx_bert", tmp_path / "bare"))
+    bare = without(whole, "modules.json", "1_Pooling", "sentence_bert_config.json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = Embedder(bare, base=base, device="cpu")
+    assert same(model.encode_query(TEXTS), expected.encode_query(TEXTS))
+    assert model.similarity_fn_name == "dot"
+    assert model.info.pooling == "cls"
+    assert same(pickle.loads(pickle.dumps(model)).encode(TEXTS), expected.encode(TEXTS))
+    # modules.json is there, and what it names is not.
+    shutil.copy(base / "modules.json", bare)
+    assert same(Embedder(bare, base=base, device="cpu").encode(TEXTS), expected.encode(TEXTS))
+    with pytest.raises(ModelError, match=r'1_Pooling/config\.json: is not there, though .*base="owner/name" names'):
+        Embedder(bare, device="cpu")
+    with pytest.raises(ValueError, match=r"^base: model .* was not found"):
+        Embedder(bare, base="../nowhere", device="cpu")
+
+
+def test_a_readme_names_the_base_model(base: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(FIXTURES / "mlx_bert", tmp_path / "bare"))
+    bare = without(whole, "modules.json", "1_Pooling")
+    (bare / "README.md").write_text(f"---\ntags:\n- mlx\nbase_model: {base}\n---\n# A model\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"is quantized and does not say .* are those of .*README\.md names; base=") as caught:
+        model = Embedder(bare, device="cpu")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert same(model.encode_query(TEXTS), Embedder(base, device="cpu").encode_query(TEXTS))
+    # Files of the folder's own win.
+    shutil.copytree(FIXTURES / "mlx_bert", bare, dirs_exist_ok=True)
+    assert same(Embedder(bare, device="cpu").encode(TEXTS), Embedder(FIXTURES / "mlx_bert", device="cpu").encode(TEXTS))
+
+
+def test_what_is_assumed_without_one_is_said(tmp_path: Path) -> None:
+    for name, pooling in (("mlx_bert", "mean"), ("mlx_qwen3", "lasttoken")):
+        bare = without(Path(shutil.copytree(FIXTURES / name, tmp_path / name)), "modules.json", "1_Pooling")
+        with pytest.warns(UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"):
+            Embedder(bare, device="cpu")

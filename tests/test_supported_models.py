@@ -28,6 +28,12 @@ def test_the_documentation_has_the_same_families() -> None:
     assert table == rows
 
 
+def test_the_readme_names_all_of_them() -> None:
+    readme = (PAGE.parents[2] / "README.md").read_text(encoding="utf-8")
+    names = ", ".join(family.name for family in supported_models())
+    assert f"| know whether your model runs | [Models](docs/reference/models.md): {names} |\n" in readme
+
+
 def test_a_family_is_complete() -> None:
     families = supported_models()
     types = [name for family in families for name in family.model_types]

@@ -145,6 +145,14 @@ class Model:
         """
 
     @property
+    def description_of(self) -> str | None:
+        """The model whose files say how vectors are made, where a quantized model's own do not."""
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the model's files hold its weights as codes."""
+
+    @property
     def has_tasks(self) -> bool:
         """Whether what an input goes through depends on what it is for."""
 

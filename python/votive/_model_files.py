@@ -65,7 +65,8 @@ class ModelFiles(NamedTuple):
         Args:
             folder: of a model that was loaded.
             has_modules: whether modules.json counts, where there is one.
-            find: where a file of the folder is: that of the base model, where an adapter's folder lacks it.
+            find: where a file of the folder is: that of a base model, where the folder of an adapter, or of a quantized
+                model, lacks it.
 
         Raises:
             OSError: a file cannot be read any more.
@@ -82,17 +83,17 @@ class ModelFiles(NamedTuple):
             digest.update(part)
 
         def home(path: Path) -> Path:
-            """Where the network of the transformer in `path` is."""
+            """Where the files of the module in `path` are."""
             found = find((path / "config.json").relative_to(folder).as_posix()) if find else None
             return path if found is None else found.parent
 
-        modules = _modules(folder) if has_modules else None
+        listed = (find("modules.json") if find else None) or folder / "modules.json"
+        modules = _modules(folder, listed) if has_modules else None
         config, _ = parsed_json(home(folder) / "config.json")
         pooling = "lasttoken" if _looks_backwards(config) else "mean"
         for kind, path in modules or [("Transformer", folder)]:
             own = path
-            if kind == "Transformer":
-                path = home(path)
+            path = home(path)
             config, canonical = parsed_json(path / "config.json")
             add(kind.encode())
             add(canonical)
@@ -131,9 +132,9 @@ def _object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _modules(folder: Path) -> list[tuple[str, Path]] | None:
-    """The class and the folder of each module; None without modules.json."""
-    found, _ = parsed_json(folder / "modules.json")
+def _modules(folder: Path, listed: Path) -> list[tuple[str, Path]] | None:
+    """The class and the folder of each module that is listed; None without modules.json."""
+    found, _ = parsed_json(listed)
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.

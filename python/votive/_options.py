@@ -63,6 +63,10 @@ def _model_path(name: str, value: Any) -> Any:
     return _text(name, fspath(value))
 
 
+def _base(name: str, value: Any) -> Any:
+    return None if value is None else _model_path(name, value)
+
+
 def _folder(name: str, value: Any) -> Any:
     if value is None:
         return None
@@ -117,6 +121,7 @@ OPTIONS = {
         Option("device", _device, for_core=True),
         Option("dtype", _text, for_core=True),
         Option("revision", _optional_text, for_core=True),
+        Option("base", _base, for_core=True),
         Option("cache_folder", _folder, for_core=True),
         Option("local_files_only", _flag, for_core=True),
         Option("token", _token, for_core=True),

@@ -66,6 +66,8 @@ class Embedder(EmbeddingModel):
             as they are loaded. "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16" is
             computed in bfloat16 with float32 sums where that is fast (AMD since Zen 4), and all else in float32.
         revision: branch, tag or commit on the hub.
+        base: the model that a quantized one was made from, a folder or a name on the hub: what the quantized one's
+            files lack of pooling, modules and prompts is read there. None for the one that its README.md names.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
         token: for private models; True for the one that `huggingface-cli login` stored, False for none, None for the
@@ -120,6 +122,7 @@ class Embedder(EmbeddingModel):
         device: str | Backend | None = "auto",
         dtype: DtypeName = "auto",
         revision: str | None = None,
+        base: str | PathLike[str] | None = None,
         cache_folder: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         token: bool | str | None = None,
@@ -160,6 +163,7 @@ class Embedder(EmbeddingModel):
                 "device": device,
                 "dtype": dtype_of(dtype, model_kwargs),
                 "revision": revision,
+                "base": base,
                 "cache_folder": cache_folder,
                 "local_files_only": local_files_only,
                 "token": token,

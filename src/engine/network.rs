@@ -41,6 +41,8 @@ pub struct Network {
     weight_bytes: usize,
     /// Whether the checkpoint holds adapters of tasks beside the weights.
     has_task_adapters: bool,
+    /// Whether the files hold the weights as codes.
+    is_quantized: bool,
     /// Largest number of tokens of an input that the model's files allow; None for no limit.
     own_length: Option<usize>,
 }
@@ -103,6 +105,7 @@ impl Network {
             stats: options.stats.clone(),
             weight_bytes: bytes,
             has_task_adapters,
+            is_quantized: config.architecture.quantization.is_some(),
             own_length,
         })
     }
@@ -131,6 +134,7 @@ impl Network {
             stats: self.stats.clone(),
             weight_bytes: bytes,
             has_task_adapters,
+            is_quantized: self.is_quantized,
             own_length: self.own_length,
         })
     }
@@ -183,6 +187,11 @@ impl Network {
     /// Bytes of the weights, without padding.
     pub fn weight_bytes(&self) -> usize {
         self.weight_bytes
+    }
+
+    /// Whether the files hold the weights as codes.
+    pub fn is_quantized(&self) -> bool {
+        self.is_quantized
     }
 
     /// Whether the checkpoint holds adapters of tasks beside the weights.

@@ -25,17 +25,29 @@ pub struct ModelFolder {
     origin: Origin,
     /// Files that the folder lacks and are read elsewhere, by where they would be: those of a model that an adapter changes.
     borrowed: BTreeMap<String, PathBuf>,
+    /// The model whose files say how vectors are made, where the folder lacks those.
+    described_by: Option<String>,
 }
 
 impl ModelFolder {
     pub fn new(root: PathBuf, origin: Origin) -> Self {
-        Self { root, origin, borrowed: BTreeMap::new() }
+        Self { root, origin, borrowed: BTreeMap::new(), described_by: None }
     }
 
     /// The same folder with `borrowed` files, by where they would be, for those that it lacks.
     pub(crate) fn with_borrowed(mut self, borrowed: impl IntoIterator<Item = (String, PathBuf)>) -> Self {
         self.borrowed.extend(borrowed);
         self
+    }
+
+    /// The same folder, which says that its description is of the model of this name.
+    pub(crate) fn described_by(self, name: String) -> Self {
+        Self { described_by: Some(name), ..self }
+    }
+
+    /// The model whose files say how vectors are made, where the folder lacks those.
+    pub fn description_of(&self) -> Option<&str> {
+        self.described_by.as_deref()
     }
 
     pub fn root(&self) -> &Path {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
 use crate::weights::{ADAPTER_FILE, Adapter, WEIGHT_FILES, Weights};
@@ -20,6 +21,8 @@ pub(super) enum Wanted {
     Model,
     /// The network in its root, which an adapter changes: no modules, and a tokenizer where there is one.
     Network,
+    /// All of it but the network: how the vectors of tokens become one.
+    Description,
 }
 
 /// One entry of modules.json, as far as its files go.
@@ -43,7 +46,7 @@ impl ModuleFiles {
         self.class.rsplit('.').next().unwrap_or_default()
     }
 
-    fn needs_config(&self) -> bool {
+    pub(super) fn needs_config(&self) -> bool {
         matches!(self.class(), "Transformer" | NETWORK | "Pooling" | "Dense" | "LayerNorm" | "WordWeights")
     }
 
@@ -97,7 +100,9 @@ pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<Module
     if wanted == Wanted::Network {
         return Ok(ModuleFiles::alone(NETWORK));
     }
-    let Some(path) = folder.file(MODULES)? else { return Ok(ModuleFiles::alone("Transformer")) };
+    let Some(path) = folder.file(MODULES)? else {
+        return Ok(if wanted == Wanted::Description { Vec::new() } else { ModuleFiles::alone("Transformer") });
+    };
     let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
     let mut modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
@@ -110,6 +115,9 @@ pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<Module
         let routed = modules[i].routed(folder)?;
         routed.iter().try_for_each(is_inside)?;
         modules.extend(routed);
+    }
+    if wanted == Wanted::Description {
+        modules.retain(|module| !module.is_transformer());
     }
     Ok(modules)
 }
@@ -132,10 +140,21 @@ pub(super) fn has_tokenizer(has: impl Fn(&str) -> bool) -> bool {
 
 /// Whether votive reads a file of this name, weights apart, in a folder that `has` such files.
 pub(super) fn is_read(name: &str, has: impl Fn(&str) -> bool) -> bool {
-    const READ: [&str; 5] = [ADAPTER_FILE, CONFIG, "config_sentence_transformers.json", MODULES, ROUTER_FILES[0]];
-    // sentence_bert_config.json and its elder names for other architectures.
-    let is_module = name.starts_with("sentence_") && name.ends_with("_config.json");
-    READ.contains(&name) || is_module || is_of_tokenizer(name, has)
+    [ADAPTER_FILE, CONFIG].contains(&name) || is_description(name) || is_of_tokenizer(name, has)
+}
+
+/// Whether a file of this name, in the root of a model, says how vectors are made.
+pub(super) fn is_description(name: &str) -> bool {
+    // The last are sentence_bert_config.json and its elder names for other architectures.
+    [MODULES, "config_sentence_transformers.json", ROUTER_FILES[0]].contains(&name)
+        || name.starts_with("sentence_") && name.ends_with("_config.json")
+}
+
+/// Whether config.json says that the weights are quantized.
+pub(super) fn is_quantized(folder: &ModelFolder) -> bool {
+    let config = folder.file(CONFIG).ok().flatten().and_then(|path| read_file(&path, CONFIG, MAX_JSON_BYTES).ok());
+    let config: Option<Map<String, Value>> = config.and_then(|json| serde_json::from_slice(&json).ok());
+    config.is_some_and(|config| ["quantization", "quantization_config"].iter().any(|key| config.contains_key(*key)))
 }
 
 /// Whether a tokenizer is made of a file of this name, in a folder that `has` such files.
@@ -170,7 +189,9 @@ pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
         if module.is_router() && !ROUTER_FILES.into_iter().any(has) {
             return Err(Error::model(inside(&module.path, ROUTER_FILES[0]), "is not there"));
         }
-        let config = module.needs_config().then_some(CONFIG);
+        // What a quantized model lacks may be its base model's.
+        let needs_config = module.needs_config() && (module.is_transformer() || !is_quantized(folder));
+        let config = needs_config.then_some(CONFIG);
         let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);
         for name in [config, tokenizer].into_iter().flatten() {
             let name = inside(&module.path, name);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES, ROUTER_FILES, Wanted};
+use super::description::README;
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
@@ -96,6 +97,9 @@ impl<'a> Download<'a> {
             for name in self.names_in(path).filter(|name| contents::is_read(name, has)) {
                 self.fetch(&inside(path, name))?;
             }
+        }
+        if self.files.contains_key(README) && contents::is_quantized(&folder) {
+            self.fetch(README)?;
         }
         for adapter in &adapters {
             self.fetch(adapter)?;

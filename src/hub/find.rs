@@ -7,6 +7,7 @@ use super::base::with_bases;
 use super::cache::RepoCache;
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES, Wanted};
+use super::description::with_description;
 use super::download::Download;
 use super::environment::HubEnvironment;
 use super::network::HttpAgents;
@@ -23,6 +24,8 @@ const DEFAULT_REVISION: &str = "main";
 pub struct FindOptions<'a> {
     /// A branch, tag or commit; `None` is "main".
     pub revision: Option<&'a str>,
+    /// The model that a quantized one was made from, whose files say how vectors are made.
+    pub base: Option<&'a str>,
     /// Takes the place of the environment's cache folder.
     pub cache_folder: Option<&'a Path>,
     /// Stay off the network.
@@ -42,19 +45,21 @@ pub struct FindOptions<'a> {
 /// refusal (a token or a licence is missing) or a download that broke off, [`Error::Io`] a cache that cannot be written,
 /// [`Error::Model`] a model that votive cannot read.
 pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
-    with_bases(find_files(name, options, Wanted::Model, watch)?, |base, revision| {
-        find_files(
-            base,
-            &FindOptions {
-                revision,
-                environment: options.environment.clone(),
-                token: options.token.clone(),
-                ..*options
-            },
-            Wanted::Network,
-            watch,
-        )
-    })
+    let folder = find_files(name, options, Wanted::Model, watch)?;
+    let folder = with_bases(folder, |base, revision| find_other(base, revision, options, Wanted::Network, watch))?;
+    with_description(folder, options.base, |base| find_other(base, None, options, Wanted::Description, watch))
+}
+
+/// A model that another one needs.
+fn find_other(
+    name: &str,
+    revision: Option<&str>,
+    options: &FindOptions,
+    wanted: Wanted,
+    watch: &dyn DownloadWatch,
+) -> Result<ModelFolder> {
+    let (environment, token) = (options.environment.clone(), options.token.clone());
+    find_files(name, &FindOptions { revision, environment, token, ..*options }, wanted, watch)
 }
 
 fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn DownloadWatch) -> Result<ModelFolder> {

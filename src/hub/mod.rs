@@ -6,7 +6,8 @@
 //! find ─→ download ─→ transfer ─→ cache ─→ own_file
 //!   │        │           ├──────→ checksum
 //!   │        │           └──────→ client ─→ network
-//!   │        └─→ contents (also of find and base)
+//!   │        ├─→ contents (also of find, base and description)
+//!   │        └─→ description (also of find)
 //!   ├─→ base
 //!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
 //! ```
@@ -16,6 +17,7 @@ mod cache;
 mod checksum;
 mod client;
 mod contents;
+mod description;
 mod download;
 mod environment;
 mod find;

@@ -42,6 +42,7 @@ pub(super) struct Options {
     device: String,
     dtype: String,
     revision: Option<String>,
+    base: Option<String>,
     cache_folder: Option<PathBuf>,
     local_files_only: bool,
     token: Option<TokenOption>,
@@ -89,6 +90,7 @@ impl Options {
         detached(py, || {
             let find_options = FindOptions {
                 revision: self.revision.as_deref(),
+                base: self.base.as_deref(),
                 cache_folder: self.cache_folder.as_deref(),
                 local_files_only: self.local_files_only,
                 token: match self.token {
@@ -203,6 +205,18 @@ impl PyModel {
     #[getter]
     fn dtype(&self) -> &'static str {
         self.network().body().dtype().name()
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn description_of(&self) -> Option<&str> {
+        self.network().folder().description_of()
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn is_quantized(&self) -> bool {
+        self.network().is_quantized()
     }
 
     /// See `_core.pyi`.

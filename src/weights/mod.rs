@@ -65,6 +65,9 @@ const SCALES: [&str; 2] = ["_scale", "_scale_inv"];
 /// sentence-transformers when it saves a Transformer module, or all modules, as PyTorch does.
 pub(crate) const WRAPPERS: [&str; 4] = ["module", "model", "auto_model", "0.auto_model"];
 
+/// Packed bytes after which the files' pages are released.
+const RELEASE_BYTES: usize = 32 << 20;
+
 /// All tensors of a model, by name. The files are mapped: bytes are read when a tensor is.
 pub struct Weights {
     /// The file that stands for the whole in messages: the only one, or the index.
@@ -189,9 +192,13 @@ impl Weights {
         Ok(weight)
     }
 
-    /// Counts bytes of memory that weights were packed into.
+    /// Counts bytes of memory that weights were packed into. The files' pages are released now and then, so that both are never
+    /// there as a whole.
     pub fn count_packed(&self, bytes: usize) {
-        self.packed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.packed_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before / RELEASE_BYTES != (before + bytes) / RELEASE_BYTES {
+            self.release();
+        }
     }
 
     /// Bytes of memory that weights were packed into, outside of the files.

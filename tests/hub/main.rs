@@ -115,6 +115,7 @@ impl Place {
     fn options(&self) -> FindOptions<'_> {
         FindOptions {
             revision: None,
+            base: None,
             cache_folder: None,
             local_files_only: false,
             token: Token::Implicit,
