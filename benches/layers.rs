@@ -115,7 +115,7 @@ fn encoders(c: &mut Criterion) {
     let transformer = SentenceTransformersConfig::read(&folder_of).unwrap().routes.remove(0).transformer;
     let weights = Weights::open(&folder_of, "").unwrap();
     let body = Body::Cpu { isa: Isa::active().unwrap(), dtype: dtype() };
-    let votive = models::load(&Source::new(&transformer, &weights, &body)).unwrap();
+    let votive = models::load(&Source::new(&transformer, &weights, &body, 1)).unwrap();
 
     let mut group = c.benchmark_group("encoder");
     for len in [16, 128] {

@@ -49,6 +49,12 @@ def test_vectors_have_the_bits_of_the_decoded_weights(name: str, dtype: Any, tmp
         assert same(found, expected)
 
 
+def test_the_usual_dtype_is_int8_on_the_cpu() -> None:
+    usual = Embedder(FIXTURES / "mlx_bert", device="cpu")
+    assert usual.dtype == "int8"
+    assert same(usual.encode(TEXTS), Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="int8").encode(TEXTS))
+
+
 def test_tables_of_words_stay_codes(tmp_path: Path) -> None:
     quantized = Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="int8")
     decoded = Embedder(plain("mlx_bert", tmp_path / "plain"), device="cpu", dtype="int8")

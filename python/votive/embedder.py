@@ -60,7 +60,8 @@ class Embedder(EmbeddingModel):
         device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
-            "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16. "int8", on the CPU alone:
+            "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16; of a quantized checkpoint it is
+            "int8" on the CPU. "int8", on the CPU alone:
             matrices, those of a Dense after pooling too, take a quarter of the memory, embedding tables stay float32,
             and products are the fastest where the CPU has VNNI instructions; the model's ordinary files are quantized
             as they are loaded. "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16" is

@@ -68,12 +68,18 @@ impl Network {
         // The CPU's kernels alone multiply in int8; and what tokenizing alone takes time of is done before a GPU has it.
         let by_itself = options.device == "auto" && (options.dtype == "int8" || config.static_rules.is_some());
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
-        let body = device.body(&options.dtype, models::half_dtype(&config.architecture.model_type))?;
+        let half_dtype = models::half_dtype(&config.architecture.model_type);
+        let mut body = device.body(&options.dtype, half_dtype)?;
+        // Whoever has a model in few bits has no room for four times as many, and int8 adds little to what those have lost.
+        let is_quantized = config.architecture.quantization.is_some();
+        if is_quantized && options.dtype == "auto" && matches!(body, Body::Cpu { .. }) {
+            body = device.body("int8", half_dtype)?;
+        }
         let pool = Arc::new(Pool::new(options.num_threads)?);
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         let template = Template::load(config, inputs, &mut tokenizer)?;
         let head = |source: &Source, hidden| head(&folder, source, hidden, template.as_ref());
-        let loaded = Self::load_weights(&folder, config, &device, &body, head)?;
+        let loaded = Self::load_weights(&folder, config, &device, &body, &pool, head)?;
         let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
         tokenizer.require_rows(encoder.vocab_size())?;
         let hidden = encoder.hidden_size();
@@ -105,7 +111,7 @@ impl Network {
             stats: options.stats.clone(),
             weight_bytes: bytes,
             has_task_adapters,
-            is_quantized: config.architecture.quantization.is_some(),
+            is_quantized,
             own_length,
         })
     }
@@ -117,7 +123,7 @@ impl Network {
         head: impl FnOnce(&ModelFolder, &Source, usize) -> Result<OutputHead>,
     ) -> Result<Self> {
         let head = |source: &Source, hidden| head(&self.folder, source, hidden);
-        let loaded = Self::load_weights(&self.folder, config, &self.device, &self.body, head)?;
+        let loaded = Self::load_weights(&self.folder, config, &self.device, &self.body, &self.pool, head)?;
         let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
         Ok(Self {
             folder: self.folder.clone(),
@@ -144,6 +150,7 @@ impl Network {
         config: &TransformerConfig,
         device: &Device,
         body: &Body,
+        pool: &Pool,
         head: impl FnOnce(&Source, usize) -> Result<OutputHead>,
     ) -> Result<LoadedWeights> {
         let quantization = config.architecture.quantization.clone();
@@ -151,7 +158,7 @@ impl Network {
         if let Some(TaskAdapter { place, tasks, alpha }) = config.task_adapter {
             weights = weights.with_task(place, tasks, alpha)?;
         }
-        let source = Source::new(config, &weights, body);
+        let source = Source::new(config, &weights, body, pool.threads());
         let encoder = device.attempt(0, || models::load(&source))?;
         let head = head(&source, encoder.hidden_size())?;
         weights.release();

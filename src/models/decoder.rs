@@ -69,14 +69,15 @@ impl RotaryDecoder {
             tables.push((key, table.clone()));
             Ok(table)
         };
-        let layer = |(i, layer): (usize, &DecoderLayer)| {
-            load_layer(config, &at.at("layers").at(&i.to_string()), layer.shape, table(layer)?)
+        let tables: Vec<_> = config.layers.iter().map(&mut table).collect::<Result<_>>()?;
+        let layer = |i: usize| {
+            load_layer(config, &at.at("layers").at(&i.to_string()), config.layers[i].shape, tables[i].clone())
         };
         let words = Embedding::load(&[(at.at("embed_tokens"), vocab)], None, hidden)?;
         let looks_back = |layer: &DecoderLayer| layer.shape.mask.is_causal() && !layer.angles.depend_on_length();
         Ok(Self {
             embedding: words.scaled(config.embedding_factor(at.body().dtype())),
-            layers: config.layers.iter().enumerate().map(layer).collect::<Result<_>>()?,
+            layers: at.load_each(config.layers.len(), layer)?,
             norm: config.norm(&at.at("norm"), hidden)?,
             per_layer_inputs: None,
             projection: None,

@@ -129,18 +129,18 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let embedding = Embedding::load(&[words], Some(norm), config.hidden)?;
     let table = |angles| RotaryTable::new(at.body(), config.hidden / config.heads, angles);
     let (full, sliding) = (table(config.full_angles)?, table(config.sliding_angles)?);
-    let layers = config.layer_types.iter().enumerate().map(|(i, layer_type)| {
-        let (mask, table) = match layer_type {
+    let layer = |i: usize| {
+        let (mask, table) = match config.layer_types[i] {
             LayerType::Full => (Mask::Full, &full),
             LayerType::Sliding => (Mask::Window(config.window), &sliding),
         };
         // What comes from the embeddings is normalized.
         load_layer(&config, &at.at(&format!("layers.{i}")), i > 0, mask, table.clone())
-    });
+    };
     Ok(Box::new(PreNorm {
         tables: InputTables::of_words(config.vocab),
         embedding,
-        layers: layers.collect::<Result<_>>()?,
+        layers: at.load_each(config.layer_types.len(), layer)?,
         norm: config.norm(&at.at("final_norm"))?,
         hidden: config.hidden,
     }))

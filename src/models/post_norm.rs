@@ -121,11 +121,11 @@ impl Biases {
 }
 
 /// Loads the bias on the scores of the layer with these tensors and this attention.
-pub(super) type LoadBias<'a> = &'a dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>>;
+pub(super) type LoadBias<'a> = &'a (dyn Fn(&Loader, &kernels::AttentionShape) -> Result<Arc<dyn AttentionBias>> + Sync);
 
 /// Loads the experts of the layer with this number and these tensors, where it has some in the place of its feed-forward
 /// block.
-pub(super) type LoadExperts<'a> = &'a dyn Fn(usize, &Loader) -> Result<Option<Experts>>;
+pub(super) type LoadExperts<'a> = &'a (dyn Fn(usize, &Loader) -> Result<Option<Experts>> + Sync);
 
 /// What a family says of itself: all that [`PostNorm`] is loaded from.
 pub(super) struct PostNormSpec<'a> {
@@ -219,9 +219,7 @@ impl PostNorm {
             embedding: tables.load(embeddings, first, width)?,
             projection: projection.as_ref().map(project).transpose()?,
             norm: second,
-            layers: (0..config.layers)
-                .map(|i| PostNormLayer::load(&spec, i, &layers.at(&i.to_string())))
-                .collect::<Result<_>>()?,
+            layers: layers.load_each(config.layers, |i| PostNormLayer::load(&spec, i, &layers.at(&i.to_string())))?,
             convolution: spec.convolution,
             hidden: config.hidden,
         })

@@ -15,8 +15,9 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    pub fn new(config: &TransformerConfig, weights: &'a Weights, body: &Body) -> Self {
-        Self { config: config.architecture.config.clone(), at: Loader::new(weights, body) }
+    /// `threads`: for what is loaded.
+    pub fn new(config: &TransformerConfig, weights: &'a Weights, body: &Body, threads: usize) -> Self {
+        Self { config: config.architecture.config.clone(), at: Loader::new(weights, body).with_threads(threads) }
     }
 
     /// An activation of the kernels, by the name that transformers has for it.

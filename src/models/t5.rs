@@ -127,7 +127,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     Ok(Box::new(PreNorm {
         tables: InputTables::of_words(config.vocab),
         embedding: Embedding::load(&[(words, config.vocab)], None, config.hidden)?,
-        layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+        layers: blocks.load_each(config.layers, layer)?,
         norm: Norm::rms_norm(&at.at("final_layer_norm"), config.hidden, config.eps)?,
         hidden: config.hidden,
     }))

@@ -66,7 +66,7 @@ fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     Ok(Box::new(PreNorm {
         tables,
         embedding: tables.load(&at.at("embeddings"), None, config.hidden)?,
-        layers: (0..config.layers).map(layer).collect::<Result<_>>()?,
+        layers: at.load_each(config.layers, layer)?,
         norm: Norm::layer_norm(&at.at("encoder.LayerNorm"), config.hidden, config.eps)?,
         hidden: config.hidden,
     }))

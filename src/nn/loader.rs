@@ -3,6 +3,9 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
@@ -20,6 +23,7 @@ pub struct Loader<'a> {
     body: Body,
     prefix: String,
     rows: Option<SelectedRows>,
+    threads: usize,
 }
 
 /// Rows of tensors that have `all` rows.
@@ -32,7 +36,7 @@ struct SelectedRows {
 impl<'a> Loader<'a> {
     /// All tensors: below the names of wrappers, where every tensor is below them.
     pub fn new(weights: &'a Weights, body: &Body) -> Self {
-        let root = Self { weights, body: body.clone(), prefix: String::new(), rows: None };
+        let root = Self { weights, body: body.clone(), prefix: String::new(), rows: None, threads: 1 };
         let wraps_all = |at: &Self| {
             let prefix = format!("{}.", at.prefix);
             let mut names = weights.names().peekable();
@@ -40,6 +44,48 @@ impl<'a> Loader<'a> {
         };
         let inner = |at: &Self| WRAPPERS.iter().map(|name| at.at(name)).find(wraps_all);
         std::iter::successors(Some(root.clone()), inner).last().unwrap_or(root)
+    }
+
+    /// The same tensors, with so many threads for what is loaded of them.
+    pub fn with_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// What `load` gives for each number below `count`, as layers are loaded: on several threads where the CPU's kernels compute.
+    ///
+    /// # Errors
+    /// The first one, by number.
+    pub fn load_each<T: Send>(&self, count: usize, load: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+        let threads = if matches!(self.body, Body::Cpu { .. }) { self.threads.min(count) } else { 1 };
+        if threads <= 1 {
+            return (0..count).map(load).collect();
+        }
+        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let work = || {
+            let mut loaded = Vec::new();
+            while !failed.load(Ordering::Relaxed) {
+                let i = next.fetch_add(1, Ordering::Relaxed);
+                if i >= count {
+                    break;
+                }
+                let result = load(i);
+                failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                loaded.push((i, result));
+            }
+            loaded
+        };
+        let mut all = thread::scope(|scope| {
+            // Where no thread can be had, those that there are do the work.
+            let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+            let mut all = work();
+            for other in others {
+                all.extend(other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            }
+            all
+        });
+        all.sort_unstable_by_key(|&(i, _)| i);
+        all.into_iter().map(|(_, result)| result).collect()
     }
 
     /// The tensors below `name`.
