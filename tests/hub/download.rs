@@ -353,6 +353,73 @@ fn an_adapter_is_fetched_without_what_its_base_model_has() {
     assert!(message.contains("is an adapter itself"), "{message}");
 }
 
+const QUANTIZED: &[u8] = br#"{"model_type":"bert","quantization":{"group_size":64,"bits":4}}"#;
+
+fn readme(base: &str) -> Vec<u8> {
+    format!("---\ntags:\n- mlx\nbase_model: {base}\n---\n# A model\n").into_bytes()
+}
+
+#[test]
+fn what_a_quantized_model_lacks_comes_from_its_base_model_on_the_hub() {
+    let hub = Hub::new(tiny_model());
+    let place = Place::of(&hub);
+    let quantized = tempfile::tempdir().unwrap();
+    fs::write(quantized.path().join("config.json"), QUANTIZED).unwrap();
+    fs::write(quantized.path().join("README.md"), readme(REPO)).unwrap();
+    let name = quantized.path().to_str().unwrap();
+    let offline = || FindOptions { local_files_only: true, ..place.options() };
+    // Where the base model cannot be had, loading says what it assumes.
+    let folder = find(name, &offline(), &Watch::new()).unwrap();
+    assert_eq!((folder.file("modules.json").unwrap(), folder.description_of()), (None, None));
+    let message = find(name, &FindOptions { base: Some(REPO), ..offline() }, &Watch::new()).unwrap_err().to_string();
+    assert!(message.starts_with("base: model \"ada/tiny\" was not found"), "{message}");
+
+    for options in [place.options(), FindOptions { base: Some(REPO), ..offline() }] {
+        let folder = find(name, &options, &Watch::new()).unwrap();
+        assert_eq!(folder.description_of(), Some(REPO));
+        for file in
+            ["modules.json", "1_Pooling/config.json", "config_sentence_transformers.json", "sentence_bert_config.json"]
+        {
+            let found = folder.file(file).unwrap().unwrap();
+            assert!(found.starts_with(place.repo()) && fs::read(found).unwrap() == tiny_model()[file], "{file}");
+        }
+        assert_eq!(fs::read(folder.file("config.json").unwrap().unwrap()).unwrap(), QUANTIZED);
+        for file in ["model.safetensors", "tokenizer.json"] {
+            assert_eq!(folder.file(file).unwrap(), None);
+        }
+    }
+    assert!(hub.asked_files().iter().all(|file| file != "model.safetensors"));
+    // What was fetched of it is not taken for the whole model.
+    assert!(place.find_offline().unwrap_err().to_string().contains("is incomplete"));
+}
+
+#[test]
+fn a_quantized_model_is_fetched_with_its_readme() {
+    let base = tempfile::tempdir().unwrap();
+    for (name, content) in tiny_model() {
+        let path = base.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    let mut model = tiny_model();
+    model.insert("config.json".to_owned(), QUANTIZED.to_vec());
+    model.insert("README.md".to_owned(), readme(base.path().to_str().unwrap()));
+    model.remove("1_Pooling/config.json");
+    let hub = Hub::new(model.clone());
+    let place = Place::of(&hub);
+    for folder in [place.find().unwrap(), place.find_offline().unwrap()] {
+        assert_holds(&folder, &model);
+        let pooling = folder.file("1_Pooling/config.json").unwrap();
+        assert_eq!(pooling, Some(base.path().join("1_Pooling/config.json")));
+    }
+    fs::remove_dir_all(base.path()).unwrap();
+    let message = place.find_offline().unwrap_err().to_string();
+    assert!(
+        message.starts_with("1_Pooling/config.json: is not there, though modules.json names it: base="),
+        "{message}"
+    );
+}
+
 #[test]
 fn the_modules_of_a_router_are_fetched() {
     let modules =
