@@ -107,23 +107,23 @@ def base(tmp_path: Path) -> Path:
 
 
 def test_what_a_converter_left_out_is_read_in_the_base_model(base: Path, tmp_path: Path) -> None:
-    expected = Embedder(base, device="cpu")
+    expected = Embedder(base, device="cpu", dtype="float32")
     whole = Path(shutil.copytree(FIXTURES / "mlx_bert", tmp_path / "bare"))
     bare = without(whole, "modules.json", "1_Pooling", "sentence_bert_config.json")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = Embedder(bare, base=base, device="cpu")
+        model = Embedder(bare, base=base, device="cpu", dtype="float32")
     assert same(model.encode_query(TEXTS), expected.encode_query(TEXTS))
     assert model.similarity_fn_name == "dot"
     assert model.info.pooling == "cls"
     assert same(pickle.loads(pickle.dumps(model)).encode(TEXTS), expected.encode(TEXTS))
     # modules.json is there, and what it names is not.
     shutil.copy(base / "modules.json", bare)
-    assert same(Embedder(bare, base=base, device="cpu").encode(TEXTS), expected.encode(TEXTS))
+    assert same(Embedder(bare, base=base, device="cpu", dtype="float32").encode(TEXTS), expected.encode(TEXTS))
     with pytest.raises(ModelError, match=r'1_Pooling/config\.json: is not there, though .*base="owner/name" names'):
-        Embedder(bare, device="cpu")
+        Embedder(bare, device="cpu", dtype="float32")
     with pytest.raises(ValueError, match=r"^base: model .* was not found"):
-        Embedder(bare, base="../nowhere", device="cpu")
+        Embedder(bare, base="../nowhere", device="cpu", dtype="float32")
 
 
 def test_a_readme_names_the_base_model(base: Path, tmp_path: Path) -> None:
@@ -131,16 +131,16 @@ def test_a_readme_names_the_base_model(base: Path, tmp_path: Path) -> None:
     bare = without(whole, "modules.json", "1_Pooling")
     (bare / "README.md").write_text(f"---\ntags:\n- mlx\nbase_model: {base}\n---\n# A model\n", encoding="utf-8")
     with pytest.warns(UserWarning, match=r"is quantized and does not say .* are those of .*README\.md names; base=") as caught:
-        model = Embedder(bare, device="cpu")
+        model = Embedder(bare, device="cpu", dtype="float32")
     assert [warning.filename for warning in caught] == [__file__]
-    assert same(model.encode_query(TEXTS), Embedder(base, device="cpu").encode_query(TEXTS))
+    assert same(model.encode_query(TEXTS), Embedder(base, device="cpu", dtype="float32").encode_query(TEXTS))
     # Files of the folder's own win.
     shutil.copytree(FIXTURES / "mlx_bert", bare, dirs_exist_ok=True)
-    assert same(Embedder(bare, device="cpu").encode(TEXTS), Embedder(FIXTURES / "mlx_bert", device="cpu").encode(TEXTS))
+    assert same(Embedder(bare, device="cpu", dtype="float32").encode(TEXTS), Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="float32").encode(TEXTS))
 
 
 def test_what_is_assumed_without_one_is_said(tmp_path: Path) -> None:
     for name, pooling in (("mlx_bert", "mean"), ("mlx_qwen3", "lasttoken")):
         bare = without(Path(shutil.copytree(FIXTURES / name, tmp_path / name)), "modules.json", "1_Pooling")
         with pytest.warns(UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"):
-            Embedder(bare, device="cpu")
+            Embedder(bare, device="cpu", dtype="float32")
