@@ -82,8 +82,8 @@ struct CachedWord {
     len: u8,
 }
 
-/// 4,096 places of two words, in 256 kB: most of the words of most texts.
-const PLACES_POWER: u32 = 12;
+/// 8,192 places of two words, in 512 kB: most of the words of most texts.
+const PLACES_POWER: u32 = 13;
 
 impl WordPieces {
     /// None where the tokenizer is another one, or has tokens that are found otherwise.
