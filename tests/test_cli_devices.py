@@ -34,7 +34,7 @@ class TestDevices:
         assert said == ""
         lines = printed.splitlines()
         assert lines[0].split("  ")[0] == "device"
-        assert re.search(r"^cpu +.*float32, bfloat16, float16, int8$", printed, re.MULTILINE)
+        assert re.search(r"^cpu +.*float32, bfloat16, float16, int8, int4$", printed, re.MULTILINE)
         for name, reason in votive.get_backend("cpu").unavailable.items():
             assert f"no {name}: {reason}" in lines
         assert lines[-2].startswith("built with: ")
@@ -46,7 +46,7 @@ class TestDevices:
         found = json.loads(line)
         assert found["auto"] == votive.get_backend().device
         assert found["devices"][-1]["device"] == "cpu"
-        assert found["devices"][-1]["dtypes"] == ["float32", "bfloat16", "float16", "int8"]
+        assert found["devices"][-1]["dtypes"] == ["float32", "bfloat16", "float16", "int8", "int4"]
         assert found["unavailable"] == votive.get_backend("cpu").unavailable
 
     def test_an_absent_default_is_a_failure(

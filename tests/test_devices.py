@@ -52,7 +52,7 @@ class TestTheCpu:
 
     def test_says_what_it_is(self) -> None:
         backend = get_backend("cpu")
-        assert backend.dtypes == ("float32", "bfloat16", "float16", "int8")
+        assert backend.dtypes == ("float32", "bfloat16", "float16", "int8", "int4")
         assert backend.device_name is None or backend.device_name.strip()
         assert backend.memory is None or backend.memory > 2**28
         assert backend == get_backend("cpu")
@@ -84,7 +84,8 @@ class TestTheCpu:
         assert backends == [*backends]
         lines = repr(backends).splitlines()
         assert re.split(" {2,}", lines[0]) == ["device", "name", "memory", "types of weights"]
-        assert re.search(r"^cpu .* GiB  float32, bfloat16, float16, int8$", repr(backends), re.MULTILINE)
+        # A terminal of 80 columns has no room for the last one.
+        assert re.search(r"^cpu .* GiB  float32, bfloat16, float16, int8,", repr(backends), re.MULTILINE)
         missing = [f"no {name}: {reason}" for name, reason in backends[-1].unavailable.items()]
         assert lines[1 + len(backends) :] == missing
         shown = html.unescape(backends._repr_html_())
@@ -176,13 +177,17 @@ class TestTheEnvironment:
         monkeypatch.setenv("VOTIVE_DEVICE", value)
         assert get_backend() == available_backends()[0]
 
-    @pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="int8 is the kernels' alone")
-    def test_leaves_int8_to_the_cpu(self, monkeypatch: pytest.MonkeyPatch, fake: Callable, folder: str) -> None:
+    @pytest.mark.skipif(os.environ.get("VOTIVE_PORTABLE") == "1", reason="integers are the kernels' alone")
+    @pytest.mark.filterwarnings("ignore:.*loses more in int4:UserWarning")
+    @pytest.mark.parametrize("dtype", ["int8", "int4"])
+    def test_leaves_integers_to_the_cpu(
+        self, monkeypatch: pytest.MonkeyPatch, fake: Callable, folder: str, dtype: str
+    ) -> None:
         fake()
         monkeypatch.setenv("VOTIVE_DEVICE", "fake")
-        assert Embedder(folder, dtype="int8").device == "cpu"
-        with pytest.raises(ValueError, match=r"^dtype: int8 needs the CPU's kernels; the device is fake"):
-            Embedder(folder, device="fake", dtype="int8")
+        assert Embedder(folder, dtype=dtype).device == "cpu"
+        with pytest.raises(ValueError, match=rf"^dtype: {dtype} needs the CPU's kernels; the device is fake"):
+            Embedder(folder, device="fake", dtype=dtype)
 
     def test_must_name_a_device(self, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
         monkeypatch.setenv("VOTIVE_DEVICE", "gpu")

@@ -133,6 +133,7 @@ def test_the_table_of_options_holds_what_constructors_take() -> None:
         ("model_kwargs", {"attn_implementation": "sdpa"}, "leave it out"),
         ("model_kwargs", {"device_map": "auto"}, "device="),
         ("model_kwargs", {"load_in_8bit": True}, "dtype='int8'"),
+        ("model_kwargs", {"load_in_4bit": True}, "dtype='int4'"),
         ("model_kwargs", {"rope_theta": 3}, "what the model's files say"),
         ("processor_kwargs", {"model_max_length": 3}, "give max_(seq_)?length="),
         ("tokenizer_kwargs", {"use_fast": True}, "leave it out"),

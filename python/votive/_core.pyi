@@ -177,7 +177,11 @@ class Model:
 
     @property
     def dtype(self) -> str:
-        """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
+        """How matrices are held and multiplied: "float32", "bfloat16", "float16", "int8" or "int4"."""
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that the network is made of; of several networks those of the main one."""
 
     @property
     def memory(self) -> tuple[int, int]:

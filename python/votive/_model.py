@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ from votive._options import OPTIONS, check_options, core_options
 from votive._packages import packaged
 from votive._progress import DownloadBar
 from votive._tracebacks import short_tracebacks
+from votive._warnings import caller_stacklevel
 from votive.backend import Backend, device_after, is_device, on_device
 from votive.stats import Memory, Stats, read
 
@@ -28,6 +30,9 @@ _logger = logging.getLogger("votive")
 
 # Told of the calls within `Embedder.profile`.
 active_profile: ContextVar[_core.Profile | None] = ContextVar("active_profile", default=None)
+
+# Below, int8 is the better choice: it fits in caches, and rounding errors are averaged over fewer weights.
+_MIN_INT4_PARAMETERS = 100_000_000
 
 Core = TypeVar("Core", _core.Embedder, _core.Reranker)
 
@@ -72,6 +77,12 @@ class Model(Generic[Core]):
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         self._adopt(core)
+        if core.dtype == "int4" and core.parameters < _MIN_INT4_PARAMETERS:
+            message = (
+                f"{given['model_name_or_path']} has {core.parameters / 1e6:.3g} million parameters: so small a model "
+                "loses more in int4 than in int8, and is no faster; give dtype='int8'"
+            )
+            warnings.warn(message, UserWarning, stacklevel=caller_stacklevel())
         self._exit_profile: _core.Profile | None = None
         if os.environ.get("VOTIVE_PROFILE") == "1":
             from votive.profile import report_at_exit
@@ -228,7 +239,7 @@ class Model(Generic[Core]):
 
     @property
     def dtype(self) -> str:
-        """How matrices are held and multiplied: "float32", "bfloat16", "float16" or "int8"."""
+        """How matrices are held and multiplied: "float32", "bfloat16", "float16", "int8" or "int4"."""
         return self._model.dtype
 
     @property

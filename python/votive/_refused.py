@@ -28,7 +28,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "use_safetensors": "safetensors are read wherever they are there; leave it out",
         "quantization_config": _QUANTIZED,
         "load_in_8bit": _QUANTIZED,
-        "load_in_4bit": _QUANTIZED,
+        "load_in_4bit": "give dtype='int4'",
         "trust_remote_code": "votive runs no code of models; leave it out",
         "revision": _FILES,
         "cache_dir": _FILES,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Vector: TypeAlias = np.ndarray[tuple[int], np.dtype[Number]]
     Matrix: TypeAlias = np.ndarray[tuple[int, int], np.dtype[Number]]
 
-DtypeName = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16", "int8", "int4"]
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 SignedPrecision = Literal["int8", "binary"]
 UnsignedPrecision = Literal["uint8", "ubinary"]

@@ -39,7 +39,7 @@ use crate::{Error, Result};
 pub use crate::kernels::{caches, cpu_name, scratch_bytes};
 pub use probe::{DeviceInfo, features, find, next, survey};
 
-const DTYPES: &str = "auto, float32, bfloat16, float16, int8";
+const DTYPES: &str = "auto, float32, bfloat16, float16, int8, int4";
 
 /// A device that computes for an object.
 #[derive(Debug, Clone)]
@@ -129,7 +129,7 @@ impl Device {
         let dtype = match dtype {
             Dtype::Bfloat16 => DType::BF16,
             Dtype::Float16 => DType::F16,
-            Dtype::Float32 | Dtype::Int8 => DType::F32,
+            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => DType::F32,
         };
         Ok(Body::Portable { device: device.clone(), dtype })
     }
@@ -142,7 +142,7 @@ impl Device {
     fn lacks(&self, dtype: Dtype) -> Option<&'static str> {
         let Kind::Portable(device) = &self.kind else { return None };
         match dtype {
-            Dtype::Int8 => Some("needs the CPU's kernels"),
+            Dtype::Int8 | Dtype::Int4 => Some("needs the CPU's kernels"),
             Dtype::Bfloat16 => lacks_bfloat16(device),
             Dtype::Float32 | Dtype::Float16 => None,
         }
@@ -312,10 +312,10 @@ mod tests {
             };
             assert_eq!(dtype, expected);
         }
-        let message = portable.body("int8", Dtype::Float16).unwrap_err().to_string();
-        assert!(
-            message.contains("int8 needs the CPU's kernels; the device is fake, which takes auto, float32, bfloat16"),
-            "{message}"
-        );
+        for dtype in ["int8", "int4"] {
+            let message = portable.body(dtype, Dtype::Float16).unwrap_err().to_string();
+            let expected = "needs the CPU's kernels; the device is fake, which takes auto, float32, bfloat16";
+            assert!(message.contains(&format!("{dtype} {expected}")), "{message}");
+        }
     }
 }

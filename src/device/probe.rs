@@ -32,7 +32,7 @@ impl DeviceInfo {
     /// Types that weights can have on it.
     pub fn dtypes(&self) -> &'static [&'static str] {
         match self.name {
-            DeviceName::Cpu => &["float32", "bfloat16", "float16", "int8"],
+            DeviceName::Cpu => &["float32", "bfloat16", "float16", "int8", "int4"],
             DeviceName::Metal | DeviceName::Cuda(_) | DeviceName::Fake => &["float32", "bfloat16", "float16"],
         }
     }
@@ -133,7 +133,7 @@ mod tests {
     fn the_cpu_is_always_there() {
         let cpu = find("cpu").unwrap();
         assert_eq!((cpu.name().as_str(), cpu.memory()), ("cpu", None));
-        assert!(cpu.dtypes().contains(&"int8"));
+        assert!(["int8", "int4"].iter().all(|dtype| cpu.dtypes().contains(dtype)));
         let (present, absent) = survey();
         assert_eq!(present.last().unwrap().name(), "cpu");
         assert_eq!(present.len() + absent.len(), DeviceName::ORDER.len());

@@ -10,7 +10,7 @@ use crate::engine::output_head::OutputHead;
 use crate::engine::planner::{DEVICE_PASS_TOKENS, Planner};
 use crate::engine::stats::Stats;
 use crate::files::ModelFolder;
-use crate::kernels::caches;
+use crate::kernels::{Dtype, caches};
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pool::Pool;
@@ -43,6 +43,8 @@ pub struct Network {
     has_task_adapters: bool,
     /// Whether the files hold the weights as codes.
     is_quantized: bool,
+    /// Numbers that the network is made of.
+    parameters: usize,
     /// Largest number of tokens of an input that the model's files allow; None for no limit.
     own_length: Option<usize>,
 }
@@ -53,6 +55,7 @@ struct LoadedWeights {
     head: OutputHead,
     bytes: usize,
     has_task_adapters: bool,
+    parameters: usize,
 }
 
 impl Network {
@@ -65,8 +68,9 @@ impl Network {
         inputs: InputKind,
         head: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<OutputHead>,
     ) -> Result<Self> {
-        // The CPU's kernels alone multiply in int8; and what tokenizing alone takes time of is done before a GPU has it.
-        let by_itself = options.device == "auto" && (options.dtype == "int8" || config.static_rules.is_some());
+        // The CPU's kernels alone multiply in integers; and what tokenizing alone takes time of is done before a GPU has it.
+        let by_itself = options.device == "auto"
+            && (Dtype::named(&options.dtype).is_some_and(Dtype::is_integer) || config.static_rules.is_some());
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
         let half_dtype = models::half_dtype(&config.architecture.model_type);
         let mut body = device.body(&options.dtype, half_dtype)?;
@@ -80,7 +84,7 @@ impl Network {
         let template = Template::load(config, inputs, &mut tokenizer)?;
         let head = |source: &Source, hidden| head(&folder, source, hidden, template.as_ref());
         let loaded = Self::load_weights(&folder, config, &device, &body, &pool, head)?;
-        let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
+        let LoadedWeights { encoder, head, bytes, has_task_adapters, parameters } = loaded;
         tokenizer.require_rows(encoder.vocab_size())?;
         let hidden = encoder.hidden_size();
         let second_level =
@@ -112,6 +116,7 @@ impl Network {
             weight_bytes: bytes,
             has_task_adapters,
             is_quantized,
+            parameters,
             own_length,
         })
     }
@@ -124,7 +129,7 @@ impl Network {
     ) -> Result<Self> {
         let head = |source: &Source, hidden| head(&self.folder, source, hidden);
         let loaded = Self::load_weights(&self.folder, config, &self.device, &self.body, &self.pool, head)?;
-        let LoadedWeights { encoder, head, bytes, has_task_adapters } = loaded;
+        let LoadedWeights { encoder, head, bytes, has_task_adapters, parameters } = loaded;
         Ok(Self {
             folder: self.folder.clone(),
             device: self.device.clone(),
@@ -141,6 +146,7 @@ impl Network {
             weight_bytes: bytes,
             has_task_adapters,
             is_quantized: self.is_quantized,
+            parameters,
             own_length: self.own_length,
         })
     }
@@ -163,7 +169,8 @@ impl Network {
         let head = head(&source, encoder.hidden_size())?;
         weights.release();
         let (bytes, has_task_adapters) = (weights.packed_bytes(), weights.has_task_adapters());
-        Ok(LoadedWeights { encoder, head, bytes, has_task_adapters })
+        let parameters = weights.parameters();
+        Ok(LoadedWeights { encoder, head, bytes, has_task_adapters, parameters })
     }
 
     /// Folder of the model's files.
@@ -204,6 +211,11 @@ impl Network {
     /// Whether the checkpoint holds adapters of tasks beside the weights.
     pub(super) fn has_task_adapters(&self) -> bool {
         self.has_task_adapters
+    }
+
+    /// Numbers that the network is made of.
+    pub fn parameters(&self) -> usize {
+        self.parameters
     }
 
     /// Largest number of tokens of an input, special ones included, that the model's files allow; None for no limit.

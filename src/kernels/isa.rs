@@ -4,11 +4,11 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "aarch64")]
 use crate::kernels::simd::neon;
-use crate::kernels::simd::{BitOperation, Int8Operation, Operation, Scalar};
+use crate::kernels::simd::{BitOperation, Int8Operation, LadderOperation, Operation, Scalar};
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::simd::{avx2, avx512, bf16_x86};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use crate::kernels::simd::{bits, int8};
+use crate::kernels::simd::{bits, int8, ladder};
 
 /// An instruction set that this CPU has: a value can only be had where that was checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -205,6 +205,32 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => unsafe {
                 bits::neon::run(operation)
+            },
+        }
+    }
+
+    /// Runs work on codes of int4 compiled for this set. VBMI is a question of its own, as VPOPCNTDQ is for bits.
+    #[inline]
+    pub(crate) fn run_ladder<O: LadderOperation>(self, operation: O) -> O::Output {
+        match self.0 {
+            InstructionSet::Scalar => operation.run(Scalar),
+            // SAFETY: an `Isa` of this level exists only where the CPU has these features.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx2 | InstructionSet::AvxVnni => unsafe { ladder::x86::run_avx2(operation) },
+            // SAFETY: as above, and VBMI was just asked for.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Vnni | InstructionSet::Bf16 if is_x86_feature_detected!("avx512vbmi") => unsafe {
+                ladder::x86::run_vbmi(operation)
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            InstructionSet::Avx512 | InstructionSet::Vnni | InstructionSet::Bf16 => unsafe {
+                ladder::x86::run_avx512(operation)
+            },
+            // SAFETY: as above.
+            #[cfg(target_arch = "aarch64")]
+            InstructionSet::Neon | InstructionSet::Dotprod | InstructionSet::I8mm => unsafe {
+                ladder::neon::run(operation)
             },
         }
     }

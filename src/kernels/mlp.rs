@@ -10,7 +10,7 @@
 //! Rows are independent, so blocks change no bits; the wide intermediate never leaves the cache.
 
 use crate::kernels::aligned::scratch;
-use crate::kernels::{Activation, Dtype, Matrix};
+use crate::kernels::{Activation, Matrix};
 use crate::profile::{Stage, stage};
 
 /// Bytes of the intermediate at a time.
@@ -25,12 +25,12 @@ pub struct PackedMlp {
 }
 
 impl PackedMlp {
-    /// Takes `up` and `gate [wide, hidden]` and `down [hidden, wide]`; int8 takes a coarser activation, whose result it
-    /// rounds.
+    /// Takes `up` and `gate [wide, hidden]` and `down [hidden, wide]`; integers take a coarser activation, whose result they
+    /// round.
     pub fn new(up: Matrix, gate: Option<Matrix>, activation: Activation, down: Matrix) -> Self {
         assert_eq!(up.n(), down.k(), "down takes what up gives");
         assert!(gate.as_ref().is_none_or(|gate| gate.n() == up.n() && gate.k() == up.k()), "gate is shaped as up");
-        let activation = if down.dtype() == Dtype::Int8 { activation.coarse() } else { activation };
+        let activation = if down.dtype().is_integer() { activation.coarse() } else { activation };
         Self { up, gate, activation, down }
     }
 

@@ -238,7 +238,7 @@ fn load_layer(
     let names = config.norms.names();
     Ok(PreNormLayer {
         attention_norm: Some(norm(names.attention)?),
-        qkv: Linear::load(Stage::Qkv, &qkv, part, hidden, biases.qkv)?,
+        qkv: Linear::qkv(&qkv, part, hidden, biases.qkv, &shape)?,
         rope: Some(Rope::new(shape, table, head_norms)),
         shape,
         attention: Attention::new(at.body(), shape),

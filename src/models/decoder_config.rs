@@ -195,7 +195,7 @@ impl DecoderConfig {
             (DecoderNorms::Llama, _) => 1.0,
             (_, Dtype::Bfloat16) => bf16::from_f32(root).to_f32(),
             (_, Dtype::Float16) => f16::from_f32(root).to_f32(),
-            (_, Dtype::Float32 | Dtype::Int8) => root,
+            (_, Dtype::Float32 | Dtype::Int8 | Dtype::Int4) => root,
         }
     }
 }

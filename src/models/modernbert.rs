@@ -189,7 +189,7 @@ fn load_layer(
     };
     Ok(PreNormLayer {
         attention_norm: if normed { Some(config.norm(&at.at("attn_norm"))?) } else { None },
-        qkv: Linear::load(Stage::Qkv, &[at.at("attn.Wqkv")], 3 * hidden, hidden, attention_bias)?,
+        qkv: Linear::qkv(&[at.at("attn.Wqkv")], 3 * hidden, hidden, attention_bias, &shape)?,
         rope: Some(Rope::new(shape, table, None)),
         shape,
         attention: Attention::new(at.body(), shape),

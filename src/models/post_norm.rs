@@ -289,7 +289,7 @@ impl PostNormLayer {
         let qk_norms = |names: &ExtraNorms| Ok::<_, Error>([norm(names.queries)?, norm(names.keys)?]);
         let qkv: Vec<_> = names.qkv.iter().map(|name| at.at(name)).collect();
         Ok(Self {
-            qkv: Linear::load(Stage::Qkv, &qkv, 3 * hidden / qkv.len(), hidden, spec.biases.attention)?,
+            qkv: Linear::qkv(&qkv, 3 * hidden / qkv.len(), hidden, spec.biases.attention, &shape)?,
             qk_norms: extra_norms.map(qk_norms).transpose()?,
             rope: angles.as_ref().map(|table| Rope::new(shape, table.clone(), None)),
             attention: match bias {

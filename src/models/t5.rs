@@ -148,7 +148,7 @@ fn load_layer(config: &T5Config, at: &Loader, bias: Arc<dyn AttentionBias>) -> R
     };
     Ok(PreNormLayer {
         attention_norm: Some(Norm::rms_norm(&first.at("layer_norm"), hidden, eps)?),
-        qkv: Linear::load(Stage::Qkv, &["q", "k", "v"].map(|name| block.at(name)), inner, hidden, false)?,
+        qkv: Linear::qkv(&["q", "k", "v"].map(|name| block.at(name)), inner, hidden, false, &shape)?,
         rope: None,
         shape,
         attention: Attention::new(at.body(), shape).with_bias(bias),

@@ -87,7 +87,7 @@ fn load_layer(config: &PostNormConfig, at: &Loader) -> Result<PreNormLayer> {
     };
     Ok(PreNormLayer {
         attention_norm: Some(Norm::layer_norm(&block.at("self_attn_layer_norm"), hidden, eps)?),
-        qkv: Linear::load(Stage::Qkv, &qkv, hidden, hidden, true)?,
+        qkv: Linear::qkv(&qkv, hidden, hidden, true, &shape)?,
         rope: None,
         shape,
         attention: Attention::new(at.body(), shape),

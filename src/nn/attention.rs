@@ -92,7 +92,7 @@ impl Attention {
         let pairs: usize = offsets.windows(2).enumerate().map(pairs).sum();
         let tokens = offsets.last().map_or(0, |&tokens| tokens as usize);
         let arithmetic = match self.kernels {
-            Some((_, Dtype::Int8)) if !mask.is_causal() => Arithmetic::Int8,
+            Some((_, dtype)) if dtype.is_integer() && !mask.is_causal() => Arithmetic::Int8,
             _ => Arithmetic::Float32,
         };
         Work::multiply_adds(

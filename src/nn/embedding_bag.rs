@@ -110,16 +110,19 @@ fn table(at: &Loader, name: &str, dtype: Dtype, [rows, width]: [usize; 2]) -> Re
     if at.is_int8(name) {
         let values = at.int8(name)?;
         let table = match dtype {
-            Dtype::Float32 | Dtype::Int8 => EmbeddingTable::Int8(values),
+            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => EmbeddingTable::Int8(values),
             Dtype::Bfloat16 => EmbeddingTable::Bfloat16(halves(&values)?),
             Dtype::Float16 => EmbeddingTable::Float16(halves(&values)?),
         };
         at.count_packed(rows * width * if matches!(table, EmbeddingTable::Int8(_)) { 1 } else { 2 });
         return Ok(table);
     }
-    if dtype == Dtype::Int8 {
-        let message = "a static embedding multiplies nothing, so that int8 would only lose digits of its table; leave dtype \
-                       out, or save the table in int8 with model2vec";
+    if dtype.is_integer() {
+        let message = format!(
+            "a static embedding multiplies nothing, so that {} would only lose digits of its table; leave dtype out, or save \
+             the table in int8 with model2vec",
+            dtype.name()
+        );
         return Err(Error::argument("dtype", message));
     }
     at.table(name, dtype, rows, width)

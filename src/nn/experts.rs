@@ -55,29 +55,30 @@ pub struct ExpertsParts<'a> {
 }
 
 impl Experts {
-    pub fn load(parts: &ExpertsParts) -> Result<Self> {
+    pub fn load<'a>(parts: &ExpertsParts<'a>) -> Result<Self> {
         let &ExpertsParts { ref router, ref experts, ref bias, count, top, hidden, wide, activation } = parts;
         let bias = bias.values("bias", &[hidden])?;
-        let of = |name, expert: usize| {
-            experts.rows(expert * wide..(expert + 1) * wide, count * wide).weights(name, &[wide, hidden])
+        let of = |at: &Loader<'a>, name, expert: usize| {
+            at.rows(expert * wide..(expert + 1) * wide, count * wide).weights(name, &[wide, hidden])
         };
+        let out_of = experts.sensitive();
         // A router has few numbers, and decides much: it is in float32 whatever the type of others is.
         let router = router.in_float32();
         Ok(Self(match experts.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let matrix = |weight: &[f32], n, k| Matrix::new(isa, dtype, weight, None, n, k);
                 let mlp = |expert| {
-                    let up = matrix(&of("w1", expert)?, wide, hidden)?;
-                    let down = matrix(&transposed(&of("w2", expert)?, hidden)?, hidden, wide)?;
+                    let up = Matrix::new(isa, dtype, &of(experts, "w1", expert)?, None, wide, hidden)?;
+                    let down = transposed(&of(&out_of, "w2", expert)?, hidden)?;
+                    let down = Matrix::new(isa, out_of.body().dtype(), &down, None, hidden, wide)?;
                     Ok(PackedMlp::new(up, None, activation, down))
                 };
-                let router = Loader::matrix(isa, Dtype::Float32, &[router], count, hidden, false)?;
+                let router = Loader::matrix(isa, Dtype::Float32, &[router], [count, hidden], false, 0)?;
                 let mlps = (0..count).map(mlp).collect::<Result<_>>()?;
                 let bias = owned(bias, || "the bias of experts".to_owned())?;
                 ExpertsBody::Cpu(kernels::PackedExperts::new(router, mlps, top, bias))
             }
             Body::Portable { device, dtype } => {
-                let weight = |name, expert| tensor(&of(name, expert)?, &[wide, hidden], &device, dtype);
+                let weight = |name, expert| tensor(&of(experts, name, expert)?, &[wide, hidden], &device, dtype);
                 let expert = |expert| Ok(PortableExpert { up: weight("w1", expert)?, down: weight("w2", expert)? });
                 ExpertsBody::Portable(PortableExperts {
                     router: Linear::load(Stage::MlpUp, &[router], count, hidden, false)?,

@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{Activation, Matrix};
+use crate::kernels::{Activation, AttentionShape, Matrix};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
@@ -31,7 +31,14 @@ impl Linear {
     /// Several layers of the same input as one: each of `parts` has `weight [n, k]` and, where `bias`, `bias [n]`, and
     /// gives the next `n` columns of the output.
     pub fn load(stage: Stage, parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
-        Ok(Self { stage, body: LinearBody::load(parts, n, k, bias)?, activation: Activation::Identity })
+        Ok(Self { stage, body: LinearBody::load(parts, [n, k], bias, 0)?, activation: Activation::Identity })
+    }
+
+    /// As [`Self::load`], of queries, keys and values for attention of that shape. What errors values have all tokens get,
+    /// so they are held in the type of what is sensitive to them.
+    pub fn qkv(parts: &[Loader], n: usize, k: usize, bias: bool, shape: &AttentionShape) -> Result<Self> {
+        let body = LinearBody::load(parts, [n, k], bias, shape.kv_heads * shape.head_dim)?;
+        Ok(Self { stage: Stage::Qkv, body, activation: Activation::Identity })
     }
 
     /// A layer of `weight [n, k]`, row-major, and `bias [n]` that are no tensors of a checkpoint.
@@ -64,9 +71,11 @@ impl Linear {
 }
 
 impl LinearBody {
-    fn load(parts: &[Loader], n: usize, k: usize, bias: bool) -> Result<Self> {
+    fn load(parts: &[Loader], [n, k]: [usize; 2], bias: bool, sensitive: usize) -> Result<Self> {
         let (device, dtype) = match parts[0].body() {
-            Body::Cpu { isa, dtype } => return Ok(Self::Cpu(Loader::matrix(*isa, *dtype, parts, n, k, bias)?)),
+            Body::Cpu { isa, dtype } => {
+                return Ok(Self::Cpu(Loader::matrix(*isa, *dtype, parts, [n, k], bias, sensitive)?));
+            }
             Body::Portable { device, dtype } => (device, *dtype),
         };
         let (mut weights, mut biases) = (Vec::new(), Vec::new());

@@ -115,6 +115,15 @@ impl<'a> Loader<'a> {
         Self { body, ..self.clone() }
     }
 
+    /// The same tensors for a body that holds them in the type of matrices whose errors weigh most.
+    pub fn sensitive(&self) -> Self {
+        let body = match self.body.clone() {
+            Body::Cpu { isa, dtype } => Body::Cpu { isa, dtype: dtype.of_sensitive() },
+            portable => portable,
+        };
+        Self { body, ..self.clone() }
+    }
+
     pub fn body(&self) -> &Body {
         &self.body
     }
@@ -164,18 +173,20 @@ impl<'a> Loader<'a> {
     /// of it.
     pub fn weights(&self, name: &str, shape: &[usize]) -> Result<Cow<'a, [f32]>> {
         let values = in_range(&self.tensor(name, shape)?, self.body.dtype())?;
-        self.weights.count_packed(values.len() * self.body.dtype().bytes());
+        self.weights.count_packed(self.body.dtype().bytes_of(values.len()));
         Ok(values)
     }
 
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Weight<'a>> {
-        match &self.rows {
-            None => self.weights.get(&self.stored(name), shape),
+        let weight = match &self.rows {
+            None => self.weights.get(&self.stored(name), shape)?,
             Some(SelectedRows { range, all }) => {
                 let whole = self.weights.get(&self.stored(name), &[&[*all], &shape[1..]].concat())?;
-                Ok(whole.rows(range.clone()))
+                whole.rows(range.clone())
             }
-        }
+        };
+        self.weights.count_parameters(shape.iter().product());
+        Ok(weight)
     }
 
     /// The tensor by its older name, `names[1]`, if it is there, else by `names[0]`.
@@ -202,17 +213,24 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other.
-    pub fn matrix(isa: Isa, dtype: Dtype, parts: &[Self], n: usize, k: usize, bias: bool) -> Result<Matrix> {
+    /// `weight [n, k]` and, where `bias`, `bias [n]` of each part, packed one after the other, in the type of the body; the
+    /// last `sensitive` rows in that of matrices whose errors weigh most.
+    pub fn matrix(
+        isa: Isa,
+        dtype: Dtype,
+        parts: &[Self],
+        [n, k]: [usize; 2],
+        bias: bool,
+        sensitive: usize,
+    ) -> Result<Matrix> {
         // All of them before any memory is taken: sizes that only the configuration claims end here.
         let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let bytes = dtype.bytes().saturating_mul(n).saturating_mul(k);
+        let bytes = dtype.bytes_of(n.saturating_mul(k));
         let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
-        let matrix = Matrix::zeroed(isa, dtype, parts.len() * n, k);
+        let matrix = Matrix::zeroed_with_sensitive(isa, dtype, parts.len() * n, k, sensitive);
         let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
         for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
             let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            part.weights.count_packed(n * k * dtype.bytes());
             for start in (0..n).step_by(ROWS) {
                 let end = n.min(start + ROWS);
                 let bias = bias.as_deref().map(|bias| &bias[start..end]);
@@ -220,6 +238,7 @@ impl<'a> Loader<'a> {
                 set.map_err(|_| no_memory(weight))?;
             }
         }
+        parts[0].count_packed(matrix.weight_bytes());
         Ok(matrix)
     }
 
@@ -241,7 +260,7 @@ impl<'a> Loader<'a> {
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
             _ if weight.holds::<bf16>() => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
             _ if weight.holds::<f16>() => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
-            Dtype::Float32 | Dtype::Int8 => EmbeddingTable::Float32(owned(weight.to_f32()?, what)?),
+            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => EmbeddingTable::Float32(owned(weight.to_f32()?, what)?),
         };
         let bytes = if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 };
         self.weights.count_packed(rows * hidden * bytes);
@@ -262,7 +281,7 @@ fn in_range<'a>(weight: &Weight<'a>, dtype: Dtype) -> Result<Cow<'a, [f32]>> {
     match dtype {
         Dtype::Bfloat16 => weight.to_f32_for::<bf16>(),
         Dtype::Float16 => weight.to_f32_for::<f16>(),
-        Dtype::Float32 | Dtype::Int8 => weight.to_f32(),
+        Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => weight.to_f32(),
     }
 }
 

@@ -31,11 +31,15 @@ pub struct MlpParts<'a> {
 impl Mlp {
     pub fn load(parts: MlpParts, hidden: usize, intermediate: usize, activation: Activation) -> Result<Self> {
         let MlpParts { up, gate, down, up_bias, down_bias } = parts;
+        // What it takes has few large numbers, and its errors add up in the sum that all layers share.
+        let down = down.sensitive();
         Ok(match up.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let first = |at| Loader::matrix(isa, dtype, &[at], intermediate, hidden, up_bias);
+                let first = |at| Loader::matrix(isa, dtype, &[at], [intermediate, hidden], up_bias, 0);
                 let gate = gate.map(first).transpose()?;
-                let (up, down) = (first(up)?, Loader::matrix(isa, dtype, &[down], hidden, intermediate, down_bias)?);
+                let of_down = down.body().dtype();
+                let (up, down) =
+                    (first(up)?, Loader::matrix(isa, of_down, &[down], [hidden, intermediate], down_bias, 0)?);
                 Self::Cpu { mlp: kernels::PackedMlp::new(up, gate, activation, down), hidden }
             }
             Body::Portable { .. } => {

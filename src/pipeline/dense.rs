@@ -64,7 +64,7 @@ impl Dense {
         let isa = active_isa()?;
         let weights = Weights::open(folder, path)?;
         let at = Loader::new(&weights, &Body::Cpu { isa, dtype });
-        let matrix = |name: &str, bias: bool| Loader::matrix(isa, dtype, &[at.at(name)], n, k, bias);
+        let matrix = |name: &str, bias: bool| Loader::matrix(isa, dtype, &[at.at(name)], [n, k], bias, 0);
         let residual = match config.residual {
             false => Residual::None,
             true if k == n => Residual::Input,

@@ -183,6 +183,12 @@ impl PyModel {
         }
     }
 
+    /// See `_core.pyi`.
+    #[getter]
+    fn parameters(&self) -> usize {
+        self.network().parameters()
+    }
+
     /// Bytes of the weights, and of the memory that the CPU's kernels keep between calls, for all models of the process.
     #[getter]
     fn memory(&self) -> (usize, usize) {

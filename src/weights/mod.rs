@@ -79,6 +79,7 @@ pub struct Weights {
     sums: BTreeMap<String, LowRank>,
     quantization: Option<Quantization>,
     packed_bytes: AtomicUsize,
+    parameters: AtomicUsize,
 }
 
 impl Weights {
@@ -143,6 +144,7 @@ impl Weights {
             sums: BTreeMap::new(),
             quantization: None,
             packed_bytes: AtomicUsize::new(0),
+            parameters: AtomicUsize::new(0),
         })
     }
 
@@ -199,6 +201,16 @@ impl Weights {
         if before / RELEASE_BYTES != (before + bytes) / RELEASE_BYTES {
             self.release();
         }
+    }
+
+    /// Counts numbers of a tensor that a network is made of.
+    pub fn count_parameters(&self, numbers: usize) {
+        self.parameters.fetch_add(numbers, Ordering::Relaxed);
+    }
+
+    /// Numbers that the network is made of, however the files hold them.
+    pub fn parameters(&self) -> usize {
+        self.parameters.load(Ordering::Relaxed)
     }
 
     /// Bytes of memory that weights were packed into, outside of the files.

@@ -346,7 +346,7 @@ def _add_model(parser: Parser, default: str) -> Any:
         "--dtype",
         default="auto",
         metavar="DTYPE",
-        help="how weights are held and multiplied: float32, bfloat16, float16 or int8; "
+        help="how weights are held and multiplied: float32, bfloat16, float16, int8 or int4; "
         "auto is float32 on a CPU (default: %(default)s)",
     )
     _add_num_threads(group)

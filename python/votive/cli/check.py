@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 TEXTS = 200
 # Of each text's vector with that of the CPU in float32, by how weights are held.
-MIN_COSINE = {"float32": 0.99999, "float16": 0.9995, "bfloat16": 0.9995, "int8": 0.99}
+MIN_COSINE = {"float32": 0.99999, "float16": 0.9995, "bfloat16": 0.9995, "int8": 0.99, "int4": 0.95}
 
 
 def run(arguments: argparse.Namespace) -> None:

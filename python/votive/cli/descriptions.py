@@ -210,7 +210,7 @@ examples:
 CHECK = """\
 Embed 200 texts that any Python carries on a device, and on the CPU in float32. Print how fast each was, and the
 cosines of the vectors: what to run first on a new machine. Exit status 1 where the least cosine is below 0.99999 for
-float32, 0.9995 for float16 and bfloat16, or 0.99 for int8. --json prints one object.
+float32, 0.9995 for float16 and bfloat16, 0.99 for int8, or 0.95 for int4. --json prints one object.
 """
 
 CHECK_EXAMPLES = """\

@@ -41,7 +41,7 @@ pub use task::AttentionInputs;
 use task::{HeadsOutput, Tasks};
 
 /// Writes `out [tokens, heads * head_dim]`, or `[sequences, heads * head_dim]` for one token of each; with
-/// [`Dtype::Int8`] in integers unless tokens see only what is before them, else in float32. (Integers have a scale that
+/// a dtype [of integers](Dtype::is_integer) in integers unless tokens see only what is before them, else in float32. (Integers have a scale that
 /// all values of a text agree on: a token's output would depend on what comes after it.)
 pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: AttentionInputs, out: &mut [f32]) {
     let AttentionInputs { qkv, offsets, past, bias, rows } = inputs;
@@ -73,7 +73,7 @@ pub fn attention(isa: Isa, dtype: Dtype, shape: &AttentionShape, inputs: Attenti
         let bias_memory = bias.map_or(0, |bias| bias.memory_for(longest));
         // Around `run` and not inside it: a closure in there would be compiled without the instruction set.
         match dtype {
-            Dtype::Int8 if !mask.is_causal() => scratch(int8::memory_for(longest, head_dim), |memory| {
+            _ if dtype.is_integer() && !mask.is_causal() => scratch(int8::memory_for(longest, head_dim), |memory| {
                 scratch(bias_memory, |bias_memory| isa.run_int8(int8::Int8Attention { tasks, memory, bias_memory }));
             }),
             _ => scratch(float::memory_for(keys, head_dim), |memory| {

@@ -46,7 +46,7 @@ impl Bfloat16Pairs {
         scratch(out.m() * stride, |rows| {
             isa.run_bf16(Round { x, k: *k, stride, rows });
             let factors = |d| PairFactors { d, layout: *layout, panels: panels.as_slice(), rows, stride, bias };
-            out.split(layout.width, *k, |range| isa.run_bf16(PairProduct { factors: &factors, out, range }));
+            out.split(layout.width, *k, |columns| isa.run_bf16(PairProduct { factors: &factors, out, columns }));
         });
     }
 }
@@ -78,7 +78,7 @@ impl Bf16Operation for Round<'_> {
 struct PairProduct<'a, M> {
     factors: &'a M,
     out: &'a ProductOutput<'a>,
-    range: Range<usize>,
+    columns: Range<usize>,
 }
 
 impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for PairProduct<'_, M> {
@@ -87,7 +87,7 @@ impl<'a, M: Fn(Bf16) -> PairFactors<'a>> Bf16Operation for PairProduct<'_, M> {
     #[inline(always)]
     fn run(self, d: Bf16) {
         // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
-        unsafe { multiply((self.factors)(d), self.out, self.range, None) };
+        unsafe { multiply((self.factors)(d), self.out, self.columns, None) };
     }
 }
 

@@ -41,8 +41,8 @@ impl FloatPanels<f32> {
     pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
         let Self { layout, panels } = self;
         let panels = panels.as_slice();
-        out.split(layout.width, layout.groups, |range| {
-            isa.run(FloatProduct { layout: *layout, first: 0, panels, x, bias, out, range, after: None });
+        out.split(layout.width, layout.groups, |columns| {
+            isa.run(FloatProduct { layout: *layout, first: 0, panels, x, bias, out, columns, after: None });
         });
     }
 }
@@ -52,18 +52,17 @@ impl<W: Widen + Sync> FloatPanels<W> {
     pub(super) fn apply_widened(&self, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
         let Self { layout, panels } = self;
         let panels = panels.as_slice();
-        out.split(layout.width, layout.groups, |range| {
+        out.split(layout.width, layout.groups, |columns| {
             // Once for all rows: in the tile, widening takes as many instructions as a third of the multiply-adds.
             scratch(layout.width * layout.groups, |wide: &mut [f32]| {
-                for panel in range.clone() {
-                    let first = panel * layout.width;
+                for first in columns.clone().step_by(layout.width) {
                     let end = layout.padded.min(first + layout.width);
                     let from = &panels[layout.panel(first)..layout.panel(end)];
-                    let after = (panel + 1 < range.end).then(|| (from.as_ptr_range().end.cast(), size_of_val(from)));
+                    let after = (end < columns.end).then(|| (from.as_ptr_range().end.cast(), size_of_val(from)));
                     let wide = &mut wide[..from.len()];
                     isa.run(WidenPanel { from, to: wide });
-                    let range = panel..panel + 1;
-                    isa.run(FloatProduct { layout: *layout, first, panels: wide, x, bias, out, range, after });
+                    let columns = first..end.min(columns.end);
+                    isa.run(FloatProduct { layout: *layout, first, panels: wide, x, bias, out, columns, after });
                 }
             });
         });
@@ -111,7 +110,7 @@ struct FloatProduct<'a> {
     x: &'a [f32],
     bias: &'a [f32],
     out: &'a ProductOutput<'a>,
-    range: Range<usize>,
+    columns: Range<usize>,
     /// What is fetched beside the last of them.
     after: Option<(*const u8, usize)>,
 }
@@ -121,9 +120,9 @@ impl Operation for FloatProduct<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { layout, first, panels, x, bias, out, range, after } = self;
+        let Self { layout, first, panels, x, bias, out, columns, after } = self;
         // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
-        unsafe { multiply(FloatFactors { s, layout, first, panels, x, bias }, out, range, after) };
+        unsafe { multiply(FloatFactors { s, layout, first, panels, x, bias }, out, columns, after) };
     }
 }
 

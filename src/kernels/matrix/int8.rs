@@ -48,15 +48,15 @@
 //! rotation's (a mean cosine of .9991 became .9995, for 2 % of the time), even with true statistics; quantizing on
 //! several threads gained nothing.
 
-use std::ops::Range;
-
+use super::byte_product::{ByteProduct, ByteWeights};
 use super::layout::PanelLayout;
-use super::product::{Factors, ProductOutput, multiply};
+use super::product::ProductOutput;
+use super::quantized_rows::QuantizedRows;
 use crate::Result;
 use crate::kernels::Isa;
-use crate::kernels::aligned::{Aligned, scratch};
-use crate::kernels::hadamard::{HadamardTransform, span, transform};
-use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Simd, WeightProducts};
+use crate::kernels::aligned::Aligned;
+use crate::kernels::hadamard::{HadamardTransform, span};
+use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, WeightProducts};
 use crate::kernels::tile::WeightBytes;
 
 /// Panels of `[k / 4, width, 4]`.
@@ -85,36 +85,30 @@ impl Int8Panels {
 
     /// `rotated [k]` is memory to work in.
     pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32], rotated: &mut [f32]) {
-        isa.run(HadamardTransform { x: values, out: rotated });
-        let share = 1.0 / span(self.k) as f32;
-        rotated.iter_mut().for_each(|x| *x *= share);
-        let channel = Channel::new(rotated, isa.run_int8(WeightProductsOfSet).limit());
+        rotate(isa, values, rotated);
+        self.set_channel(row, Channel::new(rotated, limit(isa)));
+    }
+
+    pub(super) fn set_channel(&mut self, row: usize, channel: Channel) {
         let sum: i32 = channel.weights.iter().copied().map(i32::from).sum();
         self.layout.set(self.panels.as_mut_slice(), row, channel.weights.into_iter());
         self.scales.as_mut_slice()[row] = channel.scale;
         self.sums.as_mut_slice()[row] = channel.scale * sum as f32;
     }
 
-    pub(super) fn apply(&self, isa: Isa, x: &[f32], bias: &[f32], out: &ProductOutput) {
+    /// Multiplies `rows` with the weights.
+    pub(super) fn apply(&self, isa: Isa, rows: QuantizedRows, bias: &[f32], out: &ProductOutput) {
         let Self { layout, k, panels, scales, sums } = self;
-        let (m, stride) = (out.m(), k.next_multiple_of(MAX_LANES));
-        scratch(m * stride, |rows: &mut [u8]| {
-            scratch(m, |ranges: &mut [RowRange]| {
-                // Around `run_int8` and not inside it: a closure in there would be compiled without the instruction
-                // set.
-                scratch(*k, |rotated| isa.run_int8(Quantize { x, k: *k, rotated, rows, stride, ranges }));
-                let packed = Packed {
-                    layout: *layout,
-                    panels: panels.as_slice(),
-                    scales: scales.as_slice(),
-                    sums: sums.as_slice(),
-                    bias,
-                    rows,
-                    stride,
-                    ranges,
-                };
-                out.split(layout.width, k.div_ceil(4), |range| isa.run_int8(Int8Product { packed, out, range }));
-            });
+        let weights = ByteWeights {
+            layout: *layout,
+            first: 0,
+            panels: panels.as_slice(),
+            scales: scales.as_slice(),
+            sums: sums.as_slice(),
+            bias,
+        };
+        out.split(layout.width, k.div_ceil(4), |columns| {
+            isa.run_int8(ByteProduct { weights, rows, out, columns, after: None });
         });
     }
 }
@@ -139,8 +133,20 @@ impl Channel {
     }
 }
 
+/// The rotated `values [k]` of a channel.
+pub(super) fn rotate(isa: Isa, values: &[f32], rotated: &mut [f32]) {
+    isa.run(HadamardTransform { x: values, out: rotated });
+    let share = 1.0 / span(values.len()) as f32;
+    rotated.iter_mut().for_each(|x| *x *= share);
+}
+
+/// The set's limit for a channel's weights: see [`WeightProducts::limit`].
+pub(super) fn limit(isa: Isa) -> Option<i32> {
+    isa.run_int8(WeightProductsOfSet).limit()
+}
+
 /// The largest absolute sum of values of one sign among four that are added up in 16 bits.
-fn largest_sum_of_four(values: &[f32]) -> f32 {
+pub(super) fn largest_sum_of_four(values: &[f32]) -> f32 {
     let mut largest = 0.0_f32;
     for eight in values.chunks(8) {
         let mut padded = [0.0; 8];
@@ -166,9 +172,10 @@ impl Int8Operation for WeightProductsOfSet {
     }
 }
 
-struct Int8Layout {
-    n: usize,
-    k: usize,
+/// Where a matrix `[n, k]` has its bytes.
+pub(super) struct Int8Layout {
+    pub(super) n: usize,
+    pub(super) k: usize,
 }
 
 impl Int8Operation for Int8Layout {
@@ -177,149 +184,5 @@ impl Int8Operation for Int8Layout {
     #[inline(always)]
     fn run<D: Int8>(self, _: D) -> PanelLayout {
         PanelLayout::new::<WeightBytes<D>>(self.n, self.k)
-    }
-}
-
-/// What a row's bytes mean: `scale * byte + low`.
-#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-#[repr(C)]
-struct RowRange {
-    scale: f32,
-    low: f32,
-}
-
-/// `x [m, k]`, rotated, to bytes `rows [m, stride]` and their `ranges [m]`.
-struct Quantize<'a> {
-    x: &'a [f32],
-    k: usize,
-    /// `[k]`
-    rotated: &'a mut [f32],
-    rows: &'a mut [u8],
-    stride: usize,
-    ranges: &'a mut [RowRange],
-}
-
-impl Int8Operation for Quantize<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<D: Int8>(self, d: D) {
-        let rows = self.x.chunks_exact(self.k).zip(self.rows.chunks_exact_mut(self.stride));
-        for ((x, row), range) in rows.zip(self.ranges) {
-            transform(d.simd(), x, self.rotated);
-            *range = quantize_row(d, self.rotated, row);
-        }
-    }
-}
-
-/// Bytes beyond `x` mean nothing: the weights there are zero.
-#[inline(always)]
-fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
-    let s = d.simd();
-    let lanes = <D::Simd as Simd>::LANES;
-    assert!(row.len() >= x.len().next_multiple_of(lanes), "rows are whole vectors");
-    let whole = x.len() / lanes * lanes;
-    let (mut low, mut high) = (s.splat(x[0]), s.splat(x[0]));
-    for i in (0..whole).step_by(lanes) {
-        // SAFETY: LANES numbers start at i.
-        let values = unsafe { s.load(x.as_ptr().add(i)) };
-        (low, high) = (s.min(low, values), s.max(high, values));
-    }
-    // SAFETY: reads what is left.
-    let rest = unsafe { s.load_first(x.as_ptr().add(whole), x.len() - whole, x[0]) };
-    let low = -s.largest(s.sub(s.splat(0.0), s.min(low, rest)));
-    let scale = (s.largest(s.max(high, rest)) - low) / f32::from(D::WEIGHTS.steps);
-    // Below it the inverse is no finite number, and all of the row is `low`.
-    let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
-    let (shift, times) = (s.splat(-low * inverse), s.splat(inverse));
-    // SAFETY: as above; the row has bytes for the numbers in whole vectors.
-    unsafe {
-        for i in (0..whole).step_by(lanes) {
-            d.store_bytes(row.as_mut_ptr().add(i), s.mul_add(s.load(x.as_ptr().add(i)), times, shift));
-        }
-        if whole < x.len() {
-            d.store_bytes(row.as_mut_ptr().add(whole), s.mul_add(rest, times, shift));
-        }
-    }
-    // With FLIP, the bytes are multiplied as signed ones, 128 lower.
-    RowRange { scale, low: low + scale * f32::from(D::FLIP) }
-}
-
-/// Quantized rows and weights.
-#[derive(Clone, Copy)]
-struct Packed<'a> {
-    layout: PanelLayout,
-    panels: &'a [i8],
-    scales: &'a [f32],
-    sums: &'a [f32],
-    bias: &'a [f32],
-    rows: &'a [u8],
-    stride: usize,
-    ranges: &'a [RowRange],
-}
-
-/// Some panels of a product.
-struct Int8Product<'a> {
-    packed: Packed<'a>,
-    out: &'a ProductOutput<'a>,
-    range: Range<usize>,
-}
-
-impl Int8Operation for Int8Product<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<D: Int8>(self, d: D) {
-        // SAFETY: `Matrix::apply` has checked the sizes; `split` gives each range to one thread.
-        unsafe { multiply(Int8Factors { d, packed: self.packed }, self.out, self.range, None) };
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Int8Factors<'a, D> {
-    d: D,
-    packed: Packed<'a>,
-}
-
-impl<D: Int8> Factors for Int8Factors<'_, D> {
-    type Simd = D::Simd;
-    type Kernel = WeightBytes<D>;
-
-    #[inline(always)]
-    fn kernel(self) -> WeightBytes<D> {
-        WeightBytes(self.d)
-    }
-
-    #[inline(always)]
-    fn simd(self) -> D::Simd {
-        self.d.simd()
-    }
-
-    #[inline(always)]
-    fn groups(self) -> usize {
-        self.packed.layout.groups
-    }
-
-    #[inline(always)]
-    fn rows(self) -> (*const u8, usize) {
-        (self.packed.rows.as_ptr(), self.packed.stride)
-    }
-
-    #[inline(always)]
-    fn panel(self, column: usize) -> *const i8 {
-        self.packed.panels[self.packed.layout.panel(column)..].as_ptr()
-    }
-
-    #[inline(always)]
-    unsafe fn finish(self, sum: D::Sum, row: usize, column: usize) -> <D::Simd as Simd>::F {
-        let (s, Packed { scales, sums, bias, ranges, .. }) = (self.d.simd(), self.packed);
-        // SAFETY: the row is one of the ranges'; scales, sums and bias are padded to whole vectors.
-        unsafe {
-            let RowRange { scale, low } = *ranges.get_unchecked(row);
-            let at = |values: &[f32]| values.as_ptr().add(column);
-            let constant = s.mul_add(s.splat(low), s.load(at(sums)), s.load(at(bias)));
-            let product = s.mul(self.d.floats(sum), s.splat(scale));
-            s.mul_add(product, s.load(at(scales)), constant)
-        }
     }
 }

@@ -7,15 +7,18 @@
 //!
 //! A tile (`tile.rs`) reads a panel from its start to its end, so every load is the next one in memory. `product.rs`
 //! has the loops around the tiles, the same for every format; a format is a file: `float.rs` (float32; two bytes,
-//! widened a panel at a time), `bfloat16_pairs.rs` (both sides in bfloat16) and `int8.rs` (both sides in bytes).
-//! `layout.rs` says where a number lies.
+//! widened a panel at a time), `bfloat16_pairs.rs` (both sides in bfloat16), `int8.rs` (both sides in bytes) and `int4.rs`
+//! (weights of half a byte, unpacked a panel at a time). `layout.rs` says where a number lies.
 
 #[cfg(target_arch = "x86_64")]
 mod bfloat16_pairs;
+mod byte_product;
 mod float;
+mod int4;
 mod int8;
 mod layout;
 mod product;
+mod quantized_rows;
 
 use half::{bf16, f16};
 
@@ -27,8 +30,10 @@ use crate::memory::zeroed;
 use crate::profile::{Arithmetic, Work};
 
 use float::FloatPanels;
+use int4::Int4Panels;
 use int8::Int8Panels;
 use product::{Epilogue, ProductOutput};
+use quantized_rows::quantized;
 
 /// `y = activation(x · weightᵀ + bias)` with `weight [n, k]`, as `torch.nn.Linear` stores it.
 ///
@@ -40,7 +45,7 @@ pub struct Matrix {
     n: usize,
     k: usize,
     panels: Panels,
-    /// `[n]`, padded with zeros to whole vectors.
+    /// `[n]`, padded with zeros, so that a whole vector starts at each.
     bias: Aligned<f32>,
 }
 
@@ -51,6 +56,8 @@ enum Panels {
     #[cfg(target_arch = "x86_64")]
     Bfloat16Pairs(bfloat16_pairs::Bfloat16Pairs),
     Int8(Int8Panels),
+    /// The first channels, and the last ones if they are in int8.
+    Int4(Box<Int4Panels>, Option<Box<Int8Panels>>),
 }
 
 impl Panels {
@@ -63,6 +70,7 @@ impl Panels {
             #[cfg(target_arch = "x86_64")]
             Self::Bfloat16Pairs(_) => (Dtype::Bfloat16, Arithmetic::Bfloat16),
             Self::Int8(_) => (Dtype::Int8, Arithmetic::Int8),
+            Self::Int4(..) => (Dtype::Int4, Arithmetic::Int8),
         }
     }
 }
@@ -77,7 +85,13 @@ impl Matrix {
 
     /// A matrix whose rows are still to be set; an error where there is no memory for it.
     pub fn zeroed(isa: Isa, dtype: Dtype, n: usize, k: usize) -> Result<Self> {
-        assert!(n > 0 && k > 0, "a matrix has rows and columns");
+        Self::zeroed_with_sensitive(isa, dtype, n, k, 0)
+    }
+
+    /// As [`Self::zeroed`]; the last `sensitive` rows are such whose errors weigh most, in the type
+    /// [of those](Dtype::of_sensitive).
+    pub fn zeroed_with_sensitive(isa: Isa, dtype: Dtype, n: usize, k: usize, sensitive: usize) -> Result<Self> {
+        assert!(n > sensitive && k > 0, "a matrix has rows and columns");
         let panels = match dtype {
             Dtype::Float32 => Panels::Float32(FloatPanels::zeroed(isa, n, k)?),
             #[cfg(target_arch = "x86_64")]
@@ -85,8 +99,12 @@ impl Matrix {
             Dtype::Bfloat16 => Panels::Bfloat16(FloatPanels::zeroed(isa, n, k)?),
             Dtype::Float16 => Panels::Float16(FloatPanels::zeroed(isa, n, k)?),
             Dtype::Int8 => Panels::Int8(Int8Panels::zeroed(isa, n, k)?),
+            Dtype::Int4 => {
+                let last = (sensitive > 0).then(|| Int8Panels::zeroed(isa, sensitive, k)).transpose()?;
+                Panels::Int4(Box::new(Int4Panels::zeroed(isa, n - sensitive, k)?), last.map(Box::new))
+            }
         };
-        Ok(Self { isa, n, k, panels, bias: Aligned::zeroed(n.next_multiple_of(MAX_LANES))? })
+        Ok(Self { isa, n, k, panels, bias: Aligned::zeroed(n.next_multiple_of(MAX_LANES) + MAX_LANES)? })
     }
 
     /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; an error where there is no
@@ -95,7 +113,7 @@ impl Matrix {
         let rows = weight.len() / self.k;
         assert_eq!(weight.len(), rows * self.k, "weight is [rows, k]");
         assert!(first + rows <= self.n, "rows are within n");
-        let mut rotated: Vec<f32> = zeroed(if self.dtype() == Dtype::Int8 { self.k } else { 0 }, "packed weights")?;
+        let mut rotated: Vec<f32> = zeroed(if self.dtype().is_integer() { self.k } else { 0 }, "packed weights")?;
         for (row, values) in (first..).zip(weight.chunks_exact(self.k)) {
             match &mut self.panels {
                 Panels::Float32(panels) => panels.set_row(row, values, |x| x),
@@ -104,6 +122,11 @@ impl Matrix {
                 #[cfg(target_arch = "x86_64")]
                 Panels::Bfloat16Pairs(panels) => panels.set_row(row, values),
                 Panels::Int8(panels) => panels.set_row(self.isa, row, values, &mut rotated),
+                Panels::Int4(panels, _) if row < panels.n() => panels.set_row(self.isa, row, values, &mut rotated),
+                Panels::Int4(panels, last) => {
+                    let last = last.as_mut().expect("rows are within n");
+                    last.set_row(self.isa, row - panels.n(), values, &mut rotated);
+                }
             }
         }
         if let Some(bias) = bias {
@@ -124,9 +147,19 @@ impl Matrix {
 
     /// What `apply` does for `m` rows: it reads them and the weights, and writes the result.
     pub fn work(&self, m: usize) -> Work {
-        let (dtype, arithmetic) = self.panels.format();
-        let bytes = self.n * self.k * dtype.bytes() + 4 * m * (self.n + self.k);
+        let (_, arithmetic) = self.panels.format();
+        let bytes = self.weight_bytes() + 4 * m * (self.n + self.k);
         Work::multiply_adds(arithmetic, m * self.n * self.k, bytes)
+    }
+
+    /// Bytes of the weights, without padding.
+    pub fn weight_bytes(&self) -> usize {
+        let last = match &self.panels {
+            Panels::Int4(panels, _) => self.n - panels.n(),
+            _ => 0,
+        };
+        let dtype = self.dtype();
+        dtype.bytes_of((self.n - last) * self.k) + dtype.of_sensitive().bytes_of(last * self.k)
     }
 
     pub(super) fn dtype(&self) -> Dtype {
@@ -152,10 +185,19 @@ impl Matrix {
             Panels::Float16(panels) => panels.apply_widened(isa, x, bias, &out),
             #[cfg(target_arch = "x86_64")]
             Panels::Bfloat16Pairs(panels) => panels.apply(isa, x, bias, &out),
-            Panels::Int8(panels) => panels.apply(isa, x, bias, &out),
+            Panels::Int8(panels) => quantized(isa, x, self.k, |rows| panels.apply(isa, rows, bias, &out)),
+            Panels::Int4(panels, last) => quantized(isa, x, self.k, |rows| {
+                let first = panels.n();
+                panels.apply(isa, rows, bias, &out.columns(0..first));
+                if let Some(last) = last {
+                    last.apply(isa, rows, &bias[first..], &out.columns(first..self.n));
+                }
+            }),
         }
     }
 }
 
+#[cfg(test)]
+mod int4_tests;
 #[cfg(test)]
 mod tests;

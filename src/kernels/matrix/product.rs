@@ -2,7 +2,7 @@
 //! Geijn 2008) without its blocks of k, which would make an element's bits depend on the sizes.
 //!
 //! ```text
-//! for panels, a range for each piece of the team's loop:                    (ProductOutput::split)
+//! for columns of some panels, a range for each piece of the team's loop:    (ProductOutput::split)
 //!     for block of rows, at most BLOCK_BYTES of x:
 //!         for panel:
 //!             for tile of rows, all about as high:
@@ -41,6 +41,8 @@ pub(super) struct ProductOutput<'a> {
     start: *mut f32,
     m: usize,
     n: usize,
+    /// Numbers from one row to the next.
+    stride: usize,
     epilogue: Epilogue,
     borrowed: std::marker::PhantomData<&'a mut [f32]>,
 }
@@ -52,7 +54,7 @@ impl<'a> ProductOutput<'a> {
     pub(super) fn new(out: &'a mut [f32], n: usize, epilogue: Epilogue) -> Self {
         let m = out.len() / n;
         assert_eq!(out.len(), m * n, "out is [m, n]");
-        Self { start: out.as_mut_ptr(), m, n, epilogue, borrowed: std::marker::PhantomData }
+        Self { start: out.as_mut_ptr(), m, n, stride: n, epilogue, borrowed: std::marker::PhantomData }
     }
 
     /// Rows.
@@ -60,10 +62,18 @@ impl<'a> ProductOutput<'a> {
         self.m
     }
 
-    /// Calls `part` on ranges of panels that together are all of them, on this thread and others; `width` columns in a
+    /// Some of its columns.
+    pub(super) fn columns(&self, columns: Range<usize>) -> ProductOutput<'_> {
+        assert!(columns.end <= self.n, "the columns are within n");
+        ProductOutput { start: self.start.wrapping_add(columns.start), n: columns.len(), ..*self }
+    }
+
+    /// Calls `part` on the columns of some panels, together all of them, on this thread and others; `width` columns in a
     /// panel, `k` multiply-adds for an element.
     pub(super) fn split(&self, width: usize, k: usize, part: impl Fn(Range<usize>) + Sync) {
-        parallel_for(self.n.div_ceil(width), self.m * k * width, part);
+        parallel_for(self.n.div_ceil(width), self.m * k * width, |panels| {
+            part(panels.start * width..self.n.min(panels.end * width));
+        });
     }
 }
 
@@ -100,12 +110,12 @@ pub(super) trait Factors: Copy {
 /// Computes the columns of some panels of the output, and fetches so many bytes of what comes `after` them.
 ///
 /// # Safety
-/// `factors` has the rows and columns of `out`; no other call has these panels.
+/// `factors` has the rows and columns of `out`; no other call has these columns.
 #[inline(always)]
 pub(super) unsafe fn multiply<P: Factors>(
     factors: P,
     out: &ProductOutput,
-    panels: Range<usize>,
+    columns: Range<usize>,
     after: Option<(*const u8, usize)>,
 ) {
     let (_, lda) = factors.rows();
@@ -115,15 +125,12 @@ pub(super) unsafe fn multiply<P: Factors>(
     for block_start in (0..out.m).step_by(block) {
         let rows = block.min(out.m - block_start);
         let tiles = rows.div_ceil(P::Kernel::ROWS);
-        for panel in panels.clone() {
-            let column = panel * P::Kernel::WIDTH;
-            let columns = column..out.n.min(column + P::Kernel::WIDTH);
+        for start in columns.clone().step_by(P::Kernel::WIDTH) {
+            let end = start + P::Kernel::WIDTH;
             // While this panel is in the first-level cache, the memory has time for the next one.
-            let next = match panel + 1 < panels.end {
-                true => Some((factors.panel(column + P::Kernel::WIDTH).cast(), panel_bytes)),
-                false if block_start + rows < out.m => {
-                    Some((factors.panel(panels.start * P::Kernel::WIDTH).cast(), panel_bytes))
-                }
+            let next = match end < columns.end {
+                true => Some((factors.panel(end).cast(), panel_bytes)),
+                false if block_start + rows < out.m => Some((factors.panel(columns.start).cast(), panel_bytes)),
                 false => after,
             };
             for i in 0..tiles {
@@ -134,7 +141,7 @@ pub(super) unsafe fn multiply<P: Factors>(
                     None => Prefetch::NONE,
                 };
                 // SAFETY: the rows are within m, the columns within n, and these columns are this call's alone.
-                unsafe { one_tile(factors, out, rows, columns.clone(), ahead) };
+                unsafe { one_tile(factors, out, rows, start..end.min(columns.end), ahead) };
             }
         }
     }
@@ -156,13 +163,13 @@ unsafe fn one_tile<P: Factors>(
     // SAFETY: x and the panel have as many groups as the factors say; the output is the caller's.
     unsafe {
         let (a, b) = (x.add(rows.start * lda), factors.panel(columns.start));
-        let to = out.start.add(rows.start * out.n + columns.start);
+        let to = out.start.add(rows.start * out.stride + columns.start);
         with_tile!(P::Kernel, rows.len(), count.div_ceil(P::Kernel::LANES), MR, NV => {
             let sums = tile::<P::Kernel, MR, NV>(factors.kernel(), factors.groups(), (a, lda), (b, NV * P::Kernel::LANES * P::Kernel::GROUP), ahead);
             for (i, row) in sums.iter().enumerate() {
                 for (j, &sum) in row.iter().enumerate() {
                     let y = factors.finish(sum, rows.start + i, columns.start + j * P::Kernel::LANES);
-                    let to = to.add(i * out.n + j * P::Kernel::LANES);
+                    let to = to.add(i * out.stride + j * P::Kernel::LANES);
                     match (count - j * P::Kernel::LANES, out.epilogue) {
                         (left, Epilogue::Activate(_)) if left >= P::Kernel::LANES => s.store(to, y),
                         (left, Epilogue::Activate(_)) => s.store_first(to, y, left),
@@ -177,7 +184,7 @@ unsafe fn one_tile<P: Factors>(
             && activation != Activation::Identity
         {
             for i in 0..rows.len() {
-                activation.apply_to_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.n), count));
+                activation.apply_to_slice(s, std::slice::from_raw_parts_mut(to.add(i * out.stride), count));
             }
         }
     }

@@ -23,7 +23,7 @@ fn reference(x: &[f32], weight: &[f32], bias: &[f32], k: usize) -> Vec<(f64, f64
         .collect()
 }
 
-const DTYPES: [Dtype; 4] = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16, Dtype::Int8];
+const DTYPES: [Dtype; 5] = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16, Dtype::Int8, Dtype::Int4];
 
 fn every_format() -> impl Iterator<Item = (Isa, Dtype)> {
     Isa::available().into_iter().flat_map(|isa| DTYPES.map(|dtype| (isa, dtype)))
@@ -41,7 +41,7 @@ fn rounded(isa: Isa, dtype: Dtype, x: &mut [f32], weight: &mut [f32]) {
                 x.iter_mut().for_each(round);
             }
         }
-        Dtype::Int8 => unreachable!("see the tests of int8"),
+        Dtype::Int8 | Dtype::Int4 => unreachable!("see the tests of these"),
     }
 }
 
@@ -301,6 +301,8 @@ fn random_shapes_are_near_float32() {
                 Dtype::Float16 => 1e-3,
                 Dtype::Bfloat16 => 8e-3,
                 Dtype::Int8 => 0.03,
+                // Levels are at most .25 of the sixteen's largest apart, and a uniformly distributed weight is half of it.
+                Dtype::Int4 => 0.25,
             };
             for (y, (expected, size)) in out.iter().zip(&expected) {
                 let error = (f64::from(*y) - expected).abs();

@@ -1,4 +1,4 @@
-//! Vectors over the instruction sets: of float32 here, of bytes in [`int8`], of bits in [`bits`].
+//! Vectors over the instruction sets: of float32 here, of bytes in [`int8`], of half a byte in [`ladder`], of bits in [`bits`].
 //!
 //! A type that implements [`Simd`] is a token: it is only made inside the `run` of its set, so holding one proves that
 //! the CPU has the instructions, and its arithmetic is safe to call. Everything between `run` and an intrinsic must be
@@ -13,6 +13,7 @@ pub(super) mod bf16_x86;
 pub(super) mod bits;
 pub(super) mod double;
 pub(super) mod int8;
+pub(super) mod ladder;
 #[cfg(target_arch = "aarch64")]
 pub(super) mod neon;
 mod scalar;
@@ -20,6 +21,7 @@ mod scalar;
 pub(super) use bits::{BitOperation, Bits};
 use double::Double;
 pub(super) use int8::{Int8, Int8Operation, WeightProducts};
+pub(super) use ladder::{LADDER, Ladder, LadderOperation, MAGNITUDES};
 pub(super) use scalar::Scalar;
 
 /// Work that is compiled once per instruction set.
