@@ -27,7 +27,7 @@ fn with_source<R>(fixture: &str, body: &Body, work: impl FnOnce(&Source) -> R) -
 fn with_source_in<R>(folder: &ModelFolder, body: &Body, work: impl FnOnce(&Source) -> R) -> R {
     let config = SentenceTransformersConfig::read(folder).unwrap().routes.remove(0).transformer;
     let weights = Weights::open(folder, "").unwrap();
-    work(&Source::new(&config, &weights, body))
+    work(&Source::new(&config, &weights, body, 1))
 }
 
 /// A fixture's network with another key in its config.json, and another tensor.

@@ -1,6 +1,7 @@
 """Quantized checkpoints: each gives what the same weights give in float32, in every dtype and body.
 
-That these are the reference's numbers is what test_fidelity.py asserts; that codes have its bits, what src/config/quantization.rs does.
+That these are the reference's numbers is what test_fidelity.py asserts; that codes have its bits, what
+src/config/quantization.rs does.
 """
 
 import json
@@ -130,17 +131,24 @@ def test_a_readme_names_the_base_model(base: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(FIXTURES / "mlx_bert", tmp_path / "bare"))
     bare = without(whole, "modules.json", "1_Pooling")
     (bare / "README.md").write_text(f"---\ntags:\n- mlx\nbase_model: {base}\n---\n# A model\n", encoding="utf-8")
-    with pytest.warns(UserWarning, match=r"is quantized and does not say .* are those of .*README\.md names; base=") as caught:
+    with pytest.warns(
+        UserWarning, match=r"is quantized and does not say .* are those of .*README\.md names; base="
+    ) as caught:
         model = Embedder(bare, device="cpu", dtype="float32")
     assert [warning.filename for warning in caught] == [__file__]
     assert same(model.encode_query(TEXTS), Embedder(base, device="cpu", dtype="float32").encode_query(TEXTS))
     # Files of the folder's own win.
     shutil.copytree(FIXTURES / "mlx_bert", bare, dirs_exist_ok=True)
-    assert same(Embedder(bare, device="cpu", dtype="float32").encode(TEXTS), Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="float32").encode(TEXTS))
+    assert same(
+        Embedder(bare, device="cpu", dtype="float32").encode(TEXTS),
+        Embedder(FIXTURES / "mlx_bert", device="cpu", dtype="float32").encode(TEXTS),
+    )
 
 
 def test_what_is_assumed_without_one_is_said(tmp_path: Path) -> None:
     for name, pooling in (("mlx_bert", "mean"), ("mlx_qwen3", "lasttoken")):
         bare = without(Path(shutil.copytree(FIXTURES / name, tmp_path / name)), "modules.json", "1_Pooling")
-        with pytest.warns(UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"):
+        with pytest.warns(
+            UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"
+        ):
             Embedder(bare, device="cpu", dtype="float32")

@@ -81,14 +81,14 @@ class EmbeddingModel(Model[_core.Embedder]):
         name, base = self._arguments["model_name_or_path"], core.description_of
         if base is not None and self._arguments["base"] is None:
             message = (
-                f"{name!r} is quantized and does not say how vectors are made: its pooling, modules and prompts are those "
-                f"of {base!r}, which its README.md names; base={base!r} says so without this warning"
+                f"{name!r} is quantized and does not say how vectors are made: its pooling, modules and prompts are "
+                f"those of {base!r}, which its README.md names; base={base!r} says so without this warning"
             )
         elif base is None and core.is_quantized and core.file("modules.json") is None:
             message = (
-                f"{name!r} is quantized and does not say how vectors are made: {self._files.pooling} pooling is taken, as "
-                "config.json suggests, without normalization and prompts, which may be wrong; base='owner/name' names the "
-                "model that it was made from, whose files say it"
+                f"{name!r} is quantized and does not say how vectors are made: {self._files.pooling} pooling is taken, "
+                "as config.json suggests, without normalization and prompts, which may be wrong; base='owner/name' names "
+                "the model that it was made from, whose files say it"
             )
         else:
             return

@@ -132,9 +132,9 @@ def _object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _modules(folder: Path, listed: Path) -> list[tuple[str, Path]] | None:
-    """The class and the folder of each module that is listed; None without modules.json."""
-    found, _ = parsed_json(listed)
+def _modules(folder: Path, file: Path) -> list[tuple[str, Path]] | None:
+    """The class and the folder of each module that the file lists; None where there is none."""
+    found, _ = parsed_json(file)
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.

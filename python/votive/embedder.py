@@ -60,11 +60,10 @@ class Embedder(EmbeddingModel):
         device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
-            "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16; of a quantized checkpoint it is
-            "int8" on the CPU. "int8", on the CPU alone:
-            matrices, those of a Dense after pooling too, take a quarter of the memory, embedding tables stay float32,
-            and products are the fastest where the CPU has VNNI instructions; the model's ordinary files are quantized
-            as they are loaded. "int4", on the CPU alone too: as "int8", with 4.25 bits a weight in all matrices but
+            "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16; of a quantized checkpoint it
+            is "int8" on the CPU. "int8", on the CPU alone: matrices, those of a Dense after pooling too, take a quarter
+            of the memory, embedding tables stay float32, and products are the fastest where the CPU has VNNI
+            instructions; the model's ordinary files are quantized as they are loaded. "int4", on the CPU alone too: as "int8", with 4.25 bits a weight in all matrices but
             those of values and out of MLPs, for models larger than the caches; below 100 million parameters a
             `UserWarning` advises "int8". "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16"
             is computed in bfloat16 with float32 sums where that is fast (AMD since Zen 4), and all else in float32.

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::codes::{Factors, owned};
+use super::factors::{Factors, owned};
 
 /// Rows of codes with scales and biases.
 #[derive(Debug, Clone)]

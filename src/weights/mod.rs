@@ -9,7 +9,7 @@
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
 //!   ├─→ task_adapters ─→ weight, low_rank
-//!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ small_floats
+//!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ factors, small_floats
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
@@ -19,6 +19,7 @@ mod affine;
 mod codes;
 mod entries;
 mod extent;
+mod factors;
 mod index;
 mod integers;
 mod low_rank;

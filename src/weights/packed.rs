@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::codes::{Factors, owned, word};
+use super::factors::{Factors, owned, word};
 
 /// Integers with scales and zeros.
 #[derive(Debug, Clone)]

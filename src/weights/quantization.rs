@@ -19,8 +19,9 @@ use safetensors::Dtype;
 
 use super::Weights;
 use super::affine::Affine;
-use super::codes::{Codes, Factors, Format};
+use super::codes::{Codes, Format};
 use super::extent::Extent;
+use super::factors::Factors;
 use super::micro_scaled::{MicroKind, MicroScaled};
 use super::packed::{Packed, PackedLayout};
 use super::scaled::Scaled;

@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::codes::{Factors, owned};
+use super::factors::{Factors, owned};
 use super::small_floats::e4m3_to_f32;
 
 /// Numbers of one byte with scales.
