@@ -87,8 +87,8 @@ class EmbeddingModel(Model[_core.Embedder]):
         elif base is None and core.is_quantized and core.file("modules.json") is None:
             message = (
                 f"{name!r} is quantized and does not say how vectors are made: {self._files.pooling} pooling is taken, "
-                "as config.json suggests, without normalization and prompts, which may be wrong; base='owner/name' names "
-                "the model that it was made from, whose files say it"
+                "as config.json suggests, without normalization and prompts, which may be wrong; base='owner/name' "
+                "names the model that it was made from, whose files say it"
             )
         else:
             return

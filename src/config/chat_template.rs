@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::Object;
-use crate::files::{ModelFolder, inside, read_file};
+use crate::files::{ModelFolder, inside};
 use crate::{Error, Result};
 
 /// Templates are kilobytes.
@@ -64,8 +64,7 @@ impl ChatTemplateConfig {
 }
 
 fn read_text(folder: &ModelFolder, relative: &str) -> Result<Option<String>> {
-    let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let text = read_file(&path, relative, MAX_TEMPLATE_BYTES)?;
+    let Some(text) = folder.read(relative, MAX_TEMPLATE_BYTES)? else { return Ok(None) };
     String::from_utf8(text).map(Some).map_err(|error| Error::model(relative, error.to_string()))
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::files::{MAX_JSON_BYTES, ModelFolder, read_file};
+use crate::files::{MAX_JSON_BYTES, ModelFolder};
 use crate::{Error, Result};
 
 /// Reads the JSON file `relative` of `folder`; `None` if there is no such file.
@@ -13,8 +13,7 @@ use crate::{Error, Result};
 /// Nesting deeper than 128 levels and files of more than [`MAX_JSON_BYTES`] are errors. Where a key comes twice, the last one counts,
 /// as in Python.
 fn read_json<T: DeserializeOwned>(folder: &ModelFolder, relative: &str) -> Result<Option<T>> {
-    let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let text = read_file(&path, relative, MAX_JSON_BYTES)?;
+    let Some(text) = folder.read(relative, MAX_JSON_BYTES)? else { return Ok(None) };
     let value = serde_json::from_slice(&text).map_err(|error| Error::model(relative, error.to_string()))?;
     Ok(Some(value))
 }

@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use super::read::read_file;
+use crate::memory::owned;
 use crate::{Error, Result};
+
+/// The end of the names of GGUF files.
+pub(crate) const GGUF_ENDING: &str = ".gguf";
 
 /// Where a model's files were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +32,16 @@ pub struct ModelFolder {
     borrowed: BTreeMap<String, PathBuf>,
     /// The model whose files say how vectors are made, where the folder lacks those.
     described_by: Option<String>,
+    /// The GGUF file that the weights are in, where one was named.
+    gguf: Option<String>,
+    /// Contents of files that the folder lacks, made of what its GGUF file says.
+    made: BTreeMap<String, Vec<u8>>,
 }
 
 impl ModelFolder {
     pub fn new(root: PathBuf, origin: Origin) -> Self {
-        Self { root, origin, borrowed: BTreeMap::new(), described_by: None }
+        let (borrowed, made) = (BTreeMap::new(), BTreeMap::new());
+        Self { root, origin, borrowed, described_by: None, gguf: None, made }
     }
 
     /// The same folder with `borrowed` files, by where they would be, for those that it lacks.
@@ -48,6 +58,32 @@ impl ModelFolder {
     /// The model whose files say how vectors are made, where the folder lacks those.
     pub fn description_of(&self) -> Option<&str> {
         self.described_by.as_deref()
+    }
+
+    /// The same folder with its weights in the GGUF file of this name.
+    pub(crate) fn with_gguf(self, name: String) -> Self {
+        Self { gguf: Some(name), ..self }
+    }
+
+    /// The same folder with contents for files that it lacks.
+    pub(crate) fn with_made(mut self, made: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        self.made.extend(made);
+        self
+    }
+
+    /// The same folder without the contents that were made for a file: nobody needs them any more.
+    pub(crate) fn forget(&mut self, relative: &str) {
+        self.made.remove(relative);
+    }
+
+    /// What was made of a GGUF file's words for the file `relative`, which the folder lacks.
+    pub fn made(&self, relative: &str) -> Option<&[u8]> {
+        self.made.get(relative).map(Vec::as_slice)
+    }
+
+    /// Whether the weights in the subfolder `path` are in a GGUF file that was named, whatever others there are.
+    pub(crate) fn names_gguf(&self, path: &str) -> bool {
+        self.gguf.is_some() && path.is_empty()
     }
 
     pub fn root(&self) -> &Path {
@@ -67,6 +103,55 @@ impl ModelFolder {
         }
         let path = self.root.join(relative);
         Ok(if path.is_file() { Some(path) } else { self.borrowed.get(relative).cloned() })
+    }
+
+    /// Whether there is such a file, or contents for it.
+    pub fn has(&self, relative: &str) -> Result<bool> {
+        Ok(self.file(relative)?.is_some() || self.made.contains_key(relative))
+    }
+
+    /// What is in the file `relative`, of at most so many bytes; None if there is no such file.
+    pub(crate) fn read(&self, relative: &str, most: u64) -> Result<Option<Vec<u8>>> {
+        match (self.file(relative)?, self.made.get(relative)) {
+            (Some(path), _) => read_file(&path, relative, most).map(Some),
+            (None, Some(made)) => owned(made.as_slice().into(), || relative.to_owned()).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The GGUF file in the subfolder `path`, by its name relative to the folder: the one that was named, or the only one.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where there are several.
+    pub(crate) fn gguf(&self, path: &str) -> Result<Option<(String, PathBuf)>> {
+        let names: Vec<String> = match &self.gguf {
+            Some(name) if path.is_empty() => vec![name.clone()],
+            Some(_) => Vec::new(),
+            None => self.gguf_files(path),
+        };
+        match &names[..] {
+            [] => Ok(None),
+            [name] => {
+                let name = inside(path, name);
+                Ok(self.file(&name)?.map(|found| (name, found)))
+            }
+            several => {
+                let message = format!(
+                    "are several files of weights; give the path of one of them as the model's name: {}",
+                    several.join(", ")
+                );
+                Err(Error::model(inside(path, "*.gguf"), message))
+            }
+        }
+    }
+
+    /// Names of the GGUF files in the subfolder `path`.
+    fn gguf_files(&self, path: &str) -> Vec<String> {
+        let entries = self.root.join(path).read_dir().into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.retain(|name| name.ends_with(GGUF_ENDING));
+        names.sort_unstable();
+        names
     }
 }
 

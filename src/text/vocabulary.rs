@@ -18,7 +18,7 @@ use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::{AddedToken, Result, TruncationParams};
 
 use crate::config::{SpecialTokens, Splitting, TokenizerClass, VocabularyFile};
-use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
+use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, inside};
 use crate::memory::room;
 use crate::text::charsmap::check;
 use crate::text::library::call_library;
@@ -178,8 +178,7 @@ impl Vocabulary {
 
 /// The bytes of a file of `folder`; None if there is no such file.
 pub(super) fn read(folder: &ModelFolder, relative: &str) -> error::Result<Option<Vec<u8>>> {
-    let Some(path) = folder.file(relative)? else { return Ok(None) };
-    let bytes = read_file(&path, relative, MAX_TOKENIZER_BYTES)?;
+    let Some(bytes) = folder.read(relative, MAX_TOKENIZER_BYTES)? else { return Ok(None) };
     room(bytes.len().saturating_mul(PARSED_BYTES_PER_BYTE), || format!("the tokenizer of {relative}"))?;
     Ok(Some(bytes))
 }

@@ -4,6 +4,7 @@
 //! packed from that, in any type.
 
 use super::affine::Affine;
+use super::ggml_rows::GgmlRows;
 use super::micro_scaled::MicroScaled;
 use super::packed::Packed;
 use super::scaled::Scaled;
@@ -18,6 +19,7 @@ pub struct Codes<'a> {
 #[derive(Debug, Clone)]
 pub(super) enum Format<'a> {
     Affine(Affine<'a>),
+    Ggml(GgmlRows<'a>),
     MicroScaled(MicroScaled<'a>),
     Packed(Packed<'a>),
     Scaled(Scaled<'a>),
@@ -32,6 +34,7 @@ impl<'a> Codes<'a> {
     pub fn into_owned(self) -> Codes<'static> {
         let format = match self.format {
             Format::Affine(codes) => Format::Affine(codes.into_owned()),
+            Format::Ggml(rows) => Format::Ggml(rows.into_owned()),
             Format::MicroScaled(codes) => Format::MicroScaled(codes.into_owned()),
             Format::Packed(codes) => Format::Packed(codes.into_owned()),
             Format::Scaled(codes) => Format::Scaled(codes.into_owned()),
@@ -43,6 +46,7 @@ impl<'a> Codes<'a> {
     pub fn bytes(&self) -> usize {
         match &self.format {
             Format::Affine(codes) => codes.bytes(),
+            Format::Ggml(rows) => rows.bytes(),
             Format::MicroScaled(codes) => codes.bytes(),
             Format::Packed(codes) => codes.bytes(),
             Format::Scaled(codes) => codes.bytes(),
@@ -54,6 +58,7 @@ impl<'a> Codes<'a> {
         for (row, out) in (first..).zip(out.chunks_exact_mut(self.columns.max(1))) {
             match &self.format {
                 Format::Affine(codes) => codes.decode_row(row, out),
+                Format::Ggml(rows) => rows.decode_row(row, out),
                 Format::MicroScaled(codes) => codes.decode_row(row, out),
                 Format::Packed(codes) => codes.decode_row(row, out),
                 Format::Scaled(codes) => codes.decode_row(row, out),

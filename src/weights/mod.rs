@@ -3,25 +3,34 @@
 //! Above `files`, which opens what lies in a model's folder; below `nn`, which packs the numbers. Who uses whom:
 //!
 //! ```text
-//! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch ─→ extent
+//! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch, gguf_extents ─→ extent ─→ ggml_rows
+//!   │                             │                            └──→ gguf_names, gguf
 //!   │                             └───────→ mmap
 //!   ├─→ integers ─→ extent
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
 //!   ├─→ task_adapters ─→ weight, low_rank
 //!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ factors, small_floats
+//!   │                               └───→ ggml_rows ─→ blocks ─→ k_blocks ─→ block_parts
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
 mod adapter;
 mod adapter_config;
 mod affine;
+mod block_parts;
+mod blocks;
 mod codes;
 mod entries;
 mod extent;
 mod factors;
+mod ggml_rows;
+mod gguf;
+mod gguf_extents;
+mod gguf_names;
 mod index;
 mod integers;
+mod k_blocks;
 mod low_rank;
 mod micro_scaled;
 mod mmap;
@@ -40,16 +49,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::blocks::BlockType;
 use self::low_rank::LowRank;
 use self::tensor_file::TensorFile;
 use self::unsupported::no_weights;
-use crate::files::{ModelFolder, inside};
+use crate::files::{MAX_JSON_BYTES, ModelFolder, inside};
 use crate::{Error, Result};
 
 pub(crate) use adapter::{ADAPTER_WEIGHTS, Adapter};
 pub(crate) use adapter_config::{ADAPTER_FILE, AdapterConfig};
 pub use affine::Affine;
 pub use codes::Codes;
+pub(crate) use gguf::{GgufFile, GgufHeader, Metadata};
 pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
 pub use micro_scaled::MicroKind;
 pub use quantization::{MlxScheme, Quantization, QuantizationMethod};
@@ -83,6 +94,12 @@ pub struct Weights {
     parameters: AtomicUsize,
 }
 
+/// Whether `folder` has weights other than a GGUF file's in its subfolder `path`.
+pub(crate) fn has_weights(folder: &ModelFolder, path: &str) -> Result<bool> {
+    let mut files = WEIGHT_FILES.into_iter().filter(|_| !folder.names_gguf(path));
+    files.try_fold(false, |has, name| Ok(has || folder.has(&inside(path, name))?))
+}
+
 impl Weights {
     /// Opens the first of [`WEIGHT_FILES`] in `subfolder` ("" for the root) of `folder`, with the adapter there, if there is one.
     pub fn open(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
@@ -94,7 +111,7 @@ impl Weights {
     }
 
     fn open_base(folder: &ModelFolder, subfolder: &str) -> Result<Self> {
-        for name in WEIGHT_FILES {
+        for name in WEIGHT_FILES.into_iter().filter(|_| !folder.names_gguf(subfolder)) {
             let source = inside(subfolder, name);
             match folder.file(&source)? {
                 Some(path) if is_index(name) => return Self::open_shards(folder, subfolder, source, &path),
@@ -102,7 +119,21 @@ impl Weights {
                 None => {}
             }
         }
-        Err(no_weights(folder, subfolder))
+        match folder.gguf(subfolder)? {
+            Some((name, path)) => {
+                let config = inside(subfolder, "config.json");
+                let Some(json) = folder.read(&config, MAX_JSON_BYTES)? else {
+                    return Err(Error::model(
+                        config,
+                        format!("is not there, and {name} does not say what the model is"),
+                    ));
+                };
+                let network = serde_json::from_slice(&json)
+                    .map_err(|error| Error::model(config, format!("unreadable: {error}")))?;
+                Self::join(name.clone(), vec![TensorFile::open_gguf(&path, name, &network)?])
+            }
+            None => Err(no_weights(folder, subfolder)),
+        }
     }
 
     fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {
@@ -156,6 +187,12 @@ impl Weights {
         self.files.push(changes.replaced);
         self.sums = changes.sums;
         Ok(self)
+    }
+
+    /// Whether some tensors are blocks of codes, as those of GGUF files are.
+    pub fn holds_blocks(&self) -> bool {
+        let types = self.files.iter().flat_map(|file| file.tensors.values()).filter_map(|extent| extent.ggml);
+        types.filter_map(|ggml| BlockType::numbered(ggml.id)).any(|block| block.numbers > 1)
     }
 
     pub fn contains(&self, name: &str) -> bool {
@@ -230,6 +267,8 @@ impl Weights {
 
 #[cfg(test)]
 mod adapter_tests;
+#[cfg(test)]
+mod blocks_tests;
 #[cfg(test)]
 mod quantization_tests;
 #[cfg(test)]

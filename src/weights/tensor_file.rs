@@ -6,6 +6,8 @@ use std::path::Path;
 use memmap2::Mmap;
 
 use super::extent::Extent;
+use super::gguf::GgufHeader;
+use super::gguf_extents::{NamedNetwork, extents};
 use super::{mmap, pytorch, safetensors as header};
 use crate::Result;
 
@@ -26,6 +28,13 @@ impl TensorFile {
         } else {
             pytorch::read_state_dict(&map).map_err(|refusal| refusal.error(&name, path))?
         };
+        Ok(Self { name, tensors, map })
+    }
+
+    /// Maps a GGUF file, and names its tensors as those of `network` are.
+    pub(super) fn open_gguf(path: &Path, name: String, network: &NamedNetwork) -> Result<Self> {
+        let map = mmap::map(path)?;
+        let tensors = extents(&name, GgufHeader::read(&name, &map)?, network)?;
         Ok(Self { name, tensors, map })
     }
 

@@ -9,8 +9,10 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::Dtype;
 
-use super::codes::Codes;
-use super::extent::Extent;
+use super::blocks::BlockType;
+use super::codes::{Codes, Format};
+use super::extent::{Extent, GgmlType};
+use super::ggml_rows::{Arrangement, GgmlRows};
 use super::low_rank::LowRank;
 use super::small_floats::{e4m3_to_f32, e5m2_to_f32};
 use super::tensor_file::TensorFile;
@@ -95,6 +97,9 @@ impl<'a> Weight<'a> {
     /// The tensor `name` of `file`, which has it; an error if it is not of a float type.
     pub(super) fn new(file: &'a TensorFile, name: &'a str) -> Result<Self> {
         let extent = &file.tensors[name];
+        if let Some(ggml) = extent.ggml {
+            return Self::of_ggml(file, name, extent, ggml);
+        }
         let Extent { dtype, shape, strides, .. } = extent;
         if !FLOATS.contains(dtype) {
             let (last, others) = FLOATS.split_last().expect("there are some");
@@ -110,6 +115,25 @@ impl<'a> Weight<'a> {
     /// The tensor `name` of `file`, which holds it as codes of so many rows and columns.
     pub(super) fn of_codes(file: &'a str, name: &'a str, shape: Vec<usize>, codes: Codes<'a>) -> Self {
         Self { file, name, shape: Cow::Owned(shape), stored: Stored::Codes { codes, first: 0 }, sum: None, start: 0 }
+    }
+
+    /// The tensor `name` of a GGUF file; an error where its type is not read.
+    fn of_ggml(file: &'a TensorFile, name: &'a str, extent: &'a Extent, ggml: GgmlType) -> Result<Self> {
+        let error = |message: &dyn Display| Error::model_tensor(&file.name, name, message);
+        let block = BlockType::numbered(ggml.id);
+        let rows = block.and_then(|block| GgmlRows::new(file.bytes(extent), block, ggml.arrangement));
+        let (Some(block), Some(rows)) = (block, rows) else {
+            let kind = block.map_or_else(|| format!("{} (not known)", ggml.id), |block| block.name.to_owned());
+            return Err(error(&format_args!("has ggml's type {kind}; read are {}", BlockType::decoded())));
+        };
+        let columns = match extent.shape[..] {
+            [length] if ggml.arrangement == Arrangement::Same => length,
+            // One number for each row of the matrix that it belongs to.
+            [_] if block.numbers == 1 => 1,
+            [] | [_] => return Err(error(&format_args!("has no rows, and ggml's type {}", block.name))),
+            [.., columns] => columns,
+        };
+        Ok(Self::of_codes(&file.name, name, extent.shape.clone(), Codes::new(Format::Ggml(rows), columns)))
     }
 
     /// The tensor with what an adapter adds to it.
@@ -149,7 +173,7 @@ impl<'a> Weight<'a> {
             }
             // Of several matrices in one tensor, a row of the first dimension is a whole one.
             Stored::Codes { first, .. } => {
-                *first += rows.start * self.shape[1..self.shape.len() - 1].iter().product::<usize>();
+                *first += rows.start * self.shape.iter().skip(1).rev().skip(1).product::<usize>();
             }
         }
         self.shape.to_mut()[0] = rows.len();
