@@ -9,6 +9,7 @@ pub mod device;
 pub mod engine;
 pub mod error;
 pub mod files;
+mod gguf;
 pub mod hub;
 pub mod kernels;
 mod memory;

@@ -43,6 +43,7 @@ if PORTABLE:
 # Where less than that can be had: of one token's state, which no mean smooths; of a token that is as near to one expert
 # as to another, of which each type chooses its own; and of scores that no scale makes small.
 SINGLE = {
+    ("gguf_qwen3", "int8"): 0.996,
     ("llama", "int8"): 0.997,
     ("llama_biased", "int8"): 0.996,
     ("nomic_moe", "float16"): 0.99998,

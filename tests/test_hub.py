@@ -188,6 +188,24 @@ def test_an_unpickled_model_finds_its_revision_and_cache_again(hub: Hub, tmp_pat
     assert hub.requests == []
 
 
+def test_a_tag_names_one_of_several_gguf_files(hub: Hub) -> None:
+    content = (FIXTURE.parent / "gguf_qwen3" / "model.gguf").read_bytes()
+    hub.files = {"tiny-Q4_K_M.gguf": content, "tiny-Q8_0.gguf": b"not asked for", "README.md": b""}
+    with pytest.raises(ModelError, match=r"there are 2; .*owner/name:TAG.* of tiny-Q4_K_M\.gguf, tiny-Q8_0\.gguf"):
+        Embedder(NAME)
+    with pytest.raises(ModelError, match=r"none has the name that \"Q5_0\" ends"):
+        Embedder(NAME + ":Q5_0")
+    model = Embedder(NAME + ":q4_k_m", dtype="float32")
+    assert hub.asked() == {"tiny-Q4_K_M.gguf"}
+    expected = Embedder(FIXTURE.parent / "gguf_qwen3", dtype="float32").encode(TEXTS)
+    assert np.array_equal(model.encode(TEXTS), expected)
+    hub.requests.clear()
+    assert f"from cache {COMMIT}" in repr(Embedder(NAME + ":Q4_K_M"))
+    assert hub.requests == []
+    del hub.files["tiny-Q8_0.gguf"]
+    assert np.array_equal(Embedder(NAME, dtype="float32").encode(TEXTS), expected)
+
+
 def test_a_folder_comes_before_the_hub(hub: Hub, tmp_path: Path) -> None:
     shutil.copytree(FIXTURE, tmp_path / NAME)
     assert "from folder" in repr(Embedder(NAME))

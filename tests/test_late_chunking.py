@@ -25,6 +25,8 @@ def whole(texts: list[str]) -> list[Chunk]:
 
 def pools_by_mean(folder: Path) -> bool:
     """By the folder's files."""
+    if not (folder / "config.json").exists() and (folder / "model.gguf").exists():
+        return bool(Embedder(folder).info.pooling == "mean")
     if not (folder / "modules.json").exists():
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config.get("model_type", "model2vec") == "model2vec":  # which drops tokens

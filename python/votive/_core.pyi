@@ -148,6 +148,13 @@ class Model:
     def description_of(self) -> str | None:
         """The model whose files say how vectors are made, where a quantized model's own do not."""
 
+    def made(self, name: str) -> bytes | None:
+        """What a GGUF file says, in the form of the JSON file `name` that the folder lacks."""
+
+    @property
+    def gguf(self) -> Path | None:
+        """The GGUF file with the weights, where they are in one."""
+
     @property
     def is_quantized(self) -> bool:
         """Whether the model's files hold its weights as codes."""

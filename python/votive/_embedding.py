@@ -67,7 +67,9 @@ class EmbeddingModel(Model[_core.Embedder]):
                 stacklevel=caller_stacklevel(),
             )
         # Now, as the files may be others when somebody asks.
-        self._files = ModelFiles.read(core.folder, has_modules=core.converted_from is None, find=core.file)
+        self._files = ModelFiles.read(
+            core.folder, has_modules=core.converted_from is None, find=core.file, gguf=core.gguf, made=core.made
+        )
         self._warn_of_description(core)
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
@@ -83,6 +85,11 @@ class EmbeddingModel(Model[_core.Embedder]):
             message = (
                 f"{name!r} is quantized and does not say how vectors are made: its pooling, modules and prompts are "
                 f"those of {base!r}, which its README.md names; base={base!r} says so without this warning"
+            )
+        elif base is None and core.made("modules.json") is not None:
+            message = (
+                f"{name!r} says that {self._files.pooling} pooling makes its vectors, and nothing of normalization and "
+                "prompts: there are none; base='owner/name' names the model that it was made from, whose files say it"
             )
         elif base is None and core.is_quantized and core.file("modules.json") is None:
             message = (

@@ -59,7 +59,15 @@ class ModelFiles(NamedTuple):
     fingerprint: str
 
     @classmethod
-    def read(cls, folder: Path, *, has_modules: bool, find: Callable[[str], Path | None] | None = None) -> ModelFiles:
+    def read(
+        cls,
+        folder: Path,
+        *,
+        has_modules: bool,
+        find: Callable[[str], Path | None] | None = None,
+        gguf: Path | None = None,
+        made: Callable[[str], bytes | None] | None = None,
+    ) -> ModelFiles:
         """Reads a folder: all of small files, and a few hundred kB of each file of weights.
 
         Args:
@@ -67,6 +75,8 @@ class ModelFiles(NamedTuple):
             has_modules: whether modules.json counts, where there is one.
             find: where a file of the folder is: that of a base model, where the folder of an adapter, or of a quantized
                 model, lacks it.
+            gguf: the GGUF file with the weights, where they are in one.
+            made: what that file says, in the form of a JSON file that the folder lacks.
 
         Raises:
             OSError: a file cannot be read any more.
@@ -89,12 +99,21 @@ class ModelFiles(NamedTuple):
 
         listed = (find("modules.json") if find else None) or folder / "modules.json"
         modules = _modules(folder, listed) if has_modules else None
-        config, _ = parsed_json(home(folder) / "config.json")
+        if modules is None and made and made("modules.json"):
+            modules = [("Transformer", folder), ("Pooling", folder / "1_Pooling")]
+
+        def parsed(path: Path, own: Path) -> tuple[Any, bytes]:
+            """config.json in the folder `path` of the module whose own folder is `own`."""
+            found = parsed_json(path / "config.json")
+            says = made((own / "config.json").relative_to(folder).as_posix()) if made else None
+            return (json.loads(says), says) if found[0] is None and says else found
+
+        config, _ = parsed(home(folder), folder)
         pooling = "lasttoken" if _looks_backwards(config) else "mean"
         for kind, path in modules or [("Transformer", folder)]:
             own = path
             path = home(path)
-            config, canonical = parsed_json(path / "config.json")
+            config, canonical = parsed(path, own)
             add(kind.encode())
             add(canonical)
             if kind in ROUTERS:
@@ -104,7 +123,7 @@ class ModelFiles(NamedTuple):
             if kind == "Transformer" and modules:
                 for name in sorted(own.glob("sentence_*_config.json")):
                     add(parsed_json(name)[1])
-            for file in _weight_files(path):
+            for file in [gguf] if gguf and kind == "Transformer" else _weight_files(path):
                 for part in _samples(file):
                     add(part)
             if kind == "Transformer" and (own / "adapter_config.json").is_file():

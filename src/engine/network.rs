@@ -1,5 +1,6 @@
 //! A loaded model: the network with its tokenizer, its output head and the device that computes.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{TaskAdapter, TransformerConfig};
@@ -15,7 +16,7 @@ use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pool::Pool;
 use crate::text::{Input, InputKind, Inputs, Template, Tokenizer, Tokens};
-use crate::weights::Weights;
+use crate::weights::{Weights, has_weights};
 use crate::{CancelCheck, Error, Result};
 
 /// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
@@ -62,7 +63,7 @@ impl Network {
     /// Loads the network that `config` describes, for such inputs; `head` gives what follows it, from its files and the width of
     /// its hidden states.
     pub(super) fn load(
-        folder: ModelFolder,
+        mut folder: ModelFolder,
         config: &TransformerConfig,
         options: &LoadOptions,
         inputs: InputKind,
@@ -75,12 +76,14 @@ impl Network {
         let half_dtype = models::half_dtype(&config.architecture.model_type);
         let mut body = device.body(&options.dtype, half_dtype)?;
         // Whoever has a model in few bits has no room for four times as many, and int8 adds little to what those have lost.
-        let is_quantized = config.architecture.quantization.is_some();
+        let is_quantized = config.architecture.quantization.is_some()
+            || folder.gguf(&config.path)?.is_some() && Weights::open(&folder, &config.path)?.holds_blocks();
         if is_quantized && options.dtype == "auto" && matches!(body, Body::Cpu { .. }) {
             body = device.body("int8", half_dtype)?;
         }
         let pool = Arc::new(Pool::new(options.num_threads)?);
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
+        folder.forget("tokenizer.json");
         let template = Template::load(config, inputs, &mut tokenizer)?;
         let head = |source: &Source, hidden| head(&folder, source, hidden, template.as_ref());
         let loaded = Self::load_weights(&folder, config, &device, &body, &pool, head)?;
@@ -201,6 +204,14 @@ impl Network {
     /// Bytes of the weights, without padding.
     pub fn weight_bytes(&self) -> usize {
         self.weight_bytes
+    }
+
+    /// The GGUF file with the weights, where they are in one.
+    pub fn gguf(&self) -> Result<Option<PathBuf>> {
+        Ok(match has_weights(&self.folder, "")? {
+            true => None,
+            false => self.folder.gguf("")?.map(|(_, path)| path),
+        })
     }
 
     /// Whether the files hold the weights as codes.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
-use crate::weights::{ADAPTER_FILE, Adapter, WEIGHT_FILES, Weights};
+use crate::weights::{ADAPTER_FILE, Adapter, GgufFile, WEIGHT_FILES, Weights, has_weights};
 use crate::{Error, Result};
 
 pub(super) const MODULES: &str = "modules.json";
@@ -100,10 +100,9 @@ pub(super) fn modules(folder: &ModelFolder, wanted: Wanted) -> Result<Vec<Module
     if wanted == Wanted::Network {
         return Ok(ModuleFiles::alone(NETWORK));
     }
-    let Some(path) = folder.file(MODULES)? else {
+    let Some(json) = folder.read(MODULES, MAX_JSON_BYTES)? else {
         return Ok(if wanted == Wanted::Description { Vec::new() } else { ModuleFiles::alone("Transformer") });
     };
-    let json = read_file(&path, MODULES, MAX_JSON_BYTES)?;
     let mut modules: Vec<ModuleFiles> =
         serde_json::from_slice(&json).map_err(|error| Error::model(MODULES, format!("unreadable: {error}")))?;
     let is_inside = |module: &ModuleFiles| {
@@ -178,13 +177,19 @@ pub(super) fn most_bytes(name: &str) -> Option<u64> {
 /// Errs with the first thing that is wanted of `folder` and that it lacks, or has and cannot be read.
 pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
     for module in modules(folder, wanted)? {
-        let has = |name: &str| matches!(folder.file(&inside(&module.path, name)), Ok(Some(_)));
+        let has = |name: &str| matches!(folder.has(&inside(&module.path, name)), Ok(true));
         // What an adapter's folder lacks is the base model's.
         if module.is_transformer() && has(ADAPTER_FILE) {
             Adapter::open(folder, &module.path)?;
             if !WEIGHT_FILES.into_iter().any(has) {
                 continue;
             }
+        }
+        if !has_weights(folder, &module.path)?
+            && let Some((name, path)) = folder.gguf(&module.path)?
+        {
+            GgufFile::open(&path, name)?.header()?;
+            continue;
         }
         if module.is_router() && !ROUTER_FILES.into_iter().any(has) {
             return Err(Error::model(inside(&module.path, ROUTER_FILES[0]), "is not there"));
@@ -195,7 +200,7 @@ pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
         let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);
         for name in [config, tokenizer].into_iter().flatten() {
             let name = inside(&module.path, name);
-            if folder.file(&name)?.is_none() {
+            if !folder.has(&name)? {
                 return Err(Error::model(name, "is not there"));
             }
         }

@@ -7,6 +7,7 @@ use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES, ROUTER_FILES, Wanted};
 use super::description::README;
+use super::gguf_choice::choose;
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
@@ -41,7 +42,8 @@ impl<'a> Download<'a> {
     }
 
     /// Downloads what is missing. `revision` points at the new commit only when all of it is there.
-    pub(super) fn run(&self, revision: &str) -> Result<ModelFolder, Failure> {
+    /// With a `tag`, or where there are no weights of another kind, of a GGUF file.
+    pub(super) fn run(&self, revision: &str, tag: Option<&str>) -> Result<ModelFolder, Failure> {
         let snapshot = self.cache.snapshot(&self.commit);
         let folder = ModelFolder::new(snapshot, Origin::Hub { commit: self.commit.clone() });
         if self.files.contains_key(MODULES) {
@@ -55,6 +57,9 @@ impl<'a> Download<'a> {
         }
         let modules = contents::modules(&folder, self.wanted)?;
         let folders = contents::folders(&modules);
+
+        let needs_gguf = self.wanted != Wanted::Description && (tag.is_some() || self.weights_in("").is_none());
+        let gguf = if needs_gguf { choose(self.names_in(""), tag)? } else { None };
 
         // What cannot be loaded in the end is refused before anything large is fetched.
         let mut weight_folders = BTreeSet::new();
@@ -72,6 +77,10 @@ impl<'a> Download<'a> {
                 if self.weights_in(path).is_none() {
                     continue;
                 }
+            }
+            // It may say all of it.
+            if gguf.is_some() && path.is_empty() {
+                continue;
             }
             if module.needs_tokenizer() && !contents::has_tokenizer(has) {
                 let message = "the repository has none, and no vocabulary of another kind that votive reads";
@@ -107,11 +116,17 @@ impl<'a> Download<'a> {
         for path in weight_folders {
             self.fetch_weights(&folder, path)?;
         }
+        if let Some(gguf) = gguf {
+            self.fetch(gguf)?;
+        }
         if !self.files.contains_key(MODULES) {
             self.cache.set_known_absent(&self.commit, MODULES)?;
         }
         self.cache.set_commit(revision, &self.commit)?;
-        Ok(folder)
+        Ok(match gguf {
+            Some(gguf) => folder.with_gguf(gguf.to_owned()),
+            None => folder,
+        })
     }
 
     /// The names of the files directly in `path`.

@@ -1,5 +1,6 @@
 //! Where a model comes from: a folder, the Hugging Face cache, a download, an installed package.
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +11,13 @@ use super::contents::{self, MODULES, Wanted};
 use super::description::with_description;
 use super::download::Download;
 use super::environment::HubEnvironment;
+use super::gguf_choice::choose;
 use super::network::HttpAgents;
 use super::secret::Token;
 use super::watch::DownloadWatch;
-use crate::files::{ModelFolder, Origin};
+use crate::files::{GGUF_ENDING, ModelFolder, Origin};
+use crate::gguf::complete;
+use crate::weights::has_weights;
 use crate::{Error, Result};
 
 /// The owner under which a name without one is looked for first, as sentence-transformers does.
@@ -47,7 +51,11 @@ pub struct FindOptions<'a> {
 pub fn find(name: &str, options: &FindOptions, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
     let folder = find_files(name, options, Wanted::Model, watch)?;
     let folder = with_bases(folder, |base, revision| find_other(base, revision, options, Wanted::Network, watch))?;
-    with_description(folder, options.base, |base| find_other(base, None, options, Wanted::Description, watch))
+    let folder =
+        with_description(folder, options.base, |base| find_other(base, None, options, Wanted::Description, watch))?;
+    // What a GGUF file says counts for the least.
+    let has_tokenizer = contents::has_tokenizer(|name| matches!(folder.file(name), Ok(Some(_))));
+    complete(folder, has_tokenizer)
 }
 
 /// A model that another one needs.
@@ -67,16 +75,30 @@ fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn Dow
     if path.is_dir() {
         return Ok(ModelFolder::new(path.to_owned(), Origin::Folder));
     }
+    if let Some(file) = path.file_name().and_then(OsStr::to_str).filter(|file| file.ends_with(GGUF_ENDING))
+        && path.is_file()
+    {
+        let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Ok(ModelFolder::new(folder.to_owned(), Origin::Folder).with_gguf(file.to_owned()));
+    }
     if path.is_file() {
         return Err(Error::argument(
             "model_name_or_path",
-            format!("{name:?} is a file; accepted are a folder or a hub name"),
+            format!("{name:?} is a file; accepted are a folder, a .gguf file and a hub name"),
         ));
     }
-    let mut search = ModelSearch { wanted, places: vec![format!("folder {name:?}: does not exist")], refusal: None };
+    let places = vec![format!("folder {name:?}: does not exist")];
+    let mut search = ModelSearch { wanted, tag: None, places, refusal: None };
     if is_path(name) {
         return Err(search.into_error(name));
     }
+    let name = match name.rsplit_once(':') {
+        Some((repo, tag)) => {
+            search.tag = Some(tag);
+            repo
+        }
+        None => name,
+    };
     check_repo_name(name)?;
     let revision = options.revision.unwrap_or(DEFAULT_REVISION);
     check_revision(revision)?;
@@ -97,15 +119,17 @@ fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn Dow
 }
 
 /// A search, with the places that it has been in.
-struct ModelSearch {
+struct ModelSearch<'a> {
     wanted: Wanted,
+    /// The end of the name of the GGUF file that is wanted.
+    tag: Option<&'a str>,
     /// One line per place, with what was wrong there.
     places: Vec<String>,
     /// What keeps a model that is there from being used.
     refusal: Option<Error>,
 }
 
-impl ModelSearch {
+impl ModelSearch<'_> {
     /// Looks for `repos` in the cache, then asks the hub for them.
     fn in_hub(
         &mut self,
@@ -141,7 +165,7 @@ impl ModelSearch {
             let client = Client::new(environment, network.clone(), &options.token, repo);
             let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
             match Download::new(&client, cache, revision, self.wanted, watch)
-                .and_then(|download| download.run(revision))
+                .and_then(|download| download.run(revision, self.tag))
             {
                 Ok(folder) => return Ok(Some(folder)),
                 Err(Failure::Absent(message)) => self.places.push(place(&message)),
@@ -169,18 +193,36 @@ impl ModelSearch {
             return None;
         };
         let folder = ModelFolder::new(cache.snapshot(&commit), Origin::Cache { commit: commit.clone() });
-        if let Err(error) = contents::check(&folder, self.wanted) {
-            self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
-            if matches!(error, Error::Memory { .. }) || folder.root().join("pytorch_model.bin").is_file() {
-                // Nothing is missing, it is what cannot be read.
-                self.refusal = Some(error);
+        let checked = self.with_gguf(folder).and_then(|folder| contents::check(&folder, self.wanted).map(|()| folder));
+        let folder = match checked {
+            Ok(folder) => folder,
+            Err(error) => {
+                self.places.push(place(format!("is incomplete at commit {commit}: {error}")));
+                let root = cache.snapshot(&commit);
+                if matches!(error, Error::Memory { .. }) || root.join("pytorch_model.bin").is_file() {
+                    // Nothing is missing, it is what cannot be read.
+                    self.refusal = Some(error);
+                }
+                return None;
             }
-            return None;
-        }
+        };
         let is_confirmed = self.wanted == Wanted::Network
             || folder.root().join(MODULES).is_file()
             || cache.is_known_absent(&commit, MODULES);
         Some((folder, is_confirmed))
+    }
+
+    /// `folder` with the GGUF file that is wanted, where one is.
+    fn with_gguf(&self, folder: ModelFolder) -> Result<ModelFolder> {
+        if self.wanted == Wanted::Description || self.tag.is_none() && has_weights(&folder, "")? {
+            return Ok(folder);
+        }
+        let entries = folder.root().read_dir().into_iter().flatten().flatten();
+        let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        Ok(match choose(names.iter().map(String::as_str), self.tag)? {
+            Some(name) => folder.with_gguf(name.to_owned()),
+            None => folder,
+        })
     }
 
     fn in_packages(&mut self, repos: &[String], options: &FindOptions) -> Option<ModelFolder> {

@@ -1,6 +1,7 @@
 //! Finding a model's files: a folder, the Hugging Face cache, a download, an installed package.
 //!
-//! Gives a `ModelFolder` of `files`; asks `weights` which files weights are in and whether they are whole. Who uses whom:
+//! Gives a `ModelFolder` of `files`; asks `weights` which files weights are in and whether they are whole, and has `gguf` make what a
+//! GGUF file says. Who uses whom:
 //!
 //! ```text
 //! find ─→ download ─→ transfer ─→ cache ─→ own_file
@@ -8,6 +9,7 @@
 //!   │        │           └──────→ client ─→ network
 //!   │        ├─→ contents (also of find, base and description)
 //!   │        └─→ description (also of find)
+//!   ├─→ gguf_choice (also of download)
 //!   ├─→ base
 //!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
 //! ```
@@ -21,6 +23,7 @@ mod description;
 mod download;
 mod environment;
 mod find;
+mod gguf_choice;
 mod network;
 mod own_file;
 mod secret;

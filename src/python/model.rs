@@ -220,6 +220,17 @@ impl PyModel {
     }
 
     /// See `_core.pyi`.
+    fn made(&self, name: &str) -> Option<&[u8]> {
+        self.network().folder().made(name)
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn gguf(&self) -> PyResult<Option<PathBuf>> {
+        Ok(self.network().gguf()?)
+    }
+
+    /// See `_core.pyi`.
     #[getter]
     fn is_quantized(&self) -> bool {
         self.network().is_quantized()

@@ -79,13 +79,15 @@ class Models(Fuzzer):
 
     def _has_other_numbers(self, folder: Path) -> bool:
         """Whether weights, or numbers that scale them, are not those of a fixture."""
-        known = {path.read_bytes() for path in (self.base / "sources").rglob("*") if path.suffix == ".safetensors"}
-        return any(path.is_file() and path.read_bytes() not in known for path in folder.rglob("*.safetensors"))
+        kinds = (".safetensors", ".gguf")
+        known = {path.read_bytes() for path in (self.base / "sources").rglob("*") if path.suffix in kinds}
+        found = (path for path in folder.rglob("*") if path.suffix in kinds and path.is_file())
+        return any(path.read_bytes() not in known for path in found)
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a fixture is a model that has its Transformer in a folder of its own."""
-    return folder.is_dir() and (folder / "modules.json").exists()
+    """Whether a fixture is a model that has its Transformer in a folder of its own, or all in one file."""
+    return folder.is_dir() and ((folder / "modules.json").exists() or (folder / "model.gguf").exists())
 
 
 if __name__ == "__main__":

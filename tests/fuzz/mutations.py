@@ -3,8 +3,9 @@
 import copy
 import json
 import random
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,32 @@ def damaged_safetensors(rng: random.Random, content: bytes) -> bytes:
             return struct.pack("<Q", len(changed)) + changed + data
 
 
+def damaged_gguf(rng: random.Random, content: bytes) -> bytes:
+    """Other counts, lengths, types or offsets before the data, or other bytes anywhere."""
+    if rng.random() < 0.3 or not content:
+        return damaged_bytes(rng, content)
+    data = bytearray(content)
+    # Integers of the header lie anywhere: behind strings, whose lengths are what is found most often.
+    end = max(content.rfind(b".weight"), content.rfind(b".bias"), 32) + 64
+    for _ in range(rng.choice([1, 1, 1, 2, 5])):
+        number = struct.pack(
+            *rng.choice([("<q", rng.choice(ODD_NUMBERS)), ("<i", rng.choice([0, 1, -1, 9, 2**31 - 1]))])
+        )
+        at = rng.randrange(min(end, len(data)))
+        if rng.random() < 0.5 and (found := [*_texts(content)]):
+            at = rng.choice(found)
+        data[at : at + len(number)] = number
+    return bytes(data)
+
+
+def _texts(content: bytes) -> Iterator[int]:
+    """Places of what may be the lengths of names, which are followed by letters and then by a type."""
+    for found in re.finditer(rb"[a-z_.0-9]{5,60}", content[: 1 << 16]):
+        if found.start() >= 8 and int.from_bytes(content[found.start() - 8 : found.start()], "little") == len(found[0]):
+            yield found.start() - 8
+            yield found.end()
+
+
 def damaged_numbers(rng: random.Random, content: bytes, start: int) -> bytes:
     """An array's file, whose numbers begin at `start`, with some that are odd as integers or floats of some width."""
     data = bytearray(content)
@@ -190,4 +217,5 @@ def damaged_numbers(rng: random.Random, content: bytes, start: int) -> bytes:
 KINDS: dict[str, Callable[[random.Random, bytes], bytes]] = {
     ".json": damaged_text,
     ".safetensors": damaged_safetensors,
+    ".gguf": damaged_gguf,
 }

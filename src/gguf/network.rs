@@ -1,0 +1,235 @@
+//! config.json, as transformers writes it for the network that a GGUF file describes (llama.cpp's `conversion/` has it the other way
+//! round).
+//!
+//! What a file does not say and its architecture fixes: BERT's activation is the exact GELU. What is fixed in transformers and said
+//! here must agree. Sizes that tensors have are taken from them.
+
+use serde_json::{Map, Value, json};
+
+use crate::Result;
+use crate::gguf::keys::GgufKeys;
+
+/// Architectures that config.json is made for.
+const KNOWN: [(&str, Describe); 4] =
+    [("bert", bert), ("nomic-bert", nomic_bert), ("modern-bert", modern_bert), ("qwen3", qwen3)];
+
+type Describe = fn(&GgufKeys) -> Result<Value>;
+
+/// The epsilon that transformers' DistilBERT has in its code.
+const DISTILBERT_EPSILON: f32 = 1e-12;
+
+pub(super) fn config(keys: &GgufKeys) -> Result<Value> {
+    match KNOWN.iter().find(|(name, _)| *name == keys.architecture) {
+        Some((_, describe)) => describe(keys),
+        None => {
+            let known = KNOWN.map(|(name, _)| name).join(", ");
+            let message = format!(
+                "{:?} alone does not say enough: put the model's config.json and tokenizer.json beside the file, or give it where it is \
+                 published as safetensors; of a file alone votive loads {known}",
+                keys.architecture
+            );
+            Err(keys.all().error("general.architecture", message))
+        }
+    }
+}
+
+/// Labels of a classifier, by their numbers; None where there is none.
+fn labels(keys: &GgufKeys) -> Result<Option<Map<String, Value>>> {
+    let Some(rows) = keys.rows("cls.output.weight") else { return Ok(None) };
+    let key = keys.name("classifier.output_labels");
+    let names = keys.all().texts(&key)?.unwrap_or_default();
+    let name = |i: usize| names.get(i).map_or_else(|| format!("LABEL_{i}"), |name| (*name).to_owned());
+    if rows > 1 << 16 {
+        return Err(
+            keys.tensor_error("cls.output.weight", format_args!("has {rows} rows; a classifier has one a label"))
+        );
+    }
+    Ok(Some((0..rows).map(|i| (i.to_string(), name(i).into())).collect()))
+}
+
+/// The class that the weights were saved from, and its labels.
+fn classes(keys: &GgufKeys, class: &str, otherwise: &str) -> Result<Map<String, Value>> {
+    let labels = labels(keys)?;
+    let kind = if labels.is_some() { "ForSequenceClassification" } else { otherwise };
+    let mut config = Map::from_iter([("architectures".to_owned(), json!([format!("{class}{kind}")]))]);
+    config.extend(labels.map(|labels| ("id2label".to_owned(), labels.into())));
+    Ok(config)
+}
+
+/// `more` with the keys of `config`.
+fn with(mut config: Map<String, Value>, more: Value) -> Value {
+    if let Value::Object(more) = more {
+        config.extend(more);
+    }
+    config.into()
+}
+
+fn words(keys: &GgufKeys) -> Result<usize> {
+    keys.rows("token_embd.weight").ok_or_else(|| keys.tensor_error("token_embd.weight", "is not there"))
+}
+
+/// An error where an encoder's tokens see only what comes before them.
+fn refuse_causal(keys: &GgufKeys) -> Result<()> {
+    match keys.boolean("attention.causal")? {
+        Some(true) => Err(keys.error("attention.causal", format!("true is not supported for {}", keys.architecture))),
+        _ => Ok(()),
+    }
+}
+
+/// An error where positions are scaled.
+fn refuse_scaling(keys: &GgufKeys) -> Result<()> {
+    match keys.text("rope.scaling.type")?.filter(|&kind| kind != "none") {
+        Some(kind) => {
+            Err(keys.error("rope.scaling.type", format!("{kind:?} is not supported for {}", keys.architecture)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// BERT, DistilBERT (without token types), or RoBERTa and XLM-RoBERTa (told by their tokenizers), whose first rows of positions the
+/// file lacks.
+fn bert(keys: &GgufKeys) -> Result<Value> {
+    refuse_causal(keys)?;
+    let (vocab, tokenizer) = (words(keys)?, keys.all().text("tokenizer.ggml.model")?);
+    let positions = keys.rows("position_embd.weight");
+    let positions = positions.ok_or_else(|| keys.tensor_error("position_embd.weight", "is not there"))?;
+    let types = keys.rows("token_types.weight");
+    let hidden = keys.size("embedding_length")?;
+    let (layers, wide) = (keys.size("block_count")?, keys.size("feed_forward_length")?);
+    let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
+    let epsilon = keys.required("attention.layer_norm_epsilon", keys.positive("attention.layer_norm_epsilon")?)?;
+    if tokenizer == Some("bert") && types.is_none() {
+        if epsilon as f32 != DISTILBERT_EPSILON {
+            let message =
+                format!("is {epsilon} in a network without token types, a DistilBERT, whose is {DISTILBERT_EPSILON}");
+            return Err(keys.error("attention.layer_norm_epsilon", message));
+        }
+        return Ok(with(
+            classes(keys, "DistilBert", "Model")?,
+            json!({"model_type": "distilbert", "vocab_size": vocab, "dim": hidden, "n_layers": layers, "n_heads": heads,
+                "hidden_dim": wide, "activation": "gelu", "max_position_embeddings": positions, "pad_token_id": 0}),
+        ));
+    }
+    let (model_type, class) = match tokenizer {
+        Some("t5") => ("xlm-roberta", "XLMRoberta"),
+        Some("gpt2") => ("roberta", "Roberta"),
+        _ => ("bert", "Bert"),
+    };
+    let has_padding = model_type != "bert";
+    let padding = keys.all().integer("tokenizer.ggml.padding_token_id")?.unwrap_or(u64::from(has_padding));
+    let before = if has_padding { usize::try_from(padding).unwrap_or(usize::MAX).saturating_add(1) } else { 0 };
+    Ok(with(
+        classes(keys, class, "Model")?,
+        json!({"model_type": model_type, "vocab_size": vocab, "hidden_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": wide, "hidden_act": "gelu", "layer_norm_eps": epsilon,
+            "max_position_embeddings": positions.saturating_add(before), "type_vocab_size": types.unwrap_or(1),
+            "pad_token_id": padding}),
+    ))
+}
+
+/// NomicBERT under the keys of the published code.
+fn nomic_bert(keys: &GgufKeys) -> Result<Value> {
+    refuse_causal(keys)?;
+    refuse_scaling(keys)?;
+    if keys.rows("cls.output.weight").is_some() {
+        return Err(keys.tensor_error("cls.output.weight", "is a classifier's, which is not supported for nomic-bert"));
+    }
+    let bias = |part: &str| keys.has(&format!("blk.0.{part}.bias"));
+    let theta = keys.positive("rope.freq_base")?;
+    let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
+    let epsilon = keys.required("attention.layer_norm_epsilon", keys.positive("attention.layer_norm_epsilon")?)?;
+    Ok(json!({"model_type": "nomic_bert", "architectures": ["NomicBertModel"], "vocab_size": words(keys)?,
+        "n_embd": keys.size("embedding_length")?, "n_layer": keys.size("block_count")?, "n_head": heads,
+        "n_inner": keys.size("feed_forward_length")?, "layer_norm_epsilon": epsilon,
+        "rotary_emb_base": keys.required("rope.freq_base", theta)?, "activation_function": "swiglu",
+        "type_vocab_size": keys.rows("token_types.weight").unwrap_or(0),
+        "max_position_embeddings": keys.size("context_length")?, "qkv_proj_bias": bias("attn_qkv"),
+        "mlp_fc1_bias": bias("ffn_up"), "mlp_fc2_bias": bias("ffn_down")}))
+}
+
+/// ModernBERT; its normalization is a LayerNorm whichever key has the epsilon.
+fn modern_bert(keys: &GgufKeys) -> Result<Value> {
+    refuse_causal(keys)?;
+    refuse_scaling(keys)?;
+    let hidden = keys.size("embedding_length")?;
+    let layers = keys.size("block_count")?;
+    let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
+    let epsilon = match keys.positive("attention.layer_norm_epsilon")? {
+        Some(epsilon) => Some(epsilon),
+        None => keys.positive("attention.layer_norm_rms_epsilon")?,
+    };
+    let mut config = classes(keys, "ModernBert", "Model")?;
+    let pattern = keys.name("attention.sliding_window_pattern");
+    if keys.all().is_list(&pattern) {
+        // For each layer, whether it sees a window.
+        let windows = keys.all().booleans(&pattern)?.unwrap_or_default();
+        let kind = |&window: &bool| if window { "sliding_attention" } else { "full_attention" };
+        config.insert("layer_types".to_owned(), windows.iter().map(kind).collect());
+    } else {
+        let every = keys.size("attention.sliding_window_pattern")?;
+        config.insert("global_attn_every_n_layers".to_owned(), every.into());
+    }
+    if keys.has("cls.output.weight") {
+        let pooling = match keys.integer("classifier.pooling_type")? {
+            Some(1) => "mean",
+            Some(2) => "cls",
+            _ => {
+                let message = "is not 1 (mean) or 2 (first token): which tokens the classifier sees is not known. Put the model's \
+                    config.json beside the file";
+                return Err(keys.error("classifier.pooling_type", message));
+            }
+        };
+        config.insert("classifier_pooling".to_owned(), pooling.into());
+    }
+    let bias = |part: &str| keys.has(&format!("{part}.bias"));
+    Ok(with(
+        config,
+        json!({"model_type": "modernbert", "vocab_size": words(keys)?, "hidden_size": hidden, "num_hidden_layers": layers,
+            "num_attention_heads": heads, "intermediate_size": keys.size("feed_forward_length")?,
+            "hidden_activation": keys.text("hidden_activation")?.unwrap_or("gelu"),
+            "norm_eps": keys.required("attention.layer_norm_epsilon", epsilon)?,
+            "local_attention": keys.size("attention.sliding_window")?,
+            "global_rope_theta": keys.required("rope.freq_base", keys.positive("rope.freq_base")?)?,
+            "local_rope_theta": keys.positive("rope.freq_base_swa")?.unwrap_or(10_000.0),
+            "max_position_embeddings": keys.size("context_length")?, "norm_bias": bias("output_norm"),
+            "attention_bias": bias("blk.0.attn_qkv"), "mlp_bias": bias("blk.0.ffn_up")}),
+    ))
+}
+
+fn qwen3(keys: &GgufKeys) -> Result<Value> {
+    if keys.contains("attention.sliding_window") {
+        return Err(keys.error("attention.sliding_window", "is not supported for qwen3"));
+    }
+    let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
+    let key_length = keys.integer("attention.key_length")?;
+    let epsilon = keys.positive("attention.layer_norm_rms_epsilon")?;
+    let trained = keys.integer("rope.scaling.original_context_length")?;
+    let factor = keys.positive("rope.scaling.factor")?;
+    let mut config = Map::from_iter([("architectures".to_owned(), json!(["Qwen3ForCausalLM"]))]);
+    match keys.text("rope.scaling.type")? {
+        None | Some("none") => {}
+        Some(kind @ ("linear" | "yarn")) => {
+            let mut scaling = json!({"rope_type": kind, "factor": keys.required("rope.scaling.factor", factor)?});
+            if let Some(trained) = trained {
+                scaling["original_max_position_embeddings"] = trained.into();
+            }
+            config.insert("rope_scaling".to_owned(), scaling);
+        }
+        Some(kind) => return Err(keys.error("rope.scaling.type", format!("{kind:?} is not supported"))),
+    }
+    config.extend(key_length.map(|length| ("head_dim".to_owned(), length.into())));
+    let padding = keys.all().integer("tokenizer.ggml.padding_token_id")?;
+    config.extend(padding.map(|padding| ("pad_token_id".to_owned(), padding.into())));
+    Ok(with(
+        config,
+        json!({"model_type": "qwen3", "vocab_size": words(keys)?, "hidden_size": keys.size("embedding_length")?,
+            "num_hidden_layers": keys.size("block_count")?, "num_attention_heads": heads,
+            "num_key_value_heads": keys.integer_of_layers("attention.head_count_kv")?.unwrap_or(heads),
+            "intermediate_size": keys.size("feed_forward_length")?, "hidden_act": "silu",
+            "rms_norm_eps": keys.required("attention.layer_norm_rms_epsilon", epsilon)?,
+            "rope_theta": keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
+            "max_position_embeddings": keys.size("context_length")?,
+            "attention_bias": keys.has("blk.0.attn_q.bias"), "tie_word_embeddings": !keys.has("output.weight"),
+            "is_causal": keys.boolean("attention.causal")?.unwrap_or(true)}),
+    ))
+}
