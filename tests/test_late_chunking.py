@@ -67,12 +67,11 @@ def test_means_of_the_references_tokens(case: EmbedderCase, tmp_path: Path) -> N
     assert compared >= 3
 
 
-@pytest.mark.filterwarnings("ignore:.* was saved from a SparseEncoder:UserWarning")
 # A chunk is what `encode_document` makes of it, which is not what other tasks make of it.
-# Chunks are embedded for the task of documents: see test_tasks.py and test_task_adapters.py.
 WITH_TASKS = ("router", "jina_v3_published")
 
 
+@pytest.mark.filterwarnings("ignore:.* was saved from a SparseEncoder:UserWarning")
 @pytest.mark.parametrize(
     "case", named([case for case in CASES if "precision" not in case.arguments and case.fixture not in WITH_TASKS])
 )
