@@ -134,6 +134,7 @@ PEERS: dict[str, Callable[[Setup], Peer]] = {
     "votive": Votive,
     "votive-bfloat16": partial(Votive, dtype="bfloat16"),
     "votive-int8": partial(Votive, dtype="int8"),
+    "votive-int4": partial(Votive, dtype="int4"),
     REFERENCE: SentenceTransformers,
     "onnxruntime": partial(OnnxRuntime, export=exports.onnx_optimized),
     "onnxruntime-all-cores": partial(OnnxRuntime, export=exports.onnx_optimized, choices=ALL_CORES),

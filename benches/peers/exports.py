@@ -26,10 +26,10 @@ OUTPUT = "result"
 def onnx(model: Path, cache: Path) -> Path:
     """The graph as PyTorch exports it.
 
-    Raises `RuntimeError` for Gemma 3: the attention that is exported here has no windows.
+    Raises `RuntimeError` for decoders: the attention that is exported here looks neither backwards nor through windows.
     """
-    if _model_type(model) == "gemma3_text":
-        raise RuntimeError("Gemma 3 is not exported")
+    if _model_type(model) in ("gemma3_text", "qwen3"):
+        raise RuntimeError("decoders are not exported")
 
     def build(folder: Path) -> None:
         import torch

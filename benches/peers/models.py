@@ -15,15 +15,26 @@ from benches.peers.engines import Setup
 from benches.peers.exports import made_once
 
 # Of each set, the measurements read one text in so many, so that a slow model's end in time.
-EMBEDDERS = {"minilm": 1, "base": 4, "nomic": 4, "gte": 4, "gemma3": 8}
+EMBEDDERS = {"minilm": 1, "base": 4, "nomic": 4, "gte": 4, "gemma3": 8, "qwen3": 16}
 RERANKERS = ("minilm", "qwen3")
 # Of MiniLM, for the other embedders, which so read the same tokens.
 COPIED = ("modules.json", "sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
 SEED = 20
 FIXTURE = ROOT / "tests" / "fixtures" / "qwen3_rerank"  # a small tokenizer of Qwen's kind
 LEARNED = 8000  # pairs of bytes; English words are then one token, as they are to Qwen's own
-# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5 and embeddinggemma-300m: the class of transformers and
-# what its configuration does not have by itself. All have MiniLM's words.
+# Qwen3-Embedding-0.6B's layers, which Qwen3-Reranker-0.6B has, too.
+QWEN3_LAYERS = {
+    "hidden_size": 1024,
+    "head_dim": 128,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 40960,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
+}
+# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5, embeddinggemma-300m and Qwen3-Embedding-0.6B: the class
+# of transformers and what its configuration does not have by itself. All have MiniLM's words.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("Bert", {}),
     "nomic": ("NomicBert", {}),
@@ -40,20 +51,10 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
             "use_bidirectional_attention": True,
         },
     ),
+    "qwen3": ("Qwen3", QWEN3_LAYERS),
 }
 # Qwen3-Reranker-0.6B's.
-QWEN3 = {
-    "vocab_size": 151669,
-    "hidden_size": 1024,
-    "head_dim": 128,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 8,
-    "intermediate_size": 3072,
-    "max_position_embeddings": 40960,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
-    "tie_word_embeddings": True,
-}
+QWEN3 = QWEN3_LAYERS | {"vocab_size": 151669, "tie_word_embeddings": True}
 
 
 def embedder(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
