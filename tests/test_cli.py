@@ -426,9 +426,9 @@ def test_encode_is_embedder_encode(arguments, dtype, options, tmp_path, monkeypa
 def test_unknown_dtype(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("a.txt").write_text("one\n")
-    assert votive.cli.main([*command, "--dtype", "int4"]) == 1
+    assert votive.cli.main([*command, "--dtype", "int3"]) == 1
     complaint = capsys.readouterr().err
-    assert complaint.startswith(f'votive {command[0]}: dtype: "int4" is not a type; accepted: auto, float32, ')
+    assert complaint.startswith(f'votive {command[0]}: dtype: "int3" is not a type; accepted: auto, float32, ')
     assert complaint.count("\n") == 1
     assert os.listdir() == ["a.txt"]
 

@@ -179,7 +179,7 @@ FAILURES = {
         "standard input (-) is JSON lines with --field or CSV",
     ),
     "twice": (["-", "-"], 2, "standard input (-) can be read only once"),
-    "dtype": (["a.txt", "--dtype", "int4"], 1, 'dtype: "int4" is not a type; accepted: auto, float32, '),
+    "dtype": (["a.txt", "--dtype", "int3"], 1, 'dtype: "int3" is not a type; accepted: auto, float32, '),
 }
 
 

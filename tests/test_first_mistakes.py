@@ -67,7 +67,7 @@ MODELS: dict[str, Case] = {
     "a type by another name": (
         lambda t: t.Embedder(t.folder, dtype="fp16"),
         ValueError,
-        'dtype: "fp16" is not a type; accepted: auto, float32, bfloat16, float16, int8',
+        'dtype: "fp16" is not a type; accepted: auto, float32, bfloat16, float16, int8, int4',
     ),
     "an int to encode": (
         lambda t: t.model.encode(123),
