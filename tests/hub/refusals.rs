@@ -210,5 +210,5 @@ fn names_that_are_no_hub_names_are_refused() {
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     let error = find(file.path().to_str().unwrap(), &place.options(), &Watch::new()).unwrap_err();
-    assert!(error.to_string().contains("is a file; accepted are a folder or a hub name"), "{error}");
+    assert!(error.to_string().contains("is a file; accepted are a folder, a .gguf file and a hub name"), "{error}");
 }
