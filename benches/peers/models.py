@@ -33,8 +33,8 @@ QWEN3_LAYERS = {
     "max_position_embeddings": 40960,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0},
 }
-# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5, embeddinggemma-300m and Qwen3-Embedding-0.6B: the class
-# of transformers and what its configuration does not have by itself. All have MiniLM's words.
+# The shapes of bge-base, nomic-embed-text-v1.5, gte-base-en-v1.5, embeddinggemma-300m and Qwen3-Embedding-0.6B: the
+# class of transformers and what its configuration does not have by itself. All have MiniLM's words.
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("Bert", {}),
     "nomic": ("NomicBert", {}),
