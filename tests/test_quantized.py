@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from bodies import same
 from conftest import FIXTURES
+from json_files import change
 from votive import Embedder, ModelError
 
 QUANTIZED = ["mlx_bert", "mlx_qwen3", "gptq_qwen3", "awq_qwen3", "compressed_qwen3"]
@@ -32,8 +33,7 @@ def plain(name: str, folder: Path) -> Path:
 
 def changed(folder: Path, **keys: Any) -> Path:
     """The same folder with other keys in config.json."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | keys), encoding="utf-8")
+    change(folder / "config.json", **keys)
     return folder
 
 

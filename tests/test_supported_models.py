@@ -1,14 +1,19 @@
 """The families of models: in Python, on the command line, and in the documentation."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import votive
 import votive.cli
+from conftest import FIXTURES
+from json_files import change
 from votive import Embedder, ModelError, supported_models
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "models.md"
+BERT = FIXTURES / "bert_plain"
+CODE = {"AutoModel": "odd.OddModel"}
 
 
 def test_the_documentation_has_the_same_families() -> None:
@@ -53,29 +58,20 @@ def test_the_command_prints_them(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_another_family_is_refused_with_the_list(tmp_path: Path) -> None:
-    fixture = Path(__file__).parent / "fixtures" / "bert_plain"
-    for path in fixture.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    config = json.loads((fixture / "config.json").read_text(encoding="utf-8"))
-    config |= {"model_type": "odd", "auto_map": {"AutoModel": "odd.OddModel"}}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = Path(shutil.copytree(BERT, tmp_path / "model"))
+    change(model / "config.json", model_type="odd", auto_map=CODE)
     with pytest.raises(ModelError, match=r"\(code of a model's own, .* is not run\); supported: bert, .*votive models"):
-        Embedder(str(tmp_path), device="cpu", trust_remote_code=True)
+        Embedder(str(model), device="cpu", trust_remote_code=True)
 
 
 def test_code_of_a_models_own_is_named_where_tensors_do_not_fit(tmp_path: Path) -> None:
-    fixture = Path(__file__).parent / "fixtures" / "bert_plain"
-    for path in fixture.iterdir():
-        if path.is_file():
-            (tmp_path / path.name).write_bytes(path.read_bytes())
-    config = json.loads((fixture / "config.json").read_text(encoding="utf-8")) | {"num_hidden_layers": 7}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    model = Path(shutil.copytree(BERT, tmp_path / "model"))
+    change(model / "config.json", num_hidden_layers=7)
     with pytest.raises(ModelError, match="has no tensor") as plain:
-        Embedder(str(tmp_path), device="cpu")
+        Embedder(str(model), device="cpu")
     assert "auto_map" not in str(plain.value)
-    (tmp_path / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "odd.OddModel"}}))
+    change(model / "config.json", auto_map=CODE)
     expected = r'has no tensor .*\("auto_map"\), which is not run: .* another network than "bert"; supported: bert, '
     with pytest.raises(ModelError, match=expected) as own:
-        Embedder(str(tmp_path), device="cpu", trust_remote_code=True)
+        Embedder(str(model), device="cpu", trust_remote_code=True)
     assert own.value.tensor == plain.value.tensor

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from bodies import same
 from conftest import FIXTURES
+from json_files import change
 from votive import Embedder, ModelError, chunk
 from votive.sentence_transformers import SentenceTransformer
 
@@ -33,8 +34,7 @@ def model() -> Embedder:
 def changed(folder: Path, **config: Any) -> Path:
     """A copy of the fixture with other keys of config.json."""
     shutil.copytree(PUBLISHED, folder)
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | config), encoding="utf-8")
+    change(folder / "config.json", **config)
     return folder
 
 

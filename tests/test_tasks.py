@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from bodies import same
 from conftest import FIXTURES
+from json_files import change
 from votive import Embedder, EmbeddingStore, ModelError, Reranker, chunk
 from votive.sentence_transformers import SentenceTransformer
 
@@ -31,10 +32,7 @@ def model() -> Embedder:
 def changed(folder: Path, **parameters: Any) -> Path:
     """A copy of the fixture with other parameters of the Router."""
     shutil.copytree(ROUTER, folder)
-    path = folder / "router_config.json"
-    content = json.loads(path.read_text(encoding="utf-8"))
-    content["parameters"] = parameters
-    path.write_text(json.dumps(content), encoding="utf-8")
+    change(folder / "router_config.json", parameters=parameters)
     return folder
 
 
@@ -83,8 +81,7 @@ def test_a_task_of_a_model_without_any_is_warned_of() -> None:
 
 def test_each_route_cuts_texts_to_its_own_length(tmp_path: Path) -> None:
     folder = Path(shutil.copytree(ROUTER, tmp_path / "router"))
-    path = folder / "query_0_Transformer" / "sentence_bert_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"max_seq_length": 5}), encoding="utf-8")
+    change(folder / "query_0_Transformer" / "sentence_bert_config.json", max_seq_length=5)
     model = Embedder(folder)
     assert model.max_seq_length == 64
     for task, tokens in (("query", 5), ("document", 64)):

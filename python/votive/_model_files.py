@@ -97,23 +97,21 @@ class ModelFiles(NamedTuple):
             found = find((path / "config.json").relative_to(folder).as_posix()) if find else None
             return path if found is None else found.parent
 
-        listed = (find("modules.json") if find else None) or folder / "modules.json"
-        modules = _modules(folder, listed) if has_modules else None
-        if modules is None and made and made("modules.json"):
-            modules = [("Transformer", folder), ("Pooling", folder / "1_Pooling")]
-
         def parsed(path: Path, own: Path) -> tuple[Any, bytes]:
-            """config.json in the folder `path` of the module whose own folder is `own`."""
-            found = parsed_json(path / "config.json")
-            says = made((own / "config.json").relative_to(folder).as_posix()) if made else None
+            """The file at `path`, which stands for that at `own` in the folder: or what is made for that."""
+            found = parsed_json(path)
+            says = made(own.relative_to(folder).as_posix()) if made else None
             return (json.loads(says), says) if found[0] is None and says else found
 
-        config, _ = parsed(home(folder), folder)
+        own = folder / "modules.json"
+        listed, _ = parsed((find("modules.json") if find else None) or own, own)
+        modules = _modules(folder, listed) if has_modules else None
+        config, _ = parsed(home(folder) / "config.json", folder / "config.json")
         pooling = "lasttoken" if _looks_backwards(config) else "mean"
         for kind, path in modules or [("Transformer", folder)]:
             own = path
             path = home(path)
-            config, canonical = parsed(path, own)
+            config, canonical = parsed(path / "config.json", own / "config.json")
             add(kind.encode())
             add(canonical)
             if kind in ROUTERS:
@@ -151,9 +149,8 @@ def _object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _modules(folder: Path, file: Path) -> list[tuple[str, Path]] | None:
-    """The class and the folder of each module that the file lists; None where there is none."""
-    found, _ = parsed_json(file)
+def _modules(folder: Path, found: Any) -> list[tuple[str, Path]] | None:
+    """The class and the folder of each module that modules.json lists; None where there is no list."""
     if not isinstance(found, list):
         return None
     # The package has moved its classes: only the last part of a name has stayed.

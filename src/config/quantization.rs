@@ -67,7 +67,8 @@ pub(super) fn read(config: &Object) -> Result<Option<Quantization>> {
 fn mlx(file: &Object) -> Result<QuantizationMethod> {
     let mut others = Vec::new();
     for module in file.keys() {
-        if let Some(other) = file.is_object(module).then(|| file.object(module)).transpose()?.flatten() {
+        if file.is_object(module) {
+            let other = file.required(module, file.object(module)?)?;
             others.push((module.to_owned(), Some(scheme(&other)?)));
         } else if module.contains('.') && file.boolean(module)? == Some(false) {
             others.push((module.to_owned(), None));

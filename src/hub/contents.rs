@@ -194,13 +194,12 @@ pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
         if module.is_router() && !ROUTER_FILES.into_iter().any(has) {
             return Err(Error::model(inside(&module.path, ROUTER_FILES[0]), "is not there"));
         }
-        // What a quantized model lacks may be its base model's.
-        let needs_config = module.needs_config() && (module.is_transformer() || !is_quantized(folder));
-        let config = needs_config.then_some(CONFIG);
+        let config = module.needs_config().then_some(CONFIG);
         let tokenizer = (module.needs_tokenizer() && !has_tokenizer(has)).then_some(TOKENIZER);
         for name in [config, tokenizer].into_iter().flatten() {
             let name = inside(&module.path, name);
-            if !folder.has(&name)? {
+            // What a quantized model lacks may be its base model's.
+            if !folder.has(&name)? && (module.is_transformer() || !is_quantized(folder)) {
                 return Err(Error::model(name, "is not there"));
             }
         }

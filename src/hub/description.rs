@@ -23,7 +23,7 @@ pub(super) fn with_description(
     given: Option<&str>,
     find: impl Fn(&str) -> Result<ModelFolder>,
 ) -> Result<ModelFolder> {
-    let base = match given {
+    let (name, base) = match given {
         Some(name) => find(name).map(|base| (name.to_owned(), base)).map_err(|error| match error {
             Error::NotFound { message } | Error::Argument { message, .. } => Error::argument("base", message),
             other => other,
@@ -46,7 +46,6 @@ pub(super) fn with_description(
             }
         }
     };
-    let (name, base) = base;
     let borrowed = files_of(&base)?;
     Ok(folder.with_borrowed(borrowed).described_by(name))
 }

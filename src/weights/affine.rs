@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::factors::{Factors, owned};
+use super::group_factors::{GroupFactors, owned};
 
 /// Rows of codes with scales and biases.
 #[derive(Debug, Clone)]
@@ -17,8 +17,8 @@ pub struct Affine<'a> {
     /// `[rows, columns * bits / 8]`
     codes: Cow<'a, [u8]>,
     /// `[rows, columns / group]`, and so are the biases.
-    scales: Factors<'a>,
-    biases: Factors<'a>,
+    scales: GroupFactors<'a>,
+    biases: GroupFactors<'a>,
     bits: usize,
     group: usize,
 }
@@ -27,7 +27,7 @@ impl<'a> Affine<'a> {
     /// Numbers of bits that a code may have.
     pub const BITS: [usize; 6] = [2, 3, 4, 5, 6, 8];
 
-    pub(super) fn new(codes: &'a [u8], [scales, biases]: [Factors<'a>; 2], bits: usize, group: usize) -> Self {
+    pub(super) fn new(codes: &'a [u8], [scales, biases]: [GroupFactors<'a>; 2], bits: usize, group: usize) -> Self {
         Self { codes: Cow::Borrowed(codes), scales, biases, bits, group }
     }
 

@@ -13,7 +13,8 @@ pub(super) struct PartNames {
     network: &'static [NamePair],
     /// What transformers has before the number of a layer.
     layers: &'static str,
-    layer: &'static [NamePair],
+    /// Of a layer, in parts that several networks have.
+    layer: &'static [&'static [NamePair]],
     pub(super) difference: Difference,
 }
 
@@ -39,7 +40,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
         architectures: &["bert"],
         network: &[WORDS, POSITIONS, TYPES, EMBEDDING_NORM, ("cls", "pooler.dense"), CLASSIFIER],
         layers: "encoder.layer",
-        layer: BERT_LAYER,
+        layer: &[BERT_LAYER],
         difference: Difference::None,
     },
     PartNames {
@@ -54,7 +55,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
             ("cls.output", "classifier.out_proj"),
         ],
         layers: "encoder.layer",
-        layer: BERT_LAYER,
+        layer: &[BERT_LAYER],
         difference: Difference::Positions,
     },
     PartNames {
@@ -62,7 +63,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
         architectures: &["bert"],
         network: &[WORDS, POSITIONS, EMBEDDING_NORM, ("cls", "pre_classifier"), CLASSIFIER],
         layers: "transformer.layer",
-        layer: &[
+        layer: &[&[
             ("attn_q", "attention.q_lin"),
             ("attn_k", "attention.k_lin"),
             ("attn_v", "attention.v_lin"),
@@ -71,7 +72,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
             ("ffn_up", "ffn.lin1"),
             ("ffn_down", "ffn.lin2"),
             ("layer_output_norm", "output_layer_norm"),
-        ],
+        ]],
         difference: Difference::None,
     },
     PartNames {
@@ -79,7 +80,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
         architectures: &["nomic-bert"],
         network: &[WORDS, TYPES, ("token_embd_norm", "emb_ln")],
         layers: "encoder.layers",
-        layer: &[
+        layer: &[&[
             ("attn_qkv", "attn.Wqkv"),
             ("attn_output", "attn.out_proj"),
             ("attn_output_norm", "norm1"),
@@ -87,7 +88,7 @@ pub(super) const KNOWN: [PartNames; 8] = [
             ("ffn_gate", "mlp.fc12"),
             ("ffn_down", "mlp.fc2"),
             ("layer_output_norm", "norm2"),
-        ],
+        ]],
         difference: Difference::None,
     },
     PartNames {
@@ -102,14 +103,14 @@ pub(super) const KNOWN: [PartNames; 8] = [
             CLASSIFIER,
         ],
         layers: "layers",
-        layer: &[
+        layer: &[&[
             ("attn_norm", "attn_norm"),
             ("attn_qkv", "attn.Wqkv"),
             ("attn_output", "attn.Wo"),
             ("ffn_norm", "mlp_norm"),
             ("ffn_up", "mlp.Wi"),
             ("ffn_down", "mlp.Wo"),
-        ],
+        ]],
         difference: Difference::None,
     },
     PartNames {
@@ -134,19 +135,12 @@ pub(super) const KNOWN: [PartNames; 8] = [
         network: DECODER,
         layers: "layers",
         layer: &[
-            ("attn_norm", "input_layernorm"),
-            ("attn_q", "self_attn.q_proj"),
-            ("attn_k", "self_attn.k_proj"),
-            ("attn_v", "self_attn.v_proj"),
-            ("attn_q_norm", "self_attn.q_norm"),
-            ("attn_k_norm", "self_attn.k_norm"),
-            ("attn_output", "self_attn.o_proj"),
-            ("post_attention_norm", "post_attention_layernorm"),
-            ("ffn_norm", "pre_feedforward_layernorm"),
-            ("ffn_gate", "mlp.gate_proj"),
-            ("ffn_up", "mlp.up_proj"),
-            ("ffn_down", "mlp.down_proj"),
-            ("post_ffw_norm", "post_feedforward_layernorm"),
+            DECODER_BLOCKS,
+            &[
+                ("post_attention_norm", "post_attention_layernorm"),
+                ("ffn_norm", "pre_feedforward_layernorm"),
+                ("post_ffw_norm", "post_feedforward_layernorm"),
+            ],
         ],
         difference: Difference::Norms,
     },
@@ -181,7 +175,10 @@ const DECODER: &[NamePair] = &[
     ("rope_freqs", ""),
 ];
 
-const DECODER_LAYER: &[NamePair] = &[
+const DECODER_LAYER: &[&[NamePair]] = &[DECODER_BLOCKS, &[("ffn_norm", "post_attention_layernorm")]];
+
+/// A decoder's layer without the norms that Gemma has more of.
+const DECODER_BLOCKS: &[NamePair] = &[
     ("attn_norm", "input_layernorm"),
     ("attn_q", "self_attn.q_proj"),
     ("attn_k", "self_attn.k_proj"),
@@ -189,7 +186,6 @@ const DECODER_LAYER: &[NamePair] = &[
     ("attn_q_norm", "self_attn.q_norm"),
     ("attn_k_norm", "self_attn.k_norm"),
     ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
     ("ffn_gate", "mlp.gate_proj"),
     ("ffn_up", "mlp.up_proj"),
     ("ffn_down", "mlp.down_proj"),
@@ -204,14 +200,16 @@ impl PartNames {
     /// The part that a tensor is of, and transformers' name of the tensor, which is "" for one that it does not have.
     pub(super) fn tensor<'a>(&self, name: &'a str) -> Option<(&'a str, String)> {
         let (path, kind) = name.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
-        let find = |parts: &[NamePair], part: &str| parts.iter().find(|(known, _)| *known == part).map(|&(_, own)| own);
+        let find = |parts: &[&[NamePair]], part: &str| {
+            parts.iter().copied().flatten().find(|(known, _)| *known == part).map(|&(_, own)| own)
+        };
         let (part, path) = match path.strip_prefix("blk.") {
             Some(rest) => {
                 let (number, part) = rest.split_once('.')?;
                 let own = find(self.layer, part).filter(|_| number.bytes().all(|digit| digit.is_ascii_digit()))?;
                 (part, format!("{}.{number}.{own}", self.layers))
             }
-            None => (path, find(self.network, path)?.to_owned()),
+            None => (path, find(&[self.network], path)?.to_owned()),
         };
         Some((part, if path.is_empty() { path } else { format!("{path}.{kind}") }))
     }

@@ -10,7 +10,7 @@
 
 use std::borrow::Cow;
 
-use super::factors::owned;
+use super::group_factors::owned;
 use super::small_floats::{e2m1_to_f32, e4m3_to_f32, e8m0_to_f32};
 
 /// Rows of small floats with scales of one byte.

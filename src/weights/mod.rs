@@ -10,7 +10,7 @@
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
 //!   ├─→ task_adapters ─→ weight, low_rank
-//!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ factors, small_floats
+//!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ group_factors, small_floats
 //!   │                               └───→ ggml_rows ─→ blocks ─→ k_blocks ─→ block_parts
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
@@ -23,11 +23,11 @@ mod blocks;
 mod codes;
 mod entries;
 mod extent;
-mod factors;
 mod ggml_rows;
 mod gguf;
 mod gguf_extents;
 mod gguf_names;
+mod group_factors;
 mod index;
 mod integers;
 mod k_blocks;

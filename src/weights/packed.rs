@@ -16,7 +16,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::factors::{Factors, owned, word};
+use super::group_factors::{GroupFactors, owned, word};
 
 /// Integers with scales and zeros.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub(super) struct Packed<'a> {
     pub(super) rows: usize,
     pub(super) groups: usize,
     pub(super) codes: Cow<'a, [u8]>,
-    pub(super) scales: Factors<'a>,
+    pub(super) scales: GroupFactors<'a>,
     /// None where the zero is the middle of the codes.
     pub(super) zeros: Option<Cow<'a, [u8]>>,
     /// `[columns]`: the group of each.

@@ -21,7 +21,7 @@ use super::Weights;
 use super::affine::Affine;
 use super::codes::{Codes, Format};
 use super::extent::Extent;
-use super::factors::Factors;
+use super::group_factors::GroupFactors;
 use super::micro_scaled::{MicroKind, MicroScaled};
 use super::packed::{Packed, PackedLayout};
 use super::scaled::Scaled;
@@ -65,14 +65,14 @@ pub struct MlxScheme {
 }
 
 /// A tensor of a file.
-struct Part<'a> {
+struct MatrixPart<'a> {
     file: &'a str,
     name: &'a str,
     extent: &'a Extent,
     bytes: &'a [u8],
 }
 
-impl Part<'_> {
+impl<'a> MatrixPart<'a> {
     fn error(&self, message: impl std::fmt::Display) -> Error {
         Error::model_tensor(self.file, self.name, message)
     }
@@ -114,8 +114,8 @@ impl Part<'_> {
         })
     }
 
-    fn factors(&self) -> Factors<'_> {
-        Factors::new(self.extent.dtype, self.bytes)
+    fn factors(&self) -> GroupFactors<'a> {
+        GroupFactors::new(self.extent.dtype, self.bytes)
     }
 }
 
@@ -180,11 +180,11 @@ impl Weights {
         }
     }
 
-    fn part(&self, name: &str) -> Option<Part<'_>> {
+    fn part(&self, name: &str) -> Option<MatrixPart<'_>> {
         let (name, &file) = self.file_of.get_key_value(name)?;
         let file = &self.files[file];
         let extent = &file.tensors[name];
-        Some(Part { file: &file.name, name, extent, bytes: file.bytes(extent) })
+        Some(MatrixPart { file: &file.name, name, extent, bytes: file.bytes(extent) })
     }
 }
 
@@ -194,9 +194,9 @@ fn path_of(name: &str) -> Option<&str> {
 }
 
 fn mlx<'a>(
-    codes: Part<'a>,
-    scales: Part<'a>,
-    biases: Option<Part<'a>>,
+    codes: MatrixPart<'a>,
+    scales: MatrixPart<'a>,
+    biases: Option<MatrixPart<'a>>,
     scheme: MlxScheme,
     source: &str,
 ) -> Result<Weight<'a>> {
@@ -220,11 +220,10 @@ fn mlx<'a>(
             Format::MicroScaled(MicroScaled::new(codes.bytes, scales.bytes, kind, 1.0))
         }
         None => {
-            scales.require(&Factors::DTYPES, &wanted)?;
+            scales.require(&GroupFactors::DTYPES, &wanted)?;
             let biases = biases.ok_or_else(|| scales.error("has no biases beside it, which affine codes need"))?;
             biases.require(&[scales.extent.dtype], &wanted)?;
-            let factors = [&scales, &biases].map(|part| Factors::new(part.extent.dtype, part.bytes));
-            Format::Affine(Affine::new(codes.bytes, factors, bits, group))
+            Format::Affine(Affine::new(codes.bytes, [scales.factors(), biases.factors()], bits, group))
         }
     };
     let shape = [rows, vec![columns]].concat();
@@ -233,8 +232,8 @@ fn mlx<'a>(
 
 /// Codes of GPTQ and AWQ: `[columns, rows]`, the former packed along columns, the latter along rows.
 fn packed_by_columns<'a>(
-    codes: Part<'a>,
-    [scales, zeros, group_of]: [Option<Part<'a>>; 3],
+    codes: MatrixPart<'a>,
+    [scales, zeros, group_of]: [Option<MatrixPart<'a>>; 3],
     layout: PackedLayout,
     bits: usize,
 ) -> Result<Weight<'a>> {
@@ -248,7 +247,7 @@ fn packed_by_columns<'a>(
         _ => (a.saturating_mul(per_word), b),
     };
     let groups = scales.shape().first().copied().unwrap_or_default();
-    scales.require(&Factors::DTYPES, &[groups, rows])?;
+    scales.require(&GroupFactors::DTYPES, &[groups, rows])?;
     zeros.require(&[Dtype::I32], &[groups, rows.div_ceil(per_word)])?;
     let group_of = groups_of(&scales, group_of, groups, columns)?;
     let packed = Packed {
@@ -257,7 +256,7 @@ fn packed_by_columns<'a>(
         rows,
         groups,
         codes: Cow::Borrowed(codes.bytes),
-        scales: Factors::new(scales.extent.dtype, scales.bytes),
+        scales: scales.factors(),
         zeros: Some(Cow::Borrowed(zeros.bytes)),
         group_of,
     };
@@ -265,9 +264,9 @@ fn packed_by_columns<'a>(
 }
 
 fn pack_quantized<'a>(
-    codes: Part<'a>,
-    scales: Part<'a>,
-    [shape, zeros, group_of]: [Option<Part<'a>>; 3],
+    codes: MatrixPart<'a>,
+    scales: MatrixPart<'a>,
+    [shape, zeros, group_of]: [Option<MatrixPart<'a>>; 3],
     bits: &[usize],
 ) -> Result<Weight<'a>> {
     let &[rows, words] = codes.shape() else { return Err(codes.error("is no matrix")) };
@@ -288,7 +287,7 @@ fn pack_quantized<'a>(
         &[_, groups] => (groups, vec![rows, groups]),
         _ => (1, vec![rows]),
     };
-    scales.require(&Factors::DTYPES, &scales_shape)?;
+    scales.require(&GroupFactors::DTYPES, &scales_shape)?;
     if let Some(zeros) = &zeros {
         zeros.require(&[Dtype::I32], &[rows.div_ceil(32 / bits), groups])?;
     }
@@ -299,7 +298,7 @@ fn pack_quantized<'a>(
         rows,
         groups,
         codes: Cow::Borrowed(codes.bytes),
-        scales: Factors::new(scales.extent.dtype, scales.bytes),
+        scales: scales.factors(),
         zeros: zeros.map(|zeros| Cow::Borrowed(zeros.bytes)),
         group_of,
     };
@@ -307,7 +306,7 @@ fn pack_quantized<'a>(
 }
 
 /// The group of each column: as the tensor says, else as many neighbours as there are groups.
-fn groups_of(scales: &Part, named: Option<Part>, groups: usize, columns: usize) -> Result<Arc<[u32]>> {
+fn groups_of(scales: &MatrixPart, named: Option<MatrixPart>, groups: usize, columns: usize) -> Result<Arc<[u32]>> {
     if groups == 0 || columns == 0 {
         return Err(scales.error("has no groups"));
     }
@@ -324,7 +323,7 @@ fn groups_of(scales: &Part, named: Option<Part>, groups: usize, columns: usize) 
     all.ok_or_else(|| named.error(format_args!("names a group that is not among the {groups} of the scales")))
 }
 
-fn nvfp4<'a>(codes: Part<'a>, scales: Part<'a>, global: Option<Part<'a>>) -> Result<Weight<'a>> {
+fn nvfp4<'a>(codes: MatrixPart<'a>, scales: MatrixPart<'a>, global: Option<MatrixPart<'a>>) -> Result<Weight<'a>> {
     let (kind, global) = (MicroKind::Nvfp4, global.ok_or_else(|| codes.error("has no weight_global_scale beside it"))?);
     let &[rows, bytes] = codes.shape() else { return Err(codes.error("is no matrix")) };
     codes.require(&[Dtype::U8], &[rows, bytes])?;
@@ -341,7 +340,7 @@ fn nvfp4<'a>(codes: Part<'a>, scales: Part<'a>, global: Option<Part<'a>>) -> Res
     Ok(Weight::of_codes(codes.file, codes.name, vec![rows, columns], Codes::new(Format::MicroScaled(micro), columns)))
 }
 
-fn scaled<'a>(numbers: Part<'a>, scales: Part<'a>, zeros: Option<Part<'a>>) -> Result<Weight<'a>> {
+fn scaled<'a>(numbers: MatrixPart<'a>, scales: MatrixPart<'a>, zeros: Option<MatrixPart<'a>>) -> Result<Weight<'a>> {
     let &[rows, columns] = numbers.shape() else { return Err(numbers.error("is no matrix")) };
     numbers.require(&[Dtype::I8, Dtype::F8_E4M3], &[rows, columns])?;
     if let Some(zeros) = zeros {
@@ -357,11 +356,11 @@ fn scaled<'a>(numbers: Part<'a>, scales: Part<'a>, zeros: Option<Part<'a>>) -> R
             );
         }
     };
-    scales.require(&Factors::DTYPES, scales.shape())?;
+    scales.require(&GroupFactors::DTYPES, scales.shape())?;
     let scaled = Scaled {
         numbers: Cow::Borrowed(numbers.bytes),
         are_integers: numbers.extent.dtype == Dtype::I8,
-        scales: Factors::new(scales.extent.dtype, scales.bytes),
+        scales: scales.factors(),
         groups,
     };
     Ok(Weight::of_codes(numbers.file, numbers.name, vec![rows, columns], Codes::new(Format::Scaled(scaled), columns)))

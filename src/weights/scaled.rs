@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::factors::{Factors, owned};
+use super::group_factors::{GroupFactors, owned};
 use super::small_floats::e4m3_to_f32;
 
 /// Numbers of one byte with scales.
@@ -18,7 +18,7 @@ pub(super) struct Scaled<'a> {
     /// Whether they are integers; else E4M3.
     pub(super) are_integers: bool,
     /// `[rows, groups]`; a single one where `groups` is 0.
-    pub(super) scales: Factors<'a>,
+    pub(super) scales: GroupFactors<'a>,
     pub(super) groups: usize,
 }
 

@@ -7,12 +7,12 @@ use safetensors::Dtype;
 
 /// Scales or what is added, in a type of floats.
 #[derive(Debug, Clone)]
-pub(super) struct Factors<'a> {
+pub(super) struct GroupFactors<'a> {
     dtype: Dtype,
     bytes: Cow<'a, [u8]>,
 }
 
-impl<'a> Factors<'a> {
+impl<'a> GroupFactors<'a> {
     /// Types that factors may have.
     pub(super) const DTYPES: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
@@ -21,8 +21,8 @@ impl<'a> Factors<'a> {
         Self { dtype, bytes: Cow::Borrowed(bytes) }
     }
 
-    pub(super) fn into_owned(self) -> Factors<'static> {
-        Factors { dtype: self.dtype, bytes: owned(self.bytes) }
+    pub(super) fn into_owned(self) -> GroupFactors<'static> {
+        GroupFactors { dtype: self.dtype, bytes: owned(self.bytes) }
     }
 
     pub(super) fn len_bytes(&self) -> usize {
