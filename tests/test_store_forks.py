@@ -29,14 +29,20 @@ def add():
     store.add_embeddings(np.ones((1, 3)))
 
 def child(do=lambda: time.sleep(60)):
-    '''Does something in a child, or lives on for long, without the output of this process.'''
+    '''Does something in a child, or lives on for long, without the output of this process; returns once it runs.'''
+    reading, writing = os.pipe()
     number = os.fork()
     if number == 0:
+        # Only now has it closed what it inherited: a parent that ends before would leave it the lock.
+        os.write(writing, b"!")
         os.close(1)
         os.close(2)
         with contextlib.suppress(BaseException):
             do()
         os._exit(0)
+    os.read(reading, 1)
+    os.close(reading)
+    os.close(writing)
     return number
 
 def locked():
@@ -142,6 +148,37 @@ kept = []
 writer = threading.Thread(target=lambda: kept.append(EmbeddingStore.open(folder, "a", num_threads=1)))
 writer.start()
 opened.wait()
+number = child()
+forked.set()
+writer.join()
+kept[0].commit()
+print(number, flush=True)
+os._exit(0)
+""")
+    try:
+        EmbeddingStore.open(folder, "a").close()
+    finally:
+        os.kill(int(printed), 9)
+
+
+def test_a_fork_while_another_thread_lists_the_folder(folder: Path, run: Callable[[str], str]) -> None:
+    printed = run("""
+store.close()
+listing, forked = threading.Event(), threading.Event()
+os_listdir = os.listdir
+
+def slow(path):
+    duplicate = os.dup(path)  # as os.listdir does
+    listing.set()
+    forked.wait(0.5)  # a fork waits for this to end
+    os.close(duplicate)
+    return os_listdir(path)
+
+os.listdir = slow
+kept = []
+writer = threading.Thread(target=lambda: kept.append(EmbeddingStore.open(folder, "a", num_threads=1)))
+writer.start()
+listing.wait()
 number = child()
 forked.set()
 writer.join()

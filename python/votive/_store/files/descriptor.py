@@ -15,7 +15,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-# Held while a descriptor is opened and listed, or closed and forgotten: a fork waits, so as to see no half of that.
+# Held while a descriptor is opened and listed, duplicated, or closed and forgotten: a fork waits, so as to see no half
+# of that.
 _fork_lock = threading.RLock()
 _handles: set[_Handle] = set()
 
@@ -75,6 +76,12 @@ class Descriptor:
     def is_inherited(self) -> bool:
         """Whether it was opened by a process that this one is a child of."""
         return self._handle.process != os.getpid()
+
+    def names(self) -> list[str]:
+        """Names of all that is in a folder."""
+        # The operating system reads by a duplicate of the descriptor, which would hold the lock in a child.
+        with _fork_lock:
+            return os.listdir(self.number)
 
     def lock(self) -> None:
         """Locks the file for this descriptor alone, at once or not at all.

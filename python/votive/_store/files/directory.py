@@ -79,7 +79,7 @@ class Directory:
     def names(self) -> list[str]:
         """Names of all that is in it."""
         with self._errors_with_path():
-            return os.listdir(self.path if self.descriptor is None else self.descriptor.number)
+            return os.listdir(self.path) if self.descriptor is None else self.descriptor.names()
 
     def status(self, name: str) -> os.stat_result:
         """What the file system says of a name, which may be a link.
