@@ -16,6 +16,7 @@ from votive.embedder import Embedder
 from votive.embedder_info import EmbedderInfo
 from votive.model_families import ModelFamily, supported_models
 from votive.quantization import quantize_embeddings
+from votive.quantized_model import quantize_model
 from votive.report import TruncationWarning
 from votive.reranker import Reranker
 from votive.similarity_function import SimilarityFunction
@@ -48,6 +49,7 @@ __all__ = [
     "chunk",
     "get_backend",
     "quantize_embeddings",
+    "quantize_model",
     "supported_models",
 ]
 

@@ -68,7 +68,11 @@ class Model(Generic[Core]):
     def _load_on(self, device: str) -> Core:
         """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
-        options = {"base": None} | core_options(given) | {"refuse_when_full": given["when_full"] == "raise"}
+        options = (
+            {"base": None, "panel_folder": None}
+            | core_options(given)
+            | {"refuse_when_full": given["when_full"] == "raise"}
+        )
         options |= {"stats": self._stats, "packaged": packaged, "download": DownloadBar()}
         return on_device(device, given["fallback"], lambda device: self._load_core(options | {"device": device}))
 

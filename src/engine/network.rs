@@ -1,5 +1,6 @@
 //! A loaded model: the network with its tokenizer, its output head and the device that computes.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,14 +11,48 @@ use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::planner::{DEVICE_PASS_TOKENS, Planner};
 use crate::engine::stats::Stats;
-use crate::files::ModelFolder;
-use crate::kernels::{Dtype, caches};
+use crate::files::{ModelFolder, inside};
+use crate::kernels::{Dtype, caches, panel_layout};
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pool::Pool;
 use crate::text::{Input, InputKind, Inputs, Template, Tokenizer, Tokens};
-use crate::weights::{Weights, has_weights};
+use crate::weights::{PANEL_FILE, PanelIndex, PanelWriter, Weights, has_weights};
 use crate::{CancelCheck, Error, Result};
+
+/// The weights of the network that `config` describes.
+fn open_weights(folder: &ModelFolder, config: &TransformerConfig) -> Result<Weights> {
+    Ok(Weights::open(folder, &config.path)?.quantized_by(config.architecture.quantization.clone()))
+}
+
+/// Refuses weights that were packed for others than the kernels that would compute with them.
+fn check_panels(panels: &PanelIndex, config: &TransformerConfig, body: &Body) -> Result<()> {
+    let file = inside(&config.path, PANEL_FILE);
+    let again = "write it again from the original model, with votive quantize";
+    let Body::Cpu { isa, dtype } = body else {
+        return Err(no_kernels(config));
+    };
+    if dtype.name() != panels.dtype {
+        let message = format!("holds weights in {0}; give dtype=\"{0}\" or \"auto\", or {again}", panels.dtype);
+        return Err(Error::model(file, message));
+    }
+    let layout = panel_layout(*isa);
+    if layout != panels.layout {
+        let message = format!(
+            "has the panels of another CPU or another votive ({}), and {} needs {layout}; on this machine, {again}",
+            panels.layout,
+            isa.name(),
+        );
+        return Err(Error::model(file, message));
+    }
+    Ok(())
+}
+
+/// That panels are there and no kernels for them.
+fn no_kernels(config: &TransformerConfig) -> Error {
+    let message = "holds panels for the CPU's kernels; give device=\"cpu\", or load the original model";
+    Error::model(inside(&config.path, PANEL_FILE), message)
+}
 
 /// Bytes of second-level cache where the CPU does not tell: the least that servers of the last years have.
 const MIN_SECOND_LEVEL_BYTES: usize = 1 << 20;
@@ -69,24 +104,35 @@ impl Network {
         inputs: InputKind,
         head: impl FnOnce(&ModelFolder, &Source, usize, Option<&Template>) -> Result<OutputHead>,
     ) -> Result<Self> {
+        let weights = open_weights(&folder, config)?;
+        let dtype = match weights.panels() {
+            Some(panels) if options.dtype == "auto" => &panels.dtype,
+            _ => &options.dtype,
+        };
         // The CPU's kernels alone multiply in integers; and what tokenizing alone takes time of is done before a GPU has it.
         let by_itself = options.device == "auto"
-            && (Dtype::named(&options.dtype).is_some_and(Dtype::is_integer) || config.static_rules.is_some());
+            && (Dtype::named(dtype).is_some_and(Dtype::is_integer) || config.static_rules.is_some());
         let device = Device::choose(if by_itself { "cpu" } else { &options.device })?;
         let half_dtype = models::half_dtype(&config.architecture.model_type);
-        let mut body = device.body(&options.dtype, half_dtype)?;
+        let mut body = device.body(dtype, half_dtype).map_err(|error| match weights.panels() {
+            Some(_) if options.dtype == "auto" => no_kernels(config),
+            _ => error,
+        })?;
         // Whoever has a model in few bits has no room for four times as many, and int8 adds little to what those have lost.
-        let is_quantized = config.architecture.quantization.is_some()
-            || folder.gguf(&config.path)?.is_some() && Weights::open(&folder, &config.path)?.holds_blocks();
-        if is_quantized && options.dtype == "auto" && matches!(body, Body::Cpu { .. }) {
+        let is_quantized = config.architecture.quantization.is_some() || weights.holds_blocks();
+        if is_quantized && dtype == "auto" && matches!(body, Body::Cpu { .. }) {
             body = device.body("int8", half_dtype)?;
+        }
+        if let Some(panels) = weights.panels() {
+            check_panels(panels, config, &body)?;
         }
         let pool = Arc::new(Pool::new(options.num_threads)?);
         let mut tokenizer = Tokenizer::load(&folder, config, inputs)?;
         folder.forget("tokenizer.json");
         let template = Template::load(config, inputs, &mut tokenizer)?;
         let head = |source: &Source, hidden| head(&folder, source, hidden, template.as_ref());
-        let loaded = Self::load_weights(&folder, config, &device, &body, &pool, head)?;
+        let panels = options.panel_folder.as_ref().map(|root| root.join(&config.path));
+        let loaded = Self::load_weights(weights, config, &device, &body, &pool, panels, head)?;
         let LoadedWeights { encoder, head, bytes, has_task_adapters, parameters } = loaded;
         tokenizer.require_rows(encoder.vocab_size())?;
         let hidden = encoder.hidden_size();
@@ -131,7 +177,8 @@ impl Network {
         head: impl FnOnce(&ModelFolder, &Source, usize) -> Result<OutputHead>,
     ) -> Result<Self> {
         let head = |source: &Source, hidden| head(&self.folder, source, hidden);
-        let loaded = Self::load_weights(&self.folder, config, &self.device, &self.body, &self.pool, head)?;
+        let weights = open_weights(&self.folder, config)?;
+        let loaded = Self::load_weights(weights, config, &self.device, &self.body, &self.pool, None, head)?;
         let LoadedWeights { encoder, head, bytes, has_task_adapters, parameters } = loaded;
         Ok(Self {
             folder: self.folder.clone(),
@@ -154,25 +201,46 @@ impl Network {
         })
     }
 
+    /// `panels`: where what is packed is written to.
     fn load_weights(
-        folder: &ModelFolder,
+        mut weights: Weights,
         config: &TransformerConfig,
         device: &Device,
         body: &Body,
         pool: &Pool,
+        panels: Option<PathBuf>,
         head: impl FnOnce(&Source, usize) -> Result<OutputHead>,
     ) -> Result<LoadedWeights> {
-        let quantization = config.architecture.quantization.clone();
-        let mut weights = Weights::open(folder, &config.path)?.quantized_by(quantization);
+        weights.verify(pool.threads())?;
+        if let Some(folder) = &panels {
+            if weights.panels().is_some() {
+                let message = "holds panels already: copy the folder, or quantize the original model";
+                return Err(Error::model(inside(&config.path, PANEL_FILE), message));
+            }
+            if weights.has_task_adapters() {
+                let message = "has adapters of tasks, which change its weights when a text asks for one: it cannot be quantized once";
+                return Err(Error::model(inside(&config.path, "config.json"), message));
+            }
+            fs::create_dir_all(folder).map_err(|source| Error::io(folder, source))?;
+            weights = weights.with_panel_writer(PanelWriter::new(folder)?);
+        }
         if let Some(TaskAdapter { place, tasks, alpha }) = config.task_adapter {
             weights = weights.with_task(place, tasks, alpha)?;
         }
         let source = Source::new(config, &weights, body, pool.threads());
         let encoder = device.attempt(0, || models::load(&source))?;
+        if panels.is_some() && encoder.bag().is_some() {
+            let message =
+                "a static embedding multiplies nothing, so that there is nothing to quantize: load it as it is";
+            return Err(Error::model("modules.json", message));
+        }
         let head = head(&source, encoder.hidden_size())?;
         weights.release();
         let (bytes, has_task_adapters) = (weights.packed_bytes(), weights.has_task_adapters());
         let parameters = weights.parameters();
+        if let (Some(_), Body::Cpu { isa, dtype }) = (panels, body) {
+            weights.write_panels(panel_layout(*isa), dtype.name().to_owned())?;
+        }
         Ok(LoadedWeights { encoder, head, bytes, has_task_adapters, parameters })
     }
 

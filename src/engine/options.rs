@@ -1,5 +1,6 @@
 //! The options that a model is loaded with.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ pub struct LoadOptions {
     /// "auto" or a type's name.
     pub dtype: String,
     pub num_threads: Option<usize>,
+    /// Where the weights are written as they were packed: each network in its subfolder.
+    pub panel_folder: Option<PathBuf>,
     pub sharing: Sharing,
     /// Counters of the model's calls.
     pub stats: Arc<Stats>,

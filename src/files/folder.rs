@@ -1,6 +1,6 @@
 //! A model's folder, wherever it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::read::read_file;
@@ -110,6 +110,16 @@ impl ModelFolder {
         Ok(self.file(relative)?.is_some() || self.made.contains_key(relative))
     }
 
+    /// Names of the files in the subfolder `path`, and of those that it lacks and that are found elsewhere or made.
+    pub(crate) fn names(&self, path: &str) -> BTreeSet<String> {
+        let entries = self.root.join(path).read_dir().into_iter().flatten().flatten();
+        let elsewhere = self.borrowed.keys().chain(self.made.keys()).filter_map(|file| {
+            let (folder, name) = file.rsplit_once('/').unwrap_or(("", file));
+            (folder == path).then(|| name.to_owned())
+        });
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).chain(elsewhere).collect()
+    }
+
     /// What is in the file `relative`, of at most so many bytes; None if there is no such file.
     pub(crate) fn read(&self, relative: &str, most: u64) -> Result<Option<Vec<u8>>> {
         match (self.file(relative)?, self.made.get(relative)) {
@@ -147,11 +157,7 @@ impl ModelFolder {
 
     /// Names of the GGUF files in the subfolder `path`.
     fn gguf_files(&self, path: &str) -> Vec<String> {
-        let entries = self.root.join(path).read_dir().into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.retain(|name| name.ends_with(GGUF_ENDING));
-        names.sort_unstable();
-        names
+        self.names(path).into_iter().filter(|name| name.ends_with(GGUF_ENDING)).collect()
     }
 }
 

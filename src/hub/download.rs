@@ -11,7 +11,7 @@ use super::gguf_choice::choose;
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
 use crate::files::{ModelFolder, Origin, inside};
-use crate::weights::{ADAPTER_FILE, ADAPTER_WEIGHTS, WEIGHT_FILES, is_index, read_index, unsupported};
+use crate::weights::{ADAPTER_FILE, ADAPTER_WEIGHTS, SINGLE, WEIGHT_FILES, is_index, read_index, unsupported};
 use crate::{Error, Result};
 
 pub(super) struct Download<'a> {
@@ -95,7 +95,7 @@ impl<'a> Download<'a> {
                         unsupported(&names, Path::new(folder.trim_end_matches('/'))),
                         self.client.repo()
                     );
-                    return Err(Error::model(inside(path, WEIGHT_FILES[0]), message).into());
+                    return Err(Error::model(inside(path, SINGLE), message).into());
                 }
                 weight_folders.insert(path);
             }

@@ -7,7 +7,7 @@
 //! find ─→ download ─→ transfer ─→ cache ─→ own_file
 //!   │        │           ├──────→ checksum
 //!   │        │           └──────→ client ─→ network
-//!   │        ├─→ contents (also of find, base and description)
+//!   │        ├─→ contents (also of find, base, description and copy)
 //!   │        └─→ description (also of find)
 //!   ├─→ gguf_choice (also of download)
 //!   ├─→ base
@@ -19,6 +19,7 @@ mod cache;
 mod checksum;
 mod client;
 mod contents;
+mod copy;
 mod description;
 mod download;
 mod environment;
@@ -30,6 +31,7 @@ mod secret;
 mod transfer;
 mod watch;
 
+pub use copy::copy_description;
 pub use environment::HubEnvironment;
 pub use find::{FindOptions, find};
 pub use network::NetworkEnvironment;

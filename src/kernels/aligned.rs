@@ -4,16 +4,17 @@
 //! that runs has no result to give, and raises it.
 
 use std::cell::RefCell;
+use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use bytemuck::Pod;
-use memmap2::MmapMut;
+use memmap2::{Mmap, MmapMut};
 
-use crate::Result;
 use crate::memory::{lack, reserve, zeroed};
 use crate::panic::raise;
+use crate::{Error, Result};
 
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C, align(64))]
@@ -26,7 +27,107 @@ const CHUNK_BYTES: usize = 32 << 20;
 /// Memory of many [`Aligned`]s, one after the other, in huge pages, for which one layer's weights are too few. Of a page of
 /// 4 KB the CPU must look up the address again every 64 lines, in tables that are larger than what it keeps of them. Huge
 /// ones made a short text 15 % faster in float32, 11 % in bfloat16, 5 % in int8 (MiniLM, Zen 3, a virtual machine).
-struct Chunk(MmapMut);
+enum Chunk {
+    Anonymous(MmapMut),
+    /// A file of weights that were packed before.
+    File(#[expect(dead_code, reason = "kept as long as a part of it is used")] Arc<Mmap>),
+}
+
+/// A part of a mapped file.
+#[derive(Clone)]
+pub struct FileBytes {
+    map: Arc<Mmap>,
+    range: Range<usize>,
+}
+
+impl FileBytes {
+    /// The bytes of a range within the map.
+    pub fn new(map: Arc<Mmap>, range: Range<usize>) -> Self {
+        assert!(range.start <= range.end && range.end <= map.len(), "a part lies within the file");
+        Self { map, range }
+    }
+
+    /// Takes the first bytes off; None where there are fewer.
+    fn split_off(&mut self, bytes: usize) -> Option<Self> {
+        let middle = self.range.start.checked_add(bytes).filter(|&middle| middle <= self.range.end)?;
+        let first = Self { map: self.map.clone(), range: self.range.start..middle };
+        self.range.start = middle;
+        Some(first)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The numbers that lie there; None where they are not aligned, or the last is cut.
+    fn numbers<T: Pod>(self) -> Option<Aligned<T>> {
+        let numbers: &[T] = bytemuck::try_cast_slice(&self.map[self.range]).ok()?;
+        let (first, len) = (NonNull::from(numbers).cast(), numbers.len());
+        Some(Aligned { numbers: first, len, chunk: Arc::new(Chunk::File(self.map)) })
+    }
+}
+
+/// Where the buffers of a matrix come from, one after the other.
+pub(super) enum BufferSource {
+    /// Zeros.
+    Memory,
+    /// A file, in which each buffer starts a line.
+    File(FileBytes),
+}
+
+impl BufferSource {
+    /// The next buffer, of `len` numbers; an error where there is no memory for it, or the file has no such buffer.
+    pub(super) fn next<T: Pod>(&mut self, len: usize) -> Result<Aligned<T>> {
+        let Self::File(file) = self else { return Aligned::zeroed(len) };
+        let damaged = || Error::Internal { message: "a file's buffers are not those of its matrix".to_owned() };
+        let mut lines = file.split_off(padded_bytes::<T>(len).ok_or_else(damaged)?).ok_or_else(damaged)?;
+        lines.split_off(len * size_of::<T>()).and_then(FileBytes::numbers).ok_or_else(damaged)
+    }
+
+    /// Whether nothing of a file is left.
+    pub(super) fn is_used_up(&self) -> bool {
+        matches!(self, Self::File(file) if file.is_empty())
+    }
+}
+
+/// Bytes of the whole lines that so many numbers take.
+fn padded_bytes<T>(len: usize) -> Option<usize> {
+    len.checked_mul(size_of::<T>())?.checked_next_multiple_of(size_of::<Line>())
+}
+
+/// Numbers that are only read, in memory or in a mapped file.
+pub enum HeldNumbers<T> {
+    Memory(Vec<T>),
+    File(MappedNumbers<T>),
+}
+
+/// Numbers in a mapped file.
+pub struct MappedNumbers<T>(Aligned<T>);
+
+impl<T: Pod> HeldNumbers<T> {
+    /// The numbers that lie in a file; None where they are not aligned, or the last is cut.
+    pub fn of_file(bytes: FileBytes) -> Option<Self> {
+        bytes.numbers().map(|numbers| Self::File(MappedNumbers(numbers)))
+    }
+}
+
+impl<T> From<Vec<T>> for HeldNumbers<T> {
+    fn from(numbers: Vec<T>) -> Self {
+        Self::Memory(numbers)
+    }
+}
+
+impl<T: Pod> Deref for HeldNumbers<T> {
+    type Target = [T];
+
+    #[inline(always)]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Memory(numbers) => numbers,
+            Self::File(MappedNumbers(numbers)) => numbers.as_slice(),
+        }
+    }
+}
 
 /// The chunk that a thread's next [`Aligned`]s come from, as long as one of them is there, and the lines that are taken.
 struct Growing {
@@ -38,11 +139,11 @@ thread_local! {
     static GROWING: RefCell<Growing> = const { RefCell::new(Growing { chunk: Weak::new(), taken: 0 }) };
 }
 
-/// A zeroed buffer of numbers, aligned to 64 bytes.
+/// A buffer of numbers, aligned to 64 bytes: zeroed, or what a file holds.
 pub(super) struct Aligned<T> {
     numbers: NonNull<T>,
     len: usize,
-    _chunk: Arc<Chunk>,
+    chunk: Arc<Chunk>,
 }
 
 // SAFETY: the numbers are this buffer's alone, as a `Vec`'s would be, and plain bytes.
@@ -56,10 +157,11 @@ impl<T: Pod> Aligned<T> {
         let lack = || lack(size_of::<T>(), len, "packed weights");
         let lines = len.checked_mul(size_of::<T>()).ok_or_else(lack)?.div_ceil(size_of::<Line>());
         let (chunk, start) = GROWING.with_borrow_mut(|growing| growing.take(lines)).ok_or_else(lack)?;
-        let first = chunk.0.as_ptr().wrapping_add(start * size_of::<Line>()).cast::<Line>();
+        let Chunk::Anonymous(pages) = &*chunk else { unreachable!("files do not grow") };
+        let first = pages.as_ptr().wrapping_add(start * size_of::<Line>()).cast::<Line>();
         let numbers = NonNull::new(first.cast_mut()).ok_or_else(lack)?;
         assert!(numbers.is_aligned(), "a page starts with a line");
-        Ok(Self { numbers: numbers.cast(), len, _chunk: chunk })
+        Ok(Self { numbers: numbers.cast(), len, chunk })
     }
 
     pub(super) fn as_slice(&self) -> &[T] {
@@ -69,7 +171,8 @@ impl<T: Pod> Aligned<T> {
     }
 
     pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
-        // SAFETY: as above.
+        assert!(matches!(*self.chunk, Chunk::Anonymous(_)), "a file's weights are not written to");
+        // SAFETY: as above; the pages of a file, which are shared and read-only, were just ruled out.
         unsafe { std::slice::from_raw_parts_mut(self.numbers.as_ptr(), self.len) }
     }
 }
@@ -79,7 +182,8 @@ impl Growing {
     fn take(&mut self, lines: usize) -> Option<(Arc<Chunk>, usize)> {
         let bytes = |lines: usize| lines.checked_mul(size_of::<Line>()).filter(|&bytes| bytes <= isize::MAX as usize);
         if let Some(chunk) = self.chunk.upgrade()
-            && bytes(self.taken.checked_add(lines)?)? <= chunk.0.len()
+            && let Chunk::Anonymous(pages) = &*chunk
+            && bytes(self.taken.checked_add(lines)?)? <= pages.len()
         {
             let start = self.taken;
             self.taken += lines;
@@ -91,10 +195,15 @@ impl Growing {
         #[cfg(target_os = "linux")]
         // Without them it works as well.
         let _ = pages.advise(memmap2::Advice::HugePage);
-        let chunk = Arc::new(Chunk(pages));
+        let chunk = Arc::new(Chunk::Anonymous(pages));
         *self = Self { chunk: Arc::downgrade(&chunk), taken: lines };
         Some((chunk, 0))
     }
+}
+
+/// The bytes of a buffer's numbers.
+pub(super) fn bytes_of<T: Pod>(buffer: &Aligned<T>) -> &[u8] {
+    bytemuck::cast_slice(buffer.as_slice())
 }
 
 /// Zeroed lines for `len` numbers.
@@ -175,10 +284,10 @@ mod tests {
     #[test]
     fn a_chunk_goes_with_its_last_buffer() {
         let first = Aligned::<f32>::zeroed(100).unwrap();
-        let chunk = Arc::downgrade(&first._chunk);
+        let chunk = Arc::downgrade(&first.chunk);
         let second = Aligned::<f32>::zeroed(100).unwrap();
         drop(first);
-        assert!(Arc::ptr_eq(&chunk.upgrade().unwrap(), &second._chunk));
+        assert!(Arc::ptr_eq(&chunk.upgrade().unwrap(), &second.chunk));
         drop(second);
         assert!(chunk.upgrade().is_none());
         assert_eq!(Aligned::<f32>::zeroed(3).unwrap().as_slice(), [0.0; 3]);

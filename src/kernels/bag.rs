@@ -141,10 +141,10 @@ mod tests {
     fn tables(width: usize) -> Vec<EmbeddingTable> {
         let values = numbers(7 * width, 1);
         vec![
-            EmbeddingTable::Bfloat16(values.iter().copied().map(bf16::from_f32).collect()),
-            EmbeddingTable::Float16(values.iter().copied().map(f16::from_f32).collect()),
+            EmbeddingTable::Bfloat16(values.iter().copied().map(bf16::from_f32).collect::<Vec<_>>().into()),
+            EmbeddingTable::Float16(values.iter().copied().map(f16::from_f32).collect::<Vec<_>>().into()),
             EmbeddingTable::Int8(values.iter().map(|x| (x * 20.0) as i8).collect()),
-            EmbeddingTable::Float32(values),
+            EmbeddingTable::Float32(values.into()),
         ]
     }
 
@@ -188,9 +188,9 @@ mod tests {
 
     fn copy(table: &EmbeddingTable) -> EmbeddingTable {
         match table {
-            EmbeddingTable::Float32(values) => EmbeddingTable::Float32(values.clone()),
-            EmbeddingTable::Bfloat16(values) => EmbeddingTable::Bfloat16(values.clone()),
-            EmbeddingTable::Float16(values) => EmbeddingTable::Float16(values.clone()),
+            EmbeddingTable::Float32(values) => EmbeddingTable::Float32(values.to_vec().into()),
+            EmbeddingTable::Bfloat16(values) => EmbeddingTable::Bfloat16(values.to_vec().into()),
+            EmbeddingTable::Float16(values) => EmbeddingTable::Float16(values.to_vec().into()),
             EmbeddingTable::Int8(values) => EmbeddingTable::Int8(values.clone()),
             EmbeddingTable::Coded(_) => unreachable!("none is made here"),
         }

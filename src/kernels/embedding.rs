@@ -5,13 +5,13 @@ use half::{bf16, f16};
 
 use crate::kernels::simd::{MAX_LANES, Operation, Simd};
 use crate::kernels::widen::Widen;
-use crate::kernels::{Isa, RowNorm};
+use crate::kernels::{HeldNumbers, Isa, RowNorm};
 
 /// Vectors by number, `[rows, hidden]`.
 pub enum EmbeddingTable {
-    Float32(Vec<f32>),
-    Bfloat16(Vec<bf16>),
-    Float16(Vec<f16>),
+    Float32(HeldNumbers<f32>),
+    Bfloat16(HeldNumbers<bf16>),
+    Float16(HeldNumbers<f16>),
     Int8(Vec<i8>),
     /// As a quantized file holds them.
     Coded(Box<dyn DecodeRow>),
@@ -96,9 +96,9 @@ mod tests {
         let rounded = [bfloat16.iter().map(|x| x.to_f32()).collect(), float16.iter().map(|x| x.to_f32()).collect()];
         let [as_bfloat16, as_float16] = rounded;
         [
-            (EmbeddingTable::Float32(values.to_vec()), values.to_vec()),
-            (EmbeddingTable::Bfloat16(bfloat16), as_bfloat16),
-            (EmbeddingTable::Float16(float16), as_float16),
+            (EmbeddingTable::Float32(values.to_vec().into()), values.to_vec()),
+            (EmbeddingTable::Bfloat16(bfloat16.into()), as_bfloat16),
+            (EmbeddingTable::Float16(float16.into()), as_float16),
         ]
     }
 

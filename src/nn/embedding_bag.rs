@@ -111,8 +111,8 @@ fn table(at: &Loader, name: &str, dtype: Dtype, [rows, width]: [usize; 2]) -> Re
         let values = at.int8(name)?;
         let table = match dtype {
             Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => EmbeddingTable::Int8(values),
-            Dtype::Bfloat16 => EmbeddingTable::Bfloat16(halves(&values)?),
-            Dtype::Float16 => EmbeddingTable::Float16(halves(&values)?),
+            Dtype::Bfloat16 => EmbeddingTable::Bfloat16(halves(&values)?.into()),
+            Dtype::Float16 => EmbeddingTable::Float16(halves(&values)?.into()),
         };
         at.count_packed(rows * width * if matches!(table, EmbeddingTable::Int8(_)) { 1 } else { 2 });
         return Ok(table);

@@ -11,6 +11,7 @@ use crate::memory::{owned, zeroed};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
+use crate::nn::panels::{Panels, packed};
 use crate::nn::{Body, Linear, Loader, cpu};
 use crate::profile::Stage;
 
@@ -66,10 +67,19 @@ impl Experts {
         let router = router.in_float32();
         Ok(Self(match experts.body().clone() {
             Body::Cpu { isa, dtype } => {
+                let part = |name, expert: usize| {
+                    experts.rows(expert * wide..(expert + 1) * wide, count * wide).part(name, wide * hidden)
+                };
                 let mlp = |expert| {
-                    let up = Matrix::new(isa, dtype, &of(experts, "w1", expert)?, None, wide, hidden)?;
-                    let down = transposed(&of(&out_of, "w2", expert)?, hidden)?;
-                    let down = Matrix::new(isa, out_of.body().dtype(), &down, None, hidden, wide)?;
+                    let panels = Panels { isa, dtype, shape: [wide, hidden], sensitive: 0 };
+                    let up = packed(experts.checkpoint(), &panels, vec![part("w1", expert)], Vec::new(), || {
+                        Matrix::new(isa, dtype, &of(experts, "w1", expert)?, None, wide, hidden)
+                    })?;
+                    let panels = Panels { isa, dtype: out_of.body().dtype(), shape: [hidden, wide], sensitive: 0 };
+                    let down = packed(experts.checkpoint(), &panels, vec![part("w2", expert)], Vec::new(), || {
+                        let down = transposed(&of(&out_of, "w2", expert)?, hidden)?;
+                        Matrix::new(isa, panels.dtype, &down, None, hidden, wide)
+                    })?;
                     Ok(PackedMlp::new(up, None, activation, down))
                 };
                 let router = Loader::matrix(isa, Dtype::Float32, &[router], [count, hidden], false, 0)?;

@@ -13,6 +13,7 @@ use half::{bf16, f16};
 use crate::kernels::{DecodeRow, Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::nn::Body;
+use crate::nn::panels::{PanelPart, Panels, mapped_table, packed};
 use crate::weights::{Codes, WRAPPERS, Weight, Weights};
 use crate::{Error, Result};
 
@@ -185,7 +186,7 @@ impl<'a> Loader<'a> {
                 whole.rows(range.clone())
             }
         };
-        self.weights.count_parameters(shape.iter().product());
+        self.weights.count_parameters(&self.stored(name), shape.iter().product());
         Ok(weight)
     }
 
@@ -223,44 +224,67 @@ impl<'a> Loader<'a> {
         bias: bool,
         sensitive: usize,
     ) -> Result<Matrix> {
-        // All of them before any memory is taken: sizes that only the configuration claims end here.
-        let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
-        let bytes = dtype.bytes_of(n.saturating_mul(k));
-        let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
-        let matrix = Matrix::zeroed_with_sensitive(isa, dtype, parts.len() * n, k, sensitive);
-        let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
-        for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
-            let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
-            for start in (0..n).step_by(ROWS) {
-                let end = n.min(start + ROWS);
-                let bias = bias.as_deref().map(|bias| &bias[start..end]);
-                let set = matrix.set_rows(i * n + start, &in_range(&weight.rows(start..end), dtype)?, bias);
-                set.map_err(|_| no_memory(weight))?;
+        let panels = Panels { isa, dtype, shape: [parts.len() * n, k], sensitive };
+        let weights = parts.iter().map(|part| part.part("weight", n * k)).collect();
+        let biases = parts.iter().filter(|_| bias).map(|part| part.part("bias", n)).collect();
+        packed(parts[0].weights, &panels, weights, biases, || {
+            // All of them before any memory is taken: sizes that only the configuration claims end here.
+            let weights: Vec<_> = parts.iter().map(|part| part.tensor("weight", &[n, k])).collect::<Result<_>>()?;
+            let bytes = dtype.bytes_of(n.saturating_mul(k));
+            let no_memory = |weight: &Weight| Error::memory(weight.what(), bytes);
+            let matrix = Matrix::zeroed(isa, dtype, panels.shape, sensitive);
+            let mut matrix = matrix.map_err(|_| no_memory(&weights[0]))?;
+            for (i, (part, weight)) in parts.iter().zip(&weights).enumerate() {
+                let bias = if bias { Some(part.values("bias", &[n])?) } else { None };
+                for start in (0..n).step_by(ROWS) {
+                    let end = n.min(start + ROWS);
+                    let bias = bias.as_deref().map(|bias| &bias[start..end]);
+                    let set = matrix.set_rows(i * n + start, &in_range(&weight.rows(start..end), dtype)?, bias);
+                    set.map_err(|_| no_memory(weight))?;
+                }
             }
-        }
-        parts[0].count_packed(matrix.weight_bytes());
-        Ok(matrix)
+            parts[0].count_packed(matrix.weight_bytes());
+            Ok(matrix)
+        })
+    }
+
+    /// Where all of the tensors are.
+    pub(super) fn checkpoint(&self) -> &'a Weights {
+        self.weights
+    }
+
+    /// The tensor `name` of a matrix, of which there are so many numbers here.
+    pub(super) fn part(&self, name: &str, numbers: usize) -> PanelPart {
+        let rows = self.rows.as_ref().map(|rows| rows.range.clone());
+        PanelPart { name: self.stored(name), rows, numbers }
     }
 
     /// `name [rows, hidden]`; a table is looked up and not multiplied, so it gains nothing from int8 but its error.
     pub(super) fn table(&self, name: &str, dtype: Dtype, rows: usize, hidden: usize) -> Result<EmbeddingTable> {
         let weight = self.tensor(name, &[rows, hidden])?;
         let what = || weight.what();
+        if let Some(table) = mapped_table(self.weights, &self.stored(name)).filter(|_| self.rows.is_none()) {
+            self.count_packed(rows * hidden * if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 });
+            return Ok(table);
+        }
         if let Some(codes) = weight.codes() {
             self.weights.count_packed(codes.bytes());
-            // All of them once, so that none that is no number is found later.
-            (0..rows)
+            // All of them once, so that none that is no number is found later: when a model is packed, it was done.
+            let unknown = if self.weights.panels().is_some() { 0 } else { rows };
+            (0..unknown)
                 .step_by(ROWS)
                 .try_for_each(|start| weight.rows(start..rows.min(start + ROWS)).to_f32().map(drop))?;
             return Ok(EmbeddingTable::Coded(Box::new(codes.clone().into_owned())));
         }
         let table = match dtype {
-            Dtype::Bfloat16 => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
-            Dtype::Float16 => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
+            Dtype::Bfloat16 => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?.into()),
+            Dtype::Float16 => EmbeddingTable::Float16(owned(weight.to_half()?, what)?.into()),
             // Rows are widened as they are looked up: what the file holds in two bytes needs no more here.
-            _ if weight.holds::<bf16>() => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?),
-            _ if weight.holds::<f16>() => EmbeddingTable::Float16(owned(weight.to_half()?, what)?),
-            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => EmbeddingTable::Float32(owned(weight.to_f32()?, what)?),
+            _ if weight.holds::<bf16>() => EmbeddingTable::Bfloat16(owned(weight.to_half()?, what)?.into()),
+            _ if weight.holds::<f16>() => EmbeddingTable::Float16(owned(weight.to_half()?, what)?.into()),
+            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => {
+                EmbeddingTable::Float32(owned(weight.to_f32()?, what)?.into())
+            }
         };
         let bytes = if matches!(table, EmbeddingTable::Float32(_)) { 4 } else { 2 };
         self.weights.count_packed(rows * hidden * bytes);

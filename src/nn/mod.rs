@@ -11,7 +11,7 @@
 //! position_bias, alibi, disentangled_bias ── attention_bias
 //! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout      states
 //! mean ── padded_batch, upload_buffer      embedding_bag
-//! below all: loader (tensors of a checkpoint) ── body; cpu (kernels as candle operations); activation; matmul
+//! below all: loader (tensors of a checkpoint) ── panels, body; cpu (kernels as candle operations); activation; matmul
 //! ```
 //!
 //! A file uses those to its right, and none that stand to its left.
@@ -38,6 +38,7 @@ mod mean;
 mod mlp;
 mod norm;
 mod padded_batch;
+mod panels;
 mod position_bias;
 mod rope;
 mod rope_scaling;

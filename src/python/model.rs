@@ -13,7 +13,7 @@ use crate::Error;
 use crate::device;
 use crate::engine::{ChunkOptions, LoadOptions, Network, Routes, SharedNetwork, Sharing};
 use crate::files::{ModelFolder, Origin};
-use crate::hub::{FindOptions, HubEnvironment, Token, find};
+use crate::hub::{FindOptions, HubEnvironment, Token, copy_description, find};
 use crate::nn::Body;
 use crate::python::batch_result::BatchResult;
 use crate::python::call::{BatchRequest, PyCallHandle};
@@ -47,6 +47,8 @@ pub(super) struct Options {
     local_files_only: bool,
     token: Option<TokenOption>,
     num_threads: Option<usize>,
+    /// Where the model is written as it was packed.
+    panel_folder: Option<PathBuf>,
     max_batch_tokens: Option<usize>,
     max_batch_size: Option<usize>,
     /// In milliseconds.
@@ -73,7 +75,7 @@ impl Options {
         py: Python<'_>,
         load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
     ) -> PyResult<M> {
-        let Self { device, dtype, num_threads, packaged, download, .. } = self;
+        let Self { device, dtype, num_threads, panel_folder, packaged, download, .. } = self;
         let sharing = Sharing {
             max_batch_tokens: self.max_batch_tokens,
             max_batch_size: self.max_batch_size,
@@ -83,7 +85,7 @@ impl Options {
             max_concurrency: self.max_concurrency,
         };
         let (name, stats) = (self.model_name_or_path, self.stats.get().0.clone());
-        let options = LoadOptions { name, device, dtype, num_threads, sharing, stats };
+        let options = LoadOptions { name, device, dtype, num_threads, panel_folder, sharing, stats };
         let watch = DownloadBar::new(&download);
         let packaged =
             |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
@@ -102,7 +104,12 @@ impl Options {
                 environment: HubEnvironment::read(),
             };
             let folder = find(&options.name, &find_options, &watch);
-            watch.settle(folder).and_then(|folder| Ok(load(folder, &options)?))
+            watch.settle(folder).and_then(|folder| {
+                if let Some(target) = &options.panel_folder {
+                    copy_description(&folder, target)?;
+                }
+                Ok(load(folder, &options)?)
+            })
         })?
     }
 }

@@ -9,6 +9,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use super::blocks::{BlockType, Decode};
 
 /// Rows of blocks.
@@ -21,7 +23,7 @@ pub(super) struct GgmlRows<'a> {
 }
 
 /// What lies between a file's rows and those of transformers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Arrangement {
     Same,
     Interleaved { head: usize },

@@ -6,14 +6,16 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::entries::{Entries, PARSED_BYTES_PER_BYTE};
+use super::panel_file::PANEL_FILE;
 use crate::files::{MAX_INDEX_BYTES, read_file};
 use crate::memory::room;
 use crate::{Error, Result};
 
-pub(super) const SINGLE: &str = "model.safetensors";
+/// The usual one.
+pub(crate) const SINGLE: &str = "model.safetensors";
 /// The files that weights may be in, the first that is there: itself, or those that an index names.
-pub(crate) const WEIGHT_FILES: [&str; 4] =
-    [SINGLE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+pub(crate) const WEIGHT_FILES: [&str; 5] =
+    [PANEL_FILE, SINGLE, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
 /// `model.safetensors.index.json`.
 #[derive(Deserialize)]
 struct ShardIndex {

@@ -16,7 +16,7 @@ impl Weights {
 
     /// Length of each dimension of the tensor `name`, of whatever type; None where there is no such tensor.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
-        self.find(name).map(|(_, extent, _)| &extent.shape[..])
+        self.find(name).map(|(_, extent, _)| &extent.shape[..]).or_else(|| self.packed_shape(name))
     }
 
     /// The numbers of the tensor `name`, which [is of int8](Self::is_int8), row-major.

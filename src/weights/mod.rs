@@ -12,6 +12,7 @@
 //!   ├─→ task_adapters ─→ weight, low_rank
 //!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ group_factors, small_floats
 //!   │                               └───→ ggml_rows ─→ blocks ─→ k_blocks ─→ block_parts
+//!   ├─→ panel_writer ─→ panel_file ─→ tensor_file, extent, blocks
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
@@ -35,6 +36,8 @@ mod low_rank;
 mod micro_scaled;
 mod mmap;
 mod packed;
+mod panel_file;
+mod panel_writer;
 mod pytorch;
 mod quantization;
 mod safetensors;
@@ -51,6 +54,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::blocks::BlockType;
 use self::low_rank::LowRank;
+use self::panel_file::PREFIX;
 use self::tensor_file::TensorFile;
 use self::unsupported::no_weights;
 use crate::files::{MAX_JSON_BYTES, ModelFolder, inside};
@@ -61,8 +65,11 @@ pub(crate) use adapter_config::{ADAPTER_FILE, AdapterConfig};
 pub use affine::Affine;
 pub use codes::Codes;
 pub(crate) use gguf::{GgufFile, GgufHeader, Metadata};
-pub(crate) use index::{WEIGHT_FILES, is_index, read_index};
+pub(crate) use index::{SINGLE, WEIGHT_FILES, is_index, read_index};
 pub use micro_scaled::MicroKind;
+pub(crate) use panel_file::PANEL_FILE;
+pub use panel_file::{PanelIndex, PanelMatrix};
+pub use panel_writer::PanelWriter;
 pub use quantization::{MlxScheme, Quantization, QuantizationMethod};
 pub(crate) use unsupported::unsupported;
 pub use weight::{HalfPrecision, Weight};
@@ -90,6 +97,10 @@ pub struct Weights {
     /// What an adapter adds to tensors.
     sums: BTreeMap<String, LowRank>,
     quantization: Option<Quantization>,
+    /// What was packed before.
+    panels: Option<PanelIndex>,
+    /// Keeps what is packed now.
+    panel_writer: Option<PanelWriter>,
     packed_bytes: AtomicUsize,
     parameters: AtomicUsize,
 }
@@ -115,7 +126,11 @@ impl Weights {
             let source = inside(subfolder, name);
             match folder.file(&source)? {
                 Some(path) if is_index(name) => return Self::open_shards(folder, subfolder, source, &path),
-                Some(path) => return Self::join(source.clone(), vec![TensorFile::open(&path, source)?]),
+                Some(path) => {
+                    let mut file = TensorFile::open(&path, source.clone())?;
+                    let panels = (name == PANEL_FILE).then(|| PanelIndex::read(&mut file)).transpose()?;
+                    return Ok(Self { panels, ..Self::join(source, vec![file])? });
+                }
                 None => {}
             }
         }
@@ -175,6 +190,8 @@ impl Weights {
             file_of,
             sums: BTreeMap::new(),
             quantization: None,
+            panels: None,
+            panel_writer: None,
             packed_bytes: AtomicUsize::new(0),
             parameters: AtomicUsize::new(0),
         })
@@ -196,12 +213,34 @@ impl Weights {
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.file_of.contains_key(name) || self.is_packed(name)
+        self.file_of.contains_key(name) || self.is_packed(name) || self.packed_shape(name).is_some()
     }
 
-    /// The names of all tensors, sorted.
+    /// The names of all tensors, those that are in panels alone included.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.file_of.keys().map(String::as_str)
+        let packed = self.panels.iter().flat_map(|panels| panels.packed.keys());
+        self.file_of.keys().filter(|name| !name.starts_with(PREFIX)).chain(packed).map(String::as_str)
+    }
+
+    /// The shape of a tensor that is in panels alone.
+    fn packed_shape(&self, name: &str) -> Option<&[usize]> {
+        self.panels.as_ref()?.packed.get(name).map(Vec::as_slice)
+    }
+
+    /// The same tensors, of which `writer` keeps the matrices that are packed.
+    pub fn with_panel_writer(self, writer: PanelWriter) -> Self {
+        Self { panel_writer: Some(writer), ..self }
+    }
+
+    /// What keeps the matrices that are packed.
+    pub fn panel_writer(&self) -> Option<&PanelWriter> {
+        self.panel_writer.as_ref()
+    }
+
+    /// Writes what was kept, for kernels with that layout and a model of that type, to [`PANEL_FILE`]. Gives its bytes.
+    pub fn write_panels(mut self, layout: String, dtype: String) -> Result<u64> {
+        let writer = self.panel_writer.take().expect("the caller has set one");
+        writer.finish(&self, layout, dtype)
     }
 
     /// The tensor `name`; an error names the file when it is absent, of another shape or not of a float type.
@@ -220,6 +259,13 @@ impl Weights {
             return Ok(weight.plus(self.sums.get(name)));
         }
         let Some((name, &index)) = self.file_of.get_key_value(name) else {
+            if self.packed_shape(name).is_some() {
+                let message = format!(
+                    "has tensor {name:?} in panels of {} alone, and other numbers of it are asked for; load the original model",
+                    self.panels.as_ref().map_or("", |panels| &panels.dtype)
+                );
+                return Err(Error::model(&self.source, message).about_tensor(name));
+            }
             let some = self.names().next().map(|first| format!(" such as {first:?}")).unwrap_or_default();
             let message = format!("has no tensor {name:?} among its {}{some}", self.file_of.len());
             return Err(Error::model(&self.source, message).about_tensor(name));
@@ -242,7 +288,10 @@ impl Weights {
     }
 
     /// Counts numbers of a tensor that a network is made of.
-    pub fn count_parameters(&self, numbers: usize) {
+    pub fn count_parameters(&self, name: &str, numbers: usize) {
+        if let Some(writer) = &self.panel_writer {
+            writer.note_read(name, numbers);
+        }
         self.parameters.fetch_add(numbers, Ordering::Relaxed);
     }
 

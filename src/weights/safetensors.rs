@@ -26,7 +26,7 @@ pub(super) fn read_header(name: &str, file: &[u8]) -> Result<BTreeMap<String, Ex
 }
 
 /// The header of `file`, and the tensors' bytes.
-fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), String> {
+pub(super) fn split_header(file: &[u8]) -> Result<(&[u8], &[u8]), String> {
     let Some((length, rest)) = file.split_first_chunk::<8>() else {
         return Err(format!("{} bytes are no safetensors file: its header alone takes 8", file.len()));
     };

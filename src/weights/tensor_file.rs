@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -9,20 +10,20 @@ use super::extent::Extent;
 use super::gguf::GgufHeader;
 use super::gguf_extents::{NamedNetwork, extents};
 use super::{mmap, pytorch, safetensors as header};
-use crate::Result;
+use crate::{Error, Result};
 
 /// A mapped file and its tensors.
 pub(super) struct TensorFile {
     /// The file's name relative to the model's folder.
     pub(super) name: String,
     pub(super) tensors: BTreeMap<String, Extent>,
-    map: Mmap,
+    map: Arc<Mmap>,
 }
 
 impl TensorFile {
     /// Maps the file and finds its tensors: safetensors by the name's ending, else what `torch.save` wrote.
     pub(super) fn open(path: &Path, name: String) -> Result<Self> {
-        let map = mmap::map(path)?;
+        let map = Arc::new(mmap::map(path)?);
         let tensors = if name.ends_with(".safetensors") {
             header::read_header(&name, &map)?
         } else {
@@ -33,13 +34,23 @@ impl TensorFile {
 
     /// Maps a GGUF file, and names its tensors as those of `network` are.
     pub(super) fn open_gguf(path: &Path, name: String, network: &NamedNetwork) -> Result<Self> {
-        let map = mmap::map(path)?;
+        let map = Arc::new(mmap::map(path)?);
         let tensors = extents(&name, GgufHeader::read(&name, &map)?, network)?;
         Ok(Self { name, tensors, map })
     }
 
     pub(super) fn bytes(&self, extent: &Extent) -> &[u8] {
         &self.map[extent.bytes.clone()]
+    }
+
+    /// The header of a safetensors file.
+    pub(super) fn header(&self) -> Result<&[u8]> {
+        header::split_header(&self.map).map(|(header, _)| header).map_err(|message| Error::model(&self.name, message))
+    }
+
+    /// The file's bytes, for whoever keeps them mapped.
+    pub(super) fn map(&self) -> Arc<Mmap> {
+        self.map.clone()
     }
 
     pub(super) fn release(&self) {

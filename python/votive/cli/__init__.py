@@ -1,4 +1,4 @@
-"""The command line `votive`: demo, encode, search, rerank, store, devices, check, bench-cpu, run and completion.
+"""The command line `votive`: what each command does, `votive --help` prints.
 
 Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
 terminated. A failure is a message on standard error that names the command, and leaves no half-written file.

@@ -27,6 +27,7 @@ def build_parser() -> Parser:
     _add_search(commands, descriptions.SEARCH_USAGE)
     _add_rerank(commands)
     _add_store(commands)
+    _add_quantize(commands)
     _add_models(commands)
     _add_devices(commands)
     _add_check(commands)
@@ -247,6 +248,37 @@ def _add_rows(parser: Parser, default_model: str) -> Any:
     model = _add_model(parser, default_model)
     _add_truncate_dim(model)
     return model
+
+
+def _add_quantize(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "quantize",
+        "quantize",
+        "write a model with its weights in int8 or int4, to be loaded at once",
+        usage="votive quantize [MODEL] -o FOLDER [options]",
+        description=descriptions.QUANTIZE,
+        epilog=descriptions.QUANTIZE_EXAMPLES,
+    )
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help=f"a name on the Hugging Face Hub, or a folder (default: {DEFAULT_MODEL})",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="a new folder, which appears when it is complete"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("int8", "int4"),
+        default="int8",
+        help="how weights are held: int8, or int4 for models larger than the caches (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--base", metavar="MODEL", help="the model that a quantized one was made from, for what its files lack"
+    )
+    _add_num_threads(parser)
 
 
 def _add_models(commands: Commands) -> None:

@@ -184,6 +184,19 @@ examples:
   votive store compact notes
 """
 
+QUANTIZE = """\
+Write a model with its weights in int8 or int4, in panels for this CPU's kernels. Embedder(FOLDER), or Reranker(FOLDER),
+maps them: it starts at once, and processes share the memory. Vectors have the same bits as those of the model with
+dtype="int8" or "int4". A CPU whose kernels have another layout refuses the folder, and says so.
+"""
+
+QUANTIZE_EXAMPLES = """\
+examples:
+  votive quantize -o minilm-int8
+  votive quantize Qwen/Qwen3-Embedding-0.6B --dtype int4 -o qwen3-int4
+  votive quantize ./nomic-embed-text-v1.5.Q8_0.gguf -o nomic-int8
+"""
+
 MODELS = """\
 Print the families of models that load, the values of "model_type" in config.json that they have, and models of each by
 name. Any model of a family loads, not only those that are named.

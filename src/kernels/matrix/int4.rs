@@ -56,7 +56,7 @@ use super::product::ProductOutput;
 use super::quantized_rows::QuantizedRows;
 use crate::Result;
 use crate::kernels::Isa;
-use crate::kernels::aligned::{Aligned, scratch};
+use crate::kernels::aligned::{Aligned, BufferSource, bytes_of, scratch};
 use crate::kernels::prefetch::Prefetch;
 use crate::kernels::simd::{LADDER, Ladder, LadderOperation, MAGNITUDES, MAX_LANES, Operation, Simd};
 
@@ -95,7 +95,7 @@ pub(super) struct Int4Panels {
 }
 
 impl Int4Panels {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Result<Self> {
+    pub(super) fn new(isa: Isa, n: usize, k: usize, buffers: &mut BufferSource) -> Result<Self> {
         let layout = isa.run_int8(Int8Layout { n, k });
         let lanes = isa.run_ladder(Lanes);
         let vectors = UNPACKED_BYTES / (lanes * k);
@@ -105,10 +105,15 @@ impl Int4Panels {
             n,
             k,
             slice: layout.width.min(lanes * vectors.max(2)),
-            panels: Aligned::zeroed(layout.padded.saturating_mul(column_bytes(k)))?,
-            scales: Aligned::zeroed(padded)?,
-            sums: Aligned::zeroed(padded)?,
+            panels: buffers.next(layout.padded.saturating_mul(column_bytes(k)))?,
+            scales: buffers.next(padded)?,
+            sums: buffers.next(padded)?,
         })
+    }
+
+    /// The buffers, in the order in which [`Self::new`] takes them.
+    pub(super) fn buffers(&self) -> [&[u8]; 3] {
+        [self.panels.as_slice(), bytes_of(&self.scales), bytes_of(&self.sums)]
     }
 
     /// Output channels.

@@ -5,7 +5,7 @@ use crate::kernels::testing::numbers;
 
 /// Bytes where int4 unpacks to.
 fn unpacked(isa: Isa, weight: &[f32], bias: &[f32], n: usize, k: usize) -> Matrix {
-    let mut matrix = Matrix::zeroed(isa, Dtype::Int8, n, k).unwrap();
+    let mut matrix = Matrix::zeroed(isa, Dtype::Int8, [n, k], 0).unwrap();
     let Panels::Int8(panels) = &mut matrix.panels else { unreachable!("a matrix in int8") };
     let mut rotated = vec![0.0; k];
     for (row, values) in weight.chunks(k).enumerate() {
@@ -63,7 +63,7 @@ fn sensitive_rows_are_those_of_int8() {
     for isa in Isa::available() {
         for (n, sensitive, k) in [(2, 1, 3), (48, 16, 40), (70, 33, 64), (131, 5, 100)] {
             let (x, weight, bias) = (numbers(11 * k, 1), normal(n * k, 2), numbers(n, 3));
-            let mut both = Matrix::zeroed_with_sensitive(isa, Dtype::Int4, n, k, sensitive).unwrap();
+            let mut both = Matrix::zeroed(isa, Dtype::Int4, [n, k], sensitive).unwrap();
             both.set_rows(0, &weight, Some(&bias)).unwrap();
             let first = n - sensitive;
             let part = |dtype, rows: std::ops::Range<usize>| {
@@ -80,7 +80,7 @@ fn sensitive_rows_are_those_of_int8() {
         }
         // Of another type all rows are alike.
         let weight = numbers(60, 1);
-        let mut matrix = Matrix::zeroed_with_sensitive(isa, Dtype::Float32, 6, 10, 2).unwrap();
+        let mut matrix = Matrix::zeroed(isa, Dtype::Float32, [6, 10], 2).unwrap();
         matrix.set_rows(0, &weight, None).unwrap();
         let expected = Matrix::new(isa, Dtype::Float32, &weight, None, 6, 10).unwrap();
         assert_eq!(applied(&matrix, &weight), applied(&expected, &weight));

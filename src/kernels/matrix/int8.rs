@@ -54,7 +54,7 @@ use super::product::ProductOutput;
 use super::quantized_rows::QuantizedRows;
 use crate::Result;
 use crate::kernels::Isa;
-use crate::kernels::aligned::Aligned;
+use crate::kernels::aligned::{Aligned, BufferSource, bytes_of};
 use crate::kernels::hadamard::{HadamardTransform, span};
 use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, WeightProducts};
 use crate::kernels::tile::WeightBytes;
@@ -71,16 +71,21 @@ pub(super) struct Int8Panels {
 }
 
 impl Int8Panels {
-    pub(super) fn zeroed(isa: Isa, n: usize, k: usize) -> Result<Self> {
+    pub(super) fn new(isa: Isa, n: usize, k: usize, buffers: &mut BufferSource) -> Result<Self> {
         let layout = isa.run_int8(Int8Layout { n, k });
         let padded = n.next_multiple_of(MAX_LANES);
         Ok(Self {
             layout,
             k,
-            panels: Aligned::zeroed(layout.len())?,
-            scales: Aligned::zeroed(padded)?,
-            sums: Aligned::zeroed(padded)?,
+            panels: buffers.next(layout.len())?,
+            scales: buffers.next(padded)?,
+            sums: buffers.next(padded)?,
         })
+    }
+
+    /// The buffers, in the order in which [`Self::new`] takes them.
+    pub(super) fn buffers(&self) -> [&[u8]; 3] {
+        [bytes_of(&self.panels), bytes_of(&self.scales), bytes_of(&self.sums)]
     }
 
     /// `rotated [k]` is memory to work in.

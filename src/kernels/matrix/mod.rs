@@ -23,7 +23,7 @@ mod quantized_rows;
 use half::{bf16, f16};
 
 use crate::Result;
-use crate::kernels::aligned::Aligned;
+use crate::kernels::aligned::{Aligned, BufferSource, FileBytes, bytes_of};
 use crate::kernels::simd::MAX_LANES;
 use crate::kernels::{Activation, Dtype, Isa};
 use crate::memory::zeroed;
@@ -31,7 +31,8 @@ use crate::profile::{Arithmetic, Work};
 
 use float::FloatPanels;
 use int4::Int4Panels;
-use int8::Int8Panels;
+use int8::{Int8Layout, Int8Panels, limit};
+use layout::PanelLayout;
 use product::{Epilogue, ProductOutput};
 use quantized_rows::quantized;
 
@@ -60,6 +61,19 @@ enum Panels {
     Int4(Box<Int4Panels>, Option<Box<Int8Panels>>),
 }
 
+/// Bytes of a line, with which each of [`Matrix::buffers`] starts in a file.
+pub const BUFFER_LINE: usize = 64;
+
+/// How a set lays out matrices of integers, in words that are equal where the layouts are: with it the buffers of one CPU are
+/// those of another.
+pub fn panel_layout(isa: Isa) -> String {
+    // Raised with any change of what `Matrix::buffers` gives.
+    const VERSION: usize = 1;
+    let PanelLayout { padded: lanes, width, .. } = isa.run_int8(Int8Layout { n: 1, k: 1 });
+    let sums = if limit(isa).is_some() { "sums in 16 bits" } else { "sums in 32 bits" };
+    format!("version {VERSION}, panels of {width} columns, vectors of {lanes}, {sums}")
+}
+
 impl Panels {
     /// The type of the weights, and that of the arithmetic on them.
     fn format(&self) -> (Dtype, Arithmetic) {
@@ -78,19 +92,44 @@ impl Panels {
 impl Matrix {
     /// Packs `weight [n, k]`, row-major, and `bias [n]`; an error where there is no memory for it.
     pub fn new(isa: Isa, dtype: Dtype, weight: &[f32], bias: Option<&[f32]>, n: usize, k: usize) -> Result<Self> {
-        let mut matrix = Self::zeroed(isa, dtype, n, k)?;
+        let mut matrix = Self::zeroed(isa, dtype, [n, k], 0)?;
         matrix.set_rows(0, weight, bias)?;
         Ok(matrix)
     }
 
-    /// A matrix whose rows are still to be set; an error where there is no memory for it.
-    pub fn zeroed(isa: Isa, dtype: Dtype, n: usize, k: usize) -> Result<Self> {
-        Self::zeroed_with_sensitive(isa, dtype, n, k, 0)
+    /// A matrix whose rows are still to be set; an error where there is no memory for it. The last `sensitive` rows are such
+    /// whose errors weigh most, in the type [of those](Dtype::of_sensitive).
+    pub fn zeroed(isa: Isa, dtype: Dtype, [n, k]: [usize; 2], sensitive: usize) -> Result<Self> {
+        Self::of_buffers(isa, dtype, [n, k], sensitive, &mut BufferSource::Memory)
     }
 
-    /// As [`Self::zeroed`]; the last `sensitive` rows are such whose errors weigh most, in the type
-    /// [of those](Dtype::of_sensitive).
-    pub fn zeroed_with_sensitive(isa: Isa, dtype: Dtype, n: usize, k: usize, sensitive: usize) -> Result<Self> {
+    /// A matrix of integers that was packed before: [`Self::buffers`] in a file. None where the bytes are not those of such
+    /// a matrix.
+    pub fn of_file(isa: Isa, dtype: Dtype, shape: [usize; 2], sensitive: usize, bytes: FileBytes) -> Option<Self> {
+        let mut buffers = BufferSource::File(bytes);
+        let matrix = Self::of_buffers(isa, dtype, shape, sensitive, &mut buffers).ok()?;
+        buffers.is_used_up().then_some(matrix)
+    }
+
+    /// The buffers of a matrix of integers, each padded with zeros to whole lines of [`BUFFER_LINE`] bytes in a file.
+    ///
+    /// A change of what they hold, or in which order, is one of [`panel_layout`].
+    pub fn buffers(&self) -> Vec<&[u8]> {
+        let panels: Vec<_> = match &self.panels {
+            Panels::Int8(panels) => panels.buffers().into(),
+            Panels::Int4(panels, last) => last.iter().flat_map(|last| last.buffers()).chain(panels.buffers()).collect(),
+            _ => unreachable!("matrices of integers alone are kept in files"),
+        };
+        [panels, vec![bytes_of(&self.bias)]].concat()
+    }
+
+    fn of_buffers(
+        isa: Isa,
+        dtype: Dtype,
+        [n, k]: [usize; 2],
+        sensitive: usize,
+        buffers: &mut BufferSource,
+    ) -> Result<Self> {
         assert!(n > sensitive && k > 0, "a matrix has rows and columns");
         let panels = match dtype {
             Dtype::Float32 => Panels::Float32(FloatPanels::zeroed(isa, n, k)?),
@@ -98,13 +137,13 @@ impl Matrix {
             Dtype::Bfloat16 if isa.has_bf16() => Panels::Bfloat16Pairs(bfloat16_pairs::Bfloat16Pairs::zeroed(n, k)?),
             Dtype::Bfloat16 => Panels::Bfloat16(FloatPanels::zeroed(isa, n, k)?),
             Dtype::Float16 => Panels::Float16(FloatPanels::zeroed(isa, n, k)?),
-            Dtype::Int8 => Panels::Int8(Int8Panels::zeroed(isa, n, k)?),
+            Dtype::Int8 => Panels::Int8(Int8Panels::new(isa, n, k, buffers)?),
             Dtype::Int4 => {
-                let last = (sensitive > 0).then(|| Int8Panels::zeroed(isa, sensitive, k)).transpose()?;
-                Panels::Int4(Box::new(Int4Panels::zeroed(isa, n - sensitive, k)?), last.map(Box::new))
+                let last = (sensitive > 0).then(|| Int8Panels::new(isa, sensitive, k, buffers)).transpose()?;
+                Panels::Int4(Box::new(Int4Panels::new(isa, n - sensitive, k, buffers)?), last.map(Box::new))
             }
         };
-        Ok(Self { isa, n, k, panels, bias: Aligned::zeroed(n.next_multiple_of(MAX_LANES) + MAX_LANES)? })
+        Ok(Self { isa, n, k, panels, bias: buffers.next(n.next_multiple_of(MAX_LANES) + MAX_LANES)? })
     }
 
     /// Packs `weight [rows, k]` and `bias [rows]` as the output channels from `first` on; an error where there is no
@@ -197,6 +236,8 @@ impl Matrix {
     }
 }
 
+#[cfg(test)]
+mod file_tests;
 #[cfg(test)]
 mod int4_tests;
 #[cfg(test)]

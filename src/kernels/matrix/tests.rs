@@ -261,7 +261,7 @@ fn stacked_rows_equal_separate_matrices() {
         let (x, weight, bias) = (numbers(4 * 10, 1), numbers(30 * 10, 2), numbers(30, 3));
         let (mut whole, mut stacked) = (vec![0.0; 120], vec![0.0; 120]);
         Matrix::new(isa, dtype, &weight, Some(&bias), 30, 10).unwrap().apply(&x, Activation::Identity, &mut whole);
-        let mut matrix = Matrix::zeroed(isa, dtype, 30, 10).unwrap();
+        let mut matrix = Matrix::zeroed(isa, dtype, [30, 10], 0).unwrap();
         matrix.set_rows(20, &weight[200..], Some(&bias[20..])).unwrap();
         matrix.set_rows(0, &weight[..200], Some(&bias[..20])).unwrap();
         matrix.apply(&x, Activation::Identity, &mut stacked);
