@@ -186,7 +186,7 @@ impl Weights {
                         "has other bytes than were written: the file is damaged; write it again with votive quantize";
                     return Err(Error::model_tensor(&file.name, name, message));
                 }
-                if i % RELEASED_PARTS == 0 {
+                if i.is_multiple_of(RELEASED_PARTS) {
                     file.release();
                 }
             }

@@ -33,6 +33,10 @@
 //! all-MiniLM-L6-v2's mean cosine to float32 is .9890 with values and the products out of MLPs in int8, as `nn` has them
 //! (960 mixed texts; the worst has .978).
 //!
+//! Of gemma-3-270m (its Q4_K_M file; 120 texts, the mean taken off vectors), cosines are in the mean .9994 in int8, .9812 here,
+//! and .9725 with the products out of MLPs in four bits as well, which have the same 10 neighbours .981, .898 and .876. Those would
+//! make one short text faster by a sixth at most: not taken.
+//!
 //! A slice is a panel, or a half of it where rows are few and a panel would not stay in the first-level cache. Tried, with
 //! 400 MB of weights and 1, 5, 12 and 24 rows (Emerald Rapids, one thread; int8 of the same weights takes so many times as
 //! long):
