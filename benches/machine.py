@@ -19,6 +19,7 @@ PACKAGES = (
     "onnxruntime",
     "openvino",
     "nncf",
+    "llama-cpp-python",
     "tokenizers",
     "numpy",
     "faiss-cpu",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benches.data.vectors import SHAPES
-from benches.peers import documents, embedders, models, rerankers, stores
+from benches.peers import documents, embedders, models, quantized, rerankers, stores
 
 EMBED_SETS = ("short", "medium", "long", "mixed")
 EMBED_SIZES = ("1", "5", "10", "20", "50", "100", "all")
@@ -15,6 +15,7 @@ RERANK_SIZES = ("1", "2", "5", "8", "10", "16", "20", "32", "64", "96")
 RERANK_CALLERS = ("1", "2", "4", "8")
 STORE_KS = ("10", "100")
 PROOF_DATA = ("texts", "clustered", "uniform")
+QUANTIZED_MODELS = ("minilm", "base", "qwen3")
 CALLERS = (1, 2, 4, 8, 12, 16, 24)
 CALLERS_SIZES = (1, 8, 32, 64)
 
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
         (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
         (_dropin, "dropin", "the drop-in's search helpers, beside those of sentence-transformers"),
         (_static, "static", "static embeddings, beside model2vec"),
+        (_quantized, "quantized", "quantized weights, beside llama.cpp, ONNX Runtime and OpenVINO"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
         subject.set_defaults(module=name)
@@ -213,6 +215,19 @@ def _static(commands: Commands) -> None:
     targets.add_argument("--rust", help="the program that benches/peers/model2vec_rs.rs makes")
     targets.add_argument("--rounds", type=int, default=50, help="%(default)s")
     _output_options(targets, "two rounds")
+
+
+def _quantized(commands: Commands) -> None:
+    targets = commands.add_parser(
+        "targets",
+        help="GGUF files beside llama.cpp: quantized_targets.md and .json, of other models quantized_targets_MODEL.*",
+        description="Quantized weights: votive on GGUF files beside llama.cpp, and beside ONNX Runtime and OpenVINO in "
+        "four bits. 10 minutes; qwen3 half an hour and 12 GB.",
+    )
+    _item_options(targets, QUANTIZED_MODELS, "all but minilm have random weights")
+    targets.add_argument(
+        "--peers", type=_listed(quantized.PEERS), default=[*quantized.PEERS], help=_names(*quantized.PEERS)
+    )
 
 
 def _item_options(

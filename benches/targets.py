@@ -59,6 +59,9 @@ EMBED = (
     _one_text(INT8, "openvino-int8", "4x (Zen 4: 2x)", "1.5x of the peaks"),
 )
 
+# Weights of a GGUF file, against llama.cpp: speed with many texts and with one, then shares of its time of loading.
+QUANTIZED = ("2x", "1x", "", "at most 2x", "")
+
 CALLERS = 8  # threads that call a reranker at once
 CALLERS_PAIRS = 32  # in each of their calls
 QUESTION = "one query, 20 documents"

@@ -20,6 +20,7 @@ COMMANDS = {
     "callers": ("targets", "table"),
     "dropin": ("util",),
     "static": ("targets",),
+    "quantized": ("targets",),
 }
 
 
@@ -57,6 +58,7 @@ def test_help_of_a_command_names_its_options(subject: str, what: str) -> None:
         (("rerank", "table", "--model", "qwen3"), ("minilm",)),
         (("store", "table", "--peers", "numpy,lancedb"), ("votive", "numpy", "torch", "faiss-flat")),
         (("store", "documents", "--peers", "numpy"), tuple(documents.PEERS)),
+        (("quantized", "targets", "--model", "gemma3"), ("minilm", "qwen3")),
     ],
     ids=" ".join,
 )

@@ -122,7 +122,7 @@ def _compare_vectors(comparison: EmbedComparison) -> None:
         if peer in comparison.workers
     }
     for peer, each in vectors.items():
-        mixed = _cosines(each["mixed"], vectors[FLOAT32]["mixed"])
+        mixed = cosines(each["mixed"], vectors[FLOAT32]["mixed"])
         comparison.results["peers"][peer] |= {
             "cosine_mean": float(mixed.mean()),
             "cosine_lowest": float(mixed.min()),
@@ -146,7 +146,7 @@ def _import_seconds(modules: tuple[str, ...]) -> float:
 
 def _agreement(vectors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     """How near a peer's vectors are to the reference's; both `[texts, dimension]`."""
-    each = _cosines(vectors, reference)
+    each = cosines(vectors, reference)
     return {
         "cosine_mean": float(each.mean()),
         "cosine_lowest": float(each.min()),
@@ -154,7 +154,7 @@ def _agreement(vectors: np.ndarray, reference: np.ndarray) -> dict[str, float]:
     }
 
 
-def _cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def cosines(vectors: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Cosine similarity of each text's two vectors, `[texts]` float64."""
     vectors, reference = vectors.astype(np.float64), reference.astype(np.float64)
     return (vectors * reference).sum(1) / np.linalg.norm(vectors, axis=1) / np.linalg.norm(reference, axis=1)

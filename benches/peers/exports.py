@@ -100,6 +100,39 @@ def onnx_int8(model: Path, cache: Path) -> Path:
     return made_once(cache, name, build) / "model.onnx"
 
 
+def onnx_int4(model: Path, cache: Path) -> Path:
+    """`onnx_optimized` with the weights of products in four bits: MatMulNBits, in blocks of 32, activations in int8.
+
+    Fused attention has no such operator, so its products are left out of the fusion.
+    """
+
+    def build(folder: Path) -> None:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+        quantizer = MatMulNBitsQuantizer(str(onnx(model, cache)), block_size=32, is_symmetric=True, accuracy_level=4)
+        quantizer.process()
+        quantizer.model.save_model_to_file(str(folder / "model.onnx"), use_external_data_format=True)
+
+    name = f"onnx-torch{_version('torch')}-int4-{_version('onnxruntime')}"
+    return made_once(cache, name, build) / "model.onnx"
+
+
+def openvino_int4(model: Path, cache: Path) -> Path:
+    """`onnx` with weights in four bits, in groups of 64, compressed by NNCF."""
+
+    def build(folder: Path) -> None:
+        import nncf
+        import openvino
+
+        compressed = nncf.compress_weights(
+            openvino.Core().read_model(onnx(model, cache)), mode=nncf.CompressWeightsMode.INT4_ASYM, group_size=64
+        )
+        openvino.save_model(compressed, folder / "model.xml", compress_to_fp16=False)
+
+    name = f"openvino{_version('openvino')}-int4-nncf{_version('nncf')}"
+    return made_once(cache, name, build) / "model.xml"
+
+
 def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[str, Any]]]) -> Path:
     """`onnx` quantized by NNCF, as it advises for transformers.
 
