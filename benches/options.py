@@ -222,7 +222,7 @@ def _quantized(commands: Commands) -> None:
         "targets",
         help="GGUF files beside llama.cpp: quantized_targets.md and .json, of other models quantized_targets_MODEL.*",
         description="Quantized weights: votive on GGUF files beside llama.cpp, and beside ONNX Runtime and OpenVINO in "
-        "four bits. 10 minutes; qwen3 half an hour and 12 GB.",
+        "four bits. 10 minutes; qwen3 half an hour and 8 GB.",
     )
     _item_options(targets, QUANTIZED_MODELS, "all but minilm have random weights")
     targets.add_argument(
