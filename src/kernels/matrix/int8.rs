@@ -96,7 +96,7 @@ impl Int8Panels {
 
     pub(super) fn set_channel(&mut self, row: usize, channel: Channel) {
         let sum: i32 = channel.weights.iter().copied().map(i32::from).sum();
-        self.layout.set(self.panels.as_mut_slice(), row, channel.weights.into_iter());
+        self.layout.set_bytes(self.panels.as_mut_slice(), row, &channel.weights);
         self.scales.as_mut_slice()[row] = channel.scale;
         self.sums.as_mut_slice()[row] = channel.scale * sum as f32;
     }
@@ -129,13 +129,30 @@ impl Channel {
     /// Quantizes the `values [k]` of a channel, rotated. With a `limit`, the scale is such that of four weights that are
     /// added up in 16 bits those of one sign come to at most that.
     pub(super) fn new(values: &[f32], limit: Option<i32>) -> Self {
-        let largest = values.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let largest = largest(values);
         // Rounding adds at most a half to each of the four.
         let bounded = limit.map_or(0.0, |limit| largest_sum_of_four(values) / (limit - 2) as f32);
         let scale = (largest / 127.0).max(bounded);
         let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-        Self { scale, weights: values.iter().map(|x| (x * inverse).round() as i8).collect() }
+        Self { scale, weights: values.iter().map(|x| nearest(x * inverse)).collect() }
     }
+}
+
+/// The largest magnitude, of many numbers at a time.
+fn largest(values: &[f32]) -> f32 {
+    let (many, rest) = values.as_chunks::<MAX_LANES>();
+    let mut lanes = [0.0_f32; MAX_LANES];
+    for values in many {
+        lanes.iter_mut().zip(values).for_each(|(largest, x)| *largest = largest.max(x.abs()));
+    }
+    lanes.iter().chain(rest).fold(0.0, |largest, x| largest.max(x.abs()))
+}
+
+/// `x.round()`, which is a call for each number, by instructions that take many: a half is rounded away from zero. The largest
+/// number below a half has the same effect as a half, but for the number below a half itself, which a half would take to 1.
+#[inline(always)]
+fn nearest(x: f32) -> i8 {
+    (x + 0.499_999_97_f32.copysign(x)) as i32 as i8
 }
 
 /// The rotated `values [k]` of a channel.

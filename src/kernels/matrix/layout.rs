@@ -2,6 +2,9 @@
 
 use crate::kernels::tile::MicroKernel;
 
+/// Bytes of a unit of int8.
+const FOUR: usize = 4;
+
 /// How many columns a panel takes, and where one of its numbers lies.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PanelLayout {
@@ -39,8 +42,28 @@ impl PanelLayout {
         let start = column / self.width * self.width;
         let stride = self.width.min(self.padded - start);
         let panel = &mut panels[self.panel(start)..];
-        for (p, number) in numbers.enumerate() {
-            panel[(p / self.unit * stride + column - start) * self.unit + p % self.unit] = number;
+        let (mut at, mut within) = ((column - start) * self.unit, 0);
+        for number in numbers {
+            panel[at + within] = number;
+            within += 1;
+            if within == self.unit {
+                (at, within) = (at + stride * self.unit, 0);
+            }
+        }
+    }
+
+    /// As `set`, for units of four bytes, which are written at once.
+    pub(super) fn set_bytes(self, panels: &mut [i8], column: usize, bytes: &[i8]) {
+        debug_assert_eq!(self.unit, FOUR);
+        let start = column / self.width * self.width;
+        let stride = self.width.min(self.padded - start) * FOUR;
+        let panel = &mut panels[self.panel(start) + (column - start) * FOUR..];
+        let (fours, rest) = bytes.as_chunks::<FOUR>();
+        for (four, to) in fours.iter().zip(panel.chunks_mut(stride)) {
+            to[..FOUR].copy_from_slice(four);
+        }
+        if !rest.is_empty() {
+            panel[fours.len() * stride..][..rest.len()].copy_from_slice(rest);
         }
     }
 }
