@@ -3,9 +3,10 @@
 import random
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from votive import Embedder, Reranker
+from votive import Embedder, Reranker, quantize_model
 
 from fuzz.harness import Fault, Fuzzer, link, main, remove, replace
 from fuzz.mutations import KINDS, damaged_bytes
@@ -14,6 +15,9 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 
 # What a folder must have for votive to load it; what else is in a fixture is for its tests.
 _LEFT_OUT = ("*.npz", "*.md", "texts.json", "pairs.json", "cases.json", "*.py")
+
+# Models that are written by `quantize_model`, too.
+QUANTIZED: dict[str, Literal["int8", "int4"]] = {"bert_modules": "int8", "mlx_qwen3": "int4", "gguf_bert": "int4"}
 
 TEXTS = ["hello world", "Ärger mit [MASK] \uff46\uff55\uff4c\uff4c 日本, " + "a" * 40 + "!"]
 
@@ -27,6 +31,11 @@ class Models(Fuzzer):
         super().__init__(base)
         self.sources = sorted(path for path in FIXTURES.iterdir() if (path / "config.json").exists() or is_model(path))
         self.names: set[str] = set()
+        for name, dtype in QUANTIZED.items():
+            source = base / "quantized" / f"{name}_{dtype}"
+            if not source.exists():
+                quantize_model(FIXTURES / name, source, dtype)
+            self.sources.append(source)
         for source in self.sources:
             copy = base / "sources" / source.name
             if not copy.exists():

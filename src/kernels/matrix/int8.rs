@@ -151,7 +151,7 @@ fn largest(values: &[f32]) -> f32 {
 /// `x.round()`, which is a call for each number, by instructions that take many: a half is rounded away from zero. The largest
 /// number below a half has the same effect as a half, but for the number below a half itself, which a half would take to 1.
 #[inline(always)]
-fn nearest(x: f32) -> i8 {
+pub(super) fn nearest(x: f32) -> i8 {
     (x + 0.499_999_97_f32.copysign(x)) as i32 as i8
 }
 

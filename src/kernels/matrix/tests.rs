@@ -1,4 +1,4 @@
-use super::int8::{Channel, WeightProductsOfSet};
+use super::int8::{Channel, WeightProductsOfSet, nearest};
 use super::*;
 use crate::kernels::hadamard::span;
 use crate::kernels::testing::{max_difference, numbers, sizes};
@@ -267,6 +267,16 @@ fn stacked_rows_equal_separate_matrices() {
         matrix.apply(&x, Activation::Identity, &mut stacked);
         assert_eq!(max_difference(&whole, &stacked), 0.0);
     }
+}
+
+#[test]
+fn bytes_are_rounded_as_numbers_are() {
+    let halves = (-255..=254).map(|twice| twice as f32 / 2.0);
+    let near = halves.flat_map(|x| [x.next_down().next_down(), x.next_down(), x, x.next_up(), x.next_up().next_up()]);
+    for x in near.chain(numbers(10_000, 1).into_iter().map(|x| 127.0 * x)).chain([-0.0, f32::MIN_POSITIVE]) {
+        assert_eq!(nearest(x), x.round() as i8, "{x}");
+    }
+    assert_eq!(nearest(f32::NAN), 0);
 }
 
 #[test]
