@@ -92,6 +92,7 @@ COMMANDS = [
     "rerank",
     "store",
     "models",
+    "inspect",
     "devices",
     "check",
     "bench-cpu",

@@ -14,6 +14,7 @@ from votive.backend import Backend, FallbackWarning, available_backends, get_bac
 from votive.chunking import Chunk, chunk
 from votive.embedder import Embedder
 from votive.embedder_info import EmbedderInfo
+from votive.inspection import Inspection, inspect_model
 from votive.model_families import ModelFamily, supported_models
 from votive.quantization import quantize_embeddings
 from votive.quantized_model import quantize_model
@@ -36,6 +37,7 @@ __all__ = [
     "FallbackWarning",
     "Hit",
     "Hits",
+    "Inspection",
     "ModelError",
     "ModelFamily",
     "QueueFull",
@@ -48,6 +50,7 @@ __all__ = [
     "available_backends",
     "chunk",
     "get_backend",
+    "inspect_model",
     "quantize_embeddings",
     "quantize_model",
     "supported_models",

@@ -39,6 +39,7 @@ __all__ = [
     "devices",
     "features",
     "find_device",
+    "inspect",
     "map_file",
     "model_families",
     "next_device",
@@ -465,6 +466,17 @@ def next_device(name: str) -> str | None:
 
     Raises:
         ValueError: see `find_device`.
+    """
+
+def inspect(model: dict[str, Any]) -> str:
+    """What a model's files say of it, as a JSON object: see `votive.inspection`, which reads it.
+
+    `model` holds what `Embedder` is given to find it: `model_name_or_path`, `revision`, `base`, `cache_folder`,
+    `local_files_only`, `token`, `packaged` and `download`.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ModelError: its files are damaged, contradict each other, or are not supported.
     """
 
 def model_families() -> list[tuple[str, list[str], list[str], list[str], str]]:

@@ -20,6 +20,7 @@ from votive._arguments import (
     check_text,
     check_truncate_dim,
 )
+from votive._assumptions import of_embedder
 from votive._model import Model
 from votive._model_files import ModelFiles
 from votive._progress import Progress
@@ -59,47 +60,27 @@ class EmbeddingModel(Model[_core.Embedder]):
         return _core.Embedder(options)
 
     def _apply_options(self, core: _core.Embedder) -> None:
-        if core.converted_from is not None:
-            warnings.warn(
-                f"{self._arguments['model_name_or_path']!r} was saved from a {core.converted_from}, whose vectors "
-                "votive does not make: its Transformer is used, with mean pooling (the last token of a causal language "
-                "model), as sentence-transformers converts such a model",
-                stacklevel=caller_stacklevel(),
-            )
         # Now, as the files may be others when somebody asks.
         self._files = ModelFiles.read(
             core.folder, has_modules=core.converted_from is None, find=core.file, gguf=core.gguf, made=core.made
         )
-        self._warn_of_description(core)
+        for assumption in of_embedder(
+            self._arguments["model_name_or_path"],
+            converted_from=core.converted_from,
+            base=self._arguments["base"],
+            described_by=core.description_of,
+            has_modules=core.file("modules.json") is not None,
+            made_modules=core.made("modules.json") is not None,
+            is_quantized=core.is_quantized,
+            pooling=self._files.pooling,
+        ):
+            warnings.warn(assumption, stacklevel=caller_stacklevel())
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)
         truncate_dim = self._option("truncate_dim", of_files)
         check_truncate_dim(truncate_dim, core.dimension)
         self._truncate_dim: int | None = truncate_dim
-
-    def _warn_of_description(self, core: _core.Embedder) -> None:
-        """Says what was assumed where a quantized model's own files do not say how vectors are made."""
-        name, base = self._arguments["model_name_or_path"], core.description_of
-        if base is not None and self._arguments["base"] is None:
-            message = (
-                f"{name!r} is quantized and does not say how vectors are made: its pooling, modules and prompts are "
-                f"those of {base!r}, which its README.md names; base={base!r} says so without this warning"
-            )
-        elif base is None and core.made("modules.json") is not None:
-            message = (
-                f"{name!r} says that {self._files.pooling} pooling makes its vectors, and nothing of normalization and "
-                "prompts: there are none; base='owner/name' names the model that it was made from, whose files say it"
-            )
-        elif base is None and core.is_quantized and core.file("modules.json") is None:
-            message = (
-                f"{name!r} is quantized and does not say how vectors are made: {self._files.pooling} pooling is taken, "
-                "as config.json suggests, without normalization and prompts, which may be wrong; base='owner/name' "
-                "names the model that it was made from, whose files say it"
-            )
-        else:
-            return
-        warnings.warn(message, stacklevel=caller_stacklevel())
 
     def _properties(self, core: _core.Embedder) -> dict[str, str]:
         return {"dimension": str(self._truncate_dim or core.dimension)}

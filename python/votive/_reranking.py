@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from votive import _core, _inputs, _pairs
 from votive._arguments import check_count, check_numpy, check_out, check_priority, check_text, one_count
+from votive._assumptions import of_activation, usual_activation
 from votive._model import Model
-from votive._model_files import foreign_activation
 from votive._progress import Progress
 from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
@@ -41,14 +41,10 @@ class RerankingModel(Model[_core.Reranker]):
     def _apply_options(self, core: _core.Reranker) -> None:
         given = self._arguments["activation_fn"]
         if given is None:
-            default = "sigmoid" if core.num_labels == 1 else "identity"
-            given = core.activation_fn or default
-            if core.activation_fn is None and (foreign := foreign_activation(core.folder)) is not None:
-                warnings.warn(
-                    f"{core.folder}: the model's activation function is {foreign}, code that votive does not run: "
-                    f"{default!r} is taken; give another one as activation_fn=",
-                    stacklevel=caller_stacklevel(),
-                )
+            given = core.activation_fn or usual_activation(core.num_labels)
+            assumption = of_activation(core.folder, core.activation_fn, core.num_labels)
+            if assumption is not None:
+                warnings.warn(assumption, stacklevel=caller_stacklevel())
             try:
                 self._activation_fn = activation_named(given)
             except ValueError as error:

@@ -63,6 +63,11 @@ impl Object {
         &self.file
     }
 
+    /// The file, and the whole name of `key` in it.
+    pub fn place(&self, key: &str) -> (String, String) {
+        (self.file.clone(), format!("{}{key}", self.prefix))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }

@@ -29,6 +29,10 @@ impl PoolingMode {
         (Self::WeightedMean, "weightedmean", "pooling_mode_weightedmean_tokens"),
         (Self::LastToken, "lasttoken", "pooling_mode_lasttoken"),
     ];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].1
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -116,6 +116,11 @@ impl Router {
         Self { default: Some(names.len()), mappings: mappings.collect(), names }
     }
 
+    /// The names of the routes, in their order.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// The place of the route that texts of `task` take.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub struct TransformerConfig {
     pub architecture: Architecture,
     /// In tokens, with the special ones; `None` for no limit.
     pub max_seq_length: Option<usize>,
+    /// The file and the key that say so.
+    pub max_seq_length_from: Option<(String, String)>,
     /// Whether texts are lowercased before anything else is done to them, unless the tokenizer does that already.
     pub do_lower_case: bool,
     pub tokenizer: TokenizerConfig,
@@ -87,14 +89,22 @@ impl TransformerConfig {
         let arguments = renamed(file, "processor_kwargs", "tokenizer_args")?.unwrap_or_else(Object::empty);
         let architecture = Architecture::read(folder, path)?;
         let tokenizer = TokenizerConfig::read(folder, path, &architecture, &arguments)?;
-        let explicit = match max_length(&arguments, "model_max_length")? {
-            None => max_length(file, "max_seq_length")?,
+        let named = |object: &Object, key: &str| -> Result<Option<SourcedLength>> {
+            Ok(max_length(object, key)?.map(|length| (length, object.place(key))))
+        };
+        let explicit = match named(&arguments, "model_max_length")? {
+            None => named(file, "max_seq_length")?,
             length => length,
         };
+        let of_tokenizer = tokenizer
+            .model_max_length
+            .map(|length| (length, (inside(path, "tokenizer_config.json"), "model_max_length".to_owned())));
+        let (max_seq_length, max_seq_length_from) = max_seq_length(explicit, of_tokenizer, &architecture).unzip();
         Ok(Self {
             task,
             path: path.to_owned(),
-            max_seq_length: max_seq_length(explicit, &tokenizer, &architecture),
+            max_seq_length,
+            max_seq_length_from,
             do_lower_case: file.boolean("do_lower_case")?.unwrap_or(false),
             chat_template: chat_template(folder, path, file, is_saved)?,
             is_saved,
@@ -112,6 +122,7 @@ impl TransformerConfig {
             task: TransformerTask::FeatureExtraction,
             path,
             max_seq_length,
+            max_seq_length_from: config.contains("max_length").then(|| config.place("max_length")),
             do_lower_case: false,
             chat_template: None,
             is_saved: true,
@@ -128,11 +139,19 @@ impl TransformerConfig {
 ///
 /// sentence-transformers lets a text be longer than a learned table of positions, and fails on it; here the table is a
 /// limit in any case. (RoBERTa says 514 and means 512.)
-fn max_seq_length(explicit: Option<usize>, tokenizer: &TokenizerConfig, architecture: &Architecture) -> Option<usize> {
-    let lesser = |a: Option<usize>, b: Option<usize>| a.into_iter().chain(b).min();
-    let length = explicit.or_else(|| lesser(tokenizer.model_max_length, architecture.max_position_embeddings));
-    lesser(length, architecture.position_limit())
+fn max_seq_length(
+    explicit: Option<SourcedLength>,
+    of_tokenizer: Option<SourcedLength>,
+    architecture: &Architecture,
+) -> Option<SourcedLength> {
+    let lesser = |a: Option<SourcedLength>, b: Option<SourcedLength>| a.into_iter().chain(b).min_by_key(|(n, _)| *n);
+    let of_network = |length| (length, architecture.config.place("max_position_embeddings"));
+    let length = explicit.or_else(|| lesser(of_tokenizer, architecture.max_position_embeddings.map(of_network)));
+    lesser(length, architecture.position_limit().map(of_network))
 }
+
+/// A number of tokens with the file and the key that it is from.
+type SourcedLength = (usize, (String, String));
 
 /// The template in use: where the module's file names messages among what the model takes, and where no file says what it takes
 /// and the tokenizer has a template.

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! embedder, reranker      a model of one kind
+//! inspection              what a model's files say, without loading it
 //! routes                  the networks of a model, by tasks
 //! shared_network          a network with the queue of its calls: what a caller's thread does
 //! worker                  what the other threads do
@@ -25,6 +26,7 @@ mod call_state;
 mod chunk_rows;
 mod chunks;
 mod embedder;
+mod inspection;
 mod network;
 mod options;
 mod output_head;
@@ -48,6 +50,7 @@ pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
 pub use chunk_rows::ChunkRows;
 pub use chunks::ChunkOptions;
 pub use embedder::Embedder;
+pub use inspection::inspect;
 pub use network::Network;
 pub use options::{LoadOptions, Sharing};
 pub use reranker::Reranker;

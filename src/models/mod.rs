@@ -57,7 +57,7 @@ use candle_core::Tensor;
 
 pub use family::ModelKind;
 pub use head::ScoreHead;
-pub use registry::{half_dtype, load, load_head, load_logit_head, supported_kinds};
+pub use registry::{half_dtype, kind_of, load, load_head, load_logit_head, supported_kinds};
 pub use source::Source;
 
 use crate::nn::EmbeddingBag;

@@ -82,6 +82,14 @@ fn family_of(source: &Source) -> Result<&'static Family> {
     })
 }
 
+/// The models that a checkpoint is one of.
+pub fn kind_of(source: &Source) -> Result<&'static ModelKind> {
+    let family = family_of(source)?;
+    let model_type = source.config.text("model_type")?.unwrap_or_default();
+    let named = family.kinds.iter().find(|kind| kind.model_types.contains(&model_type));
+    Ok(named.unwrap_or(&family.kinds[0]))
+}
+
 /// The type of two bytes that suits models with this `model_type`, where `dtype="auto"` runs on a GPU.
 pub fn half_dtype(model_type: &str) -> Dtype {
     family(model_type).map_or(Dtype::Float16, |family| family.half_dtype)

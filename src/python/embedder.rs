@@ -12,8 +12,8 @@ pub(super) struct PyEmbedder(engine::Embedder);
 #[pymethods]
 impl PyEmbedder {
     #[new]
-    fn new(py: Python<'_>, options: Options) -> PyResult<PyClassInitializer<Self>> {
-        let embedder = options.load(py, engine::Embedder::load)?;
+    fn new(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<PyClassInitializer<Self>> {
+        let embedder = options.extract::<Options>()?.load(py, options.extract()?, engine::Embedder::load)?;
         let config = embedder.config();
         let model = PyModel::new(embedder.routes(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(embedder)))

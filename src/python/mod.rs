@@ -10,6 +10,7 @@ mod device;
 mod embedder;
 mod error;
 mod forks;
+mod inspection;
 mod model;
 mod models;
 mod numpy;
@@ -47,6 +48,8 @@ mod _core {
     use super::embedder::PyEmbedder;
     #[pymodule_export]
     use super::error::{CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError};
+    #[pymodule_export]
+    use super::inspection::inspect;
     #[pymodule_export]
     use super::model::PyModel;
     #[pymodule_export]

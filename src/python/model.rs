@@ -34,18 +34,26 @@ pub(super) struct PyModel {
     default_prompt_name: Option<String>,
 }
 
-/// What a model is found and loaded with: items of a dict.
+/// What a model is found with: items of a dict.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
-pub(super) struct Options {
+pub(super) struct NamedModel {
     model_name_or_path: String,
-    device: String,
-    dtype: String,
     revision: Option<String>,
     base: Option<String>,
     cache_folder: Option<PathBuf>,
     local_files_only: bool,
     token: Option<TokenOption>,
+    packaged: Py<PyAny>,
+    download: Py<PyAny>,
+}
+
+/// What a model that was found is loaded with: items of a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(super) struct Options {
+    device: String,
+    dtype: String,
     num_threads: Option<usize>,
     /// Where the model is written as it was packed.
     panel_folder: Option<PathBuf>,
@@ -57,8 +65,6 @@ pub(super) struct Options {
     refuse_when_full: bool,
     max_concurrency: Option<usize>,
     stats: Py<PyStats>,
-    packaged: Py<PyAny>,
-    download: Py<PyAny>,
 }
 
 /// True or False, or a token.
@@ -68,27 +74,17 @@ enum TokenOption {
     Given(Py<Credential>),
 }
 
-impl Options {
-    /// Finds the model, and has `load` load it, all without the interpreter's lock.
-    pub(super) fn load<M: Send>(
+impl NamedModel {
+    /// Finds the model, and has `work` done with it and its name, all without the interpreter's lock.
+    pub(super) fn find<R: Send>(
         self,
         py: Python<'_>,
-        load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
-    ) -> PyResult<M> {
-        let Self { device, dtype, num_threads, panel_folder, packaged, download, .. } = self;
-        let sharing = Sharing {
-            max_batch_tokens: self.max_batch_tokens,
-            max_batch_size: self.max_batch_size,
-            max_wait: Duration::try_from_secs_f64(self.max_wait_ms / 1e3).unwrap_or(Duration::MAX),
-            max_queue: self.max_queue,
-            refuse_when_full: self.refuse_when_full,
-            max_concurrency: self.max_concurrency,
+        work: impl FnOnce(ModelFolder, String) -> crate::Result<R> + Send,
+    ) -> PyResult<R> {
+        let watch = DownloadBar::new(&self.download);
+        let packaged = |name: &str| -> Option<(String, PathBuf)> {
+            watch.ask(|py| self.packaged.call1(py, (name,))?.extract(py))?
         };
-        let (name, stats) = (self.model_name_or_path, self.stats.get().0.clone());
-        let options = LoadOptions { name, device, dtype, num_threads, panel_folder, sharing, stats };
-        let watch = DownloadBar::new(&download);
-        let packaged =
-            |name: &str| -> Option<(String, PathBuf)> { watch.ask(|py| packaged.call1(py, (name,))?.extract(py))? };
         detached(py, || {
             let find_options = FindOptions {
                 revision: self.revision.as_deref(),
@@ -103,14 +99,36 @@ impl Options {
                 packaged: &packaged,
                 environment: HubEnvironment::read(),
             };
-            let folder = find(&options.name, &find_options, &watch);
-            watch.settle(folder).and_then(|folder| {
-                if let Some(target) = &options.panel_folder {
-                    copy_description(&folder, target)?;
-                }
-                Ok(load(folder, &options)?)
-            })
+            let folder = find(&self.model_name_or_path, &find_options, &watch);
+            watch.settle(folder).and_then(|folder| Ok(work(folder, self.model_name_or_path)?))
         })?
+    }
+}
+
+impl Options {
+    /// Finds the model, and has `load` load it, all without the interpreter's lock.
+    pub(super) fn load<M: Send>(
+        self,
+        py: Python<'_>,
+        model: NamedModel,
+        load: impl FnOnce(ModelFolder, &LoadOptions) -> crate::Result<M> + Send,
+    ) -> PyResult<M> {
+        let Self { device, dtype, num_threads, panel_folder, .. } = self;
+        let sharing = Sharing {
+            max_batch_tokens: self.max_batch_tokens,
+            max_batch_size: self.max_batch_size,
+            max_wait: Duration::try_from_secs_f64(self.max_wait_ms / 1e3).unwrap_or(Duration::MAX),
+            max_queue: self.max_queue,
+            refuse_when_full: self.refuse_when_full,
+            max_concurrency: self.max_concurrency,
+        };
+        let stats = self.stats.get().0.clone();
+        model.find(py, |folder, name| {
+            if let Some(target) = &panel_folder {
+                copy_description(&folder, target)?;
+            }
+            load(folder, &LoadOptions { name, device, dtype, num_threads, panel_folder, sharing, stats })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pyo3::prelude::*;
 
-use crate::engine;
+use crate::engine::{self, LoadOptions};
 use crate::python::model::{Options, PyModel};
 
 /// See `_core.pyi`.
@@ -13,8 +13,13 @@ pub(super) struct PyReranker(engine::Reranker);
 impl PyReranker {
     #[new]
     #[pyo3(signature = (options, *, num_labels))]
-    fn new(py: Python<'_>, options: Options, num_labels: Option<usize>) -> PyResult<PyClassInitializer<Self>> {
-        let reranker = options.load(py, |folder, options| engine::Reranker::load(folder, options, num_labels))?;
+    fn new(
+        py: Python<'_>,
+        options: &Bound<'_, PyAny>,
+        num_labels: Option<usize>,
+    ) -> PyResult<PyClassInitializer<Self>> {
+        let load = |folder, options: &LoadOptions| engine::Reranker::load(folder, options, num_labels);
+        let reranker = options.extract::<Options>()?.load(py, options.extract()?, load)?;
         let config = reranker.config();
         let model = PyModel::new(reranker.routes(), &config.prompts, config.default_prompt_name.as_ref());
         Ok(PyClassInitializer::from(model).add_subclass(Self(reranker)))

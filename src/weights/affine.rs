@@ -36,6 +36,10 @@ impl<'a> Affine<'a> {
         Affine { codes: owned(self.codes), scales, biases, bits: self.bits, group: self.group }
     }
 
+    pub(super) fn storage(&self) -> String {
+        format!("affine {} bits, group {}", self.bits, self.group)
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.codes.len() + self.scales.len_bytes() + self.biases.len_bytes()
     }

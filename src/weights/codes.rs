@@ -53,6 +53,17 @@ impl<'a> Codes<'a> {
         }
     }
 
+    /// How the numbers are stored, for people.
+    pub(super) fn storage(&self) -> String {
+        match &self.format {
+            Format::Affine(codes) => codes.storage(),
+            Format::Ggml(rows) => rows.storage(),
+            Format::MicroScaled(codes) => codes.storage(),
+            Format::Packed(codes) => codes.storage(),
+            Format::Scaled(codes) => codes.storage(self.columns),
+        }
+    }
+
     /// Writes the rows from `first` on to `out [rows, columns]`. All of them are there.
     pub fn decode(&self, first: usize, out: &mut [f32]) {
         for (row, out) in (first..).zip(out.chunks_exact_mut(self.columns.max(1))) {

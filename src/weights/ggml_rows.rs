@@ -41,6 +41,10 @@ impl<'a> GgmlRows<'a> {
         GgmlRows { bytes: Cow::Owned(self.bytes.into_owned()), ..self }
     }
 
+    pub(super) fn storage(&self) -> String {
+        self.block.name.to_owned()
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -61,6 +61,11 @@ impl<'a> MicroScaled<'a> {
         MicroScaled { codes: owned(self.codes), scales: owned(self.scales), kind: self.kind, divisor: self.divisor }
     }
 
+    pub(super) fn storage(&self) -> String {
+        let name = MicroKind::NAMES.iter().find(|(_, kind)| *kind == self.kind).map_or("", |(name, _)| name);
+        format!("{name}, group {}", self.kind.group())
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.codes.len() + self.scales.len()
     }

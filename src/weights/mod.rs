@@ -7,6 +7,7 @@
 //!   │                             │                            └──→ gguf_names, gguf
 //!   │                             └───────→ mmap
 //!   ├─→ integers ─→ extent
+//!   ├─→ stored ─→ quantization, weight, extent, blocks
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
 //!   ├─→ task_adapters ─→ weight, low_rank
@@ -43,6 +44,7 @@ mod quantization;
 mod safetensors;
 mod scaled;
 mod small_floats;
+mod stored;
 mod task_adapters;
 mod tensor_file;
 mod unsupported;
@@ -71,6 +73,7 @@ pub(crate) use panel_file::PANEL_FILE;
 pub use panel_file::{PanelIndex, PanelMatrix};
 pub use panel_writer::PanelWriter;
 pub use quantization::{MlxScheme, Quantization, QuantizationMethod};
+pub use stored::StoredTensor;
 pub(crate) use unsupported::unsupported;
 pub use weight::{HalfPrecision, Weight};
 

@@ -60,6 +60,16 @@ impl Packed<'_> {
         }
     }
 
+    pub(super) fn storage(&self) -> String {
+        let method = match self.layout {
+            PackedLayout::Gptq { .. } => "GPTQ",
+            PackedLayout::Awq => "AWQ",
+            PackedLayout::PackQuantized => "packed",
+        };
+        // Columns of a group may lie apart; all have as many.
+        format!("{method} {} bits, group {}", self.bits, self.group_of.len() / self.groups.max(1))
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.codes.len() + self.scales.len_bytes() + self.zeros.as_ref().map_or(0, |zeros| zeros.len())
     }

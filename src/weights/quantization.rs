@@ -64,6 +64,22 @@ pub struct MlxScheme {
     pub group: usize,
 }
 
+/// Ends of the names of what a quantized matrix is made of.
+pub(super) const PARTS: [&str; 12] = [
+    ".weight",
+    ".scales",
+    ".biases",
+    ".qweight",
+    ".qzeros",
+    ".g_idx",
+    ".weight_packed",
+    ".weight_scale",
+    ".weight_shape",
+    ".weight_zero_point",
+    ".weight_g_idx",
+    ".weight_global_scale",
+];
+
 /// A tensor of a file.
 struct MatrixPart<'a> {
     file: &'a str,

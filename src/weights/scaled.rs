@@ -28,6 +28,15 @@ impl Scaled<'_> {
         Scaled { numbers, are_integers: self.are_integers, scales, groups: self.groups }
     }
 
+    pub(super) fn storage(&self, columns: usize) -> String {
+        let kind = if self.are_integers { "I8" } else { "F8_E4M3" };
+        match self.groups {
+            0 => format!("{kind}, one scale"),
+            1 => format!("{kind}, a scale a row"),
+            groups => format!("{kind}, group {}", columns / groups),
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.numbers.len() + self.scales.len_bytes()
     }

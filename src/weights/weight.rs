@@ -297,7 +297,7 @@ impl<'a> Weight<'a> {
 }
 
 /// The types that weights may have.
-const FLOATS: [Dtype; 6] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::F8_E4M3, Dtype::F8_E5M2];
+pub(super) const FLOATS: [Dtype; 6] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::F64, Dtype::F8_E4M3, Dtype::F8_E5M2];
 
 /// Appends the numbers of `shape` to `values`, row-major. All of them are within `bytes`.
 fn gather<T: Pod>(bytes: &[u8], shape: &[usize], strides: &[usize], values: &mut Vec<T>) {

@@ -29,6 +29,7 @@ def build_parser() -> Parser:
     _add_store(commands)
     _add_quantize(commands)
     _add_models(commands)
+    _add_inspect(commands)
     _add_devices(commands)
     _add_check(commands)
     _add_bench_cpu(commands)
@@ -291,6 +292,20 @@ def _add_models(commands: Commands) -> None:
         epilog=descriptions.MODELS_EXAMPLES,
     )
     _add_json(parser, "print a JSON list")
+
+
+def _add_inspect(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "inspect",
+        "inspect",
+        "print what a model's files say of it",
+        description=descriptions.INSPECT,
+        epilog=descriptions.INSPECT_EXAMPLES,
+    )
+    parser.add_argument("name", metavar="MODEL", help="a folder, a .gguf file, or a name on the Hugging Face Hub")
+    parser.add_argument("--base", metavar="MODEL", help="the model that a quantized one was made from")
+    _add_json(parser, "print one JSON object")
 
 
 def _add_devices(commands: Commands) -> None:

@@ -208,6 +208,19 @@ examples:
   votive models --json
 """
 
+INSPECT = """\
+Print what a model's files say of it, and which file says it: its family, sizes, how numbers are stored, how vectors
+are made of tokens, prompts, and the longest input. What loading the model would warn of comes last. Only the beginnings
+of files with weights are read; a model of the hub is downloaded first. --json prints one object.
+"""
+
+INSPECT_EXAMPLES = """\
+examples:
+  votive inspect ./my-model
+  votive inspect model-Q4_K_M.gguf
+  votive inspect sentence-transformers/all-MiniLM-L6-v2 --json
+"""
+
 DEVICES = """\
 Print which devices can compute, why others cannot, and which one is taken where none is named: that of the
 environment variable VOTIVE_DEVICE, else the first of Metal, CUDA and the CPU. No GPU is initialised. --json prints
