@@ -109,6 +109,49 @@ def _value(kind: str, value: Any) -> bytes:
     )
 
 
+def read(path: Path) -> tuple[dict[str, tuple[str, Any]], dict[str, tuple[int, tuple[int, ...], bytes]]]:
+    """What `write` is given for such a file, of types whose sizes are known here."""
+    content, place = path.read_bytes(), 24
+    kinds = {number: kind for kind, number in _KINDS.items()}
+
+    def number(format: str) -> Any:
+        nonlocal place
+        (value,) = struct.unpack_from("<" + format, content, place)
+        place += struct.calcsize("<" + format)
+        return value
+
+    def text() -> str:
+        nonlocal place
+        length = number("Q")
+        place += length
+        return content[place - length : place].decode()
+
+    def value(kind: str) -> Any:
+        return text() if kind == "str" else number(_FORMATS[kind])
+
+    keys: dict[str, tuple[str, Any]] = {}
+    tensors, count = struct.unpack_from("<QQ", content, 8)
+    for _ in range(count):
+        key, kind = text(), number("I")
+        if kind == 9:
+            kind = number("I")
+            keys[key] = f"[{kinds[kind]}]", [value(kinds[kind]) for _ in range(number("Q"))]
+        else:
+            keys[key] = kinds[kind], value(kinds[kind])
+    places = []
+    for _ in range(tensors):
+        name = text()
+        shape = tuple(reversed([number("Q") for _ in range(number("I"))]))
+        places.append((name, shape, number("I"), number("Q")))
+    start = place + -place % 32
+    ends = [start + offset for *_, offset in places[1:]] + [len(content)]
+    return keys, {
+        # With the padding behind it, which is not told from numbers.
+        name: (kind, shape, content[start + offset : end])
+        for (name, shape, kind, offset), end in zip(places, ends, strict=True)
+    }
+
+
 _BERT = {
     "attention.self.query": "attn_q",
     "attention.self.key": "attn_k",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensor_files
 from bodies import INT8, kernels_only
-from gguf_files import Array, Stored, f16, f32, least_keys, of_model, q4_1, q8_0, write
-from votive import Embedder, ModelError, Reranker
+from gguf_files import Array, Stored, f16, f32, least_keys, of_model, q4_1, q8_0, read, write
+from votive import Embedder, ModelError, Reranker, inspect_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 
@@ -144,7 +144,7 @@ def test_what_a_file_leaves_out_is_said_or_is_taken_of_the_base(tmp_path: Path) 
     (base / "1_Pooling" / "config.json").write_text('{"embedding_dimension": 256, "pooling_mode": "cls"}')
     (base / "config.json").write_text('{"model_type": "qwen3"}')
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.filterwarnings("error", ".* normalization")
         described = Embedder(folder, base=str(base))
     assert described.info.pooling == "cls"
     assert np.allclose(np.linalg.norm(described.encode(["a", "b c"]), axis=1), 1, atol=1e-5)
@@ -272,3 +272,138 @@ def test_a_file_whose_header_is_cut_or_whose_types_are_others(tmp_path: Path) ->
     (folder / "model.gguf").write_bytes(content[:at] + (99).to_bytes(4, "little") + content[at + 4 :])
     with pytest.raises(ModelError, match=r"begins at byte|has ggml's type 99 \(not known\)"):
         Embedder(folder)
+
+
+# Which file
+
+
+def parts_of(file: Path, count: int) -> list[Path]:
+    """The file split as llama.cpp does it: keys in the first part, tensors in all."""
+    keys, tensors = read(file)
+    names = sorted(tensors)
+    paths = [file.with_name(f"{file.stem}-{part:05}-of-{count:05}.gguf") for part in range(1, count + 1)]
+    for place, path in enumerate(paths):
+        own = {"split.no": ("u16", place), "split.count": ("u16", count), "split.tensors.count": ("i32", len(names))}
+        write(path, own if place else own | keys, {name: tensors[name] for name in names[place::count]})
+    file.unlink()
+    return paths
+
+
+def test_parts_of_a_file_are_one(tmp_path: Path) -> None:
+    expected = encode(FIXTURES / "gguf_qwen3")
+    shutil.copy(FIXTURES / "gguf_qwen3" / "model.gguf", tmp_path)
+    paths = parts_of(tmp_path / "model.gguf", 3)
+    for name in (tmp_path, paths[0], paths[1]):
+        assert np.array_equal(encode(name), expected)
+    assert Embedder(tmp_path).info.fingerprint == Embedder(paths[2]).info.fingerprint
+    named = Embedder(tmp_path, gguf_file=paths[1].name, device="cpu", dtype="float32")
+    assert np.array_equal(named.encode(TEXTS), expected)
+    assert inspect_model(tmp_path).networks[0].files == tuple(path.name for path in paths)
+    paths[1].rename(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match=r"^model-00002-of-00003\.gguf: is not there: the model is split into 3 files"):
+        Embedder(tmp_path)
+    # Under another's name.
+    shutil.copy(paths[2], paths[1])
+    with pytest.raises(ModelError, match=r"00002-of-00003\.gguf: split\.no: is 2, and by its name the file is 1"):
+        Embedder(tmp_path)
+    whole = paths[0].rename(tmp_path / "whole.gguf")
+    with pytest.raises(ModelError, match=r"split\.count: the model is split into 3 files, and by its name into 1"):
+        Embedder(whole)
+
+
+def test_a_file_is_named_by_an_argument(tmp_path: Path) -> None:
+    expected = encode(FIXTURES / "gguf_qwen3")
+    for name in ("one.gguf", "two.gguf"):
+        shutil.copy(FIXTURES / "gguf_qwen3" / "model.gguf", tmp_path / name)
+    assert np.array_equal(encode(tmp_path, gguf_file="two.gguf"), expected)
+    with pytest.raises(ValueError, match=r"gguf_file: there is no \"three\.gguf\" .*: one\.gguf, two\.gguf"):
+        Embedder(tmp_path, gguf_file="three.gguf")
+    with pytest.raises(ValueError, match=r"gguf_file: .* is such a file already"):
+        Embedder(tmp_path / "one.gguf", gguf_file="two.gguf")
+    with pytest.raises(ValueError, match='gguf_file: the model\'s name asks for a file already, by "Q8_0"'):
+        Embedder("owner/name:Q8_0", gguf_file="two.gguf", local_files_only=True)
+    with pytest.raises(TypeError, match="gguf_file: expected str or None, found int"):
+        Embedder(tmp_path, gguf_file=1)  # type: ignore[arg-type]
+    # Before safetensors, which are there as well.
+    both = Path(shutil.copytree(FIXTURES / "qwen3_embedding", tmp_path / "both"))
+    converted("qwen3_embedding", tmp_path / "converted")
+    shutil.copy(tmp_path / "converted" / "gguf" / "model.gguf", both / "f32.gguf")
+    assert Embedder(both, gguf_file="f32.gguf")._model.gguf == [both / "f32.gguf"]
+    assert Embedder(both)._model.gguf == []
+
+
+# What is known better
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({}, None),
+        ({"tokenizer.ggml.eos_token_id": "<|im_end|>"}, "has '<|im_end|>' at the end of texts"),
+        ({"tokenizer.ggml.add_eos_token": ("bool", False)}, "has no token at the end of texts"),
+        ({"tokenizer.ggml.add_eos_token": None}, "has no token at the end of texts"),
+        ({"tokenizer.ggml.eos_token_id": None}, "names no token for the end of texts"),
+    ],
+)
+def test_the_end_of_qwen3_is_put_right_and_said(keys: dict[str, Any], expected: str | None, tmp_path: Path) -> None:
+    own, tensors = read(FIXTURES / "gguf_qwen3" / "model.gguf")
+    tokens = own["tokenizer.ggml.tokens"][1]
+    right = {
+        "tokenizer.ggml.eos_token_id": ("u32", tokens.index("<|endoftext|>")),
+        "tokenizer.ggml.add_eos_token": ("bool", True),
+    }
+    for key, value in keys.items():
+        right[key] = ("u32", tokens.index(value)) if isinstance(value, str) else value
+    write(tmp_path / "model.gguf", {key: value for key, value in (own | right).items() if value}, tensors)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = Embedder(tmp_path, device="cpu", dtype="float32")
+    said = [str(warning.message) for warning in caught if "end of texts" in str(warning.message)]
+    if expected is None:
+        assert said == []
+    else:
+        (message,) = said
+        assert message.replace('"', "'") == (
+            f"{str(tmp_path)!r} {expected}; '<|endoftext|>' is put there, with which Qwen3-Embedding was trained"
+        )
+        assert message in inspect_model(tmp_path).assumptions
+    assert np.array_equal(model.encode(TEXTS), encode(FIXTURES / "gguf_qwen3"))
+
+
+@pytest.mark.parametrize("head", ["none", "ranked", "rows"])
+def test_a_language_model_alone_scores_by_yes_and_no(head: str, tmp_path: Path) -> None:
+    """The converter writes the rows of both as a classifier where it knows the model by its name, and else nothing."""
+    fixture = FIXTURES / "qwen3_rerank"
+    config, tokenizer = (json.loads((fixture / f"{name}.json").read_text()) for name in ("config", "tokenizer"))
+    tensors, _ = of_model(config, tensor_files.read(fixture / "model.safetensors"))
+    vocabulary = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    keys = least_keys(config) | {
+        "qwen3.context_length": ("u32", config["max_position_embeddings"]),
+        "qwen3.embedding_length": ("u32", config["hidden_size"]),
+        "qwen3.block_count": ("u32", config["num_hidden_layers"]),
+        "qwen3.feed_forward_length": ("u32", config["intermediate_size"]),
+        "qwen3.attention.key_length": ("u32", config["head_dim"]),
+        "qwen3.attention.layer_norm_rms_epsilon": ("f32", config["rms_norm_eps"]),
+        "qwen3.rope.freq_base": ("f32", config["rope_theta"]),
+        "tokenizer.ggml.model": ("str", "gpt2"),
+        "tokenizer.ggml.pre": ("str", "qwen2"),
+        "tokenizer.ggml.tokens": ("[str]", tokens),
+        "tokenizer.ggml.token_type": ("[i32]", [3 if token in special else 1 for token in tokens]),
+        "tokenizer.ggml.merges": ("[str]", [" ".join(pair) for pair in tokenizer["model"]["merges"]]),
+        "tokenizer.ggml.eos_token_id": ("u32", vocabulary["<|im_end|>"]),
+        "tokenizer.ggml.padding_token_id": ("u32", vocabulary["<|endoftext|>"]),
+        "tokenizer.ggml.add_eos_token": ("bool", False),
+    }
+    if head != "none":
+        keys["qwen3.pooling_type"] = ("u32", 4)
+    if head == "rows":
+        kind, (_, width), words = tensors["token_embd.weight"]
+        rows = [words[4 * width * vocabulary[word] :][: 4 * width] for word in ("yes", "no")]
+        tensors["cls.output.weight"] = (kind, (2, width), b"".join(rows))
+        keys["qwen3.classifier.output_labels"] = ("[str]", ["yes", "no"])
+    write(tmp_path / "model.gguf", keys, tensors)
+    expected = Reranker(fixture, device="cpu", dtype="float32").predict(PAIRS)
+    alone = Reranker(tmp_path, device="cpu", dtype="float32", activation_fn="identity")
+    assert np.array_equal(alone.predict(PAIRS), expected)

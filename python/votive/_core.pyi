@@ -153,8 +153,12 @@ class Model:
         """What a GGUF file says, in the form of the JSON file `name` that the folder lacks."""
 
     @property
-    def gguf(self) -> Path | None:
-        """The GGUF file with the weights, where they are in one."""
+    def gguf(self) -> list[Path]:
+        """The GGUF file with the weights, or its parts; [] where they are in others."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What was put in the place of something that the files say: each goes on from the model's name."""
 
     @property
     def is_quantized(self) -> bool:
@@ -471,8 +475,8 @@ def next_device(name: str) -> str | None:
 def inspect(model: dict[str, Any]) -> str:
     """What a model's files say of it, as a JSON object: see `votive.inspection`, which reads it.
 
-    `model` holds what `Embedder` is given to find it: `model_name_or_path`, `revision`, `base`, `cache_folder`,
-    `local_files_only`, `token`, `packaged` and `download`.
+    `model` holds what `Embedder` is given to find it: `model_name_or_path`, `revision`, `base`, `gguf_file`,
+    `cache_folder`, `local_files_only`, `token`, `packaged` and `download`.
 
     Raises:
         FileNotFoundError: there is no such model.

@@ -81,6 +81,9 @@ class Model(Generic[Core]):
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         self._adopt(core)
+        for note in core.notes:
+            message = f"{given['model_name_or_path']!r} {note}"
+            warnings.warn(message, UserWarning, stacklevel=caller_stacklevel())
         if core.dtype == "int4" and core.parameters < _MIN_INT4_PARAMETERS:
             message = (
                 f"{given['model_name_or_path']} has {core.parameters / 1e6:.3g} million parameters: so small a model "

@@ -5,7 +5,7 @@ The core has loaded the files, so that they are there and hold what they must.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,7 +65,7 @@ class ModelFiles(NamedTuple):
         *,
         has_modules: bool,
         find: Callable[[str], Path | None] | None = None,
-        gguf: Path | None = None,
+        gguf: Sequence[Path] = (),
         made: Callable[[str], bytes | None] | None = None,
     ) -> ModelFiles:
         """Reads a folder: all of small files, and a few hundred kB of each file of weights.
@@ -75,7 +75,7 @@ class ModelFiles(NamedTuple):
             has_modules: whether modules.json counts, where there is one.
             find: where a file of the folder is: that of a base model, where the folder of an adapter, or of a quantized
                 model, lacks it.
-            gguf: the GGUF file with the weights, where they are in one.
+            gguf: the GGUF file with the weights, or its parts; () where they are in others.
             made: what that file says, in the form of a JSON file that the folder lacks.
 
         Raises:
@@ -121,7 +121,7 @@ class ModelFiles(NamedTuple):
             if kind == "Transformer" and modules:
                 for name in sorted(own.glob("sentence_*_config.json")):
                     add(parsed_json(name)[1])
-            for file in [gguf] if gguf and kind == "Transformer" else _weight_files(path):
+            for file in gguf if gguf and kind == "Transformer" else _weight_files(path):
                 for part in _samples(file):
                     add(part)
             if kind == "Transformer" and (own / "adapter_config.json").is_file():

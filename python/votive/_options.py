@@ -122,6 +122,7 @@ OPTIONS = {
         Option("dtype", _text, for_core=True),
         Option("revision", _optional_text, for_core=True),
         Option("base", _base, for_core=True),
+        Option("gguf_file", _optional_text, for_core=True),
         Option("cache_folder", _folder, for_core=True),
         Option("local_files_only", _flag, for_core=True),
         Option("token", _token, for_core=True),

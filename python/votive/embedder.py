@@ -71,6 +71,8 @@ class Embedder(EmbeddingModel):
         revision: branch, tag or commit on the hub.
         base: the model that a quantized one was made from, a folder or a name on the hub: what the quantized one's
             files lack of pooling, modules and prompts is read there. None for the one that its README.md names.
+        gguf_file: name of the GGUF file with the weights, where a model has several, or weights of another kind too; of
+            one that is split, that of any part.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
         token: for private models; True for the one that `huggingface-cli login` stored, False for none, None for the
@@ -126,6 +128,7 @@ class Embedder(EmbeddingModel):
         dtype: DtypeName = "auto",
         revision: str | None = None,
         base: str | PathLike[str] | None = None,
+        gguf_file: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         token: bool | str | None = None,
@@ -167,6 +170,7 @@ class Embedder(EmbeddingModel):
                 "dtype": dtype_of(dtype, model_kwargs),
                 "revision": revision,
                 "base": base,
+                "gguf_file": gguf_file,
                 "cache_folder": cache_folder,
                 "local_files_only": local_files_only,
                 "token": token,

@@ -167,6 +167,7 @@ def inspect_model(
     *,
     revision: str | None = None,
     base: str | PathLike[str] | None = None,
+    gguf_file: str | None = None,
     cache_folder: str | PathLike[str] | None = None,
     local_files_only: bool = False,
     token: bool | str | None = None,
@@ -179,6 +180,7 @@ def inspect_model(
         model_name_or_path: a folder, a .gguf file, or a name on the Hugging Face Hub.
         revision: a branch, tag or commit on the hub.
         base: the model that a quantized one was made from.
+        gguf_file: the name of the file with the weights, of several.
         cache_folder: in place of Hugging Face's cache.
         local_files_only: never ask the hub.
         token: a token of the hub.
@@ -214,7 +216,10 @@ def inspect_model(
         scoring=facts.get("scoring"),
         activation_fn=_activation(facts),
         sources=_said({"prompts": facts["prompts_from"], "similarity_fn_name": facts.get("similarity_from")}),
-        assumptions=tuple(_assumptions(name, given["base"], facts, inspected[0])),
+        assumptions=(
+            *_assumptions(name, given["base"], facts, inspected[0]),
+            *(f"{name!r} {note}" for note in facts["notes"]),
+        ),
     )
 
 

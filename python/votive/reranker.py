@@ -50,6 +50,8 @@ class Reranker(RerankingModel):
             `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
+        gguf_file: name of the GGUF file with the weights, where a model has several, or weights of another kind too; of
+            one that is split, that of any part.
         cache_folder: instead of the Hugging Face cache's folder.
         local_files_only: never ask the hub.
         token: for private models; True for the one that `huggingface-cli login` stored, False for none, None for the
@@ -101,6 +103,7 @@ class Reranker(RerankingModel):
         device: str | Backend | None = "auto",
         dtype: DtypeName = "auto",
         revision: str | None = None,
+        gguf_file: str | None = None,
         cache_folder: str | PathLike[str] | None = None,
         local_files_only: bool = False,
         token: bool | str | None = None,
@@ -147,6 +150,7 @@ class Reranker(RerankingModel):
                 "device": device,
                 "dtype": dtype_of(dtype, model_kwargs),
                 "revision": revision,
+                "gguf_file": gguf_file,
                 "cache_folder": cache_folder,
                 "local_files_only": local_files_only,
                 "token": token,

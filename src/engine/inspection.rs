@@ -58,6 +58,7 @@ pub fn inspect(folder: &ModelFolder) -> Result<String> {
     facts["folder"] = folder.root().to_string_lossy().into();
     facts["origin"] = json!([origin, detail]);
     facts["description_of"] = folder.description_of().into();
+    facts["notes"] = folder.notes().into();
     facts["has_modules"] = folder.file("modules.json")?.is_some().into();
     facts["made_modules"] = folder.made("modules.json").is_some().into();
     Ok(facts.to_string())
@@ -261,9 +262,9 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(folder: &'a ModelFolder) -> Result<Self> {
-        let found = if has_weights(folder, "")? { None } else { folder.gguf("")? };
-        let Some((name, path)) = found else { return Ok(Self { folder, gguf: None }) };
-        let file = GgufFile::open(&path, name.clone())?;
+        let parts = if has_weights(folder, "")? { Vec::new() } else { folder.gguf("")? };
+        let Some((name, _)) = parts.first().cloned() else { return Ok(Self { folder, gguf: None }) };
+        let file = GgufFile::open(parts)?;
         let architecture = file.header()?.metadata.text("general.architecture")?.unwrap_or_default().to_owned();
         Ok(Self { folder, gguf: Some((name, architecture)) })
     }

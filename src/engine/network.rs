@@ -274,12 +274,10 @@ impl Network {
         self.weight_bytes
     }
 
-    /// The GGUF file with the weights, where they are in one.
-    pub fn gguf(&self) -> Result<Option<PathBuf>> {
-        Ok(match has_weights(&self.folder, "")? {
-            true => None,
-            false => self.folder.gguf("")?.map(|(_, path)| path),
-        })
+    /// The GGUF file with the weights, or its parts; none where they are in others.
+    pub fn gguf(&self) -> Result<Vec<PathBuf>> {
+        let parts = if has_weights(&self.folder, "")? { Vec::new() } else { self.folder.gguf("")? };
+        Ok(parts.into_iter().map(|(_, path)| path).collect())
     }
 
     /// Whether the files hold the weights as codes.

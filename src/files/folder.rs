@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::read::read_file;
+use super::split_name::{GGUF_ENDING, all_parts, first_part};
 use crate::memory::owned;
 use crate::{Error, Result};
-
-/// The end of the names of GGUF files.
-pub(crate) const GGUF_ENDING: &str = ".gguf";
 
 /// Where a model's files were found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +34,14 @@ pub struct ModelFolder {
     gguf: Option<String>,
     /// Contents of files that the folder lacks, made of what its GGUF file says.
     made: BTreeMap<String, Vec<u8>>,
+    /// What was put in the place of something that its files say, for warnings.
+    notes: Vec<String>,
 }
 
 impl ModelFolder {
     pub fn new(root: PathBuf, origin: Origin) -> Self {
         let (borrowed, made) = (BTreeMap::new(), BTreeMap::new());
-        Self { root, origin, borrowed, described_by: None, gguf: None, made }
+        Self { root, origin, borrowed, described_by: None, gguf: None, made, notes: Vec::new() }
     }
 
     /// The same folder with `borrowed` files, by where they would be, for those that it lacks.
@@ -69,6 +69,17 @@ impl ModelFolder {
     pub(crate) fn with_made(mut self, made: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
         self.made.extend(made);
         self
+    }
+
+    /// The same folder, which says what was put in the place of something that its files say.
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// What was put in the place of something that its files say, a sentence each that goes on from the model's name.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The same folder without the contents that were made for a file: nobody needs them any more.
@@ -129,35 +140,47 @@ impl ModelFolder {
         }
     }
 
-    /// The GGUF file in the subfolder `path`, by its name relative to the folder: the one that was named, or the only one.
+    /// The GGUF file in the subfolder `path`, by its name relative to the folder: the one that was named, or the only one. Of one that
+    /// is split, all parts in their order; of none, none.
     ///
     /// # Errors
-    /// [`Error::Model`] where there are several.
-    pub(crate) fn gguf(&self, path: &str) -> Result<Option<(String, PathBuf)>> {
-        let names: Vec<String> = match &self.gguf {
+    /// [`Error::Model`] where there are several, or where a part is missing.
+    pub(crate) fn gguf(&self, path: &str) -> Result<Vec<(String, PathBuf)>> {
+        let names = match &self.gguf {
             Some(name) if path.is_empty() => vec![name.clone()],
             Some(_) => Vec::new(),
             None => self.gguf_files(path),
         };
-        match &names[..] {
-            [] => Ok(None),
-            [name] => {
-                let name = inside(path, name);
-                Ok(self.file(&name)?.map(|found| (name, found)))
-            }
+        let name = match &names[..] {
+            [] => return Ok(Vec::new()),
+            [name] => name,
             several => {
                 let message = format!(
-                    "are several files of weights; give the path of one of them as the model's name: {}",
+                    "are several files of weights; gguf_file= names one of them, as does its path in the place of the model\'s \
+                     name: {}",
                     several.join(", ")
                 );
-                Err(Error::model(inside(path, "*.gguf"), message))
+                return Err(Error::model(inside(path, "*.gguf"), message));
+            }
+        };
+        let names = all_parts(name);
+        let parts = names.len();
+        let mut found = Vec::new();
+        for name in names {
+            let name = inside(path, &name);
+            match self.file(&name)? {
+                Some(file) => found.push((name, file)),
+                None if parts == 1 => {}
+                None => return Err(Error::model(name, format!("is not there: the model is split into {parts} files"))),
             }
         }
+        Ok(found)
     }
 
-    /// Names of the GGUF files in the subfolder `path`.
+    /// Names of the GGUF files in the subfolder `path`, of each that is split that of the first part.
     fn gguf_files(&self, path: &str) -> Vec<String> {
-        self.names(path).into_iter().filter(|name| name.ends_with(GGUF_ENDING)).collect()
+        let names = self.names(path).into_iter().filter(|name| name.ends_with(GGUF_ENDING));
+        names.map(|name| first_part(&name)).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 

@@ -89,6 +89,28 @@ fn cut_by(words: &str, bytes: Value) -> Value {
     json!({"type": "Sequence", "pretokenizers": [split, bytes]})
 }
 
+/// Whether texts end with [`QWEN_END`]: those of a Qwen3 that pools the last token. Files that were converted early have the end of a
+/// message in its place, or none.
+fn has_qwen_end(keys: &GgufKeys) -> Result<bool> {
+    Ok(keys.architecture == "qwen3" && keys.integer("pooling_type")? == Some(3))
+}
+
+/// What the file says of the token that ends texts, where that is known better; it goes on from the model's name.
+pub(super) fn note(keys: &GgufKeys) -> Result<Option<String>> {
+    if !has_qwen_end(keys)? {
+        return Ok(None);
+    }
+    let tokens = keys.all().texts(&name("tokens"))?.unwrap_or_default();
+    let end = keys.all().integer(&name("eos_token_id"))?.and_then(|id| tokens.get(usize::try_from(id).ok()?));
+    let found = match end.copied() {
+        _ if keys.all().boolean(&name("add_eos_token"))? != Some(true) => "has no token at the end of texts".to_owned(),
+        Some(QWEN_END) => return Ok(None),
+        Some(other) => format!("has {other:?} at the end of texts"),
+        None => "names no token for the end of texts".to_owned(),
+    };
+    Ok(Some(format!("{found}; {QWEN_END:?} is put there, with which Qwen3-Embedding was trained")))
+}
+
 /// Special tokens around texts.
 fn layout(
     keys: &GgufKeys,
@@ -110,7 +132,7 @@ fn layout(
         };
         return Ok(template(&single, &[&single[..], second].concat(), &[first, last]));
     }
-    if keys.architecture == "qwen3" && keys.integer("pooling_type")? == Some(3) {
+    if has_qwen_end(keys)? {
         let end = vocabulary.special_named(QWEN_END).ok_or_else(|| {
             let message = format!("has no {QWEN_END:?}, with which the texts of a qwen3 that pools the last token end");
             keys.all().error(&name("tokens"), message)

@@ -36,13 +36,16 @@ pub(crate) fn complete(folder: ModelFolder, has_tokenizer: bool) -> Result<Model
     if has_weights(&folder, "")? {
         return Ok(folder);
     }
-    let Some((name, path)) = folder.gguf("")? else { return Ok(folder) };
+    let parts = folder.gguf("")?;
+    if parts.is_empty() {
+        return Ok(folder);
+    }
     let lacks = |name: &str| folder.has(name).map(|has| !has);
     let [lacks_config, lacks_modules] = [lacks(CONFIG)?, lacks(MODULES)?];
     if !(lacks_config || lacks_modules || !has_tokenizer) {
         return Ok(folder);
     }
-    let file = GgufFile::open(&path, name)?;
+    let file = GgufFile::open(parts)?;
     let header = file.header()?;
     let keys = GgufKeys::new(&header)?;
     let mut made: Vec<(String, Vec<u8>)> = Vec::new();
@@ -54,9 +57,11 @@ pub(crate) fn complete(folder: ModelFolder, has_tokenizer: bool) -> Result<Model
         make(MODULES, listed.modules);
         make("1_Pooling/config.json", listed.pooling);
     }
+    let mut note = None;
     if !has_tokenizer {
         make(TOKENIZER, tokenizer::tokenizer(&keys)?);
         make(TOKENIZER_CONFIG, tokenizer::config(&keys)?);
+        note = tokenizer::note(&keys)?;
     }
-    Ok(folder.with_made(made))
+    Ok(folder.with_made(made).with_notes(note))
 }

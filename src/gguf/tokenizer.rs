@@ -29,9 +29,10 @@ const KNOWN: [(&str, Make); 4] = [
     ("llama", unigram::merged),
 ];
 
+/// The key of the whole of the original's, which few files have.
+const WHOLE: &str = "tokenizer.huggingface.json";
+
 pub(super) fn tokenizer(keys: &GgufKeys) -> Result<Value> {
-    // The whole of the original, which few files have.
-    const WHOLE: &str = "tokenizer.huggingface.json";
     if let Some(whole) = keys.all().text(WHOLE)? {
         return serde_json::from_str(whole).map_err(|error| keys.all().error(WHOLE, error));
     }
@@ -48,6 +49,14 @@ pub(super) fn tokenizer(keys: &GgufKeys) -> Result<Value> {
 
 fn missing(keys: &GgufKeys, key: &str) -> Error {
     keys.all().error(key, "missing: the file has no tokenizer. Put the model's tokenizer.json beside it")
+}
+
+/// What is put in the place of something that the file says of its tokenizer; it goes on from the model's name.
+pub(super) fn note(keys: &GgufKeys) -> Result<Option<String>> {
+    match keys.all().text(&name("model"))? {
+        Some("gpt2") if !keys.all().contains(WHOLE) => byte_pairs::note(keys),
+        _ => Ok(None),
+    }
 }
 
 /// tokenizer_config.json: nothing is put in the place of what tokenizer.json says.

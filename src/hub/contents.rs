@@ -185,10 +185,9 @@ pub(super) fn check(folder: &ModelFolder, wanted: Wanted) -> Result<()> {
                 continue;
             }
         }
-        if !has_weights(folder, &module.path)?
-            && let Some((name, path)) = folder.gguf(&module.path)?
-        {
-            GgufFile::open(&path, name)?.header()?;
+        let gguf = if has_weights(folder, &module.path)? { Vec::new() } else { folder.gguf(&module.path)? };
+        if !gguf.is_empty() {
+            GgufFile::open(gguf)?.header()?;
             continue;
         }
         if module.is_router() && !ROUTER_FILES.into_iter().any(has) {

@@ -7,10 +7,10 @@ use super::cache::{self, RepoCache};
 use super::client::{Client, Failure};
 use super::contents::{self, MODULES, ROUTER_FILES, Wanted};
 use super::description::README;
-use super::gguf_choice::choose;
+use super::gguf_choice::{GgufName, choose};
 use super::transfer::Transfer;
 use super::watch::DownloadWatch;
-use crate::files::{ModelFolder, Origin, inside};
+use crate::files::{ModelFolder, Origin, all_parts, inside};
 use crate::weights::{ADAPTER_FILE, ADAPTER_WEIGHTS, SINGLE, WEIGHT_FILES, is_index, read_index, unsupported};
 use crate::{Error, Result};
 
@@ -42,8 +42,8 @@ impl<'a> Download<'a> {
     }
 
     /// Downloads what is missing. `revision` points at the new commit only when all of it is there.
-    /// With a `tag`, or where there are no weights of another kind, of a GGUF file.
-    pub(super) fn run(&self, revision: &str, tag: Option<&str>) -> Result<ModelFolder, Failure> {
+    /// With `asked`, or where there are no weights of another kind, of a GGUF file.
+    pub(super) fn run(&self, revision: &str, asked: Option<GgufName>) -> Result<ModelFolder, Failure> {
         let snapshot = self.cache.snapshot(&self.commit);
         let folder = ModelFolder::new(snapshot, Origin::Hub { commit: self.commit.clone() });
         if self.files.contains_key(MODULES) {
@@ -58,8 +58,13 @@ impl<'a> Download<'a> {
         let modules = contents::modules(&folder, self.wanted)?;
         let folders = contents::folders(&modules);
 
-        let needs_gguf = self.wanted != Wanted::Description && (tag.is_some() || self.weights_in("").is_none());
-        let gguf = if needs_gguf { choose(self.names_in(""), tag)? } else { None };
+        let needs_gguf = self.wanted != Wanted::Description && (asked.is_some() || self.weights_in("").is_none());
+        let gguf = if needs_gguf { choose(self.names_in(""), asked)? } else { None };
+        let parts = gguf.as_deref().map(all_parts).unwrap_or_default();
+        if let Some(missing) = parts.iter().find(|&part| !self.files.contains_key(part)) {
+            let message = format!("is not in the repository: the model is split into {} files", parts.len());
+            return Err(Error::model(missing, message).into());
+        }
 
         // What cannot be loaded in the end is refused before anything large is fetched.
         let mut weight_folders = BTreeSet::new();
@@ -116,15 +121,15 @@ impl<'a> Download<'a> {
         for path in weight_folders {
             self.fetch_weights(&folder, path)?;
         }
-        if let Some(gguf) = gguf {
-            self.fetch(gguf)?;
+        for part in &parts {
+            self.fetch(part)?;
         }
         if !self.files.contains_key(MODULES) {
             self.cache.set_known_absent(&self.commit, MODULES)?;
         }
         self.cache.set_commit(revision, &self.commit)?;
         Ok(match gguf {
-            Some(gguf) => folder.with_gguf(gguf.to_owned()),
+            Some(gguf) => folder.with_gguf(gguf),
             None => folder,
         })
     }

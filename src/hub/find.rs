@@ -11,11 +11,11 @@ use super::contents::{self, MODULES, Wanted};
 use super::description::with_description;
 use super::download::Download;
 use super::environment::HubEnvironment;
-use super::gguf_choice::choose;
+use super::gguf_choice::{GgufName, choose};
 use super::network::HttpAgents;
 use super::secret::Token;
 use super::watch::DownloadWatch;
-use crate::files::{GGUF_ENDING, ModelFolder, Origin};
+use crate::files::{GGUF_ENDING, ModelFolder, Origin, first_part};
 use crate::gguf::complete;
 use crate::weights::has_weights;
 use crate::{Error, Result};
@@ -30,6 +30,8 @@ pub struct FindOptions<'a> {
     pub revision: Option<&'a str>,
     /// The model that a quantized one was made from, whose files say how vectors are made.
     pub base: Option<&'a str>,
+    /// The name of the GGUF file with the weights, where a model has several, or weights of another kind as well.
+    pub gguf_file: Option<&'a str>,
     /// Takes the place of the environment's cache folder.
     pub cache_folder: Option<&'a Path>,
     /// Stay off the network.
@@ -67,19 +69,25 @@ fn find_other(
     watch: &dyn DownloadWatch,
 ) -> Result<ModelFolder> {
     let (environment, token) = (options.environment.clone(), options.token.clone());
-    find_files(name, &FindOptions { revision, environment, token, ..*options }, wanted, watch)
+    find_files(name, &FindOptions { revision, gguf_file: None, environment, token, ..*options }, wanted, watch)
 }
 
 fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn DownloadWatch) -> Result<ModelFolder> {
     let path = Path::new(name);
+    let gguf = options.gguf_file.map(GgufName::File);
+    let mut search = ModelSearch { wanted, gguf, places: Vec::new(), refusal: None };
     if path.is_dir() {
-        return Ok(ModelFolder::new(path.to_owned(), Origin::Folder));
+        let folder = ModelFolder::new(path.to_owned(), Origin::Folder);
+        return if gguf.is_some() { search.with_gguf(folder) } else { Ok(folder) };
     }
     if let Some(file) = path.file_name().and_then(OsStr::to_str).filter(|file| file.ends_with(GGUF_ENDING))
         && path.is_file()
     {
+        if gguf.is_some() {
+            return Err(Error::argument("gguf_file", format!("{name:?} is such a file already")));
+        }
         let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        return Ok(ModelFolder::new(folder.to_owned(), Origin::Folder).with_gguf(file.to_owned()));
+        return Ok(ModelFolder::new(folder.to_owned(), Origin::Folder).with_gguf(first_part(file)));
     }
     if path.is_file() {
         return Err(Error::argument(
@@ -87,14 +95,16 @@ fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn Dow
             format!("{name:?} is a file; accepted are a folder, a .gguf file and a hub name"),
         ));
     }
-    let places = vec![format!("folder {name:?}: does not exist")];
-    let mut search = ModelSearch { wanted, tag: None, places, refusal: None };
+    search.places.push(format!("folder {name:?}: does not exist"));
     if is_path(name) {
         return Err(search.into_error(name));
     }
     let name = match name.rsplit_once(':') {
+        Some((_, tag)) if gguf.is_some() => {
+            return Err(Error::argument("gguf_file", format!("the model's name asks for a file already, by {tag:?}")));
+        }
         Some((repo, tag)) => {
-            search.tag = Some(tag);
+            search.gguf = Some(GgufName::Tag(tag));
             repo
         }
         None => name,
@@ -121,8 +131,8 @@ fn find_files(name: &str, options: &FindOptions, wanted: Wanted, watch: &dyn Dow
 /// A search, with the places that it has been in.
 struct ModelSearch<'a> {
     wanted: Wanted,
-    /// The end of the name of the GGUF file that is wanted.
-    tag: Option<&'a str>,
+    /// The GGUF file that is wanted.
+    gguf: Option<GgufName<'a>>,
     /// One line per place, with what was wrong there.
     places: Vec<String>,
     /// What keeps a model that is there from being used.
@@ -165,7 +175,7 @@ impl ModelSearch<'_> {
             let client = Client::new(environment, network.clone(), &options.token, repo);
             let place = |message: &str| format!("{}/{repo}: {message}", environment.endpoint);
             match Download::new(&client, cache, revision, self.wanted, watch)
-                .and_then(|download| download.run(revision, self.tag))
+                .and_then(|download| download.run(revision, self.gguf))
             {
                 Ok(folder) => return Ok(Some(folder)),
                 Err(Failure::Absent(message)) => self.places.push(place(&message)),
@@ -214,13 +224,13 @@ impl ModelSearch<'_> {
 
     /// `folder` with the GGUF file that is wanted, where one is.
     fn with_gguf(&self, folder: ModelFolder) -> Result<ModelFolder> {
-        if self.wanted == Wanted::Description || self.tag.is_none() && has_weights(&folder, "")? {
+        if self.wanted == Wanted::Description || self.gguf.is_none() && has_weights(&folder, "")? {
             return Ok(folder);
         }
         let entries = folder.root().read_dir().into_iter().flatten().flatten();
         let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        Ok(match choose(names.iter().map(String::as_str), self.tag)? {
-            Some(name) => folder.with_gguf(name.to_owned()),
+        Ok(match choose(names.iter().map(String::as_str), self.gguf)? {
+            Some(name) => folder.with_gguf(name),
             None => folder,
         })
     }
@@ -232,7 +242,13 @@ impl ModelSearch<'_> {
         }
         for repo in repos {
             match (options.packaged)(repo) {
-                Some((name, root)) if root.is_dir() => return Some(ModelFolder::new(root, Origin::Package { name })),
+                Some((name, root)) if root.is_dir() => {
+                    let folder = ModelFolder::new(root, Origin::Package { name: name.clone() });
+                    match self.with_gguf(folder) {
+                        Ok(folder) => return Some(folder),
+                        Err(error) => self.places.push(format!("package {name}: {error}")),
+                    }
+                }
                 Some((name, root)) => self.places.push(format!("package {name}: {} is no folder", root.display())),
                 None => self.places.push(format!("installed packages: none carries {repo}")),
             }

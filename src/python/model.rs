@@ -41,6 +41,7 @@ pub(super) struct NamedModel {
     model_name_or_path: String,
     revision: Option<String>,
     base: Option<String>,
+    gguf_file: Option<String>,
     cache_folder: Option<PathBuf>,
     local_files_only: bool,
     token: Option<TokenOption>,
@@ -89,6 +90,7 @@ impl NamedModel {
             let find_options = FindOptions {
                 revision: self.revision.as_deref(),
                 base: self.base.as_deref(),
+                gguf_file: self.gguf_file.as_deref(),
                 cache_folder: self.cache_folder.as_deref(),
                 local_files_only: self.local_files_only,
                 token: match self.token {
@@ -251,8 +253,14 @@ impl PyModel {
 
     /// See `_core.pyi`.
     #[getter]
-    fn gguf(&self) -> PyResult<Option<PathBuf>> {
+    fn gguf(&self) -> PyResult<Vec<PathBuf>> {
         Ok(self.network().gguf()?)
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.network().folder().notes().to_vec()
     }
 
     /// See `_core.pyi`.

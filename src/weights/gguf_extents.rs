@@ -23,9 +23,13 @@ const PLAIN: [(u32, Dtype); 4] = [(0, Dtype::F32), (1, Dtype::F16), (28, Dtype::
 /// The padding token of RoBERTa and its kin, where config.json does not say.
 const PADDING: usize = 1;
 
-/// Places of the tensors in `file` by the names that a network of config.json's kind has.
-pub(super) fn extents(file: &str, header: GgufHeader, network: &NamedNetwork) -> Result<BTreeMap<String, Extent>> {
-    let GgufHeader { metadata, tensors, .. } = header;
+/// Places of the tensors by the names that a network of config.json's kind has, for each of so many parts of the file.
+pub(super) fn extents(
+    header: GgufHeader,
+    network: &NamedNetwork,
+    parts: usize,
+) -> Result<Vec<BTreeMap<String, Extent>>> {
+    let GgufHeader { name: file, metadata, tensors } = header;
     let model_type = network.model_type.as_str();
     let Some(names) = PartNames::of(model_type) else {
         let known: Vec<_> = KNOWN.iter().flat_map(|names| names.model_types).copied().collect();
@@ -48,7 +52,7 @@ pub(super) fn extents(file: &str, header: GgufHeader, network: &NamedNetwork) ->
             _ => Err(metadata.error(&key, format!("{heads} does not divide {rows} rows into even parts"))),
         }
     };
-    let mut extents = BTreeMap::new();
+    let mut extents: Vec<_> = (0..parts).map(|_| BTreeMap::new()).collect();
     for (name, tensor) in tensors {
         let error = |message: &dyn std::fmt::Display| Error::model_tensor(file, &name, message);
         let Some((part, own_name)) = names.tensor(&name) else {
@@ -57,7 +61,7 @@ pub(super) fn extents(file: &str, header: GgufHeader, network: &NamedNetwork) ->
         if own_name.is_empty() {
             continue;
         }
-        let GgufTensor { type_id, mut shape, bytes } = tensor;
+        let GgufTensor { type_id, mut shape, bytes, part: place } = tensor;
         // Dimensions of 1 are left out of a file where no others are before them.
         if shape.len() == 1 && own_name.ends_with(".weight") && !part.ends_with("norm") {
             shape.insert(0, 1);
@@ -86,7 +90,7 @@ pub(super) fn extents(file: &str, header: GgufHeader, network: &NamedNetwork) ->
             Some(&(_, dtype)) => Extent::dense(dtype, shape, bytes),
             None => Extent::of_ggml(GgmlType { id: type_id, arrangement }, shape, bytes),
         };
-        extents.insert(own_name, extent);
+        extents[place].insert(own_name, extent);
     }
     Ok(extents)
 }

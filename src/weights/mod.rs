@@ -137,21 +137,15 @@ impl Weights {
                 None => {}
             }
         }
-        match folder.gguf(subfolder)? {
-            Some((name, path)) => {
-                let config = inside(subfolder, "config.json");
-                let Some(json) = folder.read(&config, MAX_JSON_BYTES)? else {
-                    return Err(Error::model(
-                        config,
-                        format!("is not there, and {name} does not say what the model is"),
-                    ));
-                };
-                let network = serde_json::from_slice(&json)
-                    .map_err(|error| Error::model(config, format!("unreadable: {error}")))?;
-                Self::join(name.clone(), vec![TensorFile::open_gguf(&path, name, &network)?])
-            }
-            None => Err(no_weights(folder, subfolder)),
-        }
+        let gguf = folder.gguf(subfolder)?;
+        let Some((name, _)) = gguf.first() else { return Err(no_weights(folder, subfolder)) };
+        let (name, config) = (name.clone(), inside(subfolder, "config.json"));
+        let Some(json) = folder.read(&config, MAX_JSON_BYTES)? else {
+            return Err(Error::model(config, format!("is not there, and {name} does not say what the model is")));
+        };
+        let network =
+            serde_json::from_slice(&json).map_err(|error| Error::model(config, format!("unreadable: {error}")))?;
+        Self::join(name, TensorFile::open_gguf(gguf, &network)?)
     }
 
     fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {

@@ -1,13 +1,13 @@
 //! One mapped file of weights: where each of its tensors lies.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
 
 use super::extent::Extent;
-use super::gguf::GgufHeader;
+use super::gguf::GgufFile;
 use super::gguf_extents::{NamedNetwork, extents};
 use super::{mmap, pytorch, safetensors as header};
 use crate::{Error, Result};
@@ -32,11 +32,13 @@ impl TensorFile {
         Ok(Self { name, tensors, map })
     }
 
-    /// Maps a GGUF file, and names its tensors as those of `network` are.
-    pub(super) fn open_gguf(path: &Path, name: String, network: &NamedNetwork) -> Result<Self> {
-        let map = Arc::new(mmap::map(path)?);
-        let tensors = extents(&name, GgufHeader::read(&name, &map)?, network)?;
-        Ok(Self { name, tensors, map })
+    /// Maps the parts of a GGUF file, and names its tensors as those of `network` are.
+    pub(super) fn open_gguf(parts: Vec<(String, PathBuf)>, network: &NamedNetwork) -> Result<Vec<Self>> {
+        let count = parts.len();
+        let file = GgufFile::open(parts)?;
+        let tensors = extents(file.header()?, network, count)?;
+        let parts = file.into_parts().into_iter().zip(tensors);
+        Ok(parts.map(|((name, map), tensors)| Self { name, tensors, map: Arc::new(map) }).collect())
     }
 
     pub(super) fn bytes(&self, extent: &Extent) -> &[u8] {

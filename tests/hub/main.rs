@@ -116,6 +116,7 @@ impl Place {
         FindOptions {
             revision: None,
             base: None,
+            gguf_file: None,
             cache_folder: None,
             local_files_only: false,
             token: Token::Implicit,

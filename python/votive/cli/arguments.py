@@ -305,6 +305,7 @@ def _add_inspect(commands: Commands) -> None:
     )
     parser.add_argument("name", metavar="MODEL", help="a folder, a .gguf file, or a name on the Hugging Face Hub")
     parser.add_argument("--base", metavar="MODEL", help="the model that a quantized one was made from")
+    parser.add_argument("--gguf-file", metavar="NAME", help="the file with the weights, of several in a folder")
     _add_json(parser, "print one JSON object")
 
 

@@ -22,7 +22,7 @@ _GROUP_COLUMNS = ("tensors", "count", "parameters", "bytes", "stored as")
 
 def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive inspect` say."""
-    found = _inspected(arguments.name, arguments.base)
+    found = _inspected(arguments.name, base=arguments.base, gguf_file=arguments.gguf_file)
     if arguments.json:
         print_json(as_object(found))
         return
@@ -47,12 +47,12 @@ def as_object(found: Inspection) -> dict[str, Any]:
     return asdict(found) | {"networks": networks}
 
 
-def _inspected(name: str, base: str | None) -> Inspection:
+def _inspected(name: str, **options: str | None) -> Inspection:
     try:
-        return inspect_model(name, base=base, local_files_only=True)
+        return inspect_model(name, local_files_only=True, **options)
     except FileNotFoundError:
         print(f"{name} is not on this machine: asking the Hugging Face Hub", file=sys.stderr)
-    return inspect_model(name, base=base)
+    return inspect_model(name, **options)
 
 
 def _rows(found: Inspection) -> Iterator[Row]:

@@ -17,7 +17,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use memmap2::Mmap;
 
@@ -35,6 +35,9 @@ const MAGIC: &[u8] = b"GGUF";
 const ALIGNMENT: &str = "general.alignment";
 /// The key of the number of files that a model is split into.
 const SPLIT: &str = "split.count";
+/// The keys of the number of a part, from 0, and of the number of tensors in all parts.
+const SPLIT_PART: &str = "split.no";
+const SPLIT_TENSORS: &str = "split.tensors.count";
 /// The largest alignment: far above those in use.
 const MAX_ALIGNMENT: u64 = 1 << 20;
 /// Most keys and most tensors of a file.
@@ -44,26 +47,63 @@ const MAX_NAME_BYTES: usize = 256;
 /// Bytes of memory that a tensor's entry takes, at most.
 const ENTRY_BYTES: usize = 512;
 
-/// A mapped file.
+/// A mapped file, or the files that one is split into.
 pub(crate) struct GgufFile {
-    /// The file's name relative to the model's folder.
-    name: String,
-    map: Mmap,
+    /// Names relative to the model's folder, and contents.
+    parts: Vec<(String, Mmap)>,
 }
 
 impl GgufFile {
-    pub(crate) fn open(path: &Path, name: String) -> Result<Self> {
-        Ok(Self { name, map: mmap::map(path)? })
+    /// Opens the parts of a file in their order, or the only one.
+    pub(crate) fn open(parts: Vec<(String, PathBuf)>) -> Result<Self> {
+        let parts = parts.into_iter().map(|(name, path)| Ok((name, mmap::map(&path)?)));
+        Ok(Self { parts: parts.collect::<Result<_>>()? })
     }
 
+    /// The keys of the first part, which has them, and the tensors of all.
+    ///
+    /// # Errors
+    /// [`Error::Model`] where a part is not readable, or none of this file in its place.
     pub(crate) fn header(&self) -> Result<GgufHeader<'_>> {
-        GgufHeader::read(&self.name, &self.map)
+        let headers = self.parts.iter().map(|(name, map)| GgufHeader::read(name, map));
+        join(headers.collect::<Result<_>>()?)
+    }
+
+    pub(super) fn into_parts(self) -> Vec<(String, Mmap)> {
+        self.parts
+    }
+}
+
+/// One header of those of all parts.
+fn join(parts: Vec<GgufHeader<'_>>) -> Result<GgufHeader<'_>> {
+    let count = parts.len();
+    let mut parts = parts.into_iter().enumerate();
+    let Some((_, mut whole)) = parts.next() else {
+        return Err(Error::Internal { message: "a file without parts".to_owned() });
+    };
+    whole.check_part(0, count)?;
+    for (place, part) in parts {
+        part.check_part(place, count)?;
+        for (name, tensor) in part.tensors {
+            let twice =
+                Error::model_tensor(part.name, &name, format_args!("is also in a part before, of {}", whole.name));
+            if whole.tensors.insert(name, GgufTensor { part: place, ..tensor }).is_some() {
+                return Err(twice);
+            }
+        }
+    }
+    let tensors = whole.tensors.len();
+    match whole.metadata.integer(SPLIT_TENSORS)?.filter(|_| count > 1) {
+        Some(expected) if expected != tensors as u64 => {
+            Err(whole.metadata.error(SPLIT_TENSORS, format!("is {expected}, and the files have {tensors}")))
+        }
+        _ => Ok(whole),
     }
 }
 
 /// What a file says of itself.
 pub(crate) struct GgufHeader<'a> {
-    name: &'a str,
+    pub(super) name: &'a str,
     pub(crate) metadata: Metadata<'a>,
     pub(super) tensors: BTreeMap<String, GgufTensor>,
 }
@@ -77,6 +117,8 @@ pub(super) struct GgufTensor {
     pub(super) shape: Vec<usize>,
     /// In the file; empty where the type is not known.
     pub(super) bytes: Range<usize>,
+    /// The place of its file among those that the model is split into.
+    pub(super) part: usize,
 }
 
 impl<'a> GgufHeader<'a> {
@@ -96,12 +138,6 @@ impl<'a> GgufHeader<'a> {
         let damaged = |message: String| Error::model(name, message);
         let [tensors, keys] = counts(&mut reader).map_err(damaged)?;
         let metadata = Metadata::read(name, &mut reader, keys)?;
-        if let Some(files) = metadata.integer(SPLIT)?.filter(|&files| files > 1) {
-            let message = format!(
-                "the model is split into {files} files, which is not read; llama.cpp's `llama-gguf-split --merge` makes one of them"
-            );
-            return Err(metadata.error(SPLIT, message));
-        }
         let alignment = match metadata.integer(ALIGNMENT)?.unwrap_or(32) {
             alignment if alignment.is_power_of_two() && alignment <= MAX_ALIGNMENT => alignment as usize,
             other => return Err(metadata.error(ALIGNMENT, format!("expected a power of two, found {other}"))),
@@ -115,6 +151,24 @@ impl<'a> GgufHeader<'a> {
         let start = reader.position().next_multiple_of(alignment);
         let tensors = locate(name, infos, start, file.len(), alignment)?;
         Ok(Self { name, metadata, tensors })
+    }
+}
+
+impl GgufHeader<'_> {
+    /// An error where the file is not the part at this place of so many.
+    fn check_part(&self, place: usize, count: usize) -> Result<()> {
+        let files = self.metadata.integer(SPLIT)?.unwrap_or(1);
+        if files != count as u64 {
+            let message = format!(
+                "the model is split into {files} files, and by its name into {count}; llama.cpp names them \
+                 \"NAME-00001-of-{files:05}.gguf\" and so on"
+            );
+            return Err(self.metadata.error(SPLIT, message));
+        }
+        match self.metadata.integer(SPLIT_PART)?.unwrap_or(0) {
+            part if part == place as u64 => Ok(()),
+            part => Err(self.metadata.error(SPLIT_PART, format!("is {part}, and by its name the file is {place}"))),
+        }
     }
 }
 
@@ -212,7 +266,7 @@ fn locate(
         };
         least = end.next_multiple_of(alignment);
         next = size.map(|_| least);
-        let tensor = GgufTensor { type_id: info.type_id, shape: info.shape, bytes: place..end };
+        let tensor = GgufTensor { type_id: info.type_id, shape: info.shape, bytes: place..end, part: 0 };
         if tensors.insert(info.name.to_owned(), tensor).is_some() {
             return Err(Error::model_tensor(file, info.name, "is there twice"));
         }

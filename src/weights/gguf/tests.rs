@@ -218,10 +218,29 @@ fn tensors_that_do_not_lie_in_the_file_are_refused() {
 }
 
 #[test]
-fn a_part_of_a_model_is_refused() {
-    let split = |count: u16| file(&[key(SPLIT, 2, &count.to_le_bytes())], &[], 0);
-    assert!(GgufHeader::read("m.gguf", &split(1)).is_ok());
-    assert!(refused(&split(3)).starts_with("m.gguf: split.count: the model is split into 3 files"));
+fn parts_must_be_those_of_one_model() {
+    let number = |name: &str, number: u16| key(name, 2, &number.to_le_bytes());
+    let part = |place: u16, count: u16, tensor: &str| {
+        file(&[number(SPLIT, count), number(SPLIT_PART, place)], &[info(tensor, &[2], 0, 0)], 32)
+    };
+    let joined = |files: &[&[u8]]| {
+        let headers = files.iter().map(|file| GgufHeader::read("m.gguf", file).unwrap()).collect();
+        join(headers).map_err(|error| error.to_string())
+    };
+    let refused = |files: &[&[u8]]| joined(files).err().expect("parts that do not fit were accepted");
+    let (first, second) = (part(0, 2, "a"), part(1, 2, "b"));
+    let whole = joined(&[&first, &second]).unwrap();
+    assert_eq!((whole.tensors["a"].part, whole.tensors["b"].part), (0, 1));
+    assert!(joined(&[&part(0, 1, "a")]).is_ok());
+    let alone = refused(&[&part(0, 3, "a")]);
+    assert!(
+        alone.starts_with("m.gguf: split.count: the model is split into 3 files, and by its name into 1"),
+        "{alone}"
+    );
+    assert!(refused(&[&first, &first]).ends_with("split.no: is 0, and by its name the file is 1"));
+    assert!(refused(&[&first, &part(1, 2, "a")]).contains("\"a\" is also in a part before"));
+    let counted = file(&[number(SPLIT, 2), number(SPLIT_TENSORS, 3)], &[info("a", &[2], 0, 0)], 32);
+    assert!(refused(&[&counted, &second]).ends_with("split.tensors.count: is 3, and the files have 2"));
 }
 
 #[test]
