@@ -16,7 +16,7 @@ import pytest
 from bodies import same
 from conftest import FIXTURES
 from json_files import change
-from votive import Embedder, ModelError
+from votive import Embedder, ModelError, inspect_model
 
 QUANTIZED = ["mlx_bert", "mlx_qwen3", "gptq_qwen3", "awq_qwen3", "compressed_qwen3"]
 TEXTS = ["hello world", "a longer text of some more words, and some more", "x", ""]
@@ -152,3 +152,33 @@ def test_what_is_assumed_without_one_is_said(tmp_path: Path) -> None:
             UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"
         ):
             Embedder(bare, device="cpu", dtype="float32")
+
+
+def test_well_known_models_are_known_where_they_cannot_be_had(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`base` is a BERT with CLS pooling, normalized, as bge is."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
+    expected = Embedder(base, device="cpu", dtype="float32").encode(TEXTS)
+    bare = without(Path(shutil.copytree(FIXTURES / "mlx_bert", tmp_path / "bare")), "modules.json", "1_Pooling")
+    said = "does not say how vectors are made, and .BAAI/bge-small-en-v1.5., which {} names, cannot be had: cls pooling"
+    with pytest.warns(UserWarning, match=said.format("base=")) as caught:
+        model = Embedder(bare, base="BAAI/bge-small-en-v1.5", device="cpu", dtype="float32")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert same(model.encode(TEXTS), expected)
+    assert model.info.pooling == "cls"
+    found = inspect_model(bare, base="BAAI/bge-small-en-v1.5")
+    assert found.assumptions == tuple(str(warning.message) for warning in caught)
+    assert found.networks[0].sources["pooling"] == "what is known of its base model"
+    with pytest.raises(ValueError, match=r'^base: model "someone/unknown" was not found'):
+        Embedder(bare, base="someone/unknown", device="cpu")
+
+    (bare / "README.md").write_text("---\nbase_model: BAAI/bge-small-en-v1.5\n---\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=said.format("its README.md")) as caught:
+        assert same(Embedder(bare, device="cpu", dtype="float32").encode(TEXTS), expected)
+    assert len(caught) == 1
+    # modules.json is there, and what it names is not.
+    shutil.copy(base / "modules.json", bare)
+    with pytest.warns(UserWarning, match=said.format("its README.md")):
+        assert same(Embedder(bare, device="cpu", dtype="float32").encode(TEXTS), expected)

@@ -26,7 +26,7 @@ def of_embedder(
         converted_from: the class that it was saved from, where its modules do not count.
         base: the model that was named to describe it.
         described_by: the model that describes it.
-        has_modules: whether there is a modules.json.
+        has_modules: whether there is a modules.json, or something in its place.
         made_modules: whether what it would say is made of a GGUF file.
         is_quantized: whether its weights are codes.
         pooling: how the vectors of tokens become one.

@@ -150,7 +150,7 @@ class Model:
         """The model whose files say how vectors are made, where a quantized model's own do not."""
 
     def made(self, name: str) -> bytes | None:
-        """What a GGUF file says, in the form of the JSON file `name` that the folder lacks."""
+        """What a GGUF file says, or is known of a base model, in the form of the file `name` that the folder lacks."""
 
     @property
     def gguf(self) -> list[Path]:

@@ -69,8 +69,8 @@ class EmbeddingModel(Model[_core.Embedder]):
             converted_from=core.converted_from,
             base=self._arguments["base"],
             described_by=core.description_of,
-            has_modules=core.file("modules.json") is not None,
-            made_modules=core.made("modules.json") is not None,
+            has_modules=core.file("modules.json") is not None or core.made("modules.json") is not None,
+            made_modules=core.made("modules.json") is not None and bool(core.gguf),
             is_quantized=core.is_quantized,
             pooling=self._files.pooling,
         ):

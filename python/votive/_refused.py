@@ -34,6 +34,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "cache_dir": _FILES,
         "token": _FILES,
         "provider": "give the device as device=",
+        "gguf_file": "give it as gguf_file=",
         "file_name": "the weights that the model's own framework reads are taken; leave it out",
         "export": "nothing is exported; leave it out",
     },

@@ -59,8 +59,8 @@ pub fn inspect(folder: &ModelFolder) -> Result<String> {
     facts["origin"] = json!([origin, detail]);
     facts["description_of"] = folder.description_of().into();
     facts["notes"] = folder.notes().into();
-    facts["has_modules"] = folder.file("modules.json")?.is_some().into();
-    facts["made_modules"] = folder.made("modules.json").is_some().into();
+    facts["has_modules"] = folder.has("modules.json")?.into();
+    facts["made_modules"] = (folder.made("modules.json").is_some() && places.gguf.is_some()).into();
     Ok(facts.to_string())
 }
 
@@ -273,7 +273,9 @@ impl<'a> Places<'a> {
     /// the architecture itself.
     fn of(&self, file: &str, key: &str, in_gguf: Option<&str>) -> Option<String> {
         if self.folder.made(file).is_some() {
-            let (name, architecture) = self.gguf.as_ref()?;
+            let Some((name, architecture)) = &self.gguf else {
+                return Some("what is known of its base model".to_owned());
+            };
             return Some(match in_gguf? {
                 "" => format!("{name}: general.architecture"),
                 key => format!("{name}: {architecture}.{key}"),

@@ -76,6 +76,10 @@ impl ModuleFiles {
         Ok(Vec::new())
     }
 
+    pub(super) fn is_pooling(&self) -> bool {
+        self.class() == "Pooling"
+    }
+
     /// Whether an adapter may lie in its folder.
     pub(super) fn is_transformer(&self) -> bool {
         self.class() == "Transformer"

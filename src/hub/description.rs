@@ -5,12 +5,16 @@
 //! base = the argument, else `base_model` in the front matter of README.md, where modules.json or what it names is missing
 //! what the folder lacks of these is read in the base model's: modules.json, config_sentence_transformers.json,
 //! the Transformer's own file (sentence_bert_config.json), the folders of the other modules
+//! a base model that cannot be had: its pooling and normalization, where `known_models` has them, and a warning
 //! ```
 
 use std::io;
 use std::path::PathBuf;
 
+use serde_json::{Map, Value, json};
+
 use super::contents::{self, CONFIG, MODULES, Wanted};
+use super::known_models::{KnownModel, known};
 use crate::files::{MAX_JSON_BYTES, ModelFolder, inside, read_file};
 use crate::{Error, Result};
 
@@ -23,31 +27,79 @@ pub(super) fn with_description(
     given: Option<&str>,
     find: impl Fn(&str) -> Result<ModelFolder>,
 ) -> Result<ModelFolder> {
-    let (name, base) = match given {
-        Some(name) => find(name).map(|base| (name.to_owned(), base)).map_err(|error| match error {
-            Error::NotFound { message } | Error::Argument { message, .. } => Error::argument("base", message),
-            other => other,
-        })?,
-        None => {
-            if !contents::is_quantized(&folder) {
-                return Ok(folder);
+    if given.is_none() && !contents::is_quantized(&folder) {
+        return Ok(folder);
+    }
+    let missing = missing(&folder)?;
+    let (name, found) = match (given, &missing) {
+        (Some(name), _) => (name.to_owned(), find(name)),
+        (None, Some(missing)) => match named_in_readme(&folder)? {
+            Some(name) => {
+                let found = find(&name);
+                (name, found)
             }
-            let Some(missing) = missing(&folder)? else { return Ok(folder) };
-            let named = named_in_readme(&folder)?;
-            match named.and_then(|name| find(&name).ok().map(|base| (name, base))) {
-                Some(found) => found,
-                // Without it, config.json alone says what there is.
-                None if missing == MODULES => return Ok(folder),
-                None => {
-                    let message = "is not there, though modules.json names it: base=\"owner/name\" names the model that this one was \
-                                   quantized from, whose file is taken";
-                    return Err(Error::model(missing, message));
-                }
-            }
-        }
+            None => return undescribed(folder, missing),
+        },
+        (None, None) => return Ok(folder),
     };
-    let borrowed = files_of(&base)?;
-    Ok(folder.with_borrowed(borrowed).described_by(name))
+    let error = match found {
+        Ok(base) => return Ok(folder.with_borrowed(files_of(&base)?).described_by(name)),
+        Err(error) => error,
+    };
+    let is_absent = given.is_none() || matches!(error, Error::NotFound { .. });
+    if let Some(missing) = &missing
+        && let Some(model) = known(&name).filter(|_| is_absent)
+        && let Some(made) = described_as(&folder, missing, model)?
+    {
+        let source = if given.is_some() { "base=" } else { "its README.md" };
+        let normalized = if model.is_normalized { " with" } else { ", without" };
+        let note = format!(
+            "does not say how vectors are made, and {name:?}, which {source} names, cannot be had: {} pooling is taken{normalized} \
+             normalization, as is known of that model, and no prompts",
+            model.pooling
+        );
+        return Ok(folder.with_made(made).with_notes([note]));
+    }
+    match (error, missing) {
+        (_, Some(missing)) if given.is_none() => undescribed(folder, &missing),
+        (Error::NotFound { message } | Error::Argument { message, .. }, _) => Err(Error::argument("base", message)),
+        (other, _) => Err(other),
+    }
+}
+
+/// What a quantized model is without the file that is `missing`, and without a base model that has it.
+fn undescribed(folder: ModelFolder, missing: &str) -> Result<ModelFolder> {
+    // Without it, config.json alone says what there is.
+    if missing == MODULES {
+        return Ok(folder);
+    }
+    let message = "is not there, though modules.json names it: base=\"owner/name\" names the model that this one was quantized from, \
+                   whose file is taken";
+    Err(Error::model(missing, message))
+}
+
+/// Contents of files by their names.
+type MadeFiles = Vec<(String, Vec<u8>)>;
+
+/// The files that the model lacks, as far as what is known of its base model makes them: modules.json and its Pooling, or this alone.
+/// None where that is not enough.
+fn described_as(folder: &ModelFolder, missing: &str, model: KnownModel) -> Result<Option<MadeFiles>> {
+    let Some(config) = folder.read(CONFIG, MAX_JSON_BYTES)? else { return Ok(None) };
+    let config: Map<String, Value> = serde_json::from_slice(&config).unwrap_or_default();
+    let Some(width) = ["hidden_size", "n_embd"].iter().find_map(|key| config.get(*key)) else { return Ok(None) };
+    let pooling = json!({"embedding_dimension": width, "pooling_mode": model.pooling}).to_string().into_bytes();
+    if missing != MODULES {
+        let modules = contents::modules(folder, Wanted::Description)?;
+        let is_pooling = modules.iter().any(|module| module.is_pooling() && inside(&module.path, CONFIG) == missing);
+        return Ok(is_pooling.then(|| vec![(missing.to_owned(), pooling)]));
+    }
+    let kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")];
+    let modules: Vec<Value> = kinds[..if model.is_normalized { 3 } else { 2 }]
+        .iter()
+        .map(|(path, class)| json!({"path": path, "type": format!("sentence_transformers.models.{class}")}))
+        .collect();
+    let modules = Value::from(modules).to_string().into_bytes();
+    Ok(Some(vec![(MODULES.to_owned(), modules), (inside("1_Pooling", CONFIG), pooling)]))
 }
 
 /// The first file that is needed to know how vectors are made, and is not there.

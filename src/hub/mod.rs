@@ -8,7 +8,7 @@
 //!   │        │           ├──────→ checksum
 //!   │        │           └──────→ client ─→ network
 //!   │        ├─→ contents (also of find, base, description and copy)
-//!   │        └─→ description (also of find)
+//!   │        └─→ description (also of find) ─→ known_models
 //!   ├─→ gguf_choice (also of download)
 //!   ├─→ base
 //!   └─→ environment (also of client) ─→ secret, network; cache, transfer and client ─→ watch
@@ -25,6 +25,7 @@ mod download;
 mod environment;
 mod find;
 mod gguf_choice;
+mod known_models;
 mod network;
 mod own_file;
 mod secret;

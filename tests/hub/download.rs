@@ -446,3 +446,43 @@ fn the_modules_of_a_router_are_fetched() {
         assert_holds(&place.find().unwrap(), &model);
     }
 }
+
+/// A part of a GGUF file of a Qwen3, without tensors.
+fn gguf_part(part: u16, parts: u16) -> Vec<u8> {
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+    let number =
+        |key: &str, number: u16| [text(key), 2_u32.to_le_bytes().to_vec(), number.to_le_bytes().to_vec()].concat();
+    let architecture = [text("general.architecture"), 8_u32.to_le_bytes().to_vec(), text("qwen3")].concat();
+    let keys = [architecture, number("split.no", part), number("split.count", parts)].concat();
+    [b"GGUF", &3_u32.to_le_bytes()[..], &0_u64.to_le_bytes(), &3_u64.to_le_bytes(), &keys, &[0; 64]].concat()
+}
+
+#[test]
+fn a_gguf_file_is_fetched_with_all_its_parts() {
+    let mut files = tiny_model();
+    files.retain(|name, _| ["config.json", "tokenizer.json"].contains(&name.as_str()));
+    let names = ["x-Q8_0-00001-of-00002.gguf", "x-Q8_0-00002-of-00002.gguf", "x-F16.gguf"];
+    files.insert(names[0].to_owned(), gguf_part(0, 2));
+    files.insert(names[1].to_owned(), gguf_part(1, 2));
+    files.insert(names[2].to_owned(), gguf_part(0, 1));
+    let hub = Hub::new(files.clone());
+    let place = Place::of(&hub);
+    let message = place.find_offline().unwrap_err().to_string();
+    assert!(message.contains("local_files_only is true"), "{message}");
+    let named = |file| FindOptions { gguf_file: Some(file), ..place.options() };
+    let folder = find(REPO, &named(names[1]), &Watch::new()).unwrap();
+    assert_eq!(names.map(|name| folder.file(name).unwrap().is_some()), [true, true, false]);
+    // In the cache, by its tag.
+    let offline = FindOptions { local_files_only: true, ..place.options() };
+    assert!(find(&format!("{REPO}:q8_0"), &offline, &Watch::new()).is_ok());
+    let message = find(REPO, &named("y.gguf"), &Watch::new()).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!("gguf_file: there is no \"y.gguf\" among the model's files: {}, {}", names[2], names[0])
+    );
+
+    files.remove(names[1]);
+    let hub = Hub::new(files);
+    let message = find(&format!("{REPO}:Q8_0"), &Place::of(&hub).options(), &Watch::new()).unwrap_err().to_string();
+    assert_eq!(message, format!("{}: is not in the repository: the model is split into 2 files", names[1]));
+}

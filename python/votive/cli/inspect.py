@@ -47,7 +47,7 @@ def as_object(found: Inspection) -> dict[str, Any]:
     return asdict(found) | {"networks": networks}
 
 
-def _inspected(name: str, **options: str | None) -> Inspection:
+def _inspected(name: str, **options: Any) -> Inspection:
     try:
         return inspect_model(name, local_files_only=True, **options)
     except FileNotFoundError:

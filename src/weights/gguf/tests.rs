@@ -223,10 +223,10 @@ fn parts_must_be_those_of_one_model() {
     let part = |place: u16, count: u16, tensor: &str| {
         file(&[number(SPLIT, count), number(SPLIT_PART, place)], &[info(tensor, &[2], 0, 0)], 32)
     };
-    let joined = |files: &[&[u8]]| {
+    fn joined<'a>(files: &[&'a [u8]]) -> Result<GgufHeader<'a>, String> {
         let headers = files.iter().map(|file| GgufHeader::read("m.gguf", file).unwrap()).collect();
         join(headers).map_err(|error| error.to_string())
-    };
+    }
     let refused = |files: &[&[u8]]| joined(files).err().expect("parts that do not fit were accepted");
     let (first, second) = (part(0, 2, "a"), part(1, 2, "b"));
     let whole = joined(&[&first, &second]).unwrap();
