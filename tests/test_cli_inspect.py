@@ -93,7 +93,7 @@ def test_sources() -> None:
     assert network.sources["max_seq_length"] == "model.gguf: qwen3.context_length"
     found = inspect_model(FIXTURES / "bert_modules")
     assert found.sources["prompts"] == "config_sentence_transformers.json: prompts"
-    assert found.networks[0].sources["pooling"] == "1_Pooling/config.json: pooling_mode"
+    assert found.networks[0].sources["pooling"] == "1_Pooling/config.json: pooling_mode_mean_tokens"
     assert found.networks[0].sources["max_seq_length"] == "sentence_bert_config.json: max_seq_length"
 
 
@@ -106,7 +106,7 @@ def test_what_a_base_says_is_said_of_it(tmp_path: Path) -> None:
     assert "is quantized and does not say how vectors are made: " in assumption
     found = inspect_model(folder, base=base)
     assert (found.base, found.assumptions) == (str(base), ())
-    assert found.networks[0].sources["pooling"] == f"1_Pooling/config.json of {base}: pooling_mode"
+    assert found.networks[0].sources["pooling"] == f"1_Pooling/config.json of {base}: pooling_mode_lasttoken"
 
 
 def test_adapters_routers_and_static_embeddings() -> None:

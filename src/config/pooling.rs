@@ -33,6 +33,11 @@ impl PoolingMode {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize].1
     }
+
+    /// The boolean key that older files have in its place.
+    pub fn flag(self) -> &'static str {
+        Self::NAMES[self as usize].2
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -216,13 +216,17 @@ fn described(places: &Places, architecture: &Architecture, module: &Module) -> V
         Module::StaticEmbedding => ("StaticEmbedding", String::new(), None),
         Module::WordWeights(_) => ("WordWeights", String::new(), None),
         Module::Pooling(PoolingConfig { path, embedding_dimension, modes, include_prompt }) => {
-            let modes: Vec<_> = modes.iter().map(|mode| mode.name()).collect();
             let without = if *include_prompt { "" } else { ", without the prompt's tokens" };
             let from = match embedding_dimension {
-                Some(_) => of(path, "pooling_mode", Some("pooling_type")),
+                Some(_) => {
+                    let file = Object::read(places.folder, &inside(path, "config.json")).ok().flatten();
+                    let is_named = file.is_none_or(|file| file.contains("pooling_mode"));
+                    of(path, if is_named { "pooling_mode" } else { modes[0].flag() }, Some("pooling_type"))
+                }
                 // No file lists it.
                 None => Some(format!("assumed by {}: architectures", architecture.config.place("").0)),
             };
+            let modes: Vec<_> = modes.iter().map(|mode| mode.name()).collect();
             ("Pooling", modes.join("+") + without, from)
         }
         Module::Dense(dense) => {

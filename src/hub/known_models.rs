@@ -119,9 +119,9 @@ const KNOWN: [(KnownModel, &[&str]); 6] = [
 
 /// What is known of the model of this name on the hub, "owner/name".
 pub(super) fn known(name: &str) -> Option<KnownModel> {
-    let (owner, name) = name.split_once('/')?;
-    let is_known = |known: &&str| !owner.starts_with('.') && known.eq_ignore_ascii_case(name);
-    KNOWN.iter().find(|(_, names)| names.iter().any(|known| is_known(known))).map(|&(model, _)| model)
+    let (_, name) = name.split_once('/').filter(|(owner, _)| !owner.starts_with('.'))?;
+    let has_name = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
+    KNOWN.iter().find(|(_, names)| has_name(names)).map(|&(model, _)| model)
 }
 
 #[cfg(test)]
