@@ -370,28 +370,57 @@ def test_the_end_of_qwen3_is_put_right_and_said(keys: dict[str, Any], expected: 
     assert np.array_equal(model.encode(TEXTS), encode(FIXTURES / "gguf_qwen3"))
 
 
-@pytest.mark.parametrize("head", ["none", "ranked", "rows"])
-def test_a_language_model_alone_scores_by_yes_and_no(head: str, tmp_path: Path) -> None:
-    """The converter writes the rows of both as a classifier where it knows the model by its name, and else nothing."""
-    fixture = FIXTURES / "qwen3_rerank"
-    config, tokenizer = (json.loads((fixture / f"{name}.json").read_text()) for name in ("config", "tokenizer"))
-    tensors, _ = of_model(config, tensor_files.read(fixture / "model.safetensors"))
+def decoder_alone(fixture: str) -> tuple[dict[str, tuple[str, Any]], dict[str, Any], dict[str, int]]:
+    """Keys and tensors of a file of a fixture's weights and tokenizer, and the ids of tokens."""
+    config, tokenizer = (
+        json.loads((FIXTURES / fixture / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("config", "tokenizer")
+    )
+    tensors, _ = of_model(config, tensor_files.read(FIXTURES / fixture / "model.safetensors"))
     vocabulary = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     tokens = sorted(vocabulary, key=vocabulary.__getitem__)
     special = {token["content"] for token in tokenizer["added_tokens"]}
-    keys = least_keys(config) | {
-        "qwen3.context_length": ("u32", config["max_position_embeddings"]),
-        "qwen3.embedding_length": ("u32", config["hidden_size"]),
-        "qwen3.block_count": ("u32", config["num_hidden_layers"]),
-        "qwen3.feed_forward_length": ("u32", config["intermediate_size"]),
-        "qwen3.attention.key_length": ("u32", config["head_dim"]),
-        "qwen3.attention.layer_norm_rms_epsilon": ("f32", config["rms_norm_eps"]),
-        "qwen3.rope.freq_base": ("f32", config["rope_theta"]),
+    keys = least_keys(config)
+    name = keys["general.architecture"][1]
+    keys |= {
+        f"{name}.context_length": ("u32", config["max_position_embeddings"]),
+        f"{name}.embedding_length": ("u32", config["hidden_size"]),
+        f"{name}.block_count": ("u32", config["num_hidden_layers"]),
+        f"{name}.feed_forward_length": ("u32", config["intermediate_size"]),
+        f"{name}.attention.layer_norm_rms_epsilon": ("f32", config["rms_norm_eps"]),
+        f"{name}.rope.freq_base": ("f32", config["rope_theta"]),
         "tokenizer.ggml.model": ("str", "gpt2"),
         "tokenizer.ggml.pre": ("str", "qwen2"),
         "tokenizer.ggml.tokens": ("[str]", tokens),
         "tokenizer.ggml.token_type": ("[i32]", [3 if token in special else 1 for token in tokens]),
         "tokenizer.ggml.merges": ("[str]", [" ".join(pair) for pair in tokenizer["model"]["merges"]]),
+    }
+    if "head_dim" in config:
+        keys[f"{name}.attention.key_length"] = ("u32", config["head_dim"])
+    return keys, tensors, vocabulary
+
+
+@pytest.mark.parametrize("fixture", ["qwen2_embedding", "llama_biased"])
+def test_a_decoder_alone_is_the_folder_it_was_made_of(fixture: str, tmp_path: Path) -> None:
+    keys, tensors, vocabulary = decoder_alone(fixture)
+    name = keys["general.architecture"][1]
+    pooling = ["mean", "cls", "lasttoken"].index(Embedder(FIXTURES / fixture).info.pooling)
+    keys[f"{name}.pooling_type"] = ("u32", pooling + 1)
+    keys["tokenizer.ggml.eos_token_id"] = ("u32", vocabulary["<|endoftext|>"])
+    keys["tokenizer.ggml.add_eos_token"] = ("bool", True)
+    write(tmp_path / "model.gguf", keys, tensors)
+    assert np.array_equal(encode(tmp_path), encode(FIXTURES / fixture))
+    tensors["rope_freqs.weight"] = (0, (2,), bytes(8))
+    write(tmp_path / "model.gguf", keys, tensors)
+    with pytest.raises(ModelError, match=r"rope_freqs\.weight.* has scaled frequencies"):
+        Embedder(tmp_path)
+
+
+@pytest.mark.parametrize("head", ["none", "ranked", "rows"])
+def test_a_language_model_alone_scores_by_yes_and_no(head: str, tmp_path: Path) -> None:
+    """The converter writes the rows of both as a classifier where it knows the model by its name, and else nothing."""
+    keys, tensors, vocabulary = decoder_alone("qwen3_rerank")
+    keys |= {
         "tokenizer.ggml.eos_token_id": ("u32", vocabulary["<|im_end|>"]),
         "tokenizer.ggml.padding_token_id": ("u32", vocabulary["<|endoftext|>"]),
         "tokenizer.ggml.add_eos_token": ("bool", False),
@@ -404,6 +433,6 @@ def test_a_language_model_alone_scores_by_yes_and_no(head: str, tmp_path: Path) 
         tensors["cls.output.weight"] = (kind, (2, width), b"".join(rows))
         keys["qwen3.classifier.output_labels"] = ("[str]", ["yes", "no"])
     write(tmp_path / "model.gguf", keys, tensors)
-    expected = Reranker(fixture, device="cpu", dtype="float32").predict(PAIRS)
+    expected = Reranker(FIXTURES / "qwen3_rerank", device="cpu", dtype="float32").predict(PAIRS)
     alone = Reranker(tmp_path, device="cpu", dtype="float32", activation_fn="identity")
     assert np.array_equal(alone.predict(PAIRS), expected)

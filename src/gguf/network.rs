@@ -10,8 +10,14 @@ use crate::Result;
 use crate::gguf::keys::GgufKeys;
 
 /// Architectures that config.json is made for.
-const KNOWN: [(&str, Describe); 4] =
-    [("bert", bert), ("nomic-bert", nomic_bert), ("modern-bert", modern_bert), ("qwen3", qwen3)];
+const KNOWN: [(&str, Describe); 6] = [
+    ("bert", bert),
+    ("nomic-bert", nomic_bert),
+    ("modern-bert", modern_bert),
+    ("qwen2", decoder),
+    ("qwen3", decoder),
+    ("llama", decoder),
+];
 
 type Describe = fn(&GgufKeys) -> Result<Value>;
 
@@ -196,16 +202,27 @@ fn modern_bert(keys: &GgufKeys) -> Result<Value> {
     ))
 }
 
-fn qwen3(keys: &GgufKeys) -> Result<Value> {
+/// Qwen2, Qwen3, and Llama, which Mistral without windows is, too.
+fn decoder(keys: &GgufKeys) -> Result<Value> {
+    let class = match keys.architecture {
+        "qwen2" => "Qwen2",
+        "qwen3" => "Qwen3",
+        _ => "Llama",
+    };
+    const SCALED: &str = "rope_freqs.weight";
+    if keys.has(SCALED) {
+        let message = "has scaled frequencies, and the file does not say how they are scaled: put the model's config.json beside it";
+        return Err(keys.tensor_error(SCALED, message));
+    }
     if keys.contains("attention.sliding_window") {
-        return Err(keys.error("attention.sliding_window", "is not supported for qwen3"));
+        return Err(keys.error("attention.sliding_window", format!("is not supported for {}", keys.architecture)));
     }
     let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
     let key_length = keys.integer("attention.key_length")?;
     let epsilon = keys.positive("attention.layer_norm_rms_epsilon")?;
     let trained = keys.integer("rope.scaling.original_context_length")?;
     let factor = keys.positive("rope.scaling.factor")?;
-    let mut config = Map::from_iter([("architectures".to_owned(), json!(["Qwen3ForCausalLM"]))]);
+    let mut config = Map::from_iter([("architectures".to_owned(), json!([format!("{class}ForCausalLM")]))]);
     match keys.text("rope.scaling.type")? {
         None | Some("none") => {}
         Some(kind @ ("linear" | "yarn")) => {
@@ -222,14 +239,14 @@ fn qwen3(keys: &GgufKeys) -> Result<Value> {
     config.extend(padding.map(|padding| ("pad_token_id".to_owned(), padding.into())));
     Ok(with(
         config,
-        json!({"model_type": "qwen3", "vocab_size": words(keys)?, "hidden_size": keys.size("embedding_length")?,
+        json!({"model_type": keys.architecture, "vocab_size": words(keys)?, "hidden_size": keys.size("embedding_length")?,
             "num_hidden_layers": keys.size("block_count")?, "num_attention_heads": heads,
             "num_key_value_heads": keys.integer_of_layers("attention.head_count_kv")?.unwrap_or(heads),
             "intermediate_size": keys.size("feed_forward_length")?, "hidden_act": "silu",
             "rms_norm_eps": keys.required("attention.layer_norm_rms_epsilon", epsilon)?,
             "rope_theta": keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
             "max_position_embeddings": keys.size("context_length")?,
-            "attention_bias": keys.has("blk.0.attn_q.bias"), "tie_word_embeddings": !keys.has("output.weight"),
+            "attention_bias": keys.has("blk.0.attn_q.bias"), "mlp_bias": keys.has("blk.0.ffn_up.bias"), "tie_word_embeddings": !keys.has("output.weight"),
             "is_causal": keys.boolean("attention.causal")?.unwrap_or(true)}),
     ))
 }
