@@ -12,9 +12,10 @@ import pytest
 import tensor_files
 import votive
 import votive.cli
+from bodies import kernels_only
 from conftest import FIXTURES
 from json_files import change
-from votive import Embedder, Inspection, ModelError, Reranker, inspect_model
+from votive import Embedder, Inspection, ModelError, Reranker, inspect_model, quantize_model
 
 EMBEDDERS = sorted(path.parent.name for path in FIXTURES.glob("*/expected.json"))
 RERANKERS = sorted(path.parent.name for path in FIXTURES.glob("*/scores.json"))
@@ -86,6 +87,15 @@ def test_numbers_of_a_quantized_matrix_are_counted_as_they_are_decoded(tmp_path:
     assert quantized.bytes < plain.bytes / 3
 
 
+@kernels_only("panels are for the kernels")
+def test_a_model_that_was_quantized_once(tmp_path: Path) -> None:
+    folder = quantize_model(FIXTURES / "bert_plain", tmp_path / "model", dtype="int8")
+    formats = groups(inspect_model(folder))
+    assert set(formats["words"]) == set(formats["norms"]) == {"F32"}
+    assert "int8 panels" in formats["attention"]
+    assert "int8 panels" in formats["MLP"]
+
+
 def test_sources() -> None:
     network = inspect_model(FIXTURES / "gguf_qwen3").networks[0]
     assert network.sources["pooling"] == "model.gguf: qwen3.pooling_type"
@@ -118,6 +128,7 @@ def test_adapters_routers_and_static_embeddings() -> None:
     static = inspect_model(FIXTURES / "static_model2vec").networks[0]
     assert (static.model_type, static.layers) == ("model2vec", None)
     assert static.groups[0].name == "words"
+    assert set(groups(inspect_model(FIXTURES / "static_quantized"))["words"]) == {"I8"}
 
 
 def test_the_command_prints_it(capsys: pytest.CaptureFixture[str]) -> None:

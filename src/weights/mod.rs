@@ -7,7 +7,7 @@
 //!   │                             │                            └──→ gguf_names, gguf
 //!   │                             └───────→ mmap
 //!   ├─→ integers ─→ extent
-//!   ├─→ stored ─→ quantization, weight, extent, blocks
+//!   ├─→ stored ─→ quantization, panel_file, weight, extent, blocks
 //!   ├─→ index ─→ entries (also of safetensors)
 //!   ├─→ unsupported ─→ index, pytorch
 //!   ├─→ task_adapters ─→ weight, low_rank

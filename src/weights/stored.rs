@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use safetensors::Dtype;
+
 use super::Weights;
 use super::blocks::BlockType;
 use super::extent::Extent;
+use super::panel_file::PREFIX;
 use super::quantization::PARTS;
 use super::weight::FLOATS;
 use crate::Result;
@@ -50,13 +53,25 @@ impl Weights {
                 }
                 continue;
             }
+            let matrix = name.strip_prefix(PREFIX).and_then(|key| Some((key, self.panels()?.matrices.get(key)?)));
+            if let Some((key, matrix)) = matrix {
+                stored.push(StoredTensor {
+                    name: key.to_owned(),
+                    shape: matrix.shape.to_vec(),
+                    storage: format!("{} panels", matrix.dtype),
+                    bytes: self.files[file].tensors[name].bytes.len(),
+                    is_weight: true,
+                });
+                continue;
+            }
             let Extent { dtype, shape, bytes, ggml, .. } = &self.files[file].tensors[name];
             let storage = match ggml {
                 None => dtype.to_string(),
                 Some(ggml) => BlockType::numbered(ggml.id)
                     .map_or_else(|| format!("ggml's type {}", ggml.id), |block| block.name.to_owned()),
             };
-            let is_weight = ggml.is_some() || FLOATS.contains(dtype);
+            // Static embeddings have tables of bytes.
+            let is_weight = ggml.is_some() || FLOATS.contains(dtype) || *dtype == Dtype::I8;
             stored.push(StoredTensor {
                 name: name.clone(),
                 shape: shape.clone(),
