@@ -50,6 +50,7 @@ def quantize_model(
     *,
     revision: str | None = None,
     base: str | PathLike[str] | None = None,
+    gguf_file: str | None = None,
     cache_folder: str | PathLike[str] | None = None,
     local_files_only: bool = False,
     token: bool | str | None = None,
@@ -68,6 +69,7 @@ def quantize_model(
         dtype: "int8" or "int4", as for `Embedder`.
         revision: see `Embedder`, as all that follow.
         base: see there.
+        gguf_file: see there.
         cache_folder: see there.
         local_files_only: see there.
         token: see there.
@@ -90,6 +92,7 @@ def quantize_model(
         "device": "cpu",
         "dtype": dtype,
         "revision": revision,
+        "gguf_file": gguf_file,
         "cache_folder": cache_folder,
         "local_files_only": local_files_only,
         "token": token,

@@ -6,11 +6,12 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::entries::{Entries, PARSED_BYTES_PER_BYTE};
-use super::panel_file::PANEL_FILE;
 use crate::files::{MAX_INDEX_BYTES, read_file};
 use crate::memory::room;
 use crate::{Error, Result};
 
+/// Weights that were packed before: see `panel_file.rs`.
+pub(crate) const PANEL_FILE: &str = "panels.safetensors";
 /// The usual one.
 pub(crate) const SINGLE: &str = "model.safetensors";
 /// The files that weights may be in, the first that is there: itself, or those that an index names.

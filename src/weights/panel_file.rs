@@ -28,9 +28,6 @@ use super::ggml_rows::Arrangement;
 use super::tensor_file::TensorFile;
 use crate::{Error, Result};
 
-/// Name of the file.
-pub(crate) const PANEL_FILE: &str = "panels.safetensors";
-
 /// What the names of matrices begin with.
 pub(super) const PREFIX: &str = "panels:";
 

@@ -276,9 +276,7 @@ def _add_quantize(commands: Commands) -> None:
         default="int8",
         help="how weights are held: int8, or int4 for models larger than the caches (default: %(default)s)",
     )
-    parser.add_argument(
-        "--base", metavar="MODEL", help="the model that a quantized one was made from, for what its files lack"
-    )
+    _add_found(parser)
     _add_num_threads(parser)
 
 
@@ -304,9 +302,13 @@ def _add_inspect(commands: Commands) -> None:
         epilog=descriptions.INSPECT_EXAMPLES,
     )
     parser.add_argument("name", metavar="MODEL", help="a folder, a .gguf file, or a name on the Hugging Face Hub")
+    _add_found(parser)
+    _add_json(parser, "print one JSON object")
+
+
+def _add_found(parser: Parser) -> None:
     parser.add_argument("--base", metavar="MODEL", help="the model that a quantized one was made from")
     parser.add_argument("--gguf-file", metavar="NAME", help="the file with the weights, of several in a folder")
-    _add_json(parser, "print one JSON object")
 
 
 def _add_devices(commands: Commands) -> None:

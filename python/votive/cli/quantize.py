@@ -13,7 +13,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Do what the arguments of `votive quantize` say."""
     model = arguments.model or DEFAULT_MODEL
     folder = votive.quantize_model(
-        model, arguments.output, arguments.dtype, base=arguments.base, num_threads=arguments.num_threads
+        model,
+        arguments.output,
+        arguments.dtype,
+        base=arguments.base,
+        gguf_file=arguments.gguf_file,
+        num_threads=arguments.num_threads,
     )
     size = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
     print(f"{folder}: {model} in {arguments.dtype}, {size / 1e6:,.1f} MB")

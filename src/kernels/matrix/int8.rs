@@ -56,7 +56,7 @@ use crate::Result;
 use crate::kernels::Isa;
 use crate::kernels::aligned::{Aligned, BufferSource, bytes_of};
 use crate::kernels::hadamard::{HadamardTransform, span};
-use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, WeightProducts};
+use crate::kernels::simd::{Int8, Int8Operation, MAX_LANES, Operation, Simd, WeightProducts};
 use crate::kernels::tile::WeightBytes;
 
 /// Panels of `[k / 4, width, 4]`.
@@ -91,7 +91,7 @@ impl Int8Panels {
     /// `rotated [k]` is memory to work in.
     pub(super) fn set_row(&mut self, isa: Isa, row: usize, values: &[f32], rotated: &mut [f32]) {
         rotate(isa, values, rotated);
-        self.set_channel(row, Channel::new(rotated, limit(isa)));
+        self.set_channel(row, isa.run(QuantizeChannel { values: rotated, limit: limit(isa) }));
     }
 
     pub(super) fn set_channel(&mut self, row: usize, channel: Channel) {
@@ -128,6 +128,7 @@ pub(super) struct Channel {
 impl Channel {
     /// Quantizes the `values [k]` of a channel, rotated. With a `limit`, the scale is such that of four weights that are
     /// added up in 16 bits those of one sign come to at most that.
+    #[inline(always)]
     pub(super) fn new(values: &[f32], limit: Option<i32>) -> Self {
         let largest = largest(values);
         // Rounding adds at most a half to each of the four.
@@ -138,7 +139,23 @@ impl Channel {
     }
 }
 
+/// [`Channel::new`] with the set's own instructions.
+struct QuantizeChannel<'a> {
+    values: &'a [f32],
+    limit: Option<i32>,
+}
+
+impl Operation for QuantizeChannel<'_> {
+    type Output = Channel;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> Channel {
+        Channel::new(self.values, self.limit)
+    }
+}
+
 /// The largest magnitude, of many numbers at a time.
+#[inline(always)]
 fn largest(values: &[f32]) -> f32 {
     let (many, rest) = values.as_chunks::<MAX_LANES>();
     let mut lanes = [0.0_f32; MAX_LANES];
