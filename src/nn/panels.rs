@@ -1,4 +1,4 @@
-//! Matrices and tables of weights that were packed before (`weights/panel_file.rs`), and keeping those that are packed now.
+//! Matrices and tables of weights that were packed before (`weights/panel_index.rs`), and keeping those that are packed now.
 
 use std::ops::Range;
 

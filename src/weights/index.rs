@@ -10,7 +10,7 @@ use crate::files::{MAX_INDEX_BYTES, read_file};
 use crate::memory::room;
 use crate::{Error, Result};
 
-/// Weights that were packed before: see `panel_file.rs`.
+/// Weights that were packed before: see `panel_index.rs`.
 pub(crate) const PANEL_FILE: &str = "panels.safetensors";
 /// The usual one.
 pub(crate) const SINGLE: &str = "model.safetensors";

@@ -13,7 +13,7 @@
 //!   ├─→ task_adapters ─→ weight, low_rank
 //!   ├─→ quantization ─→ weight ─→ codes ─→ affine, micro_scaled, packed, scaled ─→ group_factors, small_floats
 //!   │                               └───→ ggml_rows ─→ blocks ─→ k_blocks ─→ block_parts
-//!   ├─→ panel_writer ─→ panel_file ─→ tensor_file, extent, blocks
+//!   ├─→ panel_file, panel_writer ─→ panel_index ─→ tensor_file, extent, blocks
 //!   └─→ adapter ─→ adapter_config, weight ─→ low_rank
 //! ```
 
@@ -38,6 +38,7 @@ mod micro_scaled;
 mod mmap;
 mod packed;
 mod panel_file;
+mod panel_index;
 mod panel_writer;
 mod pytorch;
 mod quantization;
@@ -56,7 +57,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::blocks::BlockType;
 use self::low_rank::LowRank;
-use self::panel_file::PREFIX;
+use self::panel_index::PREFIX;
 use self::tensor_file::TensorFile;
 use self::unsupported::no_weights;
 use crate::files::{MAX_JSON_BYTES, ModelFolder, inside};
@@ -69,7 +70,7 @@ pub use codes::Codes;
 pub(crate) use gguf::{GgufFile, GgufHeader, Metadata};
 pub(crate) use index::{PANEL_FILE, SINGLE, WEIGHT_FILES, is_index, read_index};
 pub use micro_scaled::MicroKind;
-pub use panel_file::{PanelIndex, PanelMatrix};
+pub use panel_index::{PanelIndex, PanelMatrix};
 pub use panel_writer::PanelWriter;
 pub use quantization::{MlxScheme, Quantization, QuantizationMethod};
 pub use stored::StoredTensor;

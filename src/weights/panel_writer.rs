@@ -1,4 +1,4 @@
-//! Writes the file of `panel_file.rs`, while a model is loaded.
+//! Writes the file of `panel_index.rs`, while a model is loaded.
 //!
 //! ```text
 //! for each matrix of integers that is packed:   its buffers go to a file without a name
@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Weights;
-use super::panel_file::{BlockTensor, Checksums, PREFIX, PanelIndex, PanelMatrix};
+use super::panel_index::{BlockTensor, Checksums, PREFIX, PanelIndex, PanelMatrix};
 use crate::{Error, Result};
 
 /// Bytes of a line, with which each buffer starts.

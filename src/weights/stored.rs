@@ -7,7 +7,7 @@ use safetensors::Dtype;
 use super::Weights;
 use super::blocks::BlockType;
 use super::extent::Extent;
-use super::panel_file::PREFIX;
+use super::panel_index::PREFIX;
 use super::quantization::PARTS;
 use super::weight::FLOATS;
 use crate::Result;
