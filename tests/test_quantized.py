@@ -150,8 +150,18 @@ def test_what_is_assumed_without_one_is_said(tmp_path: Path) -> None:
         bare = without(Path(shutil.copytree(FIXTURES / name, tmp_path / name)), "modules.json", "1_Pooling")
         with pytest.warns(
             UserWarning, match=rf"{pooling} pooling is taken, .* without normalization .*base='owner/name'"
-        ):
-            Embedder(bare, device="cpu", dtype="float32")
+        ) as caught:
+            model = Embedder(bare, device="cpu", dtype="float32")
+        # Each call says it again, to whoever looks.
+        model.encode(TEXTS)
+        assert model.last_report is not None
+        assert model.last_report.assumptions == tuple(str(warning.message) for warning in caught)
+        assert "assumptions=[" in repr(model.last_report)
+    plainly = Embedder(FIXTURES / "bert_modules", device="cpu")
+    plainly.encode(TEXTS)
+    assert plainly.last_report is not None
+    assert plainly.last_report.assumptions == ()
+    assert "assumptions" not in repr(plainly.last_report)
 
 
 def test_well_known_models_are_known_where_they_cannot_be_had(

@@ -64,7 +64,7 @@ class EmbeddingModel(Model[_core.Embedder]):
         self._files = ModelFiles.read(
             core.folder, has_modules=core.converted_from is None, find=core.file, gguf=core.gguf, made=core.made
         )
-        for assumption in of_embedder(
+        assumptions = of_embedder(
             self._arguments["model_name_or_path"],
             converted_from=core.converted_from,
             base=self._arguments["base"],
@@ -73,8 +73,8 @@ class EmbeddingModel(Model[_core.Embedder]):
             made_modules=core.made("modules.json") is not None and bool(core.gguf),
             is_quantized=core.is_quantized,
             pooling=self._files.pooling,
-        ):
-            warnings.warn(assumption, stacklevel=caller_stacklevel())
+        )
+        self._assume(assumptions)
         similarity_fn_name = self._option("similarity_fn_name", core.similarity_fn_name)
         self._similarity_fn_name = similarity_name("similarity_fn_name", similarity_fn_name)
         of_files = None if core.truncate_dim is None else min(core.truncate_dim, core.dimension)
@@ -273,7 +273,7 @@ class EmbeddingModel(Model[_core.Embedder]):
             else:
                 chunks = ((texts, None) for texts in texts)
                 vectors, tokens, truncated, halved = yield from compute_stream(request, chunks, out, progress)
-        self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved)
+        self.last_report = Report(len(vectors), tokens, truncated, time.monotonic() - start, halved, self._assumptions)
         if truncated:
             warn_of_truncation("texts", self.last_report, max_length or self.max_seq_length)
         if states is not None:

@@ -86,7 +86,8 @@ def encode_chunks_steps(
             progress=progress,
         )
         _, token_count, truncated, halved, states = yield request
-    model.last_report = Report(len(wanted), token_count, truncated, time.monotonic() - start, halved)
+    seconds = time.monotonic() - start
+    model.last_report = Report(len(wanted), token_count, truncated, seconds, halved, model._assumptions)
     if truncated:
         warn_of_truncation("texts", model.last_report, max_length or model.max_seq_length)
     assert states is not None

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 import warnings
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -56,6 +57,8 @@ class Model(Generic[Core]):
         self._closed = False
         self._stats = _core.Stats()
         self.last_report: Report | None = None
+        # What its files do not say: each call's report repeats it.
+        self._assumptions: tuple[str, ...] = ()
 
     def _load_core(self, options: dict[str, Any]) -> Core:
         """The core of the class, loaded."""
@@ -78,12 +81,11 @@ class Model(Generic[Core]):
 
     def _load(self) -> Core:
         given = self._arguments
+        self._assumptions = ()
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
         self._adopt(core)
-        for note in core.notes:
-            message = f"{given['model_name_or_path']!r} {note}"
-            warnings.warn(message, UserWarning, stacklevel=caller_stacklevel())
+        self._assume(f"{given['model_name_or_path']!r} {note}" for note in core.notes)
         if core.dtype == "int4" and core.parameters < _MIN_INT4_PARAMETERS:
             message = (
                 f"{given['model_name_or_path']} has {core.parameters / 1e6:.3g} million parameters: so small a model "
@@ -136,6 +138,12 @@ class Model(Generic[Core]):
             # Forked while another thread was loading: that thread, which holds the lock, is not in this process.
             self._loading, self._process = threading.Lock(), os.getpid()
         return self._loading
+
+    def _assume(self, assumptions: Iterable[str]) -> None:
+        """Keeps what is taken where the files say nothing, and warns of it."""
+        for assumption in assumptions:
+            self._assumptions += (assumption,)
+            warnings.warn(assumption, stacklevel=caller_stacklevel())
 
     def _fall_back(self, core: Core, error: _core.DeviceError) -> Core:
         """The core to go on with where the device of `core` failed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import time
-import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,7 +16,6 @@ from votive._refused import refuse
 from votive._steps import BatchRequest, Steps
 from votive._stream import compute_stream
 from votive._tracebacks import short_tracebacks
-from votive._warnings import caller_stacklevel
 from votive.activation import activate, activation_named, resolve_activation, softmax
 from votive.report import Report, warn_of_truncation
 
@@ -43,8 +41,7 @@ class RerankingModel(Model[_core.Reranker]):
         if given is None:
             given = core.activation_fn or usual_activation(core.num_labels)
             assumption = of_activation(core.folder, core.activation_fn, core.num_labels)
-            if assumption is not None:
-                warnings.warn(assumption, stacklevel=caller_stacklevel())
+            self._assume([] if assumption is None else [assumption])
             try:
                 self._activation_fn = activation_named(given)
             except ValueError as error:
@@ -236,7 +233,7 @@ class RerankingModel(Model[_core.Reranker]):
         scores = activate(function, logits)
         if apply_softmax and labels > 1:
             scores = softmax(scores)
-        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved)
+        self.last_report = Report(len(scores), tokens, cut, time.monotonic() - start, halved, self._assumptions)
         if cut:
             warn_of_truncation("pairs", self.last_report, max_length)
         if columns is not None and scores is not logits:

@@ -23,6 +23,7 @@ class Report:
         seconds: from the call to its result.
         halved: how often inputs that were to be computed together were cut in two because the device had no memory for
             all of them.
+        assumptions: what the model's files do not say, and was taken when it was loaded: the warnings of then.
     """
 
     texts: int
@@ -30,6 +31,7 @@ class Report:
     truncated: list[int]
     seconds: float
     halved: int = 0
+    assumptions: tuple[str, ...] = ()
 
     @property
     def texts_per_second(self) -> float:
@@ -44,7 +46,8 @@ class Report:
     def __repr__(self) -> str:
         return (
             f"Report(texts={self.texts}, tokens={self.tokens}, truncated={len(self.truncated)} rows, "
-            f"seconds={self.seconds:.3f}, texts_per_second={self.texts_per_second:.0f})"
+            f"seconds={self.seconds:.3f}, texts_per_second={self.texts_per_second:.0f}"
+            + (f", assumptions={list(self.assumptions)})" if self.assumptions else ")")
         )
 
 
