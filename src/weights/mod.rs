@@ -234,8 +234,8 @@ impl Weights {
         self.panel_writer.as_ref()
     }
 
-    /// Writes what was kept, for kernels with that layout and a model of that type, to [`PANEL_FILE`]. Gives its bytes.
-    pub fn write_panels(mut self, layout: String, dtype: String) -> Result<u64> {
+    /// Writes what was kept, for kernels with that layout and a model of that type, to [`PANEL_FILE`].
+    pub fn write_panels(mut self, layout: String, dtype: String) -> Result<()> {
         let writer = self.panel_writer.take().expect("the caller has set one");
         writer.finish(&self, layout, dtype)
     }

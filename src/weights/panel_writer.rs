@@ -94,8 +94,8 @@ impl PanelWriter {
         write.map_err(|source| Error::io(&self.folder, source))
     }
 
-    /// Writes `panels.safetensors`: the matrices, and what else there is of `weights`. Gives its size in bytes.
-    pub(super) fn finish(self, weights: &Weights, layout: String, dtype: String) -> Result<u64> {
+    /// Writes `panels.safetensors`: the matrices, and what else there is of `weights`.
+    pub(super) fn finish(self, weights: &Weights, layout: String, dtype: String) -> Result<()> {
         let Self { folder, collected } = self;
         let mut collected = collected.into_inner().unwrap_or_else(PoisonError::into_inner);
         let io = |source| Error::io(&folder, source);
@@ -137,9 +137,8 @@ impl PanelWriter {
         let mut write = || {
             let mut file = File::create_new(&path)?;
             file.write_all(&header)?;
-            let data = io::copy(&mut spool, &mut file)?;
-            file.sync_all()?;
-            Ok(header.len() as u64 + data)
+            io::copy(&mut spool, &mut file)?;
+            file.sync_all()
         };
         write().map_err(|source| Error::io(&path, source))
     }

@@ -61,9 +61,6 @@ enum Panels {
     Int4(Box<Int4Panels>, Option<Box<Int8Panels>>),
 }
 
-/// Bytes of a line, with which each of [`Matrix::buffers`] starts in a file.
-pub const BUFFER_LINE: usize = 64;
-
 /// How a set lays out matrices of integers, in words that are equal where the layouts are: with it the buffers of one CPU are
 /// those of another.
 pub fn panel_layout(isa: Isa) -> String {
@@ -111,7 +108,7 @@ impl Matrix {
         buffers.is_used_up().then_some(matrix)
     }
 
-    /// The buffers of a matrix of integers, each padded with zeros to whole lines of [`BUFFER_LINE`] bytes in a file.
+    /// The buffers of a matrix of integers, each padded with zeros to whole lines of 64 bytes in a file.
     ///
     /// A change of what they hold, or in which order, is one of [`panel_layout`].
     pub fn buffers(&self) -> Vec<&[u8]> {
