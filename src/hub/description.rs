@@ -8,7 +8,6 @@
 //! a base model that cannot be had: its pooling and normalization, where `known_models` has them, and a warning
 //! ```
 
-use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -141,14 +140,8 @@ fn files_of(base: &ModelFolder) -> Result<Vec<(String, PathBuf)>> {
     let modules = contents::modules(base, Wanted::Description)?;
     let mut found = Vec::new();
     for path in contents::folders(&modules) {
-        let folder = base.root().join(path);
-        let entries = match folder.read_dir() {
-            Ok(entries) => entries,
-            // A module without files, of which none is kept by a hub.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(source) => return Err(Error::io(&folder, source)),
-        };
-        for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        // A module may have none.
+        for name in base.names(path) {
             // In the root, config.json, tokenizer and weights are those of the network, which is here.
             if !path.is_empty() || contents::is_description(&name) {
                 let name = inside(path, &name);
@@ -196,5 +189,13 @@ mod tests {
             let (_root, folder) = folder(&[(README, text)]);
             assert_eq!(named_in_readme(&folder).unwrap().as_deref(), expected, "{text}");
         }
+    }
+    #[test]
+    fn a_folder_that_cannot_be_is_one_without_files() {
+        let name = "a".repeat(300);
+        let modules = format!(r#"[{{"path": "{name}", "type": "sentence_transformers.models.Pooling"}}]"#);
+        let (_root, base) = folder(&[(MODULES, &modules)]);
+        let found = files_of(&base).unwrap();
+        assert_eq!(found.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [MODULES]);
     }
 }
