@@ -129,25 +129,19 @@ with fork.Pool(2) as pool:
     assert printed.splitlines() == ["[2, 1, 0, 1]", "[2, 1, 0, 1] True", "3", "[2, 1, 0, 1] False"]
 
 
-@pytest.mark.parametrize("name", ["store", "LOCK"])
-def test_a_fork_while_another_thread_just_opens_a_store(folder: Path, run: Callable[[str], str], name: str) -> None:
-    printed = run(f"""
+@pytest.fixture
+def fork_beside_opening(folder: Path, run: Callable[[str], str]) -> Callable[[str], None]:
+    """Forks while another thread opens the store, at the place where code sets `reached` and waits for `forked`."""
+
+    def fork(code: str) -> None:
+        printed = run(f"""
 store.close()
-opened, forked = threading.Event(), threading.Event()
-os_open = os.open
-
-def slow(path, *arguments, **options):
-    file = os_open(path, *arguments, **options)
-    if os.path.basename(path) == {name!r} and not opened.is_set():
-        opened.set()
-        forked.wait(0.5)  # a fork waits for this to end
-    return file
-
-os.open = slow
+reached, forked = threading.Event(), threading.Event()
+{code}
 kept = []
 writer = threading.Thread(target=lambda: kept.append(EmbeddingStore.open(folder, "a", num_threads=1)))
 writer.start()
-opened.wait()
+reached.wait()
 number = child()
 forked.set()
 writer.join()
@@ -155,41 +149,43 @@ kept[0].commit()
 print(number, flush=True)
 os._exit(0)
 """)
-    try:
-        EmbeddingStore.open(folder, "a").close()
-    finally:
-        os.kill(int(printed), 9)
+        try:
+            EmbeddingStore.open(folder, "a").close()
+        finally:
+            os.kill(int(printed), 9)
+
+    return fork
 
 
-def test_a_fork_while_another_thread_lists_the_folder(folder: Path, run: Callable[[str], str]) -> None:
-    printed = run("""
-store.close()
-listing, forked = threading.Event(), threading.Event()
+@pytest.mark.parametrize("name", ["store", "LOCK"])
+def test_a_fork_while_another_thread_just_opens_a_store(fork_beside_opening: Callable[[str], None], name: str) -> None:
+    fork_beside_opening(f"""
+os_open = os.open
+
+def slow(path, *arguments, **options):
+    file = os_open(path, *arguments, **options)
+    if os.path.basename(path) == {name!r} and not reached.is_set():
+        reached.set()
+        forked.wait(0.5)  # a fork waits for this to end
+    return file
+
+os.open = slow
+""")
+
+
+def test_a_fork_while_another_thread_lists_the_folder(fork_beside_opening: Callable[[str], None]) -> None:
+    fork_beside_opening("""
 os_listdir = os.listdir
 
 def slow(path):
     duplicate = os.dup(path)  # as os.listdir does
-    listing.set()
+    reached.set()
     forked.wait(0.5)  # a fork waits for this to end
     os.close(duplicate)
     return os_listdir(path)
 
 os.listdir = slow
-kept = []
-writer = threading.Thread(target=lambda: kept.append(EmbeddingStore.open(folder, "a", num_threads=1)))
-writer.start()
-listing.wait()
-number = child()
-forked.set()
-writer.join()
-kept[0].commit()
-print(number, flush=True)
-os._exit(0)
 """)
-    try:
-        EmbeddingStore.open(folder, "a").close()
-    finally:
-        os.kill(int(printed), 9)
 
 
 def test_forks_while_another_thread_saves(folder: Path, run: Callable[[str], str]) -> None:

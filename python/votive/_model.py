@@ -14,7 +14,7 @@ from votive import _core
 from votive._arguments import check_count, check_text
 from votive._display import html_table
 from votive._hints import missing_attribute
-from votive._options import OPTIONS, check_options, core_options
+from votive._options import OPTIONS, check_options, core_options, with_credential
 from votive._packages import packaged
 from votive._progress import DownloadBar
 from votive._tracebacks import short_tracebacks
@@ -44,9 +44,11 @@ class Model(Generic[Core]):
 
     # What the constructor calls the most tokens of an input.
     _length_argument = "max_seq_length"
+    # Where it is written as it is packed; nowhere, except by `quantize_model`.
+    _panel_folder: str | None = None
 
     def __init__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = _with_credential(check_options(arguments))
+        self._arguments = with_credential(check_options(arguments))
         self._start()
         self._load()
 
@@ -72,7 +74,7 @@ class Model(Generic[Core]):
         """The core on that device or, with `fallback`, on the first one after it that does not fail."""
         given = self._arguments
         options = (
-            {"base": None, "panel_folder": None}
+            {"base": None, "panel_folder": self._panel_folder}
             | core_options(given)
             | {"refuse_when_full": given["when_full"] == "raise"}
         )
@@ -170,7 +172,7 @@ class Model(Generic[Core]):
         return self._arguments if self._loaded is None else self._with_option("prompts", dict(self._prompts))
 
     def __setstate__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = _with_credential(arguments)
+        self._arguments = with_credential(arguments)
         self._start()
 
     def __copy__(self) -> Self:
@@ -336,12 +338,6 @@ class Model(Generic[Core]):
 
     def _current_profile(self) -> _core.Profile | None:
         return active_profile.get() or self._exit_profile
-
-
-def _with_credential(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments, with the token where neither `vars`, nor a pickle, nor a traceback's locals show it."""
-    token = arguments["token"]
-    return arguments | {"token": _core.Credential(token)} if isinstance(token, str) else dict(arguments)
 
 
 def _origin(core: _core.Model) -> str:

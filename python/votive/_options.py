@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from types import NoneType
 from typing import Any, get_args
 
+from votive import _core
 from votive._arguments import check_choice, check_count, check_path, check_text
 from votive.activation import resolve_activation
 from votive.backend import device_name
@@ -157,3 +158,9 @@ def check_options(given: dict[str, Any]) -> dict[str, Any]:
 def core_options(options: dict[str, Any]) -> dict[str, Any]:
     """Those that the core takes."""
     return {name: value for name, value in options.items() if name in OPTIONS and OPTIONS[name].for_core}
+
+
+def with_credential(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments, with the token where neither `vars`, nor a pickle, nor a traceback's locals show it."""
+    token = arguments["token"]
+    return arguments | {"token": _core.Credential(token)} if isinstance(token, str) else dict(arguments)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from votive import _core
 from votive._assumptions import of_activation, of_embedder, usual_activation
-from votive._options import check_options, core_options
+from votive._options import check_options, core_options, with_credential
 from votive._packages import packaged
 from votive._progress import DownloadBar
 
@@ -189,9 +189,7 @@ def inspect_model(
         FileNotFoundError: there is no such model.
         ModelError: its files are damaged, contradict each other, or are not supported.
     """
-    given = check_options({**locals()})
-    if isinstance(given["token"], str):
-        given["token"] = _core.Credential(given["token"])
+    given = with_credential(check_options({**locals()}))
     facts = json.loads(_core.inspect(core_options(given) | {"packaged": packaged, "download": DownloadBar()}))
     tasks, networks = facts.get("tasks", []), facts["networks"]
     # Tasks of one network are adapters of it.

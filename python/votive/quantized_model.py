@@ -6,7 +6,7 @@ import os
 import tempfile
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from votive._arguments import check_choice, check_path
 from votive._core import ModelError
@@ -14,32 +14,13 @@ from votive._tracebacks import short_traceback
 from votive.embedder import Embedder
 from votive.reranker import Reranker
 
-if TYPE_CHECKING:
-    from votive import _core
-
 DTYPES = ("int8", "int4")
 
 
-class _PanelEmbedder(Embedder):
-    """An embedder that is written as it is loaded."""
-
-    def __init__(self, panel_folder: str, model_name_or_path: str | PathLike[str], **options: Any) -> None:
-        self._panel_folder = panel_folder
-        super().__init__(model_name_or_path, **options)
-
-    def _load_core(self, options: dict[str, Any]) -> _core.Embedder:
-        return super()._load_core(options | {"panel_folder": self._panel_folder})
-
-
-class _PanelReranker(Reranker):
-    """A reranker that is written as it is loaded."""
-
-    def __init__(self, panel_folder: str, model_name_or_path: str | PathLike[str], **options: Any) -> None:
-        self._panel_folder = panel_folder
-        super().__init__(model_name_or_path, **options)
-
-    def _load_core(self, options: dict[str, Any]) -> _core.Reranker:
-        return super()._load_core(options | {"panel_folder": self._panel_folder})
+def _write(kind: type[Embedder | Reranker], panel_folder: str, name: str | PathLike[str], **options: Any) -> None:
+    """Loads a model of that class, which is written as it is packed."""
+    written: Any = type(kind.__name__, (kind,), {"_panel_folder": panel_folder})
+    written(name, **options).close()
 
 
 @short_traceback
@@ -101,11 +82,11 @@ def quantize_model(
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
         written = os.path.join(beside, "model")
         try:
-            _PanelEmbedder(written, model_name_or_path, base=base, **options).close()
+            _write(Embedder, written, model_name_or_path, base=base, **options)
         except ModelError as error:
             # What is no model of texts may be one of pairs.
             try:
-                _PanelReranker(written, model_name_or_path, **options).close()
+                _write(Reranker, written, model_name_or_path, **options)
             except ModelError:
                 raise error from None
         if target.is_dir():

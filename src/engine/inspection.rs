@@ -10,7 +10,8 @@ use crate::config::{
     SentenceTransformersConfig, StaticRules, TransformerConfig,
 };
 use crate::device::Device;
-use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, Origin, inside};
+use crate::engine::network::open_weights;
+use crate::files::{MAX_TOKENIZER_BYTES, ModelFolder, inside};
 use crate::kernels::Dtype;
 use crate::models::{Source, kind_of};
 use crate::weights::{GgufFile, Weights, has_weights};
@@ -48,15 +49,9 @@ pub fn inspect(folder: &ModelFolder) -> Result<String> {
         };
         networks.push(network);
     }
-    let (origin, detail) = match folder.origin() {
-        Origin::Folder => ("folder", None),
-        Origin::Cache { commit } => ("cache", Some(commit)),
-        Origin::Hub { commit } => ("hub", Some(commit)),
-        Origin::Package { name } => ("package", Some(name)),
-    };
     facts["networks"] = networks.into();
     facts["folder"] = folder.root().to_string_lossy().into();
-    facts["origin"] = json!([origin, detail]);
+    facts["origin"] = json!(folder.origin().parts());
     facts["description_of"] = folder.description_of().into();
     facts["notes"] = folder.notes().into();
     facts["has_modules"] = folder.has("modules.json")?.into();
@@ -137,7 +132,7 @@ impl OwnFile {
 fn network(folder: &ModelFolder, places: &Places, route: &Route) -> Result<Value> {
     let Route { transformer, modules } = route;
     let TransformerConfig { path, architecture, .. } = transformer;
-    let weights = Weights::open(folder, path)?.quantized_by(architecture.quantization.clone());
+    let weights = open_weights(folder, transformer)?;
     let body = Device::choose("cpu")?.body("float32", Dtype::Float32)?;
     let kind = kind_of(&Source::new(transformer, &weights, &body, 1))?;
     let mut files: Vec<String> = weights.files().map(str::to_owned).collect();
@@ -162,7 +157,7 @@ fn network(folder: &ModelFolder, places: &Places, route: &Route) -> Result<Value
         "model_type": architecture.model_type,
         "model_type_from": places.of(&config, "model_type", Some("")),
         "sizes": sizes(places, &config, architecture),
-        "is_quantized": architecture.quantization.is_some() || weights.holds_blocks(),
+        "is_quantized": weights.is_quantized(),
         "adapted": weights.merged(),
         "files": files,
         "tensors": tensors,

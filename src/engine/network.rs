@@ -21,7 +21,7 @@ use crate::weights::{PANEL_FILE, PanelIndex, PanelWriter, Weights, has_weights};
 use crate::{CancelCheck, Error, Result};
 
 /// The weights of the network that `config` describes.
-fn open_weights(folder: &ModelFolder, config: &TransformerConfig) -> Result<Weights> {
+pub(super) fn open_weights(folder: &ModelFolder, config: &TransformerConfig) -> Result<Weights> {
     Ok(Weights::open(folder, &config.path)?.quantized_by(config.architecture.quantization.clone()))
 }
 
@@ -119,7 +119,7 @@ impl Network {
             _ => error,
         })?;
         // Whoever has a model in few bits has no room for four times as many, and int8 adds little to what those have lost.
-        let is_quantized = config.architecture.quantization.is_some() || weights.holds_blocks();
+        let is_quantized = weights.is_quantized();
         if is_quantized && dtype == "auto" && matches!(body, Body::Cpu { .. }) {
             body = device.body("int8", half_dtype)?;
         }

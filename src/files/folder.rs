@@ -21,6 +21,18 @@ pub enum Origin {
     Package { name: String },
 }
 
+impl Origin {
+    /// Its kind, and the commit or the package.
+    pub fn parts(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Folder => ("folder", None),
+            Self::Cache { commit } => ("cache", Some(commit)),
+            Self::Hub { commit } => ("hub", Some(commit)),
+            Self::Package { name } => ("package", Some(name)),
+        }
+    }
+}
+
 /// The files of one model. Every path is relative to the folder and cannot leave it.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {

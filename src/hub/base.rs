@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::contents::{self, CONFIG, Wanted};
 use crate::files::{ModelFolder, inside};
-use crate::weights::{ADAPTER_FILE, AdapterConfig, WEIGHT_FILES, is_index, read_index};
+use crate::weights::{ADAPTER_FILE, AdapterConfig, WEIGHT_FILES};
 use crate::{Error, Result};
 
 /// `folder` with what its adapters lack: configuration, weights and tokenizer of the models that they name. `find` finds the
@@ -50,14 +50,7 @@ pub(super) fn with_bases(
 /// The files of a base model that an adapter's folder lacks, and where they are.
 fn files_of(base: &ModelFolder, with_tokenizer: bool) -> Result<Vec<(String, PathBuf)>> {
     let mut names = vec![CONFIG.to_owned()];
-    for name in WEIGHT_FILES {
-        let Some(path) = base.file(name)? else { continue };
-        if is_index(name) {
-            names.extend(read_index(&path, name)?.into_values());
-        }
-        names.push(name.to_owned());
-        break;
-    }
+    names.extend(contents::weights_in(base, "")?);
     if with_tokenizer {
         let entries = base.root().read_dir().map_err(|source| Error::io(base.root(), source))?;
         let there = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

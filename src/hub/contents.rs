@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::files::{MAX_INDEX_BYTES, MAX_JSON_BYTES, MAX_TOKENIZER_BYTES, ModelFolder, inside, read_file};
-use crate::weights::{ADAPTER_FILE, Adapter, GgufFile, WEIGHT_FILES, Weights, has_weights};
+use crate::weights::{ADAPTER_FILE, Adapter, GgufFile, WEIGHT_FILES, Weights, has_weights, is_index, read_index};
 use crate::{Error, Result};
 
 pub(super) const MODULES: &str = "modules.json";
@@ -151,6 +151,17 @@ pub(super) fn is_description(name: &str) -> bool {
     // The last are sentence_bert_config.json and its elder names for other architectures.
     [MODULES, "config_sentence_transformers.json", ROUTER_FILES[0]].contains(&name)
         || name.starts_with("sentence_") && name.ends_with("_config.json")
+}
+
+/// Names of the files that hold the weights in the subfolder `path`, and of their index.
+pub(super) fn weights_in(folder: &ModelFolder, path: &str) -> Result<BTreeSet<String>> {
+    for name in WEIGHT_FILES {
+        let source = inside(path, name);
+        let Some(found) = folder.file(&source)? else { continue };
+        let shards = if is_index(name) { read_index(&found, &source)? } else { BTreeMap::new() };
+        return Ok(shards.into_values().chain([name.to_owned()]).collect());
+    }
+    Ok(BTreeSet::new())
 }
 
 /// Whether config.json says that the weights are quantized.

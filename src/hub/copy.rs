@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::contents::{self, Wanted, is_read};
 use crate::files::{ModelFolder, inside};
-use crate::weights::{ADAPTER_FILE, WEIGHT_FILES, is_index, read_index};
+use crate::weights::ADAPTER_FILE;
 use crate::{Error, Result};
 
 /// What a model comes with and nobody needs to load it.
@@ -26,16 +26,8 @@ pub fn copy_description(folder: &ModelFolder, target: &Path) -> Result<()> {
         copy(folder, name, target)?;
     }
     for module in modules.iter().filter(|module| module.needs_weights() && !module.is_transformer()) {
-        for name in WEIGHT_FILES {
-            let source = inside(&module.path, name);
-            let Some(path) = folder.file(&source)? else { continue };
-            if is_index(name) {
-                for shard in read_index(&path, &source)?.into_values() {
-                    copy(folder, &inside(&module.path, &shard), target)?;
-                }
-            }
-            copy(folder, &source, target)?;
-            break;
+        for name in contents::weights_in(folder, &module.path)? {
+            copy(folder, &inside(&module.path, &name), target)?;
         }
     }
     Ok(())

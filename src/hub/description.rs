@@ -190,6 +190,7 @@ mod tests {
             assert_eq!(named_in_readme(&folder).unwrap().as_deref(), expected, "{text}");
         }
     }
+
     #[test]
     fn a_folder_that_cannot_be_is_one_without_files() {
         let name = "a".repeat(300);

@@ -227,9 +227,7 @@ impl ModelSearch<'_> {
         if self.wanted == Wanted::Description || self.gguf.is_none() && has_weights(&folder, "")? {
             return Ok(folder);
         }
-        let entries = folder.root().read_dir().into_iter().flatten().flatten();
-        let names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        Ok(match choose(names.iter().map(String::as_str), self.gguf)? {
+        Ok(match choose(folder.names("").iter().map(String::as_str), self.gguf)? {
             Some(name) => folder.with_gguf(name),
             None => folder,
         })

@@ -11,7 +11,7 @@ use crate::memory::{owned, zeroed};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
-use crate::nn::panels::{Panels, packed};
+use crate::nn::panels::{MatrixPacking, packed};
 use crate::nn::{Body, Linear, Loader, cpu};
 use crate::profile::Stage;
 
@@ -59,23 +59,21 @@ impl Experts {
     pub fn load<'a>(parts: &ExpertsParts<'a>) -> Result<Self> {
         let &ExpertsParts { ref router, ref experts, ref bias, count, top, hidden, wide, activation } = parts;
         let bias = bias.values("bias", &[hidden])?;
-        let of = |at: &Loader<'a>, name, expert: usize| {
-            at.rows(expert * wide..(expert + 1) * wide, count * wide).weights(name, &[wide, hidden])
-        };
+        let rows = |at: &Loader<'a>, expert: usize| at.rows(expert * wide..(expert + 1) * wide, count * wide);
+        let of = |at: &Loader<'a>, name, expert| rows(at, expert).weights(name, &[wide, hidden]);
         let out_of = experts.sensitive();
         // A router has few numbers, and decides much: it is in float32 whatever the type of others is.
         let router = router.in_float32();
         Ok(Self(match experts.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let part = |name, expert: usize| {
-                    experts.rows(expert * wide..(expert + 1) * wide, count * wide).part(name, wide * hidden)
-                };
+                let part = |name, expert| rows(experts, expert).part(name, wide * hidden);
                 let mlp = |expert| {
-                    let panels = Panels { isa, dtype, shape: [wide, hidden], sensitive: 0 };
+                    let panels = MatrixPacking { isa, dtype, shape: [wide, hidden], sensitive: 0 };
                     let up = packed(experts.checkpoint(), &panels, vec![part("w1", expert)], Vec::new(), || {
                         Matrix::new(isa, dtype, &of(experts, "w1", expert)?, None, wide, hidden)
                     })?;
-                    let panels = Panels { isa, dtype: out_of.body().dtype(), shape: [hidden, wide], sensitive: 0 };
+                    let panels =
+                        MatrixPacking { isa, dtype: out_of.body().dtype(), shape: [hidden, wide], sensitive: 0 };
                     let down = packed(experts.checkpoint(), &panels, vec![part("w2", expert)], Vec::new(), || {
                         let down = transposed(&of(&out_of, "w2", expert)?, hidden)?;
                         Matrix::new(isa, panels.dtype, &down, None, hidden, wide)

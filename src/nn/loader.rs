@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use crate::kernels::{DecodeRow, Dtype, EmbeddingTable, Isa, Matrix};
 use crate::memory::{owned, room};
 use crate::nn::Body;
-use crate::nn::panels::{PanelPart, Panels, mapped_table, packed};
+use crate::nn::panels::{MatrixPacking, PanelPart, mapped_table, packed};
 use crate::weights::{Codes, WRAPPERS, Weight, Weights};
 use crate::{Error, Result};
 
@@ -224,7 +224,7 @@ impl<'a> Loader<'a> {
         bias: bool,
         sensitive: usize,
     ) -> Result<Matrix> {
-        let panels = Panels { isa, dtype, shape: [parts.len() * n, k], sensitive };
+        let panels = MatrixPacking { isa, dtype, shape: [parts.len() * n, k], sensitive };
         let weights = parts.iter().map(|part| part.part("weight", n * k)).collect();
         let biases = parts.iter().filter(|_| bias).map(|part| part.part("bias", n)).collect();
         packed(parts[0].weights, &panels, weights, biases, || {

@@ -9,7 +9,7 @@ use crate::kernels::{Dtype, EmbeddingTable, FileBytes, HeldNumbers, Isa, Matrix}
 use crate::weights::{PanelMatrix, Weights};
 
 /// How a matrix is packed.
-pub(super) struct Panels {
+pub(super) struct MatrixPacking {
     pub(super) isa: Isa,
     pub(super) dtype: Dtype,
     /// Rows and columns.
@@ -26,7 +26,7 @@ pub(super) struct PanelPart {
     pub(super) numbers: usize,
 }
 
-impl Panels {
+impl MatrixPacking {
     fn described(&self) -> PanelMatrix {
         let Self { dtype, shape, sensitive, .. } = self;
         PanelMatrix { dtype: dtype.name().to_owned(), shape: *shape, sensitive: *sensitive }
@@ -36,7 +36,7 @@ impl Panels {
 /// The matrix of these weights and biases: as `checkpoint` has it packed, else as `pack` makes it now.
 pub(super) fn packed(
     checkpoint: &Weights,
-    panels: &Panels,
+    panels: &MatrixPacking,
     weights: Vec<PanelPart>,
     biases: Vec<PanelPart>,
     pack: impl FnOnce() -> Result<Matrix>,
@@ -57,9 +57,9 @@ pub(super) fn packed(
     Ok(matrix)
 }
 
-fn mapped_matrix(checkpoint: &Weights, panels: &Panels, key: &str) -> Result<Option<Matrix>> {
+fn mapped_matrix(checkpoint: &Weights, panels: &MatrixPacking, key: &str) -> Result<Option<Matrix>> {
     let Some((found, map, range)) = checkpoint.panel_matrix(key) else { return Ok(None) };
-    let &Panels { isa, dtype, shape, sensitive } = panels;
+    let &MatrixPacking { isa, dtype, shape, sensitive } = panels;
     let needed = panels.described();
     if *found != needed {
         return Err(checkpoint.panel_error(key, format!("is {found:?}; the model's config needs {needed:?}")));

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::Error;
 use crate::device;
 use crate::engine::{ChunkOptions, LoadOptions, Network, Routes, SharedNetwork, Sharing};
-use crate::files::{ModelFolder, Origin};
+use crate::files::ModelFolder;
 use crate::hub::{FindOptions, HubEnvironment, Token, copy_description, find};
 use crate::nn::Body;
 use crate::python::batch_result::BatchResult;
@@ -202,12 +202,7 @@ impl PyModel {
     /// "folder", "cache", "hub" or "package", and the commit or the package's name.
     #[getter]
     fn origin(&self) -> (&'static str, Option<&str>) {
-        match self.network().folder().origin() {
-            Origin::Folder => ("folder", None),
-            Origin::Cache { commit } => ("cache", Some(commit)),
-            Origin::Hub { commit } => ("hub", Some(commit)),
-            Origin::Package { name } => ("package", Some(name)),
-        }
+        self.network().folder().origin().parts()
     }
 
     /// See `_core.pyi`.

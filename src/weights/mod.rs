@@ -203,10 +203,11 @@ impl Weights {
         Ok(self)
     }
 
-    /// Whether some tensors are blocks of codes, as those of GGUF files are.
-    pub fn holds_blocks(&self) -> bool {
+    /// Whether the files hold weights as codes: by what the configuration says, or in blocks, as those of GGUF files are.
+    pub fn is_quantized(&self) -> bool {
         let types = self.files.iter().flat_map(|file| file.tensors.values()).filter_map(|extent| extent.ggml);
-        types.filter_map(|ggml| BlockType::numbered(ggml.id)).any(|block| block.numbers > 1)
+        let mut blocks = types.filter_map(|ggml| BlockType::numbered(ggml.id));
+        self.quantization.is_some() || blocks.any(|block| block.numbers > 1)
     }
 
     pub fn contains(&self, name: &str) -> bool {
