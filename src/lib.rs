@@ -21,6 +21,8 @@ mod pool;
 pub mod profile;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod store;
 pub mod text;
 pub mod weights;

@@ -34,11 +34,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["error", "memory", "panic", "profile", "kernels", "nn", "device", "pool"]),
+    ("serve", &["error", "memory", "panic", "text", "engine"]),
     (
         "python",
         &[
             "error", "memory", "panic", "profile", "files", "hub", "config", "text", "nn", "device", "pipeline",
-            "pool", "engine", "store",
+            "pool", "engine", "store", "serve",
         ],
     ),
 ];

@@ -17,6 +17,8 @@ mod numpy;
 mod profile;
 mod quantize;
 mod reranker;
+#[cfg(feature = "serve")]
+mod server;
 mod stats;
 mod store;
 mod text;
@@ -62,6 +64,9 @@ mod _core {
     use super::quantize::quantize;
     #[pymodule_export]
     use super::reranker::PyReranker;
+    #[cfg(feature = "serve")]
+    #[pymodule_export]
+    use super::server::PyServer;
     #[pymodule_export]
     use super::stats::PyStats;
     #[pymodule_export]

@@ -144,6 +144,11 @@ impl PyModel {
         Self { routes: routes.clone(), prompts, default_prompt_name }
     }
 
+    /// The networks with the queues of their calls.
+    pub(super) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// The network of texts of `task`, which may be loaded now, without the interpreter's lock.
     fn network_of(&self, py: Python<'_>, task: Option<&str>) -> PyResult<&Arc<SharedNetwork>> {
         match self.routes.has_tasks() {

@@ -1,0 +1,273 @@
+"""One HTTP server for models, which clients of OpenAI, Cohere, Jina, Ollama and text-embeddings-inference can ask."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Any, Literal
+
+from votive import _core
+from votive._arguments import check_text
+from votive.activation import ACTIVATIONS
+from votive.embedder import Embedder
+from votive.reranker import Reranker
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Inputs that wait for a model before requests are answered with 429.
+MAX_QUEUE = 32_768
+
+_OWN_ADDRESSES = ("localhost", "127.", "::1")
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model to serve, before it is loaded.
+
+    Attributes:
+        model: a folder, a name on the Hugging Face Hub, or a model that is loaded already.
+        name: what requests call it; None for the model's own name.
+        aliases: what requests may call it, too.
+        kind: "embedder" or "reranker"; None for what its files are for.
+        preload: load it when the server starts, else when a request asks for it.
+        keep_alive: seconds without a request after which it is unloaded, and loaded again by the next; None for never.
+        options: arguments of `Embedder` or `Reranker`.
+    """
+
+    model: str | PathLike[str] | Embedder | Reranker
+    name: str | None = None
+    aliases: Sequence[str] = ()
+    kind: Literal["embedder", "reranker"] | None = None
+    preload: bool = True
+    keep_alive: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """How a server is reached, and what it takes.
+
+    Attributes:
+        host: an address of this machine; one that others reach needs `api_keys` or `insecure`.
+        port: 0 for one that is free.
+        uds: the path of a unix socket, in place of host and port.
+        api_keys: requests must come with one of these; none for no key.
+        insecure: take requests of other machines without a key.
+        allowed_hosts: names by which requests may come beside "localhost" and this machine's address. On an address
+            that others reach, none is for all names.
+        cors_origins: web pages that may ask, as "https://example.org"; others are refused.
+        max_body_mb: megabytes of one request.
+        max_inputs: texts of one request.
+        max_connections: those at a time; more are refused.
+        timeout: seconds that a request may take.
+        drain_seconds: how long requests that came may take when the server ends.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    uds: str | None = None
+    api_keys: Sequence[str] = ()
+    insecure: bool = False
+    allowed_hosts: Sequence[str] = ()
+    cors_origins: Sequence[str] = ()
+    max_body_mb: float = 32
+    max_inputs: int = 2048
+    max_connections: int = 1024
+    timeout: float = 600
+    drain_seconds: float = 30
+
+    def __post_init__(self) -> None:
+        check_text("host", self.host)
+        if not isinstance(self.port, int) or not 0 <= self.port < 65_536:
+            raise ValueError(f"port: expected 0 to 65535, found {self.port!r}")
+        for name in ("api_keys", "allowed_hosts", "cors_origins"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise TypeError(f"{name}: expected a list of str, found one str")
+            if not all(isinstance(item, str) and item for item in value):
+                raise ValueError(f"{name}: expected texts that are not empty")
+        for name in ("max_body_mb", "timeout", "drain_seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
+        for name in ("max_inputs", "max_connections"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected 1 or more, found {value!r}")
+        is_own = self.host.startswith(_OWN_ADDRESSES)
+        if self.uds is None and not is_own and not self.api_keys and not self.insecure:
+            raise ValueError(
+                f"host: {self.host} is reached by other machines; give api_keys, or insecure=True to let them all in"
+            )
+
+
+class Server:
+    """A running server. As a context manager it ends with the block."""
+
+    def __init__(self, models: Sequence[ServedModel], options: ServerOptions) -> None:
+        self.options = options
+        self._core = _core.Server([_entry(model) for model in models], _core_options(options))
+
+    @property
+    def url(self) -> str:
+        """Where it is reached: "http://127.0.0.1:8000", or "unix:" and the path of its socket."""
+        host, port = self._core.address
+        if port is None:
+            return f"unix:{host}"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def wait_until_ready(self, timeout: float | None = None) -> Self:
+        """Returns when all models are loaded that are loaded at the start.
+
+        Raises:
+            RuntimeError: one cannot be loaded.
+            TimeoutError: it takes longer than so many seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (reason := self._core.not_ready) is not None:
+            if " cannot be loaded: " in reason:
+                raise RuntimeError(reason)
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(reason)
+            time.sleep(0.005)
+        return self
+
+    def stop(self, drain_seconds: float | None = None) -> None:
+        """Takes no more requests, and returns when those that came are answered, or after `drain_seconds`."""
+        self._core.stop(self.options.drain_seconds if drain_seconds is None else drain_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<votive.Server {self.url}>"
+
+
+# One model, several, or several by name.
+Served = (
+    "str | PathLike[str] | Embedder | Reranker | ServedModel | Iterable[Any] | Mapping[str, Any]"
+)
+
+
+def serve(models: Any, **options: Any) -> Server:
+    """A server of `models`, running, and ready: a context manager that ends it.
+
+    Args:
+        models: a model's name or folder, an `Embedder`, a `Reranker`, a `ServedModel`; a list of these; or a dict of
+            them by the names that requests call them.
+        options: attributes of `ServerOptions`. `port` is 0 by default, for one that is free: see `Server.url`.
+
+    Raises:
+        ValueError, TypeError: an option has a value that is not accepted, or two models have one name.
+        RuntimeError: a model cannot be loaded.
+    """
+    known = set(ServerOptions.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise TypeError(f"{unknown[0]}: no option of a server; there are {', '.join(sorted(known))}")
+    server = Server(as_served(models), ServerOptions(**({"port": 0} | options)))
+    try:
+        return server.wait_until_ready()
+    except BaseException:
+        server.stop(0)
+        raise
+
+
+def as_served(models: Any) -> list[ServedModel]:
+    """What `serve` takes, as a list."""
+    if isinstance(models, (str, PathLike, Embedder, Reranker, ServedModel)):
+        models = [models]
+    if isinstance(models, Mapping):
+        return [_with_name(_one(model, f"models[{name!r}]"), name) for name, model in models.items()]
+    if not isinstance(models, Iterable):
+        raise TypeError(f"models: expected a model, a list or a dict of models, found {type(models).__name__}")
+    return [_one(model, f"models[{i}]") for i, model in enumerate(models)]
+
+
+def _one(model: Any, place: str) -> ServedModel:
+    if isinstance(model, ServedModel):
+        return model
+    if not isinstance(model, (str, PathLike, Embedder, Reranker)):
+        raise TypeError(f"{place}: expected a name, a folder, an Embedder or a Reranker, found {type(model).__name__}")
+    return ServedModel(model)
+
+
+def _with_name(served: ServedModel, name: str) -> ServedModel:
+    from dataclasses import replace
+
+    return replace(served, name=check_text("models: a name", name))
+
+
+def _entry(served: ServedModel) -> dict[str, Any]:
+    """A model as the core takes it."""
+    model = served.model
+    named = model._arguments["model_name_or_path"] if isinstance(model, (Embedder, Reranker)) else fspath(model)
+    return {
+        "name": served.name or named,
+        "aliases": list(served.aliases),
+        "load": lambda: _loaded(_load(served)),
+        "preload": served.preload,
+        "keep_alive": served.keep_alive,
+    }
+
+
+def _load(served: ServedModel) -> Embedder | Reranker:
+    model = served.model
+    if isinstance(model, (Embedder, Reranker)):
+        return model
+    kind = served.kind
+    options = {"max_queue": MAX_QUEUE, "when_full": "raise"} | dict(served.options)
+    if kind is None:
+        from votive.inspection import inspect_model
+
+        found = ("revision", "cache_folder", "local_files_only", "token", "base", "gguf_file")
+        kind = inspect_model(model, **{name: options[name] for name in found if name in options}).kind
+    return Embedder(model, **options) if kind == "embedder" else Reranker(model, **options)
+
+
+def _loaded(model: Embedder | Reranker) -> dict[str, Any]:
+    """A loaded model as the core takes it."""
+    fields = {
+        "core": model._model,
+        "prompts": model.prompts,
+        "default_prompt_name": model.default_prompt_name,
+        "stats": model._stats,
+        "dimension": None,
+        "labels": None,
+        "activation": None,
+    }
+    if isinstance(model, Embedder):
+        return fields | {"max_length": model._wanted_length, "dimension": model.get_embedding_dimension()}
+    activation = next((name for name, function in ACTIVATIONS.items() if function is model.activation_fn), None)
+    if activation is None:
+        raise ValueError(
+            "activation_fn: a server computes without Python, so that it needs one of "
+            f"{', '.join(ACTIVATIONS)}; give one as activation_fn="
+        )
+    return fields | {"max_length": model.max_seq_length, "labels": model.num_labels, "activation": activation}
+
+
+def _core_options(options: ServerOptions) -> dict[str, Any]:
+    body_bytes = max(1, int(options.max_body_mb * 2**20))
+    return {
+        "host": options.host,
+        "port": options.port,
+        "uds": options.uds,
+        "keys": list(options.api_keys),
+        "allowed_hosts": list(options.allowed_hosts),
+        "cors_origins": list(options.cors_origins),
+        "max_body_bytes": body_bytes,
+        "body_bytes_in_flight": 8 * body_bytes,
+        "max_inputs": options.max_inputs,
+        "max_connections": options.max_connections,
+        "timeout": float(options.timeout),
+    }

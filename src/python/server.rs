@@ -1,0 +1,178 @@
+//! `_core.Server`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::Error;
+use crate::python::model::PyModel;
+use crate::python::stats::PyStats;
+use crate::python::{detached, forks::Returned};
+use crate::serve::{
+    Address, LoadModel, ModelEntry, Role, ScoreActivation, ServedModel, Server, ServerAccess, ServerLimits,
+};
+
+/// See `_core.pyi`.
+#[pyclass(frozen, name = "Server", module = "votive._core")]
+pub(super) struct PyServer(Mutex<Server>);
+
+/// A model that is to be served: items of a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct ServedEntry {
+    name: String,
+    aliases: Vec<String>,
+    /// Gives a [`LoadedFields`].
+    load: Py<PyAny>,
+    preload: bool,
+    /// In seconds.
+    keep_alive: Option<f64>,
+}
+
+/// A model that was loaded, with what Python knows of it: items of a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct LoadedFields {
+    core: Py<PyModel>,
+    prompts: BTreeMap<String, String>,
+    default_prompt_name: Option<String>,
+    max_length: Option<usize>,
+    /// Width of a vector, after the model's own truncation.
+    dimension: Option<usize>,
+    /// Of a reranker.
+    activation: Option<String>,
+    labels: Option<usize>,
+    stats: Py<PyStats>,
+}
+
+/// How a server is asked: items of a dict.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+struct ServerOptions {
+    host: String,
+    port: u16,
+    uds: Option<PathBuf>,
+    keys: Vec<String>,
+    allowed_hosts: Vec<String>,
+    cors_origins: Vec<String>,
+    max_body_bytes: usize,
+    body_bytes_in_flight: usize,
+    max_inputs: usize,
+    max_connections: usize,
+    /// In seconds.
+    timeout: f64,
+}
+
+impl ServedEntry {
+    fn entry(self) -> ModelEntry {
+        let load = Returned::new(self.load);
+        let load: LoadModel = Arc::new(move || {
+            Python::try_attach(|py| served(load.call0(py)?.extract(py)?))
+                .unwrap_or_else(|| Err(PyRuntimeError::new_err("the interpreter is ending")))
+                .map_err(|error| Error::NotFound { message: Python::attach(|py| error.value(py).to_string()) })
+        });
+        let keep_alive = self.keep_alive.map(seconds);
+        ModelEntry { name: self.name, aliases: self.aliases, load, preload: self.preload, keep_alive }
+    }
+}
+
+fn served(fields: LoadedFields) -> PyResult<ServedModel> {
+    let role = match (fields.dimension, fields.labels, fields.activation.as_deref().and_then(ScoreActivation::named)) {
+        (Some(dimension), _, _) => Role::Embedder { dimension },
+        (None, Some(labels), Some(activation)) => Role::Reranker { labels, activation },
+        _ => return Err(PyRuntimeError::new_err("a model gives vectors, or scores by an activation with a name")),
+    };
+    Ok(ServedModel {
+        routes: fields.core.get().routes().clone(),
+        role,
+        prompts: fields.prompts,
+        default_prompt_name: fields.default_prompt_name,
+        max_length: fields.max_length,
+        stats: fields.stats.get().0.clone(),
+    })
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+impl ServerOptions {
+    fn access(&self) -> crate::Result<ServerAccess> {
+        Ok(ServerAccess {
+            address: self.address()?,
+            keys: self.keys.clone(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            cors_origins: self.cors_origins.clone(),
+        })
+    }
+
+    fn address(&self) -> crate::Result<Address> {
+        match &self.uds {
+            #[cfg(unix)]
+            Some(path) => Ok(Address::Unix(path.clone())),
+            #[cfg(not(unix))]
+            Some(_) => Err(Error::argument("uds", "this system has no unix sockets")),
+            None => {
+                let resolved = std::net::ToSocketAddrs::to_socket_addrs(&(self.host.as_str(), self.port));
+                let first = resolved.ok().and_then(|mut addresses| addresses.next());
+                first.map(Address::Tcp).ok_or_else(|| Error::argument("host", format!("{:?} is no address", self.host)))
+            }
+        }
+    }
+
+    fn limits(&self) -> ServerLimits {
+        ServerLimits {
+            max_body_bytes: self.max_body_bytes,
+            body_bytes_in_flight: self.body_bytes_in_flight,
+            max_inputs: self.max_inputs,
+            max_connections: self.max_connections,
+            request_timeout: seconds(self.timeout),
+        }
+    }
+}
+
+impl PyServer {
+    fn server(&self) -> MutexGuard<'_, Server> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl PyServer {
+    #[new]
+    fn new(py: Python<'_>, models: Vec<ServedEntry>, options: ServerOptions) -> PyResult<Self> {
+        let models = models.into_iter().map(ServedEntry::entry).collect();
+        let server = detached(py, || Server::start(models, &options.access()?, options.limits()))??;
+        Ok(Self(Mutex::new(server)))
+    }
+
+    /// Host and port, or the path of a socket.
+    #[getter]
+    fn address(&self) -> (String, Option<u16>) {
+        match self.server().address() {
+            Address::Tcp(address) => (address.ip().to_string(), Some(address.port())),
+            #[cfg(unix)]
+            Address::Unix(path) => (path.display().to_string(), None),
+        }
+    }
+
+    /// See `_core.pyi`.
+    #[getter]
+    fn not_ready(&self) -> Option<String> {
+        self.server().not_ready()
+    }
+
+    #[getter]
+    fn requests_in_flight(&self) -> usize {
+        self.server().requests_in_flight()
+    }
+
+    /// See `_core.pyi`.
+    fn stop(&self, py: Python<'_>, patience: f64) -> PyResult<()> {
+        detached(py, || self.server().stop(seconds(patience)))
+    }
+}

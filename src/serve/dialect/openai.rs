@@ -1,0 +1,117 @@
+//! OpenAI's embeddings and list of models.
+//!
+//! Source: github.com/openai/openai-openapi, and what openai-python and openai-node send. Both ask for base64 where their caller
+//! names no format, and Node decodes whatever comes as that. LangChain sends token ids of OpenAI's vocabulary unless it is told not
+//! to: they are refused, since this model's ids are others.
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::serve::app::App;
+use crate::serve::call::{EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::dialect::{Dialect, Exchange, get, post};
+use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::fields::TextField;
+use crate::serve::registry::Slot;
+use crate::serve::reply::{self, json_of, write_base64, write_floats, write_list, write_text};
+use crate::serve::served_model::Purpose;
+
+pub(super) const DIALECT: Dialect = Dialect { paths: &["/v1/models/"], fail, assumes_json: false };
+
+const NAMES: FieldNames = FieldNames { texts: "input", dimensions: "dimensions" };
+
+#[derive(Deserialize)]
+struct EmbeddingsBody {
+    input: TextField,
+    model: Option<String>,
+    #[serde(default)]
+    encoding_format: EncodingFormat,
+    dimensions: Option<usize>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum EncodingFormat {
+    #[default]
+    Float,
+    Base64,
+}
+
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/embeddings", post(&DIALECT, embeddings))
+        .route("/embeddings", post(&DIALECT, embeddings))
+        .route("/v1/models", get(&DIALECT, models))
+        .route("/models", get(&DIALECT, models))
+        // Names hold slashes.
+        .route("/v1/models/{*name}", axum::routing::get(model))
+}
+
+async fn embeddings(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Result<Response, Fault> {
+    let texts = match body.input {
+        TextField::One(text) => vec![text],
+        TextField::Many(texts) if texts.is_empty() => {
+            return Err(Fault::new(FaultKind::Empty, "input: expected one text at least").about("input"));
+        }
+        TextField::Many(texts) => texts,
+        TextField::Ids(_) | TextField::ManyIds(_) => {
+            let message = "these are token ids, of another tokenizer most likely; send texts. In LangChain, set \
+                           check_embedding_ctx_length=False";
+            return Err(Fault::value("input", message));
+        }
+    };
+    let prompt = PromptChoice::For(Purpose::Usual);
+    let call = EmbedCall { texts, names: NAMES, prompt, dimensions: body.dimensions, normalize: true };
+    let computed = embed(&app, body.model.as_deref(), call).await?;
+    let mut json = br#"{"object":"list","data":"#.to_vec();
+    json.reserve(computed.values.len() * if body.encoding_format == EncodingFormat::Base64 { 6 } else { 13 });
+    write_list(&mut json, computed.rows().enumerate(), |json, (index, row)| {
+        json.extend_from_slice(format!(r#"{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
+        match body.encoding_format {
+            EncodingFormat::Float => write_floats(json, row),
+            EncodingFormat::Base64 => write_base64(json, row),
+        }
+        json.push(b'}');
+    });
+    json.extend_from_slice(br#","model":"#);
+    write_text(&mut json, body.model.as_deref().unwrap_or(&computed.outcome.model));
+    let tokens = computed.outcome.tokens;
+    json.extend_from_slice(format!(r#","usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#).as_bytes());
+    let mut response = reply::json(StatusCode::OK, json);
+    response.extensions_mut().insert(computed.outcome);
+    Ok(response)
+}
+
+async fn models(app: App, _request: Request) -> Result<Response, Fault> {
+    let data: Vec<_> = app.registry.slots().iter().map(|slot| described(&app, slot)).collect();
+    Ok(json_of(&json!({"object": "list", "data": data})))
+}
+
+async fn model(State(app): State<App>, Path(name): Path<String>) -> Response {
+    match app.registry.slot(Some(&name)) {
+        Ok(slot) => json_of(&described(&app, slot)),
+        Err(fault) => DIALECT.answer(&fault),
+    }
+}
+
+fn described(app: &App, slot: &Slot) -> Value {
+    let created = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(app.start.elapsed()).as_secs();
+    json!({"id": slot.name, "object": "model", "created": created, "owned_by": "votive"})
+}
+
+fn fail(fault: &Fault) -> Response {
+    let (kind, code) = match fault.kind {
+        FaultKind::Busy => ("rate_limit_error", Some("rate_limit_exceeded")),
+        FaultKind::Unavailable | FaultKind::Late | FaultKind::Failed => ("server_error", None),
+        FaultKind::NoKey => ("invalid_request_error", Some("invalid_api_key")),
+        FaultKind::UnknownModel => ("invalid_request_error", Some("model_not_found")),
+        FaultKind::TooLong => ("invalid_request_error", Some("context_length_exceeded")),
+        _ => ("invalid_request_error", None),
+    };
+    let error = json!({"message": fault.message, "type": kind, "param": fault.parameter, "code": code});
+    reply::json(fault.kind.status(), json!({"error": error}).to_string().into_bytes())
+}

@@ -1,0 +1,168 @@
+//! One HTTP server that clients of others already speak to, in front of the queues of some models.
+//!
+//! Each file uses those below it:
+//!
+//! ```text
+//! mod                 a server: start, stop
+//! listen              sockets, connections, their limits, and how they end
+//! app                 what all requests have in common, and the routes
+//! dialect/, health    who is answered how
+//! call                a request's texts through a model
+//! registry            the models by name
+//! body, reply         JSON in, numbers out
+//! guard               keys, Host, Origin
+//! served_model, fields, fault
+//! ```
+//!
+//! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
+
+mod app;
+mod body;
+mod call;
+mod dialect;
+mod fault;
+mod fields;
+mod guard;
+mod health;
+mod listen;
+mod registry;
+mod reply;
+mod served_model;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use listen::Address;
+pub use registry::{LoadModel, ModelEntry};
+pub use served_model::{Role, ScoreActivation, ServedModel};
+
+use crate::serve::app::{App, ServerState};
+use crate::serve::guard::Guard;
+use crate::serve::listen::Listener;
+use crate::serve::registry::Registry;
+use crate::{Error, Result};
+
+/// How often models are looked at that nobody asks for.
+const IDLE_CHECK: Duration = Duration::from_millis(500);
+
+/// What a server takes at a time.
+#[derive(Debug, Clone)]
+pub struct ServerLimits {
+    /// Bytes of one body.
+    pub max_body_bytes: usize,
+    /// Bytes of the bodies of all requests at a time.
+    pub body_bytes_in_flight: usize,
+    /// Texts of one request.
+    pub max_inputs: usize,
+    pub max_connections: usize,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+}
+
+/// Who may ask a server, and where.
+#[derive(Debug, Clone)]
+pub struct ServerAccess {
+    pub address: Address,
+    /// None for a server that asks for none.
+    pub keys: Vec<String>,
+    /// Names by which it may be asked beside those of this machine.
+    pub allowed_hosts: Vec<String>,
+    /// Web pages that may ask.
+    pub cors_origins: Vec<String>,
+}
+
+/// A running server.
+pub struct Server {
+    runtime: Option<Runtime>,
+    app: App,
+    address: Address,
+    /// Told that it is to end.
+    ending: watch::Sender<bool>,
+    listening: Option<JoinHandle<()>>,
+    process: u32,
+}
+
+impl Server {
+    /// Listens, and begins to load models: requests get 503 until theirs is there.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for models of one name, and [`Error::Io`] where the address cannot be had.
+    pub fn start(models: Vec<ModelEntry>, access: &ServerAccess, limits: ServerLimits) -> Result<Self> {
+        let registry = Registry::new(models)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(if std::thread::available_parallelism().map_or(1, usize::from) < 16 { 1 } else { 2 })
+            .thread_name("votive-http")
+            .enable_all()
+            .build()
+            .map_err(|error| Error::Device { message: format!("cannot start the server's threads: {error}") })?;
+        let _inside = runtime.enter();
+        let listener = Listener::bind(&access.address)?;
+        let address = listener.address();
+        let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
+        let app = Arc::new(ServerState::new(registry, limits, guard));
+        let (ending, ended) = watch::channel(false);
+        let listening = runtime.spawn(listener.serve(app::router(app.clone()), app.clone(), ended));
+        let loading = app.clone();
+        runtime.spawn(async move {
+            loading.registry.preload().await;
+            loop {
+                tokio::time::sleep(IDLE_CHECK).await;
+                loading.registry.unload_idle();
+            }
+        });
+        drop(_inside);
+        Ok(Self {
+            runtime: Some(runtime),
+            app,
+            address,
+            ending,
+            listening: Some(listening),
+            process: std::process::id(),
+        })
+    }
+
+    /// Where it listens: with the port that the system chose for port 0.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Why it is not ready: None where all models are loaded that are to be.
+    pub fn not_ready(&self) -> Option<String> {
+        self.app.registry.not_ready()
+    }
+
+    /// Requests that are not answered yet.
+    pub fn requests_in_flight(&self) -> usize {
+        self.app.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Takes no more requests, and waits until those that came are answered, or for `patience`: the rest is cancelled. Does
+    /// nothing the second time, and in a child of a fork, where the server is not.
+    pub fn stop(&mut self, patience: Duration) {
+        let Some(runtime) = self.runtime.take() else { return };
+        if self.process != std::process::id() {
+            // Its threads are in the parent.
+            std::mem::forget(runtime);
+            return;
+        }
+        self.app.drain();
+        // Nobody listens where the accept loop has ended by itself.
+        let _ = self.ending.send(true);
+        if let Some(listening) = self.listening.take() {
+            // An error says that time is over.
+            let _ = runtime.block_on(async { tokio::time::timeout(patience, listening).await });
+        }
+        // What is loading goes on for itself.
+        runtime.shutdown_background();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop(Duration::ZERO);
+    }
+}

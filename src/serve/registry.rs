@@ -1,0 +1,216 @@
+//! The models of a server, by their names: loaded at the start or when a request asks for one, unloaded when none did for long.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::Error;
+use crate::panic::guarded;
+use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::served_model::ServedModel;
+
+/// Loads a model, which takes a while: called on a thread that may wait.
+pub type LoadModel = Arc<dyn Fn() -> crate::Result<ServedModel> + Send + Sync>;
+
+/// A model that a server has, before it is loaded.
+pub struct ModelEntry {
+    /// What requests call it, and what answers call it.
+    pub name: String,
+    /// What requests may call it, too.
+    pub aliases: Vec<String>,
+    pub load: LoadModel,
+    /// Whether it is loaded when the server starts.
+    pub preload: bool,
+    /// How long it stays loaded after its last request; None for ever.
+    pub keep_alive: Option<Duration>,
+}
+
+/// A model of a server, and where it stands.
+pub(super) struct Slot {
+    pub(super) name: String,
+    load: LoadModel,
+    preload: bool,
+    /// Milliseconds since the server's start, or `FOR_EVER`.
+    keep_alive: AtomicU64,
+    loaded: ArcSwapOption<ServedModel>,
+    /// Held while it is loaded: of several requests that need it, one loads it.
+    loading: AsyncMutex<()>,
+    loaded_once: AtomicBool,
+    failure: Mutex<Option<String>>,
+    last_used: AtomicU64,
+}
+
+/// A value of [`Slot::keep_alive`].
+const FOR_EVER: u64 = u64::MAX;
+
+/// How soon a client should ask again for a model that is being loaded.
+const LOADING_RETRY: Duration = Duration::from_secs(1);
+
+/// The models of a server.
+pub(super) struct Registry {
+    slots: Vec<Arc<Slot>>,
+    by_name: HashMap<String, usize>,
+    start: Instant,
+}
+
+impl Registry {
+    /// # Errors
+    /// [`Error::Argument`] where two models have one name, or there is no model.
+    pub(super) fn new(entries: Vec<ModelEntry>) -> crate::Result<Self> {
+        let (mut slots, mut by_name) = (Vec::new(), HashMap::new());
+        for (place, entry) in entries.into_iter().enumerate() {
+            for name in std::iter::once(&entry.name).chain(&entry.aliases) {
+                if by_name.insert(name.clone(), place).is_some_and(|other| other != place) {
+                    return Err(Error::argument("models", format!("two are called {name:?}: give each its own name")));
+                }
+            }
+            slots.push(Arc::new(Slot {
+                name: entry.name,
+                load: entry.load,
+                preload: entry.preload,
+                keep_alive: AtomicU64::new(milliseconds(entry.keep_alive)),
+                loaded: ArcSwapOption::empty(),
+                loading: AsyncMutex::new(()),
+                loaded_once: AtomicBool::new(false),
+                failure: Mutex::new(None),
+                last_used: AtomicU64::new(0),
+            }));
+        }
+        if slots.is_empty() {
+            return Err(Error::argument("models", "give one model at least"));
+        }
+        Ok(Self { slots, by_name, start: Instant::now() })
+    }
+
+    pub(super) fn slots(&self) -> &[Arc<Slot>] {
+        &self.slots
+    }
+
+    /// The model of that name; the first one for no name, for "" and for "default". Ollama's `:latest` may follow.
+    ///
+    /// # Errors
+    /// A fault that lists the names.
+    pub(super) fn slot(&self, name: Option<&str>) -> Result<&Arc<Slot>, Fault> {
+        let name = match name {
+            None | Some("") => return Ok(&self.slots[0]),
+            Some(name) => name,
+        };
+        let place = self.by_name.get(name).or_else(|| self.by_name.get(name.strip_suffix(":latest")?));
+        match place {
+            Some(&place) => Ok(&self.slots[place]),
+            None if name == "default" => Ok(&self.slots[0]),
+            None => {
+                let names: Vec<_> = self.slots.iter().map(|slot| slot.name.as_str()).collect();
+                let message = format!("model {:?} not found; this server has {}", short(name), names.join(", "));
+                Err(Fault::new(FaultKind::UnknownModel, message).about("model"))
+            }
+        }
+    }
+
+    /// The model of that name, loaded now if it was unloaded, or is loaded by need.
+    ///
+    /// # Errors
+    /// Those of [`Self::slot`]; a fault while it is loaded for the first time at the start, and where it cannot be loaded.
+    pub(super) async fn model(&self, name: Option<&str>) -> Result<(Arc<Slot>, Arc<ServedModel>), Fault> {
+        let slot = self.slot(name)?;
+        slot.last_used.store(milliseconds(Some(self.start.elapsed())), Ordering::Relaxed);
+        let model = match slot.loaded.load_full() {
+            Some(model) => model,
+            None if slot.is_starting() => {
+                let message = format!("{} is being loaded", slot.name);
+                return Err(Fault::new(FaultKind::Unavailable, message).retry_after(LOADING_RETRY));
+            }
+            None => slot.load_now().await?,
+        };
+        Ok((slot.clone(), model))
+    }
+
+    /// Loads what is to be there from the start, one after the other. Those that fail are tried again by the first request.
+    pub(super) async fn preload(&self) {
+        for slot in self.slots.iter().filter(|slot| slot.preload) {
+            // Kept as its failure, and told by health and by requests.
+            let _ = slot.load_now().await;
+        }
+    }
+
+    /// Unloads what no request has asked for as long as it is kept.
+    pub(super) fn unload_idle(&self) {
+        let now = milliseconds(Some(self.start.elapsed()));
+        for slot in &self.slots {
+            let (last, kept) = (slot.last_used.load(Ordering::Relaxed), slot.keep_alive.load(Ordering::Relaxed));
+            if kept != FOR_EVER && now.saturating_sub(last) >= kept {
+                slot.loaded.store(None);
+            }
+        }
+    }
+
+    /// Why the server is not ready: what is not loaded of that which must be.
+    pub(super) fn not_ready(&self) -> Option<String> {
+        let missing = self.slots.iter().find(|slot| slot.preload && !slot.loaded_once.load(Ordering::Acquire))?;
+        Some(match missing.failure() {
+            Some(failure) => format!("{} cannot be loaded: {failure}", missing.name),
+            None => format!("{} is being loaded", missing.name),
+        })
+    }
+}
+
+impl Slot {
+    /// The model, where it is loaded.
+    pub(super) fn loaded(&self) -> Option<Arc<ServedModel>> {
+        self.loaded.load_full()
+    }
+
+    /// Why it could not be loaded, where that was tried last.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the start of the server is loading it.
+    fn is_starting(&self) -> bool {
+        self.preload && !self.loaded_once.load(Ordering::Acquire) && self.failure().is_none()
+    }
+
+    /// Keeps it loaded for so long after each request from now on; zero unloads it behind those that run.
+    pub(super) fn keep(&self, time: Option<Duration>) {
+        self.keep_alive.store(milliseconds(time), Ordering::Relaxed);
+    }
+
+    async fn load_now(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
+        let _one = self.loading.lock().await;
+        if let Some(model) = self.loaded.load_full() {
+            return Ok(model);
+        }
+        let load = self.load.clone();
+        let loaded = tokio::task::spawn_blocking(move || guarded(|| load())).await;
+        let model = loaded.unwrap_or_else(|_| Err(Error::internal("loading a model panicked")));
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        match model {
+            Ok(model) => {
+                let model = Arc::new(model);
+                *failure = None;
+                self.loaded.store(Some(model.clone()));
+                self.loaded_once.store(true, Ordering::Release);
+                Ok(model)
+            }
+            Err(error) => {
+                let message = error.message();
+                let fault = format!("{} cannot be loaded: {message}", self.name);
+                *failure = Some(message);
+                Err(Fault::new(FaultKind::Unavailable, fault).retry_after(LOADING_RETRY))
+            }
+        }
+    }
+}
+
+fn milliseconds(time: Option<Duration>) -> u64 {
+    time.and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(FOR_EVER)
+}
+
+/// The beginning of a name that a client sent.
+fn short(name: &str) -> &str {
+    &name[..name.floor_char_boundary(100)]
+}
