@@ -24,6 +24,7 @@ from votive.similarity_function import SimilarityFunction
 
 if TYPE_CHECKING:
     from votive.hits import Hit, Hits
+    from votive.serving import serve
     from votive.store import EmbeddingStore
 
 __all__ = [
@@ -53,12 +54,18 @@ __all__ = [
     "inspect_model",
     "quantize_embeddings",
     "quantize_model",
+    "serve",
     "supported_models",
 ]
 
 
-# The store's modules compute with NumPy, and import it.
-_IMPORTED_WHEN_USED = {"EmbeddingStore": "votive.store", "Hit": "votive.hits", "Hits": "votive.hits"}
+# The store's modules compute with NumPy, and import it; a server is what few programs start.
+_IMPORTED_WHEN_USED = {
+    "EmbeddingStore": "votive.store",
+    "Hit": "votive.hits",
+    "Hits": "votive.hits",
+    "serve": "votive.serving",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -376,6 +376,44 @@ class Reranker(Model):
         """The dotted path in PyTorch of the model's activation; None where its files name none."""
 
 @final
+class Server:
+    """A running HTTP server. In a child of a fork it is not: there `stop` does nothing."""
+
+    def __new__(cls, models: list[dict[str, Any]], options: dict[str, Any]) -> Server:
+        """Listens, and begins to load: requests for what is not loaded yet get 503.
+
+        Args:
+            models: for each a dict: `name`, `aliases`, `load` (gives a dict: `core`, `prompts`, `default_prompt_name`,
+                `max_length`, `dimension` of an embedder, `labels` and `activation` of a reranker, `normalize`,
+                `stats`), `preload` and `keep_alive` in seconds or None.
+            options: `host`, `port`, `uds`, `tls_cert`, `tls_key`, `keys`, `allowed_hosts`, `cors_origins`,
+                `max_body_bytes`, `body_bytes_in_flight`, `max_inputs`, `max_connections`, `timeout` in seconds and
+                `max_model_bytes`.
+
+        Raises:
+            ValueError: two models have one name, or the address or the certificate cannot be used.
+            OSError: a file or a socket cannot be opened.
+        """
+
+    @property
+    def address(self) -> tuple[str, int | None]:
+        """Host and port, or the path of a unix socket and None."""
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why it is not ready: None where all models are loaded that are loaded at the start."""
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests that are not answered yet."""
+
+    def reload(self) -> None:
+        """Begins to load all models again that are loaded."""
+
+    def stop(self, patience: float) -> None:
+        """Takes no more requests; returns when those that came are answered, or after so many seconds."""
+
+@final
 class Profile:
     """Where the time of the calls goes that it is given to, and of no others."""
 

@@ -37,6 +37,8 @@ class ServedModel:
         kind: "embedder" or "reranker"; None for what its files are for.
         preload: load it when the server starts, else when a request asks for it.
         keep_alive: seconds without a request after which it is unloaded, and loaded again by the next; None for never.
+        normalize: whether vectors are scaled to length 1, where an interface has that; False for as the model gives
+            them.
         options: arguments of `Embedder` or `Reranker`.
     """
 
@@ -46,6 +48,7 @@ class ServedModel:
     kind: Literal["embedder", "reranker"] | None = None
     preload: bool = True
     keep_alive: float | None = None
+    normalize: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,6 +60,8 @@ class ServerOptions:
         host: an address of this machine; one that others reach needs `api_keys` or `insecure`.
         port: 0 for one that is free.
         uds: the path of a unix socket, in place of host and port.
+        tls_cert: the path of a PEM file with a certificate, and those it is signed by; None for plain HTTP.
+        tls_key: the path of a PEM file with its key.
         api_keys: requests must come with one of these; none for no key.
         insecure: take requests of other machines without a key.
         allowed_hosts: names by which requests may come beside "localhost" and this machine's address. On an address
@@ -67,11 +72,15 @@ class ServerOptions:
         max_connections: those at a time; more are refused.
         timeout: seconds that a request may take.
         drain_seconds: how long requests that came may take when the server ends.
+        max_memory_gb: gigabytes of the weights of all models; beyond that those are unloaded that nobody asked for
+            longest. None for no limit.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     uds: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     api_keys: Sequence[str] = ()
     insecure: bool = False
     allowed_hosts: Sequence[str] = ()
@@ -81,6 +90,7 @@ class ServerOptions:
     max_connections: int = 1024
     timeout: float = 600
     drain_seconds: float = 30
+    max_memory_gb: float | None = None
 
     def __post_init__(self) -> None:
         check_text("host", self.host)
@@ -92,8 +102,10 @@ class ServerOptions:
                 raise TypeError(f"{name}: expected a list of str, found one str")
             if not all(isinstance(item, str) and item for item in value):
                 raise ValueError(f"{name}: expected texts that are not empty")
-        for name in ("max_body_mb", "timeout", "drain_seconds"):
+        for name in ("max_body_mb", "timeout", "drain_seconds", "max_memory_gb"):
             value = getattr(self, name)
+            if name == "max_memory_gb" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
         for name in ("max_inputs", "max_connections"):
@@ -120,7 +132,22 @@ class Server:
         host, port = self._core.address
         if port is None:
             return f"unix:{host}"
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "http" if self.options.tls_cert is None else "https"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    @property
+    def not_ready(self) -> str | None:
+        """Why it is not ready: None where all models are loaded that are loaded at the start."""
+        return self._core.not_ready
+
+    @property
+    def requests_in_flight(self) -> int:
+        """Requests that are not answered yet."""
+        return self._core.requests_in_flight
+
+    def reload(self) -> None:
+        """Begins to load all models again that are loaded; requests go on meanwhile with those that were."""
+        self._core.reload()
 
     def wait_until_ready(self, timeout: float | None = None) -> Self:
         """Returns when all models are loaded that are loaded at the start.
@@ -130,7 +157,7 @@ class Server:
             TimeoutError: it takes longer than so many seconds.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        while (reason := self._core.not_ready) is not None:
+        while (reason := self.not_ready) is not None:
             if " cannot be loaded: " in reason:
                 raise RuntimeError(reason)
             if deadline is not None and time.monotonic() > deadline:
@@ -150,12 +177,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f"<votive.Server {self.url}>"
-
-
-# One model, several, or several by name.
-Served = (
-    "str | PathLike[str] | Embedder | Reranker | ServedModel | Iterable[Any] | Mapping[str, Any]"
-)
 
 
 def serve(models: Any, **options: Any) -> Server:
@@ -214,7 +235,7 @@ def _entry(served: ServedModel) -> dict[str, Any]:
     return {
         "name": served.name or named,
         "aliases": list(served.aliases),
-        "load": lambda: _loaded(_load(served)),
+        "load": lambda: _loaded(_load(served), served.normalize),
         "preload": served.preload,
         "keep_alive": served.keep_alive,
     }
@@ -234,13 +255,14 @@ def _load(served: ServedModel) -> Embedder | Reranker:
     return Embedder(model, **options) if kind == "embedder" else Reranker(model, **options)
 
 
-def _loaded(model: Embedder | Reranker) -> dict[str, Any]:
+def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
     """A loaded model as the core takes it."""
     fields = {
         "core": model._model,
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
         "stats": model._stats,
+        "normalize": normalize,
         "dimension": None,
         "labels": None,
         "activation": None,
@@ -262,6 +284,8 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "host": options.host,
         "port": options.port,
         "uds": options.uds,
+        "tls_cert": options.tls_cert,
+        "tls_key": options.tls_key,
         "keys": list(options.api_keys),
         "allowed_hosts": list(options.allowed_hosts),
         "cors_origins": list(options.cors_origins),
@@ -270,4 +294,5 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "max_inputs": options.max_inputs,
         "max_connections": options.max_connections,
         "timeout": float(options.timeout),
+        "max_model_bytes": None if options.max_memory_gb is None else int(options.max_memory_gb * 1e9),
     }

@@ -13,7 +13,7 @@ use crate::python::model::PyModel;
 use crate::python::stats::PyStats;
 use crate::python::{detached, forks::Returned};
 use crate::serve::{
-    Address, LoadModel, ModelEntry, Role, ScoreActivation, ServedModel, Server, ServerAccess, ServerLimits,
+    Address, LoadModel, ModelEntry, Role, ScoreActivation, ServedModel, Server, ServerAccess, ServerLimits, TlsFiles,
 };
 
 /// See `_core.pyi`.
@@ -46,6 +46,8 @@ struct LoadedFields {
     /// Of a reranker.
     activation: Option<String>,
     labels: Option<usize>,
+    /// Whether vectors are scaled to length 1 where a request does not say.
+    normalize: bool,
     stats: Py<PyStats>,
 }
 
@@ -56,6 +58,8 @@ struct ServerOptions {
     host: String,
     port: u16,
     uds: Option<PathBuf>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     keys: Vec<String>,
     allowed_hosts: Vec<String>,
     cors_origins: Vec<String>,
@@ -65,6 +69,7 @@ struct ServerOptions {
     max_connections: usize,
     /// In seconds.
     timeout: f64,
+    max_model_bytes: Option<usize>,
 }
 
 impl ServedEntry {
@@ -92,6 +97,7 @@ fn served(fields: LoadedFields) -> PyResult<ServedModel> {
         prompts: fields.prompts,
         default_prompt_name: fields.default_prompt_name,
         max_length: fields.max_length,
+        normalize: fields.normalize,
         stats: fields.stats.get().0.clone(),
     })
 }
@@ -104,6 +110,11 @@ impl ServerOptions {
     fn access(&self) -> crate::Result<ServerAccess> {
         Ok(ServerAccess {
             address: self.address()?,
+            tls: match (&self.tls_cert, &self.tls_key) {
+                (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+                (None, None) => None,
+                _ => return Err(Error::argument("tls_cert", "and tls_key go together: give both, or none")),
+            },
             keys: self.keys.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
@@ -131,6 +142,7 @@ impl ServerOptions {
             max_inputs: self.max_inputs,
             max_connections: self.max_connections,
             request_timeout: seconds(self.timeout),
+            max_model_bytes: self.max_model_bytes,
         }
     }
 }
@@ -169,6 +181,11 @@ impl PyServer {
     #[getter]
     fn requests_in_flight(&self) -> usize {
         self.server().requests_in_flight()
+    }
+
+    /// See `_core.pyi`.
+    fn reload(&self) {
+        self.server().reload();
     }
 
     /// See `_core.pyi`.

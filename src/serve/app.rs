@@ -13,7 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::serve::body::PERMIT_BYTES;
@@ -37,6 +37,8 @@ pub(super) struct ServerState {
     pub(super) in_flight: AtomicUsize,
     /// One of [`Phase`].
     phase: AtomicU8,
+    /// Set when those requests are given up that are not answered yet.
+    given_up: watch::Sender<bool>,
     /// Last number of a request that came without an id.
     last_id: AtomicU64,
     /// What ids begin with: others than those of the process before.
@@ -84,6 +86,7 @@ impl ServerState {
             limits,
             in_flight: AtomicUsize::new(0),
             phase: AtomicU8::new(Phase::Serving as u8),
+            given_up: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
             id_prefix: seconds,
             start,
@@ -99,6 +102,11 @@ impl ServerState {
 
     pub(super) fn drain(&self) {
         self.phase.store(Phase::Draining as u8, Ordering::Release);
+    }
+
+    /// Gives up the requests that are not answered yet: their clients are told so.
+    pub(super) fn give_up(&self) {
+        self.given_up.send_replace(true);
     }
 
     /// Refuses more inputs than a request may have.
@@ -150,13 +158,17 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
     let mut response = match admit(&app, &request) {
         Err(fault) => dialect.answer(&fault),
         Ok(()) if request.method() == Method::OPTIONS && origin.is_some() => preflight(),
-        Ok(()) => match timeout(app.limits.request_timeout, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => {
-                let message = format!("not done after {:?}; send fewer texts at a time", app.limits.request_timeout);
-                dialect.answer(&Fault::new(FaultKind::Late, message))
+        Ok(()) => {
+            let mut given_up = app.given_up.subscribe();
+            tokio::select! {
+                response = timeout(app.limits.request_timeout, next.run(request)) => response.unwrap_or_else(|_| {
+                    let time = app.limits.request_timeout;
+                    let message = format!("not done after {time:?}; send fewer texts at a time");
+                    dialect.answer(&Fault::new(FaultKind::Late, message))
+                }),
+                _ = given_up.wait_for(|&given_up| given_up) => dialect.answer(&Fault::ending()),
             }
-        },
+        }
     };
     drop(in_flight);
     let outcome = response.extensions_mut().remove::<Outcome>();

@@ -119,7 +119,8 @@ pub(super) async fn embed(app: &App, name: Option<&str>, call: EmbedCall) -> Res
         PromptChoice::For(purpose) => model.prompt_and_task(purpose)?,
         PromptChoice::Named(name) => (model.prompt("prompt_name", Some(&name))?, None),
     };
-    let request = Request { prompt, max_length: model.max_length, normalize: call.normalize, ..Request::default() };
+    let normalize = call.normalize && model.normalize;
+    let request = Request { prompt, max_length: model.max_length, normalize, ..Request::default() };
     compute(&slot, &model, Box::new(call.texts), request, task, width).await
 }
 

@@ -102,6 +102,11 @@ impl Fault {
         Self::new(FaultKind::Value, format!("{parameter}: {message}")).about(parameter)
     }
 
+    /// What requests get that are not done when the server ends.
+    pub(super) fn ending() -> Self {
+        Self::new(FaultKind::Unavailable, "the server is ending").retry_after(Duration::from_secs(1))
+    }
+
     pub(super) fn about(self, parameter: impl Into<String>) -> Self {
         Self { parameter: Some(parameter.into()), ..self }
     }
@@ -117,9 +122,7 @@ impl From<Error> for Fault {
             Error::Argument { .. } => FaultKind::Value,
             Error::QueueFull { .. } => FaultKind::Busy,
             // Calls are interrupted by nobody but the server, when it ends.
-            Error::Interrupted => {
-                return Self::new(FaultKind::Unavailable, "the server is ending").retry_after(Duration::from_secs(1));
-            }
+            Error::Interrupted => return Self::ending(),
             _ => FaultKind::Failed,
         };
         Self::new(kind, error.message())

@@ -1,13 +1,15 @@
-//! Whether the server lives, and whether it is ready, for what starts, stops and watches it.
+//! What starts, stops and watches the server asks: whether it lives and is ready, and that it loads its models again.
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
+use serde_json::json;
 
 use crate::serve::app::{App, Phase};
-use crate::serve::reply::{json, typed};
+use crate::serve::reply;
+use crate::serve::reply::{json_of, typed};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -16,6 +18,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/ping", get(ready))
         .route("/health/live", get(live))
         .route("/live", get(live))
+        .route("/admin/reload", post(reload))
         // Ollama's clients look for these words, and those of text-embeddings-inference for the status.
         .route("/", get(|| async { typed(StatusCode::OK, "text/plain", "Ollama is running") }))
 }
@@ -27,15 +30,22 @@ async fn ready(State(app): State<App>) -> Response {
         Phase::Serving => app.registry.not_ready(),
     };
     match reason {
-        None => json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec()),
+        None => reply::json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec()),
         Some(reason) => {
-            let body = serde_json::json!({"status": "unavailable", "error": reason, "error_type": "Unhealthy"});
-            json(StatusCode::SERVICE_UNAVAILABLE, body.to_string().into_bytes())
+            let body = json!({"status": "unavailable", "error": reason, "error_type": "Unhealthy"});
+            reply::json(StatusCode::SERVICE_UNAVAILABLE, body.to_string().into_bytes())
         }
     }
 }
 
 /// The process answers, also while it loads and ends: nothing has to start it anew.
 async fn live() -> Response {
-    json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
+    reply::json(StatusCode::OK, br#"{"status":"ok"}"#.to_vec())
+}
+
+/// Loads all models again that are loaded. Requests go on meanwhile, with those that were.
+async fn reload(State(app): State<App>) -> Response {
+    let reloaded = app.registry.reload().await;
+    let models: Vec<_> = reloaded.iter().map(|(name, failure)| json!({"name": name, "error": failure})).collect();
+    json_of(&json!({"models": models}))
 }

@@ -27,8 +27,10 @@ use tokio::net::TcpListener;
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use crate::serve::app::App;
+use crate::serve::tls::TlsFiles;
 use crate::{Error, Result};
 
 /// A head has so long from its first byte, or from the connection's beginning.
@@ -55,7 +57,12 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-pub(super) enum Listener {
+pub(super) struct Listener {
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+}
+
+enum Socket {
     Tcp(TcpListener, SocketAddr),
     #[cfg(unix)]
     Unix(UnixListener, PathBuf),
@@ -88,7 +95,74 @@ impl Address {
 
 impl Listener {
     /// Within a runtime.
-    pub(super) fn bind(address: &Address) -> Result<Self> {
+    pub(super) fn bind(address: &Address, tls: Option<&TlsFiles>) -> Result<Self> {
+        // Before the socket: a file that cannot be read leaves nothing behind.
+        let tls = tls.map(TlsFiles::acceptor).transpose()?;
+        Ok(Self { socket: Socket::bind(address)?, tls })
+    }
+
+    pub(super) fn address(&self) -> Address {
+        self.socket.address()
+    }
+
+    /// Answers connections until `ending` says so and the last one is done.
+    pub(super) async fn serve(self, router: Router, app: App, mut ending: watch::Receiver<bool>) {
+        let places = Arc::new(Semaphore::new(app.limits.max_connections));
+        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+        // Closed when the last connection has dropped its end.
+        let (open, mut all_closed) = mpsc::channel::<()>(1);
+        loop {
+            let stream: Result<Box<dyn Stream>, io::Error> = tokio::select! {
+                _ = ending.changed() => break,
+                stream = self.socket.accept() => stream,
+            };
+            let stream = match stream {
+                Ok(stream) => stream,
+                // No descriptor is free, or the client has gone: the next one may do.
+                Err(_) => {
+                    sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            match places.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let (router, ending, open, tls) = (router.clone(), ending.clone(), open.clone(), self.tls.clone());
+                    tokio::spawn(async move {
+                        match tls {
+                            None => converse(stream, router, ending).await,
+                            // A client that does not shake hands in time, or badly, gets no answer: it could not read one.
+                            Some(tls) => {
+                                if let Ok(Ok(stream)) = timeout(HEAD_TIME, tls.accept(stream)).await {
+                                    converse(Box::new(stream), router, ending).await;
+                                }
+                            }
+                        }
+                        drop((place, open));
+                    });
+                }
+                Err(_) => {
+                    if let Ok(place) = refusals.clone().try_acquire_owned() {
+                        tokio::spawn(async move {
+                            // A client that does not listen is not waited for.
+                            let _ = timeout(HEAD_TIME, refuse(stream)).await;
+                            drop(place);
+                        });
+                    }
+                }
+            }
+        }
+        #[cfg(unix)]
+        if let Socket::Unix(_, path) = &self.socket {
+            // Gone already where somebody has removed it.
+            let _ = std::fs::remove_file(path);
+        }
+        drop((self, open));
+        all_closed.recv().await;
+    }
+}
+
+impl Socket {
+    fn bind(address: &Address) -> Result<Self> {
         match address {
             Address::Tcp(address) => {
                 let failed = |error: io::Error| match error.kind() {
@@ -116,60 +190,12 @@ impl Listener {
         }
     }
 
-    pub(super) fn address(&self) -> Address {
+    fn address(&self) -> Address {
         match self {
             Self::Tcp(_, address) => Address::Tcp(*address),
             #[cfg(unix)]
             Self::Unix(_, path) => Address::Unix(path.clone()),
         }
-    }
-
-    /// Answers connections until `ending` says so and the last one is done.
-    pub(super) async fn serve(self, router: Router, app: App, mut ending: watch::Receiver<bool>) {
-        let places = Arc::new(Semaphore::new(app.limits.max_connections));
-        let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-        // Closed when the last connection has dropped its end.
-        let (open, mut all_closed) = mpsc::channel::<()>(1);
-        loop {
-            let stream: Result<Box<dyn Stream>, io::Error> = tokio::select! {
-                _ = ending.changed() => break,
-                stream = self.accept() => stream,
-            };
-            let stream = match stream {
-                Ok(stream) => stream,
-                // No descriptor is free, or the client has gone: the next one may do.
-                Err(_) => {
-                    sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            };
-            match places.clone().try_acquire_owned() {
-                Ok(place) => {
-                    let connection = converse(stream, router.clone(), ending.clone());
-                    let open = open.clone();
-                    tokio::spawn(async move {
-                        connection.await;
-                        drop((place, open));
-                    });
-                }
-                Err(_) => {
-                    if let Ok(place) = refusals.clone().try_acquire_owned() {
-                        tokio::spawn(async move {
-                            // A client that does not listen is not waited for.
-                            let _ = timeout(HEAD_TIME, refuse(stream)).await;
-                            drop(place);
-                        });
-                    }
-                }
-            }
-        }
-        #[cfg(unix)]
-        if let Self::Unix(_, path) = &self {
-            // Gone already where somebody has removed it.
-            let _ = std::fs::remove_file(path);
-        }
-        drop((self, open));
-        all_closed.recv().await;
     }
 
     async fn accept(&self) -> io::Result<Box<dyn Stream>> {

@@ -11,7 +11,7 @@
 //! registry            the models by name
 //! body, reply         JSON in, numbers out
 //! guard               keys, Host, Origin
-//! served_model, fields, fault
+//! served_model, fields, fault, tls
 //! ```
 //!
 //! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
@@ -28,6 +28,7 @@ mod listen;
 mod registry;
 mod reply;
 mod served_model;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +40,16 @@ use tokio::task::JoinHandle;
 pub use listen::Address;
 pub use registry::{LoadModel, ModelEntry};
 pub use served_model::{Role, ScoreActivation, ServedModel};
+pub use tls::TlsFiles;
 
 use crate::serve::app::{App, ServerState};
 use crate::serve::guard::Guard;
 use crate::serve::listen::Listener;
 use crate::serve::registry::Registry;
 use crate::{Error, Result};
+
+/// How long connections have to take what they are told when the server gives up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How often models are looked at that nobody asks for.
 const IDLE_CHECK: Duration = Duration::from_millis(500);
@@ -61,12 +66,16 @@ pub struct ServerLimits {
     pub max_connections: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// Bytes of the weights of all models; None for no limit.
+    pub max_model_bytes: Option<usize>,
 }
 
 /// Who may ask a server, and where.
 #[derive(Debug, Clone)]
 pub struct ServerAccess {
     pub address: Address,
+    /// PEM files of a certificate and of its key; None for plain HTTP.
+    pub tls: Option<TlsFiles>,
     /// None for a server that asks for none.
     pub keys: Vec<String>,
     /// Names by which it may be asked beside those of this machine.
@@ -92,7 +101,7 @@ impl Server {
     /// # Errors
     /// [`Error::Argument`] for models of one name, and [`Error::Io`] where the address cannot be had.
     pub fn start(models: Vec<ModelEntry>, access: &ServerAccess, limits: ServerLimits) -> Result<Self> {
-        let registry = Registry::new(models)?;
+        let registry = Registry::new(models, limits.max_model_bytes)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(if std::thread::available_parallelism().map_or(1, usize::from) < 16 { 1 } else { 2 })
             .thread_name("votive-http")
@@ -100,7 +109,7 @@ impl Server {
             .build()
             .map_err(|error| Error::Device { message: format!("cannot start the server's threads: {error}") })?;
         let _inside = runtime.enter();
-        let listener = Listener::bind(&access.address)?;
+        let listener = Listener::bind(&access.address, access.tls.as_ref())?;
         let address = listener.address();
         let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
         let app = Arc::new(ServerState::new(registry, limits, guard));
@@ -140,6 +149,15 @@ impl Server {
         self.app.in_flight.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// Begins to load all models again that are loaded.
+    pub fn reload(&self) {
+        if let Some(runtime) = self.runtime.as_ref().filter(|_| self.process == std::process::id()) {
+            let app = self.app.clone();
+            // What went wrong is kept, and told by the models' list.
+            runtime.spawn(async move { drop(app.registry.reload().await) });
+        }
+    }
+
     /// Takes no more requests, and waits until those that came are answered, or for `patience`: the rest is cancelled. Does
     /// nothing the second time, and in a child of a fork, where the server is not.
     pub fn stop(&mut self, patience: Duration) {
@@ -152,9 +170,14 @@ impl Server {
         self.app.drain();
         // Nobody listens where the accept loop has ended by itself.
         let _ = self.ending.send(true);
-        if let Some(listening) = self.listening.take() {
-            // An error says that time is over.
-            let _ = runtime.block_on(async { tokio::time::timeout(patience, listening).await });
+        if let Some(mut listening) = self.listening.take() {
+            runtime.block_on(async {
+                // Errors say that time is over.
+                if tokio::time::timeout(patience, &mut listening).await.is_err() {
+                    self.app.give_up();
+                    let _ = tokio::time::timeout(LAST_WORDS, listening).await;
+                }
+            });
         }
         // What is loading goes on for itself.
         runtime.shutdown_background();

@@ -54,13 +54,15 @@ const LOADING_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Registry {
     slots: Vec<Arc<Slot>>,
     by_name: HashMap<String, usize>,
+    /// Bytes of the weights of all models that are loaded; None for no limit.
+    max_bytes: Option<usize>,
     start: Instant,
 }
 
 impl Registry {
     /// # Errors
     /// [`Error::Argument`] where two models have one name, or there is no model.
-    pub(super) fn new(entries: Vec<ModelEntry>) -> crate::Result<Self> {
+    pub(super) fn new(entries: Vec<ModelEntry>, max_bytes: Option<usize>) -> crate::Result<Self> {
         let (mut slots, mut by_name) = (Vec::new(), HashMap::new());
         for (place, entry) in entries.into_iter().enumerate() {
             for name in std::iter::once(&entry.name).chain(&entry.aliases) {
@@ -83,7 +85,7 @@ impl Registry {
         if slots.is_empty() {
             return Err(Error::argument("models", "give one model at least"));
         }
-        Ok(Self { slots, by_name, start: Instant::now() })
+        Ok(Self { slots, by_name, max_bytes, start: Instant::now() })
     }
 
     pub(super) fn slots(&self) -> &[Arc<Slot>] {
@@ -124,7 +126,11 @@ impl Registry {
                 let message = format!("{} is being loaded", slot.name);
                 return Err(Fault::new(FaultKind::Unavailable, message).retry_after(LOADING_RETRY));
             }
-            None => slot.load_now().await?,
+            None => {
+                let model = slot.load_now().await?;
+                self.make_room(slot);
+                model
+            }
         };
         Ok((slot.clone(), model))
     }
@@ -134,6 +140,32 @@ impl Registry {
         for slot in self.slots.iter().filter(|slot| slot.preload) {
             // Kept as its failure, and told by health and by requests.
             let _ = slot.load_now().await;
+            self.make_room(slot);
+        }
+    }
+
+    /// Loads what is loaded again, from its files as they are now. Each takes the other's place when it is there; one that cannot be
+    /// loaded leaves the other where it was. Gives the names, with what went wrong.
+    pub(super) async fn reload(&self) -> Vec<(String, Option<String>)> {
+        let mut reloaded = Vec::new();
+        for slot in self.slots.iter().filter(|slot| slot.loaded().is_some()) {
+            let failure = slot.load_again().await.err().map(|fault| fault.message);
+            reloaded.push((slot.name.clone(), failure));
+        }
+        reloaded
+    }
+
+    /// Unloads those that nobody asked for longest, until all but `newest` take no more than they may.
+    fn make_room(&self, newest: &Arc<Slot>) {
+        let Some(max_bytes) = self.max_bytes else { return };
+        loop {
+            let loaded: Vec<_> = self.slots.iter().filter_map(|slot| Some((slot, slot.loaded()?))).collect();
+            let bytes: usize = loaded.iter().map(|(_, model)| model.routes.weight_bytes()).sum();
+            let others = loaded.iter().filter(|(slot, _)| !Arc::ptr_eq(slot, newest));
+            match others.min_by_key(|(slot, _)| slot.last_used.load(Ordering::Relaxed)) {
+                Some((oldest, _)) if bytes > max_bytes => oldest.loaded.store(None),
+                _ => return,
+            }
         }
     }
 
@@ -179,11 +211,22 @@ impl Slot {
         self.keep_alive.store(milliseconds(time), Ordering::Relaxed);
     }
 
-    async fn load_now(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
+    /// Loads it, unless another request has done so meanwhile.
+    async fn load_now(&self) -> Result<Arc<ServedModel>, Fault> {
         let _one = self.loading.lock().await;
-        if let Some(model) = self.loaded.load_full() {
-            return Ok(model);
+        match self.loaded.load_full() {
+            Some(model) => Ok(model),
+            None => self.load_from_files().await,
         }
+    }
+
+    async fn load_again(&self) -> Result<Arc<ServedModel>, Fault> {
+        let _one = self.loading.lock().await;
+        self.load_from_files().await
+    }
+
+    /// Under the lock `loading`.
+    async fn load_from_files(&self) -> Result<Arc<ServedModel>, Fault> {
         let load = self.load.clone();
         let loaded = tokio::task::spawn_blocking(move || guarded(|| load())).await;
         let model = loaded.unwrap_or_else(|_| Err(Error::internal("loading a model panicked")));

@@ -21,6 +21,8 @@ pub struct ServedModel {
     pub default_prompt_name: Option<String>,
     /// Most tokens of an input; None for what the files say.
     pub max_length: Option<usize>,
+    /// Whether vectors are ever scaled to length 1.
+    pub normalize: bool,
     /// Counters of the model's calls.
     pub stats: Arc<Stats>,
 }

@@ -33,6 +33,7 @@ def build_parser() -> Parser:
     _add_devices(commands)
     _add_check(commands)
     _add_bench_cpu(commands)
+    _add_serve(commands)
     _add_run(commands)
     _add_completion(commands)
     return parser
@@ -347,6 +348,37 @@ def _add_bench_cpu(commands: Commands) -> None:
     )
     _add_num_threads(parser)
     _add_json(parser, "print one JSON object: figures per second, sizes in bytes")
+
+
+def _add_serve(commands: Commands) -> None:
+    from votive._server_config import SETTINGS
+
+    parser = _add_command(
+        commands,
+        "serve",
+        "serve",
+        "answer requests over HTTP, as OpenAI, Cohere, Jina, Ollama and text-embeddings-inference do",
+        description=descriptions.SERVE,
+        epilog=descriptions.SERVE_EXAMPLES,
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings as YAML, JSON or TOML; flags beat them")
+    parser.add_argument("--print-config", action="store_true", help="print what is in force, and exit")
+    titles = {"model": "the models", "server": "the server", "batching": "passes through a model"}
+    groups = {section: parser.add_argument_group(title) for section, title in titles.items()}
+    groups["model"].add_argument(
+        "--model",
+        action="append",
+        metavar="NAME[=ALIAS]",
+        help="a name on the Hugging Face Hub, or a folder, and what else requests call it; may be given several times",
+    )
+    for setting in SETTINGS:
+        options: dict[str, Any] = {"dest": setting.name, "default": None, "help": setting.help}
+        if setting.metavar is None:
+            options["action"] = "store_true"
+        else:
+            options |= {"type": setting.parse, "metavar": setting.metavar}
+            options |= {"action": "append"} if setting.many else {}
+        groups[setting.section].add_argument(setting.flag, **options)
 
 
 def _add_run(commands: Commands) -> None:

@@ -272,6 +272,22 @@ examples:
   votive completion tcsh > ~/.votive.tcsh       (and source it in ~/.tcshrc)
 """
 
+SERVE = """\
+Answer requests over HTTP with models that are loaded once. Clients of OpenAI, Cohere, Jina, vLLM, Ollama and
+text-embeddings-inference work as they are: give them this server's address.
+
+Every flag can be a variable, too: VOTIVE_SERVE_PORT for --port, VOTIVE_SERVE_MODELS for --model. VOTIVE_API_KEY is the
+key that requests must come with. SIGTERM ends the server when the requests that came are answered, and SIGHUP loads
+the models again.
+"""
+
+SERVE_EXAMPLES = """\
+examples:
+  votive serve --model sentence-transformers/all-MiniLM-L6-v2=text-embedding-3-small --dtype int8
+  votive serve --model ./my-embedder --model ./my-reranker --port 9000
+  votive serve --config server.yaml --print-config
+"""
+
 RUN_USAGE = """\
 votive run [--tensors RULE] FILE [ARGUMENT ...]
        votive run [--tensors RULE] -m MODULE [ARGUMENT ...]"""
