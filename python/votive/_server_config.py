@@ -161,9 +161,8 @@ def read_config(
     if settings.pop("enabled", True) is False:
         # Without batching a pass has one text.
         settings |= {"max_batch_size": 1, "timeout_ms": 0.0}
-    for key, name in (("batch_size", "max_batch_size"),):
-        if key in found:
-            settings.setdefault(name, found[key])
+    if "batch_size" in found:
+        settings.setdefault("max_batch_size", found["batch_size"])
     entries = _entries(where, found)
     common: dict[str, Any] = {}
     if "max_tokens_per_text" in found:
@@ -182,7 +181,9 @@ def read_config(
         entries = [first | _named(model) for model in named]
     if not entries:
         raise ConfigError(f"{where}: names no model; give --model, or `model: {{name: ...}}` in a file")
-    shared = {s.target or s.name: settings.pop(s.name) for s in SETTINGS if s.section == "batching" and s.name in settings}
+    shared = {
+        s.target or s.name: settings.pop(s.name) for s in SETTINGS if s.section == "batching" and s.name in settings
+    }
     if "max_concurrency" in settings:
         shared["max_concurrency"] = settings.pop("max_concurrency")
     served = tuple(_served(where, common | entry | of_models, shared, notes) for entry in entries)
@@ -325,9 +326,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
-def _served(
-    where: str, entry: Mapping[str, Any], shared: Mapping[str, Any], notes: list[str]
-) -> ServedModel:
+def _served(where: str, entry: Mapping[str, Any], shared: Mapping[str, Any], notes: list[str]) -> ServedModel:
     entry = dict(entry)
     name = entry.pop("name", None)
     if not isinstance(name, str) or not name:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -246,13 +244,17 @@ def _load(served: ServedModel) -> Embedder | Reranker:
     if isinstance(model, (Embedder, Reranker)):
         return model
     kind = served.kind
-    options = {"max_queue": MAX_QUEUE, "when_full": "raise"} | dict(served.options)
+    options: dict[str, Any] = {"max_queue": MAX_QUEUE, "when_full": "raise"} | dict(served.options)
     if kind is None:
         from votive.inspection import inspect_model
 
         found = ("revision", "cache_folder", "local_files_only", "token", "base", "gguf_file")
         kind = inspect_model(model, **{name: options[name] for name in found if name in options}).kind
-    return Embedder(model, **options) if kind == "embedder" else Reranker(model, **options)
+    if kind == "embedder":
+        return Embedder(model, **options)
+    if "max_seq_length" in options:
+        options["max_length"] = options.pop("max_seq_length")
+    return Reranker(model, **options)
 
 
 def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:

@@ -125,6 +125,7 @@ impl From<Error> for Fault {
             Error::Interrupted => return Self::ending(),
             _ => FaultKind::Failed,
         };
-        Self::new(kind, error.message())
+        let fault = Self::new(kind, error.message());
+        if kind == FaultKind::Busy { fault.retry_after(Duration::from_secs(1)) } else { fault }
     }
 }

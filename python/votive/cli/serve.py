@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -75,7 +75,10 @@ class _Signals:
 @contextmanager
 def _signals() -> Iterator[_Signals]:
     signals = _Signals()
-    handlers = {signal.SIGTERM: signals.end, signal.SIGINT: signals.end}
+    handlers: dict[int, Callable[[int, FrameType | None], None]] = {
+        signal.SIGTERM: signals.end,
+        signal.SIGINT: signals.end,
+    }
     if hasattr(signal, "SIGHUP"):
         handlers[signal.SIGHUP] = signals.reload
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}

@@ -1,0 +1,137 @@
+"""What a server is told by files, variables and flags."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from votive._server_config import SETTINGS, ConfigError, ServerConfig, read_config
+
+SEEDS = """
+model:
+  name: sentence-transformers/all-MiniLM-L6-v2
+  device: cpu
+  backend: pytorch
+  mlx: {bits: 8}
+  mps: {fp16: true}
+batching: {enabled: true, max_batch_size: 64, timeout_ms: 5}
+server: {max_concurrency: 2}
+"""
+
+
+def config(
+    text: str | None, here: Path, flags: Any = None, models: Any = (), suffix: str = "yaml", **env: str
+) -> ServerConfig:
+    path = here / f"server.{suffix}"
+    if text is not None:
+        path.write_text(text)
+    return read_config(None if text is None else str(path), flags or {}, models, env)
+
+
+def test_files_of_other_servers(here: Path) -> None:
+    pytest.importorskip("yaml")
+    found = config(SEEDS, here)
+    (model,) = found.models
+    assert model.model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert model.options == {
+        "max_batch_size": 64, "max_wait_ms": 5, "max_concurrency": 2, "device": "cpu", "dtype": "int8",
+    }  # fmt: skip
+    assert found.notes == (
+        "sentence-transformers/all-MiniLM-L6-v2: backend 'pytorch' is asked for; votive computes by itself",
+    )
+    other = config(
+        "model: m\nbackend_preference: [mlx, mps]\ndevice_preference: [cpu]\nbatch_size: 48\nnormalize: false\n"
+        "max_tokens_per_text: 200\nbatching: {enabled: false}\n",
+        here,
+    )
+    (model,) = other.models
+    assert not model.normalize
+    assert model.options["max_seq_length"] == 200
+    assert model.options["max_batch_size"] == 1, "without batching a pass has one text"
+    assert model.options["device"] in ("cpu", "metal")
+
+
+def test_flags_beat_variables_and_these_files(here: Path) -> None:
+    text = json.dumps({"models": ["a", {"name": "b", "dtype": "int8"}], "server": {"port": 1, "timeout": 5}})
+    env = {
+        "VOTIVE_SERVE_PORT": "2",
+        "VOTIVE_SERVE_DTYPE": "float32",
+        "VOTIVE_SERVE_ALLOWED_HOSTS": "x.example,y.example",
+    }
+    found = config(text, here, {"port": 3, "host": None}, suffix="json", **env)
+    assert (found.options.port, found.options.timeout) == (3, 5)
+    assert found.options.allowed_hosts == ["x.example", "y.example"]
+    assert [model.options["dtype"] for model in found.models] == ["float32", "float32"]
+    assert config(text, here, suffix="json", **env).options.port == 2
+    named = config(text, here, {}, ["c=alias", "./d"], suffix="json")
+    assert [(model.model, model.aliases) for model in named.models] == [("c", ("alias",)), ("./d", ())]
+    assert [m.model for m in config(None, here, VOTIVE_SERVE_MODELS="e,f").models] == ["e", "f"]
+
+
+def test_keys_come_from_a_file_or_a_variable(here: Path) -> None:
+    keys = here / "keys"
+    keys.write_text("# of the team\none\n\n two \n")
+    found = config(None, here, {"api_key_file": str(keys), "host": "0.0.0.0"}, ["m"], VOTIVE_API_KEY="three")
+    assert found.options.api_keys == ["one", "two"]
+    assert "one" not in found.printed()
+    assert "2 keys" in found.printed()
+    assert config(None, here, {}, ["m"], VOTIVE_API_KEY="three").options.api_keys == ["three"]
+    keys.write_text("# nothing\n")
+    with pytest.raises(ConfigError, match="holds no key"):
+        config(None, here, {"api_key_file": str(keys)}, ["m"])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"modle": "m"}', r"modle: unknown key; did you mean model\?"),
+        ('{"model": {"name": "m", "devise": "cpu"}}', r"model\.devise: unknown key; did you mean device\?"),
+        ('{"models": ["m", {"name": "n", "mlx": {"bit": 4}}]}', r"model\.mlx\.bit: unknown key"),
+        ('{"model": "m", "server": {"prot": 1}}', r"server\.prot: unknown key; did you mean port\?"),
+        ('{"model": "m", "batching": {"max_size": 1}}', r"batching\.max_size: unknown key"),
+        ('{"model": "m", "models": ["n"]}', "give one of them"),
+        ('{"model": {"device": "cpu"}}', "expected a name or a folder"),
+        ('{"model": {"name": "m", "mlx": {"bits": 3}}}', "bits: expected one of"),
+        ('{"model": 3}', "model: expected a name"),
+        ('{"server": 3, "model": "m"}', "server: expected keys and values"),
+        ('{"model": "m", "server": {"port": "x"}}', "port: expected 0 to 65535"),
+        ('{"model": "m", "server": {"host": "0.0.0.0"}}', "reached by other machines"),
+        ('{"model": "m", "server": {"cors_origins": 3}}', "cors_origins: expected a list"),
+        ('{"model": "m", "model": "n"}', "model: stands there twice"),
+        ("{}", "names no model"),
+        ("[]", "expected keys and values"),
+        ("{", r"server\.json: "),
+    ],
+)
+def test_what_cannot_be_is_named(here: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config(text, here, suffix="json")
+
+
+def test_yaml_and_toml_are_read_strictly(here: Path) -> None:
+    pytest.importorskip("yaml")
+    with pytest.raises(ConfigError, match="stands there twice"):
+        config("model: a\nmodel: b\n", here)
+    with pytest.raises(ConfigError, match="no YAML"):
+        config("model: [", here)
+    with pytest.raises(ConfigError, match="no YAML"):
+        config("model: !!python/object/apply:os.system ['true']", here)
+    if sys.version_info >= (3, 11):
+        assert config('model = "m"\n[server]\nport = 7\n', here, suffix="toml").options.port == 7
+
+
+def test_variables_are_checked(here: Path) -> None:
+    with pytest.raises(ConfigError, match=r"VOTIVE_SERVE_PROT: unknown key; did you mean VOTIVE_SERVE_PORT\?"):
+        config(None, here, {}, ["m"], VOTIVE_SERVE_PROT="1")
+    with pytest.raises(ConfigError, match="VOTIVE_SERVE_PORT: invalid literal"):
+        config(None, here, {}, ["m"], VOTIVE_SERVE_PORT="x")
+    with pytest.raises(ConfigError, match="VOTIVE_SERVE_INSECURE: expected true or false"):
+        config(None, here, {}, ["m"], VOTIVE_SERVE_INSECURE="maybe")
+    assert config(None, here, {}, ["m"], VOTIVE_SERVE_INSECURE="true", VOTIVE_SERVE_HOST="0.0.0.0").options.insecure
+
+
+def test_settings_have_a_flag_each() -> None:
+    flags = [setting.flag for setting in SETTINGS]
+    assert len(set(flags)) == len(flags)
+    assert {"--allowed-host", "--cors-origin", "--api-key-file", "--max-memory-gb"} <= set(flags)
