@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benches.data.vectors import SHAPES
-from benches.peers import documents, embedders, models, quantized, rerankers, stores
+from benches.peers import documents, embedders, models, quantized, rerankers, servers, stores
 
 EMBED_SETS = ("short", "medium", "long", "mixed")
 EMBED_SIZES = ("1", "5", "10", "20", "50", "100", "all")
@@ -16,6 +16,7 @@ RERANK_CALLERS = ("1", "2", "4", "8")
 STORE_KS = ("10", "100")
 PROOF_DATA = ("texts", "clustered", "uniform")
 QUANTIZED_MODELS = ("minilm", "base", "qwen3")
+CONNECTIONS = (1, 8, 32, 128)
 CALLERS = (1, 2, 4, 8, 12, 16, 24)
 CALLERS_SIZES = (1, 8, 32, 64)
 
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
         (_callers, "callers", "callers that share an embedder, beside sentence-transformers with a lock"),
         (_dropin, "dropin", "the drop-in's search helpers, beside those of sentence-transformers"),
         (_static, "static", "static embeddings, beside model2vec"),
+        (_serve, "serve", "servers of OpenAI's interface, beside infinity and FastAPI with sentence-transformers"),
         (_quantized, "quantized", "quantized weights, beside llama.cpp, ONNX Runtime and OpenVINO"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
@@ -192,6 +194,20 @@ def _callers(commands: Commands) -> None:
         "--sizes", type=_numbers, default=[*CALLERS_SIZES], help=f"texts per call; {_names(*CALLERS_SIZES)}"
     )
     table.add_argument("--votive", action="store_true", help="without sentence-transformers")
+
+
+def _serve(commands: Commands) -> None:
+    table = commands.add_parser(
+        "table",
+        help="every server and number of connections, and latencies by schedule: serve.md and .json",
+        description="Servers: requests a second by connections, latencies at shares of the peak, and what HTTP costs. "
+        "A quarter of an hour.",
+    )
+    _turns_options(table, 3, 4.0, "of each cell in each round")
+    table.add_argument("--threads", type=int, help="of every peer; the CPUs that this process may use")
+    table.add_argument("--peers", type=_listed(servers.PEERS), default=[*servers.PEERS], help=_names(*servers.PEERS))
+    table.add_argument("--connections", type=_numbers, default=[*CONNECTIONS], help=_names(*CONNECTIONS))
+    _output_options(table, "two rounds of a tenth of a second")
 
 
 def _dropin(commands: Commands) -> None:
