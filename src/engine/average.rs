@@ -1,6 +1,7 @@
 //! Rows of a static embedding: made right behind the tokens of a text, on the same thread.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use crate::engine::call::{Call, Request};
 use crate::engine::network::Network;
@@ -17,15 +18,18 @@ const TEXTS: usize = 32;
 impl Network {
     /// Makes the rows of some unique inputs of a direct call.
     pub(super) fn average(&self, call: &Call, uniques: Range<usize>, check_cancel: CancelCheck<'_>) -> Result<()> {
-        record(call.request.profile.as_ref(), || {
+        let start = Instant::now();
+        let result = record(call.request.profile.as_ref(), || {
             let mut cache = self.tokenizer.take_cache();
-            uniques.clone().step_by(TEXTS).try_for_each(|start| {
-                let some = start..uniques.end.min(start + TEXTS);
+            uniques.clone().step_by(TEXTS).try_for_each(|first| {
+                let some = first..uniques.end.min(first + TEXTS);
                 self.average_some(call, some, &mut cache, check_cancel)
             })?;
             self.tokenizer.give_back(cache);
             Ok(())
-        })
+        });
+        call.add_computing(start);
+        result
     }
 
     fn average_some(

@@ -1,11 +1,12 @@
 //! A call to a model: what it is about, what is wanted, and where that goes.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::engine::chunk_rows::ChunkRows;
+use crate::engine::stats::nanoseconds;
 use crate::engine::unique_inputs::UniqueInputs;
 use crate::memory::zeroed;
 use crate::profile::Profile;
@@ -44,7 +45,7 @@ impl Default for Request {
     }
 }
 
-/// Counts of a call.
+/// Counts and times of a call.
 #[derive(Debug, Default, Clone)]
 pub struct Report {
     pub tokens: usize,
@@ -52,6 +53,13 @@ pub struct Report {
     pub truncated: Vec<usize>,
     /// How often a pass was halved because the device had no memory for all of it.
     pub halved: usize,
+    /// How long nothing was done for it.
+    pub waited: Duration,
+    /// Sum of the times that threads made tokens of its inputs.
+    pub tokenizing: Duration,
+    /// Sum of the times of its passes, those of prefixes among them; of a static embedding, which makes rows right behind the tokens, of both. A pass that threads
+    /// share counts once, and one that calls share counts for each of them.
+    pub computing: Duration,
 }
 
 /// Memory of a call's rows, `[inputs, width]`.
@@ -106,6 +114,9 @@ pub(super) struct Call {
     /// Number of unique inputs whose rows are there.
     done: AtomicUsize,
     halved: AtomicUsize,
+    /// See [`Report`], in nanoseconds.
+    tokenizing: AtomicU64,
+    computing: AtomicU64,
     pub(super) start: Instant,
 }
 
@@ -135,6 +146,8 @@ impl Call {
             cancelled: AtomicBool::new(false),
             done: AtomicUsize::new(0),
             halved: AtomicUsize::new(0),
+            tokenizing: AtomicU64::new(0),
+            computing: AtomicU64::new(0),
             start: Instant::now(),
         })
     }
@@ -174,6 +187,26 @@ impl Call {
 
     pub(super) fn halved(&self) -> usize {
         self.halved.load(Ordering::Relaxed)
+    }
+
+    /// A thread made tokens of some of its inputs since `start`.
+    pub(super) fn add_tokenizing(&self, start: Instant) {
+        self.tokenizing.fetch_add(nanoseconds(start.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Some of it was computed since `start`.
+    pub(super) fn add_computing(&self, start: Instant) {
+        self.computing.fetch_add(nanoseconds(start.elapsed()), Ordering::Relaxed);
+    }
+
+    /// See [`Report`].
+    pub(super) fn tokenizing(&self) -> Duration {
+        Duration::from_nanos(self.tokenizing.load(Ordering::Relaxed))
+    }
+
+    /// See [`Report`].
+    pub(super) fn computing(&self) -> Duration {
+        Duration::from_nanos(self.computing.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_cancelled(&self) -> bool {

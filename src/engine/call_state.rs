@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::Result;
 use crate::engine::call::{Call, Report};
@@ -68,10 +69,18 @@ impl CallState {
         }
     }
 
-    /// At the end: the counts, and the tokens where every token's state is wanted.
-    pub(super) fn finish(self, call: &Call) -> (Report, Vec<Tokens>) {
+    /// At the end of a call for which nothing was done for a time of `waited`: the counts, and the tokens where every token's state is
+    /// wanted.
+    pub(super) fn finish(self, call: &Call, waited: Duration) -> (Report, Vec<Tokens>) {
         let Report { tokens, truncated, .. } = if call.is_direct { call.direct_report() } else { self.report };
-        let report = Report { tokens, truncated: call.unique.all(truncated), halved: call.halved() };
+        let report = Report {
+            tokens,
+            truncated: call.unique.all(truncated),
+            halved: call.halved(),
+            waited,
+            tokenizing: call.tokenizing(),
+            computing: call.computing(),
+        };
         let kept = self.window.filter(|_| call.every_token);
         (report, kept.map(|window| window.tokens.clone()).unwrap_or_default())
     }

@@ -1,6 +1,8 @@
 //! What a network does for tasks: tokenize, prefill, and one pass for inputs of one or several calls.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
 
 use crate::engine::call::{Call, Request};
 use crate::engine::network::Network;
@@ -20,15 +22,18 @@ impl Network {
         uniques: Range<usize>,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Vec<Tokens>> {
+        let start = Instant::now();
         let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
         let tokens = |unique| {
             check_cancel()?;
             let Request { prompt, max_length, .. } = &call.request;
             self.tokens_of(call.input(unique), prompt, self.max_length(*max_length), check_cancel)
         };
-        record(call.request.profile.as_ref(), || {
+        let tokens = record(call.request.profile.as_ref(), || {
             stage(Stage::Tokenize, || Work::bytes(bytes), || uniques.map(tokens).collect())
-        })
+        });
+        call.add_tokenizing(start);
+        tokens
     }
 
     /// Computes the keys and values of a group's prefix.
@@ -40,14 +45,17 @@ impl Network {
         check_cancel: CancelCheck<'_>,
     ) -> Result<()> {
         let Some(decoder) = self.encoder.decoder() else { return Ok(()) };
-        record(call.request.profile.as_ref(), || {
+        let start = Instant::now();
+        let result = record(call.request.profile.as_ref(), || {
             let prefix = batch.prefix_tokens(group);
             let packed = PackedBatch::new([&prefix].into_iter());
             let cache = self.device.attempt(packed.tokens(), || decoder.prefill(&packed, check_cancel));
             let cache = cache.map_err(|error| too_much(error, packed.tokens()))?;
             batch.set_prefix(group, cache);
             Ok(())
-        })
+        });
+        call.add_computing(start);
+        result
     }
 
     /// Computes one pass, and gives the result of each part. An input that the network fails on fails no other call.
@@ -86,7 +94,14 @@ impl Network {
     fn run_pass(&self, parts: &[PassPart], check_cancel: CancelCheck<'_>) -> Result<()> {
         let (call, tokens) = (&parts[0].call, parts.iter().map(|part| part.pass.tokens).sum());
         let check_cancel = || check_cancel().and_then(|()| self.device.operation());
-        record(call.request.profile.as_ref(), || self.device.attempt(tokens, || self.forward(parts, &check_cancel)))?;
+        let start = Instant::now();
+        let forward = || self.device.attempt(tokens, || self.forward(parts, &check_cancel));
+        let result = record(call.request.profile.as_ref(), forward);
+        call.add_computing(start);
+        // Of one call alone, the first, a pass may have two parts.
+        let others = parts.iter().filter(|part| !Arc::ptr_eq(&part.call, call));
+        others.for_each(|part| part.call.add_computing(start));
+        result?;
         let mut with_duplicates = [0, 0];
         for part in parts {
             for (unique, text) in part.pass.uniques().zip(part.pass.texts()) {

@@ -1,6 +1,7 @@
 //! The queue of a network's calls behind a lock, as the threads of one process share it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::engine::call::{Call, CallResult};
 use crate::engine::call_state::CallState;
@@ -27,9 +28,9 @@ impl Scheduler {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The result of a call of which nothing is left to do.
-    pub(super) fn finish(&self, call: &Call, state: CallState) -> Result<CallResult> {
-        let (report, tokens) = state.finish(call);
+    /// The result of a call of which nothing is left to do, and for which nothing was done for a time of `waited`.
+    pub(super) fn finish(&self, call: &Call, state: CallState, waited: Duration) -> Result<CallResult> {
+        let (report, tokens) = state.finish(call, waited);
         let output = call.take_output().ok_or(Error::Interrupted)?;
         self.network.count_call(call, &report);
         Ok(CallResult { output, report, tokens })

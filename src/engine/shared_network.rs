@@ -104,7 +104,7 @@ impl SharedNetwork {
         match state.next(&self.network.planner, &call)? {
             Some(tasks) => enqueue(&scheduler, QueuedCall::new(call, state, tasks, on_end)),
             None => {
-                on_end(scheduler.finish(&call, state));
+                on_end(scheduler.finish(&call, state, Duration::ZERO));
                 // No call in the queue has this number.
                 Ok(CallHandle { scheduler, call, number: u64::MAX })
             }
@@ -156,7 +156,7 @@ fn run(scheduler: &Arc<Scheduler>, call: Arc<Call>, progress: &dyn Fn(usize) -> 
         }
     }
     network.stats.add_wait(Duration::ZERO);
-    scheduler.finish(&call, state)
+    scheduler.finish(&call, state, Duration::ZERO)
 }
 
 /// Slots to compute so many tasks on this thread; None where that would keep others waiting.
@@ -198,3 +198,7 @@ fn enqueue(scheduler: &Arc<Scheduler>, queued: QueuedCall) -> Result<CallHandle>
     drop(queue);
     Ok(CallHandle { scheduler: scheduler.clone(), call, number })
 }
+
+#[cfg(test)]
+#[path = "shared_network_tests.rs"]
+mod tests;

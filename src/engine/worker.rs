@@ -72,8 +72,8 @@ fn perform(scheduler: &Arc<Scheduler>, kind: WorkerKind, assignment: Assignment)
         };
         release(scheduler, &queued);
         scheduler.network.stats.add_wait(queued.waited);
-        let QueuedCall { call, state, on_end, .. } = queued;
-        on_end(failure.map_or_else(|| scheduler.finish(&call, state), Err));
+        let QueuedCall { call, state, on_end, waited, .. } = queued;
+        on_end(failure.map_or_else(|| scheduler.finish(&call, state, waited), Err));
     }
 }
 
