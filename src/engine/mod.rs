@@ -17,7 +17,7 @@
 //! task, planner, window   what is done at a time
 //! call, prefix            a call's inputs, those that begin alike
 //! chunk_rows              chunks that a call gives rows of
-//! output_head, options, unique_inputs, stats
+//! output_head, options, unique_inputs, stats ─→ distribution
 //! ```
 
 mod average;
@@ -25,6 +25,7 @@ mod call;
 mod call_state;
 mod chunk_rows;
 mod chunks;
+mod distribution;
 mod embedder;
 mod inspection;
 mod network;
@@ -49,6 +50,7 @@ pub use crate::models::{ModelKind, supported_kinds};
 pub use call::{CallOutput, CallResult, OutputRows, Report, Request};
 pub use chunk_rows::ChunkRows;
 pub use chunks::ChunkOptions;
+pub use distribution::{CumulativeCounts, Summary};
 pub use embedder::Embedder;
 pub use inspection::inspect;
 pub use network::Network;
@@ -56,4 +58,4 @@ pub use options::{LoadOptions, Sharing};
 pub use reranker::Reranker;
 pub use routes::Routes;
 pub use shared_network::{CallHandle, SharedNetwork};
-pub use stats::{Snapshot, Stats, Summary};
+pub use stats::{CallTimes, Measure, Snapshot, Stats};

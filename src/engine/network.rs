@@ -10,7 +10,7 @@ use crate::engine::call::{Call, OutputRows, Report, Request};
 use crate::engine::options::LoadOptions;
 use crate::engine::output_head::OutputHead;
 use crate::engine::planner::{DEVICE_PASS_TOKENS, Planner};
-use crate::engine::stats::Stats;
+use crate::engine::stats::{CallTimes, Stats};
 use crate::files::{ModelFolder, inside};
 use crate::kernels::{Dtype, caches, panel_layout};
 use crate::models::{self, Encoder, Source};
@@ -370,7 +370,9 @@ impl Network {
 
     /// Adds a call that ended well to the counters.
     pub(super) fn count_call(&self, call: &Call, report: &Report) {
-        self.stats.add_call(call.start.elapsed(), report.truncated.len(), report.halved);
+        let &Report { tokenizing, computing, .. } = report;
+        let times = CallTimes { total: call.start.elapsed(), tokenizing, computing };
+        self.stats.add_call(times, report.truncated.len(), report.halved);
         if let Some(profile) = &call.request.profile {
             profile.add_call(call.start.elapsed(), self.pool.threads(), call.len(), report.tokens);
         }

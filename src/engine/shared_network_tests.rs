@@ -8,6 +8,7 @@ use crate::engine::embedder::Embedder;
 use crate::engine::options::LoadOptions;
 use crate::engine::reranker::Reranker;
 use crate::engine::routes::Routes;
+use crate::engine::stats::Measure;
 use crate::files::{ModelFolder, Origin};
 
 /// Texts of several passes.
@@ -52,6 +53,7 @@ fn submitted(routes: &Routes, inputs: Box<dyn Inputs>, request: Request, width: 
 #[test]
 fn a_call_says_where_its_time_went() {
     let model = embedder("bert_40", Sharing::default());
+    let mut sums = [Duration::ZERO; 3];
     for count in [1, TEXTS] {
         let inputs = texts(count);
         let start = Instant::now();
@@ -70,6 +72,14 @@ fn a_call_says_where_its_time_went() {
         let queued = queued.unwrap().report;
         assert!(!queued.tokenizing.is_zero() && !queued.computing.is_zero() && !queued.waited.is_zero());
         assert_eq!(queued.tokens, alone.tokens);
+        for report in [alone, queued] {
+            let times = [report.waited, report.tokenizing, report.computing];
+            sums.iter_mut().zip(times).for_each(|(sum, time)| *sum += time);
+        }
+    }
+    for (measure, sum) in [Measure::Waits, Measure::Tokenizing, Measure::Computing].into_iter().zip(sums) {
+        let counts = model.routes().main().network().stats.cumulative(measure, &[f64::INFINITY]);
+        assert_eq!((counts.count, counts.sum), (4, sum.as_nanos() as f64 / 1e9));
     }
 }
 

@@ -6,16 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use histogram::{AtomicHistogram, Config};
-
+use crate::engine::distribution::{CumulativeCounts, Distribution, Summary};
 use crate::pool::PerProcess;
-
-/// A bucket of a histogram is this power of 2 narrower than its numbers are large: percentiles, which are given as the ends of
-/// their buckets, are at most 1/64 too large.
-const GROUPING_POWER: u8 = 6;
-
-/// Power of 2 above the largest number of a histogram: nanoseconds of more than an hour. What takes longer counts as that.
-const MAX_VALUE_POWER: u8 = 42;
 
 /// Seconds of which the recent throughput is told.
 const RECENT_SECONDS: u64 = 60;
@@ -32,6 +24,8 @@ struct Counts {
     halved: AtomicU64,
     waits: Distribution,
     totals: Distribution,
+    tokenizing: Distribution,
+    computing: Distribution,
     pass_texts: Distribution,
     pass_tokens: Distribution,
     /// The last second that has totals.
@@ -49,20 +43,23 @@ struct RunningTotals {
     tokens: AtomicU64,
 }
 
-/// A histogram, and the exact sum of what is in it.
-struct Distribution {
-    histogram: AtomicHistogram,
-    sum: AtomicU64,
+/// Times of a call that ended well. Those that threads spent on it may together be longer than all of it.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct CallTimes {
+    pub total: Duration,
+    pub tokenizing: Duration,
+    pub computing: Duration,
 }
 
-/// How numbers are spread. Percentiles are at most 1/64 too large, and never too small.
-#[derive(Debug, Default, Clone, Copy, PartialEq)]
-pub struct Summary {
-    pub count: u64,
-    pub mean: f64,
-    pub p50: u64,
-    pub p95: u64,
-    pub p99: u64,
+/// What is measured of each call, in seconds, or of each pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measure {
+    Waits,
+    Totals,
+    Tokenizing,
+    Computing,
+    PassTexts,
+    PassTokens,
 }
 
 /// All counts at a time.
@@ -124,9 +121,11 @@ impl Stats {
     }
 
     /// A call ended well.
-    pub fn add_call(&self, total: Duration, truncated: usize, halved: usize) {
+    pub fn add_call(&self, times: CallTimes, truncated: usize, halved: usize) {
         let counts = self.counts();
-        counts.totals.add(nanoseconds(total));
+        counts.totals.add(nanoseconds(times.total));
+        counts.tokenizing.add(nanoseconds(times.tokenizing));
+        counts.computing.add(nanoseconds(times.computing));
         counts.truncated.fetch_add(truncated as u64, Ordering::Relaxed);
         counts.halved.fetch_add(halved as u64, Ordering::Relaxed);
     }
@@ -135,6 +134,25 @@ impl Stats {
         let counts = self.counts();
         let mut errors = counts.errors.lock().unwrap_or_else(PoisonError::into_inner);
         *errors.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// How many numbers are at most `bounds`, which are seconds where times are measured.
+    ///
+    /// A number is known by its bucket, and counts for bounds from the end of that on: so no count is too high, and one lacks at most
+    /// what is less than 1/64 below its bound. Counts are exact for whole numbers below 128, and for bounds that are ends of buckets,
+    /// as 2^n - 1 is: a pass of 256 texts counts for a bound of 259, and for none below. What takes more than an hour counts for an
+    /// infinite bound alone.
+    pub fn cumulative(&self, measure: Measure, bounds: &[f64]) -> CumulativeCounts {
+        let counts = self.counts();
+        let (distribution, unit) = match measure {
+            Measure::Waits => (&counts.waits, 1e9),
+            Measure::Totals => (&counts.totals, 1e9),
+            Measure::Tokenizing => (&counts.tokenizing, 1e9),
+            Measure::Computing => (&counts.computing, 1e9),
+            Measure::PassTexts => (&counts.pass_texts, 1.0),
+            Measure::PassTokens => (&counts.pass_tokens, 1.0),
+        };
+        distribution.cumulative(bounds, unit)
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -166,6 +184,8 @@ impl Counts {
             halved: AtomicU64::new(0),
             waits: Distribution::new(),
             totals: Distribution::new(),
+            tokenizing: Distribution::new(),
+            computing: Distribution::new(),
             pass_texts: Distribution::new(),
             pass_tokens: Distribution::new(),
             last_second: AtomicU64::new(0),
@@ -206,30 +226,6 @@ impl Counts {
     }
 }
 
-impl Distribution {
-    fn new() -> Self {
-        let config = Config::new(GROUPING_POWER, MAX_VALUE_POWER).expect("powers that are far apart");
-        Self { histogram: AtomicHistogram::with_config(&config), sum: AtomicU64::new(0) }
-    }
-
-    fn add(&self, number: u64) {
-        // What is too large was made smaller before.
-        let _ = self.histogram.increment(number.min((1 << MAX_VALUE_POWER) - 1));
-        self.sum.fetch_add(number, Ordering::Relaxed);
-    }
-
-    fn summary(&self) -> Summary {
-        let histogram = self.histogram.load();
-        let count = histogram.as_slice().iter().sum();
-        let quantile = |quantile| match histogram.quantile_bucket(quantile) {
-            Ok(Some(bucket)) => bucket.end(),
-            _ => 0,
-        };
-        let mean = self.sum.load(Ordering::Relaxed) as f64 / u64::max(count, 1) as f64;
-        Summary { count, mean, p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) }
-    }
-}
-
 pub(super) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -239,24 +235,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_at_most_a_64th_too_large() {
-        for scale in [1, 1_000, 1_234_567_890] {
-            let spread = Distribution::new();
-            (1..=1000).for_each(|n| spread.add(n * scale));
-            let Summary { count, mean, p50, p95, p99 } = spread.summary();
-            assert_eq!((count, mean), (1000, 500.5 * scale as f64));
-            for (found, exact) in [(p50, 500 * scale), (p95, 950 * scale), (p99, 990 * scale)] {
-                assert!(found >= exact && found - exact <= exact / 64, "{found} for {exact}");
+    fn counts_stay_in_order_while_threads_add() {
+        let stats = Stats::default();
+        let bounds = [0.001, 0.01, 0.1, f64::INFINITY];
+        std::thread::scope(|scope| {
+            let stats = &stats;
+            let adders = [1, 2, 3].map(|seed| {
+                scope.spawn(move || {
+                    for n in 0..20_000 {
+                        let total = Duration::from_micros(n * seed);
+                        stats.add_call(CallTimes { total, ..CallTimes::default() }, 0, 0);
+                    }
+                })
+            });
+            let mut before = CumulativeCounts { at_most: vec![0; 4], ..CumulativeCounts::default() };
+            while !adders.iter().all(|adder| adder.is_finished()) {
+                let found = stats.cumulative(Measure::Totals, &bounds);
+                assert!(found.at_most.is_sorted() && found.at_most[3] == found.count);
+                assert!(before.at_most.iter().zip(&found.at_most).all(|(before, now)| before <= now));
+                before = found;
             }
-        }
-    }
-
-    #[test]
-    fn numbers_beyond_the_largest_count_as_that() {
-        let spread = Distribution::new();
-        spread.add(u64::MAX);
-        assert_eq!((spread.summary().count, spread.summary().p50), (1, (1 << MAX_VALUE_POWER) - 1));
-        assert_eq!(Distribution::new().summary(), Summary::default());
+        });
+        let found = stats.cumulative(Measure::Totals, &bounds);
+        assert_eq!((found.count, found.sum), (60_000, 1199.94));
+        assert_eq!(stats.cumulative(Measure::Computing, &bounds).at_most, [60_000; 4]);
+        assert_eq!(stats.cumulative(Measure::Waits, &bounds).count, 0);
     }
 
     #[test]
@@ -289,7 +292,8 @@ mod tests {
                     for _ in 0..1000 {
                         stats.add_pass([2, 5], [3, 7]);
                         stats.add_wait(Duration::from_nanos(8));
-                        stats.add_call(Duration::from_nanos(9), 1, 0);
+                        let times = CallTimes { total: Duration::from_nanos(9), ..CallTimes::default() };
+                        stats.add_call(times, 1, 0);
                         stats.add_error("ValueError");
                     }
                 });

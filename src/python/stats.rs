@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::engine;
-use crate::engine::Summary;
+use crate::engine::{CallTimes, Summary};
 
 /// See `_core.pyi`.
 #[pyclass(frozen, name = "Stats", module = "votive._core")]
@@ -31,7 +31,8 @@ impl PyStats {
     /// A search of a store that took so many seconds.
     fn add_search(&self, queries: usize, seconds: f64) {
         self.0.add_pass([queries, 0], [queries, 0]);
-        self.0.add_call(Duration::try_from_secs_f64(seconds).unwrap_or_default(), 0, 0);
+        let total = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+        self.0.add_call(CallTimes { total, computing: total, ..CallTimes::default() }, 0, 0);
     }
 
     /// All numbers, by the names of the attributes of `votive.stats.Stats`.
