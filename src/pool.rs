@@ -179,12 +179,18 @@ impl<T> PerProcess<T> {
         Self(ArcSwapOption::const_empty())
     }
 
+    /// This process's own, where it was made.
+    pub(crate) fn present(&self) -> Option<Arc<T>> {
+        let process = std::process::id();
+        self.0.load().as_ref().filter(|owned| owned.process == process).map(|owned| owned.value.clone())
+    }
+
     /// This process's own, made on first use.
     pub(crate) fn get(&self, make: impl FnOnce() -> T) -> Arc<T> {
-        let process = std::process::id();
-        if let Some(owned) = self.0.load().as_ref().filter(|owned| owned.process == process) {
-            return owned.value.clone();
+        if let Some(value) = self.present() {
+            return value;
         }
+        let process = std::process::id();
         // No lock, since a child could inherit it taken: of two that are made at once, one goes when its caller is done with it.
         let value = Arc::new(make());
         let before = self.0.swap(Some(Arc::new(Owned { process, value: value.clone() })));

@@ -10,6 +10,7 @@
 //! worker                  what the other threads do
 //! scheduler               the queue behind a lock, with the network that it is for
 //! queue, queued_call      weighted fair queueing
+//! queue_depth             how much waits
 //! pass, average           what the network does for tasks
 //! chunks                  cutting texts to what the network reads
 //! network                 the loaded model
@@ -35,6 +36,7 @@ mod pass;
 mod planner;
 mod prefix;
 mod queue;
+mod queue_depth;
 mod queued_call;
 mod reranker;
 mod routes;
@@ -55,6 +57,7 @@ pub use embedder::Embedder;
 pub use inspection::inspect;
 pub use network::Network;
 pub use options::{LoadOptions, Sharing};
+pub use queue_depth::QueueDepth;
 pub use reranker::Reranker;
 pub use routes::Routes;
 pub use shared_network::{CallHandle, SharedNetwork};

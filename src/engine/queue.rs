@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::call::Call;
 use crate::engine::options::Sharing;
+use crate::engine::queue_depth::QueueDepth;
 use crate::engine::queued_call::{Assignment, QueuedCall, Reservation, TaskResult, WorkerKind};
 use crate::engine::task::{Task, TaskSet};
 use crate::{Error, Result};
@@ -80,7 +81,8 @@ pub(super) struct Queue {
     virtual_time: u64,
     /// Number of the next call.
     next_number: u64,
-    /// Number of inputs of all calls in the queue.
+    /// Number of all calls in the queue, those among them whose next tasks are being found, and of their inputs.
+    active: usize,
     pub(super) inputs: usize,
     /// Calls beyond `max_queue`.
     backlog: VecDeque<QueuedCall>,
@@ -115,6 +117,7 @@ impl Queue {
             cost: 0,
             virtual_time: 0,
             next_number: 0,
+            active: 0,
             inputs: 0,
             backlog: VecDeque::new(),
             contention: 0,
@@ -146,6 +149,7 @@ impl Queue {
     }
 
     fn activate(&mut self, mut queued: QueuedCall) {
+        self.active += 1;
         self.inputs += queued.call.len();
         queued.virtual_time = self.virtual_time;
         self.insert(queued);
@@ -185,6 +189,7 @@ impl Queue {
 
     /// Takes calls of the backlog in that find room when a call has ended.
     pub(super) fn release(&mut self, ended: &QueuedCall) {
+        self.active -= 1;
         self.inputs -= ended.call.len();
         while let Some(first) = self.backlog.front()
             && self.has_room(first)
@@ -227,6 +232,18 @@ impl Queue {
     /// Whether all threads will likely share the passes of a call that comes now.
     pub(super) fn expects_team(&self) -> bool {
         self.is_idle() && self.contention <= 1 && !self.has_owner && self.sharing.max_wait.is_zero()
+    }
+
+    /// How much waits, the backlog with it.
+    pub(super) fn depth(&self) -> QueueDepth {
+        let backlog: usize = self.backlog.iter().map(|queued| queued.call.len()).sum();
+        QueueDepth {
+            calls: self.active + self.backlog.len(),
+            inputs: self.inputs + backlog,
+            cost: self.cost,
+            busy: self.busy_slots,
+            slots: self.slots,
+        }
     }
 
     /// Whether no call waits or is computed.

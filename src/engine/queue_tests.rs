@@ -258,6 +258,30 @@ fn the_cost_that_waits_is_that_of_the_passes_that_are_left() {
 }
 
 #[test]
+fn the_depth_is_that_of_calls_that_are_not_done() {
+    let mut queue = queue(Sharing { max_queue: Some(4), ..Sharing::default() });
+    assert_eq!(queue.depth(), QueueDepth { slots: 2, ..QueueDepth::default() });
+    queue.admit(call(&[(3, 900)], Request::default())).unwrap();
+    queue.admit(newcomer()).unwrap();
+    // Outside.
+    queue.admit(call(&[(2, 10)], Request::default())).unwrap();
+    let all = QueueDepth { calls: 3, inputs: 6, cost: 2700, busy: 0, slots: 2 };
+    assert_eq!(queue.depth(), all);
+    let (first, second) = (take(&mut queue).unwrap(), take(&mut queue).unwrap());
+    assert_eq!(queue.depth(), QueueDepth { cost: 0, busy: 2, ..all });
+    // Between tasks it is still there, and in its place comes one from outside.
+    let mut ended = complete(&mut queue, first);
+    ended.extend(complete(&mut queue, second));
+    assert_eq!(queue.depth(), QueueDepth { cost: 0, ..all });
+    ended.iter().for_each(|ended| queue.release(ended));
+    assert_eq!(queue.depth(), QueueDepth { calls: 1, inputs: 2, cost: 20, busy: 0, slots: 2 });
+    turns(&mut queue);
+    assert_eq!(queue.depth(), QueueDepth { slots: 2, ..QueueDepth::default() });
+    let sum: QueueDepth = [all, QueueDepth { busy: 1, ..all }].into_iter().sum();
+    assert_eq!(sum, QueueDepth { calls: 6, inputs: 12, cost: 5400, busy: 1, slots: 4 });
+}
+
+#[test]
 fn cancelled_calls_leave_in_every_state() {
     let mut queue = queue(Sharing { max_queue: Some(2), ..Sharing::default() });
     let [waiting, computing, outside, stays] = [(); 4].map(|()| queue.admit(small()).unwrap());
@@ -279,6 +303,7 @@ fn cancelled_calls_leave_in_every_state() {
     let ended = turns(&mut queue);
     assert!(ended.is_empty() || ended == [[stays]]);
     assert_eq!((queue.inputs, queue.cost, queue.busy_slots, queue.calls.len()), (0, 0, 0, 0));
+    assert_eq!(queue.depth(), QueueDepth { slots: 2, ..QueueDepth::default() });
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::Result;
 use crate::config::Router;
+use crate::engine::queue_depth::QueueDepth;
 use crate::engine::shared_network::SharedNetwork;
 
 /// One network, or one for each route of a Router. Routes of the same modules share theirs.
@@ -79,6 +80,11 @@ impl Routes {
     /// Bytes of the weights of all networks that are loaded.
     pub fn weight_bytes(&self) -> usize {
         self.distinct().map(|network| network.network().weight_bytes()).sum()
+    }
+
+    /// How much waits for all networks together, in this process.
+    pub fn depth(&self) -> QueueDepth {
+        self.distinct().map(|network| network.depth()).sum()
     }
 
     /// The most tokens of an input: the one that is wanted, which every network must have positions for, else the largest that the

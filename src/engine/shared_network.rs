@@ -11,6 +11,7 @@ use crate::engine::call::{Call, CallResult, OutputRows, Request};
 use crate::engine::call_state::CallState;
 use crate::engine::network::Network;
 use crate::engine::options::Sharing;
+use crate::engine::queue_depth::QueueDepth;
 use crate::engine::queued_call::{OnEnd, QueuedCall, Reservation};
 use crate::engine::scheduler::Scheduler;
 use crate::engine::task::{PassPart, Task, TaskSet};
@@ -66,6 +67,11 @@ impl SharedNetwork {
 
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// How much waits in this process; nothing, and no slots, where there was no call yet.
+    pub fn depth(&self) -> QueueDepth {
+        self.scheduler.present().map(|scheduler| scheduler.lock().depth()).unwrap_or_default()
     }
 
     fn scheduler(&self) -> Arc<Scheduler> {

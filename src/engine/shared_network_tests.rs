@@ -84,6 +84,29 @@ fn a_call_says_where_its_time_went() {
 }
 
 #[test]
+fn the_depth_is_told_of_what_is_submitted() {
+    // Calls wait for others as long as they can.
+    let sharing = Sharing { max_wait: Duration::from_secs(3600), ..Sharing::default() };
+    let model = embedder("bert_40", sharing);
+    let routes = model.routes();
+    assert_eq!(routes.depth(), QueueDepth::default());
+    let submit = |count: usize| {
+        let rows = rows(count, model.dimension());
+        routes.main().submit(Box::new(texts(count)), Request::default(), rows, false, Box::new(drop)).unwrap()
+    };
+    let handles = [submit(2), submit(3)];
+    let depth = routes.depth();
+    assert_eq!((depth.calls, depth.inputs, depth.slots), (2, 5, 2));
+    assert_eq!(routes.main().depth().inputs, 5);
+    handles.iter().for_each(CallHandle::cancel);
+    // What a thread tokenizes at this moment ends with that.
+    while routes.depth().calls > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(routes.depth(), QueueDepth { slots: 2, ..QueueDepth::default() });
+}
+
+#[test]
 fn a_static_embedding_computes_as_it_tokenizes() {
     let model = embedder("static_modules", Sharing::default());
     let report =
