@@ -26,6 +26,16 @@ pub enum Error {
         message: String,
     },
 
+    /// An input has more tokens than are read, and the caller asked for none to be cut off.
+    #[error("texts[{position}]: has {tokens} tokens, the model takes {limit}")]
+    TooLong {
+        /// In what the caller gave, from 0.
+        position: usize,
+        /// Of all of it, with special ones and what a template writes.
+        tokens: usize,
+        limit: usize,
+    },
+
     /// A model, or a file that it must have, is nowhere to be found.
     #[error("{message}")]
     NotFound { message: String },

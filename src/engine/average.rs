@@ -9,7 +9,7 @@ use crate::engine::output_head::OutputHead;
 use crate::memory::zeroed;
 use crate::pipeline::TokenEmbeddings;
 use crate::profile::{Stage, Work, record, stage};
-use crate::text::{Input, WordCache};
+use crate::text::{Input, Truncation, WordCache};
 use crate::{CancelCheck, Error, Result};
 
 /// Texts whose rows are made together: few enough that their means stay in the nearest caches.
@@ -42,8 +42,8 @@ impl Network {
         let (Some(bag), OutputHead::Pipeline(pipeline)) = (self.encoder.bag(), &self.head) else {
             unreachable!("a direct call is of a model with a bag, which gives embeddings")
         };
-        let Request { prompt, max_length, normalize, .. } = &call.request;
-        let (prompt, max_length) = (prompt.as_str(), self.max_length(*max_length));
+        let Request { prompt, normalize, .. } = &call.request;
+        let limit = self.limit(&call.request);
         let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
         let (mut ids, mut ends, mut truncated) = (Vec::new(), Vec::with_capacity(uniques.len()), Vec::new());
         stage(
@@ -54,16 +54,25 @@ impl Network {
                     check_cancel()?;
                     let is_cut = match call.input(unique) {
                         Input::Text(text) => {
-                            let with_prompt = (!prompt.is_empty()).then(|| [prompt, text].concat());
+                            let with_prompt = (!prompt.is_empty()).then(|| [prompt.as_str(), text].concat());
                             let text = with_prompt.as_deref().unwrap_or(text);
-                            self.tokenizer.append_ids(text, max_length, cache, &mut ids, check_cancel)?
+                            self.tokenizer.append_ids(
+                                text,
+                                limit.behind(prompt.len()),
+                                cache,
+                                &mut ids,
+                                check_cancel,
+                            )?
                         }
                         pair @ Input::Pair(..) => {
-                            let tokens = self.tokens_of(pair, prompt, max_length, check_cancel)?;
+                            let tokens = self.tokens_of(pair, prompt, limit, check_cancel)?;
                             ids.extend(tokens.ids);
                             tokens.truncated
                         }
                     };
+                    if is_cut && limit.truncation == Truncation::Refuse {
+                        return Err(self.too_long(call, unique, check_cancel));
+                    }
                     ends.push(ids.len());
                     truncated.extend(is_cut.then_some(unique));
                     Ok::<_, Error>(())

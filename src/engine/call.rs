@@ -10,7 +10,7 @@ use crate::engine::stats::nanoseconds;
 use crate::engine::unique_inputs::UniqueInputs;
 use crate::memory::zeroed;
 use crate::profile::Profile;
-use crate::text::{Input, Inputs, Tokens};
+use crate::text::{Input, Inputs, Tokens, Truncation};
 
 /// What a caller wants of some inputs.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Request {
     pub prompt: String,
     /// Largest number of tokens of an input, special ones included; None for what the model's files say.
     pub max_length: Option<usize>,
+    /// What becomes of inputs with more tokens.
+    pub truncation: Truncation,
     /// Largest number of inputs in a pass.
     pub batch_size: Option<usize>,
     /// Scale rows to length 1, after they are truncated.
@@ -36,6 +38,7 @@ impl Default for Request {
         Self {
             prompt: String::new(),
             max_length: None,
+            truncation: Truncation::default(),
             batch_size: None,
             normalize: false,
             priority: 1.0,

@@ -5,7 +5,9 @@ use std::ops::Range;
 use crate::engine::network::Network;
 use crate::engine::output_head::OutputHead;
 use crate::memory::with_room;
-use crate::text::{ChunkLimits, ChunkSize, ChunkedText, Input, Inputs, TextChunk, chunk_tokens, chunks};
+use crate::text::{
+    ChunkLimits, ChunkSize, ChunkedText, Input, Inputs, LengthLimit, TextChunk, Truncation, chunk_tokens, chunks,
+};
 use crate::{CancelCheck, Error, Result};
 
 /// Bytes of texts that one thread cuts at a time.
@@ -32,6 +34,7 @@ impl Network {
     ) -> Result<Vec<Vec<TextChunk>>> {
         let ChunkOptions { max_tokens, overlap, prompt, max_length } = options;
         let max_length = self.max_length(max_length);
+        let limit = LengthLimit::of(max_length, Truncation::OfModel);
         // Of the model's own length only its tokenizer knows what is left, where a prompt may grow together with a text, or characters
         // count beside tokens.
         let measures = !prompt.is_empty() || self.template.is_some() || self.tokenizer.follows_model2vec();
@@ -55,7 +58,7 @@ impl Network {
                 let excess = tokens.saturating_sub(max_tokens);
                 let is_cut = excess == 0
                     && reads_whole
-                    && self.tokens_of(Input::Text(part), prompt, max_length, check_cancel)?.truncated;
+                    && self.tokens_of(Input::Text(part), prompt, limit, check_cancel)?.truncated;
                 Ok(ChunkSize { tokens, excess: excess.max(usize::from(is_cut)) })
             };
             let spans = self.tokenizer.token_spans(text, check_cancel)?;
@@ -105,7 +108,8 @@ impl Network {
         if max_length == usize::MAX {
             return Ok(usize::MAX);
         }
-        let reserved = self.tokens_of(Input::Text(""), prompt, max_length, check_cancel)?.len();
+        let limit = LengthLimit::of(max_length, Truncation::OfModel);
+        let reserved = self.tokens_of(Input::Text(""), prompt, limit, check_cancel)?.len();
         match max_length.saturating_sub(reserved) {
             0 => {
                 let message = format!("the prompt and special tokens fill all {max_length} tokens of max_seq_length");

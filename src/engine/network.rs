@@ -16,7 +16,7 @@ use crate::kernels::{Dtype, caches, panel_layout};
 use crate::models::{self, Encoder, Source};
 use crate::nn::Body;
 use crate::pool::Pool;
-use crate::text::{Input, InputKind, Inputs, Template, Tokenizer, Tokens};
+use crate::text::{Input, InputKind, Inputs, LengthLimit, Template, Tokenizer, Tokens, Truncation};
 use crate::weights::{PANEL_FILE, PanelIndex, PanelWriter, Weights, has_weights};
 use crate::{CancelCheck, Error, Result};
 
@@ -394,14 +394,19 @@ impl Network {
         max_length: Option<usize>,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Vec<Tokens>> {
-        let max_length = self.max_length(max_length);
+        let limit = LengthLimit::of(self.max_length(max_length), Truncation::OfModel);
         self.pool.run_inline(check_cancel, |check_cancel| {
             let tokens = |i| {
                 check_cancel()?;
-                self.tokens_of(inputs.get(i), prompt, max_length, check_cancel)
+                self.tokens_of(inputs.get(i), prompt, limit, check_cancel)
             };
             (0..inputs.len()).map(tokens).collect()
         })
+    }
+
+    /// How many tokens of an input are read.
+    pub(super) fn limit(&self, request: &Request) -> LengthLimit {
+        LengthLimit::of(self.max_length(request.max_length), request.truncation)
     }
 
     /// The tokens of one input after the prompt.
@@ -409,20 +414,22 @@ impl Network {
         &self,
         input: Input,
         prompt: &str,
-        max_length: usize,
+        limit: LengthLimit,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
         match (input, &self.template) {
             (input, Some(template)) => {
                 let instruction = Some(prompt).filter(|prompt| !prompt.is_empty());
-                template.tokens(&self.tokenizer, input, instruction, max_length, check_cancel)
+                template.tokens(&self.tokenizer, input, instruction, limit, check_cancel)
             }
-            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, max_length, check_cancel),
+            (input, _) if prompt.is_empty() => self.tokenizer.tokenize(input, limit, check_cancel),
             (Input::Text(text), _) => {
-                self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), max_length, check_cancel)
+                let limit = limit.behind(prompt.len());
+                self.tokenizer.tokenize(Input::Text(&[prompt, text].concat()), limit, check_cancel)
             }
             (Input::Pair(first, second), None) => {
-                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), max_length, check_cancel)
+                let limit = limit.behind(prompt.len());
+                self.tokenizer.tokenize(Input::Pair(&[prompt, first].concat(), second), limit, check_cancel)
             }
         }
     }

@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::engine::call::{Call, Request};
+use crate::engine::call::Call;
 use crate::engine::network::Network;
 use crate::engine::output_head::{HiddenStates, OutputHead, read};
 use crate::engine::task::{PassPart, PrefixBatch};
 use crate::memory::zeroed;
 use crate::panic::guarded;
 use crate::profile::{Stage, Work, record, stage};
-use crate::text::{Input, PackedBatch, TokenSelection, Tokens};
+use crate::text::{Input, LengthLimit, PackedBatch, TokenSelection, Tokens, Truncation};
 use crate::{CancelCheck, Error, Result};
 
 impl Network {
@@ -23,17 +23,31 @@ impl Network {
         check_cancel: CancelCheck<'_>,
     ) -> Result<Vec<Tokens>> {
         let start = Instant::now();
+        let limit = self.limit(&call.request);
         let bytes = uniques.clone().map(|unique| call.input(unique).bytes()).sum();
         let tokens = |unique| {
             check_cancel()?;
-            let Request { prompt, max_length, .. } = &call.request;
-            self.tokens_of(call.input(unique), prompt, self.max_length(*max_length), check_cancel)
+            let tokens = self.tokens_of(call.input(unique), &call.request.prompt, limit, check_cancel)?;
+            match tokens.truncated && limit.truncation == Truncation::Refuse {
+                true => Err(self.too_long(call, unique, check_cancel)),
+                false => Ok(tokens),
+            }
         };
         let tokens = record(call.request.profile.as_ref(), || {
             stage(Stage::Tokenize, || Work::bytes(bytes), || uniques.map(tokens).collect())
         });
         call.add_tokenizing(start);
         tokens
+    }
+
+    /// That a unique input is longer than the call allows; or why that cannot be told.
+    pub(super) fn too_long(&self, call: &Call, unique: usize, check_cancel: CancelCheck<'_>) -> Error {
+        let limit = self.limit(&call.request).tokens;
+        match self.tokens_of(call.input(unique), &call.request.prompt, LengthLimit::NONE, check_cancel) {
+            // Where it has characters that count beside tokens, or a query of more than its share, it may have fewer tokens.
+            Ok(whole) => Error::TooLong { position: call.position(unique), tokens: whole.len().max(limit + 1), limit },
+            Err(error) => error,
+        }
     }
 
     /// Computes the keys and values of a group's prefix.

@@ -1,5 +1,6 @@
 //! Calls of tiny models from their fixtures, on the caller's thread and in the queue.
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use crate::engine::reranker::Reranker;
 use crate::engine::routes::Routes;
 use crate::engine::stats::Measure;
 use crate::files::{ModelFolder, Origin};
+use crate::text::{Input, LengthLimit, Truncation};
 
 /// Texts of several passes.
 const TEXTS: usize = 300;
@@ -120,4 +122,109 @@ fn a_prefix_counts_as_computed() {
     let pairs: Vec<_> = texts(4).into_iter().map(|text| ("which fox is it?".to_owned(), text)).collect();
     let report = submitted(model.routes(), Box::new(pairs), Request::default(), 1).unwrap().report;
     assert!(!report.tokenizing.is_zero() && !report.computing.is_zero());
+}
+
+/// The row of a text, and whether it was cut.
+fn row(model: &Embedder, text: &str, request: Request) -> (Vec<f32>, bool) {
+    let result = submitted(model.routes(), Box::new(vec![text.to_owned()]), request, model.dimension()).unwrap();
+    let OutputRows::Owned(values) = result.output.rows else { unreachable!("rows were owned") };
+    (values, !result.report.truncated.is_empty())
+}
+
+/// Tokens of a text with special ones, those included that are not computed.
+fn length(model: &Embedder, text: &str) -> usize {
+    let network = model.routes().main().network();
+    let special = network.tokens(&vec![String::new()], "", None, &|| Ok(())).unwrap()[0].len();
+    network.tokenizer().count(text, &|| Ok(())).unwrap() + special
+}
+
+#[test]
+fn a_text_that_loses_its_first_tokens_has_the_row_of_the_others() {
+    const LAST: &str = "a quick brown fox";
+    let long = ["naïve café, ".repeat(40).as_str(), LAST].concat();
+    for name in ["bert_40", "static_modules", "static_model2vec"] {
+        let model = embedder(name, Sharing::default());
+        for prompt in ["", "the same: "] {
+            let prompt = prompt.to_owned();
+            let max_length = Some(length(&model, &[&prompt, LAST].concat()));
+            let whole = Request { prompt, max_length, ..Request::default() };
+            let (expected, is_cut) = row(&model, LAST, whole.clone());
+            assert!(!is_cut);
+            let left = Request { truncation: Truncation::Left, ..whole.clone() };
+            assert_eq!(row(&model, &long, left), (expected.clone(), true), "{name}");
+            assert_ne!(row(&model, &long, whole).0, expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_is_computed() {
+    const LIMIT: usize = 16;
+    for name in ["bert_40", "static_modules", "static_model2vec"] {
+        let model = embedder(name, Sharing::default());
+        let network = model.routes().main().network();
+        let long = "the same word, ".repeat(20);
+        let inputs = ["a", "a", "a quick brown fox", &long, &long].map(str::to_owned).to_vec();
+        let whole = network.tokens(&vec![long.clone()], "", Some(1000), &|| Ok(())).unwrap()[0].len();
+        let request = Request { max_length: Some(LIMIT), truncation: Truncation::Refuse, ..Request::default() };
+        let (routes, width) = (model.routes(), model.dimension());
+        let alone = routes.main().run(Box::new(inputs.clone()), request.clone(), rows(5, width), false, &|_| Ok(()));
+        for refused in [alone, submitted(routes, Box::new(inputs.clone()), request, width)] {
+            let error = refused.err().expect("an error");
+            assert_eq!(error.to_string(), format!("texts[3]: has {whole} tokens, the model takes {LIMIT}"));
+            assert!(matches!(error, Error::TooLong { position: 3, limit: LIMIT, tokens } if tokens == whole));
+        }
+        assert_eq!(network.stats.snapshot().pass_texts.count, 0);
+        let request = Request { max_length: Some(300), truncation: Truncation::Refuse, ..Request::default() };
+        assert!(submitted(routes, Box::new(inputs), request, width).unwrap().report.truncated.is_empty());
+    }
+}
+
+/// A folder whose template is no built-in one.
+fn chat_folder() -> (tempfile::TempDir, ModelFolder) {
+    let root = tempfile::TempDir::new().unwrap();
+    let copy = |from: &Path, to: &Path| {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    let from = folder("qwen3_saved");
+    copy(from.root(), root.path());
+    copy(&from.root().join("1_LogitScore"), &root.path().join("1_LogitScore"));
+    let path = root.path().join("tokenizer_config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(config.contains("Judge whether"));
+    fs::write(&path, config.replace("Judge whether", "Say whether")).unwrap();
+    let folder = ModelFolder::new(root.path().to_owned(), Origin::Folder);
+    (root, folder)
+}
+
+#[test]
+fn a_template_stays_where_a_document_loses_its_first_tokens() {
+    let (_root, chat) = chat_folder();
+    for (name, folder) in [
+        ("joined", folder("qwen3_rerank")),
+        ("apart", folder("qwen2_rerank")),
+        ("asking", folder("gemma_rerank")),
+        ("chat", chat),
+    ] {
+        let model = Reranker::load(folder, &options(Sharing::default()), None).unwrap();
+        let network = model.routes().main().network();
+        let tokens = |document: &str, limit: usize| {
+            let limit = LengthLimit::of(limit, Truncation::Left);
+            network.tokens_of(Input::Pair("which fox?", document), "find it", limit, &|| Ok(())).unwrap()
+        };
+        let document = texts(20).join(" ");
+        let whole = tokens(&document, usize::MAX);
+        assert!(!whole.truncated);
+        let most = (1..=whole.len()).rev().find(|&limit| tokens(&document, limit).truncated).unwrap();
+        let cut = tokens(&document, most - 10);
+        assert_eq!(cut.len(), whole.len() - 11, "{name}");
+        let other = tokens("7", usize::MAX);
+        let before = whole.ids.iter().zip(&other.ids).take_while(|(a, b)| a == b).count();
+        assert!(before > 10, "{name}");
+        assert_eq!(cut.ids[..before], whole.ids[..before], "{name}");
+        assert_eq!(cut.ids[before..], whole.ids[before + 11..], "{name}");
+    }
 }

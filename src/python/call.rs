@@ -15,6 +15,7 @@ use crate::python::numpy::ArrayMemory;
 use crate::python::profile::PyProfile;
 use crate::python::text::BorrowedTexts;
 use crate::python::watch::Watch;
+use crate::text::Truncation;
 
 /// What is computed of a call at a time: the attributes of a `votive._steps.BatchRequest`.
 #[derive(FromPyObject)]
@@ -115,7 +116,8 @@ impl<'py> BatchRequest<'py> {
         let profile = self.profile.as_ref().map(|profile| profile.get().0.clone());
         let ranges = |text: &Vec<(usize, usize)>| text.iter().map(|&(start, end)| start..end).collect();
         let chunks = self.chunks.as_ref().map(|texts| ChunkRows::new(texts.iter().map(ranges).collect()));
-        Ok(Request { prompt: self.prompt.extract()?, max_length, batch_size, normalize, priority, profile, chunks })
+        let (prompt, truncation) = (self.prompt.extract()?, Truncation::OfModel);
+        Ok(Request { prompt, max_length, truncation, batch_size, normalize, priority, profile, chunks })
     }
 }
 

@@ -87,7 +87,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> PyErr {
         let message = error.message();
         match error {
-            Error::Argument { .. } => PyValueError::new_err(message),
+            Error::Argument { .. } | Error::TooLong { .. } => PyValueError::new_err(message),
             Error::NotFound { .. } => PyFileNotFoundError::new_err(message),
             Error::Model { file, key, tensor, .. } => {
                 let parts = [Some(&*file), key.as_deref(), tensor.as_deref()].map(ErrorPart::Text);

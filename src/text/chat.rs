@@ -11,6 +11,7 @@ use crate::text::chat_template::{ChatMessage, ChatTemplate};
 use crate::text::inputs::{Input, InputKind};
 use crate::text::tokenizer::Tokenizer;
 use crate::text::tokens::Tokens;
+use crate::text::truncation::{LengthLimit, Truncation};
 use crate::{CancelCheck, Error, Result};
 
 /// Pairs that differ in one of their texts.
@@ -63,17 +64,58 @@ impl Chat {
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
-        max_length: usize,
+        limit: LengthLimit,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
-        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, max_length, check_cancel)?;
-        if ids.len() >= max_length {
-            let end = self.end(tokenizer, input, instruction)?;
-            let kept = end.len().min(ids.len());
-            let place = ids.len() - kept;
-            ids[place..].copy_from_slice(&end[end.len() - kept..]);
+        if limit.truncation == Truncation::Left {
+            return self.tokens_without_first(tokenizer, input, instruction, limit.tokens, check_cancel);
+        }
+        let (mut ids, truncated) = self.ids(tokenizer, input, instruction, limit, check_cancel)?;
+        if ids.len() >= limit.tokens {
+            self.restore_end(tokenizer, input, instruction, &mut ids)?;
         }
         Ok(Tokens { ids, type_ids: None, truncated })
+    }
+
+    /// The tokens of a chat, of which those are cut off that its last text begins with.
+    fn tokens_without_first(
+        &self,
+        tokenizer: &Tokenizer,
+        input: Input,
+        instruction: Option<&str>,
+        room: usize,
+        check_cancel: CancelCheck<'_>,
+    ) -> Result<Tokens> {
+        let ids = |input| Ok::<_, Error>(self.ids(tokenizer, input, instruction, LengthLimit::NONE, check_cancel)?.0);
+        let mut all = ids(input)?;
+        let truncated = all.len() > room;
+        if truncated {
+            let filled = |filler| match input {
+                Input::Text(_) => Input::Text(filler),
+                Input::Pair(query, _) => Input::Pair(query, filler),
+            };
+            let (first, second) = (ids(filled(FILLERS[0]))?, ids(filled(FILLERS[1]))?);
+            let chats = first.iter().zip(&second).zip(&all);
+            let before = chats.take_while(|((a, b), id)| a == b && a == id).count().min(room);
+            all.drain(before..before + all.len() - room);
+            self.restore_end(tokenizer, input, instruction, &mut all)?;
+        }
+        Ok(Tokens { ids: all, type_ids: None, truncated })
+    }
+
+    /// Has a chat's last tokens be those that all chats with this instruction end with.
+    fn restore_end(
+        &self,
+        tokenizer: &Tokenizer,
+        input: Input,
+        instruction: Option<&str>,
+        ids: &mut [u32],
+    ) -> Result<()> {
+        let end = self.end(tokenizer, input, instruction)?;
+        let kept = end.len().min(ids.len());
+        let place = ids.len() - kept;
+        ids[place..].copy_from_slice(&end[end.len() - kept..]);
+        Ok(())
     }
 
     /// The tokens that all chats with this instruction end with.
@@ -82,7 +124,8 @@ impl Chat {
             Input::Text(_) => Input::Text(filler),
             Input::Pair(..) => Input::Pair(filler, filler),
         };
-        let ids = |filler| Ok::<_, Error>(self.ids(tokenizer, filled(filler), instruction, usize::MAX, &|| Ok(()))?.0);
+        let ids =
+            |filler| Ok::<_, Error>(self.ids(tokenizer, filled(filler), instruction, LengthLimit::NONE, &|| Ok(()))?.0);
         let (first, second) = (ids(FILLERS[0])?, ids(FILLERS[1])?);
         let common = first.iter().rev().zip(second.iter().rev()).take_while(|(a, b)| a == b).count();
         // Chats that are the same throughout show nothing of what is said.
@@ -90,15 +133,16 @@ impl Chat {
         Ok(first[first.len() - common..].to_vec())
     }
 
-    /// The tokens of what the template writes, cut to `room`, and whether they were.
+    /// The tokens of what the template writes, cut at one end, and whether they were.
     fn ids(
         &self,
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
-        room: usize,
+        limit: LengthLimit,
         check_cancel: CancelCheck<'_>,
     ) -> Result<(Vec<u32>, bool)> {
+        let room = limit.tokens;
         let specials = tokenizer.special_tokens();
         let marked = |text: &str| mark(text, specials);
         let instruction = instruction.map(&marked);
@@ -115,7 +159,7 @@ impl Chat {
         };
         let refused = || self.0.error("the chat template refuses this input");
         let text = self.text(input, instruction.as_deref())?.ok_or_else(refused)?;
-        let from_left = tokenizer.truncates_left();
+        let from_left = tokenizer.truncates_left(limit.truncation);
         let (mut ids, mut truncated) = (Vec::new(), false);
         let mut rest = text.as_str();
         while !rest.is_empty() && !truncated {
@@ -123,6 +167,7 @@ impl Chat {
             let (before, token) = next.map_or((rest, None), |(at, special)| (&rest[..at], Some(special)));
             if !before.is_empty() {
                 let left = if from_left { usize::MAX } else { room - ids.len() };
+                let left = limit.with_tokens(left);
                 let (pieces, cut) = tokenizer.pieces_within(&unmark(before, specials), left, check_cancel)?;
                 ids.extend(pieces);
                 truncated |= cut;

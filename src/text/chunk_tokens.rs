@@ -13,6 +13,7 @@
 use std::ops::Range;
 
 use crate::text::tokenizer::Tokenizer;
+use crate::text::truncation::Truncation;
 use crate::{CancelCheck, Result};
 
 /// A prompt before a text, and chunks of the text.
@@ -39,7 +40,7 @@ pub fn chunk_tokens(
     let spans = tokenizer.token_spans(&[prompt, text].concat(), check_cancel)?;
     let [before, behind] = tokenizer.special_around()?;
     let room = max_length.saturating_sub(before + behind);
-    let read = match tokenizer.truncates_left() {
+    let read = match tokenizer.truncates_left(Truncation::OfModel) {
         false => 0..spans.len().min(room),
         true => spans.len().saturating_sub(room)..spans.len(),
     };

@@ -2,8 +2,10 @@
 
 use crate::text::inputs::Input;
 use crate::text::library::call_library;
+use crate::text::pieces::MAX_INLINE_BYTES;
 use crate::text::static_tokens::StaticTokens;
-use crate::text::tokenizer::{MAX_INLINE_BYTES, Tokenizer};
+use crate::text::tokenizer::Tokenizer;
+use crate::text::truncation::LengthLimit;
 use crate::text::word_pieces::{WordCache, WordPieces};
 use crate::{CancelCheck, Result};
 
@@ -38,15 +40,16 @@ impl Tokenizer {
     pub fn append_ids(
         &self,
         text: &str,
-        max_length: usize,
+        limit: LengthLimit,
         cache: &mut WordCache,
         ids: &mut Vec<u32>,
         check_cancel: CancelCheck<'_>,
     ) -> Result<bool> {
         let start = ids.len();
         if let Some(StaticTokens { words: Some(words), model2vec, .. }) = &self.static_tokens
-            && !self.truncates_left()
+            && !self.truncates_left(limit.truncation)
         {
+            let max_length = limit.tokens;
             let read = model2vec.as_ref().map_or(text, |rules| rules.cut(text, max_length));
             if self.append_words(words, read, max_length, cache, ids, check_cancel)? {
                 let is_cut = ids.len() - start > max_length;
@@ -59,7 +62,7 @@ impl Tokenizer {
             }
             ids.truncate(start);
         }
-        let tokens = self.tokenize(Input::Text(text), max_length, check_cancel)?;
+        let tokens = self.tokenize(Input::Text(text), limit, check_cancel)?;
         ids.extend(tokens.ids);
         Ok(tokens.truncated)
     }

@@ -8,8 +8,8 @@
 //!                           ├─→ static_tokens ─→ model2vec_rules, word_pieces ─→ piece_table ─→ word_key
 //!                           └─→ library, charsmap (both also of vocabulary)
 //! chunker ─→ borders;  chunk_tokens ─→ tokenizer
-//! direct_ids ─→ tokenizer, static_tokens
-//! characters, for Python's places; inputs, tokens (of most); batch, the run that a network gets; plan, which texts are in one
+//! direct_ids ─→ pieces ─→ tokenizer;  direct_ids ─→ static_tokens
+//! characters, for Python's places; inputs, tokens, truncation (of most); batch, the run that a network gets; plan, which texts are in one
 //! ```
 
 mod added_tokens;
@@ -27,6 +27,7 @@ mod inputs;
 mod library;
 mod model2vec_rules;
 mod piece_table;
+mod pieces;
 mod plan;
 mod sentencepiece;
 mod static_tokens;
@@ -35,6 +36,7 @@ mod token_strings;
 mod tokenizer;
 mod tokenizer_class;
 mod tokens;
+mod truncation;
 mod vocabulary;
 mod word_key;
 mod word_pieces;
@@ -49,4 +51,5 @@ pub use template::{Answers, Template};
 pub use token_strings::TokenIds;
 pub use tokenizer::Tokenizer;
 pub use tokens::Tokens;
+pub use truncation::{LengthLimit, Truncation};
 pub use word_pieces::WordCache;

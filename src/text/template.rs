@@ -6,6 +6,7 @@ use crate::text::chat::Chat;
 use crate::text::inputs::{Input, InputKind};
 use crate::text::tokenizer::Tokenizer;
 use crate::text::tokens::Tokens;
+use crate::text::truncation::LengthLimit;
 use crate::{CancelCheck, Error, Result};
 
 /// The text around a text, or around a query and a document.
@@ -95,7 +96,8 @@ impl Template {
 
     /// The question of the rerankers that are language models of this `model_type`.
     fn built_in(model_type: &str, tokenizer: &mut Tokenizer) -> Result<Self> {
-        let ids = |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, usize::MAX, &|| Ok(()))?.0) };
+        let ids =
+            |text: &str| -> Result<Vec<u32>> { Ok(tokenizer.pieces_within(text, LengthLimit::NONE, &|| Ok(()))?.0) };
         let answers = |yes: &str, no: Option<&str>| -> Result<Option<Answers>> {
             Ok(Some(Answers {
                 yes: tokenizer.require_id(yes)?,
@@ -157,43 +159,46 @@ impl Template {
         }
     }
 
-    /// An input with what is written around it, by the `tokenizer` that the template is made from. Texts are cut to what is left of its
-    /// `max_length`; of a query and a document apart, the query to three quarters of that length.
+    /// An input with what is written around it, by the `tokenizer` that the template is made from. Texts are cut to what is left of
+    /// `limit`; of a query and a document apart, the query to three quarters of that.
     pub fn tokens(
         &self,
         tokenizer: &Tokenizer,
         input: Input,
         instruction: Option<&str>,
-        max_length: usize,
+        limit: LengthLimit,
         check_cancel: CancelCheck<'_>,
     ) -> Result<Tokens> {
         let (query, document) = match (&self.form, input) {
-            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, max_length, check_cancel),
+            (Form::Chat(chat), input) => return chat.tokens(tokenizer, input, instruction, limit, check_cancel),
             (_, Input::Pair(query, document)) => (query, document),
             (_, Input::Text(_)) => unreachable!("a question is about a pair"),
         };
-        let room = max_length.saturating_sub(self.reserved());
+        let room = limit.tokens.saturating_sub(self.reserved());
         let mut suffix = self.suffix.as_slice();
         let asked;
         let (body, truncated) = match &self.form {
             Form::Joined => {
                 let instruction = instruction.unwrap_or(QWEN3_INSTRUCTION);
-                tokenizer.pieces_within(&qwen3_body(instruction, query, document), room, check_cancel)?
+                let body = qwen3_body(instruction, query, document);
+                let limit = limit.with_tokens(room).behind(body.len() - document.len());
+                tokenizer.pieces_within(&body, limit, check_cancel)?
             }
             Form::Apart(TextsApart { separator, labels: [query_label, document_label], asks, .. }) => {
                 let instruction = instruction.filter(|instruction| !instruction.is_empty());
-                let query = match instruction {
+                let labelled = match instruction {
                     Some(instruction) if !asks => format!("instruction: {instruction}\n{query_label}{query}"),
                     _ => format!("{query_label}{query}"),
                 };
                 if let Some(instruction) = instruction.filter(|_| *asks) {
-                    let question = tokenizer.pieces_within(instruction, usize::MAX, check_cancel)?.0;
+                    let question = tokenizer.pieces_within(instruction, LengthLimit::NONE, check_cancel)?.0;
                     asked = [separator.as_slice(), &question].concat();
                     suffix = &asked;
                 }
+                let most = limit.with_tokens(limit.tokens - limit.tokens.div_ceil(4));
                 let (query, query_cut) =
-                    tokenizer.pieces_within(&query, max_length - max_length.div_ceil(4), check_cancel)?;
-                let left = room.saturating_sub(query.len());
+                    tokenizer.pieces_within(&labelled, most.behind(labelled.len() - query.len()), check_cancel)?;
+                let left = limit.with_tokens(room.saturating_sub(query.len())).behind(document_label.len());
                 let (document, document_cut) =
                     tokenizer.pieces_within(&format!("{document_label}{document}"), left, check_cancel)?;
                 ([query.as_slice(), separator, &document].concat(), query_cut || document_cut)

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::text::library::call_library;
 use crate::text::tokenizer::Tokenizer;
+use crate::text::truncation::{LengthLimit, Truncation};
 use crate::{CancelCheck, Result};
 
 /// Ids and type ids of a text or a pair.
@@ -19,7 +20,8 @@ impl Tokenizer {
         max_length: usize,
         check_cancel: CancelCheck<'_>,
     ) -> Result<TokenIds> {
-        let (encoding, _) = self.encode(first, second, with_special, max_length, check_cancel)?;
+        let limit = LengthLimit::of(max_length, Truncation::OfModel);
+        let (encoding, _) = self.encode(first, second, with_special, limit, check_cancel)?;
         Ok((encoding.get_ids().to_vec(), encoding.get_type_ids().to_vec()))
     }
 

@@ -1,11 +1,7 @@
 //! The tokenizer of a model, shared between threads.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread;
-use std::time::Duration;
 
 use tokenizers::normalizers::{Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::{Encoding, PostProcessor, TruncationDirection, TruncationParams, truncate_encodings};
@@ -20,6 +16,7 @@ use crate::text::library::call_library;
 use crate::text::static_tokens::StaticTokens;
 use crate::text::tokenizer_class::make;
 use crate::text::tokens::Tokens;
+use crate::text::truncation::{LengthLimit, Truncation};
 use crate::text::vocabulary::{Vocabulary, read};
 use crate::{CancelCheck, Error, Result};
 
@@ -27,7 +24,7 @@ use crate::{CancelCheck, Error, Result};
 pub struct Tokenizer {
     /// Shared with threads that no caller waits for any more.
     pub(super) inner: Arc<tokenizers::Tokenizer>,
-    boundaries: Boundaries,
+    pub(super) boundaries: Boundaries,
     /// Tokens that only the tokenizer's class has.
     class_tokens: Vec<String>,
     /// Rows of the embedding table; None where every token has one.
@@ -38,7 +35,7 @@ pub struct Tokenizer {
     kind: InputKind,
     /// Special tokens that a text gets, and a pair.
     special: [usize; 2],
-    direction: TruncationDirection,
+    pub(super) direction: TruncationDirection,
     /// Whether the network is told the tokens' types.
     type_ids: bool,
     /// Names and ids.
@@ -180,19 +177,20 @@ impl Tokenizer {
         self.inner.id_to_token(id)
     }
 
-    /// The tokens of `input`, special ones included, cut to `max_length`. `check_cancel` is asked now and then whether to go on.
-    pub fn tokenize(&self, input: Input, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
+    /// The tokens of `input`, special ones included, within `limit`. `check_cancel` is asked now and then whether to go on.
+    pub fn tokenize(&self, input: Input, limit: LengthLimit, check_cancel: CancelCheck<'_>) -> Result<Tokens> {
         if let (Some(StaticTokens { model2vec: Some(rules), .. }), Input::Text(text)) = (&self.static_tokens, input) {
-            let read = rules.cut(text, max_length);
-            let (encoding, truncated) = self.encode(read, None, true, max_length, check_cancel)?;
+            // The reference cuts a text's end, by characters, to save time.
+            let read = if limit.truncation == Truncation::Left { text } else { rules.cut(text, limit.tokens) };
+            let (encoding, truncated) = self.encode(read, None, true, limit, check_cancel)?;
             let mut ids = encoding.get_ids().to_vec();
             rules.drop_unknown(&mut ids, 0);
             self.require_within(&ids)?;
             return Ok(Tokens { ids, type_ids: None, truncated: truncated || read.len() < text.len() });
         }
         let (encoding, truncated) = match input {
-            Input::Text(text) => self.encode(text, None, true, max_length, check_cancel)?,
-            Input::Pair(first, second) => self.encode(first, Some(second), true, max_length, check_cancel)?,
+            Input::Text(text) => self.encode(text, None, true, limit, check_cancel)?,
+            Input::Pair(first, second) => self.encode(first, Some(second), true, limit, check_cancel)?,
         };
         self.require_within(encoding.get_ids())?;
         let type_ids = encoding.get_type_ids();
@@ -203,167 +201,65 @@ impl Tokenizer {
         })
     }
 
-    /// What is left of a text or a pair within `max_length` tokens, and whether that is not all of it. The longer text of a pair
+    /// What is left of a text or a pair within `limit`, and whether that is not all of it. The longer text of a pair
     /// loses tokens first.
     pub(super) fn encode(
         &self,
         first: &str,
         second: Option<&str>,
         with_special: bool,
-        max_length: usize,
+        limit: LengthLimit,
         check_cancel: CancelCheck<'_>,
     ) -> Result<(Encoding, bool)> {
         let special = if with_special { self.special[usize::from(second.is_some())] } else { 0 };
-        let room = max_length.saturating_sub(special);
-        let (mut one, whole) = self.pieces(first, room, check_cancel)?;
+        let room = limit.tokens.saturating_sub(special);
+        let direction = self.direction(limit.truncation);
+        let (mut one, whole) = self.pieces(first, room, direction, check_cancel)?;
         let mut two = None;
         if let Some(second) = second {
-            let (mut pieces, whole_second) = self.pieces(second, room, check_cancel)?;
+            let (mut pieces, whole_second) = self.pieces(second, room, direction, check_cancel)?;
             // Where neither fits, which of them is longer decides who gets the odd token.
             if room % 2 == 1 && one.len() > room && pieces.len() > room && !(whole && whole_second) {
-                one = self.pieces(first, usize::MAX, check_cancel)?.0;
-                pieces = self.pieces(second, usize::MAX, check_cancel)?.0;
+                one = self.pieces(first, usize::MAX, direction, check_cancel)?.0;
+                pieces = self.pieces(second, usize::MAX, direction, check_cancel)?.0;
             }
             pieces.set_type_ids(vec![1; pieces.len()]);
             two = Some(pieces);
         }
-        let truncated = one.len() + two.as_ref().map_or(0, Encoding::len) > room;
+        let before = one.len();
+        let truncated = before + two.as_ref().map_or(0, Encoding::len) > room;
         let (mut one, mut two) = match truncated {
             false => (one, two),
             true => {
-                let cut =
-                    TruncationParams { max_length: room, direction: self.direction, ..TruncationParams::default() };
+                let cut = TruncationParams { max_length: room, direction, ..TruncationParams::default() };
                 call_library(&self.file, || truncate_encodings(one, two, &cut))?
             }
         };
         // Else special tokens would be added to everything that was cut off, too.
         drop(one.take_overflowing());
         drop(two.as_mut().map(Encoding::take_overflowing));
+        if limit.kept() > 0 && one.len() < before {
+            let mut head = self.beginning(first, limit.kept(), one.len(), check_cancel)?;
+            one.truncate(one.len() - head.len(), 0, TruncationDirection::Left);
+            drop(one.take_overflowing());
+            head.merge_with(one, false);
+            one = head;
+        }
         let encoding = call_library(&self.file, || self.inner.post_process(one, two, with_special))?;
         Ok((encoding, truncated))
     }
 
-    /// The tokens of a text without special ones, or more than `room` of them from the end that is kept; and whether these are all.
-    fn pieces(&self, text: &str, room: usize, check_cancel: CancelCheck<'_>) -> Result<(Encoding, bool)> {
-        let mut parts = Vec::new();
-        let mut tokens = 0;
-        let mut rest = text;
-        while parts.is_empty() || (!rest.is_empty() && tokens <= room) {
-            check_cancel()?;
-            let part;
-            (part, rest) = self.split_part(rest);
-            let encoding = self.part(part, Spans::Left, check_cancel)?;
-            tokens += encoding.len();
-            parts.push(encoding);
-        }
-        if self.direction == TruncationDirection::Left {
-            parts.reverse();
-        }
-        let encoding = match parts.len() {
-            1 => parts.remove(0),
-            _ => Encoding::merge(parts, false),
-        };
-        Ok((encoding, rest.is_empty()))
-    }
-
-    /// Splits a part off a text, at the end that is kept; gives the part and the rest.
-    fn split_part<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
-        if text.len() <= PART_BYTES {
-            return (text, "");
-        }
-        match self.direction {
-            TruncationDirection::Right => {
-                let end = self.boundaries.after(&self.inner, text, PART_BYTES).unwrap_or(text.len());
-                text.split_at(end)
-            }
-            TruncationDirection::Left => {
-                let start = self.boundaries.before(&self.inner, text, text.len() - PART_BYTES).unwrap_or(0);
-                let (rest, part) = text.split_at(start);
-                (part, rest)
-            }
-        }
-    }
-
-    /// The bytes of `text` that each of its tokens stands for, all of them, without special ones.
-    pub fn token_spans(&self, text: &str, check_cancel: CancelCheck<'_>) -> Result<Vec<Range<usize>>> {
-        let mut spans = Vec::new();
-        let mut start = 0;
-        while start < text.len() {
-            check_cancel()?;
-            let rest = &text[start..];
-            let end = match rest.len() <= PART_BYTES {
-                true => rest.len(),
-                false => self.boundaries.after(&self.inner, rest, PART_BYTES).unwrap_or(rest.len()),
-            };
-            let encoding = self.part(&rest[..end], Spans::Kept, check_cancel)?;
-            spans.extend(encoding.get_offsets().iter().map(|&(from, to)| start + from..start + to));
-            start += end;
-        }
-        Ok(spans)
-    }
-
-    /// Number of tokens of all of a text, without special ones.
-    pub fn count(&self, text: &str, check_cancel: CancelCheck<'_>) -> Result<usize> {
-        Ok(self.pieces(text, usize::MAX, check_cancel)?.0.len())
-    }
-
     /// Number of special tokens before a text, and behind it.
     pub fn special_around(&self) -> Result<[usize; 2]> {
-        let (encoding, _) = self.encode("a", None, true, usize::MAX, &|| Ok(()))?;
+        let (encoding, _) = self.encode("a", None, true, LengthLimit::NONE, &|| Ok(()))?;
         let mask = encoding.get_special_tokens_mask();
         let before = mask.iter().take_while(|&&special| special == 1).count();
         Ok([before, self.special[0].saturating_sub(before)])
     }
 
-    /// The tokens of a part. A long one, which cannot be cut, is left to a thread of its own: the library does not stop.
-    fn part(&self, part: &str, spans: Spans, check_cancel: CancelCheck<'_>) -> Result<Encoding> {
-        let encode = move |inner: &tokenizers::Tokenizer, text: &str| match spans {
-            Spans::Kept => inner.encode(text, false),
-            Spans::Left => inner.encode_fast(text, false),
-        };
-        if part.len() > MAX_INLINE_BYTES {
-            let (sender, receiver) = channel();
-            let (inner, file, text) = (self.inner.clone(), self.file.clone(), part.to_owned());
-            let work = move || drop(sender.send(call_library(&file, || encode(&inner, &text))));
-            // Where no thread can be started, this one does it.
-            if thread::Builder::new().name("votive-text".to_owned()).spawn(work).is_ok() {
-                loop {
-                    match receiver.recv_timeout(CHECK_INTERVAL) {
-                        Ok(encoding) => return encoding,
-                        Err(RecvTimeoutError::Timeout) => check_cancel()?,
-                        Err(RecvTimeoutError::Disconnected) => break,
-                    }
-                }
-            }
-        }
-        call_library(&self.file, || encode(&self.inner, part))
-    }
-
-    /// The ids of a text without special ones, cut to `room`, and whether they were cut.
-    pub(super) fn pieces_within(
-        &self,
-        text: &str,
-        room: usize,
-        check_cancel: CancelCheck<'_>,
-    ) -> Result<(Vec<u32>, bool)> {
-        let (encoding, _) = self.pieces(text, room, check_cancel)?;
-        let ids = encoding.get_ids();
-        let kept = match self.direction {
-            TruncationDirection::Right => &ids[..ids.len().min(room)],
-            TruncationDirection::Left => &ids[ids.len().saturating_sub(room)..],
-        };
-        self.require_within(kept)?;
-        Ok((kept.to_vec(), kept.len() < ids.len()))
-    }
-
     /// The special tokens of a text that is not taken literally, and their ids.
     pub(super) fn special_tokens(&self) -> &[(String, u32)] {
         &self.special_tokens
-    }
-
-    /// Whether texts lose their first tokens where they are too long.
-    pub(super) fn truncates_left(&self) -> bool {
-        matches!(self.direction, TruncationDirection::Left)
     }
 
     /// The id of a token, where the vocabulary has it.
@@ -385,27 +281,12 @@ impl Tokenizer {
     /// How many leading tokens of a text that starts with `prompt` belong to it, by sentence-transformers' count: those of
     /// the prompt alone, cut to `max_length`, without the special token that ends it.
     pub fn prompt_tokens(&self, prompt: &str, max_length: usize, check_cancel: CancelCheck<'_>) -> Result<usize> {
-        let (encoding, _) = self.encode(prompt, None, true, max_length, check_cancel)?;
+        let limit = LengthLimit::of(max_length, Truncation::OfModel);
+        let (encoding, _) = self.encode(prompt, None, true, limit, check_cancel)?;
         let ends_special = encoding.get_special_tokens_mask().last() == Some(&1);
         Ok(encoding.len() - usize::from(ends_special))
     }
 }
-
-/// Whether the bytes that tokens stand for are found, too, which takes longer.
-#[derive(Debug, Clone, Copy)]
-enum Spans {
-    Kept,
-    Left,
-}
-
-/// Bytes of a long text that are tokenized at a time: more than most models take, in a few milliseconds.
-const PART_BYTES: usize = 16 << 10;
-
-/// The most bytes that are tokenized without asking the caller whether to go on.
-pub(super) const MAX_INLINE_BYTES: usize = 128 << 10;
-
-/// Time that a caller waits for another thread before it asks whether to go on.
-const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Whether a tokenizer.json names a step for bytes anywhere: transformers looks no closer before it ignores Llama's class.
 fn splits_bytes(file: &[u8]) -> bool {

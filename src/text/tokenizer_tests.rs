@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use tokenizers::{TruncationDirection, TruncationParams};
 
-use super::{Input, InputKind, PART_BYTES, Tokenizer};
+use super::{Input, InputKind, LengthLimit, Tokenizer, Truncation};
 use crate::config::SentenceTransformersConfig;
 use crate::files::{ModelFolder, Origin};
 use crate::text::boundary::Boundaries;
+use crate::text::pieces::PART_BYTES;
 use crate::{Error, Result};
 
 fn fixtures() -> &'static Path {
@@ -61,7 +63,7 @@ fn ids_are_those_of_transformers() {
         };
         for (text, expected) in texts("texts").iter().zip(case["ids"].as_array().unwrap()) {
             let (text, expected) = (text.as_str().unwrap(), numbers(expected));
-            let found = tokenizer.tokenize(Input::Text(text), usize::MAX, &go_on).unwrap().ids;
+            let found = tokenizer.tokenize(Input::Text(text), LengthLimit::NONE, &go_on).unwrap().ids;
             if found != expected {
                 wrong.push(format!("{name}: {text:?}\n  expected {expected:?}\n  found    {found:?}"));
                 break;
@@ -69,7 +71,7 @@ fn ids_are_those_of_transformers() {
         }
         for (pair, expected) in texts("texts_of_pairs").iter().zip(case["pairs"].as_array().unwrap()) {
             let input = Input::Pair(pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
-            let found = tokenizer.tokenize(input, usize::MAX, &go_on).unwrap();
+            let found = tokenizer.tokenize(input, LengthLimit::NONE, &go_on).unwrap();
             let types = found.type_ids.unwrap_or(vec![0; found.ids.len()]);
             let expected_types = match case["reads_types"].as_bool().unwrap() {
                 true => numbers(&expected[1]),
@@ -332,7 +334,8 @@ fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
             for text in &long {
                 let all = uncut(&tokenizer, text);
                 for room in [1, 100, 9_000] {
-                    let (ids, cut) = tokenizer.pieces_within(text, room, &go_on).unwrap();
+                    let (ids, cut) =
+                        tokenizer.pieces_within(text, LengthLimit::of(room, Truncation::OfModel), &go_on).unwrap();
                     let kept = all.len().min(room);
                     let expected = match direction {
                         tokenizers::TruncationDirection::Right => &all[..kept],
@@ -344,7 +347,8 @@ fn long_texts_are_cut_as_if_all_of_them_were_tokenized() {
             for max_length in [64, 65] {
                 let special = tokenizer.special[1];
                 let room = max_length - special;
-                let (found, _) = tokenizer.encode(&long[0], Some(&long[1]), true, max_length, &go_on).unwrap();
+                let limit = LengthLimit::of(max_length, Truncation::OfModel);
+                let (found, _) = tokenizer.encode(&long[0], Some(&long[1]), true, limit, &go_on).unwrap();
                 let lengths = [&long[0], &long[1]].map(|text| uncut(&tokenizer, text).len());
                 let first = if lengths[0] > lengths[1] { room - room / 2 } else { room / 2 };
                 let sequence = |i: usize| found.get_sequence_ids().iter().filter(|id| **id == Some(i)).count();
@@ -414,7 +418,83 @@ fn a_text_that_cannot_be_cut_is_given_up_at_once() {
     let text = "x".repeat(16 << 20);
     let start = Instant::now();
     let stop = || if start.elapsed() > Duration::from_millis(50) { Err(Error::Interrupted) } else { Ok(()) };
-    let found = tokenizer.unwrap().tokenize(Input::Text(&text), usize::MAX, &stop);
+    let found = tokenizer.unwrap().tokenize(Input::Text(&text), LengthLimit::NONE, &stop);
     assert!(matches!(found, Err(Error::Interrupted)));
     assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn tokens_are_cut_off_at_either_end_as_the_library_does_it() {
+    let mut texts = Texts(13);
+    for (name, tokenizer) in kinds().into_iter().step_by(6) {
+        // Of an odd room for a pair, the library gives the odd token to the second text, having made no more tokens than it needs.
+        for max_length in [2, 12, 30].map(|room| room + tokenizer.special[1]) {
+            for (truncation, direction) in [
+                (Truncation::Left, TruncationDirection::Left),
+                (Truncation::Right, TruncationDirection::Right),
+                (Truncation::OfModel, tokenizer.direction),
+            ] {
+                let mut library = (*tokenizer.inner).clone();
+                let cut = TruncationParams { max_length, direction, ..TruncationParams::default() };
+                library.with_truncation(Some(cut)).unwrap();
+                let limit = LengthLimit::of(max_length, truncation);
+                for bits in [0, 2, 12, 40] {
+                    let (first, second) = (texts.text(bits), texts.text(42 - bits));
+                    let expected = library.encode_fast(first.as_str(), true).unwrap();
+                    let found = tokenizer.tokenize(Input::Text(&first), limit, &go_on).unwrap();
+                    assert_eq!(found.ids, expected.get_ids(), "{name}: {truncation:?}, {max_length}: {first:?}");
+                    let expected = library.encode_fast((first.as_str(), second.as_str()), true).unwrap();
+                    let found = tokenizer.tokenize(Input::Pair(&first, &second), limit, &go_on).unwrap();
+                    assert_eq!(
+                        found.ids,
+                        expected.get_ids(),
+                        "{name}: {truncation:?}, {max_length}: {first:?}, {second:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prompt_stays_where_a_text_loses_its_first_tokens() {
+    let mut texts = Texts(17);
+    let mut cuts = 0;
+    for (name, tokenizer) in kinds().into_iter().step_by(6) {
+        let [before, behind] = tokenizer.special_around().unwrap();
+        for (prompt, bits) in [("query: ", 40), ("Represent the Quick one:", 60), ("日本", 30), ("a: ", 9_000)] {
+            let text = [prompt, &texts.text(bits)].concat();
+            let all = uncut(&tokenizer, &text);
+            let spans = tokenizer.token_spans(&text, &go_on).unwrap();
+            let of_prompt = spans.iter().take_while(|span| span.end <= prompt.len()).count();
+            for room in [1, of_prompt + 1, of_prompt + 5, all.len()] {
+                let kept = of_prompt.min(room);
+                let expected = match all.len() <= room {
+                    true => all.clone(),
+                    false => [&all[..kept], &all[all.len() - (room - kept)..]].concat(),
+                };
+                cuts += usize::from(kept > 0 && all.len() > room);
+                let limit = LengthLimit::of(room, Truncation::Left).behind(prompt.len());
+                let (found, is_cut) = tokenizer.pieces_within(&text, limit, &go_on).unwrap();
+                assert!(found == expected && is_cut == (all.len() > room), "{name}: {prompt:?}, {room}");
+                let limit = limit.with_tokens(room + before + behind);
+                let found = tokenizer.tokenize(Input::Text(&text), limit, &go_on).unwrap();
+                assert_eq!(found.ids[before..found.ids.len() - behind], expected, "{name}: {prompt:?}, {room}");
+            }
+            // Of a pair, the first text has the prompt, and loses as many tokens as without one.
+            let limit = LengthLimit::of(of_prompt * 2 + 20, Truncation::Left);
+            let of_first = |limit: LengthLimit| {
+                let (found, _) = tokenizer.encode(&text, Some("the Quick b c"), true, limit, &go_on).unwrap();
+                let ids = found.get_ids().iter().zip(found.get_sequence_ids());
+                ids.filter(|(_, sequence)| *sequence == Some(0)).map(|(id, _)| *id).collect::<Vec<u32>>()
+            };
+            let (found, plain) = (of_first(limit.behind(prompt.len())), of_first(limit));
+            if found.len() < all.len() {
+                let kept = of_prompt.min(found.len());
+                assert_eq!(found, [&all[..kept], &plain[kept..]].concat(), "{name}: {prompt:?}");
+            }
+            assert_eq!(found.len(), plain.len());
+        }
+    }
+    assert!(cuts > 30, "only {cuts} prompts");
 }
