@@ -184,5 +184,6 @@ pub(super) async fn compute(
     check_finite(&values)?;
     outcome.tokens = report.tokens;
     outcome.truncated = report.truncated.len();
+    (outcome.waited, outcome.tokenizing, outcome.computing) = (report.waited, report.tokenizing, report.computing);
     Ok(Computed { values, width, outcome })
 }

@@ -121,6 +121,7 @@ impl From<Error> for Fault {
         let kind = match &error {
             Error::Argument { .. } => FaultKind::Value,
             Error::QueueFull { .. } => FaultKind::Busy,
+            Error::TooLong { .. } => FaultKind::TooLong,
             // Calls are interrupted by nobody but the server, when it ends.
             Error::Interrupted => return Self::ending(),
             _ => FaultKind::Failed,
