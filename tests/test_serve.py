@@ -284,19 +284,22 @@ def test_many_threads_get_their_own_rows(server: Server, embedder: Embedder) -> 
 
 def test_a_full_queue_is_429() -> None:
     model = Embedder(BERT, num_threads=1, max_batch_size=1, max_queue=100, when_full="raise")
-    with serve({"bert": model}) as server, connect(server) as connection:
-        body = json.dumps({"input": [f"text {i} " + "word " * 30 for i in range(2000)]})
-        connection.request("POST", "/v1/embeddings", body, JSON)
-        refused: list[Answer] = []
+    body = json.dumps({"input": [f"text {i} " + "word " * 30 for i in range(2000)]})
+    refused: list[Answer] = []
 
-        def is_refused() -> bool:
+    def is_refused() -> bool:
+        with connect(server) as connection:
+            # It may be done before the other one comes: then both are sent again.
+            connection.request("POST", "/v1/embeddings", body, JSON)
+            until(lambda: server.requests_in_flight > 0 or model.stats().texts > 0)
             answer = embed(server, ["a", "b"])
-            refused.extend([answer] if answer.status == 429 else [])
-            return bool(refused)
+        refused.extend([answer] if answer.status == 429 else [])
+        return bool(refused)
 
+    with serve({"bert": model}) as server:
         until(is_refused)
-        assert refused[0].json["error"]["type"] == "rate_limit_error"
-        assert "retry-after" in refused[0].headers
+    assert refused[0].json["error"]["type"] == "rate_limit_error"
+    assert "retry-after" in refused[0].headers
 
 
 def test_ending_waits_for_requests() -> None:
