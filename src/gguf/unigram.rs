@@ -3,6 +3,12 @@
 //! SentencePiece makes one space of several; so do WhitespaceSplit and Metaspace together. `remove_extra_whitespaces` says nothing of
 //! it: converted from tokenizer.json it is another setting. For merges a file has the score of each piece, which is the rank of the
 //! merge that makes it.
+//!
+//! Gemma has symbols that are pieces whatever the scores: runs of spaces and of line ends, tags of HTML. llama.cpp's converter gives
+//! them a score of its own and writes spaces for the marks of spaces in them. To SentencePiece their score is 0, the highest.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -53,6 +59,12 @@ pub(super) fn merged(keys: &GgufKeys, vocabulary: &GgufVocabulary) -> Result<Val
     let last = if flag("add_eos_token", false)? { Some(vocabulary.required(&["eos"], "</s>")?) } else { None };
     let unknown = vocabulary.required(&["unknown"], "<unk>")?;
     let special: Vec<_> = [unknown].into_iter().chain(first).chain(last).collect();
+    let pieces = marked(vocabulary);
+    let mut added = vocabulary.added(&special, None);
+    for token in added.as_array_mut().into_iter().flatten() {
+        let id = token["id"].as_u64().and_then(|id| usize::try_from(id).ok());
+        token["content"] = id.map_or_else(Value::default, |id| (*pieces[id]).into());
+    }
     let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
     let normalizers = match flag("add_space_prefix", true)? {
         true => vec![json!({"type": "Prepend", "prepend": "▁"}), spaces],
@@ -60,7 +72,7 @@ pub(super) fn merged(keys: &GgufKeys, vocabulary: &GgufVocabulary) -> Result<Val
     };
     Ok(json!({
         "version": "1.0", "truncation": null, "padding": null,
-        "added_tokens": vocabulary.added(&special, None),
+        "added_tokens": added,
         "normalizer": {"type": "Sequence", "normalizers": normalizers},
         "pre_tokenizer": null,
         "post_processor": around(first, last),
@@ -69,7 +81,7 @@ pub(super) fn merged(keys: &GgufKeys, vocabulary: &GgufVocabulary) -> Result<Val
             {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
         "model": {"type": "BPE", "dropout": null, "unk_token": unknown.text, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
-            "vocab": vocabulary.by_text(|id| vocabulary.tokens[id].to_owned())?, "merges": merges(vocabulary)?},
+            "vocab": vocabulary.by_text(|id| pieces[id].to_string())?, "merges": merges(vocabulary, &pieces)?},
     }))
 }
 
@@ -87,21 +99,32 @@ pub(super) fn around(first: Option<Special>, last: Option<Special>) -> Value {
     template(&single, &[single.clone(), wrapped("B", 1)].concat(), &special)
 }
 
+/// The tokens, with the marks of spaces that symbols lost.
+fn marked<'a>(vocabulary: &GgufVocabulary<'a>) -> Vec<Cow<'a, str>> {
+    let piece = |(&token, kind): (&&'a str, &TokenKind)| match kind {
+        TokenKind::UserDefined => token.replace(' ', "▁").into(),
+        _ => token.into(),
+    };
+    vocabulary.tokens.iter().zip(&vocabulary.kinds).map(piece).collect()
+}
+
 /// The pairs of known pieces that make a known piece, those of the largest score first.
-fn merges(vocabulary: &GgufVocabulary) -> Result<Value> {
+fn merges(vocabulary: &GgufVocabulary, pieces: &[Cow<str>]) -> Result<Value> {
     let scores = vocabulary.scores()?;
+    let ids: HashMap<&str, usize> = pieces.iter().enumerate().map(|(id, piece)| (&**piece, id)).collect();
     let mut pairs = Vec::new();
-    for (id, &token) in vocabulary.tokens.iter().enumerate() {
-        if vocabulary.kinds[id] != TokenKind::Normal {
-            continue;
-        }
-        for (at, _) in token.char_indices().skip(1) {
-            if let (Some(left), Some(right)) = (vocabulary.id(&token[..at]), vocabulary.id(&token[at..])) {
-                pairs.push((id, left, right));
+    for (id, piece) in pieces.iter().enumerate() {
+        let score = match vocabulary.kinds[id] {
+            TokenKind::Normal => scores[id],
+            TokenKind::UserDefined => 0.0,
+            _ => continue,
+        };
+        for (at, _) in piece.char_indices().skip(1) {
+            if let (Some(&left), Some(&right)) = (ids.get(&piece[..at]), ids.get(&piece[at..])) {
+                pairs.push((score, left, right));
             }
         }
     }
-    pairs.sort_by(|a, b| scores[b.0].total_cmp(&scores[a.0]).then((a.1, a.2).cmp(&(b.1, b.2))));
-    let tokens = &vocabulary.tokens;
-    Ok(pairs.into_iter().map(|(_, left, right)| json!([tokens[left], tokens[right]])).collect())
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+    Ok(pairs.into_iter().map(|(_, left, right)| json!([pieces[left], pieces[right]])).collect())
 }
