@@ -109,7 +109,11 @@ impl BlockTensor {
     fn extent(&self, extent: &Extent) -> Option<Extent> {
         let &Self { id, arrangement, ref shape } = self;
         let block = BlockType::numbered(id)?;
-        let (&columns, rows) = shape.split_last()?;
+        let (&columns, rows) = match &shape[..] {
+            // One number for each row of the matrix that it belongs to.
+            rows @ [_] if arrangement != Arrangement::Same && block.numbers == 1 => (&1, rows),
+            shape => shape.split_last()?,
+        };
         let rows = rows.iter().try_fold(1_usize, |all, &rows| all.checked_mul(rows))?;
         let stored = match arrangement {
             Arrangement::Same | Arrangement::LessOne => rows,
