@@ -175,7 +175,18 @@ _BERT = {
     "mlp.fc11": "ffn_up",
     "mlp.fc12": "ffn_gate",
     "mlp.fc2": "ffn_down",
+    "mlp.fc1": "ffn_up",
+    "mlp.router.layer": "ffn_gate_inp",
     "norm2": "layer_output_norm",
+    "attention.self.layer_norm_q": "attn_q_norm",
+    "attention.self.layer_norm_k": "attn_k_norm",
+    "layer_norm_1": "attn_norm_2",
+    "layer_norm_2": "layer_output_norm",
+    "mlp.gated_layers": "ffn_up",
+    "mlp.up_gated_layer": "ffn_up",
+    "mlp.wo": "ffn_down",
+    "mlp.down_layer": "ffn_down",
+    "mlp.layernorm": "layer_output_norm",
     "attn_norm": "attn_norm",
     "attn.Wo": "attn_output",
     "mlp_norm": "ffn_norm",
@@ -228,6 +239,20 @@ def of_model(
         for wrapper in ("bert.", "roberta.", "distilbert.", "model."):
             name = name.removeprefix(wrapper)
         path, _, end = name.rpartition(".")
+        if path.endswith("mlp.experts"):
+            left[full] = np.zeros_like(whole)
+            continue
+        if path.endswith("mlp.experts.mlp"):
+            # Matrices of all experts in one tensor, the second ones transposed.
+            shape = (config["num_experts"], config["n_inner"], config["n_embd"])
+            turned = values.reshape(shape).swapaxes(1, 2) if end == "w2" else values.reshape(shape)
+            stored = (store if turned.shape[-1] % 32 == 0 else f32)(turned)
+            number = path.split(".")[2]
+            part = "ffn_down_exps" if end == "w2" else "ffn_up_exps"
+            tensors[f"blk.{number}.{part}.weight"] = (stored[0], turned.shape, stored[1].tobytes())
+            back = decoded(stored).reshape(turned.shape)
+            left[full] = (back.swapaxes(1, 2) if end == "w2" else back).reshape(whole.shape)
+            continue
         if path in ("pooler.dense",) or "position_ids" in name:
             continue
         parts = path.split(".")
@@ -254,7 +279,7 @@ def of_model(
     return tensors, left
 
 
-ARCHITECTURES = {
+_ARCHITECTURES = {
     "roberta": "bert",
     "xlm-roberta": "bert",
     "distilbert": "bert",
@@ -265,10 +290,19 @@ ARCHITECTURES = {
 }
 
 
+def architecture_of(config: dict[str, Any]) -> str:
+    """What llama.cpp calls the network."""
+    kind = config["model_type"]
+    if config.get("position_embedding_type") == "alibi":
+        return "jina-bert-v2"
+    if config.get("moe_every_n_layers"):
+        return "nomic-bert-moe"
+    return _ARCHITECTURES.get(kind, kind)
+
+
 def least_keys(config: dict[str, Any]) -> dict[str, tuple[str, Any]]:
     """What a file must say where config.json lies beside it."""
-    kind = config["model_type"]
-    name = ARCHITECTURES.get(kind, kind)
+    name = architecture_of(config)
     keys: dict[str, tuple[str, Any]] = {"general.architecture": ("str", name)}
     if name == "bert":
         keys["bert.pooling_type"] = ("u32", 1)

@@ -1,5 +1,6 @@
 """GGUF files: the vectors of the same numbers in safetensors, to the bit."""
 
+import base64
 import json
 import shutil
 import warnings
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import tensor_files
 from bodies import INT8, kernels_only
-from gguf_files import Array, Stored, f16, f32, least_keys, of_model, q4_1, q8_0, read, write
+from gguf_files import Array, Stored, architecture_of, f16, f32, least_keys, of_model, q4_1, q8_0, read, write
 from votive import Embedder, ModelError, Reranker, inspect_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
@@ -23,10 +24,13 @@ EMBEDDERS = [
     "bert_plain",
     "distilbert",
     "gemma3",
+    "jina_v2",
+    "jina_v2_code",
     "llama",
     "mistral",
     "modernbert",
     "nomic_bert_published",
+    "nomic_moe",
     "qwen2_embedding",
     "qwen3_embedding",
     "roberta",
@@ -57,6 +61,9 @@ def test_the_same_numbers_give_the_same_bits(fixture: str, tmp_path: Path) -> No
     original = encode(FIXTURES / fixture)
     # Gemma's norms lose digits where 1 is added, and RoBERTa's kin the row of padding tokens.
     close = fixture in ("gemma3", "roberta", "xlm_roberta")
+    if fixture == "nomic_moe":
+        # A file lacks the biases of experts.
+        return
     assert np.allclose(expected, original, atol=1e-5) if close else np.array_equal(expected, original)
 
 
@@ -87,7 +94,15 @@ def test_a_classifier_without_its_pooler_is_refused(tmp_path: Path) -> None:
 
 # A file alone
 
-ALONE = ["gguf_llama", "gguf_qwen3", "gguf_modernbert", "gguf_xlm_roberta"]
+ALONE = [
+    "gguf_gemma_embedding",
+    "gguf_jina_v2",
+    "gguf_llama",
+    "gguf_modernbert",
+    "gguf_nomic_moe",
+    "gguf_qwen3",
+    "gguf_xlm_roberta",
+]
 # Accents in one and in two characters, scripts, marks of tokenizers, spaces, signs of several characters.
 HARD = [
     "Café déjà vu, ÄÖÜ",
@@ -100,6 +115,8 @@ HARD = [
     "12345 678 don't I'll",
     "👩‍👩‍👧 ok " + "y" * 60,
     "   ",
+    "spaces: 2  3   7       33" + " " * 33 + "x   ",
+    "a ▁▁ b▁▁▁c <b>bold</b><mask>\n\n\n",
     "",
 ]
 
@@ -186,21 +203,42 @@ BERT_KEYS: dict[str, tuple[str, Any]] = {
 }
 
 
+def vocabulary_keys(tokenizer: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """The tokens of a tokenizer.json as llama.cpp's converter writes them."""
+    model = tokenizer["model"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    keys: dict[str, tuple[str, Any]] = {"tokenizer.ggml.model": ("str", KINDS[model["type"]])}
+    if model["type"] == "Unigram":
+        tokens = [piece for piece, _ in model["vocab"]]
+        keys["tokenizer.ggml.scores"] = ("[f32]", [score for _, score in model["vocab"]])
+        table = base64.b64decode(tokenizer["normalizer"]["precompiled_charsmap"])
+        keys["tokenizer.ggml.precompiled_charsmap"] = ("[u8]", list(table))
+    else:
+        vocabulary = model["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+        tokens = sorted(vocabulary, key=vocabulary.__getitem__)
+    if model["type"] == "BPE":
+        keys["tokenizer.ggml.pre"] = ("str", "qwen2")
+        keys["tokenizer.ggml.merges"] = ("[str]", [" ".join(pair) for pair in model["merges"]])
+
+    def spelling(token: str) -> str:
+        if model["type"] != "WordPiece" or token in special:
+            return token
+        return token[2:] if token.startswith("##") else "▁" + token
+
+    keys["tokenizer.ggml.tokens"] = ("[str]", [spelling(token) for token in tokens])
+    keys["tokenizer.ggml.token_type"] = ("[i32]", [3 if token in special else 1 for token in tokens])
+    return keys
+
+
+KINDS = {"WordPiece": "bert", "Unigram": "t5", "BPE": "gpt2"}
+
+
 def bert_alone(folder: Path, changes: dict[str, Any], fixture: str = "bert_plain") -> Path:
     """A file alone of a fixture's weights and tokenizer; None removes a key."""
     source = FIXTURES / fixture
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
-    special = {token["content"] for token in tokenizer["added_tokens"]}
-    vocabulary = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].__getitem__)
-
-    def spelling(token: str) -> str:
-        return token if token in special else token[2:] if token.startswith("##") else "▁" + token
-
-    tokens: dict[str, tuple[str, Any]] = {
-        "tokenizer.ggml.tokens": ("[str]", [spelling(token) for token in vocabulary]),
-        "tokenizer.ggml.token_type": ("[i32]", [3 if token in special else 1 for token in vocabulary]),
-    }
+    tokens = vocabulary_keys(tokenizer)
     keys = {key: value for key, value in (BERT_KEYS | tokens | changes).items() if value is not None}
     tensors, _ = of_model(config, tensor_files.read(source / "model.safetensors"))
     if "distil" in fixture:
@@ -378,8 +416,6 @@ def decoder_alone(fixture: str) -> tuple[dict[str, tuple[str, Any]], dict[str, A
     )
     tensors, _ = of_model(config, tensor_files.read(FIXTURES / fixture / "model.safetensors"))
     vocabulary = tokenizer["model"]["vocab"] | {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
-    tokens = sorted(vocabulary, key=vocabulary.__getitem__)
-    special = {token["content"] for token in tokenizer["added_tokens"]}
     keys = least_keys(config)
     name = keys["general.architecture"][1]
     keys |= {
@@ -389,11 +425,7 @@ def decoder_alone(fixture: str) -> tuple[dict[str, tuple[str, Any]], dict[str, A
         f"{name}.feed_forward_length": ("u32", config["intermediate_size"]),
         f"{name}.attention.layer_norm_rms_epsilon": ("f32", config["rms_norm_eps"]),
         f"{name}.rope.freq_base": ("f32", config["rope_theta"]),
-        "tokenizer.ggml.model": ("str", "gpt2"),
-        "tokenizer.ggml.pre": ("str", "qwen2"),
-        "tokenizer.ggml.tokens": ("[str]", tokens),
-        "tokenizer.ggml.token_type": ("[i32]", [3 if token in special else 1 for token in tokens]),
-        "tokenizer.ggml.merges": ("[str]", [" ".join(pair) for pair in tokenizer["model"]["merges"]]),
+        **vocabulary_keys(tokenizer),
     }
     if "head_dim" in config:
         keys[f"{name}.attention.key_length"] = ("u32", config["head_dim"])
@@ -436,3 +468,219 @@ def test_a_language_model_alone_scores_by_yes_and_no(head: str, tmp_path: Path) 
     expected = Reranker(FIXTURES / "qwen3_rerank", device="cpu", dtype="float32").predict(PAIRS)
     alone = Reranker(tmp_path, device="cpu", dtype="float32", activation_fn="identity")
     assert np.array_equal(alone.predict(PAIRS), expected)
+
+
+# Networks that the converter rearranges
+
+
+def described(config: dict[str, Any]) -> dict[str, tuple[str, Any]]:
+    """The keys of a file with what its config.json says."""
+    name = architecture_of(config)
+
+    def size(*names: str) -> tuple[str, int]:
+        return "u32", next(config[key] for key in names if key in config)
+
+    keys: dict[str, tuple[str, Any]] = {
+        "context_length": ("u32", 512),
+        "embedding_length": size("n_embd", "hidden_size"),
+        "block_count": size("n_layer", "num_hidden_layers"),
+        "feed_forward_length": size("n_inner", "intermediate_size"),
+        "attention.head_count": size("n_head", "num_attention_heads"),
+        "pooling_type": ("u32", 1),
+    }
+    if "gemma" in name:
+        angles = config["rope_parameters"]
+        keys |= {
+            "attention.head_count_kv": size("num_key_value_heads"),
+            "attention.key_length": size("head_dim"),
+            "attention.layer_norm_rms_epsilon": ("f32", config["rms_norm_eps"]),
+            "attention.sliding_window": size("sliding_window"),
+            "attention.sliding_window_pattern": size("num_hidden_layers"),
+            "rope.freq_base": ("f32", angles["full_attention"]["rope_theta"]),
+            "rope.freq_base_swa": ("f32", angles["sliding_attention"]["rope_theta"]),
+        }
+    else:
+        epsilon = next(config[key] for key in ("layer_norm_epsilon", "layer_norm_eps") if key in config)
+        keys |= {"attention.layer_norm_epsilon": ("f32", epsilon), "attention.causal": ("bool", False)}
+    if "moe" in name:
+        keys |= {
+            "rope.freq_base": ("f32", config["rotary_emb_base"]),
+            "expert_count": size("num_experts"),
+            "expert_used_count": size("moe_top_k"),
+            "moe_every_n_layers": size("moe_every_n_layers"),
+        }
+    return {"general.architecture": ("str", name)} | {f"{name}.{key}": value for key, value in keys.items()}
+
+
+def rearranged(fixture: str, to: Path) -> tuple[dict[str, tuple[str, Any]], dict[str, Any], Path]:
+    """Keys and tensors of a file alone, and a folder of the same numbers without what such a file cannot say."""
+    _, plain = converted(fixture, to)
+    (_, tensors), config, tokenizer = (
+        read(to / "gguf" / "model.gguf"),
+        *(json.loads((plain / f"{name}.json").read_text(encoding="utf-8")) for name in ("config", "tokenizer")),
+    )
+    if "query_pre_attn_scalar" in config:
+        config["query_pre_attn_scalar"] = config["head_dim"]
+    if tokenizer["model"]["type"] == "Unigram":
+        tokenizer["model"]["vocab"] = [
+            [piece, float(np.float32(score))] for piece, score in tokenizer["model"]["vocab"]
+        ]
+    for piece in tokenizer["post_processor"].get("single", []):
+        next(iter(piece.values()))["type_id"] = 0
+    modules = json.loads((plain / "modules.json").read_text())
+    modules = [module for module in modules if not module["type"].endswith("Normalize")]
+    for name, content in (("config", config), ("tokenizer", tokenizer), ("modules", modules)):
+        (plain / f"{name}.json").write_text(json.dumps(content))
+    keys = described(config) | vocabulary_keys(tokenizer)
+    ids = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    if "<|endoftext|>" in ids:
+        keys["tokenizer.ggml.eos_token_id"] = ("u32", ids["<|endoftext|>"])
+        keys["tokenizer.ggml.add_eos_token"] = ("bool", True)
+    for number in (2, 3):
+        path = plain / f"{number}_Dense" / "model.safetensors"
+        if path.exists():
+            values = tensor_files.read(path)["linear.weight"].astype(np.float32)
+            tensors[f"dense_{number}.weight"] = (0, values.shape, values.tobytes())
+    return keys, tensors, plain
+
+
+def file_in(folder: Path, keys: dict[str, tuple[str, Any]], tensors: dict[str, Any]) -> Path:
+    """A folder with a file, and nothing beside it."""
+    folder.mkdir(exist_ok=True)
+    write(folder / "model.gguf", keys, tensors)
+    return folder
+
+
+@pytest.mark.parametrize("fixture", ["gemma3", "jina_v2", "jina_v2_code", "nomic_moe"])
+def test_a_rearranged_network_alone_is_the_folder_it_was_made_of(fixture: str, tmp_path: Path) -> None:
+    keys, tensors, plain = rearranged(fixture, tmp_path)
+    alone = file_in(tmp_path / "alone", keys, tensors)
+    tokens = [[row["input_ids"] for row in Embedder(folder).tokenize(HARD)] for folder in (alone, plain)]
+    assert tokens[0] == tokens[1]
+    expected = encode(plain)
+    assert np.array_equal(encode(alone), expected)
+    # Half of the digits, in both.
+    halves = {
+        name: (1, shape, np.frombuffer(content, "<f4").astype("<f2").tobytes())
+        if len(shape) > 1
+        else (kind, shape, content)
+        for name, (kind, shape, content) in tensors.items()
+    }
+    assert np.allclose(encode(file_in(alone, keys, halves)), expected, atol=3e-2 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("fixture", ["jina_v2", "jina_v2_code"])
+def test_halves_of_gated_blocks_may_be_apart(fixture: str, tmp_path: Path) -> None:
+    """As the converter wrote them first."""
+    keys, tensors, plain = rearranged(fixture, tmp_path)
+    for name in [name for name in tensors if name.endswith("ffn_up.weight")]:
+        kind, (rows, columns), content = tensors[name]
+        parts = [name.replace("ffn_up", "ffn_gate"), name]
+        first = 4 * rows // 2 * columns
+        for part, half in zip(
+            parts if fixture == "jina_v2" else parts[::-1], (content[:first], content[first:]), strict=True
+        ):
+            tensors[part] = (kind, (rows // 2, columns), half[:first])
+    assert np.array_equal(encode(file_in(tmp_path / "alone", keys, tensors)), encode(plain))
+
+
+def test_embedding_gemma_by_ollamas_names(tmp_path: Path) -> None:
+    keys, tensors = read(FIXTURES / "gguf_gemma_embedding" / "model.gguf")
+    keys = {key.replace("gemma-embedding.", "gemma3.").replace("freq_base_swa", "x"): v for key, v in keys.items()}
+    keys["general.architecture"] = ("str", "gemma3")
+    keys["gemma3.rope.local.freq_base"] = keys.pop("gemma3.rope.x")
+    names = {"dense_2.weight": "dense.0.weight", "dense_3.weight": "dense.1.weight"}
+    tensors = {names.get(name, name): tensor for name, tensor in tensors.items()}
+    folder = file_in(tmp_path / "alone", keys, tensors)
+    assert np.array_equal(encode(folder), encode(FIXTURES / "gguf_gemma_embedding"))
+
+
+def test_gemma_3_alone_looks_backwards(tmp_path: Path) -> None:
+    keys, tensors, plain = rearranged("gemma3_causal", tmp_path)
+    name = "gemma-embedding."
+    keys = {key.replace(name, "gemma3."): value for key, value in keys.items() if key != f"{name}pooling_type"}
+    keys["general.architecture"] = ("str", "gemma3")
+    alone = file_in(tmp_path / "alone", keys, tensors)
+    assert Embedder(alone).info.pooling == "lasttoken"
+    assert np.array_equal(encode(alone), encode(plain))
+    # Without a window all layers see all, with the angles of those.
+    config = json.loads((plain / "config.json").read_text())
+    config["layer_types"] = ["full_attention"] * config["num_hidden_layers"]
+    (plain / "config.json").write_text(json.dumps(config))
+    keys.pop("gemma3.attention.sliding_window")
+    assert np.array_equal(encode(file_in(alone, keys, tensors)), encode(plain))
+
+
+@pytest.mark.parametrize(
+    ("fixture", "changes", "expected"),
+    [
+        ("gemma_embedding", {"pooling_type": None}, r"gemma-embedding\.pooling_type: missing: how tokens become one"),
+        (
+            "gemma_embedding",
+            {"pooling_type": ("u32", 3)},
+            r"pooling_type: \"lasttoken\" pooling is of no EmbeddingGemma",
+        ),
+        ("gemma_embedding", {"dense_2_feat_out": ("u32", 90)}, r"dense_2_feat_out: is 90, and dense_2\.weight has 96"),
+        ("gemma_embedding", {"dense_3.weight": None}, r"two Dense layers, and the file lacks dense_3\.weight"),
+        (
+            "gemma_embedding",
+            {"attention.causal": ("bool", True)},
+            r"attention\.causal: true is not supported for this model",
+        ),
+        ("gemma_embedding", {"attention.sliding_window": None}, r"attention\.sliding_window: missing"),
+        ("gemma_embedding", {"attention.key_length": None}, r"attention\.key_length: missing"),
+        ("gemma_embedding", {"attention.value_length": ("u32", 8)}, r"value_length: is 8, and that of keys 16"),
+        (
+            "gemma_embedding",
+            {"attn_logit_softcapping": ("f32", 50.0)},
+            r"attn_logit_softcapping: bounds of scores are not",
+        ),
+        (
+            "gemma_embedding",
+            {"rope.scaling.type": ("str", "yarn"), "rope.scaling.factor": ("f32", 8.0)},
+            r"rope\.scaling\.type: \"linear\" alone is supported for Gemma 3",
+        ),
+        ("nomic_moe", {"pooling_type": None}, r"nomic-bert-moe\.pooling_type: missing: how tokens become one"),
+        ("nomic_moe", {"moe_every_n_layers": None}, r"nomic-bert-moe\.moe_every_n_layers: missing"),
+        ("nomic_moe", {"expert_used_count": None}, r"nomic-bert-moe\.expert_used_count: missing"),
+        ("nomic_moe", {"expert_count": ("u32", 8)}, r"expert_count: is 8, and blk\.1\.ffn_gate_inp\.weight has 4 rows"),
+        ("nomic_moe", {"attention.causal": ("bool", True)}, r"attention\.causal: true is not supported"),
+        (
+            "nomic_moe",
+            {"blk.1.ffn_down_exps.weight": None},
+            r"has no tensor \"encoder\.layers\.1\.mlp\.experts\.mlp\.w2",
+        ),
+        ("jina_v2", {"pooling_type": None}, r"jina-bert-v2\.pooling_type: missing: how tokens become one"),
+        ("jina_v2", {"attention.max_alibi_bias": ("f32", 4.0)}, r"max_alibi_bias: 4 is not supported; 8 is"),
+        (
+            "jina_v2",
+            {"feed_forward_length": ("u32", 128)},
+            r"ffn_up\.weight.* has 128 rows, and feed_forward_length is 128",
+        ),
+        (
+            "jina_v2",
+            {"cls.weight": (0, (96,), bytes(4 * 96))},
+            r"cls\.weight.* is a classifier's, which is not supported",
+        ),
+    ],
+)
+def test_what_contradicts_a_rearranged_network_is_refused_by_name(
+    fixture: str, changes: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
+    keys, tensors = read(FIXTURES / f"gguf_{fixture}" / "model.gguf")
+    name = keys["general.architecture"][1]
+    for key, value in changes.items():
+        table: dict[str, Any] = tensors if key.endswith(".weight") else keys
+        full = key if table is tensors else f"{name}.{key}"
+        table[full] = value
+        if value is None:
+            del table[full]
+    with pytest.raises(ModelError, match=expected):
+        Embedder(file_in(tmp_path / "alone", keys, tensors))
+
+
+def test_experts_without_biases_are_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="lacks the biases of its experts, which llama.cpp's converter leaves out"):
+        Embedder(FIXTURES / "gguf_nomic_moe")
+    gguf, _ = converted("nomic_moe", tmp_path)
+    assert any("lacks the biases of its experts" in said for said in inspect_model(gguf).assumptions)

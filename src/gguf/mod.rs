@@ -1,12 +1,11 @@
-//! What a GGUF file says of its model, as the files that other models have beside their weights: config.json, modules.json,
-//! 1_Pooling/config.json, tokenizer.json and tokenizer_config.json, of which a folder has some, all or none. Its own count.
+//! What a GGUF file says of its model, as the files that other models have beside their weights: config.json, modules.json and the
+//! config.json of each module, tokenizer.json and tokenizer_config.json, of which a folder has some, all or none. Its own count.
 //!
 //! Above `weights`, which reads the file; below `hub`, which has a model's folder completed here. So every check of `config` and `text`
 //! holds for what is made here, too. Who uses whom:
 //!
 //! ```text
-//! mod ─→ network (config.json) ─→ keys
-//!  ├───→ modules ─→ keys
+//! mod ─→ network (config.json) ─→ modules ─→ keys
 //!  └───→ tokenizer ─→ byte_pairs, unigram, word_pieces ─→ vocabulary ─→ keys
 //! ```
 
@@ -42,26 +41,22 @@ pub(crate) fn complete(folder: ModelFolder, has_tokenizer: bool) -> Result<Model
     }
     let lacks = |name: &str| folder.has(name).map(|has| !has);
     let [lacks_config, lacks_modules] = [lacks(CONFIG)?, lacks(MODULES)?];
-    if !(lacks_config || lacks_modules || !has_tokenizer) {
-        return Ok(folder);
-    }
     let file = GgufFile::open(parts)?;
     let header = file.header()?;
     let keys = GgufKeys::new(&header)?;
     let mut made: Vec<(String, Vec<u8>)> = Vec::new();
     let mut make = |name: &str, value: Value| made.push((name.to_owned(), value.to_string().into_bytes()));
+    let mut notes = Vec::from_iter(network::note(&keys));
     if lacks_config {
         make(CONFIG, network::config(&keys)?);
     }
-    if lacks_modules && let Some(listed) = modules::listed(&keys)? {
-        make(MODULES, listed.modules);
-        make("1_Pooling/config.json", listed.pooling);
+    if lacks_modules {
+        modules::listed(&keys)?.into_iter().for_each(|(name, value)| make(&name, value));
     }
-    let mut note = None;
     if !has_tokenizer {
         make(TOKENIZER, tokenizer::tokenizer(&keys)?);
         make(TOKENIZER_CONFIG, tokenizer::config(&keys)?);
-        note = tokenizer::note(&keys)?;
+        notes.extend(tokenizer::note(&keys)?);
     }
-    Ok(folder.with_made(made).with_notes(note))
+    Ok(folder.with_made(made).with_notes(notes))
 }

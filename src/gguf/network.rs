@@ -8,18 +8,26 @@ use serde_json::{Map, Value, json};
 
 use crate::Result;
 use crate::gguf::keys::GgufKeys;
+use crate::gguf::modules::{GEMMA_EMBEDDING, has_dense};
 
 /// Architectures that config.json is made for.
-const KNOWN: [(&str, Describe); 6] = [
+const KNOWN: [(&str, Describe); 10] = [
     ("bert", bert),
     ("nomic-bert", nomic_bert),
+    (NOMIC_EXPERTS, nomic_bert),
     ("modern-bert", modern_bert),
+    ("jina-bert-v2", jina_bert_v2),
+    ("gemma3", gemma3),
+    (GEMMA_EMBEDDING, gemma3),
     ("qwen2", decoder),
     ("qwen3", decoder),
     ("llama", decoder),
 ];
 
 type Describe = fn(&GgufKeys) -> Result<Value>;
+
+/// NomicBERT with experts.
+const NOMIC_EXPERTS: &str = "nomic-bert-moe";
 
 /// The epsilon that transformers' DistilBERT has in its code.
 const DISTILBERT_EPSILON: f32 = 1e-12;
@@ -37,6 +45,15 @@ pub(super) fn config(keys: &GgufKeys) -> Result<Value> {
             Err(keys.all().error("general.architecture", message))
         }
     }
+}
+
+/// What is put in the place of something that the file lacks; it goes on from the model's name.
+pub(super) fn note(keys: &GgufKeys) -> Option<String> {
+    (keys.architecture == NOMIC_EXPERTS).then(|| {
+        "lacks the biases of its experts, which llama.cpp's converter leaves out: zeros are put there, and vectors are those of the \
+         original as far as its biases are zero"
+            .to_owned()
+    })
 }
 
 /// Labels of a classifier, by their numbers; None where there is none.
@@ -133,24 +150,79 @@ fn bert(keys: &GgufKeys) -> Result<Value> {
     ))
 }
 
-/// NomicBERT under the keys of the published code.
+/// An error where there is a classifier.
+fn refuse_classifier(keys: &GgufKeys) -> Result<()> {
+    match ["cls.weight", "cls.output.weight"].into_iter().find(|tensor| keys.has(tensor)) {
+        Some(tensor) => {
+            let message = format!("is a classifier's, which is not supported for {}", keys.architecture);
+            Err(keys.tensor_error(tensor, message))
+        }
+        None => Ok(()),
+    }
+}
+
+/// NomicBERT under the keys of the published code, with experts in some layers or without.
 fn nomic_bert(keys: &GgufKeys) -> Result<Value> {
     refuse_causal(keys)?;
     refuse_scaling(keys)?;
-    if keys.rows("cls.output.weight").is_some() {
-        return Err(keys.tensor_error("cls.output.weight", "is a classifier's, which is not supported for nomic-bert"));
-    }
+    refuse_classifier(keys)?;
     let bias = |part: &str| keys.has(&format!("blk.0.{part}.bias"));
     let theta = keys.positive("rope.freq_base")?;
     let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
     let epsilon = keys.required("attention.layer_norm_epsilon", keys.positive("attention.layer_norm_epsilon")?)?;
-    Ok(json!({"model_type": "nomic_bert", "architectures": ["NomicBertModel"], "vocab_size": words(keys)?,
-        "n_embd": keys.size("embedding_length")?, "n_layer": keys.size("block_count")?, "n_head": heads,
-        "n_inner": keys.size("feed_forward_length")?, "layer_norm_epsilon": epsilon,
-        "rotary_emb_base": keys.required("rope.freq_base", theta)?, "activation_function": "swiglu",
-        "type_vocab_size": keys.rows("token_types.weight").unwrap_or(0),
-        "max_position_embeddings": keys.size("context_length")?, "qkv_proj_bias": bias("attn_qkv"),
-        "mlp_fc1_bias": bias("ffn_up"), "mlp_fc2_bias": bias("ffn_down")}))
+    let has_experts = keys.architecture == NOMIC_EXPERTS;
+    let experts = if has_experts { experts(keys)? } else { Map::new() };
+    Ok(with(
+        experts,
+        json!({"model_type": "nomic_bert", "architectures": ["NomicBertModel"], "vocab_size": words(keys)?,
+            "n_embd": keys.size("embedding_length")?, "n_layer": keys.size("block_count")?, "n_head": heads,
+            "n_inner": keys.size("feed_forward_length")?, "layer_norm_epsilon": epsilon,
+            "rotary_emb_base": keys.required("rope.freq_base", theta)?,
+            "activation_function": if has_experts { "gelu" } else { "swiglu" },
+            "type_vocab_size": keys.rows("token_types.weight").unwrap_or(0),
+            "max_position_embeddings": keys.size("context_length")?, "qkv_proj_bias": bias("attn_qkv"),
+            "mlp_fc1_bias": bias("ffn_up"), "mlp_fc2_bias": bias("ffn_down")}),
+    ))
+}
+
+/// The keys of experts; those of the first layer that has them must be as many as the file says.
+fn experts(keys: &GgufKeys) -> Result<Map<String, Value>> {
+    let (every, count) = (keys.size("moe_every_n_layers")?, keys.size("expert_count")?);
+    let top = keys.size("expert_used_count")?;
+    // Whatever the distance, the second layer is the first that has them.
+    const ROUTER: &str = "blk.1.ffn_gate_inp.weight";
+    if let Some(rows) = keys.rows(ROUTER).filter(|&rows| rows as u64 != count) {
+        return Err(keys.error("expert_count", format!("is {count}, and {ROUTER} has {rows} rows")));
+    }
+    let keys = [("moe_every_n_layers", every), ("num_experts", count), ("moe_top_k", top)];
+    Ok(keys.into_iter().map(|(key, number)| (key.to_owned(), number.into())).collect())
+}
+
+/// jina v2, of whose layers all have the exact GELU and a gate.
+fn jina_bert_v2(keys: &GgufKeys) -> Result<Value> {
+    refuse_causal(keys)?;
+    refuse_classifier(keys)?;
+    const BIAS: &str = "attention.max_alibi_bias";
+    if let Some(bias) = keys.positive(BIAS)?.filter(|&bias| bias != 8.0) {
+        return Err(keys.error(BIAS, format!("{bias} is not supported; 8 is")));
+    }
+    let wide = keys.size("feed_forward_length")?;
+    const UP: &str = "blk.0.ffn_up.weight";
+    let rows = if keys.has("blk.0.ffn_gate.weight") { Some(wide) } else { wide.checked_mul(2) };
+    if let Some(found) = keys.rows(UP)
+        && Some(found as u64) != rows
+    {
+        let message =
+            format!("has {found} rows, and feed_forward_length is {wide}: blocks without a gate are not supported");
+        return Err(keys.tensor_error(UP, message));
+    }
+    let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
+    let epsilon = keys.required("attention.layer_norm_epsilon", keys.positive("attention.layer_norm_epsilon")?)?;
+    Ok(json!({"model_type": "bert", "architectures": ["JinaBertModel"], "position_embedding_type": "alibi",
+        "feed_forward_type": "geglu", "vocab_size": words(keys)?, "hidden_size": keys.size("embedding_length")?,
+        "num_hidden_layers": keys.size("block_count")?, "num_attention_heads": heads, "intermediate_size": wide,
+        "layer_norm_eps": epsilon, "type_vocab_size": keys.rows("token_types.weight").unwrap_or(0),
+        "max_position_embeddings": keys.size("context_length")?}))
 }
 
 /// ModernBERT; its normalization is a LayerNorm whichever key has the epsilon.
@@ -169,8 +241,7 @@ fn modern_bert(keys: &GgufKeys) -> Result<Value> {
     if keys.all().is_list(&pattern) {
         // For each layer, whether it sees a window.
         let windows = keys.all().booleans(&pattern)?.unwrap_or_default();
-        let kind = |&window: &bool| if window { "sliding_attention" } else { "full_attention" };
-        config.insert("layer_types".to_owned(), windows.iter().map(kind).collect());
+        config.insert("layer_types".to_owned(), layer_types(&windows));
     } else {
         let every = keys.size("attention.sliding_window_pattern")?;
         config.insert("global_attn_every_n_layers".to_owned(), every.into());
@@ -217,12 +288,84 @@ fn decoder(keys: &GgufKeys) -> Result<Value> {
     if keys.contains("attention.sliding_window") {
         return Err(keys.error("attention.sliding_window", format!("is not supported for {}", keys.architecture)));
     }
+    Ok(with(
+        decoder_sizes(keys)?,
+        json!({"model_type": keys.architecture, "architectures": [format!("{class}ForCausalLM")], "hidden_act": "silu",
+            "rope_theta": keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
+            "attention_bias": keys.has("blk.0.attn_q.bias"), "mlp_bias": keys.has("blk.0.ffn_up.bias"),
+            "is_causal": keys.boolean("attention.causal")?.unwrap_or(true)}),
+    ))
+}
+
+/// Gemma 3, and EmbeddingGemma. Of its layers every sixth sees all, unless the file says another number, or says it of each.
+fn gemma3(keys: &GgufKeys) -> Result<Value> {
+    let both_ways = keys.architecture == GEMMA_EMBEDDING || has_dense(keys);
+    if let Some(causal) = keys.boolean("attention.causal")?.filter(|&causal| causal == both_ways) {
+        let message =
+            format!("{causal} is not supported for this model: EmbeddingGemma looks both ways, and Gemma 3 backwards");
+        return Err(keys.error("attention.causal", message));
+    }
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        if keys.positive(key)?.is_some() {
+            return Err(keys.error(key, "bounds of scores are not supported"));
+        }
+    }
+    let mut config = decoder_sizes(keys)?;
+    // It is of the layers that see all; others have none.
+    if config.get("rope_scaling").is_some_and(|scaling| scaling["rope_type"] != "linear") {
+        return Err(keys.error("rope.scaling.type", "\"linear\" alone is supported for Gemma 3"));
+    }
+    const WINDOW: &str = "attention.sliding_window";
+    const PATTERN: &str = "attention.sliding_window_pattern";
+    match keys.integer(WINDOW)? {
+        // All layers see all.
+        None | Some(0) if !both_ways => {
+            config.insert("sliding_window_pattern".to_owned(), 1.into());
+        }
+        window => {
+            config.insert("sliding_window".to_owned(), keys.required(WINDOW, window)?.into());
+            if keys.all().is_list(&keys.name(PATTERN)) {
+                let windows = keys.all().booleans(&keys.name(PATTERN))?.unwrap_or_default();
+                config.insert("layer_types".to_owned(), layer_types(&windows));
+            } else {
+                config.insert("sliding_window_pattern".to_owned(), keys.integer(PATTERN)?.unwrap_or(6).into());
+            }
+        }
+    }
+    let (head_dim, value_dim) = (keys.size("attention.key_length")?, keys.integer("attention.value_length")?);
+    if let Some(value_dim) = value_dim.filter(|&value_dim| value_dim != head_dim) {
+        let message = format!("is {value_dim}, and that of keys {head_dim}; they are to be the same");
+        return Err(keys.error("attention.value_length", message));
+    }
+    // What scores are divided by the root of is not in the file; llama.cpp knows the model that has another number by its layers.
+    let scalar = match keys.size("block_count")? {
+        62 => keys.size("embedding_length")? / keys.integer_of_layers("attention.head_count")?.unwrap_or(1).max(1),
+        _ => head_dim,
+    };
+    // Ollama's name, too.
+    let local = match keys.positive("rope.freq_base_swa")? {
+        None => keys.positive("rope.local.freq_base")?,
+        local => local,
+    };
+    let class = if both_ways { "Gemma3TextModel" } else { "Gemma3ForCausalLM" };
+    let theta = keys.positive("rope.freq_base")?;
+    Ok(with(
+        config,
+        json!({"model_type": "gemma3_text", "architectures": [class], "hidden_activation": "gelu_pytorch_tanh",
+            "query_pre_attn_scalar": scalar, "use_bidirectional_attention": both_ways,
+            "rope_theta": keys.required("rope.freq_base", theta)?, "rope_local_base_freq": local.unwrap_or(10_000.0),
+            "attention_bias": keys.has("blk.0.attn_q.bias")}),
+    ))
+}
+
+/// What all decoders have: sizes, epsilon, scaled positions.
+fn decoder_sizes(keys: &GgufKeys) -> Result<Map<String, Value>> {
     let heads = keys.required("attention.head_count", keys.integer_of_layers("attention.head_count")?)?;
     let key_length = keys.integer("attention.key_length")?;
     let epsilon = keys.positive("attention.layer_norm_rms_epsilon")?;
     let trained = keys.integer("rope.scaling.original_context_length")?;
     let factor = keys.positive("rope.scaling.factor")?;
-    let mut config = Map::from_iter([("architectures".to_owned(), json!([format!("{class}ForCausalLM")]))]);
+    let mut config = Map::new();
     match keys.text("rope.scaling.type")? {
         None | Some("none") => {}
         Some(kind @ ("linear" | "yarn")) => {
@@ -237,16 +380,23 @@ fn decoder(keys: &GgufKeys) -> Result<Value> {
     config.extend(key_length.map(|length| ("head_dim".to_owned(), length.into())));
     let padding = keys.all().integer("tokenizer.ggml.padding_token_id")?;
     config.extend(padding.map(|padding| ("pad_token_id".to_owned(), padding.into())));
-    Ok(with(
-        config,
-        json!({"model_type": keys.architecture, "vocab_size": words(keys)?, "hidden_size": keys.size("embedding_length")?,
-            "num_hidden_layers": keys.size("block_count")?, "num_attention_heads": heads,
-            "num_key_value_heads": keys.integer_of_layers("attention.head_count_kv")?.unwrap_or(heads),
-            "intermediate_size": keys.size("feed_forward_length")?, "hidden_act": "silu",
-            "rms_norm_eps": keys.required("attention.layer_norm_rms_epsilon", epsilon)?,
-            "rope_theta": keys.positive("rope.freq_base")?.unwrap_or(10_000.0),
-            "max_position_embeddings": keys.size("context_length")?,
-            "attention_bias": keys.has("blk.0.attn_q.bias"), "mlp_bias": keys.has("blk.0.ffn_up.bias"), "tie_word_embeddings": !keys.has("output.weight"),
-            "is_causal": keys.boolean("attention.causal")?.unwrap_or(true)}),
-    ))
+    let sizes = [
+        ("vocab_size", words(keys)? as u64),
+        ("hidden_size", keys.size("embedding_length")?),
+        ("num_hidden_layers", keys.size("block_count")?),
+        ("num_attention_heads", heads),
+        ("num_key_value_heads", keys.integer_of_layers("attention.head_count_kv")?.unwrap_or(heads)),
+        ("intermediate_size", keys.size("feed_forward_length")?),
+        ("max_position_embeddings", keys.size("context_length")?),
+    ];
+    config.extend(sizes.map(|(key, size)| (key.to_owned(), size.into())));
+    config.insert("rms_norm_eps".to_owned(), keys.required("attention.layer_norm_rms_epsilon", epsilon)?.into());
+    config.insert("tie_word_embeddings".to_owned(), (!keys.has("output.weight")).into());
+    Ok(config)
+}
+
+/// `layer_types` of config.json, of whether each layer sees a window.
+fn layer_types(windows: &[bool]) -> Value {
+    let kind = |&window: &bool| if window { "sliding_attention" } else { "full_attention" };
+    windows.iter().map(kind).collect()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::contents::{self, Wanted, is_read};
 use crate::files::{ModelFolder, inside};
-use crate::weights::ADAPTER_FILE;
+use crate::weights::{ADAPTER_FILE, SINGLE, Weights};
 use crate::{Error, Result};
 
 /// What a model comes with and nobody needs to load it.
@@ -26,7 +26,12 @@ pub fn copy_description(folder: &ModelFolder, target: &Path) -> Result<()> {
         copy(folder, name, target)?;
     }
     for module in modules.iter().filter(|module| module.needs_weights() && !module.is_transformer()) {
-        for name in contents::weights_in(folder, &module.path)? {
+        let names = contents::weights_in(folder, &module.path)?;
+        if names.is_empty() {
+            // They are in the GGUF file of the network.
+            Weights::open(folder, &module.path)?.write_safetensors(&target.join(inside(&module.path, SINGLE)))?;
+        }
+        for name in names {
             copy(folder, &inside(&module.path, &name), target)?;
         }
     }

@@ -3,8 +3,9 @@
 //! models were published with, restated in tests/fixtures/jina_v2.py.
 //!
 //! The network is [`PostNorm`] without a table of positions, the head BERT's. Both products of a gated block are one
-//! tensor: its first half goes through the activation in the models for text, its last half in the one for code. This
-//! one normalizes queries and keys, all heads of a token at once, and counts a layer's input twice behind attention:
+//! tensor: its first half goes through the activation in the models for text, its last half in the one for code. Older
+//! GGUF files have the halves apart. The model for code normalizes queries and keys, all heads of a token at once, and
+//! counts a layer's input twice behind attention:
 //!
 //! ```text
 //! a = norm(x + attention(x));  x = norm(x + a);  x = norm(x + mlp(x))
@@ -57,6 +58,20 @@ const CODE_NAMES: TensorNames = TensorNames {
     ..BERT_NAMES
 };
 
+/// As older GGUF files have the products of gated blocks.
+const HALVES_OF_TEXT: TensorNames =
+    TensorNames { up: "mlp.gated_layers_v", gate: Some(GateTensor::Own("mlp.gated_layers_w")), ..TEXT_NAMES };
+const HALVES_OF_CODE: TensorNames =
+    TensorNames { up: "mlp.gated_layers_v", gate: Some(GateTensor::Own("mlp.gated_layers_w")), ..CODE_NAMES };
+
+/// The networks with gated blocks.
+const GATED: [(&TensorNames, Option<&ExtraNorms>); 4] = [
+    (&TEXT_NAMES, None),
+    (&CODE_NAMES, Some(&CODE_NORMS)),
+    (&HALVES_OF_TEXT, None),
+    (&HALVES_OF_CODE, Some(&CODE_NORMS)),
+];
+
 const CODE_NORMS: ExtraNorms = ExtraNorms {
     queries: "attention.self.layer_norm_q",
     keys: "attention.self.layer_norm_k",
@@ -75,7 +90,7 @@ impl JinaV2Config {
     fn read(source: &Source) -> Result<Self> {
         let file = &source.config;
         refuse_other_positions(source)?;
-        let default = if is_gated(source) { "geglu" } else { "original" };
+        let default = if gated(source).is_some() { "geglu" } else { "original" };
         let (activation, is_gated) = match file.text("feed_forward_type")?.unwrap_or(default) {
             "geglu" => (Activation::Gelu, true),
             "reglu" => (Activation::Relu, true),
@@ -104,16 +119,14 @@ fn refuse_other_positions(source: &Source) -> Result<()> {
 
 /// Whether the checkpoint is of the published code.
 pub(super) fn is_published(source: &Source) -> bool {
-    is_gated(source) || matches!(source.config.text("position_embedding_type"), Ok(Some("alibi")))
+    gated(source).is_some() || matches!(source.config.text("position_embedding_type"), Ok(Some("alibi")))
 }
 
-fn is_gated(source: &Source) -> bool {
-    has_in_first_layer(source, &TEXT_NAMES) || has_in_first_layer(source, &CODE_NAMES)
-}
-
-/// Whether the first layer's gated block has these names.
-fn has_in_first_layer(source: &Source, names: &TensorNames) -> bool {
-    base_model(source).contains(&format!("encoder.layer.0.{}.weight", names.up))
+/// Names of the network with gated blocks, which the first layer tells.
+fn gated(source: &Source) -> Option<(&'static TensorNames, Option<&'static ExtraNorms>)> {
+    let at = base_model(source).at("encoder.layer.0");
+    let has = |part: &str| at.contains(&format!("{part}.weight"));
+    GATED.into_iter().find(|(names, _)| has(names.up) && has(names.down))
 }
 
 fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
@@ -123,8 +136,7 @@ fn base_model<'a>(source: &Source<'a>) -> Loader<'a> {
 fn load(source: &Source) -> Result<Box<dyn Encoder>> {
     let (JinaV2Config { layers, is_gated, types }, at) = (JinaV2Config::read(source)?, base_model(source));
     let (names, extra_norms) = match is_gated {
-        true if has_in_first_layer(source, &CODE_NAMES) => (&CODE_NAMES, Some(&CODE_NORMS)),
-        true => (&TEXT_NAMES, None),
+        true => gated(source).unwrap_or(GATED[0]),
         false => (&BERT_NAMES, None),
     };
     let alibi: Arc<dyn AttentionBias> = Arc::new(Alibi::new(at.body(), layers.heads)?);

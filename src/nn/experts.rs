@@ -5,7 +5,6 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::Result;
 use crate::kernels::{self, Activation, Dtype, Matrix, PackedMlp, choose, places_by_expert};
 use crate::memory::{owned, zeroed};
 use crate::nn::activation::activate;
@@ -14,6 +13,7 @@ use crate::nn::matmul::matmul;
 use crate::nn::panels::{MatrixPacking, packed};
 use crate::nn::{Body, Linear, Loader, cpu};
 use crate::profile::Stage;
+use crate::{Error, Result};
 
 /// `Σ chance * down(activation(up(x)))` over the experts that a router chooses for a token, and a bias.
 pub struct Experts(ExpertsBody);
@@ -43,7 +43,7 @@ pub struct ExpertsParts<'a> {
     /// `weight [count, hidden]`
     pub router: Loader<'a>,
     /// `w1` and `w2 [count * wide, hidden]`: of each expert one after the other, the product into the block, and the
-    /// transposed one out of it.
+    /// transposed one out of it. In the place of `w2` there may be `w2_transposed [count * hidden, wide]`.
     pub experts: Loader<'a>,
     /// `bias [hidden]`
     pub bias: Loader<'a>,
@@ -55,28 +55,43 @@ pub struct ExpertsParts<'a> {
     pub activation: Activation,
 }
 
+/// `w2` as GGUF files have it.
+const TRANSPOSED: &str = "w2_transposed";
+
 impl Experts {
     pub fn load<'a>(parts: &ExpertsParts<'a>) -> Result<Self> {
         let &ExpertsParts { ref router, ref experts, ref bias, count, top, hidden, wide, activation } = parts;
         let bias = bias.values("bias", &[hidden])?;
-        let rows = |at: &Loader<'a>, expert: usize| at.rows(expert * wide..(expert + 1) * wide, count * wide);
-        let of = |at: &Loader<'a>, name, expert| rows(at, expert).weights(name, &[wide, hidden]);
+        let rows =
+            |at: &Loader<'a>, expert: usize, rows: usize| at.rows(expert * rows..(expert + 1) * rows, count * rows);
+        let up_of = |expert| rows(experts, expert, wide).weights("w1", &[wide, hidden]);
+        let is_transposed = experts.contains(TRANSPOSED);
+        let (down_name, [down_rows, down_columns]) =
+            if is_transposed { (TRANSPOSED, [hidden, wide]) } else { ("w2", [wide, hidden]) };
+        // `[hidden, wide]` if `turned`, else `[wide, hidden]`.
+        let down_of = |at: &Loader<'a>, expert, turned: bool| {
+            let weights = rows(at, expert, down_rows).weights(down_name, &[down_rows, down_columns])?;
+            Ok::<_, Error>(match turned == is_transposed {
+                true => weights,
+                false => transposed(&weights, down_columns)?.into(),
+            })
+        };
         let out_of = experts.sensitive();
         // A router has few numbers, and decides much: it is in float32 whatever the type of others is.
         let router = router.in_float32();
         Ok(Self(match experts.body().clone() {
             Body::Cpu { isa, dtype } => {
-                let part = |name, expert| rows(experts, expert).part(name, wide * hidden);
                 let mlp = |expert| {
                     let panels = MatrixPacking { isa, dtype, shape: [wide, hidden], sensitive: 0 };
-                    let up = packed(experts.checkpoint(), &panels, vec![part("w1", expert)], Vec::new(), || {
-                        Matrix::new(isa, dtype, &of(experts, "w1", expert)?, None, wide, hidden)
+                    let part = rows(experts, expert, wide).part("w1", wide * hidden);
+                    let up = packed(experts.checkpoint(), &panels, vec![part], Vec::new(), || {
+                        Matrix::new(isa, dtype, &up_of(expert)?, None, wide, hidden)
                     })?;
                     let panels =
                         MatrixPacking { isa, dtype: out_of.body().dtype(), shape: [hidden, wide], sensitive: 0 };
-                    let down = packed(experts.checkpoint(), &panels, vec![part("w2", expert)], Vec::new(), || {
-                        let down = transposed(&of(&out_of, "w2", expert)?, hidden)?;
-                        Matrix::new(isa, panels.dtype, &down, None, hidden, wide)
+                    let part = rows(experts, expert, down_rows).part(down_name, wide * hidden);
+                    let down = packed(experts.checkpoint(), &panels, vec![part], Vec::new(), || {
+                        Matrix::new(isa, panels.dtype, &down_of(&out_of, expert, true)?, None, hidden, wide)
                     })?;
                     Ok(PackedMlp::new(up, None, activation, down))
                 };
@@ -86,8 +101,13 @@ impl Experts {
                 ExpertsBody::Cpu(kernels::PackedExperts::new(router, mlps, top, bias))
             }
             Body::Portable { device, dtype } => {
-                let weight = |name, expert| tensor(&of(experts, name, expert)?, &[wide, hidden], &device, dtype);
-                let expert = |expert| Ok(PortableExpert { up: weight("w1", expert)?, down: weight("w2", expert)? });
+                let weight = |weights: &[f32]| tensor(weights, &[wide, hidden], &device, dtype);
+                let expert = |expert| {
+                    Ok(PortableExpert {
+                        up: weight(&up_of(expert)?)?,
+                        down: weight(&down_of(experts, expert, false)?)?,
+                    })
+                };
                 ExpertsBody::Portable(PortableExperts {
                     router: Linear::load(Stage::MlpUp, &[router], count, hidden, false)?,
                     experts: (0..count).map(expert).collect::<Result<_>>()?,
@@ -158,13 +178,17 @@ mod tests {
     use super::*;
     use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
 
-    fn checkpoint() -> Checkpoint {
+    fn checkpoint(down: &str, shape: [usize; 2]) -> Checkpoint {
         Checkpoint::random(&[
             ("router.weight", &[5, 24]),
             ("experts.w1", &[5 * 37, 24]),
-            ("experts.w2", &[5 * 37, 24]),
+            (down, &shape),
             ("bias", &[24]),
         ])
+    }
+
+    fn checkpoints() -> [Checkpoint; 2] {
+        [checkpoint("experts.w2", [5 * 37, 24]), checkpoint("experts.w2_transposed", [5 * 24, 37])]
     }
 
     fn load(at: &Loader, top: usize) -> Result<Experts> {
@@ -184,13 +208,17 @@ mod tests {
     fn bodies_agree() {
         for top in [1, 2, 5] {
             for tokens in [1, 43] {
-                assert_bodies_agree(&checkpoint(), |at, x| load(at, top)?.forward(&x.tensor(&[tokens, 24])?));
+                for checkpoint in checkpoints() {
+                    assert_bodies_agree(&checkpoint, |at, x| load(at, top)?.forward(&x.tensor(&[tokens, 24])?));
+                }
             }
         }
     }
 
     #[test]
     fn halves_agree_with_float32() {
-        assert_halves_agree(&checkpoint(), |at, x| load(at, 2)?.forward(&x(&[9, 24])?));
+        for checkpoint in checkpoints() {
+            assert_halves_agree(&checkpoint, |at, x| load(at, 2)?.forward(&x(&[9, 24])?));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The tensors of a GGUF file as transformers has them: by its names, with its rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use super::extent::{Extent, GgmlType};
 use super::ggml_rows::Arrangement;
 use super::gguf::{GgufHeader, GgufTensor};
-use super::gguf_names::{Difference, KNOWN, PartNames};
+use super::gguf_names::{Difference, EXPERTS_DOWN, EXPERTS_UP, KNOWN, PartNames};
 use crate::{Error, Result};
 
 /// What config.json says that names and rows depend on.
@@ -23,24 +24,25 @@ const PLAIN: [(u32, Dtype); 4] = [(0, Dtype::F32), (1, Dtype::F16), (28, Dtype::
 /// The padding token of RoBERTa and its kin, where config.json does not say.
 const PADDING: usize = 1;
 
+/// Places of tensors by their names, for each part of a file.
+pub(super) type PartExtents = Vec<BTreeMap<String, Extent>>;
+
 /// Places of the tensors by the names that a network of config.json's kind has, for each of so many parts of the file.
-pub(super) fn extents(
-    header: GgufHeader,
-    network: &NamedNetwork,
-    parts: usize,
-) -> Result<Vec<BTreeMap<String, Extent>>> {
+pub(super) fn extents(header: GgufHeader, network: &NamedNetwork, parts: usize) -> Result<PartExtents> {
     let GgufHeader { name: file, metadata, tensors } = header;
     let model_type = network.model_type.as_str();
-    let Some(names) = PartNames::of(model_type) else {
-        let known: Vec<_> = KNOWN.iter().flat_map(|names| names.model_types).copied().collect();
-        let message = format!("{model_type:?} has no names for the tensors of {file}; known are {}", known.join(", "));
+    let known: BTreeSet<_> = KNOWN.iter().flat_map(|names| names.model_types).copied().collect();
+    if !known.contains(model_type) {
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("{model_type:?} has no names for the tensors of {file}; known are {known}");
         return Err(Error::model_key("config.json", "model_type", message));
-    };
+    }
     let architecture = metadata.text("general.architecture")?.unwrap_or_default();
-    if !names.architectures.contains(&architecture) {
+    let has_part = |part: &str| tensors.contains_key(&format!("blk.0.{part}.weight"));
+    let Some(names) = PartNames::of(model_type, architecture, has_part) else {
         let message = format!("{architecture:?} is no {model_type:?}, which config.json says the model is");
         return Err(metadata.error("general.architecture", message));
-    }
+    };
     refuse_incomplete(file, model_type, &tensors)?;
 
     // How many rows of queries or keys a head has.
@@ -63,8 +65,18 @@ pub(super) fn extents(
         }
         let GgufTensor { type_id, mut shape, bytes, part: place } = tensor;
         // Dimensions of 1 are left out of a file where no others are before them.
-        if shape.len() == 1 && own_name.ends_with(".weight") && !part.ends_with("norm") {
+        if shape.len() == 1 && own_name.ends_with(".weight") && !part.contains("norm") {
             shape.insert(0, 1);
+        }
+        // Rows of all experts, one after the other.
+        if [EXPERTS_UP, EXPERTS_DOWN].contains(&part)
+            && let [experts, rows, columns] = shape[..]
+        {
+            let rows = experts.checked_mul(rows).ok_or_else(|| error(&"has too many rows"))?;
+            shape = vec![rows, columns];
+        }
+        if let (Some(block), &[.., width]) = (own_name.strip_suffix("router.layer.weight"), &shape[..]) {
+            extents[place].insert(format!("{block}experts.bias"), zeros(width));
         }
         let arrangement = match (names.difference, part) {
             (Difference::Positions, "position_embd") => {
@@ -85,14 +97,36 @@ pub(super) fn extents(
         if let (Arrangement::After { zeros }, Some(rows)) = (arrangement, shape.first_mut()) {
             *rows = rows.checked_add(zeros).ok_or_else(|| error(&"has too many rows"))?;
         }
-        let plain = PLAIN.iter().find(|(id, _)| *id == type_id && arrangement == Arrangement::Same);
-        let extent = match plain {
-            Some(&(_, dtype)) => Extent::dense(dtype, shape, bytes),
-            None => Extent::of_ggml(GgmlType { id: type_id, arrangement }, shape, bytes),
-        };
-        extents[place].insert(own_name, extent);
+        extents[place].insert(own_name, extent(type_id, arrangement, shape, bytes));
     }
     Ok(extents)
+}
+
+/// Places of `linear.weight` and `linear.bias` of a Dense module, which is a part of the file's by one of these names.
+pub(super) fn dense_extents(header: GgufHeader, names: &[&str], parts: usize) -> PartExtents {
+    let mut extents: Vec<_> = (0..parts).map(|_| BTreeMap::new()).collect();
+    for (name, GgufTensor { type_id, mut shape, bytes, part: place }) in header.tensors {
+        let Some((_, kind)) = name.rsplit_once('.').filter(|(part, _)| names.contains(part)) else { continue };
+        if shape.len() == 1 && kind == "weight" {
+            shape.insert(0, 1);
+        }
+        extents[place].insert(format!("linear.{kind}"), extent(type_id, Arrangement::Same, shape, bytes));
+    }
+    extents
+}
+
+fn extent(type_id: u32, arrangement: Arrangement, shape: Vec<usize>, bytes: Range<usize>) -> Extent {
+    let plain = PLAIN.iter().find(|(id, _)| *id == type_id && arrangement == Arrangement::Same);
+    match plain {
+        Some(&(_, dtype)) => Extent::dense(dtype, shape, bytes),
+        None => Extent::of_ggml(GgmlType { id: type_id, arrangement }, shape, bytes),
+    }
+}
+
+/// A bias that llama.cpp's converter leaves out.
+fn zeros(length: usize) -> Extent {
+    const F32: u32 = PLAIN[0].0;
+    Extent::of_ggml(GgmlType { id: F32, arrangement: Arrangement::After { zeros: length } }, vec![length], 0..0)
 }
 
 /// An error where a part is missing that llama.cpp's converter leaves out, and without which scores would be wrong.

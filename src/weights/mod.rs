@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! mod (Weights) ─→ weight ─→ tensor_file ─→ safetensors, pytorch, gguf_extents ─→ extent ─→ ggml_rows
-//!   │                             │                            └──→ gguf_names, gguf
+//!   │ (also gguf_extents)         │                            └──→ gguf_names, gguf
 //!   │                             └───────→ mmap
 //!   ├─→ integers ─→ extent
 //!   ├─→ stored ─→ quantization, panel_file, weight, extent, blocks
@@ -56,6 +56,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::blocks::BlockType;
+use self::gguf_extents::{dense_extents, extents};
 use self::low_rank::LowRank;
 use self::panel_index::PREFIX;
 use self::tensor_file::TensorFile;
@@ -68,6 +69,7 @@ pub(crate) use adapter_config::{ADAPTER_FILE, AdapterConfig};
 pub use affine::Affine;
 pub use codes::Codes;
 pub(crate) use gguf::{GgufFile, GgufHeader, Metadata};
+pub(crate) use gguf_names::DENSE_PARTS;
 pub(crate) use index::{PANEL_FILE, SINGLE, WEIGHT_FILES, is_index, read_index};
 pub use micro_scaled::MicroKind;
 pub use panel_index::{PanelIndex, PanelMatrix};
@@ -138,14 +140,27 @@ impl Weights {
             }
         }
         let gguf = folder.gguf(subfolder)?;
-        let Some((name, _)) = gguf.first() else { return Err(no_weights(folder, subfolder)) };
+        let Some((name, _)) = gguf.first() else {
+            return Self::open_dense(folder, subfolder)?.ok_or_else(|| no_weights(folder, subfolder));
+        };
         let (name, config) = (name.clone(), inside(subfolder, "config.json"));
         let Some(json) = folder.read(&config, MAX_JSON_BYTES)? else {
             return Err(Error::model(config, format!("is not there, and {name} does not say what the model is")));
         };
         let network =
             serde_json::from_slice(&json).map_err(|error| Error::model(config, format!("unreadable: {error}")))?;
-        Self::join(name, TensorFile::open_gguf(gguf, &network)?)
+        Self::join(name, TensorFile::open_gguf(gguf, |header, parts| extents(header, &network, parts))?)
+    }
+
+    /// The Dense module in `subfolder` whose tensors are in the network's GGUF file; None where they are not.
+    fn open_dense(folder: &ModelFolder, subfolder: &str) -> Result<Option<Self>> {
+        let path = subfolder.trim_end_matches('/');
+        let Some((_, names)) = DENSE_PARTS.iter().find(|(module, _)| *module == path) else { return Ok(None) };
+        let gguf = if has_weights(folder, "")? { Vec::new() } else { folder.gguf("")? };
+        let Some((name, _)) = gguf.first().cloned() else { return Ok(None) };
+        let files = TensorFile::open_gguf(gguf, |header, parts| Ok(dense_extents(header, names, parts)))?;
+        let has_tensors = files.iter().any(|file| !file.tensors.is_empty());
+        if has_tensors { Self::join(name, files).map(Some) } else { Ok(None) }
     }
 
     fn open_shards(folder: &ModelFolder, subfolder: &str, index: String, path: &Path) -> Result<Self> {

@@ -1,8 +1,11 @@
 //! What weight files hold, as their headers say it: each tensor, or each matrix that is quantized, and how its numbers are stored.
 
 use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
 
-use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, serialize_to_file};
 
 use super::Weights;
 use super::blocks::BlockType;
@@ -10,7 +13,7 @@ use super::extent::Extent;
 use super::panel_index::PREFIX;
 use super::quantization::PARTS;
 use super::weight::FLOATS;
-use crate::Result;
+use crate::{Error, Result};
 
 /// A tensor as a file holds it, or a matrix made of several.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,19 @@ pub struct StoredTensor {
 }
 
 impl Weights {
+    /// Writes all tensors in float32 to a file of safetensors.
+    pub fn write_safetensors(&self, path: &Path) -> Result<()> {
+        let tensors = self.names().map(|name| Ok((name, self.get_any(name)?))).collect::<Result<Vec<_>>>()?;
+        let values = tensors.iter().map(|(_, weight)| weight.to_f32()).collect::<Result<Vec<_>>>()?;
+        let views = tensors.iter().zip(&values).map(|((name, weight), values)| {
+            let bytes = bytemuck::cast_slice(values);
+            let view = TensorView::new(Dtype::F32, weight.shape().to_vec(), bytes);
+            Ok((*name, view.map_err(|error| weight.error(error))?))
+        });
+        let views = views.collect::<Result<Vec<_>>>()?;
+        serialize_to_file(views, None, path).map_err(|error| Error::io(path, io::Error::other(error)))
+    }
+
     /// The names of the files, in the order of their opening.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.files.iter().map(|file| file.name.as_str())

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use memmap2::Mmap;
 
 use super::extent::Extent;
-use super::gguf::GgufFile;
-use super::gguf_extents::{NamedNetwork, extents};
+use super::gguf::{GgufFile, GgufHeader};
+use super::gguf_extents::PartExtents;
 use super::{mmap, pytorch, safetensors as header};
 use crate::{Error, Result};
 
@@ -32,11 +32,14 @@ impl TensorFile {
         Ok(Self { name, tensors, map })
     }
 
-    /// Maps the parts of a GGUF file, and names its tensors as those of `network` are.
-    pub(super) fn open_gguf(parts: Vec<(String, PathBuf)>, network: &NamedNetwork) -> Result<Vec<Self>> {
+    /// Maps the parts of a GGUF file; `extents` gives the tensors of so many.
+    pub(super) fn open_gguf(
+        parts: Vec<(String, PathBuf)>,
+        extents: impl FnOnce(GgufHeader, usize) -> Result<PartExtents>,
+    ) -> Result<Vec<Self>> {
         let count = parts.len();
         let file = GgufFile::open(parts)?;
-        let tensors = extents(file.header()?, network, count)?;
+        let tensors = extents(file.header()?, count)?;
         let parts = file.into_parts().into_iter().zip(tensors);
         Ok(parts.map(|((name, map), tensors)| Self { name, tensors, map: Arc::new(map) }).collect())
     }
