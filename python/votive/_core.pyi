@@ -387,8 +387,9 @@ class Server:
                 `max_length`, `dimension` of an embedder, `labels` and `activation` of a reranker, `normalize`,
                 `stats`), `preload` and `keep_alive` in seconds or None.
             options: `host`, `port`, `uds`, `tls_cert`, `tls_key`, `keys`, `allowed_hosts`, `cors_origins`,
-                `max_body_bytes`, `body_bytes_in_flight`, `max_inputs`, `max_connections`, `timeout` in seconds and
-                `max_model_bytes`.
+                `max_body_bytes`, `body_bytes_in_flight`, `max_inputs`, `max_connections`, `timeout` in seconds,
+                `max_model_bytes`, `access_log` (a path or "-"), `objectives` (warning and critical of each rule of
+                `votive.serving.OBJECTIVES`) and `on_alert` (a program and its arguments).
 
         Raises:
             ValueError: two models have one name, or the address or the certificate cannot be used.

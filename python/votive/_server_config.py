@@ -86,6 +86,8 @@ SETTINGS = (
     Setting("timeout", "server", float, "SECONDS", "time of one request (default: 600)"),
     Setting("drain_seconds", "server", float, "SECONDS", "time of the last requests when it ends (default: 30)"),
     Setting("max_memory_gb", "server", float, "GB", "weights of all models; those not asked for longest are unloaded"),
+    Setting("access_log", "server", str, "FILE", "a line of JSON for each request; - is standard error"),
+    Setting("on_alert", "server", str, "COMMAND", "run it when an alert is raised or cleared, with JSON as its input"),
     Setting("max_concurrency", "server", int, "N", "passes at a time of a model (default: one a thread)"),
     Setting("max_batch_size", "batching", int, "N", "texts of a pass"),
     Setting("max_batch_tokens", "batching", int, "N", "tokens of a pass (default: what fits the caches)"),
@@ -155,7 +157,7 @@ def read_config(
     settings: dict[str, Any] = {}
     for section in ("server", "batching"):
         given = _section(where, found, section)
-        extra = ("enabled",) if section == "batching" else ()
+        extra = ("enabled",) if section == "batching" else ("objectives",)
         _check_keys(where, f"{section}.", given, [s.name for s in SETTINGS if s.section == section] + list(extra))
         settings |= given
     if settings.pop("enabled", True) is False:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,14 @@ if TYPE_CHECKING:
 
 # Inputs that wait for a model before requests are answered with 429.
 MAX_QUEUE = 32_768
+
+# Bounds of alerts, in the order of the core.
+OBJECTIVES: dict[str, dict[str, float]] = {
+    "p95_ms": {"warning": 100, "critical": 500},
+    "queue_ms": {"warning": 50, "critical": 250},
+    "memory_percent": {"warning": 80, "critical": 95},
+    "error_percent": {"warning": 1, "critical": 5},
+}
 
 _OWN_ADDRESSES = ("localhost", "127.", "::1")
 
@@ -72,6 +81,13 @@ class ServerOptions:
         drain_seconds: how long requests that came may take when the server ends.
         max_memory_gb: gigabytes of the weights of all models; beyond that those are unloaded that nobody asked for
             longest. None for no limit.
+        access_log: a file to which a line of JSON is added for each request, or "-" for standard error; None for none.
+            Texts are never in it. A file that was moved away is opened anew within a second.
+        objectives: bounds of alerts, for those that are not to have their own: "p95_ms" (percentile 95 of the time of a
+            request), "queue_ms" (of its wait), "memory_percent" and "error_percent", each a dict with "warning" and
+            "critical". See `OBJECTIVES`.
+        on_alert: a command, and its arguments, that is run when an alert is raised or cleared; it gets a line of JSON
+            on standard input.
     """
 
     host: str = "127.0.0.1"
@@ -89,6 +105,9 @@ class ServerOptions:
     timeout: float = 600
     drain_seconds: float = 30
     max_memory_gb: float | None = None
+    access_log: str | PathLike[str] | None = None
+    objectives: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    on_alert: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_text("host", self.host)
@@ -110,6 +129,8 @@ class ServerOptions:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected 1 or more, found {value!r}")
+        _objectives(self.objectives)
+        _command(self.on_alert)
         is_own = self.host.startswith(_OWN_ADDRESSES)
         if self.uds is None and not is_own and not self.api_keys and not self.insecure:
             raise ValueError(
@@ -280,6 +301,38 @@ def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
     return fields | {"max_length": model.max_seq_length, "labels": model.num_labels, "activation": activation}
 
 
+def _objectives(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """All bounds, those that are given among them."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"objectives: expected a dict, found {type(given).__name__}")
+    found = {rule: dict(bounds) for rule, bounds in OBJECTIVES.items()}
+    for rule, bounds in given.items():
+        if rule not in found:
+            raise ValueError(f"objectives: no rule {rule!r}; there are {', '.join(found)}")
+        if not isinstance(bounds, Mapping):
+            raise TypeError(f"objectives[{rule!r}]: expected a dict, found {type(bounds).__name__}")
+        for severity, bound in bounds.items():
+            place = f"objectives[{rule!r}]"
+            if severity not in found[rule]:
+                raise ValueError(f"{place}: no severity {severity!r}; there are {', '.join(found[rule])}")
+            if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound > 0:
+                raise ValueError(f"{place}[{severity!r}]: expected a number above 0, found {bound!r}")
+            found[rule][severity] = float(bound)
+        if found[rule]["warning"] > found[rule]["critical"]:
+            raise ValueError(f"objectives[{rule!r}]: warning is above critical: {found[rule]}")
+    return found
+
+
+def _command(command: str | Sequence[str] | None) -> list[str]:
+    """A command as a program and its arguments."""
+    if command is None:
+        return []
+    found = shlex.split(command) if isinstance(command, str) else list(command)
+    if not found or not all(isinstance(part, str) for part in found):
+        raise ValueError(f"on_alert: expected a command, found {command!r}")
+    return found
+
+
 def _core_options(options: ServerOptions) -> dict[str, Any]:
     body_bytes = max(1, int(options.max_body_mb * 2**20))
     return {
@@ -297,4 +350,7 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "max_connections": options.max_connections,
         "timeout": float(options.timeout),
         "max_model_bytes": None if options.max_memory_gb is None else int(options.max_memory_gb * 1e9),
+        "access_log": None if options.access_log is None else fspath(options.access_log),
+        "objectives": [[bounds["warning"], bounds["critical"]] for bounds in _objectives(options.objectives).values()],
+        "on_alert": _command(options.on_alert),
     }

@@ -13,7 +13,8 @@ use crate::python::model::PyModel;
 use crate::python::stats::PyStats;
 use crate::python::{detached, forks::Returned};
 use crate::serve::{
-    Address, LoadModel, ModelEntry, Role, ScoreActivation, ServedModel, Server, ServerAccess, ServerLimits, TlsFiles,
+    Address, LoadModel, LogTarget, ModelEntry, Objectives, Role, ScoreActivation, ServedModel, Server, ServerAccess,
+    ServerLimits, ServerReports, TlsFiles,
 };
 
 /// See `_core.pyi`.
@@ -70,6 +71,11 @@ struct ServerOptions {
     /// In seconds.
     timeout: f64,
     max_model_bytes: Option<usize>,
+    /// A path, or "-" for standard error.
+    access_log: Option<PathBuf>,
+    /// Warning and critical, of each rule in the order of the core's.
+    objectives: [[f64; 2]; 4],
+    on_alert: Vec<String>,
 }
 
 impl ServedEntry {
@@ -135,6 +141,18 @@ impl ServerOptions {
         }
     }
 
+    fn reports(&self) -> ServerReports {
+        let target = |path: &PathBuf| match path.as_os_str() == "-" {
+            true => LogTarget::StandardError,
+            false => LogTarget::File(path.clone()),
+        };
+        ServerReports {
+            access_log: self.access_log.as_ref().map(target),
+            objectives: Objectives(self.objectives),
+            on_alert: self.on_alert.clone(),
+        }
+    }
+
     fn limits(&self) -> ServerLimits {
         ServerLimits {
             max_body_bytes: self.max_body_bytes,
@@ -158,7 +176,7 @@ impl PyServer {
     #[new]
     fn new(py: Python<'_>, models: Vec<ServedEntry>, options: ServerOptions) -> PyResult<Self> {
         let models = models.into_iter().map(ServedEntry::entry).collect();
-        let server = detached(py, || Server::start(models, &options.access()?, options.limits()))??;
+        let server = detached(py, || Server::start(models, &options.access()?, options.limits(), &options.reports()))??;
         Ok(Self(Mutex::new(server)))
     }
 

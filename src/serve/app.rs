@@ -1,7 +1,7 @@
 //! What all requests have in common: who may ask, how long it takes, what is counted, and which dialect answers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -18,11 +18,14 @@ use tokio::time::timeout;
 
 use crate::serve::body::PERMIT_BYTES;
 use crate::serve::call::Outcome;
+use crate::serve::counts::{Cancelled, Counts};
 use crate::serve::dialect::{self, Dialect};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::guard::Guard;
+use crate::serve::record::{FaultMark, Records, RequestRecord};
 use crate::serve::registry::Registry;
-use crate::serve::{ServerLimits, health};
+use crate::serve::watcher::Watcher;
+use crate::serve::{ServerLimits, health, metrics, stats};
 
 /// What every handler is given.
 pub(super) type App = Arc<ServerState>;
@@ -33,8 +36,8 @@ pub(super) struct ServerState {
     pub(super) limits: ServerLimits,
     pub(super) guard: Guard,
     pub(super) bodies: Semaphore,
-    /// Requests that are not answered yet.
-    pub(super) in_flight: AtomicUsize,
+    pub(super) records: Arc<Records>,
+    pub(super) watch: Watcher,
     /// One of [`Phase`].
     phase: AtomicU8,
     /// Set when those requests are given up that are not answered yet.
@@ -65,17 +68,14 @@ const MAX_ID_BYTES: usize = 64;
 /// What may be asked without a key: whether the server lives, for what watches it.
 const OPEN_PATHS: [&str; 6] = ["/", "/health", "/health/live", "/live", "/ready", "/ping"];
 
-/// Counts a request that is being answered.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl ServerState {
-    pub(super) fn new(registry: Registry, limits: ServerLimits, guard: Guard) -> Self {
+    pub(super) fn new(
+        registry: Registry,
+        limits: ServerLimits,
+        guard: Guard,
+        records: Arc<Records>,
+        watch: Watcher,
+    ) -> Self {
         let start = Instant::now();
         let seconds =
             std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos() ^ elapsed.as_secs() as u32);
@@ -84,13 +84,18 @@ impl ServerState {
             guard,
             bodies: Semaphore::new((limits.body_bytes_in_flight / PERMIT_BYTES).clamp(1, Semaphore::MAX_PERMITS)),
             limits,
-            in_flight: AtomicUsize::new(0),
+            records,
+            watch,
             phase: AtomicU8::new(Phase::Serving as u8),
             given_up: watch::Sender::new(false),
             last_id: AtomicU64::new(0),
             id_prefix: seconds,
             start,
         }
+    }
+
+    pub(super) fn counts(&self) -> &Counts {
+        &self.records.counts
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -141,6 +146,8 @@ pub(super) fn router(app: App) -> Router {
     };
     dialect::routes()
         .merge(health::routes())
+        .merge(metrics::routes())
+        .merge(stats::routes())
         .fallback(unknown)
         .layer(from_fn_with_state(app.clone(), answer))
         .with_state(app)
@@ -148,10 +155,8 @@ pub(super) fn router(app: App) -> Router {
 
 /// Answers a request, come what may.
 async fn answer(State(app): State<App>, request: Request, next: Next) -> Response {
-    let start = Instant::now();
-    app.in_flight.fetch_add(1, Ordering::Relaxed);
-    let in_flight = InFlight(&app.in_flight);
     let id = app.request_id(request.headers());
+    let record = RequestRecord::new(app.records.clone(), &request, &id);
     let origin = app.guard.allowed_origin(request.headers()).and_then(|origin| HeaderValue::try_from(origin).ok());
     let has_origin = request.headers().contains_key(ORIGIN);
     let dialect = dialect::of_path(request.uri().path());
@@ -166,11 +171,13 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
                     let message = format!("not done after {time:?}; send fewer texts at a time");
                     dialect.answer(&Fault::new(FaultKind::Late, message))
                 }),
-                _ = given_up.wait_for(|&given_up| given_up) => dialect.answer(&Fault::ending()),
+                _ = given_up.wait_for(|&given_up| given_up) => {
+                    app.counts().add_cancelled(Cancelled::Drain);
+                    dialect.answer(&Fault::ending())
+                }
             }
         }
     };
-    drop(in_flight);
     let outcome = response.extensions_mut().remove::<Outcome>();
     let headers = response.headers_mut();
     headers.insert(&REQUEST_ID, id);
@@ -184,11 +191,12 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     if let Some(outcome) = &outcome {
-        headers.insert(&SERVER_TIMING, timing(outcome, start.elapsed()));
+        headers.insert(&SERVER_TIMING, timing(outcome, record.elapsed()));
         if outcome.truncated > 0 {
             headers.insert(&TRUNCATED, HeaderValue::from(outcome.truncated));
         }
     }
+    record.end(&mut response, outcome);
     response
 }
 
@@ -226,6 +234,7 @@ impl Dialect {
     /// The answer to a request that went wrong.
     pub(super) fn answer(&self, fault: &Fault) -> Response {
         let mut response = (self.fail)(fault);
+        response.extensions_mut().insert(FaultMark { kind: fault.kind, bottleneck: fault.bottleneck });
         let headers = response.headers_mut();
         if fault.kind == FaultKind::NoKey {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::fault::{Bottleneck, Fault, FaultKind};
 
 /// What a permit of the bodies in flight stands for.
 pub(super) const PERMIT_BYTES: usize = 1 << 10;
@@ -73,7 +73,9 @@ pub(super) async fn read<'a>(
             let more =
                 u32::try_from(more).ok().and_then(|more| in_flight.try_acquire_many(more).ok()).ok_or_else(|| {
                     let message = "the bodies of all requests together take too much memory; try again soon";
-                    Fault::new(FaultKind::Busy, message).retry_after(Duration::from_secs(1))
+                    Fault::new(FaultKind::Busy, message)
+                        .retry_after(Duration::from_secs(1))
+                        .because_of(Bottleneck::Bytes)
                 })?;
             match &mut permits {
                 Some(permits) => permits.merge(more),

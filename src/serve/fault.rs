@@ -16,6 +16,17 @@ pub(super) struct Fault {
     pub(super) parameter: Option<String>,
     /// When it may go better.
     pub(super) retry_after: Option<Duration>,
+    /// What there is too little of.
+    pub(super) bottleneck: Option<Bottleneck>,
+}
+
+/// What a server can have too little of for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bottleneck {
+    /// Places in a model's queue.
+    Queue,
+    /// Memory for the bodies of all requests.
+    Bytes,
 }
 
 /// Ways in which a client can react to a fault.
@@ -50,6 +61,26 @@ pub(super) enum FaultKind {
 }
 
 impl FaultKind {
+    /// All of them, in their order, which is that of their counts.
+    pub(super) const ALL: [Self; 16] = [
+        Self::Syntax,
+        Self::Value,
+        Self::Empty,
+        Self::TooLong,
+        Self::NoKey,
+        Self::Forbidden,
+        Self::UnknownModel,
+        Self::UnknownPath,
+        Self::Method,
+        Self::MediaType,
+        Self::TooLarge,
+        Self::Busy,
+        Self::SlowBody,
+        Self::Unavailable,
+        Self::Late,
+        Self::Failed,
+    ];
+
     /// The status that all dialects but one give.
     pub(super) fn status(self) -> StatusCode {
         match self {
@@ -93,7 +124,7 @@ impl FaultKind {
 
 impl Fault {
     pub(super) fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), parameter: None, retry_after: None }
+        Self { kind, message: message.into(), parameter: None, retry_after: None, bottleneck: None }
     }
 
     /// A field with a value that is not accepted; `message` goes on from the field's name.
@@ -114,6 +145,10 @@ impl Fault {
     pub(super) fn retry_after(self, time: Duration) -> Self {
         Self { retry_after: Some(time), ..self }
     }
+
+    pub(super) fn because_of(self, bottleneck: Bottleneck) -> Self {
+        Self { bottleneck: Some(bottleneck), ..self }
+    }
 }
 
 impl From<Error> for Fault {
@@ -127,6 +162,21 @@ impl From<Error> for Fault {
             _ => FaultKind::Failed,
         };
         let fault = Self::new(kind, error.message());
-        if kind == FaultKind::Busy { fault.retry_after(Duration::from_secs(1)) } else { fault }
+        match kind {
+            FaultKind::Busy => fault.because_of(Bottleneck::Queue).retry_after(Duration::from_secs(1)),
+            _ => fault,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_kinds_are_in_their_order() {
+        for (place, kind) in FaultKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place, "{}", kind.name());
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! once a second.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 #[cfg(unix)]
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
@@ -30,6 +30,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::serve::app::App;
+use crate::serve::record::ClientAddress;
 use crate::serve::tls::TlsFiles;
 use crate::{Error, Result};
 
@@ -112,12 +113,12 @@ impl Listener {
         // Closed when the last connection has dropped its end.
         let (open, mut all_closed) = mpsc::channel::<()>(1);
         loop {
-            let stream: Result<Box<dyn Stream>, io::Error> = tokio::select! {
+            let accepted: io::Result<(Box<dyn Stream>, Option<IpAddr>)> = tokio::select! {
                 _ = ending.changed() => break,
-                stream = self.socket.accept() => stream,
+                accepted = self.socket.accept() => accepted,
             };
-            let stream = match stream {
-                Ok(stream) => stream,
+            let (stream, client) = match accepted {
+                Ok(accepted) => accepted,
                 // No descriptor is free, or the client has gone: the next one may do.
                 Err(_) => {
                     sleep(Duration::from_millis(20)).await;
@@ -127,20 +128,24 @@ impl Listener {
             match places.clone().try_acquire_owned() {
                 Ok(place) => {
                     let (router, ending, open, tls) = (router.clone(), ending.clone(), open.clone(), self.tls.clone());
+                    let app = app.clone();
+                    app.counts().connections.fetch_add(1, Ordering::Relaxed);
                     tokio::spawn(async move {
                         match tls {
-                            None => converse(stream, router, ending).await,
+                            None => converse(stream, client, router, ending).await,
                             // A client that does not shake hands in time, or badly, gets no answer: it could not read one.
                             Some(tls) => {
                                 if let Ok(Ok(stream)) = timeout(HEAD_TIME, tls.accept(stream)).await {
-                                    converse(Box::new(stream), router, ending).await;
+                                    converse(Box::new(stream), client, router, ending).await;
                                 }
                             }
                         }
+                        app.counts().connections.fetch_sub(1, Ordering::Relaxed);
                         drop((place, open));
                     });
                 }
                 Err(_) => {
+                    app.counts().refused_connections.fetch_add(1, Ordering::Relaxed);
                     if let Ok(place) = refusals.clone().try_acquire_owned() {
                         tokio::spawn(async move {
                             // A client that does not listen is not waited for.
@@ -198,15 +203,16 @@ impl Socket {
         }
     }
 
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    /// A connection, and the address that it comes from, where it has one.
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Option<IpAddr>)> {
         match self {
             Self::Tcp(listener, _) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, client) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Some(client.ip())))
             }
             #[cfg(unix)]
-            Self::Unix(listener, _) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Unix(listener, _) => Ok((Box::new(listener.accept().await?.0), None)),
         }
     }
 }
@@ -224,10 +230,13 @@ async fn refuse(mut stream: Box<dyn Stream>) {
 }
 
 /// Answers the requests of a connection, one after the other.
-async fn converse(stream: Box<dyn Stream>, router: Router, mut ending: watch::Receiver<bool>) {
+async fn converse(stream: Box<dyn Stream>, client: Option<IpAddr>, router: Router, mut ending: watch::Receiver<bool>) {
     let clock = Arc::new(ConnectionClock::new());
     let answer = TowerToHyperService::new(router);
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        if let Some(client) = client {
+            request.extensions_mut().insert(ClientAddress(client));
+        }
         clock.answering.store(true, Ordering::Relaxed);
         clock.head_since.store(0, Ordering::Relaxed);
         let (answer, clock) = (answer.clone(), clock.clone());

@@ -7,28 +7,43 @@
 //! listen              sockets, connections, their limits, and how they end
 //! app                 what all requests have in common, and the routes
 //! dialect/, health    who is answered how
+//! metrics, stats      what is told of the server
 //! call                a request's texts through a model
 //! registry            the models by name
 //! body, reply         JSON in, numbers out
 //! guard               keys, Host, Origin
-//! served_model, fields, fault, tls
+//! watcher             looks at the last minute now and then
+//! alerts, recent      what it keeps, alert_command: whom it tells
+//! record              what is kept of a request when it is over
+//! counts, access_log  where it is kept
+//! served_model, fields, fault, process, tls
 //! ```
 //!
 //! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
 
+mod access_log;
+mod alert_command;
+mod alerts;
 mod app;
 mod body;
 mod call;
+mod counts;
 mod dialect;
 mod fault;
 mod fields;
 mod guard;
 mod health;
 mod listen;
+mod metrics;
+mod process;
+mod recent;
+mod record;
 mod registry;
 mod reply;
 mod served_model;
+mod stats;
 mod tls;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,15 +52,22 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use access_log::LogTarget;
+pub use alerts::Objectives;
 pub use listen::Address;
 pub use registry::{LoadModel, ModelEntry};
 pub use served_model::{Role, ScoreActivation, ServedModel};
 pub use tls::TlsFiles;
 
+use crate::serve::access_log::AccessLog;
 use crate::serve::app::{App, ServerState};
+use crate::serve::counts::Counts;
 use crate::serve::guard::Guard;
 use crate::serve::listen::Listener;
+use crate::serve::recent::TICK;
+use crate::serve::record::Records;
 use crate::serve::registry::Registry;
+use crate::serve::watcher::Watcher;
 use crate::{Error, Result};
 
 /// How long connections have to take what they are told when the server gives up.
@@ -84,6 +106,16 @@ pub struct ServerAccess {
     pub cors_origins: Vec<String>,
 }
 
+/// What a server tells of itself unasked.
+#[derive(Debug, Clone)]
+pub struct ServerReports {
+    /// Where a line for each request goes.
+    pub access_log: Option<LogTarget>,
+    pub objectives: Objectives,
+    /// A program and its arguments, which is told of alerts; empty for none.
+    pub on_alert: Vec<String>,
+}
+
 /// A running server.
 pub struct Server {
     runtime: Option<Runtime>,
@@ -99,8 +131,13 @@ impl Server {
     /// Listens, and begins to load models: requests get 503 until theirs is there.
     ///
     /// # Errors
-    /// [`Error::Argument`] for models of one name, and [`Error::Io`] where the address cannot be had.
-    pub fn start(models: Vec<ModelEntry>, access: &ServerAccess, limits: ServerLimits) -> Result<Self> {
+    /// [`Error::Argument`] for models of one name, and [`Error::Io`] where the address or the log cannot be had.
+    pub fn start(
+        models: Vec<ModelEntry>,
+        access: &ServerAccess,
+        limits: ServerLimits,
+        reports: &ServerReports,
+    ) -> Result<Self> {
         let registry = Registry::new(models, limits.max_model_bytes)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(if std::thread::available_parallelism().map_or(1, usize::from) < 16 { 1 } else { 2 })
@@ -112,7 +149,11 @@ impl Server {
         let listener = Listener::bind(&access.address, access.tls.as_ref())?;
         let address = listener.address();
         let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
-        let app = Arc::new(ServerState::new(registry, limits, guard));
+        let log = reports.access_log.as_ref().map(AccessLog::open).transpose()?;
+        let counts = Counts::new(registry.slots().iter().map(|slot| slot.name.clone()));
+        let records = Arc::new(Records { counts, log });
+        let watch = Watcher::new(records.clone(), reports.objectives, reports.on_alert.clone())?;
+        let app = Arc::new(ServerState::new(registry, limits, guard, records, watch));
         let (ending, ended) = watch::channel(false);
         let listening = runtime.spawn(listener.serve(app::router(app.clone()), app.clone(), ended));
         let loading = app.clone();
@@ -121,6 +162,13 @@ impl Server {
             loop {
                 tokio::time::sleep(IDLE_CHECK).await;
                 loading.registry.unload_idle();
+            }
+        });
+        let watched = app.clone();
+        runtime.spawn(async move {
+            loop {
+                watched.watch.tick();
+                tokio::time::sleep(TICK).await;
             }
         });
         drop(_inside);
@@ -146,7 +194,7 @@ impl Server {
 
     /// Requests that are not answered yet.
     pub fn requests_in_flight(&self) -> usize {
-        self.app.in_flight.load(std::sync::atomic::Ordering::Relaxed)
+        self.app.counts().in_flight.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Begins to load all models again that are loaded.
@@ -181,6 +229,9 @@ impl Server {
         }
         // What is loading goes on for itself.
         runtime.shutdown_background();
+        if let Some(log) = &self.app.records.log {
+            log.flush();
+        }
     }
 }
 
