@@ -96,6 +96,7 @@ COMMANDS = [
     "devices",
     "check",
     "bench-cpu",
+    "monitor",
     "run",
     "completion",
 ]

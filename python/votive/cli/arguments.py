@@ -13,6 +13,8 @@ DEFAULT_RERANKER = "cross-encoder/ms-marco-MiniLM-L6-v2"
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
 # What `subparsers.add_parser` is a method of.
 Commands = Any
 
@@ -34,6 +36,7 @@ def build_parser() -> Parser:
     _add_check(commands)
     _add_bench_cpu(commands)
     _add_serve(commands)
+    _add_monitor(commands)
     _add_run(commands)
     _add_completion(commands)
     return parser
@@ -381,6 +384,41 @@ def _add_serve(commands: Commands) -> None:
         groups[setting.section].add_argument(setting.flag, **options)
 
 
+def _add_monitor(commands: Commands) -> None:
+    parser = _add_command(
+        commands,
+        "monitor",
+        "monitor",
+        "show how a server does",
+        usage=descriptions.MONITOR_USAGE,
+        description=descriptions.MONITOR,
+        epilog=descriptions.MONITOR_EXAMPLES,
+    )
+    parser.add_argument(
+        "url", nargs="?", default=DEFAULT_SERVER, metavar="URL", help=f"where the server is (default: {DEFAULT_SERVER})"
+    )
+    parser.add_argument("--once", action="store_true", help="show it once, and exit")
+    parser.add_argument(
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="how often to look (default: %(default)g)",
+    )
+    _add_json(parser, "print one JSON object per line")
+    parser.add_argument(
+        "--api-key-file",
+        metavar="FILE",
+        help="a file whose first line is the server's key (default: $VOTIVE_API_KEY, where it is set)",
+    )
+    parser.add_argument(
+        "--rules",
+        choices=("prometheus", "grafana"),
+        metavar="PROGRAM",
+        help="print alerts for prometheus, or a dashboard for grafana, and exit",
+    )
+
+
 def _add_run(commands: Commands) -> None:
     parser = _add_command(
         commands,
@@ -487,6 +525,16 @@ def _positive(text: str) -> int:
         number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"want a whole number from 1 up, got {text!r}")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.05 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"want seconds from 0.05 up, got {text!r}")
     return number
 
 

@@ -288,6 +288,28 @@ examples:
   votive serve --config server.yaml --print-config
 """
 
+MONITOR_USAGE = """\
+votive monitor [URL] [options]
+       votive monitor --rules prometheus|grafana"""
+
+MONITOR = """\
+Show how a server does, every second until Ctrl-C: requests, texts and tokens per second, percentiles of times, what
+waits, memory, each model, and alerts that are raised. Rates are those since the look before; percentiles are those of
+the last minute.
+
+--rules prints a file for other programs: alerts with the bounds of the server's own for Prometheus, and a dashboard
+for Grafana. Both read what Prometheus gets from the server's /metrics.
+"""
+
+MONITOR_EXAMPLES = """\
+examples:
+  votive monitor
+  votive monitor http://10.0.0.5:8000 --api-key-file key.txt
+  votive monitor --once --json
+  votive monitor --rules prometheus > votive-alerts.yml
+  votive monitor --rules grafana > votive-dashboard.json
+"""
+
 RUN_USAGE = """\
 votive run [--tensors RULE] FILE [ARGUMENT ...]
        votive run [--tensors RULE] -m MODULE [ARGUMENT ...]"""

@@ -7,7 +7,7 @@ import shutil
 import sys
 from typing import TextIO
 
-BOLD, DIM, CYAN, RESET = "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[0m"
+BOLD, DIM, RED, YELLOW, CYAN, RESET = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[0m"
 
 
 def is_terminal(stream: TextIO | None) -> bool:
