@@ -34,7 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["error", "memory", "panic", "profile", "kernels", "nn", "device", "pool"]),
-    ("serve", &["error", "memory", "panic", "text", "device", "engine"]),
+    ("serve", &["error", "memory", "panic", "text", "device", "pipeline", "engine"]),
     (
         "python",
         &[

@@ -73,7 +73,7 @@ def test_dimensions_cut_and_scale_again(server: Server, embedder: Embedder) -> N
         (b"{", 400, None, "no JSON"),
         (b'{"input": "a"} x', 400, None, "no JSON"),
         (b'{"input": "\xff"}', 400, None, "no JSON"),
-        (b'{"input": "\\ud800"}', 400, None, "no JSON"),
+        (b'{"input": "\\ud800"}', 400, "input", "hex escape"),
         (b"[" * 100_000, 400, None, "no JSON object"),
         ({}, 400, None, "missing field `input`"),
         ({"input": None}, 400, "input", "a string or an array of strings"),

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -112,19 +112,22 @@ fn parse_now<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let error = error.into_inner();
-        match error.classify() {
-            serde_json::error::Category::Data => {
-                // Without the place within the text, which nobody counts to.
-                let text = error.to_string();
-                let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
-                match path == "." {
-                    true => Fault::new(FaultKind::Value, text),
-                    false => Fault::value(path, text),
-                }
-            }
-            _ => Fault::new(FaultKind::Syntax, format!("the body is no JSON: {error}")),
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        // The library counts names of a wrong type, and halves of characters, as no JSON.
+        let reads = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
+        let is_json = error.is_data() || std::str::from_utf8(bytes).is_ok_and(reads);
+        if !is_json {
+            return Fault::new(FaultKind::Syntax, format!("the body is no JSON: {error}"));
+        }
+        // Without the place within the text, which nobody counts to.
+        let text = error.to_string();
+        let text = match text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text) {
+            "expected value" => "is of a type that is not accepted",
+            text => text,
+        };
+        match path == "." {
+            true => Fault::new(FaultKind::Value, text),
+            false => Fault::value(path, text),
         }
     })?;
     reader.end().map_err(|error| Fault::new(FaultKind::Syntax, format!("the body is no JSON: {error}")))?;
@@ -148,6 +151,8 @@ mod tests {
         assert_eq!((wrong.kind, wrong.parameter.as_deref()), (FaultKind::Value, Some("input[1]")));
         assert_eq!(wrong.message, "input[1]: invalid type: integer `3`, expected a string");
         assert_eq!(fault("{}").message, "missing field `input`");
+        let half = fault(r#"{"input": ["a", "\ud800"]}"#);
+        assert_eq!((half.kind, half.parameter.as_deref()), (FaultKind::Value, Some("input[1]")));
         for broken in ["", " ", "{", "{\"input\": []} x", "nul", "\u{0}", "[[]]", "\"a\""] {
             assert_eq!(fault(broken).kind, FaultKind::Syntax, "{broken:?}");
         }

@@ -5,14 +5,17 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::Error;
 use crate::engine::{CallHandle, CallResult, OutputRows, Request};
 use crate::memory::zeroed;
+use crate::panic::guarded;
 use crate::serve::app::App;
 use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::fields::Side;
 use crate::serve::registry::Slot;
 use crate::serve::reply::check_finite;
 use crate::serve::served_model::{Purpose, ServedModel};
-use crate::text::{Input, Inputs};
+use crate::text::{Input, Inputs, Truncation};
 
 /// What the fields of a request are called, for faults.
 pub(super) struct FieldNames {
@@ -28,6 +31,7 @@ pub(super) struct EmbedCall {
     /// First numbers of each vector that are kept; None for all.
     pub(super) dimensions: Option<usize>,
     pub(super) normalize: bool,
+    pub(super) options: CallOptions,
 }
 
 /// Which prompt comes before each text.
@@ -44,7 +48,41 @@ pub(super) struct RankCall {
     pub(super) names: FieldNames,
     /// Whether scores are the logits themselves.
     pub(super) raw: bool,
+    /// Tokens of each document that are read, beside those of the query; None for what the model takes.
+    pub(super) document_tokens: Option<usize>,
+    pub(super) options: CallOptions,
 }
+
+/// Pairs of texts, each to be scored.
+pub(super) struct ScoreCall {
+    pub(super) pairs: Vec<(String, String)>,
+    pub(super) names: FieldNames,
+    pub(super) raw: bool,
+    pub(super) options: CallOptions,
+}
+
+/// What a request may say of any call.
+#[derive(Debug, Default)]
+pub(super) struct CallOptions {
+    /// Tokens of an input that are read; None for what the model takes.
+    pub(super) max_tokens: Option<TokenLimit>,
+    /// What becomes of inputs with more.
+    pub(super) truncation: Truncation,
+    /// See [`Precedence`].
+    pub(super) precedence: Precedence,
+}
+
+/// Tokens of an input that are read, if the model takes so many.
+#[derive(Debug)]
+pub(super) struct TokenLimit {
+    pub(super) tokens: usize,
+    /// What the field is called that says so.
+    pub(super) field: &'static str,
+}
+
+/// How soon a call is computed while others wait, as Cohere and vLLM count: 0 where nothing is said, more for later.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Precedence(pub(super) i32);
 
 /// What a call gave: `[inputs, width]`.
 pub(super) struct Computed {
@@ -93,6 +131,54 @@ impl Drop for CancelOnDrop {
     }
 }
 
+impl Precedence {
+    /// One of 1 gets half as many tokens computed as one of 0, one of 2 a third; one of -1 gets twice as many.
+    fn priority(self) -> f32 {
+        let steps = self.0.unsigned_abs().min(1000) as f32 + 1.0;
+        if self.0 > 0 { 1.0 / steps } else { steps }
+    }
+}
+
+impl CallOptions {
+    /// Those of vLLM's fields: tokens of an input, -1 for what the model takes, the side that is cut, and the priority.
+    ///
+    /// # Errors
+    /// A fault where there cannot be so few tokens.
+    pub(super) fn of_prompt(tokens: Option<i64>, side: Option<Side>, priority: Option<i32>) -> Result<Self, Fault> {
+        let field = "truncate_prompt_tokens";
+        let max_tokens = match tokens {
+            None | Some(-1) => None,
+            Some(tokens) => {
+                let tokens = usize::try_from(tokens)
+                    .map_err(|_| Fault::value(field, format!("expected 1 or more, or -1, found {tokens}")))?;
+                Some(TokenLimit { tokens, field })
+            }
+        };
+        let truncation = match side {
+            None => Truncation::OfModel,
+            Some(Side::Left) => Truncation::Left,
+            Some(Side::Right) => Truncation::Right,
+        };
+        Ok(Self { max_tokens, truncation, precedence: Precedence(priority.unwrap_or_default()) })
+    }
+
+    /// A request of these options.
+    fn request(&self, model: &ServedModel, prompt: String, normalize: bool) -> Result<Request, Fault> {
+        let max_length = match &self.max_tokens {
+            None => model.max_length,
+            Some(limit) => {
+                let own = model.max_tokens()?.unwrap_or(usize::MAX);
+                model.routes.max_length(Some(limit.tokens.min(own))).map_err(|error| match error {
+                    Error::Argument { message, .. } => Fault::value(limit.field, message),
+                    error => error.into(),
+                })?
+            }
+        };
+        let priority = self.precedence.priority();
+        Ok(Request { prompt, max_length, truncation: self.truncation, normalize, priority, ..Request::default() })
+    }
+}
+
 impl Computed {
     pub(super) fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.values.chunks_exact(self.width)
@@ -119,9 +205,10 @@ pub(super) async fn embed(app: &App, name: Option<&str>, call: EmbedCall) -> Res
         PromptChoice::For(purpose) => model.prompt_and_task(purpose)?,
         PromptChoice::Named(name) => (model.prompt("prompt_name", Some(&name))?, None),
     };
-    let normalize = call.normalize && model.normalize;
-    let request = Request { prompt, max_length: model.max_length, normalize, ..Request::default() };
-    compute(&slot, &model, Box::new(call.texts), request, task, width).await
+    let request = call.options.request(&model, prompt, call.normalize && model.normalize)?;
+    compute(&slot, &model, Box::new(call.texts), request, task, width)
+        .await
+        .map_err(|fault| fault.within(call.names.texts))
 }
 
 /// The score of each document for the query.
@@ -131,15 +218,61 @@ pub(super) async fn embed(app: &App, name: Option<&str>, call: EmbedCall) -> Res
 pub(super) async fn rank(app: &App, name: Option<&str>, call: RankCall) -> Result<Computed, Fault> {
     app.check_inputs(call.names.texts, call.documents.len())?;
     let (slot, model) = app.registry.model(name).await?;
+    let RankCall { query, mut documents, names, raw, document_tokens, options } = call;
+    let own = model.max_tokens()?;
+    if let Some(tokens) = document_tokens.filter(|&tokens| own.is_none_or(|own| tokens < own)) {
+        documents = cut_documents(&model, documents, tokens).await?;
+    }
+    scores(&slot, &model, Box::new(QueryDocuments { query, documents }), raw, &options, names.texts).await
+}
+
+/// The score of each pair.
+///
+/// # Errors
+/// Faults of the request, of the model's name, and of computing.
+pub(super) async fn score(app: &App, name: Option<&str>, call: ScoreCall) -> Result<Computed, Fault> {
+    app.check_inputs(call.names.texts, call.pairs.len())?;
+    let (slot, model) = app.registry.model(name).await?;
+    scores(&slot, &model, Box::new(call.pairs), call.raw, &call.options, call.names.texts).await
+}
+
+async fn scores(
+    slot: &Slot,
+    model: &Arc<ServedModel>,
+    inputs: Box<dyn Inputs>,
+    raw: bool,
+    options: &CallOptions,
+    texts: &str,
+) -> Result<Computed, Fault> {
     let activation = model.ranking()?;
-    let prompt = model.prompt("model", None)?;
-    let request = Request { prompt, max_length: model.max_length, ..Request::default() };
-    let inputs = QueryDocuments { query: call.query, documents: call.documents };
-    let mut computed = compute(&slot, &model, Box::new(inputs), request, None, 1).await?;
-    if !call.raw {
+    let request = options.request(model, model.prompt("model", None)?, false)?;
+    let mut computed = compute(slot, model, inputs, request, None, 1).await.map_err(|fault| fault.within(texts))?;
+    if !raw {
         computed.values.iter_mut().for_each(|logit| activation.apply(std::slice::from_mut(logit)));
     }
     Ok(computed)
+}
+
+/// The documents, each without what is behind its first `most` tokens.
+async fn cut_documents(
+    model: &Arc<ServedModel>,
+    mut documents: Vec<String>,
+    most: usize,
+) -> Result<Vec<String>, Fault> {
+    let model = model.clone();
+    let cut = move || {
+        let tokenizer = model.routes.main().network().tokenizer();
+        // No token has less than a byte.
+        for document in documents.iter_mut().filter(|document| document.len() > most) {
+            let spans = tokenizer.token_spans(document, &|| Ok(()))?;
+            if let Some(first) = spans.get(most) {
+                document.truncate(document.floor_char_boundary(first.start));
+            }
+        }
+        Ok(documents)
+    };
+    let done = tokio::task::spawn_blocking(move || guarded(cut)).await;
+    Ok(done.unwrap_or_else(|_| Err(Error::internal("cutting documents panicked")))?)
 }
 
 /// The rows of a call `[inputs, width]`.
@@ -161,7 +294,7 @@ pub(super) async fn compute(
         true => {
             let model = model.clone();
             let of_task = tokio::task::spawn_blocking(move || model.routes.of(task).cloned());
-            of_task.await.unwrap_or_else(|_| Err(crate::Error::internal("loading a task panicked")))?
+            of_task.await.unwrap_or_else(|_| Err(Error::internal("loading a task panicked")))?
         }
         false => model.routes.main().clone(),
     };

@@ -142,6 +142,15 @@ impl Fault {
         Self { parameter: Some(parameter.into()), ..self }
     }
 
+    /// Of inputs that the request calls `field`: a fault of one of these names it.
+    pub(super) fn within(mut self, field: &str) -> Self {
+        if let (FaultKind::TooLong, Some(place)) = (self.kind, self.parameter.take_if(|place| place.starts_with('['))) {
+            self.message = format!("{field}{place}: {}", self.message);
+            self.parameter = Some(format!("{field}{place}"));
+        }
+        self
+    }
+
     pub(super) fn retry_after(self, time: Duration) -> Self {
         Self { retry_after: Some(time), ..self }
     }
@@ -159,6 +168,10 @@ impl From<Error> for Fault {
             Error::TooLong { .. } => FaultKind::TooLong,
             // Calls are interrupted by nobody but the server, when it ends.
             Error::Interrupted => return Self::ending(),
+            Error::TooLong { position, tokens, limit } => {
+                let message = format!("has {tokens} tokens, the model takes {limit}");
+                return Self::new(FaultKind::TooLong, message).about(format!("[{position}]"));
+            }
             _ => FaultKind::Failed,
         };
         let fault = Self::new(kind, error.message());

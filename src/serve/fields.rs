@@ -15,6 +15,14 @@ pub(super) enum TextField {
     ManyIds(Vec<Vec<u32>>),
 }
 
+/// The end of a text at which it is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
 /// One item of a list of texts.
 enum TextItem {
     Text(String),

@@ -16,7 +16,7 @@
 //! alerts, recent      what it keeps, alert_command: whom it tells
 //! record              what is kept of a request when it is over
 //! counts, access_log  where it is kept
-//! served_model, fields, fault, process, tls
+//! served_model, fields, keep_alive, fault, process, tls
 //! ```
 //!
 //! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
@@ -33,6 +33,7 @@ mod fault;
 mod fields;
 mod guard;
 mod health;
+mod keep_alive;
 mod listen;
 mod metrics;
 mod process;

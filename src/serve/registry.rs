@@ -34,8 +34,10 @@ pub(super) struct Slot {
     pub(super) name: String,
     load: LoadModel,
     preload: bool,
-    /// Milliseconds since the server's start, or `FOR_EVER`.
+    /// Milliseconds that it stays loaded after its last request, or `FOR_EVER`.
     keep_alive: AtomicU64,
+    /// The first value of `keep_alive`, which it has again whenever the model is loaded.
+    usual_keep_alive: u64,
     loaded: ArcSwapOption<ServedModel>,
     /// Held while it is loaded: of several requests that need it, one loads it.
     loading: AsyncMutex<()>,
@@ -75,6 +77,7 @@ impl Registry {
                 load: entry.load,
                 preload: entry.preload,
                 keep_alive: AtomicU64::new(milliseconds(entry.keep_alive)),
+                usual_keep_alive: milliseconds(entry.keep_alive),
                 loaded: ArcSwapOption::empty(),
                 loading: AsyncMutex::new(()),
                 loaded_once: AtomicBool::new(false),
@@ -171,13 +174,18 @@ impl Registry {
 
     /// Unloads what no request has asked for as long as it is kept.
     pub(super) fn unload_idle(&self) {
-        let now = milliseconds(Some(self.start.elapsed()));
         for slot in &self.slots {
-            let (last, kept) = (slot.last_used.load(Ordering::Relaxed), slot.keep_alive.load(Ordering::Relaxed));
-            if kept != FOR_EVER && now.saturating_sub(last) >= kept {
+            if self.time_left(slot) == Some(Duration::ZERO) {
                 slot.loaded.store(None);
             }
         }
+    }
+
+    /// How long a model stays loaded if nobody asks for it; None for ever.
+    pub(super) fn time_left(&self, slot: &Slot) -> Option<Duration> {
+        let (last, kept) = (slot.last_used.load(Ordering::Relaxed), slot.keep_alive.load(Ordering::Relaxed));
+        let idle = milliseconds(Some(self.start.elapsed())).saturating_sub(last);
+        (kept != FOR_EVER).then(|| Duration::from_millis(kept.saturating_sub(idle)))
     }
 
     /// Why the server is not ready: what is not loaded of that which must be.
@@ -206,7 +214,7 @@ impl Slot {
         self.preload && !self.loaded_once.load(Ordering::Acquire) && self.failure().is_none()
     }
 
-    /// Keeps it loaded for so long after each request from now on; zero unloads it behind those that run.
+    /// Keeps it loaded for so long after each request, until it is loaded anew; zero unloads it behind those that run.
     pub(super) fn keep(&self, time: Option<Duration>) {
         self.keep_alive.store(milliseconds(time), Ordering::Relaxed);
     }
@@ -235,6 +243,7 @@ impl Slot {
             Ok(model) => {
                 let model = Arc::new(model);
                 *failure = None;
+                self.keep_alive.store(self.usual_keep_alive, Ordering::Relaxed);
                 self.loaded.store(Some(model.clone()));
                 self.loaded_once.store(true, Ordering::Release);
                 Ok(model)

@@ -1,5 +1,7 @@
 //! Numbers as clients want them, and answers of JSON.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
@@ -30,8 +32,27 @@ pub(super) fn json_of(body: &impl serde::Serialize) -> Response {
     }
 }
 
+/// A new id, as random as a hash map's seed.
+pub(super) fn new_id() -> String {
+    let bits = || RandomState::new().build_hasher().finish();
+    let (high, low) = (bits(), bits());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}",
+        high >> 32,
+        high as u16,
+        high >> 16 & 0xfff,
+        low >> 48 & 0xfff,
+        low & 0xffff_ffff_ffff
+    )
+}
+
 /// Appends a JSON array of numbers, each in the fewest digits that give it back.
 pub(super) fn write_floats(body: &mut Vec<u8>, values: &[f32]) {
+    serde_json::to_writer(body, values).expect("a vector takes all bytes");
+}
+
+/// Appends a JSON array of small integers.
+pub(super) fn write_integers(body: &mut Vec<u8>, values: &[impl serde::Serialize]) {
     serde_json::to_writer(body, values).expect("a vector takes all bytes");
 }
 

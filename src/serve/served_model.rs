@@ -107,6 +107,11 @@ impl ServedModel {
         }
     }
 
+    /// The most tokens of an input that are read; None for no limit.
+    pub(super) fn max_tokens(&self) -> Result<Option<usize>, Fault> {
+        Ok(self.max_length.or(self.routes.max_length(None)?))
+    }
+
     /// The one score that each pair gets, as an activation.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! The interfaces that clients already speak. Each file has the fields, answers and errors of one, and knows no other.
 
+mod cohere;
+mod ollama;
 mod openai;
+mod rerank;
+mod vllm;
 
 use std::future::Future;
 
@@ -35,10 +39,16 @@ pub(super) struct Exchange<T> {
 
 pub(super) fn routes() -> Router<App> {
     openai::routes()
+        .merge(cohere::routes())
+        .merge(rerank::routes())
+        .merge(vllm::routes())
+        .merge(ollama::routes())
+        // A body with `texts` in place of documents would be another interface's.
+        .route("/rerank", post(&rerank::DIALECT, rerank::rerank_documents))
 }
 
 /// All of them. What no other one has is the first one's.
-const DIALECTS: &[&Dialect] = &[&openai::DIALECT];
+const DIALECTS: &[&Dialect] = &[&openai::DIALECT, &cohere::DIALECT, &rerank::DIALECT, &vllm::DIALECT, &ollama::DIALECT];
 
 /// The dialect in which a path is answered, also one that does not exist.
 pub(super) fn of_path(path: &str) -> &'static Dialect {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::serve::app::App;
-use crate::serve::call::{EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::call::{CallOptions, EmbedCall, FieldNames, PromptChoice, embed};
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;
@@ -65,7 +65,8 @@ async fn embeddings(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Res
         }
     };
     let prompt = PromptChoice::For(Purpose::Usual);
-    let call = EmbedCall { texts, names: NAMES, prompt, dimensions: body.dimensions, normalize: true };
+    let options = CallOptions::default();
+    let call = EmbedCall { texts, names: NAMES, prompt, dimensions: body.dimensions, normalize: true, options };
     let computed = embed(&app, body.model.as_deref(), call).await?;
     let mut json = br#"{"object":"list","data":"#.to_vec();
     json.reserve(computed.values.len() * if body.encoding_format == EncodingFormat::Base64 { 6 } else { 13 });
