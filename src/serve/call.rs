@@ -9,12 +9,12 @@ use crate::Error;
 use crate::engine::{CallHandle, CallResult, OutputRows, Request};
 use crate::memory::zeroed;
 use crate::panic::guarded;
-use crate::serve::app::App;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::Side;
 use crate::serve::registry::Slot;
 use crate::serve::reply::check_finite;
 use crate::serve::served_model::{Purpose, ServedModel};
+use crate::serve::state::App;
 use crate::text::{Input, Inputs, Truncation};
 
 /// What the fields of a request are called, for faults.

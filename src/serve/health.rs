@@ -7,9 +7,9 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use serde_json::json;
 
-use crate::serve::app::{App, Phase};
 use crate::serve::reply;
 use crate::serve::reply::{json_of, typed};
+use crate::serve::state::{App, Phase};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()

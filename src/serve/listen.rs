@@ -29,8 +29,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::serve::app::App;
 use crate::serve::record::ClientAddress;
+use crate::serve::state::App;
 use crate::serve::tls::TlsFiles;
 use crate::{Error, Result};
 

@@ -15,10 +15,10 @@ use axum::routing::get;
 
 use crate::device::scratch_bytes;
 use crate::engine::{Measure, QueueDepth};
-use crate::serve::app::App;
 use crate::serve::counts::{ModelCounts, SECONDS, STATUS_CLASSES, SecondsHistogram, now};
 use crate::serve::process::{MemoryUse, Process};
 use crate::serve::reply::typed;
+use crate::serve::state::App;
 
 /// Powers of 2, less 1 from where the engine's own buckets are wider than 1: there it knows the counts exactly.
 const PASS_BOUNDS: [f64; 17] = [

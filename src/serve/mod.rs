@@ -5,10 +5,11 @@
 //! ```text
 //! mod                 a server: start, stop
 //! listen              sockets, connections, their limits, and how they end
-//! app                 what all requests have in common, and the routes
+//! app                 the routes, and what every request goes through
 //! dialect/, health    who is answered how
 //! metrics, stats      what is told of the server
 //! call                a request's texts through a model
+//! state               what all requests share
 //! registry            the models by name
 //! body, reply         JSON in, numbers out
 //! guard               keys, Host, Origin
@@ -42,6 +43,7 @@ mod record;
 mod registry;
 mod reply;
 mod served_model;
+mod state;
 mod stats;
 mod tls;
 mod watcher;
@@ -58,16 +60,17 @@ pub use alerts::Objectives;
 pub use listen::Address;
 pub use registry::{LoadModel, ModelEntry};
 pub use served_model::{Role, ScoreActivation, ServedModel};
+pub use state::ServerLimits;
 pub use tls::TlsFiles;
 
 use crate::serve::access_log::AccessLog;
-use crate::serve::app::{App, ServerState};
 use crate::serve::counts::Counts;
 use crate::serve::guard::Guard;
 use crate::serve::listen::Listener;
 use crate::serve::recent::TICK;
 use crate::serve::record::Records;
 use crate::serve::registry::Registry;
+use crate::serve::state::{App, ServerState};
 use crate::serve::watcher::Watcher;
 use crate::{Error, Result};
 
@@ -76,22 +79,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How often models are looked at that nobody asks for.
 const IDLE_CHECK: Duration = Duration::from_millis(500);
-
-/// What a server takes at a time.
-#[derive(Debug, Clone)]
-pub struct ServerLimits {
-    /// Bytes of one body.
-    pub max_body_bytes: usize,
-    /// Bytes of the bodies of all requests at a time.
-    pub body_bytes_in_flight: usize,
-    /// Texts of one request.
-    pub max_inputs: usize,
-    pub max_connections: usize,
-    /// How long a request may take.
-    pub request_timeout: Duration,
-    /// Bytes of the weights of all models; None for no limit.
-    pub max_model_bytes: Option<usize>,
-}
 
 /// Who may ask a server, and where.
 #[derive(Debug, Clone)]

@@ -11,13 +11,13 @@ use serde_json::{Map, Value, json};
 
 use crate::device::scratch_bytes;
 use crate::engine::Summary;
-use crate::serve::app::{App, Phase};
 use crate::serve::counts::now;
 use crate::serve::process::{MemoryUse, Process};
 use crate::serve::recent::LastMinute;
 use crate::serve::registry::Slot;
 use crate::serve::reply::json_of;
 use crate::serve::served_model::{Role, ServedModel};
+use crate::serve::state::{App, Phase};
 
 pub(super) fn routes() -> Router<App> {
     Router::new().route("/stats", get(stats)).route("/alerts", get(alerts))

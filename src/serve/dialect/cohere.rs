@@ -12,12 +12,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::pipeline::{Precision, Quantizer, Ranges};
-use crate::serve::app::App;
 use crate::serve::call::{CallOptions, Computed, EmbedCall, FieldNames, Precedence, PromptChoice, TokenLimit, embed};
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::reply::{self, new_id, write_base64, write_floats, write_integers, write_list, write_text};
 use crate::serve::served_model::Purpose;
+use crate::serve::state::App;
 use crate::text::Truncation;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/v1/embed", "/v2/embed"], fail, assumes_json: false };

@@ -10,15 +10,16 @@ use std::future::Future;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::HeaderMap;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use axum::routing::MethodRouter;
 use serde::de::DeserializeOwned;
 
-use crate::serve::app::App;
 use crate::serve::body;
 use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::record::FaultMark;
+use crate::serve::state::App;
 
 /// How one kind of clients is answered.
 pub(super) struct Dialect {
@@ -35,6 +36,24 @@ pub(super) struct Exchange<T> {
     pub(super) app: App,
     pub(super) headers: HeaderMap,
     pub(super) body: T,
+}
+
+impl Dialect {
+    /// The answer to a request that went wrong.
+    pub(super) fn answer(&self, fault: &Fault) -> Response {
+        let mut response = (self.fail)(fault);
+        response.extensions_mut().insert(FaultMark { kind: fault.kind, bottleneck: fault.bottleneck });
+        let headers = response.headers_mut();
+        if fault.kind == FaultKind::NoKey {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(time) = fault.retry_after {
+            let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            headers.insert("retry-after-ms", HeaderValue::from(milliseconds));
+            headers.insert(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+        }
+        response
+    }
 }
 
 pub(super) fn routes() -> Router<App> {

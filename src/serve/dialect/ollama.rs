@@ -17,7 +17,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::serve::app::App;
 use crate::serve::call::{CallOptions, Computed, EmbedCall, FieldNames, Precedence, PromptChoice, TokenLimit, embed};
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
@@ -26,6 +25,7 @@ use crate::serve::keep_alive::KeepAlive;
 use crate::serve::registry::Slot;
 use crate::serve::reply::{self, json_of, write_floats, write_list, write_text};
 use crate::serve::served_model::{Purpose, Role, ServedModel};
+use crate::serve::state::App;
 use crate::text::Truncation;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/api/"], fail, assumes_json: true };

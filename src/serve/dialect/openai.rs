@@ -11,7 +11,6 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::serve::app::App;
 use crate::serve::call::{CallOptions, EmbedCall, FieldNames, PromptChoice, embed};
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
@@ -19,6 +18,7 @@ use crate::serve::fields::TextField;
 use crate::serve::registry::Slot;
 use crate::serve::reply::{self, json_of, write_base64, write_floats, write_list, write_text};
 use crate::serve::served_model::Purpose;
+use crate::serve::state::App;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/v1/models/"], fail, assumes_json: false };
 

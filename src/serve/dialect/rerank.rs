@@ -18,12 +18,12 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use crate::serve::app::App;
 use crate::serve::call::{CallOptions, FieldNames, RankCall, rank};
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::Side;
 use crate::serve::reply::{self, json_of, new_id};
+use crate::serve::state::App;
 
 pub(super) const DIALECT: Dialect = Dialect {
     paths: &["/rerank", "/reranking", "/v1/rerank", "/v1/reranking", "/v2/rerank"],

@@ -11,12 +11,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::serve::app::App;
 use crate::serve::call::{CallOptions, FieldNames, ScoreCall, score};
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::{Side, TextField};
 use crate::serve::reply::{self, json_of, new_id};
+use crate::serve::state::App;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/score", "/v1/score"], fail, assumes_json: false };
 
