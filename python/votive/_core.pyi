@@ -372,6 +372,10 @@ class Reranker(Model):
         """How many scores a pair gets."""
 
     @property
+    def label_names(self) -> list[str]:
+        """What the scores are called: by config.json, else "LABEL_0" and so on."""
+
+    @property
     def activation_fn(self) -> str | None:
         """The dotted path in PyTorch of the model's activation; None where its files name none."""
 

@@ -280,7 +280,8 @@ def _load(served: ServedModel) -> Embedder | Reranker:
 
 def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
     """A loaded model as the core takes it."""
-    fields = {
+    origin, detail = model._model.origin
+    fields: dict[str, Any] = {
         "core": model._model,
         "prompts": model.prompts,
         "default_prompt_name": model.default_prompt_name,
@@ -288,17 +289,29 @@ def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
         "normalize": normalize,
         "dimension": None,
         "labels": None,
+        "label_names": [],
+        "pooling": None,
+        "revision": detail if origin in ("cache", "hub") else None,
         "activation": None,
     }
     if isinstance(model, Embedder):
-        return fields | {"max_length": model._wanted_length, "dimension": model.get_embedding_dimension()}
+        return fields | {
+            "max_length": model._wanted_length,
+            "dimension": model.get_embedding_dimension(),
+            "pooling": model._files.pooling,
+        }
     activation = next((name for name, function in ACTIVATIONS.items() if function is model.activation_fn), None)
     if activation is None:
         raise ValueError(
             "activation_fn: a server computes without Python, so that it needs one of "
             f"{', '.join(ACTIVATIONS)}; give one as activation_fn="
         )
-    return fields | {"max_length": model.max_seq_length, "labels": model.num_labels, "activation": activation}
+    return fields | {
+        "max_length": model.max_seq_length,
+        "labels": model.num_labels,
+        "label_names": model._model.label_names,
+        "activation": activation,
+    }
 
 
 def _objectives(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

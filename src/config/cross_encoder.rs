@@ -77,6 +77,13 @@ impl CrossEncoderConfig {
             Scoring::Logits(_) => 1,
         }
     }
+
+    /// What the scores are called: by config.json, else `LABEL_0` and so on.
+    pub fn label_names(&self) -> Vec<String> {
+        let named = self.transformer.architecture.config.object("id2label").ok().flatten();
+        let name = |label: usize| Some(named.as_ref()?.text(&label.to_string()).ok()??.to_owned());
+        (0..self.labels()).map(|label| name(label).unwrap_or_else(|| format!("LABEL_{label}"))).collect()
+    }
 }
 
 /// The scoring of the modules after the Transformer.
@@ -149,6 +156,10 @@ mod tests {
             assert_eq!(config.scoring, Scoring::Classifier { labels }, "{rest}");
             assert_eq!(config.labels(), labels);
         }
+        let names = |rest: &str| read(&[("config.json", &bert(rest))]).unwrap().label_names();
+        assert_eq!(names(r#", "id2label": {"0": "no", "1": "yes"}"#), ["no", "yes"]);
+        assert_eq!(names(r#", "id2label": {"1": "yes", "2": 5}"#), ["LABEL_0", "yes"]);
+        assert_eq!(names(r#", "num_labels": 2"#), ["LABEL_0", "LABEL_1"]);
         let message = read(&[("config.json", &bert(r#", "id2label": {}"#))]).unwrap_err().to_string();
         assert_eq!(message, "config.json: id2label: names no label");
     }

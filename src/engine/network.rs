@@ -332,6 +332,11 @@ impl Network {
         &self.tokenizer
     }
 
+    /// Whether something is written around inputs: of a reranker, around pairs alone.
+    pub fn has_template(&self) -> bool {
+        self.template.is_some()
+    }
+
     /// Text of a token; None where there is no such token.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.token(id)

@@ -31,6 +31,11 @@ impl PyReranker {
     }
 
     #[getter]
+    fn label_names(&self) -> Vec<String> {
+        self.0.config().label_names()
+    }
+
+    #[getter]
     fn activation_fn(&self) -> Option<&str> {
         self.0.config().activation_fn.as_deref()
     }

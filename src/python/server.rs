@@ -49,6 +49,9 @@ struct LoadedFields {
     labels: Option<usize>,
     /// Whether vectors are scaled to length 1 where a request does not say.
     normalize: bool,
+    label_names: Vec<String>,
+    pooling: Option<String>,
+    revision: Option<String>,
     stats: Py<PyStats>,
 }
 
@@ -104,6 +107,9 @@ fn served(fields: LoadedFields) -> PyResult<ServedModel> {
         default_prompt_name: fields.default_prompt_name,
         max_length: fields.max_length,
         normalize: fields.normalize,
+        label_names: fields.label_names,
+        pooling: fields.pooling,
+        revision: fields.revision,
         stats: fields.stats.get().0.clone(),
     })
 }

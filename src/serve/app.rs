@@ -17,13 +17,14 @@ use crate::serve::counts::Cancelled;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::record::RequestRecord;
 use crate::serve::state::{App, Phase, REQUEST_ID};
-use crate::serve::{dialect, health, metrics, stats};
+use crate::serve::{dialect, health, metrics, openapi, stats};
 
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static TRUNCATED: HeaderName = HeaderName::from_static("x-votive-truncated");
 
-/// What may be asked without a key: whether the server lives, for what watches it.
-const OPEN_PATHS: [&str; 6] = ["/", "/health", "/health/live", "/live", "/ready", "/ping"];
+/// What may be asked without a key: whether the server lives, for what watches it, and what its routes are.
+const OPEN_PATHS: [&str; 9] =
+    ["/", "/health", "/health/live", "/live", "/ready", "/ping", "/openapi.json", "/api-doc/openapi.json", "/docs"];
 
 /// All routes, with what every request goes through.
 pub(super) fn router(app: App) -> Router {
@@ -36,6 +37,7 @@ pub(super) fn router(app: App) -> Router {
         .merge(health::routes())
         .merge(metrics::routes())
         .merge(stats::routes())
+        .merge(openapi::routes())
         .fallback(unknown)
         .layer(from_fn_with_state(app.clone(), answer))
         .with_state(app)

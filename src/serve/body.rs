@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -112,26 +113,37 @@ fn parse_now<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let (path, error) = (error.path().to_string(), error.into_inner());
         // The library counts names of a wrong type, and halves of characters, as no JSON.
         let reads = |text| serde_json::from_str::<IgnoredAny>(text).is_ok();
-        let is_json = error.is_data() || std::str::from_utf8(bytes).is_ok_and(reads);
-        if !is_json {
-            return Fault::new(FaultKind::Syntax, format!("the body is no JSON: {error}"));
-        }
-        // Without the place within the text, which nobody counts to.
-        let text = error.to_string();
-        let text = match text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text) {
-            "expected value" => "is of a type that is not accepted",
-            text => text,
-        };
-        match path == "." {
-            true => Fault::new(FaultKind::Value, text),
-            false => Fault::value(path, text),
+        match error.inner().is_data() || std::str::from_utf8(bytes).is_ok_and(reads) {
+            true => wrong_field(error),
+            false => Fault::new(FaultKind::Syntax, format!("the body is no JSON: {}", error.inner())),
         }
     })?;
     reader.end().map_err(|error| Fault::new(FaultKind::Syntax, format!("the body is no JSON: {error}")))?;
     Ok(parsed)
+}
+
+/// What a part of a body says that was read before it was known whose it is.
+///
+/// # Errors
+/// Faults that say which field is wrong.
+pub(super) fn of_value<T: DeserializeOwned>(value: Value) -> Result<T, Fault> {
+    serde_path_to_error::deserialize(value).map_err(wrong_field)
+}
+
+fn wrong_field(error: serde_path_to_error::Error<serde_json::Error>) -> Fault {
+    let (path, error) = (error.path().to_string(), error.into_inner());
+    // Without the place within the text, which nobody counts to.
+    let text = error.to_string();
+    let text = match text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text) {
+        "expected value" => "is of a type that is not accepted",
+        text => text,
+    };
+    match path == "." {
+        true => Fault::new(FaultKind::Value, text),
+        false => Fault::value(path, text),
+    }
 }
 
 #[cfg(test)]
@@ -156,6 +168,8 @@ mod tests {
         for broken in ["", " ", "{", "{\"input\": []} x", "nul", "\u{0}", "[[]]", "\"a\""] {
             assert_eq!(fault(broken).kind, FaultKind::Syntax, "{broken:?}");
         }
+        let part = of_value::<Body>(serde_json::json!({"input": ["a", 3]})).expect_err("a fault");
+        assert_eq!((part.message, part.parameter), (wrong.message, wrong.parameter));
         let deep = format!("{{\"x\": {}", "[".repeat(100_000));
         assert_eq!(fault(&deep).kind, FaultKind::Syntax);
     }

@@ -53,6 +53,19 @@ pub(super) struct RankCall {
     pub(super) options: CallOptions,
 }
 
+/// What a classifier is asked about.
+pub(super) struct ClassifyCall {
+    pub(super) inputs: Vec<Sequence>,
+    pub(super) names: FieldNames,
+    pub(super) options: CallOptions,
+}
+
+/// One text, or two that are read together.
+pub(super) enum Sequence {
+    Text(String),
+    Pair(String, String),
+}
+
 /// Pairs of texts, each to be scored.
 pub(super) struct ScoreCall {
     pub(super) pairs: Vec<(String, String)>,
@@ -91,6 +104,15 @@ pub(super) struct Computed {
     pub(super) outcome: Outcome,
 }
 
+/// The hidden states of tokens `[all tokens, width]`.
+pub(super) struct TokenStates {
+    pub(super) values: Vec<f32>,
+    pub(super) width: usize,
+    /// Tokens of each text.
+    pub(super) lengths: Vec<usize>,
+    pub(super) outcome: Outcome,
+}
+
 /// What is told of a request beside its answer: in headers, metrics and the log.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Outcome {
@@ -120,6 +142,34 @@ impl Inputs for QueryDocuments {
 
     fn get(&self, i: usize) -> Input<'_> {
         Input::Pair(&self.query, &self.documents[i])
+    }
+}
+
+impl Outcome {
+    /// Of this request part and another.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            model: other.model,
+            inputs: self.inputs + other.inputs,
+            tokens: self.tokens + other.tokens,
+            truncated: self.truncated + other.truncated,
+            waited: self.waited + other.waited,
+            tokenizing: self.tokenizing + other.tokenizing,
+            computing: self.computing + other.computing,
+        }
+    }
+}
+
+impl Inputs for Vec<Sequence> {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn get(&self, i: usize) -> Input<'_> {
+        match &self[i] {
+            Sequence::Text(text) => Input::Text(text),
+            Sequence::Pair(first, second) => Input::Pair(first, second),
+        }
     }
 }
 
@@ -201,14 +251,29 @@ pub(super) async fn embed(app: &App, name: Option<&str>, call: EmbedCall) -> Res
             return Err(Fault::value(call.names.dimensions, message));
         }
     };
-    let (prompt, task) = match call.prompt {
-        PromptChoice::For(purpose) => model.prompt_and_task(purpose)?,
-        PromptChoice::Named(name) => (model.prompt("prompt_name", Some(&name))?, None),
-    };
-    let request = call.options.request(&model, prompt, call.normalize && model.normalize)?;
+    let (request, task) = call.request(&model)?;
     compute(&slot, &model, Box::new(call.texts), request, task, width)
         .await
         .map_err(|fault| fault.within(call.names.texts))
+}
+
+/// The hidden state of every token of texts.
+///
+/// # Errors
+/// Those of [`embed`].
+pub(super) async fn embed_tokens(app: &App, name: Option<&str>, call: EmbedCall) -> Result<TokenStates, Fault> {
+    app.check_inputs(call.names.texts, call.texts.len())?;
+    let (slot, model) = app.registry.model(name).await?;
+    let width = model.dimension()?;
+    let (request, task) = call.request(&model)?;
+    let (result, outcome) = finish(&slot, &model, Box::new(call.texts), request, task, width, true)
+        .await
+        .map_err(|fault| fault.within(call.names.texts))?;
+    let values = result.output.hidden.unwrap_or_default();
+    check_finite(&values)?;
+    let lengths: Vec<usize> = result.tokens.iter().map(|tokens| tokens.len()).collect();
+    let width = values.len() / lengths.iter().sum::<usize>().max(1);
+    Ok(TokenStates { values, width, lengths, outcome })
 }
 
 /// The score of each document for the query.
@@ -275,6 +340,47 @@ async fn cut_documents(
     Ok(done.unwrap_or_else(|_| Err(Error::internal("cutting documents panicked")))?)
 }
 
+/// The logits of each input `[inputs, labels]`.
+///
+/// # Errors
+/// Faults of the request, of the model's name, and of computing.
+pub(super) async fn classify(app: &App, name: Option<&str>, call: ClassifyCall) -> Result<Computed, Fault> {
+    app.check_inputs(call.names.texts, call.inputs.len())?;
+    let (slot, model) = app.registry.model(name).await?;
+    let labels = model.labels()?;
+    if model.routes.main().network().has_template() && call.inputs.iter().any(|input| input.is_text()) {
+        let message = "the model asks about a query and a document: send pairs [query, document]";
+        return Err(Fault::value(call.names.texts, message));
+    }
+    let request = call.options.request(&model, model.prompt("model", None)?, false)?;
+    let computed = compute(&slot, &model, Box::new(call.inputs), request, None, labels).await;
+    computed.map_err(|fault| fault.within(call.names.texts))
+}
+
+impl EmbedCall {
+    /// What is wanted of the engine, and for which task.
+    fn request(&self, model: &ServedModel) -> Result<(Request, Option<&'static str>), Fault> {
+        let (prompt, task) = match &self.prompt {
+            PromptChoice::For(purpose) => model.prompt_and_task(*purpose)?,
+            PromptChoice::Named(name) => (model.prompt("prompt_name", Some(name))?, None),
+        };
+        Ok((self.options.request(model, prompt, self.normalize && model.normalize)?, task))
+    }
+}
+
+impl Sequence {
+    pub(super) fn characters(&self) -> usize {
+        match self {
+            Self::Text(text) => text.chars().count(),
+            Self::Pair(first, second) => first.chars().count() + second.chars().count(),
+        }
+    }
+
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+}
+
 /// The rows of a call `[inputs, width]`.
 pub(super) async fn compute(
     slot: &Slot,
@@ -284,11 +390,27 @@ pub(super) async fn compute(
     task: Option<&'static str>,
     width: usize,
 ) -> Result<Computed, Fault> {
-    let count = inputs.len();
-    let mut outcome = Outcome { model: slot.name.clone(), inputs: count, ..Outcome::default() };
-    if count == 0 {
+    if inputs.is_empty() {
+        let outcome = Outcome { model: slot.name.clone(), ..Outcome::default() };
         return Ok(Computed { values: Vec::new(), width, outcome });
     }
+    let (result, outcome) = finish(slot, model, inputs, request, task, width, false).await?;
+    let OutputRows::Owned(values) = result.output.rows else { unreachable!("the rows were the call's own") };
+    check_finite(&values)?;
+    Ok(Computed { values, width, outcome })
+}
+
+/// The end of a call of one input at least.
+async fn finish(
+    slot: &Slot,
+    model: &Arc<ServedModel>,
+    inputs: Box<dyn Inputs>,
+    request: Request,
+    task: Option<&'static str>,
+    width: usize,
+    every_token: bool,
+) -> Result<(CallResult, Outcome), Fault> {
+    let count = inputs.len();
     let network = match model.routes.has_tasks() {
         // It may be loaded now.
         true => {
@@ -301,11 +423,11 @@ pub(super) async fn compute(
     let rows = zeroed(count.saturating_mul(width), "the rows of a request")?;
     let (sender, ended) = oneshot::channel();
     let on_end = Box::new(move |result| drop(sender.send(result)));
-    let handle = network.submit(inputs, request, OutputRows::Owned(rows), false, on_end)?;
+    let handle = network.submit(inputs, request, OutputRows::Owned(rows), every_token, on_end)?;
     let mut cancel = CancelOnDrop(Some(handle));
     let result = ended.await;
     cancel.0 = None;
-    let CallResult { output, report, .. } = result
+    let result = result
         .map_err(|_| Fault::new(FaultKind::Failed, "a call was lost"))
         .and_then(|result| Ok(result?))
         .inspect_err(|fault| {
@@ -313,10 +435,14 @@ pub(super) async fn compute(
                 model.stats.add_error("internal");
             }
         })?;
-    let OutputRows::Owned(values) = output.rows else { unreachable!("the rows were the call's own") };
-    check_finite(&values)?;
-    outcome.tokens = report.tokens;
-    outcome.truncated = report.truncated.len();
-    (outcome.waited, outcome.tokenizing, outcome.computing) = (report.waited, report.tokenizing, report.computing);
-    Ok(Computed { values, width, outcome })
+    let outcome = Outcome {
+        model: slot.name.clone(),
+        inputs: count,
+        tokens: result.report.tokens,
+        truncated: result.report.truncated.len(),
+        waited: result.report.waited,
+        tokenizing: result.report.tokenizing,
+        computing: result.report.computing,
+    };
+    Ok((result, outcome))
 }

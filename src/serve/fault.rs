@@ -43,6 +43,8 @@ pub(super) enum FaultKind {
     NoKey,
     Forbidden,
     UnknownModel,
+    /// A model that cannot do what is asked.
+    Unsuited,
     UnknownPath,
     Method,
     MediaType,
@@ -62,7 +64,7 @@ pub(super) enum FaultKind {
 
 impl FaultKind {
     /// All of them, in their order, which is that of their counts.
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Syntax,
         Self::Value,
         Self::Empty,
@@ -70,6 +72,7 @@ impl FaultKind {
         Self::NoKey,
         Self::Forbidden,
         Self::UnknownModel,
+        Self::Unsuited,
         Self::UnknownPath,
         Self::Method,
         Self::MediaType,
@@ -84,7 +87,7 @@ impl FaultKind {
     /// The status that all dialects but one give.
     pub(super) fn status(self) -> StatusCode {
         match self {
-            Self::Syntax | Self::Value | Self::Empty | Self::TooLong => StatusCode::BAD_REQUEST,
+            Self::Syntax | Self::Value | Self::Empty | Self::TooLong | Self::Unsuited => StatusCode::BAD_REQUEST,
             Self::NoKey => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::UnknownModel | Self::UnknownPath => StatusCode::NOT_FOUND,
@@ -109,6 +112,7 @@ impl FaultKind {
             Self::NoKey => "key",
             Self::Forbidden => "forbidden",
             Self::UnknownModel => "model",
+            Self::Unsuited => "unsuited",
             Self::UnknownPath => "path",
             Self::Method => "method",
             Self::MediaType => "media_type",
@@ -138,6 +142,11 @@ impl Fault {
         Self::new(FaultKind::Unavailable, "the server is ending").retry_after(Duration::from_secs(1))
     }
 
+    /// A model that cannot do what is asked; `message` says what it does, and what to do.
+    pub(super) fn unsuited(message: impl std::fmt::Display) -> Self {
+        Self::new(FaultKind::Unsuited, format!("model: {message}")).about("model")
+    }
+
     pub(super) fn about(self, parameter: impl Into<String>) -> Self {
         Self { parameter: Some(parameter.into()), ..self }
     }
@@ -165,7 +174,6 @@ impl From<Error> for Fault {
         let kind = match &error {
             Error::Argument { .. } => FaultKind::Value,
             Error::QueueFull { .. } => FaultKind::Busy,
-            Error::TooLong { .. } => FaultKind::TooLong,
             // Calls are interrupted by nobody but the server, when it ends.
             Error::Interrupted => return Self::ending(),
             Error::TooLong { position, tokens, limit } => {

@@ -6,7 +6,7 @@
 //! mod                 a server: start, stop
 //! listen              sockets, connections, their limits, and how they end
 //! app                 the routes, and what every request goes through
-//! dialect/, health    who is answered how
+//! dialect/, health    who is answered how; openapi, what can be asked
 //! metrics, stats      what is told of the server
 //! call                a request's texts through a model
 //! state               what all requests share
@@ -37,6 +37,7 @@ mod health;
 mod keep_alive;
 mod listen;
 mod metrics;
+mod openapi;
 mod process;
 mod recent;
 mod record;

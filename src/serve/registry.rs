@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -11,7 +11,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use crate::Error;
 use crate::panic::guarded;
 use crate::serve::fault::{Fault, FaultKind};
-use crate::serve::served_model::ServedModel;
+use crate::serve::served_model::{Role, ServedModel};
 
 /// Loads a model, which takes a while: called on a thread that may wait.
 pub type LoadModel = Arc<dyn Fn() -> crate::Result<ServedModel> + Send + Sync>;
@@ -42,6 +42,8 @@ pub(super) struct Slot {
     /// Held while it is loaded: of several requests that need it, one loads it.
     loading: AsyncMutex<()>,
     loaded_once: AtomicBool,
+    /// Known from its first loading on.
+    role: OnceLock<Role>,
     failure: Mutex<Option<String>>,
     last_used: AtomicU64,
 }
@@ -81,6 +83,7 @@ impl Registry {
                 loaded: ArcSwapOption::empty(),
                 loading: AsyncMutex::new(()),
                 loaded_once: AtomicBool::new(false),
+                role: OnceLock::new(),
                 failure: Mutex::new(None),
                 last_used: AtomicU64::new(0),
             }));
@@ -136,6 +139,29 @@ impl Registry {
             }
         };
         Ok((slot.clone(), model))
+    }
+
+    /// The model of that name; for no name the first one that `fits`, or else the first one.
+    ///
+    /// Which one that is does not depend on what is loaded now: models whose roles are not known yet are loaded in their order.
+    ///
+    /// # Errors
+    /// Those of [`Self::model`].
+    pub(super) async fn fitting(
+        &self,
+        name: Option<&str>,
+        fits: fn(&Role) -> bool,
+    ) -> Result<(Arc<Slot>, Arc<ServedModel>), Fault> {
+        if name.is_some_and(|name| !name.is_empty()) {
+            return self.model(name).await;
+        }
+        for slot in self.slots.iter().filter(|slot| slot.role.get().is_none_or(fits)) {
+            let found = self.model(Some(&slot.name)).await?;
+            if fits(&found.1.role) {
+                return Ok(found);
+            }
+        }
+        self.model(None).await
     }
 
     /// Loads what is to be there from the start, one after the other. Those that fail are tried again by the first request.
@@ -244,6 +270,7 @@ impl Slot {
                 let model = Arc::new(model);
                 *failure = None;
                 self.keep_alive.store(self.usual_keep_alive, Ordering::Relaxed);
+                self.role.get_or_init(|| model.role);
                 self.loaded.store(Some(model.clone()));
                 self.loaded_once.store(true, Ordering::Release);
                 Ok(model)

@@ -46,6 +46,11 @@ pub(super) fn new_id() -> String {
     )
 }
 
+/// JSON that serde writes of texts and finite numbers.
+pub(super) fn json_bytes(body: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(body).expect("texts and numbers alone are written, which always can be")
+}
+
 /// Appends a JSON array of numbers, each in the fewest digits that give it back.
 pub(super) fn write_floats(body: &mut Vec<u8>, values: &[f32]) {
     serde_json::to_writer(body, values).expect("a vector takes all bytes");

@@ -23,11 +23,18 @@ pub struct ServedModel {
     pub max_length: Option<usize>,
     /// Whether vectors are ever scaled to length 1.
     pub normalize: bool,
+    /// Names of a reranker's scores.
+    pub label_names: Vec<String>,
+    /// Names of an embedder's pooling modes.
+    pub pooling: Option<String>,
+    /// The commit of the hub that its files are of.
+    pub revision: Option<String>,
     /// Counters of the model's calls.
     pub stats: Arc<Stats>,
 }
 
 /// What a model gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     Embedder {
         /// Width of a vector.
@@ -92,6 +99,21 @@ pub(super) fn sigmoid(logit: f32) -> f32 {
     if logit >= 0.0 { 1.0 / (1.0 + tail) } else { tail / (1.0 + tail) }
 }
 
+impl Role {
+    pub(super) fn gives_vectors(&self) -> bool {
+        matches!(self, Self::Embedder { .. })
+    }
+
+    /// Whether pairs have one score, by which they can be ranked.
+    pub(super) fn ranks(&self) -> bool {
+        matches!(self, Self::Reranker { labels: 1, .. })
+    }
+
+    pub(super) fn gives_scores(&self) -> bool {
+        matches!(self, Self::Reranker { .. })
+    }
+}
+
 impl ServedModel {
     /// Width of a vector.
     ///
@@ -102,7 +124,7 @@ impl ServedModel {
             Role::Embedder { dimension } => Ok(dimension),
             Role::Reranker { .. } => {
                 let message = "this one scores pairs; ask for an embedding model, or POST to /rerank";
-                Err(Fault::value("model", message))
+                Err(Fault::unsuited(message))
             }
         }
     }
@@ -120,11 +142,22 @@ impl ServedModel {
         match self.role {
             Role::Reranker { labels: 1, activation } => Ok(activation),
             Role::Reranker { labels, .. } => {
-                Err(Fault::value("model", format!("gives {labels} scores for a pair; ranking needs one")))
+                Err(Fault::unsuited(format!("gives {labels} scores for a pair; ranking needs one")))
             }
             Role::Embedder { .. } => {
-                Err(Fault::value("model", "this one gives vectors; ask for a reranker, or POST to /v1/embeddings"))
+                Err(Fault::unsuited("this one gives vectors; ask for a reranker, or POST to /v1/embeddings"))
             }
+        }
+    }
+
+    /// Scores of an input.
+    ///
+    /// # Errors
+    /// A fault where the model gives vectors.
+    pub(super) fn labels(&self) -> Result<usize, Fault> {
+        match self.role {
+            Role::Reranker { labels, .. } => Ok(labels),
+            Role::Embedder { .. } => Err(Fault::unsuited("this one gives vectors; ask for a classifier")),
         }
     }
 

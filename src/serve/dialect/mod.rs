@@ -4,6 +4,7 @@ mod cohere;
 mod ollama;
 mod openai;
 mod rerank;
+mod tei;
 mod vllm;
 
 use std::future::Future;
@@ -15,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use axum::routing::MethodRouter;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::serve::body;
 use crate::serve::fault::{Fault, FaultKind};
@@ -62,16 +64,30 @@ pub(super) fn routes() -> Router<App> {
         .merge(rerank::routes())
         .merge(vllm::routes())
         .merge(ollama::routes())
-        // A body with `texts` in place of documents would be another interface's.
-        .route("/rerank", post(&rerank::DIALECT, rerank::rerank_documents))
+        .merge(tei::routes())
+        .route("/rerank", post(&rerank::DIALECT, rank_by_fields))
+}
+
+/// Answers `/rerank` in the words of those who send such fields: text-embeddings-inference has `texts` in place of documents.
+async fn rank_by_fields(Exchange { app, headers, body }: Exchange<Map<String, Value>>) -> Result<Response, Fault> {
+    let has_texts = body.contains_key("texts");
+    let body = Value::Object(body);
+    match has_texts {
+        false => rerank::rerank_documents(Exchange { app, headers, body: body::of_value(body)? }).await,
+        true => {
+            let ranked = async { tei::rerank(Exchange { app, headers, body: body::of_value(body)? }).await };
+            Ok(ranked.await.unwrap_or_else(|fault| tei::DIALECT.answer(&fault)))
+        }
+    }
 }
 
 /// All of them. What no other one has is the first one's.
-const DIALECTS: &[&Dialect] = &[&openai::DIALECT, &cohere::DIALECT, &rerank::DIALECT, &vllm::DIALECT, &ollama::DIALECT];
+const DIALECTS: &[&Dialect] =
+    &[&openai::DIALECT, &cohere::DIALECT, &rerank::DIALECT, &vllm::DIALECT, &ollama::DIALECT, &tei::DIALECT];
 
 /// The dialect in which a path is answered, also one that does not exist.
 pub(super) fn of_path(path: &str) -> &'static Dialect {
-    let has = |own: &&str| path == *own || own.ends_with('/') && path.starts_with(own);
+    let has = |own: &&str| path == *own || own.len() > 1 && own.ends_with('/') && path.starts_with(own);
     DIALECTS.iter().copied().find(|dialect| dialect.paths.iter().any(|own| has(own))).unwrap_or(DIALECTS[0])
 }
 
