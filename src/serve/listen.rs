@@ -48,7 +48,7 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Connections beyond the limit that are told so at a time; others are closed without a word.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    content-length: 54\r\nconnection: close\r\n\r\n{\"error\":\"too many connections; try again in a second\"}";
+    content-length: 55\r\nconnection: close\r\n\r\n{\"error\":\"too many connections; try again in a second\"}";
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
