@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::http::HeaderValue;
 use serde_json::{Map, Value, json};
 
-use crate::serve::call::Outcome;
+use crate::serve::outcome::Outcome;
 use crate::{Error, Result};
 
 /// Lines that wait for the disk; more are dropped.
@@ -158,10 +158,7 @@ fn write_all(messages: &Receiver<Message>, mut output: Output, dropped: &AtomicU
             if is_full {
                 output.flush();
             }
-            next = match messages.try_recv() {
-                Ok(message) => Some(message),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            next = messages.try_recv().ok();
         }
         dropped.fetch_add(std::mem::take(&mut output.lost), Ordering::Relaxed);
         let lost = dropped.load(Ordering::Relaxed);

@@ -95,11 +95,12 @@ fn wait(child: &mut Child) -> Result<std::process::ExitStatus, String> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(unix), ignore = "a shell is needed")]
     fn commands_get_the_change_as_their_input() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("told");

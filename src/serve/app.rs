@@ -12,9 +12,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use tokio::time::timeout;
 
-use crate::serve::call::Outcome;
 use crate::serve::counts::Cancelled;
 use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::outcome::Outcome;
 use crate::serve::record::RequestRecord;
 use crate::serve::state::{App, Phase, REQUEST_ID};
 use crate::serve::{dialect, health, metrics, openapi, stats};

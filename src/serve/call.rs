@@ -1,7 +1,6 @@
 //! A request's texts through a model: a call in the model's queue, which is cancelled when nobody waits for it any more.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -11,6 +10,7 @@ use crate::memory::zeroed;
 use crate::panic::guarded;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::Side;
+use crate::serve::outcome::Outcome;
 use crate::serve::registry::Slot;
 use crate::serve::reply::check_finite;
 use crate::serve::served_model::{Purpose, ServedModel};
@@ -111,19 +111,6 @@ pub(super) struct TokenStates {
     /// Tokens of each text.
     pub(super) lengths: Vec<usize>,
     pub(super) outcome: Outcome,
-}
-
-/// What is told of a request beside its answer: in headers, metrics and the log.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Outcome {
-    pub(super) model: String,
-    pub(super) inputs: usize,
-    pub(super) tokens: usize,
-    /// Inputs that were cut.
-    pub(super) truncated: usize,
-    pub(super) waited: Duration,
-    pub(super) tokenizing: Duration,
-    pub(super) computing: Duration,
 }
 
 /// The query with each document.

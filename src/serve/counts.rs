@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 
-use crate::serve::call::Outcome;
 use crate::serve::fault::{Bottleneck, FaultKind};
+use crate::serve::outcome::Outcome;
 
 /// Bounds of the histograms of seconds.
 pub(super) const SECONDS: [f64; 14] =
@@ -335,7 +335,9 @@ mod tests {
     #[test]
     fn times_fall_between_their_bounds() {
         let histogram = SecondsHistogram::default();
-        [0.0, 0.001, 0.0011, 0.5, 30.0, 31.0].map(|seconds| histogram.add(Duration::from_secs_f64(seconds)));
+        [0.0, 0.001, 0.0011, 0.5, 30.0, 31.0]
+            .into_iter()
+            .for_each(|seconds| histogram.add(Duration::from_secs_f64(seconds)));
         let (counts, sum) = histogram.cumulative();
         assert_eq!(counts, [2, 3, 3, 3, 3, 3, 3, 3, 4, 4, 4, 4, 4, 5, 6]);
         assert!((sum - 61.5021).abs() < 1e-9, "{sum}");

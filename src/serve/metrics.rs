@@ -77,8 +77,11 @@ fn write_requests(page: &mut Page, app: &App) {
     page.sample(&dropped, &[], app.records.log.as_ref().map_or(0, |log| log.dropped()));
 }
 
+/// Name, help and number of a series.
+type Series<From, Number> = (&'static str, &'static str, fn(&From) -> Number);
+
 fn write_models(page: &mut Page, app: &App) {
-    let totals: [(&str, &str, fn(&ModelCounts) -> u64); 3] = [
+    let totals: [Series<ModelCounts, u64>; 3] = [
         ("votive_inputs", "Texts and pairs of requests that were answered.", |model| now(&model.inputs)),
         ("votive_tokens", "Tokens of these.", |model| now(&model.tokens)),
         ("votive_truncated_inputs", "Those that were cut to what the model reads.", |model| now(&model.truncated)),
@@ -89,7 +92,8 @@ fn write_models(page: &mut Page, app: &App) {
             page.sample(&name, &[("model", model)], number(counts));
         }
     }
-    let times: [(&str, &str, fn(&ModelCounts) -> &SecondsHistogram); 3] = [
+    type Times = fn(&ModelCounts) -> &SecondsHistogram;
+    let times: [(&str, &str, Times); 3] = [
         ("votive_queue_seconds", "Time in which nothing was done yet for a request.", |model| &model.queue),
         ("votive_tokenize_seconds", "Time in which a request's texts were tokenized.", |model| &model.tokenize),
         ("votive_compute_seconds", "Time in which the model computed a request's texts.", |model| &model.compute),
@@ -114,7 +118,7 @@ fn write_models(page: &mut Page, app: &App) {
             page.buckets(name, &[("model", &slot.name)], &PASS_BOUNDS, at_most, counts.sum);
         }
     }
-    let depths: [(&str, &str, fn(&QueueDepth) -> usize); 3] = [
+    let depths: [Series<QueueDepth, usize>; 3] = [
         ("votive_queue_inputs", "Texts and pairs of calls that are not done.", |depth| depth.inputs),
         ("votive_queue_tokens", "Tokens of passes that wait.", |depth| depth.cost),
         ("votive_threads_busy", "Passes that are computed now.", |depth| depth.busy),

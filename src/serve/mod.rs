@@ -16,7 +16,7 @@
 //! watcher             looks at the last minute now and then
 //! alerts, recent      what it keeps, alert_command: whom it tells
 //! record              what is kept of a request when it is over
-//! counts, access_log  where it is kept
+//! counts, access_log  where it is kept; outcome, what it came to
 //! served_model, fields, keep_alive, fault, process, tls
 //! ```
 //!
@@ -38,6 +38,7 @@ mod keep_alive;
 mod listen;
 mod metrics;
 mod openapi;
+mod outcome;
 mod process;
 mod recent;
 mod record;

@@ -96,11 +96,12 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     after(text, name)?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(not(target_os = "linux"), ignore = "Linux alone tells")]
     fn linux_tells_all() {
         let process = Process::now();
         let (resident, all) = (process.resident_bytes.expect("memory"), process.virtual_bytes.expect("addresses"));

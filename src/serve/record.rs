@@ -11,9 +11,9 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use crate::serve::access_log::{AccessLog, RequestLine};
-use crate::serve::call::Outcome;
 use crate::serve::counts::{CLIENT_GONE, Cancelled, Counts};
 use crate::serve::fault::{Bottleneck, FaultKind};
+use crate::serve::outcome::Outcome;
 
 /// The address that a request came from: an extension of requests.
 #[derive(Debug, Clone, Copy)]

@@ -88,7 +88,7 @@ const DIALECTS: &[&Dialect] =
 /// The dialect in which a path is answered, also one that does not exist.
 pub(super) fn of_path(path: &str) -> &'static Dialect {
     let has = |own: &&str| path == *own || own.len() > 1 && own.ends_with('/') && path.starts_with(own);
-    DIALECTS.iter().copied().find(|dialect| dialect.paths.iter().any(|own| has(own))).unwrap_or(DIALECTS[0])
+    DIALECTS.iter().copied().find(|dialect| dialect.paths.iter().any(has)).unwrap_or(DIALECTS[0])
 }
 
 /// A route that reads a body `T` and has `handler` answer it.

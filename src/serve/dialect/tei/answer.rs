@@ -8,9 +8,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::memory::with_room;
-use crate::serve::call::{CallOptions, Outcome};
+use crate::serve::call::CallOptions;
 use crate::serve::dialect::Dialect;
 use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::outcome::Outcome;
 use crate::serve::reply;
 use crate::serve::served_model::ServedModel;
 use crate::text::Truncation;

@@ -27,9 +27,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::serve::body::of_value;
-use crate::serve::call::Outcome;
 use crate::serve::dialect::{Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
+use crate::serve::outcome::Outcome;
 use crate::serve::reply;
 use crate::serve::state::App;
 pub(super) use answer::DIALECT;
