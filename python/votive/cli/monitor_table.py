@@ -73,7 +73,8 @@ def _troubles(shown: Mapping[str, Any]) -> list[str]:
 
 
 def _models(models: Sequence[Mapping[str, Any]]) -> list[Sequence[str]]:
-    rows: list[Sequence[str]] = [("model", "state", "queue", "texts/s", "tokens/s", *(f"{name} ms" for name in _PERCENTILES))]
+    times_of = [f"{name} ms" for name in _PERCENTILES]
+    rows: list[Sequence[str]] = [("model", "state", "queue", "texts/s", "tokens/s", *times_of)]
     for model in models:
         name = one_line(model["name"])
         if model["loaded"]:
