@@ -23,6 +23,7 @@ __all__ = [
     "Profile",
     "QueueFull",
     "Reranker",
+    "Server",
     "Stats",
     "Store",
     "StoreError",
