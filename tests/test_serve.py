@@ -66,6 +66,38 @@ def test_dimensions_cut_and_scale_again(server: Server, embedder: Embedder) -> N
     assert embed(server, "hello", dimensions="7").json["error"]["param"] == "dimensions"
 
 
+def test_rows_come_without_json_for_who_asks(server: Server, embedder: Embedder) -> None:
+    texts = ["hello", "world", "again"]
+    answer = ask(server, "/v1/embeddings", {"input": texts}, JSON | {"Accept": "application/octet-stream"})
+    shape = [int(size) for size in answer.headers["x-votive-shape"].split(",")]
+    rows = np.frombuffer(answer.body, "<f4").reshape(shape)
+    np.testing.assert_array_equal(rows, embedder.encode(texts, normalize_embeddings=True))
+    refused = ask(server, "/v1/embeddings", {"input": []}, JSON | {"Accept": "application/octet-stream"})
+    assert refused.json["error"]["param"] == "input"
+
+
+def test_a_client_that_leaves_while_a_model_is_loaded_leaves_it_loaded(tmp_path: Path) -> None:
+    calls: list[int] = []
+    go = threading.Event()
+
+    class Slow(Embedder):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            calls.append(1)
+            assert go.wait(30)
+            super().__init__(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(votive.serving, "Embedder", Slow)
+        with serve([ServedModel(BERT, name="late", kind="embedder", preload=False)]) as server:
+            with connect(server) as connection:
+                connection.request("POST", "/v1/embeddings", json.dumps({"input": "a"}), JSON)
+                until(lambda: calls)
+            until(lambda: server.requests_in_flight == 0)
+            go.set()
+            assert ask(server, "/v1/embeddings", {"input": "a"}).status == 200
+    assert calls == [1]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "param", "words"),
     [

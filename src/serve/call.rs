@@ -8,14 +8,14 @@ use crate::Error;
 use crate::engine::{CallHandle, CallResult, OutputRows, Request};
 use crate::memory::zeroed;
 use crate::panic::guarded;
+use crate::serve::call_options::CallOptions;
 use crate::serve::fault::{Fault, FaultKind};
-use crate::serve::fields::Side;
 use crate::serve::outcome::Outcome;
 use crate::serve::registry::Slot;
 use crate::serve::reply::check_finite;
 use crate::serve::served_model::{Purpose, ServedModel};
 use crate::serve::state::App;
-use crate::text::{Input, Inputs, Truncation};
+use crate::text::{Input, Inputs};
 
 /// What the fields of a request are called, for faults.
 pub(super) struct FieldNames {
@@ -74,29 +74,6 @@ pub(super) struct ScoreCall {
     pub(super) options: CallOptions,
 }
 
-/// What a request may say of any call.
-#[derive(Debug, Default)]
-pub(super) struct CallOptions {
-    /// Tokens of an input that are read; None for what the model takes.
-    pub(super) max_tokens: Option<TokenLimit>,
-    /// What becomes of inputs with more.
-    pub(super) truncation: Truncation,
-    /// See [`Precedence`].
-    pub(super) precedence: Precedence,
-}
-
-/// Tokens of an input that are read, if the model takes so many.
-#[derive(Debug)]
-pub(super) struct TokenLimit {
-    pub(super) tokens: usize,
-    /// What the field is called that says so.
-    pub(super) field: &'static str,
-}
-
-/// How soon a call is computed while others wait, as Cohere and vLLM count: 0 where nothing is said, more for later.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Precedence(pub(super) i32);
-
 /// What a call gave: `[inputs, width]`.
 pub(super) struct Computed {
     pub(super) values: Vec<f32>,
@@ -132,21 +109,6 @@ impl Inputs for QueryDocuments {
     }
 }
 
-impl Outcome {
-    /// Of this request part and another.
-    pub(super) fn with(self, other: Self) -> Self {
-        Self {
-            model: other.model,
-            inputs: self.inputs + other.inputs,
-            tokens: self.tokens + other.tokens,
-            truncated: self.truncated + other.truncated,
-            waited: self.waited + other.waited,
-            tokenizing: self.tokenizing + other.tokenizing,
-            computing: self.computing + other.computing,
-        }
-    }
-}
-
 impl Inputs for Vec<Sequence> {
     fn len(&self) -> usize {
         self.len()
@@ -165,54 +127,6 @@ impl Drop for CancelOnDrop {
         if let Some(handle) = self.0.take() {
             handle.cancel();
         }
-    }
-}
-
-impl Precedence {
-    /// One of 1 gets half as many tokens computed as one of 0, one of 2 a third; one of -1 gets twice as many.
-    fn priority(self) -> f32 {
-        let steps = self.0.unsigned_abs().min(1000) as f32 + 1.0;
-        if self.0 > 0 { 1.0 / steps } else { steps }
-    }
-}
-
-impl CallOptions {
-    /// Those of vLLM's fields: tokens of an input, -1 for what the model takes, the side that is cut, and the priority.
-    ///
-    /// # Errors
-    /// A fault where there cannot be so few tokens.
-    pub(super) fn of_prompt(tokens: Option<i64>, side: Option<Side>, priority: Option<i32>) -> Result<Self, Fault> {
-        let field = "truncate_prompt_tokens";
-        let max_tokens = match tokens {
-            None | Some(-1) => None,
-            Some(tokens) => {
-                let tokens = usize::try_from(tokens)
-                    .map_err(|_| Fault::value(field, format!("expected 1 or more, or -1, found {tokens}")))?;
-                Some(TokenLimit { tokens, field })
-            }
-        };
-        let truncation = match side {
-            None => Truncation::OfModel,
-            Some(Side::Left) => Truncation::Left,
-            Some(Side::Right) => Truncation::Right,
-        };
-        Ok(Self { max_tokens, truncation, precedence: Precedence(priority.unwrap_or_default()) })
-    }
-
-    /// A request of these options.
-    fn request(&self, model: &ServedModel, prompt: String, normalize: bool) -> Result<Request, Fault> {
-        let max_length = match &self.max_tokens {
-            None => model.max_length,
-            Some(limit) => {
-                let own = model.max_tokens()?.unwrap_or(usize::MAX);
-                model.routes.max_length(Some(limit.tokens.min(own))).map_err(|error| match error {
-                    Error::Argument { message, .. } => Fault::value(limit.field, message),
-                    error => error.into(),
-                })?
-            }
-        };
-        let priority = self.precedence.priority();
-        Ok(Request { prompt, max_length, truncation: self.truncation, normalize, priority, ..Request::default() })
     }
 }
 

@@ -8,7 +8,7 @@
 //! app                 the routes, and what every request goes through
 //! dialect/, health    who is answered how; openapi, what can be asked
 //! metrics, stats      what is told of the server
-//! call                a request's texts through a model
+//! call, call_options  a request's texts through a model
 //! state               what all requests share
 //! registry            the models by name
 //! body, reply         JSON in, numbers out
@@ -28,6 +28,7 @@ mod alerts;
 mod app;
 mod body;
 mod call;
+mod call_options;
 mod counts;
 mod dialect;
 mod fault;

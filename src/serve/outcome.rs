@@ -14,3 +14,18 @@ pub(super) struct Outcome {
     pub(super) tokenizing: Duration,
     pub(super) computing: Duration,
 }
+
+impl Outcome {
+    /// Of this request part and another.
+    pub(super) fn with(self, other: Self) -> Self {
+        Self {
+            model: other.model,
+            inputs: self.inputs + other.inputs,
+            tokens: self.tokens + other.tokens,
+            truncated: self.truncated + other.truncated,
+            waited: self.waited + other.waited,
+            tokenizing: self.tokenizing + other.tokenizing,
+            computing: self.computing + other.computing,
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub struct ModelEntry {
 /// A model of a server, and where it stands.
 pub(super) struct Slot {
     pub(super) name: String,
-    load: LoadModel,
+    load_model: LoadModel,
     preload: bool,
     /// Milliseconds that it stays loaded after its last request, or `FOR_EVER`.
     keep_alive: AtomicU64,
@@ -76,7 +76,7 @@ impl Registry {
             }
             slots.push(Arc::new(Slot {
                 name: entry.name,
-                load: entry.load,
+                load_model: entry.load,
                 preload: entry.preload,
                 keep_alive: AtomicU64::new(milliseconds(entry.keep_alive)),
                 usual_keep_alive: milliseconds(entry.keep_alive),
@@ -246,22 +246,30 @@ impl Slot {
     }
 
     /// Loads it, unless another request has done so meanwhile.
-    async fn load_now(&self) -> Result<Arc<ServedModel>, Fault> {
-        let _one = self.loading.lock().await;
-        match self.loaded.load_full() {
-            Some(model) => Ok(model),
-            None => self.load_from_files().await,
-        }
+    async fn load_now(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
+        self.load(true).await
     }
 
-    async fn load_again(&self) -> Result<Arc<ServedModel>, Fault> {
-        let _one = self.loading.lock().await;
-        self.load_from_files().await
+    async fn load_again(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
+        self.load(false).await
+    }
+
+    /// Loads it in a task of its own: a client that leaves meanwhile leaves a model that is loaded.
+    async fn load(self: &Arc<Self>, if_missing: bool) -> Result<Arc<ServedModel>, Fault> {
+        let slot = self.clone();
+        let task = tokio::spawn(async move {
+            let _one = slot.loading.lock().await;
+            match slot.loaded.load_full() {
+                Some(model) if if_missing => Ok(model),
+                _ => slot.load_from_files().await,
+            }
+        });
+        task.await.unwrap_or_else(|_| Err(Fault::new(FaultKind::Failed, "loading a model panicked")))
     }
 
     /// Under the lock `loading`.
     async fn load_from_files(&self) -> Result<Arc<ServedModel>, Fault> {
-        let load = self.load.clone();
+        let load = self.load_model.clone();
         let loaded = tokio::task::spawn_blocking(move || guarded(|| load())).await;
         let model = loaded.unwrap_or_else(|_| Err(Error::internal("loading a model panicked")));
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);

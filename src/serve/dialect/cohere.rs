@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::pipeline::{Precision, Quantizer, Ranges};
-use crate::serve::call::{CallOptions, Computed, EmbedCall, FieldNames, Precedence, PromptChoice, TokenLimit, embed};
+use crate::serve::call::{Computed, EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::call_options::{CallOptions, Precedence, TokenLimit};
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::reply::{self, new_id, write_base64, write_floats, write_integers, write_list, write_text};

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::serve::call::{CallOptions, Computed, EmbedCall, FieldNames, Precedence, PromptChoice, TokenLimit, embed};
+use crate::serve::call::{Computed, EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::call_options::{CallOptions, Precedence, TokenLimit};
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;

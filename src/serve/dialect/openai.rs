@@ -6,12 +6,14 @@
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::serve::call::{CallOptions, EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::call::{Computed, EmbedCall, FieldNames, PromptChoice, embed};
+use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;
@@ -21,6 +23,9 @@ use crate::serve::served_model::Purpose;
 use crate::serve::state::App;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/v1/models/"], fail, assumes_json: false };
+
+/// The type of rows without JSON.
+const BYTES: &str = "application/octet-stream";
 
 const NAMES: FieldNames = FieldNames { texts: "input", dimensions: "dimensions" };
 
@@ -51,7 +56,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/v1/models/{*name}", axum::routing::get(model))
 }
 
-async fn embeddings(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Result<Response, Fault> {
+async fn embeddings(Exchange { app, headers, body }: Exchange<EmbeddingsBody>) -> Result<Response, Fault> {
     let texts = match body.input {
         TextField::One(text) => vec![text],
         TextField::Many(texts) if texts.is_empty() => {
@@ -68,6 +73,9 @@ async fn embeddings(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Res
     let options = CallOptions::default();
     let call = EmbedCall { texts, names: NAMES, prompt, dimensions: body.dimensions, normalize: true, options };
     let computed = embed(&app, body.model.as_deref(), call).await?;
+    if takes_bytes(&headers) {
+        return Ok(bytes(computed));
+    }
     let mut json = br#"{"object":"list","data":"#.to_vec();
     json.reserve(computed.values.len() * if body.encoding_format == EncodingFormat::Base64 { 6 } else { 13 });
     write_list(&mut json, computed.rows().enumerate(), |json, (index, row)| {
@@ -85,6 +93,20 @@ async fn embeddings(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Res
     let mut response = reply::json(StatusCode::OK, json);
     response.extensions_mut().insert(computed.outcome);
     Ok(response)
+}
+
+/// The numbers alone, for clients that ask for nothing else: rows of little-endian float32, and their shape in a header.
+fn bytes(computed: Computed) -> Response {
+    let shape = format!("{},{}", computed.outcome.inputs, computed.width);
+    let rows: Vec<u8> = bytemuck::cast_slice(&computed.values).to_vec();
+    let mut response = reply::typed(StatusCode::OK, BYTES, rows);
+    response.headers_mut().insert("x-votive-shape", HeaderValue::try_from(shape).expect("digits and a comma"));
+    response.extensions_mut().insert(computed.outcome);
+    response
+}
+
+fn takes_bytes(headers: &HeaderMap) -> bool {
+    headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().trim_ascii() == BYTES.as_bytes())
 }
 
 async fn models(app: App, _request: Request) -> Result<Response, Fault> {

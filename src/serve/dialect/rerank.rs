@@ -18,7 +18,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use crate::serve::call::{CallOptions, FieldNames, RankCall, rank};
+use crate::serve::call::{FieldNames, RankCall, rank};
+use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::Side;

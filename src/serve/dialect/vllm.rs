@@ -11,7 +11,8 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::serve::call::{CallOptions, FieldNames, ScoreCall, score};
+use crate::serve::call::{FieldNames, ScoreCall, score};
+use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::{Side, TextField};

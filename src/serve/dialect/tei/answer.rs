@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::memory::with_room;
-use crate::serve::call::CallOptions;
+use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::Dialect;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::outcome::Outcome;
