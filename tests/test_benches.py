@@ -20,6 +20,7 @@ COMMANDS = {
     "callers": ("targets", "table"),
     "dropin": ("util",),
     "static": ("targets",),
+    "serve": ("table",),
     "quantized": ("targets",),
 }
 
