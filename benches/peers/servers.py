@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from benches.peers.engines import Setup
@@ -44,6 +44,17 @@ def embeddings(body: Body):
 
 
 uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
+"""
+
+# It was written for transformers 4, whose tokenizers have one more name for being called.
+INFINITY = """
+from transformers import PreTrainedTokenizerBase
+
+if not hasattr(PreTrainedTokenizerBase, "batch_encode_plus"):
+    PreTrainedTokenizerBase.batch_encode_plus = PreTrainedTokenizerBase.__call__
+from infinity_emb.cli import cli
+
+cli()
 """
 
 START_SECONDS = 180.0
@@ -102,21 +113,10 @@ def _votive(dtype: str) -> Callable[[Setup, int], RunningServer]:
 
 def _infinity(engine: str) -> Callable[[Setup, int], RunningServer]:
     def start(setup: Setup, port: int) -> RunningServer:
-        program = shutil.which("infinity_emb", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-        if program is None:
+        if find_spec("infinity_emb") is None:
             raise RuntimeError("infinity_emb is not installed")
-        command = [
-            program,
-            "v2",
-            "--model-id",
-            str(setup.model),
-            "--served-model-name",
-            "m",
-            "--port",
-            str(port),
-            "--host",
-            "127.0.0.1",
-        ]
+        command = [sys.executable, "-c", INFINITY, "v2", "--model-id", str(setup.model), "--served-model-name", "m"]
+        command += ["--port", str(port), "--host", "127.0.0.1"]
         threads = {"OMP_NUM_THREADS": str(setup.threads), "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
         return RunningServer([*command, "--device", "cpu", "--engine", engine], threads, port)
 
