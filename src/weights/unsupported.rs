@@ -32,7 +32,8 @@ pub(crate) fn unsupported(names: &[String], place: &Path) -> String {
     if let Some(first) = pickled.first() {
         format!("not there, nor {bin}, only {}. {}", pickled.join(", "), pytorch::conversion(&place.join(first)))
     } else if others.is_empty() {
-        format!("not there, nor {bin}: {} holds no weights at all", place.display())
+        // The files' names last: of a path that is too long the middle is left out.
+        format!("not there: {} holds no weights at all, neither {SINGLE} nor {bin}", place.display())
     } else {
         format!("not there, nor {bin}, only {}; votive reads safetensors and {bin}", others.join(", "))
     }
