@@ -241,10 +241,10 @@ fn described(places: &Places, architecture: &Architecture, module: &Module) -> V
 fn own_length(folder: &ModelFolder, file: &str) -> Result<Option<usize>> {
     #[derive(Deserialize)]
     struct Cutting {
-        truncation: Option<Truncation>,
+        truncation: Option<StoredTruncation>,
     }
     #[derive(Deserialize)]
-    struct Truncation {
+    struct StoredTruncation {
         max_length: usize,
     }
     let text = folder.read(file, MAX_TOKENIZER_BYTES)?.unwrap_or_default();

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use crate::serve::access_log::rfc3339;
 use crate::serve::process::MemoryUse;
 use crate::serve::recent::LastMinute;
+use crate::serve::timestamp::rfc3339;
 
 /// A minute with fewer requests says nothing of times and of shares.
 const MIN_REQUESTS: u64 = 20;

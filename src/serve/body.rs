@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use crate::serve::aside::aside;
 use crate::serve::fault::{Bottleneck, Fault, FaultKind};
 
 /// What a permit of the bodies in flight stands for.
@@ -98,9 +99,7 @@ pub(super) async fn read<'a>(
 pub(super) async fn parse<T: DeserializeOwned + Send + 'static>(bytes: Vec<u8>) -> Result<T, Fault> {
     match bytes.len() < LARGE_BYTES {
         true => parse_now(&bytes),
-        false => tokio::task::spawn_blocking(move || parse_now(&bytes))
-            .await
-            .unwrap_or_else(|_| Err(Fault::new(FaultKind::Failed, "parsing the body panicked"))),
+        false => aside("parsing the body", move || parse_now(&bytes)).await,
     }
 }
 
@@ -151,14 +150,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug, serde::Deserialize)]
-    struct Body {
+    struct TestBody {
         #[allow(dead_code)]
         input: Vec<String>,
     }
 
     #[test]
     fn faults_name_the_field() {
-        let fault = |text: &str| parse_now::<Body>(text.as_bytes()).expect_err("a fault");
+        let fault = |text: &str| parse_now::<TestBody>(text.as_bytes()).expect_err("a fault");
         let wrong = fault(r#"{"input": ["a", 3]}"#);
         assert_eq!((wrong.kind, wrong.parameter.as_deref()), (FaultKind::Value, Some("input[1]")));
         assert_eq!(wrong.message, "input[1]: invalid type: integer `3`, expected a string");
@@ -168,7 +167,7 @@ mod tests {
         for broken in ["", " ", "{", "{\"input\": []} x", "nul", "\u{0}", "[[]]", "\"a\""] {
             assert_eq!(fault(broken).kind, FaultKind::Syntax, "{broken:?}");
         }
-        let part = of_value::<Body>(serde_json::json!({"input": ["a", 3]})).expect_err("a fault");
+        let part = of_value::<TestBody>(serde_json::json!({"input": ["a", 3]})).expect_err("a fault");
         assert_eq!((part.message, part.parameter), (wrong.message, wrong.parameter));
         let deep = format!("{{\"x\": {}", "[".repeat(100_000));
         assert_eq!(fault(&deep).kind, FaultKind::Syntax);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::Error;
 use crate::engine::{CallHandle, CallResult, OutputRows, Request};
 use crate::memory::zeroed;
 use crate::panic::guarded;
+use crate::serve::aside::aside;
 use crate::serve::call_options::CallOptions;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::outcome::Outcome;
@@ -17,7 +17,7 @@ use crate::serve::served_model::{Purpose, ServedModel};
 use crate::serve::state::App;
 use crate::text::{Input, Inputs};
 
-/// What the fields of a request are called, for faults.
+/// What the fields of a request for vectors are called, for faults.
 pub(super) struct FieldNames {
     pub(super) texts: &'static str,
     pub(super) dimensions: &'static str,
@@ -45,7 +45,8 @@ pub(super) enum PromptChoice {
 pub(super) struct RankCall {
     pub(super) query: String,
     pub(super) documents: Vec<String>,
-    pub(super) names: FieldNames,
+    /// What the field with the texts is called, for faults.
+    pub(super) field: &'static str,
     /// Whether scores are the logits themselves.
     pub(super) raw: bool,
     /// Tokens of each document that are read, beside those of the query; None for what the model takes.
@@ -56,7 +57,8 @@ pub(super) struct RankCall {
 /// What a classifier is asked about.
 pub(super) struct ClassifyCall {
     pub(super) inputs: Vec<Sequence>,
-    pub(super) names: FieldNames,
+    /// What the field with the texts is called, for faults.
+    pub(super) field: &'static str,
     pub(super) options: CallOptions,
 }
 
@@ -69,7 +71,8 @@ pub(super) enum Sequence {
 /// Pairs of texts, each to be scored.
 pub(super) struct ScoreCall {
     pub(super) pairs: Vec<(String, String)>,
-    pub(super) names: FieldNames,
+    /// What the field with the texts is called, for faults.
+    pub(super) field: &'static str,
     pub(super) raw: bool,
     pub(super) options: CallOptions,
 }
@@ -182,14 +185,14 @@ pub(super) async fn embed_tokens(app: &App, name: Option<&str>, call: EmbedCall)
 /// # Errors
 /// Faults of the request, of the model's name, and of computing.
 pub(super) async fn rank(app: &App, name: Option<&str>, call: RankCall) -> Result<Computed, Fault> {
-    app.check_inputs(call.names.texts, call.documents.len())?;
+    app.check_inputs(call.field, call.documents.len())?;
     let (slot, model) = app.registry.model(name).await?;
-    let RankCall { query, mut documents, names, raw, document_tokens, options } = call;
+    let RankCall { query, mut documents, field, raw, document_tokens, options } = call;
     let own = model.max_tokens()?;
     if let Some(tokens) = document_tokens.filter(|&tokens| own.is_none_or(|own| tokens < own)) {
         documents = cut_documents(&model, documents, tokens).await?;
     }
-    scores(&slot, &model, Box::new(QueryDocuments { query, documents }), raw, &options, names.texts).await
+    scores(&slot, &model, Box::new(QueryDocuments { query, documents }), raw, &options, field).await
 }
 
 /// The score of each pair.
@@ -197,9 +200,9 @@ pub(super) async fn rank(app: &App, name: Option<&str>, call: RankCall) -> Resul
 /// # Errors
 /// Faults of the request, of the model's name, and of computing.
 pub(super) async fn score(app: &App, name: Option<&str>, call: ScoreCall) -> Result<Computed, Fault> {
-    app.check_inputs(call.names.texts, call.pairs.len())?;
+    app.check_inputs(call.field, call.pairs.len())?;
     let (slot, model) = app.registry.model(name).await?;
-    scores(&slot, &model, Box::new(call.pairs), call.raw, &call.options, call.names.texts).await
+    scores(&slot, &model, Box::new(call.pairs), call.raw, &call.options, call.field).await
 }
 
 async fn scores(
@@ -208,11 +211,11 @@ async fn scores(
     inputs: Box<dyn Inputs>,
     raw: bool,
     options: &CallOptions,
-    texts: &str,
+    field: &str,
 ) -> Result<Computed, Fault> {
     let activation = model.ranking()?;
     let request = options.request(model, model.prompt("model", None)?, false)?;
-    let mut computed = compute(slot, model, inputs, request, None, 1).await.map_err(|fault| fault.within(texts))?;
+    let mut computed = compute(slot, model, inputs, request, None, 1).await.map_err(|fault| fault.within(field))?;
     if !raw {
         computed.values.iter_mut().for_each(|logit| activation.apply(std::slice::from_mut(logit)));
     }
@@ -237,8 +240,7 @@ async fn cut_documents(
         }
         Ok(documents)
     };
-    let done = tokio::task::spawn_blocking(move || guarded(cut)).await;
-    Ok(done.unwrap_or_else(|_| Err(Error::internal("cutting documents panicked")))?)
+    aside("cutting documents", move || Ok(guarded(cut)?)).await
 }
 
 /// The logits of each input `[inputs, labels]`.
@@ -246,16 +248,16 @@ async fn cut_documents(
 /// # Errors
 /// Faults of the request, of the model's name, and of computing.
 pub(super) async fn classify(app: &App, name: Option<&str>, call: ClassifyCall) -> Result<Computed, Fault> {
-    app.check_inputs(call.names.texts, call.inputs.len())?;
+    app.check_inputs(call.field, call.inputs.len())?;
     let (slot, model) = app.registry.model(name).await?;
     let labels = model.labels()?;
     if model.routes.main().network().has_template() && call.inputs.iter().any(|input| input.is_text()) {
         let message = "the model asks about a query and a document: send pairs [query, document]";
-        return Err(Fault::value(call.names.texts, message));
+        return Err(Fault::value(call.field, message));
     }
     let request = call.options.request(&model, model.prompt("model", None)?, false)?;
     let computed = compute(&slot, &model, Box::new(call.inputs), request, None, labels).await;
-    computed.map_err(|fault| fault.within(call.names.texts))
+    computed.map_err(|fault| fault.within(call.field))
 }
 
 impl EmbedCall {
@@ -316,8 +318,7 @@ async fn finish(
         // It may be loaded now.
         true => {
             let model = model.clone();
-            let of_task = tokio::task::spawn_blocking(move || model.routes.of(task).cloned());
-            of_task.await.unwrap_or_else(|_| Err(Error::internal("loading a task panicked")))?
+            aside("loading a task", move || Ok(model.routes.of(task).cloned()?)).await?
         }
         false => model.routes.main().clone(),
     };

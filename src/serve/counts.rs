@@ -84,7 +84,7 @@ pub(super) enum Cancelled {
 }
 
 /// What a server counts.
-pub(super) struct Counts {
+pub(super) struct ServerCounts {
     places: HashMap<&'static str, usize>,
     routes: Vec<RouteCounts>,
     models: BTreeMap<String, ModelCounts>,
@@ -134,7 +134,7 @@ pub(super) struct SecondsHistogram {
 /// Times in buckets that are narrow enough for percentiles: these are at most 5 % too large.
 pub(super) struct FineHistogram(Box<[AtomicU64]>);
 
-impl Counts {
+impl ServerCounts {
     /// Of a server with models of these names.
     pub(super) fn new(models: impl Iterator<Item = String>) -> Self {
         let routes = ROUTES.iter().chain(&[(OTHER_ROUTE, false)]).map(|&(path, computes)| RouteCounts {

@@ -32,8 +32,8 @@ enum TextItem {
 
 impl<'de> Deserialize<'de> for TextField {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
             type Value = TextField;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for TextField {
                 Ok(found)
             }
         }
-        reader.deserialize_any(Fields)
+        reader.deserialize_any(TextVisitor)
     }
 }
 

@@ -17,7 +17,7 @@
 //! alerts, recent      what it keeps, alert_command: whom it tells
 //! record              what is kept of a request when it is over
 //! counts, access_log  where it is kept; outcome, what it came to
-//! served_model, fields, keep_alive, fault, process, tls
+//! served_model, fields, keep_alive, aside, fault, process, timestamp, tls
 //! ```
 //!
 //! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
@@ -26,6 +26,7 @@ mod access_log;
 mod alert_command;
 mod alerts;
 mod app;
+mod aside;
 mod body;
 mod call;
 mod call_options;
@@ -48,6 +49,7 @@ mod reply;
 mod served_model;
 mod state;
 mod stats;
+mod timestamp;
 mod tls;
 mod watcher;
 
@@ -67,7 +69,7 @@ pub use state::ServerLimits;
 pub use tls::TlsFiles;
 
 use crate::serve::access_log::AccessLog;
-use crate::serve::counts::Counts;
+use crate::serve::counts::ServerCounts;
 use crate::serve::guard::Guard;
 use crate::serve::listen::Listener;
 use crate::serve::recent::TICK;
@@ -141,7 +143,7 @@ impl Server {
         let address = listener.address();
         let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
         let log = reports.access_log.as_ref().map(AccessLog::open).transpose()?;
-        let counts = Counts::new(registry.slots().iter().map(|slot| slot.name.clone()));
+        let counts = ServerCounts::new(registry.slots().iter().map(|slot| slot.name.clone()));
         let records = Arc::new(Records { counts, log });
         let watch = Watcher::new(records.clone(), reports.objectives, reports.on_alert.clone())?;
         let app = Arc::new(ServerState::new(registry, limits, guard, records, watch));

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::serve::counts::{Counts, FineHistogram, now};
+use crate::serve::counts::{FineHistogram, ServerCounts, now};
 
 /// Time between two marks.
 pub(super) const TICK: Duration = Duration::from_secs(5);
@@ -42,7 +42,7 @@ pub(super) struct LastMinute {
 }
 
 impl Mark {
-    fn now(counts: &Counts) -> Self {
+    fn now(counts: &ServerCounts) -> Self {
         let (inputs, tokens) = counts
             .models()
             .fold((0, 0), |(inputs, tokens), (_, model)| (inputs + now(&model.inputs), tokens + now(&model.tokens)));
@@ -60,7 +60,7 @@ impl Mark {
 
 impl Recent {
     /// Sets a mark, and forgets what is a minute old. Gives the minute until now.
-    pub(super) fn mark(&mut self, counts: &Counts) -> LastMinute {
+    pub(super) fn mark(&mut self, counts: &ServerCounts) -> LastMinute {
         let mark = Mark::now(counts);
         let minute = self.until(&mark);
         self.0.push_back(mark);
@@ -71,7 +71,7 @@ impl Recent {
     }
 
     /// The minute until now.
-    pub(super) fn now(&self, counts: &Counts) -> LastMinute {
+    pub(super) fn now(&self, counts: &ServerCounts) -> LastMinute {
         self.until(&Mark::now(counts))
     }
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_older_than_a_minute_is_forgotten() {
-        let counts = Counts::new(std::iter::once("a".to_owned()));
+        let counts = ServerCounts::new(std::iter::once("a".to_owned()));
         let mut recent = Recent::default();
         assert_eq!(recent.now(&counts), LastMinute::default());
         recent.mark(&counts);

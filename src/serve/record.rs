@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 
 use crate::serve::access_log::{AccessLog, RequestLine};
-use crate::serve::counts::{CLIENT_GONE, Cancelled, Counts};
+use crate::serve::counts::{CLIENT_GONE, Cancelled, ServerCounts};
 use crate::serve::fault::{Bottleneck, FaultKind};
 use crate::serve::outcome::Outcome;
 
@@ -28,7 +28,7 @@ pub(super) struct FaultMark {
 
 /// Where counts and lines go.
 pub(super) struct Records {
-    pub(super) counts: Counts,
+    pub(super) counts: ServerCounts,
     pub(super) log: Option<AccessLog>,
 }
 

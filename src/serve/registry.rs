@@ -133,7 +133,7 @@ impl Registry {
                 return Err(Fault::new(FaultKind::Unavailable, message).retry_after(LOADING_RETRY));
             }
             None => {
-                let model = slot.load_now().await?;
+                let model = slot.load(false).await?;
                 self.make_room(slot);
                 model
             }
@@ -168,7 +168,7 @@ impl Registry {
     pub(super) async fn preload(&self) {
         for slot in self.slots.iter().filter(|slot| slot.preload) {
             // Kept as its failure, and told by health and by requests.
-            let _ = slot.load_now().await;
+            let _ = slot.load(false).await;
             self.make_room(slot);
         }
     }
@@ -178,7 +178,7 @@ impl Registry {
     pub(super) async fn reload(&self) -> Vec<(String, Option<String>)> {
         let mut reloaded = Vec::new();
         for slot in self.slots.iter().filter(|slot| slot.loaded().is_some()) {
-            let failure = slot.load_again().await.err().map(|fault| fault.message);
+            let failure = slot.load(true).await.err().map(|fault| fault.message);
             reloaded.push((slot.name.clone(), failure));
         }
         reloaded
@@ -245,22 +245,14 @@ impl Slot {
         self.keep_alive.store(milliseconds(time), Ordering::Relaxed);
     }
 
-    /// Loads it, unless another request has done so meanwhile.
-    async fn load_now(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
-        self.load(true).await
-    }
-
-    async fn load_again(self: &Arc<Self>) -> Result<Arc<ServedModel>, Fault> {
-        self.load(false).await
-    }
-
-    /// Loads it in a task of its own: a client that leaves meanwhile leaves a model that is loaded.
-    async fn load(self: &Arc<Self>, if_missing: bool) -> Result<Arc<ServedModel>, Fault> {
+    /// Loads it, in a task of its own: a client that leaves meanwhile leaves a model that is loaded. One that is there, as another request
+    /// may have loaded it by now, is loaded `again` or taken.
+    async fn load(self: &Arc<Self>, again: bool) -> Result<Arc<ServedModel>, Fault> {
         let slot = self.clone();
         let task = tokio::spawn(async move {
             let _one = slot.loading.lock().await;
             match slot.loaded.load_full() {
-                Some(model) if if_missing => Ok(model),
+                Some(model) if !again => Ok(model),
                 _ => slot.load_from_files().await,
             }
         });

@@ -9,7 +9,16 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::memory::with_room;
+use crate::serve::aside::aside;
 use crate::serve::fault::{Fault, FaultKind};
+
+/// Bytes of a number in JSON, mostly, and of one in base64.
+pub(super) const NUMBER_BYTES: usize = 13;
+pub(super) const BASE64_NUMBER_BYTES: usize = 6;
+
+/// So much JSON is written on another thread.
+const MANY_BYTES: usize = (64 << 10) * NUMBER_BYTES;
 
 /// An answer of JSON that was written by hand or by serde.
 pub(super) fn json(status: StatusCode, body: Vec<u8>) -> Response {
@@ -25,11 +34,7 @@ pub(super) fn typed(status: StatusCode, content_type: &'static str, body: impl I
 
 /// An answer of JSON that serde writes.
 pub(super) fn json_of(body: &impl serde::Serialize) -> Response {
-    match serde_json::to_vec(body) {
-        Ok(body) => json(StatusCode::OK, body),
-        // Numbers and texts alone are written, which always can be.
-        Err(error) => typed(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
-    }
+    json(StatusCode::OK, json_bytes(body))
 }
 
 /// A new id, as random as a hash map's seed.
@@ -49,6 +54,22 @@ pub(super) fn new_id() -> String {
 /// JSON that serde writes of texts and finite numbers.
 pub(super) fn json_bytes(body: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(body).expect("texts and numbers alone are written, which always can be")
+}
+
+/// JSON of some `bytes`, or about so many, as `write` appends it; on another thread where they are many.
+///
+/// # Errors
+/// The faults of `write`, and one where there is no memory.
+pub(super) async fn written(
+    bytes: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), Fault> + Send + 'static,
+) -> Result<Vec<u8>, Fault> {
+    let write = move || {
+        let mut json = with_room(bytes, "the JSON of an answer")?;
+        write(&mut json)?;
+        Ok(json)
+    };
+    if bytes < MANY_BYTES { write() } else { aside("writing the answer", write).await }
 }
 
 /// Appends a JSON array of numbers, each in the fewest digits that give it back.

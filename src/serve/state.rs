@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderValue};
 use tokio::sync::{Semaphore, watch};
 
 use crate::serve::body::PERMIT_BYTES;
-use crate::serve::counts::Counts;
+use crate::serve::counts::ServerCounts;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::guard::Guard;
 use crate::serve::record::Records;
@@ -76,8 +76,7 @@ impl ServerState {
         watch: Watcher,
     ) -> Self {
         let start = Instant::now();
-        let seconds =
-            std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos() ^ elapsed.as_secs() as u32);
+        let seconds = UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos() ^ elapsed.as_secs() as u32);
         Self {
             registry,
             guard,
@@ -93,7 +92,12 @@ impl ServerState {
         }
     }
 
-    pub(super) fn counts(&self) -> &Counts {
+    /// When the server started, in seconds since 1970.
+    pub(super) fn started(&self) -> u64 {
+        seconds_now().saturating_sub(self.start.elapsed().as_secs())
+    }
+
+    pub(super) fn counts(&self) -> &ServerCounts {
         &self.records.counts
     }
 
@@ -140,4 +144,9 @@ impl ServerState {
             HeaderValue::try_from(id).expect("hexadecimal digits")
         })
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn seconds_now() -> u64 {
+    UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
 }

@@ -41,12 +41,15 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             print(f"votive serve: listening on {server.url}", flush=True)
             start = time.monotonic()
-            while (reason := server.not_ready) is not None and not signals.ending.is_set():
-                if " cannot be loaded: " in reason:
-                    raise CommandFailed(reason)
-                signals.ending.wait(0.005)
-            if not signals.ending.is_set():
+            while not signals.ending.is_set():
+                try:
+                    server.wait_until_ready(_TICK_SECONDS)
+                except TimeoutError:
+                    continue
+                except RuntimeError as error:
+                    raise CommandFailed(str(error)) from error
                 print(f"votive serve: ready on {server.url} in {time.monotonic() - start:.2f} s", flush=True)
+                break
             while not signals.ending.wait(_TICK_SECONDS):
                 if signals.reloading.is_set():
                     signals.reloading.clear()

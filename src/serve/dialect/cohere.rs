@@ -16,7 +16,9 @@ use crate::serve::call::{Computed, EmbedCall, FieldNames, PromptChoice, embed};
 use crate::serve::call_options::{CallOptions, Precedence, TokenLimit};
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
-use crate::serve::reply::{self, new_id, write_base64, write_floats, write_integers, write_list, write_text};
+use crate::serve::reply::{
+    self, NUMBER_BYTES, new_id, write_base64, write_floats, write_integers, write_list, write_text, written,
+};
 use crate::serve::served_model::Purpose;
 use crate::serve::state::App;
 use crate::text::Truncation;
@@ -24,7 +26,7 @@ use crate::text::Truncation;
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/v1/embed", "/v2/embed"], fail, assumes_json: false };
 
 #[derive(Deserialize)]
-struct EmbedBody {
+struct CohereEmbedBody {
     model: Option<String>,
     texts: Option<Vec<String>>,
     inputs: Option<Vec<EmbedInput>>,
@@ -89,16 +91,16 @@ pub(super) fn routes() -> Router<App> {
     Router::new().route("/v1/embed", post(&DIALECT, embed_v1)).route("/v2/embed", post(&DIALECT, embed_v2))
 }
 
-async fn embed_v1(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<Response, Fault> {
+async fn embed_v1(Exchange { app, body, .. }: Exchange<CohereEmbedBody>) -> Result<Response, Fault> {
     embeddings(&app, body, "1").await
 }
 
-async fn embed_v2(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<Response, Fault> {
+async fn embed_v2(Exchange { app, body, .. }: Exchange<CohereEmbedBody>) -> Result<Response, Fault> {
     embeddings(&app, body, "2").await
 }
 
-async fn embeddings(app: &App, body: EmbedBody, version: &str) -> Result<Response, Fault> {
-    let EmbedBody { texts, inputs, images, .. } = body;
+async fn embeddings(app: &App, body: CohereEmbedBody, version: &'static str) -> Result<Response, Fault> {
+    let CohereEmbedBody { texts, inputs, images, .. } = body;
     let of_images = match body.input_type {
         Some(InputType::Image) => Some("input_type"),
         _ => images.filter(|images| !images.is_empty()).map(|_| "images"),
@@ -140,20 +142,27 @@ async fn embeddings(app: &App, body: EmbedBody, version: &str) -> Result<Respons
     let computed = embed(app, body.model.as_deref(), call).await?;
     let types = body.embedding_types.filter(|types| !types.is_empty());
     let kind = if version == "1" && types.is_none() { "embeddings_floats" } else { "embeddings_by_type" };
-    let mut json = format!(r#"{{"id":"{}","embeddings":"#, new_id()).into_bytes();
-    match types {
-        None if version == "1" => write_rows(&mut json, &computed, EmbeddingType::Float)?,
-        types => write_by_type(&mut json, &computed, &types.unwrap_or_else(|| vec![EmbeddingType::Float]))?,
-    }
-    json.extend_from_slice(br#","texts":"#);
-    json.append(&mut echo);
-    let meta = json!({
-        "api_version": {"version": version},
-        "billed_units": {"input_tokens": computed.outcome.tokens},
-    });
-    json.extend_from_slice(format!(r#","meta":{meta},"response_type":"{kind}"}}"#).as_bytes());
+    let outcome = computed.outcome.clone();
+    let forms = types.as_ref().map_or(1, Vec::len);
+    let bytes = computed.values.len().saturating_mul(NUMBER_BYTES).saturating_mul(forms) + echo.len();
+    let write = move |json: &mut Vec<u8>| {
+        json.extend_from_slice(format!(r#"{{"id":"{}","embeddings":"#, new_id()).as_bytes());
+        match types {
+            None if version == "1" => write_rows(json, &computed, EmbeddingType::Float)?,
+            types => write_by_type(json, &computed, &types.unwrap_or_else(|| vec![EmbeddingType::Float]))?,
+        }
+        json.extend_from_slice(br#","texts":"#);
+        json.append(&mut echo);
+        let meta = json!({
+            "api_version": {"version": version},
+            "billed_units": {"input_tokens": computed.outcome.tokens},
+        });
+        json.extend_from_slice(format!(r#","meta":{meta},"response_type":"{kind}"}}"#).as_bytes());
+        Ok(())
+    };
+    let json = written(bytes, write).await?;
     let mut response = reply::json(StatusCode::OK, json);
-    response.extensions_mut().insert(computed.outcome);
+    response.extensions_mut().insert(outcome);
     Ok(response)
 }
 

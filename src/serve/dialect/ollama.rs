@@ -23,10 +23,12 @@ use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;
 use crate::serve::keep_alive::KeepAlive;
+use crate::serve::outcome::Outcome;
 use crate::serve::registry::Slot;
-use crate::serve::reply::{self, json_of, write_floats, write_list, write_text};
+use crate::serve::reply::{self, NUMBER_BYTES, json_of, write_floats, write_list, write_text, written};
 use crate::serve::served_model::{Purpose, Role, ServedModel};
-use crate::serve::state::App;
+use crate::serve::state::{App, seconds_now};
+use crate::serve::timestamp::rfc3339_seconds;
 use crate::text::Truncation;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/api/"], fail, assumes_json: true };
@@ -37,10 +39,8 @@ const OLLAMA_VERSION: &str = "0.12.0";
 /// What models are said to be for, in seconds since 1970, that stay loaded for ever: the year 2300.
 const FOR_EVER: u64 = 10_413_792_000;
 
-const SECONDS_OF_DAY: u64 = 86_400;
-
 #[derive(Deserialize)]
-struct EmbedBody {
+struct OllamaEmbedBody {
     model: Option<String>,
     input: Option<TextField>,
     truncate: Option<bool>,
@@ -51,7 +51,7 @@ struct EmbedBody {
 
 /// A body of the older path.
 #[derive(Deserialize)]
-struct EmbeddingsBody {
+struct OllamaPromptBody {
     model: Option<String>,
     prompt: Option<String>,
     keep_alive: Option<KeepAlive>,
@@ -72,7 +72,7 @@ struct ModelOptions {
 }
 
 /// What is wanted of one model.
-struct Wanted<'a> {
+struct OllamaCall<'a> {
     model: Option<&'a str>,
     texts: Vec<String>,
     field: &'static str,
@@ -93,7 +93,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/version", get(&DIALECT, version))
 }
 
-async fn embed_texts(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<Response, Fault> {
+async fn embed_texts(Exchange { app, body, .. }: Exchange<OllamaEmbedBody>) -> Result<Response, Fault> {
     let start = Instant::now();
     let texts = match body.input {
         None => Vec::new(),
@@ -104,7 +104,7 @@ async fn embed_texts(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<
             return Err(Fault::value("input", "invalid input type: expected a string or an array of strings"));
         }
     };
-    let wanted = Wanted {
+    let wanted = OllamaCall {
         model: body.model.as_deref(),
         texts,
         field: "input",
@@ -115,20 +115,24 @@ async fn embed_texts(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<
         keep_alive: body.keep_alive,
     };
     let (computed, loading) = wanted.compute(&app).await?;
-    let mut json = br#"{"model":"#.to_vec();
-    write_text(&mut json, body.model.as_deref().unwrap_or(&computed.outcome.model));
-    json.extend_from_slice(br#","embeddings":"#);
-    write_list(&mut json, computed.rows(), write_floats);
-    let [total, loading] = [start.elapsed(), loading].map(|time| time.as_nanos());
-    let tokens = computed.outcome.tokens;
-    json.extend_from_slice(
-        format!(r#","total_duration":{total},"load_duration":{loading},"prompt_eval_count":{tokens}}}"#).as_bytes(),
-    );
-    Ok(answered(computed, json))
+    let (outcome, numbers) = (computed.outcome.clone(), computed.values.len());
+    let name = body.model.unwrap_or_else(|| outcome.model.clone());
+    let write = move |json: &mut Vec<u8>| {
+        json.extend_from_slice(br#"{"model":"#);
+        write_text(json, &name);
+        json.extend_from_slice(br#","embeddings":"#);
+        write_list(json, computed.rows(), write_floats);
+        let [total, loading] = [start.elapsed(), loading].map(|time| time.as_nanos());
+        let tokens = computed.outcome.tokens;
+        let times = format!(r#","total_duration":{total},"load_duration":{loading},"prompt_eval_count":{tokens}}}"#);
+        json.extend_from_slice(times.as_bytes());
+        Ok(())
+    };
+    Ok(answered(outcome, written(numbers * NUMBER_BYTES, write).await?))
 }
 
-async fn embed_prompt(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> Result<Response, Fault> {
-    let wanted = Wanted {
+async fn embed_prompt(Exchange { app, body, .. }: Exchange<OllamaPromptBody>) -> Result<Response, Fault> {
+    let wanted = OllamaCall {
         model: body.model.as_deref(),
         texts: body.prompt.into_iter().filter(|prompt| !prompt.is_empty()).collect(),
         field: "prompt",
@@ -142,16 +146,16 @@ async fn embed_prompt(Exchange { app, body, .. }: Exchange<EmbeddingsBody>) -> R
     let mut json = br#"{"embedding":"#.to_vec();
     write_floats(&mut json, &computed.values);
     json.push(b'}');
-    Ok(answered(computed, json))
+    Ok(answered(computed.outcome, json))
 }
 
-fn answered(computed: Computed, json: Vec<u8>) -> Response {
+fn answered(outcome: Outcome, json: Vec<u8>) -> Response {
     let mut response = reply::json(StatusCode::OK, json);
-    response.extensions_mut().insert(computed.outcome);
+    response.extensions_mut().insert(outcome);
     response
 }
 
-impl Wanted<'_> {
+impl OllamaCall<'_> {
     /// The vectors, and how long the model took to load.
     async fn compute(self, app: &App) -> Result<(Computed, Duration), Fault> {
         let start = Instant::now();
@@ -177,7 +181,7 @@ impl Wanted<'_> {
 }
 
 async fn tags(app: App, _request: Request) -> Result<Response, Fault> {
-    let modified = date(started(&app));
+    let modified = rfc3339_seconds(app.started());
     let models = app.registry.slots().iter().map(|slot| {
         let mut entry = described(slot);
         entry.insert("modified_at".to_owned(), modified.clone().into());
@@ -193,7 +197,7 @@ async fn running(app: App, _request: Request) -> Result<Response, Fault> {
         let expires = app.registry.time_left(slot).map(|left| seconds_now().saturating_add(left.as_secs()));
         let is_cpu = model.routes.main().network().device().name() == "cpu";
         let in_device = if is_cpu { 0 } else { model.routes.weight_bytes() };
-        entry.insert("expires_at".to_owned(), date(expires.unwrap_or(FOR_EVER).min(FOR_EVER)).into());
+        entry.insert("expires_at".to_owned(), rfc3339_seconds(expires.unwrap_or(FOR_EVER).min(FOR_EVER)).into());
         entry.insert("size_vram".to_owned(), in_device.into());
         entry.insert("context_length".to_owned(), context(&model).into());
         entry
@@ -224,7 +228,7 @@ async fn show(Exchange { app, body, .. }: Exchange<ShowBody>) -> Result<Response
         "details": details(slot),
         "model_info": facts,
         "capabilities": capabilities,
-        "modified_at": date(started(&app)),
+        "modified_at": rfc3339_seconds(app.started()),
     })))
 }
 
@@ -280,28 +284,6 @@ fn rounded(parameters: usize) -> String {
     }
 }
 
-/// When the server started, in seconds since 1970.
-fn started(app: &App) -> u64 {
-    seconds_now().saturating_sub(app.start.elapsed().as_secs())
-}
-
-fn seconds_now() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
-}
-
-/// A time as RFC 3339 has it, by Howard Hinnant's count of days from March on.
-fn date(seconds: u64) -> String {
-    let days = seconds / SECONDS_OF_DAY + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let march = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * march + 2) / 5 + 1, if march < 10 { march + 3 } else { march - 9 });
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
 fn fail(fault: &Fault) -> Response {
     let message = match fault.kind {
         // The words by which programs know it.
@@ -316,12 +298,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_of_the_calendar() {
-        assert_eq!(date(0), "1970-01-01T00:00:00Z");
-        assert_eq!(date(951_827_696), "2000-02-29T12:34:56Z");
-        assert_eq!(date(1_795_999_999), "2026-11-30T00:53:19Z");
-        assert_eq!(date(4_107_542_400), "2100-03-01T00:00:00Z");
-        assert_eq!(date(FOR_EVER), "2300-01-01T00:00:00Z");
+    fn models_that_stay_for_ever_expire_in_2300() {
+        assert_eq!(rfc3339_seconds(FOR_EVER), "2300-01-01T00:00:00Z");
     }
 
     #[test]

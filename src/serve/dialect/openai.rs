@@ -18,7 +18,9 @@ use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;
 use crate::serve::registry::Slot;
-use crate::serve::reply::{self, json_of, write_base64, write_floats, write_list, write_text};
+use crate::serve::reply::{
+    self, BASE64_NUMBER_BYTES, NUMBER_BYTES, json_of, write_base64, write_floats, write_list, write_text, written,
+};
 use crate::serve::served_model::Purpose;
 use crate::serve::state::App;
 
@@ -76,22 +78,31 @@ async fn embeddings(Exchange { app, headers, body }: Exchange<EmbeddingsBody>) -
     if takes_bytes(&headers) {
         return Ok(bytes(computed));
     }
-    let mut json = br#"{"object":"list","data":"#.to_vec();
-    json.reserve(computed.values.len() * if body.encoding_format == EncodingFormat::Base64 { 6 } else { 13 });
-    write_list(&mut json, computed.rows().enumerate(), |json, (index, row)| {
-        json.extend_from_slice(format!(r#"{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
-        match body.encoding_format {
-            EncodingFormat::Float => write_floats(json, row),
-            EncodingFormat::Base64 => write_base64(json, row),
-        }
-        json.push(b'}');
-    });
-    json.extend_from_slice(br#","model":"#);
-    write_text(&mut json, body.model.as_deref().unwrap_or(&computed.outcome.model));
-    let tokens = computed.outcome.tokens;
-    json.extend_from_slice(format!(r#","usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#).as_bytes());
+    let (outcome, numbers) = (computed.outcome.clone(), computed.values.len());
+    let name = body.model.unwrap_or_else(|| outcome.model.clone());
+    let is_base64 = body.encoding_format == EncodingFormat::Base64;
+    let write = move |json: &mut Vec<u8>| {
+        json.extend_from_slice(br#"{"object":"list","data":"#);
+        write_list(json, computed.rows().enumerate(), |json, (index, row)| {
+            json.extend_from_slice(format!(r#"{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
+            if is_base64 {
+                write_base64(json, row)
+            } else {
+                write_floats(json, row)
+            }
+            json.push(b'}');
+        });
+        json.extend_from_slice(br#","model":"#);
+        write_text(json, &name);
+        let tokens = computed.outcome.tokens;
+        let usage = format!(r#","usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#);
+        json.extend_from_slice(usage.as_bytes());
+        Ok(())
+    };
+    let number_bytes = if is_base64 { BASE64_NUMBER_BYTES } else { NUMBER_BYTES };
+    let json = written(numbers * number_bytes, write).await?;
     let mut response = reply::json(StatusCode::OK, json);
-    response.extensions_mut().insert(computed.outcome);
+    response.extensions_mut().insert(outcome);
     Ok(response)
 }
 
@@ -122,8 +133,7 @@ async fn model(State(app): State<App>, Path(name): Path<String>) -> Response {
 }
 
 fn described(app: &App, slot: &Slot) -> Value {
-    let created = std::time::UNIX_EPOCH.elapsed().unwrap_or_default().saturating_sub(app.start.elapsed()).as_secs();
-    json!({"id": slot.name, "object": "model", "created": created, "owned_by": "votive"})
+    json!({"id": slot.name, "object": "model", "created": app.started(), "owned_by": "votive"})
 }
 
 fn fail(fault: &Fault) -> Response {

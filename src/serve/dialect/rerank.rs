@@ -18,7 +18,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-use crate::serve::call::{FieldNames, RankCall, rank};
+use crate::serve::call::{RankCall, rank};
 use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
@@ -97,7 +97,7 @@ async fn answer(Exchange { app, body, .. }: Exchange<RerankBody>, returns: bool)
     let call = RankCall {
         query,
         documents: texts.collect::<Result<_, _>>()?,
-        names: FieldNames { texts: "documents", dimensions: "" },
+        field: "documents",
         raw: body.raw_scores == Some(true) || body.use_activation == Some(false),
         document_tokens: body.max_tokens_per_doc.map(|tokens| tokens as usize),
         options: CallOptions::of_prompt(body.truncate_prompt_tokens, body.truncation_side, body.priority)?,

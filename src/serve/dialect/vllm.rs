@@ -11,13 +11,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::serve::call::{FieldNames, ScoreCall, score};
+use crate::serve::call::{ScoreCall, score};
 use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::{Side, TextField};
 use crate::serve::reply::{self, json_of, new_id};
-use crate::serve::state::App;
+use crate::serve::state::{App, seconds_now};
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/score", "/v1/score"], fail, assumes_json: false };
 
@@ -67,7 +67,7 @@ async fn scores(Exchange { app, body, .. }: Exchange<ScoreBody>) -> Result<Respo
     };
     let call = ScoreCall {
         pairs,
-        names: FieldNames { texts: second_name, dimensions: "" },
+        field: second_name,
         raw: body.use_activation == Some(false),
         options: CallOptions::of_prompt(body.truncate_prompt_tokens, body.truncation_side, body.priority)?,
     };
@@ -78,7 +78,7 @@ async fn scores(Exchange { app, body, .. }: Exchange<ScoreBody>) -> Result<Respo
     let mut response = json_of(&json!({
         "id": format!("score-{}", new_id()),
         "object": "list",
-        "created": std::time::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs(),
+        "created": seconds_now(),
         "model": body.model.as_deref().unwrap_or(&computed.outcome.model),
         "data": data,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},

@@ -7,7 +7,6 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::memory::with_room;
 use crate::serve::call_options::CallOptions;
 use crate::serve::dialect::Dialect;
 use crate::serve::fault::{Fault, FaultKind};
@@ -33,12 +32,6 @@ pub(in crate::serve::dialect) const DIALECT: Dialect = Dialect {
     fail,
     assumes_json: false,
 };
-
-/// Bytes of a number in JSON, mostly.
-const NUMBER_BYTES: usize = 13;
-
-/// So many numbers are written on a thread of their own: others' requests go on meanwhile.
-const MANY_NUMBERS: usize = 64 << 10;
 
 /// The end of a text that is cut off.
 #[derive(Deserialize, Debug, Clone, Copy, PartialEq)]
@@ -101,27 +94,6 @@ pub(super) fn options(truncate: Option<bool>, direction: Option<Direction>) -> C
 pub(super) fn empty(parameter: impl Into<String>) -> Fault {
     let parameter = parameter.into();
     Fault::new(FaultKind::Empty, format!("`{parameter}` cannot be empty")).about(parameter)
-}
-
-/// JSON of so many numbers, as `write` appends it.
-pub(super) async fn write_numbers(
-    numbers: usize,
-    write: impl FnOnce(&mut Vec<u8>) + Send + 'static,
-) -> Result<Vec<u8>, Fault> {
-    let write = move || {
-        let mut json = with_room(numbers.saturating_mul(NUMBER_BYTES), "the JSON of an answer")?;
-        write(&mut json);
-        Ok(json)
-    };
-    if numbers < MANY_NUMBERS { write() } else { aside(write).await }
-}
-
-/// Does what takes long where others' requests do not wait for it.
-pub(super) async fn aside<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| Err(Fault::new(FaultKind::Failed, "a part of the answer's work panicked")))
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -6,12 +6,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::answer::{Direction, Effort, aside, empty, options, write_numbers};
+use super::answer::{Direction, Effort, empty, options};
+use crate::serve::aside::aside;
 use crate::serve::call::{self, EmbedCall, FieldNames, PromptChoice};
 use crate::serve::dialect::Exchange;
 use crate::serve::fault::Fault;
 use crate::serve::fields::TextField;
-use crate::serve::reply::{write_floats, write_list};
+use crate::serve::reply::{NUMBER_BYTES, write_floats, write_list, written};
 use crate::serve::served_model::{Purpose, Role, ServedModel};
 
 const NAMES: FieldNames = FieldNames { texts: "inputs", dimensions: "dimensions" };
@@ -67,9 +68,12 @@ pub(super) async fn embed(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Re
     let call = body.call(&model).await?;
     effort.characters = characters(&call.texts);
     let computed = call::embed(&app, Some(&slot.name), call).await?;
-    let outcome = computed.outcome.clone();
-    let write = move |json: &mut Vec<u8>| write_list(json, computed.rows(), write_floats);
-    Ok(effort.answer(write_numbers(outcome.inputs * model.dimension()?, write).await?, outcome))
+    let (outcome, numbers) = (computed.outcome.clone(), computed.values.len());
+    let write = move |json: &mut Vec<u8>| {
+        write_list(json, computed.rows(), write_floats);
+        Ok(())
+    };
+    Ok(effort.answer(written(numbers * NUMBER_BYTES, write).await?, outcome))
 }
 
 pub(super) async fn embed_all(Exchange { app, body, .. }: Exchange<EmbedBody>) -> Result<Response, Fault> {
@@ -84,8 +88,9 @@ pub(super) async fn embed_all(Exchange { app, body, .. }: Exchange<EmbedBody>) -
     let write = move |json: &mut Vec<u8>| {
         let mut tokens = states.values.chunks_exact(states.width.max(1));
         write_list(json, &states.lengths, |json, &length| write_list(json, tokens.by_ref().take(length), write_floats));
+        Ok(())
     };
-    Ok(effort.answer(write_numbers(numbers, write).await?, outcome))
+    Ok(effort.answer(written(numbers.saturating_mul(NUMBER_BYTES), write).await?, outcome))
 }
 
 pub(super) async fn embed_sparse(_: Exchange<Map<String, Value>>) -> Result<Response, Fault> {
@@ -159,7 +164,7 @@ pub(super) async fn decoded(
     model: Arc<ServedModel>,
     with_special: bool,
 ) -> Result<Vec<String>, Fault> {
-    aside(move || {
+    aside("decoding ids", move || {
         let tokenizer = model.routes.main().network().tokenizer();
         let decode = |ids: &Vec<u32>| match ids.iter().find(|&&id| tokenizer.token(id).is_none()) {
             Some(id) => Err(Fault::value(field, format!("{id} is no id of the model's tokenizer"))),

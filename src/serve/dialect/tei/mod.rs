@@ -36,11 +36,11 @@ pub(super) use answer::DIALECT;
 pub(super) use score::rerank;
 
 /// A body that is read when it is known what it asks for.
-type Fields = Map<String, Value>;
+type JsonFields = Map<String, Value>;
 
 #[derive(Deserialize)]
 struct VertexBody {
-    instances: Vec<Fields>,
+    instances: Vec<JsonFields>,
 }
 
 /// All but `/rerank`, which others have, too.
@@ -60,7 +60,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 /// Answers what the body, or else the model, is for.
-async fn by_body(Exchange { app, headers, body }: Exchange<Fields>) -> Result<Response, Fault> {
+async fn by_body(Exchange { app, headers, body }: Exchange<JsonFields>) -> Result<Response, Fault> {
     let name = body.get("model").and_then(Value::as_str).map(str::to_owned);
     let is_similarity = body.get("inputs").is_some_and(|inputs| inputs.get("source_sentence").is_some());
     let is_ranking = body.contains_key("texts");

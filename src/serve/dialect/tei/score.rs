@@ -4,17 +4,14 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Direction, Effort, empty, options};
-use crate::serve::call::{ClassifyCall, FieldNames, RankCall, Sequence, classify, rank};
+use crate::serve::call::{ClassifyCall, RankCall, Sequence, classify, rank};
 use crate::serve::dialect::Exchange;
 use crate::serve::fault::Fault;
 use crate::serve::reply::json_bytes;
 use crate::serve::served_model::{Role, ScoreActivation};
 
-const RANK_NAMES: FieldNames = FieldNames { texts: "texts", dimensions: "dimensions" };
-const PREDICT_NAMES: FieldNames = FieldNames { texts: "inputs", dimensions: "dimensions" };
-
 #[derive(Deserialize)]
-pub(in crate::serve::dialect) struct RerankBody {
+pub(in crate::serve::dialect) struct TeiRerankBody {
     query: String,
     texts: Vec<String>,
     truncate: Option<bool>,
@@ -106,7 +103,7 @@ fn sequence(place: &str, texts: Vec<String>) -> Result<Sequence, Fault> {
 
 /// Texts, best first.
 pub(in crate::serve::dialect) async fn rerank(
-    Exchange { app, body, .. }: Exchange<RerankBody>,
+    Exchange { app, body, .. }: Exchange<TeiRerankBody>,
 ) -> Result<Response, Fault> {
     if body.texts.is_empty() {
         return Err(empty("texts"));
@@ -124,7 +121,7 @@ pub(in crate::serve::dialect) async fn rerank(
     let call = RankCall {
         query: body.query,
         documents: body.texts,
-        names: RANK_NAMES,
+        field: "texts",
         raw: true,
         document_tokens: None,
         options: options(body.truncate, body.truncation_direction),
@@ -150,7 +147,7 @@ pub(super) async fn predict(Exchange { app, body, .. }: Exchange<PredictBody>) -
     let mut effort = Effort::new(&model);
     effort.characters = inputs.iter().map(Sequence::characters).sum();
     let options = options(body.truncate, body.truncation_direction);
-    let call = ClassifyCall { inputs, names: PREDICT_NAMES, options };
+    let call = ClassifyCall { inputs, field: "inputs", options };
     let mut computed = classify(&app, Some(&slot.name), call).await?;
     let function = body.parameters.as_ref().and_then(|parameters| parameters.function_to_apply);
     let activation = match (function, body.raw_scores, computed.width) {

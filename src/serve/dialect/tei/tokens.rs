@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{aside, empty};
+use super::answer::empty;
 use super::embed::decoded;
 use crate::Error;
+use crate::serve::aside::aside;
 use crate::serve::dialect::Exchange;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::reply::json_of;
@@ -76,7 +77,7 @@ pub(super) async fn tokenize(Exchange { app, body, .. }: Exchange<TokenizeBody>)
     let with_special = body.add_special_tokens.unwrap_or(true);
     let gone = GoneOnDrop(Arc::default());
     let is_gone = gone.0.clone();
-    let tokens = aside(move || {
+    let tokens = aside("making tokens", move || {
         let tokenizer = model.routes.main().network().tokenizer();
         let check_cancel = || if is_gone.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
         let spell = |text: &String| spelled(tokenizer, &[prompt.as_str(), text].concat(), with_special, &check_cancel);
