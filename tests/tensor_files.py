@@ -15,7 +15,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
     def tensor(entry: dict[str, Any]) -> np.ndarray:
         start, end = entry["data_offsets"]
-        stored = np.dtype({"F32": np.float32, "F16": np.float16, "BF16": np.uint16}[entry["dtype"]])
+        stored = np.dtype({"F32": np.float32, "F16": np.float16, "BF16": np.uint16, "I64": np.int64}[entry["dtype"]])
         values = np.frombuffer(content[data + start : data + end], stored)
         if entry["dtype"] == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)

@@ -6,7 +6,7 @@ import math
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +28,7 @@ OBJECTIVES: dict[str, dict[str, float]] = {
     "queue_ms": {"warning": 50, "critical": 250},
     "memory_percent": {"warning": 80, "critical": 95},
     "error_percent": {"warning": 1, "critical": 5},
+    "cosine_distance": {"warning": 0.0005, "critical": 0.01},
 }
 
 _OWN_ADDRESSES = ("localhost", "127.", "::1")
@@ -74,8 +75,11 @@ class ServerOptions:
         allowed_hosts: names by which requests may come beside "localhost" and this machine's address. On an address
             that others reach, none is for all names.
         cors_origins: web pages that may ask, as "https://example.org"; others are refused.
+        open_metrics: let anybody read `/metrics` without a key.
         max_body_mb: megabytes of one request.
         max_inputs: texts of one request.
+        token_ids: what `/v1/embeddings` does with token ids in place of texts: "refuse" them, since clients send ids
+            of OpenAI's tokenizer, or "accept" them as ids of the model's own, whose text is computed.
         max_connections: those at a time; more are refused.
         timeout: seconds that a request may take.
         drain_seconds: how long requests that came may take when the server ends.
@@ -84,10 +88,13 @@ class ServerOptions:
         access_log: a file to which a line of JSON is added for each request, or "-" for standard error; None for none.
             Texts are never in it. A file that was moved away is opened anew within a second.
         objectives: bounds of alerts, for those that are not to have their own: "p95_ms" (percentile 95 of the time of a
-            request), "queue_ms" (of its wait), "memory_percent" and "error_percent", each a dict with "warning" and
-            "critical". See `OBJECTIVES`.
+            request), "queue_ms" (of its wait), "memory_percent", "error_percent" and "cosine_distance" (1 less the
+            smallest cosine to the CPU's vectors), each a dict with "warning" and "critical". See `OBJECTIVES`.
         on_alert: a command, and its arguments, that is run when an alert is raised or cleared; it gets a line of JSON
             on standard input.
+        consistency_seconds: how often the vectors of some texts are compared with those of the CPU in float32, whose
+            weights are loaded once for that; None for never. Rerankers, and models that were loaded before, are not
+            compared.
     """
 
     host: str = "127.0.0.1"
@@ -99,8 +106,10 @@ class ServerOptions:
     insecure: bool = False
     allowed_hosts: Sequence[str] = ()
     cors_origins: Sequence[str] = ()
+    open_metrics: bool = False
     max_body_mb: float = 32
     max_inputs: int = 2048
+    token_ids: Literal["refuse", "accept"] = "refuse"
     max_connections: int = 1024
     timeout: float = 600
     drain_seconds: float = 30
@@ -108,6 +117,7 @@ class ServerOptions:
     access_log: str | PathLike[str] | None = None
     objectives: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     on_alert: str | Sequence[str] | None = None
+    consistency_seconds: float | None = None
 
     def __post_init__(self) -> None:
         check_text("host", self.host)
@@ -119,12 +129,14 @@ class ServerOptions:
                 raise TypeError(f"{name}: expected a list of str, found one str")
             if not all(isinstance(item, str) and item for item in value):
                 raise ValueError(f"{name}: expected texts that are not empty")
-        for name in ("max_body_mb", "timeout", "drain_seconds", "max_memory_gb"):
+        for name in ("max_body_mb", "timeout", "drain_seconds", "max_memory_gb", "consistency_seconds"):
             value = getattr(self, name)
-            if name == "max_memory_gb" and value is None:
+            if name in ("max_memory_gb", "consistency_seconds") and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
                 raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
+        if self.token_ids not in ("refuse", "accept"):
+            raise ValueError(f"token_ids: expected 'refuse' or 'accept', found {self.token_ids!r}")
         for name in ("max_inputs", "max_connections"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -242,8 +254,6 @@ def _one(model: Any, place: str) -> ServedModel:
 
 
 def _with_name(served: ServedModel, name: str) -> ServedModel:
-    from dataclasses import replace
-
     return replace(served, name=check_text("models: a name", name))
 
 
@@ -255,6 +265,7 @@ def _entry(served: ServedModel) -> dict[str, Any]:
         "name": served.name or named,
         "aliases": list(served.aliases),
         "load": lambda: _loaded(_load(served), served.normalize),
+        "load_reference": None if isinstance(model, (Embedder, Reranker)) else lambda: _reference(served),
         "preload": served.preload,
         "keep_alive": served.keep_alive,
     }
@@ -276,6 +287,12 @@ def _load(served: ServedModel) -> Embedder | Reranker:
     if "max_seq_length" in options:
         options["max_length"] = options.pop("max_seq_length")
     return Reranker(model, **options)
+
+
+def _reference(served: ServedModel) -> dict[str, Any]:
+    """The model on the CPU in float32, as the core takes it."""
+    options = {**served.options, "device": "cpu", "dtype": "float32"}
+    return _loaded(_load(replace(served, options=options)), served.normalize)
 
 
 def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
@@ -357,13 +374,16 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "keys": list(options.api_keys),
         "allowed_hosts": list(options.allowed_hosts),
         "cors_origins": list(options.cors_origins),
+        "open_metrics": bool(options.open_metrics),
         "max_body_bytes": body_bytes,
         "body_bytes_in_flight": 8 * body_bytes,
         "max_inputs": options.max_inputs,
+        "accepts_token_ids": options.token_ids == "accept",
         "max_connections": options.max_connections,
         "timeout": float(options.timeout),
         "max_model_bytes": None if options.max_memory_gb is None else int(options.max_memory_gb * 1e9),
         "access_log": None if options.access_log is None else fspath(options.access_log),
         "objectives": [[bounds["warning"], bounds["critical"]] for bounds in _objectives(options.objectives).values()],
         "on_alert": _command(options.on_alert),
+        "consistency_seconds": options.consistency_seconds,
     }

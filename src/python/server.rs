@@ -29,6 +29,8 @@ struct ServedEntry {
     aliases: Vec<String>,
     /// Gives a [`LoadedFields`].
     load: Py<PyAny>,
+    /// Gives one of the CPU in float32.
+    load_reference: Option<Py<PyAny>>,
     preload: bool,
     /// In seconds.
     keep_alive: Option<f64>,
@@ -67,9 +69,11 @@ struct ServerOptions {
     keys: Vec<String>,
     allowed_hosts: Vec<String>,
     cors_origins: Vec<String>,
+    open_metrics: bool,
     max_body_bytes: usize,
     body_bytes_in_flight: usize,
     max_inputs: usize,
+    accepts_token_ids: bool,
     max_connections: usize,
     /// In seconds.
     timeout: f64,
@@ -77,21 +81,27 @@ struct ServerOptions {
     /// A path, or "-" for standard error.
     access_log: Option<PathBuf>,
     /// Warning and critical, of each rule in the order of the core's.
-    objectives: [[f64; 2]; 4],
+    objectives: [[f64; 2]; 5],
+    /// In seconds.
+    consistency_seconds: Option<f64>,
     on_alert: Vec<String>,
 }
 
 impl ServedEntry {
     fn entry(self) -> ModelEntry {
-        let load = Returned::new(self.load);
-        let load: LoadModel = Arc::new(move || {
-            Python::try_attach(|py| served(load.call0(py)?.extract(py)?))
-                .unwrap_or_else(|| Err(PyRuntimeError::new_err("the interpreter is ending")))
-                .map_err(|error| Error::NotFound { message: Python::attach(|py| error.value(py).to_string()) })
-        });
+        let (load, load_reference) = (loader(self.load), self.load_reference.map(loader));
         let keep_alive = self.keep_alive.map(seconds);
-        ModelEntry { name: self.name, aliases: self.aliases, load, preload: self.preload, keep_alive }
+        ModelEntry { name: self.name, aliases: self.aliases, load, load_reference, preload: self.preload, keep_alive }
     }
+}
+
+fn loader(load: Py<PyAny>) -> LoadModel {
+    let load = Returned::new(load);
+    Arc::new(move || {
+        Python::try_attach(|py| served(load.call0(py)?.extract(py)?))
+            .unwrap_or_else(|| Err(PyRuntimeError::new_err("the interpreter is ending")))
+            .map_err(|error| Error::NotFound { message: Python::attach(|py| error.value(py).to_string()) })
+    })
 }
 
 fn served(fields: LoadedFields) -> PyResult<ServedModel> {
@@ -130,6 +140,7 @@ impl ServerOptions {
             keys: self.keys.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             cors_origins: self.cors_origins.clone(),
+            open_metrics: self.open_metrics,
         })
     }
 
@@ -155,6 +166,7 @@ impl ServerOptions {
         ServerReports {
             access_log: self.access_log.as_ref().map(target),
             objectives: Objectives(self.objectives),
+            consistency: self.consistency_seconds.map(seconds),
             on_alert: self.on_alert.clone(),
         }
     }
@@ -164,6 +176,7 @@ impl ServerOptions {
             max_body_bytes: self.max_body_bytes,
             body_bytes_in_flight: self.body_bytes_in_flight,
             max_inputs: self.max_inputs,
+            accepts_token_ids: self.accepts_token_ids,
             max_connections: self.max_connections,
             request_timeout: seconds(self.timeout),
             max_model_bytes: self.max_model_bytes,

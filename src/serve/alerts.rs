@@ -16,21 +16,22 @@ const RAISE_WINDOWS: u32 = 2;
 const CLEAR_WINDOWS: u32 = 3;
 const CLEAR_SHARE: f64 = 0.9;
 
-/// What is looked at: percentile 95 of the times of requests and of their waits in milliseconds, and percentages.
-pub(super) const RULES: [&str; 4] = ["p95_ms", "queue_ms", "memory_percent", "error_percent"];
+/// What is looked at: percentile 95 of the times of requests and of their waits in milliseconds, percentages, and how far a model's
+/// vectors are from the CPU's.
+pub(super) const RULES: [&str; 5] = ["p95_ms", "queue_ms", "memory_percent", "error_percent", "cosine_distance"];
 pub(super) const SEVERITIES: [&str; 2] = ["warning", "critical"];
 
 /// The bounds of each rule, in the order of [`RULES`] and [`SEVERITIES`].
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Objectives(pub [[f64; 2]; 4]);
+pub struct Objectives(pub [[f64; 2]; RULES.len()]);
 
 /// What a window says of each rule; None where it says nothing, which is as good as 0.
-pub(super) type WindowNumbers = [Option<f64>; 4];
+pub(super) type WindowNumbers = [Option<f64>; RULES.len()];
 
 /// Where all alerts stand.
 pub(super) struct Alerts {
     objectives: Objectives,
-    states: [[AlertState; 2]; 4],
+    states: [[AlertState; 2]; RULES.len()],
     numbers: WindowNumbers,
 }
 
@@ -52,20 +53,21 @@ pub(super) struct AlertChange {
     bound: f64,
 }
 
-/// What the last minute, and the memory now, say of each rule.
-pub(super) fn window_numbers(minute: &LastMinute, memory: Option<MemoryUse>) -> WindowNumbers {
+/// What the last minute, the memory now, and the smallest cosine to the CPU's vectors say of each rule.
+pub(super) fn window_numbers(minute: &LastMinute, memory: Option<MemoryUse>, cosine_min: Option<f64>) -> WindowNumbers {
     let of_requests = |number: f64| (minute.requests >= MIN_REQUESTS).then_some(number);
     [
         of_requests(minute.times[1].as_secs_f64() * 1e3),
         of_requests(minute.waits[1].as_secs_f64() * 1e3),
         memory.map(MemoryUse::percent),
         of_requests(100.0 * minute.failed as f64 / minute.requests.max(1) as f64),
+        cosine_min.map(|cosine| 1.0 - cosine),
     ]
 }
 
 impl Alerts {
     pub(super) fn new(objectives: Objectives) -> Self {
-        Self { objectives, states: Default::default(), numbers: [None; 4] }
+        Self { objectives, states: Default::default(), numbers: [None; RULES.len()] }
     }
 
     /// Takes the numbers of the next window, and gives what that changes.
@@ -155,7 +157,7 @@ impl AlertChange {
 }
 
 fn rounded(number: f64) -> f64 {
-    (number * 1e3).round() / 1e3
+    (number * 1e6).round() / 1e6
 }
 
 #[cfg(test)]
@@ -163,14 +165,15 @@ mod tests {
     use super::*;
     use std::time::{Duration, UNIX_EPOCH};
 
-    const OBJECTIVES: Objectives = Objectives([[100.0, 500.0], [50.0, 250.0], [80.0, 95.0], [1.0, 5.0]]);
+    const OBJECTIVES: Objectives =
+        Objectives([[100.0, 500.0], [50.0, 250.0], [80.0, 95.0], [1.0, 5.0], [0.0005, 0.01]]);
 
     /// What windows of a rule's values change: the number of the window, the severity, and whether it is raised.
     fn changes(rule: usize, values: &[Option<f64>]) -> Vec<(usize, &'static str, bool)> {
         let mut alerts = Alerts::new(OBJECTIVES);
         let mut found = Vec::new();
         for (window, value) in values.iter().enumerate() {
-            let mut numbers = [None; 4];
+            let mut numbers = [None; RULES.len()];
             numbers[rule] = *value;
             let now = UNIX_EPOCH + Duration::from_secs(5 * window as u64);
             let of_window = alerts.advance(now, numbers);
@@ -215,22 +218,22 @@ mod tests {
         let minute =
             LastMinute { requests: 19, failed: 19, times: [Duration::from_secs(1); 3], ..LastMinute::default() };
         let memory = Some(MemoryUse { used: 90, limit: 100 });
-        assert_eq!(window_numbers(&minute, memory), [None, None, Some(90.0), None]);
+        assert_eq!(window_numbers(&minute, memory, None), [None, None, Some(90.0), None, None]);
         let minute = LastMinute { requests: 20, failed: 1, ..minute };
-        assert_eq!(window_numbers(&minute, None), [Some(1000.0), Some(0.0), None, Some(5.0)]);
+        assert_eq!(window_numbers(&minute, None, Some(0.75)), [Some(1000.0), Some(0.0), None, Some(5.0), Some(0.25)]);
     }
 
     #[test]
     fn changes_are_told_in_json() {
         let mut alerts = Alerts::new(OBJECTIVES);
-        let numbers = [None, None, Some(85.0), None];
+        let numbers = [None, None, Some(85.0), None, None];
         assert_eq!(alerts.advance(UNIX_EPOCH, numbers), []);
         let told: Vec<_> =
             alerts.advance(UNIX_EPOCH, numbers).iter().map(|change| change.to_json().to_string()).collect();
         let line = r#"{"time":"1970-01-01T00:00:00.000Z","alert":"memory_percent","severity":"warning","state":"raised","value":85.0,"bound":80.0}"#;
         assert_eq!(told, [line]);
         let all = alerts.to_json();
-        assert_eq!(all.as_array().map(Vec::len), Some(8));
+        assert_eq!(all.as_array().map(Vec::len), Some(10));
         assert_eq!(all[4]["raised"], true);
         assert_eq!(
             alerts.raised().filter(|(_, _, raised)| *raised).collect::<Vec<_>>(),

@@ -22,10 +22,6 @@ use crate::serve::{dialect, health, metrics, openapi, stats};
 static SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 static TRUNCATED: HeaderName = HeaderName::from_static("x-votive-truncated");
 
-/// What may be asked without a key: whether the server lives, for what watches it, and what its routes are.
-const OPEN_PATHS: [&str; 9] =
-    ["/", "/health", "/health/live", "/live", "/ready", "/ping", "/openapi.json", "/api-doc/openapi.json", "/docs"];
-
 /// All routes, with what every request goes through.
 pub(super) fn router(app: App) -> Router {
     let unknown = |request: Request| async move {
@@ -93,7 +89,7 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
 fn admit(app: &App, request: &Request) -> Result<(), Fault> {
     app.guard.check_place(request.headers(), request.uri())?;
     let path = request.extensions().get::<MatchedPath>().map_or_else(|| request.uri().path(), MatchedPath::as_str);
-    let is_open = OPEN_PATHS.contains(&path) && matches!(*request.method(), Method::GET | Method::HEAD);
+    let is_open = app.guard.opens(path) && matches!(*request.method(), Method::GET | Method::HEAD);
     if !is_open && request.method() != Method::OPTIONS {
         app.guard.check_key(request.headers())?;
     }

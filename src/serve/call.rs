@@ -13,7 +13,7 @@ use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::outcome::Outcome;
 use crate::serve::registry::Slot;
 use crate::serve::reply::check_finite;
-use crate::serve::served_model::{Purpose, ServedModel};
+use crate::serve::served_model::{Purpose, Role, ServedModel};
 use crate::serve::state::App;
 use crate::text::{Input, Inputs};
 
@@ -174,7 +174,7 @@ pub(super) async fn embed_tokens(app: &App, name: Option<&str>, call: EmbedCall)
         .await
         .map_err(|fault| fault.within(call.names.texts))?;
     let values = result.output.hidden.unwrap_or_default();
-    check_finite(&values)?;
+    prove(&slot, &values)?;
     let lengths: Vec<usize> = result.tokens.iter().map(|tokens| tokens.len()).collect();
     let width = values.len() / lengths.iter().sum::<usize>().max(1);
     Ok(TokenStates { values, width, lengths, outcome })
@@ -284,6 +284,19 @@ impl Sequence {
     }
 }
 
+/// One input of a token or two through the model: whether it computes.
+///
+/// # Errors
+/// The fault of computing.
+pub(super) async fn probe(slot: &Slot, model: &Arc<ServedModel>) -> Result<(), Fault> {
+    let (input, width) = match model.role {
+        Role::Embedder { dimension } => (Sequence::Text("a".to_owned()), dimension),
+        Role::Reranker { labels, .. } => (Sequence::Pair("a".to_owned(), "a".to_owned()), labels),
+    };
+    let request = CallOptions::default().request(model, String::new(), false)?;
+    compute(slot, model, Box::new(vec![input]), request, None, width).await.map(drop)
+}
+
 /// The rows of a call `[inputs, width]`.
 pub(super) async fn compute(
     slot: &Slot,
@@ -299,8 +312,15 @@ pub(super) async fn compute(
     }
     let (result, outcome) = finish(slot, model, inputs, request, task, width, false).await?;
     let OutputRows::Owned(values) = result.output.rows else { unreachable!("the rows were the call's own") };
-    check_finite(&values)?;
+    prove(slot, &values)?;
     Ok(Computed { values, width, outcome })
+}
+
+/// Notes whether a pass gave numbers.
+fn prove(slot: &Slot, values: &[f32]) -> Result<(), Fault> {
+    let proof = check_finite(values);
+    slot.note_pass(proof.is_ok());
+    proof
 }
 
 /// The end of a call of one input at least.
@@ -325,7 +345,11 @@ async fn finish(
     let rows = zeroed(count.saturating_mul(width), "the rows of a request")?;
     let (sender, ended) = oneshot::channel();
     let on_end = Box::new(move |result| drop(sender.send(result)));
-    let handle = network.submit(inputs, request, OutputRows::Owned(rows), every_token, on_end)?;
+    let handle = network.submit(inputs, request, OutputRows::Owned(rows), every_token, on_end);
+    let handle = handle.map_err(|error| match Fault::from(error) {
+        fault if fault.kind == FaultKind::Busy => fault.retry_after(model.queue_time()),
+        fault => fault,
+    })?;
     let mut cancel = CancelOnDrop(Some(handle));
     let result = ended.await;
     cancel.0 = None;
@@ -335,6 +359,7 @@ async fn finish(
         .inspect_err(|fault| {
             if fault.kind == FaultKind::Failed {
                 model.stats.add_error("internal");
+                slot.note_pass(false);
             }
         })?;
     let outcome = Outcome {

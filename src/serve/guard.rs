@@ -12,6 +12,10 @@ use crate::serve::fault::{Fault, FaultKind};
 /// Headers with a key, beside `Authorization: Bearer`.
 const KEY_HEADERS: [&str; 2] = ["api-key", "x-api-key"];
 
+/// What may be asked without a key: whether the server lives, for what watches it, and what its routes are.
+const OPEN_PATHS: [&str; 9] =
+    ["/", "/health", "/health/live", "/live", "/ready", "/ping", "/openapi.json", "/api-doc/openapi.json", "/docs"];
+
 /// What a request must have.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
@@ -20,6 +24,8 @@ pub(super) struct Guard {
     /// Hosts by which the server may be asked; None for any.
     hosts: Option<Vec<String>>,
     origins: Vec<String>,
+    /// Paths that may be read without a key, beside [`OPEN_PATHS`].
+    open_paths: &'static [&'static str],
 }
 
 impl Guard {
@@ -31,7 +37,17 @@ impl Guard {
             hosts.iter().cloned().chain(own).map(|host| host.to_ascii_lowercase()).collect()
         });
         let keys = keys.iter().map(|key| Sha256::digest(key.as_bytes()).into()).collect();
-        Self { keys, hosts, origins: origins.to_vec() }
+        Self { keys, hosts, origins: origins.to_vec(), open_paths: &[] }
+    }
+
+    /// Lets what watches the server read its numbers without a key.
+    pub(super) fn with_open_metrics(self) -> Self {
+        Self { open_paths: &["/metrics"], ..self }
+    }
+
+    /// Whether a path may be read without a key.
+    pub(super) fn opens(&self, path: &str) -> bool {
+        OPEN_PATHS.contains(&path) || self.open_paths.contains(&path)
     }
 
     /// Whether the request comes by a name of this server, and from no other web page.

@@ -22,9 +22,9 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpListener;
 #[cfg(unix)]
 use tokio::net::UnixListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -45,6 +45,8 @@ const CLOCK_TICK: Duration = Duration::from_secs(1);
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 64 << 10;
 
+/// Connections that wait to be taken. Where there is no place, a client asks again after a second, and after two more.
+const BACKLOG: u32 = 4096;
 /// Connections beyond the limit that are told so at a time; others are closed without a word.
 const MAX_REFUSALS: usize = 64;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -177,10 +179,15 @@ impl Socket {
                     ),
                     _ => Error::argument("host", format!("cannot listen on {address}: {error}")),
                 };
-                let socket = std::net::TcpListener::bind(address).map_err(failed)?;
-                socket.set_nonblocking(true).map_err(failed)?;
-                let own = socket.local_addr().map_err(failed)?;
-                Ok(Self::Tcp(TcpListener::from_std(socket).map_err(failed)?, own))
+                let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+                let socket = socket.map_err(failed)?;
+                // Elsewhere it lets another process take the same port.
+                #[cfg(unix)]
+                socket.set_reuseaddr(true).map_err(failed)?;
+                socket.bind(*address).map_err(failed)?;
+                let listener = socket.listen(BACKLOG).map_err(failed)?;
+                let own = listener.local_addr().map_err(failed)?;
+                Ok(Self::Tcp(listener, own))
             }
             #[cfg(unix)]
             Address::Unix(path) => {

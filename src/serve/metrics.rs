@@ -134,6 +134,17 @@ fn write_models(page: &mut Page, app: &App) {
     for slot in slots {
         page.sample("votive_model_loaded", &[("model", &slot.name)], u8::from(slot.loaded().is_some()));
     }
+    let name = "votive_consistency_cosine_min";
+    page.gauge(
+        name,
+        "Smallest cosine of a model's vectors to those of the CPU in float32; NaN where they are not compared.",
+    );
+    let agreements = app.watch.agreements().clone();
+    for slot in slots {
+        let cosine =
+            agreements.get(&slot.name).and_then(|found| found.as_ref().ok()).map_or(f64::NAN, |a| a.cosine_min);
+        page.sample(name, &[("model", &slot.name), ("against", "cpu-float32")], cosine);
+    }
     page.gauge("votive_model_bytes", "Memory of a model's weights; 0 where it is not loaded.");
     for slot in slots {
         let bytes = slot.loaded().map_or(0, |model| model.routes.weight_bytes());

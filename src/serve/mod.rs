@@ -11,26 +11,31 @@
 //! call, call_options  a request's texts through a model
 //! state               what all requests share
 //! registry            the models by name
-//! body, reply         JSON in, numbers out
+//! body, reply, arrow  JSON in, numbers out
 //! guard               keys, Host, Origin
+//! consistency         compares devices with the CPU
 //! watcher             looks at the last minute now and then
 //! alerts, recent      what it keeps, alert_command: whom it tells
 //! record              what is kept of a request when it is over
 //! counts, access_log  where it is kept; outcome, what it came to
-//! served_model, fields, keep_alive, aside, fault, process, timestamp, tls
+//! decoding, served_model, fields, keep_alive, agreement, aside, fault, process, timestamp, tls
 //! ```
 //!
 //! No Python is on the way of a request: one thread reads and writes, and the model's own threads compute.
 
 mod access_log;
+mod agreement;
 mod alert_command;
 mod alerts;
 mod app;
+mod arrow;
 mod aside;
 mod body;
 mod call;
 mod call_options;
+mod consistency;
 mod counts;
+mod decoding;
 mod dialect;
 mod fault;
 mod fields;
@@ -69,6 +74,7 @@ pub use state::ServerLimits;
 pub use tls::TlsFiles;
 
 use crate::serve::access_log::AccessLog;
+use crate::serve::consistency::watch_consistency;
 use crate::serve::counts::ServerCounts;
 use crate::serve::guard::Guard;
 use crate::serve::listen::Listener;
@@ -97,6 +103,8 @@ pub struct ServerAccess {
     pub allowed_hosts: Vec<String>,
     /// Web pages that may ask.
     pub cors_origins: Vec<String>,
+    /// Whether `/metrics` needs no key.
+    pub open_metrics: bool,
 }
 
 /// What a server tells of itself unasked.
@@ -105,6 +113,8 @@ pub struct ServerReports {
     /// Where a line for each request goes.
     pub access_log: Option<LogTarget>,
     pub objectives: Objectives,
+    /// How often vectors are compared with the CPU's; None for never.
+    pub consistency: Option<Duration>,
     /// A program and its arguments, which is told of alerts; empty for none.
     pub on_alert: Vec<String>,
 }
@@ -142,6 +152,7 @@ impl Server {
         let listener = Listener::bind(&access.address, access.tls.as_ref())?;
         let address = listener.address();
         let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
+        let guard = if access.open_metrics { guard.with_open_metrics() } else { guard };
         let log = reports.access_log.as_ref().map(AccessLog::open).transpose()?;
         let counts = ServerCounts::new(registry.slots().iter().map(|slot| slot.name.clone()));
         let records = Arc::new(Records { counts, log });
@@ -157,6 +168,9 @@ impl Server {
                 loading.registry.unload_idle();
             }
         });
+        if let Some(every) = reports.consistency {
+            runtime.spawn(watch_consistency(app.clone(), every));
+        }
         let watched = app.clone();
         runtime.spawn(async move {
             loop {

@@ -12,6 +12,7 @@ use crate::Error;
 use crate::panic::guarded;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::served_model::{Role, ServedModel};
+use crate::serve::timestamp::seconds_now;
 
 /// Loads a model, which takes a while: called on a thread that may wait.
 pub type LoadModel = Arc<dyn Fn() -> crate::Result<ServedModel> + Send + Sync>;
@@ -23,6 +24,8 @@ pub struct ModelEntry {
     /// What requests may call it, too.
     pub aliases: Vec<String>,
     pub load: LoadModel,
+    /// Loads it for the CPU in float32; None for a model that is not compared with that.
+    pub load_reference: Option<LoadModel>,
     /// Whether it is loaded when the server starts.
     pub preload: bool,
     /// How long it stays loaded after its last request; None for ever.
@@ -33,6 +36,7 @@ pub struct ModelEntry {
 pub(super) struct Slot {
     pub(super) name: String,
     load_model: LoadModel,
+    load_reference: Option<LoadModel>,
     preload: bool,
     /// Milliseconds that it stays loaded after its last request, or `FOR_EVER`.
     keep_alive: AtomicU64,
@@ -46,6 +50,8 @@ pub(super) struct Slot {
     role: OnceLock<Role>,
     failure: Mutex<Option<String>>,
     last_used: AtomicU64,
+    /// When a pass ended well, or the model was loaded, in seconds since 1970; 0 after a pass that failed.
+    last_pass: AtomicU64,
 }
 
 /// A value of [`Slot::keep_alive`].
@@ -77,6 +83,7 @@ impl Registry {
             slots.push(Arc::new(Slot {
                 name: entry.name,
                 load_model: entry.load,
+                load_reference: entry.load_reference,
                 preload: entry.preload,
                 keep_alive: AtomicU64::new(milliseconds(entry.keep_alive)),
                 usual_keep_alive: milliseconds(entry.keep_alive),
@@ -86,6 +93,7 @@ impl Registry {
                 role: OnceLock::new(),
                 failure: Mutex::new(None),
                 last_used: AtomicU64::new(0),
+                last_pass: AtomicU64::new(0),
             }));
         }
         if slots.is_empty() {
@@ -235,6 +243,21 @@ impl Slot {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What loads it for the CPU in float32.
+    pub(super) fn load_reference(&self) -> Option<LoadModel> {
+        self.load_reference.clone()
+    }
+
+    /// Notes how a pass ended.
+    pub(super) fn note_pass(&self, is_good: bool) {
+        self.last_pass.store(if is_good { seconds_now() } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Whether no pass has ended well for so many seconds.
+    pub(super) fn is_unproven(&self, seconds: u64) -> bool {
+        seconds_now().saturating_sub(self.last_pass.load(Ordering::Relaxed)) > seconds
+    }
+
     /// Whether the start of the server is loading it.
     fn is_starting(&self) -> bool {
         self.preload && !self.loaded_once.load(Ordering::Acquire) && self.failure().is_none()
@@ -272,6 +295,7 @@ impl Slot {
                 self.keep_alive.store(self.usual_keep_alive, Ordering::Relaxed);
                 self.role.get_or_init(|| model.role);
                 self.loaded.store(Some(model.clone()));
+                self.note_pass(true);
                 self.loaded_once.store(true, Ordering::Release);
                 Ok(model)
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::{Routes, Stats};
 use crate::serve::fault::Fault;
@@ -9,6 +10,10 @@ use crate::serve::fault::Fault;
 /// Names of the prompts and tasks of what is searched with, and of what is searched, in the order in which they are looked for.
 const QUERY_NAMES: &[&str] = &["query"];
 const DOCUMENT_NAMES: &[&str] = &["document", "passage", "corpus"];
+
+/// When clients are asked to come again that find no room in a queue.
+const SOONEST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 
 /// A loaded model, as requests use it.
 pub struct ServedModel {
@@ -127,6 +132,17 @@ impl ServedModel {
                 Err(Fault::unsuited(message))
             }
         }
+    }
+
+    /// How long what waits takes at the rate of the last minute.
+    pub(super) fn queue_time(&self) -> Duration {
+        let (seconds, inputs, tokens) = self.stats.snapshot().recent;
+        let depth = self.routes.depth();
+        // Inputs that are not tokenized yet have no cost.
+        let shares = [(depth.cost, tokens), (depth.inputs, inputs)];
+        let times = shares.map(|(waiting, done)| seconds * waiting as f64 / done.max(1) as f64);
+        let longest = times.into_iter().fold(0.0, f64::max);
+        Duration::try_from_secs_f64(longest).unwrap_or(LONGEST_RETRY).clamp(SOONEST_RETRY, LONGEST_RETRY)
     }
 
     /// The most tokens of an input that are read; None for no limit.

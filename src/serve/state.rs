@@ -13,6 +13,7 @@ use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::guard::Guard;
 use crate::serve::record::Records;
 use crate::serve::registry::Registry;
+use crate::serve::timestamp::seconds_now;
 use crate::serve::watcher::Watcher;
 
 /// The header with a request's id.
@@ -21,7 +22,7 @@ pub(super) const REQUEST_ID: &str = "x-request-id";
 /// The longest id of a request that is taken over.
 const MAX_ID_BYTES: usize = 64;
 
-/// What a server takes at a time.
+/// What a server takes.
 #[derive(Debug, Clone)]
 pub struct ServerLimits {
     /// Bytes of one body.
@@ -30,6 +31,8 @@ pub struct ServerLimits {
     pub body_bytes_in_flight: usize,
     /// Texts of one request.
     pub max_inputs: usize,
+    /// Whether token ids in place of texts are those of the model, where an interface has ids of another one.
+    pub accepts_token_ids: bool,
     pub max_connections: usize,
     /// How long a request may take.
     pub request_timeout: Duration,
@@ -144,9 +147,4 @@ impl ServerState {
             HeaderValue::try_from(id).expect("hexadecimal digits")
         })
     }
-}
-
-/// Seconds since 1970.
-pub(super) fn seconds_now() -> u64 {
-    UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
 }

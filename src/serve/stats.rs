@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::device::scratch_bytes;
 use crate::engine::Summary;
+use crate::serve::agreement::Agreement;
 use crate::serve::counts::now;
 use crate::serve::process::{MemoryUse, Process};
 use crate::serve::recent::LastMinute;
@@ -54,7 +55,7 @@ async fn stats(State(app): State<App>) -> Response {
             "weights_bytes": slots.iter().filter_map(|slot| slot.loaded()).map(|model| model.routes.weight_bytes()).sum::<usize>(),
             "scratch_bytes": scratch_bytes(),
         },
-        "models": slots.iter().map(|slot| of_slot(slot)).collect::<Vec<_>>(),
+        "models": slots.iter().map(|slot| of_slot(&app, slot)).collect::<Vec<_>>(),
     }))
 }
 
@@ -85,12 +86,19 @@ fn not_zero(counts: impl IntoIterator<Item = (&'static str, u64)>) -> Value {
     Value::Object(counts.map(|(reason, count)| (reason.to_owned(), count.into())).collect())
 }
 
-fn of_slot(slot: &Slot) -> Value {
+fn of_slot(app: &App, slot: &Slot) -> Value {
     let model = slot.loaded();
     let mut found = Map::new();
     found.insert("name".to_owned(), slot.name.as_str().into());
     found.insert("loaded".to_owned(), model.is_some().into());
     found.insert("failure".to_owned(), slot.failure().into());
+    let agreement = app.watch.agreements().get(&slot.name).map(|agreement| match agreement {
+        Ok(Agreement { cosine_min, cosine_mean, max_difference }) => {
+            json!({"cosine_min": cosine_min, "cosine_mean": cosine_mean, "max_difference": max_difference})
+        }
+        Err(failure) => json!({"error": failure}),
+    });
+    found.insert("consistency".to_owned(), agreement.into());
     if let Some(Value::Object(numbers)) = model.map(|model| of_model(&model)) {
         found.extend(numbers);
     }

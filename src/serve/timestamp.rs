@@ -15,6 +15,11 @@ pub(super) fn rfc3339_seconds(seconds: u64) -> String {
     format!("{}Z", date_and_time(seconds))
 }
 
+/// Seconds since 1970.
+pub(super) fn seconds_now() -> u64 {
+    UNIX_EPOCH.elapsed().unwrap_or_default().as_secs()
+}
+
 fn date_and_time(seconds: u64) -> String {
     // Days of years that begin in March, so that a leap day is their last one; 400 of them have 146,097 days.
     let days = seconds / SECONDS_OF_DAY + 719_468;

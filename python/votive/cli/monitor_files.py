@@ -95,12 +95,17 @@ def _rules() -> list[_Rule]:
             "{} % of the memory is used",
         ),
         "error_percent": ("Errors", f"100 * {failed} / {answered}", "{} % of the requests fail"),
+        "cosine_distance": (
+            "Inconsistent",
+            "1 - votive_consistency_cosine_min",
+            "vectors are {} from those of the CPU in float32",
+        ),
     }
     rules = []
     for rule, (name, expression, summary) in measures.items():
         for severity, bound in OBJECTIVES[rule].items():
             # What Prometheus puts there when it tells of it.
-            value = summary.format('{{ $value | printf "%.1f" }}')
+            value = summary.format('{{ $value | printf "%.4g" }}')
             text = f"{{{{ $labels.instance }}}}: {value}, more than {bound:g}"
             rules.append(_Rule(f"Votive{name}", severity, f"{expression} > {bound:g}", "1m", text))
     # A model that is loaded by need has no failures where nobody asks for it.

@@ -27,8 +27,9 @@ use crate::serve::outcome::Outcome;
 use crate::serve::registry::Slot;
 use crate::serve::reply::{self, NUMBER_BYTES, json_of, write_floats, write_list, write_text, written};
 use crate::serve::served_model::{Purpose, Role, ServedModel};
-use crate::serve::state::{App, seconds_now};
+use crate::serve::state::App;
 use crate::serve::timestamp::rfc3339_seconds;
+use crate::serve::timestamp::seconds_now;
 use crate::text::Truncation;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/api/"], fail, assumes_json: true };

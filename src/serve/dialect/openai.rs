@@ -2,18 +2,20 @@
 //!
 //! Source: github.com/openai/openai-openapi, and what openai-python and openai-node send. Both ask for base64 where their caller
 //! names no format, and Node decodes whatever comes as that. LangChain sends token ids of OpenAI's vocabulary unless it is told not
-//! to: they are refused, since this model's ids are others.
+//! to: they are refused, since this model's ids are others, unless the server is told that clients send its own.
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::http::header::ACCEPT;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::serve::arrow::{ARROW_STREAM, arrow_stream};
 use crate::serve::call::{Computed, EmbedCall, FieldNames, PromptChoice, embed};
 use crate::serve::call_options::CallOptions;
+use crate::serve::decoding::decoded;
 use crate::serve::dialect::{Dialect, Exchange, get, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::TextField;
@@ -65,18 +67,22 @@ async fn embeddings(Exchange { app, headers, body }: Exchange<EmbeddingsBody>) -
             return Err(Fault::new(FaultKind::Empty, "input: expected one text at least").about("input"));
         }
         TextField::Many(texts) => texts,
-        TextField::Ids(_) | TextField::ManyIds(_) => {
-            let message = "these are token ids, of another tokenizer most likely; send texts. In LangChain, set \
-                           check_embedding_ctx_length=False";
-            return Err(Fault::value("input", message));
-        }
+        TextField::Ids(ids) => of_ids(&app, body.model.as_deref(), vec![ids]).await?,
+        TextField::ManyIds(lists) => of_ids(&app, body.model.as_deref(), lists).await?,
     };
     let prompt = PromptChoice::For(Purpose::Usual);
     let options = CallOptions::default();
     let call = EmbedCall { texts, names: NAMES, prompt, dimensions: body.dimensions, normalize: true, options };
     let computed = embed(&app, body.model.as_deref(), call).await?;
-    if takes_bytes(&headers) {
-        return Ok(bytes(computed));
+    match headers.get(ACCEPT).map(|accept| accept.as_bytes().trim_ascii()) {
+        Some(accept) if accept == BYTES.as_bytes() => return Ok(bytes(computed)),
+        Some(accept) if accept == ARROW_STREAM.as_bytes() => {
+            let stream = arrow_stream(&computed.values, computed.width);
+            let mut response = reply::typed(StatusCode::OK, ARROW_STREAM, stream);
+            response.extensions_mut().insert(computed.outcome);
+            return Ok(response);
+        }
+        _ => {}
     }
     let (outcome, numbers) = (computed.outcome.clone(), computed.values.len());
     let name = body.model.unwrap_or_else(|| outcome.model.clone());
@@ -106,6 +112,19 @@ async fn embeddings(Exchange { app, headers, body }: Exchange<EmbeddingsBody>) -
     Ok(response)
 }
 
+/// The texts of token ids.
+async fn of_ids(app: &App, model: Option<&str>, lists: Vec<Vec<u32>>) -> Result<Vec<String>, Fault> {
+    if !app.limits.accepts_token_ids {
+        let message = "these are token ids, of another tokenizer most likely; send texts. In LangChain, set \
+                       check_embedding_ctx_length=False. A server takes ids of its model's own tokenizer with \
+                       --token-ids accept";
+        return Err(Fault::value("input", message));
+    }
+    app.check_inputs("input", lists.len())?;
+    let (_, model) = app.registry.model(model).await?;
+    decoded("input", lists, model, false).await
+}
+
 /// The numbers alone, for clients that ask for nothing else: rows of little-endian float32, and their shape in a header.
 fn bytes(computed: Computed) -> Response {
     let shape = format!("{},{}", computed.outcome.inputs, computed.width);
@@ -114,10 +133,6 @@ fn bytes(computed: Computed) -> Response {
     response.headers_mut().insert("x-votive-shape", HeaderValue::try_from(shape).expect("digits and a comma"));
     response.extensions_mut().insert(computed.outcome);
     response
-}
-
-fn takes_bytes(headers: &HeaderMap) -> bool {
-    headers.get(ACCEPT).is_some_and(|accept| accept.as_bytes().trim_ascii() == BYTES.as_bytes())
 }
 
 async fn models(app: App, _request: Request) -> Result<Response, Fault> {

@@ -17,7 +17,8 @@ use crate::serve::dialect::{Dialect, Exchange, post};
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::fields::{Side, TextField};
 use crate::serve::reply::{self, json_of, new_id};
-use crate::serve::state::{App, seconds_now};
+use crate::serve::state::App;
+use crate::serve::timestamp::seconds_now;
 
 pub(super) const DIALECT: Dialect = Dialect { paths: &["/score", "/v1/score"], fail, assumes_json: false };
 

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Direction, Effort, empty, options};
-use crate::serve::aside::aside;
 use crate::serve::call::{self, EmbedCall, FieldNames, PromptChoice};
+use crate::serve::decoding::decoded;
 use crate::serve::dialect::Exchange;
 use crate::serve::fault::Fault;
 use crate::serve::fields::TextField;
@@ -155,24 +155,6 @@ async fn texts(field: TextField, model: &Arc<ServedModel>) -> Result<Vec<String>
         Some(_) if texts.len() == 1 => Err(empty("inputs")),
         Some(i) => Err(empty(format!("inputs[{i}]"))),
     }
-}
-
-/// The texts of lists of ids.
-pub(super) async fn decoded(
-    field: &'static str,
-    lists: Vec<Vec<u32>>,
-    model: Arc<ServedModel>,
-    with_special: bool,
-) -> Result<Vec<String>, Fault> {
-    aside("decoding ids", move || {
-        let tokenizer = model.routes.main().network().tokenizer();
-        let decode = |ids: &Vec<u32>| match ids.iter().find(|&&id| tokenizer.token(id).is_none()) {
-            Some(id) => Err(Fault::value(field, format!("{id} is no id of the model's tokenizer"))),
-            None => Ok(tokenizer.decode(ids, with_special)?),
-        };
-        lists.iter().map(decode).collect()
-    })
-    .await
 }
 
 fn characters(texts: &[String]) -> usize {

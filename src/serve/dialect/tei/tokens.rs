@@ -7,9 +7,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 
 use super::answer::empty;
-use super::embed::decoded;
 use crate::Error;
 use crate::serve::aside::aside;
+use crate::serve::decoding::decoded;
 use crate::serve::dialect::Exchange;
 use crate::serve::fault::{Fault, FaultKind};
 use crate::serve::reply::json_of;
