@@ -208,6 +208,17 @@ def _serve(commands: Commands) -> None:
     table.add_argument("--peers", type=_listed(servers.PEERS), default=[*servers.PEERS], help=_names(*servers.PEERS))
     table.add_argument("--connections", type=_numbers, default=[*CONNECTIONS], help=_names(*CONNECTIONS))
     _output_options(table, "two rounds of a tenth of a second")
+    soak = commands.add_parser(
+        "soak",
+        help="memory of votive's server under mixed load, each second: soak.md and .json",
+        description="votive's server under mixed load: several interfaces, sizes and lengths, clients that leave, bad "
+        "bodies. Says whether its memory stays. Half an hour.",
+    )
+    soak.set_defaults(module="soak")
+    soak.add_argument("--minutes", type=float, default=30.0, help="%(default)s")
+    soak.add_argument("--callers", type=int, default=16, help="%(default)s")
+    soak.add_argument("--threads", type=int, help="of the model; the CPUs that this process may use")
+    soak.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
 
 
 def _dropin(commands: Commands) -> None:
