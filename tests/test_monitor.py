@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,13 @@ class TestFiles:
         assert len(alerts) == len(rules)
         assert alerts["VotiveSlow", "critical"].endswith(" > 500")
         assert alerts["VotiveErrors", "warning"].endswith(" > 1")
+
+    @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+    def test_promtool_takes_the_rules(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        rules = tmp_path / "rules.yml"
+        rules.write_text(show(capsys, "--rules", "prometheus"), encoding="utf-8")
+        checked = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
     def test_a_dashboard_for_grafana(self, server: serving.Server, capsys: pytest.CaptureFixture[str]) -> None:
         found = json.loads(show(capsys, "--rules", "grafana"))
