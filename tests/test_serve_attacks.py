@@ -16,6 +16,7 @@ from serving import JSON, ask, connect
 from votive import serve
 from votive.serving import Server
 
+# A part is no more than the system keeps for a listener that has not accepted them: 128.
 CROWD, PART = 10_000, 100
 # Clients' receive buffers are small, and an answer is not.
 UNREAD_BYTES = 4096
@@ -87,7 +88,7 @@ def test_a_crowd_is_refused_and_who_was_there_is_answered() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 4 * PART
+    wanted = 10 * PART
     if hard != resource.RLIM_INFINITY and hard < wanted:
         pytest.skip(f"{hard} descriptors are too few")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
