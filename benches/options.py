@@ -218,7 +218,7 @@ def _serve(commands: Commands) -> None:
     soak.add_argument("--minutes", type=float, default=30.0, help="%(default)s")
     soak.add_argument("--callers", type=int, default=16, help="%(default)s")
     soak.add_argument("--threads", type=int, help="of the model; the CPUs that this process may use")
-    soak.add_argument("--out", type=Path, default=Path(), help="folder for what is written; here")
+    _output_options(soak, "ten seconds")
 
 
 def _dropin(commands: Commands) -> None:

@@ -20,7 +20,7 @@ COMMANDS = {
     "callers": ("targets", "table"),
     "dropin": ("util",),
     "static": ("targets",),
-    "serve": ("table",),
+    "serve": ("table", "soak"),
     "quantized": ("targets",),
 }
 

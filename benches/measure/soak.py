@@ -26,6 +26,7 @@ from benches.peers import models
 from benches.peers.servers import PEERS, RunningServer, free_port
 
 SEED = 20
+QUICK_SECONDS = 10.0
 SETTLE = 120.0  # seconds until passes of all sizes have been there
 SIZES = (1, 1, 1, 1, 2, 8, 32)
 LEAVING, BAD = 0.05, 0.05  # shares of requests
@@ -39,7 +40,8 @@ def soak(arguments: argparse.Namespace) -> None:
     server = PEERS["votive"](setup, free_port())
     try:
         load = MixedLoad(server, texts)
-        asyncio.run(load.run(arguments.callers, 60 * arguments.minutes))
+        seconds = QUICK_SECONDS if arguments.quick else 60 * arguments.minutes
+        asyncio.run(load.run(arguments.callers, seconds))
     finally:
         server.close()
     shown = load.markdown()
