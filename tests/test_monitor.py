@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,20 @@ class TestOnce:
         with serving.serve(models) as server:
             shown = show(capsys, server.url, "--once")
         assert re.search(r"^late\S* +not loaded$", shown, re.MULTILINE)
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no unix sockets")
+def test_a_unix_socket(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "socket")
+    monkeypatch.setenv("VOTIVE_API_KEY", "secret")
+    with serving.serve(MODELS["small"], uds=path, api_keys=["secret"]) as server:
+        assert server.url == f"unix:{path}"
+        assert f"at {server.url}, ready" in show(capsys, server.url, "--once")
+        monkeypatch.delenv("VOTIVE_API_KEY")
+        assert votive.cli.main(["monitor", server.url, "--once"]) == 1
+        assert "wants a key" in capsys.readouterr().err
+    assert votive.cli.main(["monitor", server.url, "--once"]) == 1
+    assert f"no answer from {server.url}: " in capsys.readouterr().err
 
 
 def test_rates_are_those_between_two_looks() -> None:
@@ -165,6 +180,12 @@ class TestFiles:
         rules.write_text(show(capsys, "--rules", "prometheus"), encoding="utf-8")
         checked = subprocess.run(["promtool", "check", "rules", rules], capture_output=True, text=True)
         assert checked.returncode == 0, checked.stdout + checked.stderr
+
+    @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+    def test_promtool_takes_the_metrics(self, server: serving.Server) -> None:
+        page = ask(server, "/metrics").body
+        checked = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True)
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
 
     def test_a_dashboard_for_grafana(self, server: serving.Server, capsys: pytest.CaptureFixture[str]) -> None:
         found = json.loads(show(capsys, "--rules", "grafana"))

@@ -395,7 +395,11 @@ def _add_monitor(commands: Commands) -> None:
         epilog=descriptions.MONITOR_EXAMPLES,
     )
     parser.add_argument(
-        "url", nargs="?", default=DEFAULT_SERVER, metavar="URL", help=f"where the server is (default: {DEFAULT_SERVER})"
+        "url",
+        nargs="?",
+        default=DEFAULT_SERVER,
+        metavar="URL",
+        help=f"where the server is, also as unix:PATH (default: {DEFAULT_SERVER})",
     )
     parser.add_argument("--once", action="store_true", help="show it once, and exit")
     parser.add_argument(

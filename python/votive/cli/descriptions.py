@@ -305,6 +305,7 @@ MONITOR_EXAMPLES = """\
 examples:
   votive monitor
   votive monitor http://10.0.0.5:8000 --api-key-file key.txt
+  votive monitor unix:/run/votive.sock
   votive monitor --once --json
   votive monitor --rules prometheus > votive-alerts.yml
   votive monitor --rules grafana > votive-dashboard.json

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import os
+import socket
 import sys
 import time
 import urllib.error
@@ -18,6 +20,9 @@ from votive.cli.hits import print_json
 from votive.cli.monitor_files import grafana_dashboard, prometheus_rules
 from votive.cli.monitor_table import table
 from votive.cli.terminal import is_terminal
+
+# What the address of a socket begins with, as `Server.url` does.
+_UNIX = "unix:"
 
 # What takes longer is no answer.
 _PATIENCE = 10
@@ -93,20 +98,51 @@ def _ask(url: str, path: str, key: str | None) -> Any:
     Raises:
         CommandFailed: there is no server, or it answers something else.
     """
-    if not url.startswith(("http://", "https://")):
-        raise CommandFailed(f"{url}: want an address such as http://127.0.0.1:8000")
+    if not url.startswith(("http://", "https://", _UNIX)):
+        raise CommandFailed(f"{url}: want an address such as http://127.0.0.1:8000, or unix: and the path of a socket")
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     try:
-        request = urllib.request.Request(url.rstrip("/") + path, headers=headers)
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
-            found = json.loads(response.read())
-    except urllib.error.HTTPError as error:
-        if error.code == 401:
-            raise CommandFailed(f"{url} wants a key: set VOTIVE_API_KEY, or give --api-key-file") from error
-        raise CommandFailed(f"{url}{path}: status {error.code}; is it a server of votive?") from error
-    except (OSError, ValueError) as error:
+        status, body = _answer(url, path, headers)
+        found = json.loads(body) if status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise CommandFailed(f"no answer from {url}: {reason}") from error
+    if status == 401:
+        raise CommandFailed(f"{url} wants a key: set VOTIVE_API_KEY, or give --api-key-file")
+    if status != 200:
+        raise CommandFailed(f"{url}{path}: status {status}; is it a server of votive?")
     if not isinstance(found, dict) or "totals" not in found:
         raise CommandFailed(f"{url}: its answer is not that of a server of votive")
     return found
+
+
+def _answer(url: str, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    if url.startswith(_UNIX):
+        connection = _UnixConnection(url.removeprefix(_UNIX))
+        try:
+            connection.request("GET", path, headers=dict(headers))
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+    try:
+        request = urllib.request.Request(url.rstrip("/") + path, headers=dict(headers))
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, b""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """A connection to the socket at a path."""
+
+    def __init__(self, socket_path: str) -> None:
+        super().__init__("localhost", timeout=_PATIENCE)
+        self._socket_path = socket_path
+
+    def connect(self) -> None:
+        if not hasattr(socket, "AF_UNIX"):
+            raise OSError("there are no unix sockets on this system")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._socket_path)
