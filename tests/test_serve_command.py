@@ -70,6 +70,44 @@ def test_settings_come_from_the_environment() -> None:
             embed(url, ["a", "b"])
 
 
+# Two windows of 5 seconds.
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux alone")
+@pytest.mark.parametrize("in_file", [False, True], ids=["flags", "file"])
+def test_it_logs_requests_and_tells_of_alerts(in_file: bool, here: Path) -> None:
+    """A bound that any memory is above is a file's; the rest is told by flags, or by the file, too."""
+    log, told = here / "log.jsonl", here / "told.jsonl"
+    notify = here / "notify.py"
+    notify.write_text(f"import sys\nopen({str(told)!r}, 'a').write(sys.stdin.read())\n")
+    command = f"{sys.executable} '{notify}'"
+    section: dict[str, Any] = {"objectives": {"memory_percent": {"warning": 1e-6}}}
+    arguments = ["--model", BERT, "--config", "server.json"]
+    if in_file:
+        section |= {"access_log": str(log), "on_alert": command}
+    else:
+        arguments += ["--access-log", str(log), "--on-alert", command]
+    (here / "server.json").write_text(json.dumps({"server": section}))
+    with served(*arguments) as (process, url):
+        assert len(embed(url, ["a", "b"])) == 2
+        until(lambda: told.exists() and told.read_text().endswith("\n"))
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=60)[1] == ""
+    change = json.loads(told.read_text())
+    assert (change["alert"], change["severity"], change["state"]) == ("memory_percent", "warning", "raised")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert change in lines
+    requests = [line for line in lines if "route" in line]
+    assert [(line["route"], line["status"], line["inputs"]) for line in requests] == [("/v1/embeddings", 200, 2)]
+
+
+def test_a_log_on_standard_error() -> None:
+    with served("--model", BERT, "--access-log", "-") as (process, url):
+        embed(url, ["a"])
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert json.loads(err)["route"] == "/v1/embeddings"
+    assert "route" not in out
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "votive", "serve", *arguments], capture_output=True, text=True, timeout=60
@@ -90,6 +128,12 @@ def test_what_is_wrong_is_said_and_ends_it(here: Path) -> None:
     wrong = run("--config", "nothing.json")
     assert wrong.returncode == 1
     assert "nothing.json: No such file" in wrong.stderr
+    wrong = run("--model", BERT, "--on-alert", "notify 'the team")
+    assert wrong.returncode == 2
+    assert "No closing quotation" in wrong.stderr
+    wrong = run("--model", BERT, "--port", "0", "--access-log", str(here / "nowhere" / "log"))
+    assert wrong.returncode in (1, 2)
+    assert "nowhere" in wrong.stderr
     broken = run("--model", str(here), "--port", "0")
     assert broken.returncode == 1
     assert "cannot be loaded" in broken.stderr

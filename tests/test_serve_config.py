@@ -69,6 +69,24 @@ def test_flags_beat_variables_and_these_files(here: Path) -> None:
     assert [m.model for m in config(None, here, VOTIVE_SERVE_MODELS="e,f").models] == ["e", "f"]
 
 
+def test_what_watches_a_server(here: Path) -> None:
+    server = {
+        "access_log": "log.jsonl",
+        "on_alert": ["notify", "the team"],
+        "objectives": {"p95_ms": {"warning": 50}},
+    }
+    text = json.dumps({"model": "m", "server": server})
+    options = config(text, here, suffix="json").options
+    assert (options.access_log, options.on_alert) == ("log.jsonl", ["notify", "the team"])
+    assert options.objectives == {"p95_ms": {"warning": 50}}
+    env = {"VOTIVE_SERVE_ACCESS_LOG": "-", "VOTIVE_SERVE_ON_ALERT": "notify 'the team'"}
+    options = config(text, here, suffix="json", **env).options
+    assert (options.access_log, options.on_alert) == ("-", "notify 'the team'")
+    options = config(text, here, {"access_log": "other"}, suffix="json", **env).options
+    assert options.access_log == "other"
+    assert json.loads(config(text, here, suffix="json").printed())["server"]["objectives"] == server["objectives"]
+
+
 def test_keys_come_from_a_file_or_a_variable(here: Path) -> None:
     keys = here / "keys"
     keys.write_text("# of the team\none\n\n two \n")
@@ -97,6 +115,22 @@ def test_keys_come_from_a_file_or_a_variable(here: Path) -> None:
         ('{"server": 3, "model": "m"}', "server: expected keys and values"),
         ('{"model": "m", "server": {"port": "x"}}', "port: expected 0 to 65535"),
         ('{"model": "m", "server": {"host": "0.0.0.0"}}', "reached by other machines"),
+        (
+            '{"model": "m", "server": {"objectives": {"p95": {}}}}',
+            r"server\.json: objectives: no rule 'p95'; there are p95_ms",
+        ),
+        (
+            '{"model": "m", "server": {"objectives": {"p95_ms": {"warning": "50"}}}}',
+            "expected a number above 0, found '50'",
+        ),
+        ('{"model": "m", "server": {"objectives": []}}', "objectives: expected a dict, found list"),
+        ('{"model": "m", "server": {"objective": {}}}', r"server\.objective: unknown key; did you mean objectives\?"),
+        ('{"model": "m", "server": {"on_alert": " "}}', "on_alert: expected a command"),
+        ('{"model": "m", "server": {"on_alert": 3}}', "on_alert: expected a command, found 3"),
+        ('{"model": "m", "server": {"on_alert": "notify \'them"}}', "on_alert: .*No closing quotation"),
+        ('{"model": "m", "server": {"insecure": "false"}}', "insecure: expected a bool, found str"),
+        ('{"model": "m", "server": {"tls_cert": 3}}', "tls_cert: expected a str, found int"),
+        ('{"model": "m", "server": {"access_log": 3}}', "access_log: expected a str, found int"),
         ('{"model": "m", "server": {"cors_origins": 3}}', "cors_origins: expected a list"),
         ('{"model": "m", "model": "n"}', "model: stands there twice"),
         ("{}", "names no model"),

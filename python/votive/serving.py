@@ -11,7 +11,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, Literal
 
 from votive import _core
-from votive._arguments import check_text
+from votive._arguments import check_flag, check_text
 from votive.activation import ACTIVATIONS
 from votive.embedder import Embedder
 from votive.reranker import Reranker
@@ -121,6 +121,11 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check_text("host", self.host)
+        check_flag("insecure", self.insecure)
+        for name in ("uds", "tls_cert", "tls_key", "access_log"):
+            value = getattr(self, name)
+            if value is not None:
+                check_text(name, fspath(value) if name == "access_log" and isinstance(value, PathLike) else value)
         if not isinstance(self.port, int) or not 0 <= self.port < 65_536:
             raise ValueError(f"port: expected 0 to 65535, found {self.port!r}")
         for name in ("api_keys", "allowed_hosts", "cors_origins"):
@@ -357,10 +362,14 @@ def _command(command: str | Sequence[str] | None) -> list[str]:
     """A command as a program and its arguments."""
     if command is None:
         return []
-    found = shlex.split(command) if isinstance(command, str) else list(command)
-    if not found or not all(isinstance(part, str) for part in found):
+    if isinstance(command, str):
+        try:
+            command = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"on_alert: expected a command, found {command!r}: {error}") from error
+    if not isinstance(command, Sequence) or not command or not all(isinstance(part, str) for part in command):
         raise ValueError(f"on_alert: expected a command, found {command!r}")
-    return found
+    return list(command)
 
 
 def _core_options(options: ServerOptions) -> dict[str, Any]:
