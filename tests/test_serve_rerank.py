@@ -1,6 +1,5 @@
 """The rerank that Cohere's, Jina's, vLLM's and llama.cpp's clients ask a server for, and vLLM's score."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -326,46 +325,3 @@ def test_faults_of_scores(
     assert list(error) == ["message", "type", "param", "code"]
     assert re.search(message, error["message"]), error
     assert (error["code"], error["param"]) == (status, parameter)
-
-
-# Bodies as programs send them: cohere 7.3.1's were recorded, those of Open WebUI and Dify are what their sources write.
-CITY = "What is the capital of the United States?"
-CARSON = "Carson City is the capital city of the American state of Nevada."
-RECORDED = {
-    "cohere, ClientV2": ("/v2/rerank", {"model": "ranker", "query": "q", "documents": ["a"], "top_n": 1}),
-    "cohere, Client": (
-        "/v1/rerank",
-        {
-            "model": "ranker",
-            "query": "q",
-            "documents": ["a", {"text": "b"}],
-            "top_n": 1,
-            "rank_fields": ["text"],
-            "return_documents": True,
-        },
-    ),
-    "Open WebUI": ("/v1/rerank", {"model": "ranker", "query": "q", "documents": ["a", "b"], "top_n": 2}),
-    "Dify, OpenAI": ("/v1/rerank", {"model": "ranker", "query": CITY, "documents": [CARSON, "a"], "top_n": 2}),
-    "Dify, OpenAI with images": (
-        "/rerank",
-        {"model": "ranker", "query": CITY, "documents": [{"content": [{"type": "text", "text": CARSON}]}], "top_n": 1},
-    ),
-    "Dify, Jina": (
-        "/v1/rerank",
-        {"model": "ranker", "query": CITY, "documents": [CARSON], "top_n": None, "return_documents": False},
-    ),
-    "Dify, Jina with fields": (
-        "/v1/rerank",
-        {"model": "ranker", "query": CITY, "documents": [{"text": CARSON}], "top_n": 3, "return_documents": False},
-    ),
-}
-
-
-@pytest.mark.parametrize(("path", "body"), RECORDED.values(), ids=RECORDED)
-def test_bodies_of_clients(path: str, body: dict[str, Any], server: Server) -> None:
-    answer = ask(server, path, json.dumps(body).encode(), JSON | {"Authorization": "Bearer "})
-    assert answer.status == 200, answer.body
-    results = answer.json["results"]
-    assert len(results) == min(body["top_n"] or 1000, len(body["documents"]))
-    assert all(0 <= result["relevance_score"] <= 1 for result in results)
-    assert all(isinstance(result["index"], int) for result in results)
