@@ -3,7 +3,9 @@
 import json
 import random
 import selectors
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -137,6 +139,35 @@ def test_who_takes_nothing_of_an_answer_stops_nobody() -> None:
         before = time.monotonic()
         server.stop(0.2)
         assert time.monotonic() - before < 10, "the end does not wait for them"
+
+
+# Heads, bodies and ranges that come in small parts, and answers that are taken so.
+SLOW = {
+    "heads": ("-H", "/v1/embeddings"),
+    "bodies": ("-B", "/v1/embeddings"),
+    "reading": ("-X", "/openapi.json"),
+    "ranges": ("-R", "/openapi.json"),
+}
+
+
+@pytest.mark.skipif(shutil.which("slowhttptest") is None, reason="slowhttptest is not installed")
+@pytest.mark.parametrize(("mode", "path"), SLOW.values(), ids=SLOW)
+def test_slow_clients_stop_nobody(mode: str, path: str, server: Server) -> None:
+    limits = ["-c", "300", "-r", "600", "-i", "1", "-l", "4", "-p", "2"]
+    command = ["slowhttptest", mode, *limits, "-f", "application/json", "-u", f"{server.url}{path}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as slow:
+        asked = 0
+        while slow.poll() is None:
+            before = time.monotonic()
+            assert ask(server, "/v1/embeddings", {"input": "hello"}).status == 200
+            assert time.monotonic() - before < 2
+            asked += 1
+            time.sleep(0.01)
+        assert slow.stdout is not None
+        said = slow.stdout.read().decode()
+        assert slow.returncode == 0, said
+        assert "service available:\x1b[1;32m   \x1b[1;32mYES" in said, said
+    assert asked > 20
 
 
 def mutant(body: bytes, choice: random.Random) -> bytes:
