@@ -129,6 +129,7 @@ def test_keys_come_from_a_file_or_a_variable(here: Path) -> None:
         ('{"model": "m", "server": {"on_alert": 3}}', "on_alert: expected a command, found 3"),
         ('{"model": "m", "server": {"on_alert": "notify \'them"}}', "on_alert: .*No closing quotation"),
         ('{"model": "m", "server": {"insecure": "false"}}', "insecure: expected a bool, found str"),
+        ('{"model": "m", "server": {"open_metrics": 1}}', "open_metrics: expected a bool, found int"),
         ('{"model": "m", "server": {"tls_cert": 3}}', "tls_cert: expected a str, found int"),
         ('{"model": "m", "server": {"access_log": 3}}', "access_log: expected a str, found int"),
         ('{"model": "m", "server": {"cors_origins": 3}}', "cors_origins: expected a list"),

@@ -121,7 +121,8 @@ class ServerOptions:
 
     def __post_init__(self) -> None:
         check_text("host", self.host)
-        check_flag("insecure", self.insecure)
+        for name in ("insecure", "open_metrics"):
+            check_flag(name, getattr(self, name))
         for name in ("uds", "tls_cert", "tls_key", "access_log"):
             value = getattr(self, name)
             if value is not None:
@@ -383,7 +384,7 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "keys": list(options.api_keys),
         "allowed_hosts": list(options.allowed_hosts),
         "cors_origins": list(options.cors_origins),
-        "open_metrics": bool(options.open_metrics),
+        "open_metrics": options.open_metrics,
         "max_body_bytes": body_bytes,
         "body_bytes_in_flight": 8 * body_bytes,
         "max_inputs": options.max_inputs,
