@@ -104,3 +104,5 @@ def test_a_device_without_memory_or_lost(fault: str, short: int, problem: str, m
             assert (answer.status, problem in answer.json["error"]["message"]) == (500, True)
             assert ask(server, "/v1/embeddings", {"model": "fake", "input": GOOD}).status == short
             assert ask(server, "/v1/embeddings", {"model": "cpu", "input": LONG}).status == 200
+        ready = ask(server, "/ready")
+        assert (ready.status, problem in ready.body.decode()) == ((200, False) if short == 200 else (503, True))
