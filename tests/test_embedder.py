@@ -106,7 +106,7 @@ class TestCopies:
         model = Embedder(folder, max_seq_length=40, num_threads=2, similarity_fn_name="dot", **options)
         vectors = model.encode(TEXTS)
         twin = COPIES[kind](model)
-        # Copies share the weights; what was pickled loads its own on first use.
+        # Copies share the weights; what was pickled finds them on first use.
         assert repr(twin) == (f"Embedder({folder!r}, not loaded)" if kind.startswith("pickle") else repr(model))
         assert twin.last_report is None
         assert np.array_equal(twin.encode(TEXTS), vectors)
@@ -165,10 +165,12 @@ class TestCopies:
         model = Embedder("example/tiny", cache_folder=cached(folder, tmp_path), local_files_only=True)
         twin = pickle.loads(pickle.dumps(model))
         (tmp_path / "models--example--tiny" / "refs" / "main").unlink()
+        # The weights that are loaded are found until then.
+        assert pickle.loads(pickle.dumps(model)).encode("text").shape == (48,)
+        model.close()
         with pytest.raises(FileNotFoundError, match="example/tiny"):
             twin.encode("text")
         assert repr(twin) == "Embedder('example/tiny', not loaded)"
-        assert model.encode("text").shape == (48,)
 
 
 class TestContextManager:

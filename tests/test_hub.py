@@ -420,11 +420,13 @@ def test_a_token_is_in_no_pickle_and_in_no_description(hub: Hub, monkeypatch: py
     # Copies are of this process, and keep it; what was pickled takes that of the environment.
     for copied in (copy.copy(model), copy.deepcopy(model)):
         # As after a device failed, in whose place another one loads the model.
-        copied._loaded = None
         hub.requests.clear()
         shutil.rmtree(os.environ["HF_HOME"])
+        copied._load()
         assert_works(copied)
         assert {headers.get("authorization") for _, headers in hub.requests} == {"Bearer hf_secret"}
+        copied.close()
+    model.close()
     monkeypatch.setenv("HF_TOKEN", "hf_environment")
     for pickled in pickles[2:]:
         hub.requests.clear()

@@ -142,7 +142,8 @@ def test_a_child_that_is_forked_while_a_thread_loads_loads_too(tiny: "Tiny", tin
                 go_on.wait(HANG)
 
     logger, handler = logging.getLogger("votive"), Pause()
-    model = pickle.loads(pickle.dumps(tiny.load()))
+    # No other model has as many threads, so that it finds no weights here.
+    model = pickle.loads(pickle.dumps(tiny.load(num_threads=3)))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
@@ -230,7 +231,8 @@ def test_eight_threads_share_a_model(tiny: "Tiny", tiny_model: Any, tiny_rows: n
 def test_threads_that_find_a_model_not_loaded_load_it_once(
     tiny: "Tiny", tiny_rows: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = pickle.loads(pickle.dumps(tiny.load()))
+    # No other model has as many threads, so that it finds no weights here.
+    model = pickle.loads(pickle.dumps(tiny.load(num_threads=3)))
     begin = threading.Barrier(8)
 
     def work(_: int) -> None:

@@ -25,6 +25,7 @@ from votive.similarity_function import SimilarityFunction
 if TYPE_CHECKING:
     from votive.hits import Hit, Hits
     from votive.serving import serve
+    from votive.sharing import shared
     from votive.store import EmbeddingStore
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "quantize_embeddings",
     "quantize_model",
     "serve",
+    "shared",
     "supported_models",
 ]
 
@@ -65,6 +67,7 @@ _IMPORTED_WHEN_USED = {
     "Hit": "votive.hits",
     "Hits": "votive.hits",
     "serve": "votive.serving",
+    "shared": "votive.sharing",
 }
 
 

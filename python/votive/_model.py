@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from votive import _core
 from votive._arguments import check_count, check_text
 from votive._display import html_table
+from votive._engines import note_on_threads
 from votive._hints import missing_attribute
+from votive._living import Weights, being_shared, find, keep, one_at_a_time, register
 from votive._options import OPTIONS, check_options, core_options, with_credential
 from votive._packages import packaged
 from votive._progress import DownloadBar
@@ -50,13 +52,19 @@ class Model(Generic[Core]):
     def __init__(self, arguments: dict[str, Any]) -> None:
         self._arguments = with_credential(check_options(arguments))
         self._start()
-        self._load()
+        self._shared = being_shared.get()
+        if self._shared:
+            self._find_or_load()
+        else:
+            self._load()
 
     def _start(self) -> None:
         self._loading = threading.Lock()
         self._process = os.getpid()
         self._loaded: Core | None = None
         self._closed = False
+        # Whether it is one of `votive.shared`, or was pickled as one.
+        self._shared = False
         self._stats = _core.Stats()
         self.last_report: Report | None = None
         # What its files do not say: each call's report repeats it.
@@ -81,11 +89,49 @@ class Model(Generic[Core]):
         options |= {"stats": self._stats, "packaged": packaged, "download": DownloadBar()}
         return on_device(device, given["fallback"], lambda device: self._load_core(options | {"device": device}))
 
+    def _present_weights(self) -> Weights:
+        """Those that loading the model would give now."""
+        arguments = self._arguments
+        others = {name: arguments[name] for name in ("when_full", "fallback", "num_labels") if name in arguments}
+        return Weights.of(type(self), core_options(arguments) | others)
+
     def _load(self) -> Core:
         given = self._arguments
-        self._assumptions = ()
+        weights = self._present_weights()
         core = self._load_on(given["device"])
         _logger.info("%s: from %s, folder %s", given["model_name_or_path"], _origin(core), core.folder)
+        note = note_on_threads(given["num_threads"])
+        if note is not None:
+            _logger.info("%s: %s", given["model_name_or_path"], note)
+        self._exit_profile: _core.Profile | None = None
+        if os.environ.get("VOTIVE_PROFILE") == "1":
+            from votive.profile import report_at_exit
+
+            model_name = given["model_name_or_path"]
+            self._exit_profile = report_at_exit(model_name, core.num_threads, core.dtype, core.kernels)
+        self._begin(core, weights)
+        return core
+
+    def _find_or_load(self) -> Core:
+        """The core of another model of this process with equal arguments, else one that is loaded."""
+        weights = self._present_weights()
+        with one_at_a_time(weights):
+            found = find(weights)
+            if found is None:
+                core = self._load()
+            else:
+                other, core = found
+                # The core counts in these.
+                self._stats, self._exit_profile = other._stats, other._exit_profile
+                self._begin(core, weights)
+        if self._shared:
+            keep(self, weights)
+        return core
+
+    def _begin(self, core: Core, weights: Weights) -> None:
+        """Goes on with a core that is loaded, by the options and settings of this object."""
+        given = self._arguments
+        self._assumptions = ()
         self._adopt(core)
         self._assume(f"{given['model_name_or_path']!r} {note}" for note in core.notes)
         if core.dtype == "int4" and core.parameters < _MIN_INT4_PARAMETERS:
@@ -94,15 +140,10 @@ class Model(Generic[Core]):
                 "loses more in int4 than in int8, and is no faster; give dtype='int8'"
             )
             warnings.warn(message, UserWarning, stacklevel=caller_stacklevel())
-        self._exit_profile: _core.Profile | None = None
-        if os.environ.get("VOTIVE_PROFILE") == "1":
-            from votive.profile import report_at_exit
-
-            model_name = given["model_name_or_path"]
-            self._exit_profile = report_at_exit(model_name, core.num_threads, core.dtype, core.kernels)
+        self._weights = weights
         # Last: a thread that sees it may use all of them.
         self._loaded = core
-        return core
+        register(self)
 
     def _adopt(self, core: Core) -> None:
         """Takes the options as they were set, else as they were given, else as the core's files have them."""
@@ -132,7 +173,7 @@ class Model(Generic[Core]):
                 if self._closed:
                     kind, name = type(self).__name__, self._arguments["model_name_or_path"]
                     raise _core.VotiveError(f"the {kind} of {name!r} was closed; load another one")
-                core = self._loaded or self._load()
+                core = self._loaded or self._find_or_load()
         return core
 
     def _lock(self) -> threading.Lock:
@@ -169,11 +210,13 @@ class Model(Generic[Core]):
 
     def __getstate__(self) -> dict[str, Any]:
         # Prompts may have been changed where they stand.
-        return self._arguments if self._loaded is None else self._with_option("prompts", dict(self._prompts))
+        state = self._arguments if self._loaded is None else self._with_option("prompts", dict(self._prompts))
+        return state | {"shared": True} if self._shared else state
 
-    def __setstate__(self, arguments: dict[str, Any]) -> None:
-        self._arguments = with_credential(arguments)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._arguments = with_credential({name: value for name, value in state.items() if name != "shared"})
         self._start()
+        self._shared = state.get("shared", False)
 
     def __copy__(self) -> Self:
         """A model of its own prompts and settings, with the same weights, which never change, and the same threads.
@@ -187,6 +230,7 @@ class Model(Generic[Core]):
         if new._loaded is not None:
             # All else is replaced when it is set, and never changed.
             new._prompts = dict(self._prompts)
+            register(new)
         return new
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -195,7 +239,8 @@ class Model(Generic[Core]):
     def stats(self) -> Stats:
         """What became of all calls of this object: how many, how long, how fast, what failed, what is held.
 
-        See `votive.stats.Stats`. An object that was unpickled, or is used after a fork, begins at zero.
+        See `votive.stats.Stats`. An object begins at zero that was unpickled, or is used after a fork. One that
+        found the weights of another in its process counts together with it.
         """
         weights, scratch = self._model.memory
         return read(self._stats, Memory(weights, 0, scratch))

@@ -52,7 +52,7 @@ class Embedder(EmbeddingModel):
     """A model that turns texts into vectors.
 
     Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
-    weights are loaded again on first use in the new process.
+    weights are loaded on first use in the new process, unless a model with equal arguments has them there.
 
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging

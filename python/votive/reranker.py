@@ -40,7 +40,7 @@ class Reranker(RerankingModel):
     """A model that says of two texts how well they belong together: a cross-encoder.
 
     Shared freely between threads; a call releases the interpreter's lock. Pickling keeps the arguments alone: the
-    weights are loaded again on first use in the new process.
+    weights are loaded on first use in the new process, unless a model with equal arguments has them there.
 
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier

@@ -18,6 +18,7 @@ from votive import (
     chunk,
     get_backend,
     quantize_embeddings,
+    shared,
 )
 from votive.profile import Profile
 from votive.report import Report
@@ -44,6 +45,8 @@ def load(name: str, dtype: DtypeName, similarity: SimilarityName, when_full: Whe
     Embedder(name, model_kwargs={"torch_dtype": "bfloat16"}, processor_kwargs={}, tokenizer_kwargs={}, config_kwargs={})
     with Embedder(name, similarity_fn_name=SimilarityFunction.DOT_PRODUCT) as model:
         assert_type(model, Embedder)
+    assert_type(shared(Embedder, Path(name), num_threads=2), Embedder)
+    assert_type(shared(Reranker, name), Reranker)
     return Embedder(
         name,
         device="cuda:0",

@@ -54,6 +54,7 @@ def arguments_of(model: Embedder | Reranker) -> dict[str, Any]:
         ValueError: something was set to None, which as an argument is what the model's files say.
     """
     kept = dict(model.__getstate__())
+    kept.pop("shared", None)
     assigned = kept.pop("assigned", {})
     for name, value in assigned.items():
         if value is None:
