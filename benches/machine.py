@@ -27,6 +27,8 @@ PACKAGES = (
     "lancedb",
     "chromadb",
     "qdrant-client",
+    "ray",
+    "distributed",
 )
 
 

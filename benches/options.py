@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
         (_static, "static", "static embeddings, beside model2vec"),
         (_serve, "serve", "servers of OpenAI's interface, beside infinity and FastAPI with sentence-transformers"),
         (_quantized, "quantized", "quantized weights, beside llama.cpp, ONNX Runtime and OpenVINO"),
+        (_scale, "scale", "engines that spread work over machines, on this one, beside plain encode"),
     ):
         subject = subjects.add_parser(name, help=says, description=f"{says[0].upper()}{says[1:]}.")
         subject.set_defaults(module=name)
@@ -255,6 +256,23 @@ def _quantized(commands: Commands) -> None:
     targets.add_argument(
         "--peers", type=_listed(quantized.PEERS), default=[*quantized.PEERS], help=_names(*quantized.PEERS)
     )
+
+
+def _scale(commands: Commands) -> None:
+    engines = commands.add_parser(
+        "engines",
+        help="Ray Data and Dask beside plain encode: scale_engines.md and .json",
+        description="Engines: mixed texts through Ray Data and Dask, beside plain encode, in turns. 2 minutes.",
+    )
+    engines.add_argument("--rounds", type=int, default=3, help="%(default)s")
+    _output_options(engines, "an eighth of the texts, one round")
+    rows = commands.add_parser(
+        "rows",
+        help="memory while rows go through Ray Data and a stub of the model: scale_rows.md and .json",
+        description="Engines: rows through Ray Data to Parquet with a stub of the model, and memory. 5 minutes.",
+    )
+    rows.add_argument("--rows", type=int, default=10_000_000, help="%(default)s")
+    _output_options(rows, "200,000 rows")
 
 
 def _item_options(

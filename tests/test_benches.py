@@ -22,6 +22,7 @@ COMMANDS = {
     "static": ("targets",),
     "serve": ("table", "soak"),
     "quantized": ("targets",),
+    "scale": ("engines", "rows"),
 }
 
 
