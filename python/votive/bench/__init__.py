@@ -1,0 +1,1 @@
+"""Experiments: systems that embed, rerank and search, compared on this machine (`votive bench`)."""

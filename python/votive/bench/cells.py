@@ -1,0 +1,97 @@
+"""What was measured: one `Measured` for each cell and round, kept as lines of `cells.jsonl` as they come.
+
+A line is written and flushed to the disk when its cell ends, so that a run that is killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from votive.bench.experiment import Experiment
+from votive.bench.plan import Cell
+
+
+class Latency(msgspec.Struct, kw_only=True):
+    """Milliseconds of the requests of one cell in one round."""
+
+    samples: int
+    mean: float
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Resources(msgspec.Struct, kw_only=True):
+    """What the backend's process took; None where the machine does not say it."""
+
+    rss_peak_bytes: int | None = None
+    rss_sustained_bytes: int | None = None
+    cpu_seconds_per_item: float | None = None
+    device_memory_bytes: int | None = None
+    cold_start_seconds: float | None = None
+
+
+class Consistency(msgspec.Struct, kw_only=True):
+    """A backend's vectors or scores against the reference's."""
+
+    against: str
+    cosine_mean: float | None = None
+    cosine_min: float | None = None
+    max_difference: float
+    spearman: float | None = None
+    rank_overlap: float | None = None
+    nan_count: int = 0
+
+
+class Measured(msgspec.Struct, kw_only=True):
+    """One cell in one round.
+
+    Attributes:
+        round: counted from 0.
+        skipped: why it was not measured; everything else is then empty.
+        seconds: of the steady window.
+        requests, items, tokens: answered in it.
+        requests_per_second, items_per_second, tokens_per_second: of it. Items are texts, pairs or queries.
+        histogram: counts of latencies below each of `votive.bench.statistics.EDGES` milliseconds, for plots of all.
+        errors: failed requests by kind.
+        pass_sizes: mean number of texts in a pass, where the backend says so.
+        marks: what makes the cell doubtful: "saturated", "invalid: ...", "p99 from N samples".
+    """
+
+    cell: Cell
+    round: int
+    skipped: str | None = None
+    seconds: float = 0.0
+    requests: int = 0
+    items: int = 0
+    tokens: int = 0
+    requests_per_second: float = 0.0
+    items_per_second: float = 0.0
+    tokens_per_second: float | None = None
+    latency: Latency | None = None
+    histogram: list[int] = []
+    errors: dict[str, int] = {}
+    resources: Resources = msgspec.field(default_factory=Resources)
+    consistency: Consistency | None = None
+    pass_sizes: float | None = None
+    load_average: tuple[float, float] | None = None
+    marks: list[str] = []
+
+
+class Run(msgspec.Struct, kw_only=True):
+    """What a folder's `run.json` says, written before the first cell; `cells.jsonl` lies beside it.
+
+    Attributes:
+        schema_version: of this structure and of the lines of `cells.jsonl`.
+        experiment: as resolved.
+        machine: as `votive.bench.machine.describe` gives it.
+        versions: of the packages that were compared.
+        started: time in UTC, ISO 8601.
+    """
+
+    schema_version: int = 1
+    experiment: Experiment
+    machine: dict[str, str | int | float | list[str]]
+    versions: dict[str, str]
+    started: str
