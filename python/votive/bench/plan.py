@@ -47,7 +47,7 @@ _PEAK_TRIALS = 8
 
 
 def backend_names(experiment: Experiment) -> list[str]:
-    """How cells and tables call the backends, in their order: by their own names, or by what they are. No two are equal.
+    """How cells and tables call the backends, in their order: by their own names, or by what they are; no two alike.
 
     Raises:
         ValueError: two were given the same name.

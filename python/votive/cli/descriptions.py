@@ -258,6 +258,66 @@ examples:
   votive bench-cpu --num-threads 4 --json
 """
 
+BENCH_USAGE = """\
+votive bench [FILE ...] [options]
+       votive bench compare|report|datasheet ..."""
+
+BENCH = """\
+Measure votive and other programs on this machine, as files of YAML say: models, backends, batch sizes, callers. Backends
+take turns in processes of their own. What is not installed is skipped, with the reason.
+
+It needs some packages: pip install 'votive[bench]'
+"""
+
+BENCH_EPILOG = """\
+examples:
+  votive bench --list
+  votive bench experiment.yaml --dry-run
+  votive bench experiment.yaml --quick --set model=./my-model
+
+`votive bench run --help` explains the options, `votive bench COMMAND --help` those of other commands.
+"""
+
+BENCH_COMMANDS = {
+    "run": """\
+Measure what experiments say, and write a folder for each, with tables, plots and one HTML file. The tables are printed,
+too. Ctrl-C writes what there is, and --resume goes on with it. Exit status 3 where an experiment names a baseline, and
+is worse than it.
+""",
+    "compare": """\
+Compare two runs of an experiment cell by cell. Exit status 3 where a median is worse by more than --tolerance.
+""",
+    "report": """\
+Write tables, plots and the HTML file of a run anew, from what was measured.
+""",
+    "datasheet": """\
+Measure one model on this machine: single texts, batches, reranking, memory, users at a time, cold start, and how far
+backends agree. What was not there is named.
+""",
+}
+
+BENCH_EXAMPLES = {
+    "run": """\
+examples:
+  votive bench run dtypes --quick
+  votive bench 05a_batch_size --set sweep.batch_size=[8,16]
+  votive bench examples --only "minilm_*" --out results
+  votive bench experiment.yaml --resume
+""",
+    "compare": """\
+examples:
+  votive bench compare before/dtypes after/dtypes --tolerance 0.05
+""",
+    "report": """\
+examples:
+  votive bench report results
+""",
+    "datasheet": """\
+examples:
+  votive bench datasheet --model ./my-model --quick
+""",
+}
+
 COMPLETION = """\
 Print a script with which a shell completes commands, options and files of votive when Tab is pressed.
 

@@ -63,6 +63,11 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """As argparse's, but what is not known is an error, and options may stand between arguments."""
+        if self.default_command is not None and self._subparsers is not None:
+            (commands,) = self._subparsers._group_actions
+            named = {"-h", "--help", *(commands.choices or ())}
+            if not args or args[0] not in named:
+                args = [self.default_command, *(args or ())]
         if self._subparsers is not None or self._is_intermixing:
             return super().parse_known_args(args, namespace)
         assert args is not None, "the parser of all commands gives those of the command"
