@@ -96,6 +96,7 @@ COMMANDS = [
     "devices",
     "check",
     "bench-cpu",
+    "bench",
     "monitor",
     "run",
     "completion",

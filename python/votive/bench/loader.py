@@ -18,7 +18,7 @@ from votive.bench.experiment import Experiment, LoadKind
 from votive.bench.plan import cells
 from votive.bench.seed_files import translate
 from votive.bench.tree import Tree
-from votive.bench.yaml_file import Document, ExperimentError, KeyPath, Place, found, read_file, read_yaml
+from votive.bench.yaml_file import Document, ExperimentError, KeyPath, Place, found, read_file, read_yaml, written
 
 DEFAULT_MODELS = {
     "embed": "sentence-transformers/all-MiniLM-L6-v2",
@@ -86,6 +86,9 @@ def _with_bases(path: Path, chain: tuple[Path, ...]) -> Document:
     if not below.is_file():
         raise ExperimentError(f"{place}: there is no file {below}")
     tree = Tree(_with_bases(below, (*chain, real)))
+    for one, other in (("model", "models"), ("models", "model")):
+        if one in document.value:
+            tree.drop((other,))
     tree.merge(document)
     return Document(tree.value, tree.places)
 
@@ -101,7 +104,7 @@ def _set(tree: Tree, setting: str) -> None:
     for one, other in (("model", "models"), ("models", "model")):
         if path[0] == one:
             tree.drop((other,))
-    tree.put(path, value, Place(source, None, ""))
+    tree.put(path, value, Place(source, None, written(path)))
 
 
 def _lengthen(tree: Tree, path: Path) -> None:

@@ -74,10 +74,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from votive.bench.report import write_report
 
     folder = Path(arguments.folder)
-    if (folder / "run.json").is_file():
-        folders = [folder]
-    else:
-        folders = sorted(path.parent for path in folder.glob("*/run.json"))
+    inner = sorted(path.parent for path in folder.glob("*/run.json"))
+    folders = [folder] if (folder / "run.json").is_file() else inner
     if not folders:
         raise CommandFailed(f"{folder}: holds no run: neither run.json nor folders with one")
     print(write_report(folders, folder))

@@ -263,8 +263,8 @@ votive bench [FILE ...] [options]
        votive bench compare|report|datasheet ..."""
 
 BENCH = """\
-Measure votive and other programs on this machine, as files of YAML say: models, backends, batch sizes, callers. Backends
-take turns in processes of their own. What is not installed is skipped, with the reason.
+Measure votive and other programs on this machine, as files of YAML say: models, backends, batch sizes, callers.
+Backends take turns in processes of their own. What is not installed is skipped, with the reason.
 
 It needs some packages: pip install 'votive[bench]'
 """

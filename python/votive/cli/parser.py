@@ -48,9 +48,11 @@ class Parser(argparse.ArgumentParser):
 
     Attributes:
         runs_program: the first argument is a program, and those behind it are the program's own, kept as `arguments`.
+        default_command: of a parser of commands: what runs where the first argument names none of them.
     """
 
     runs_program = False
+    default_command: str | None = None
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=HelpFormatter, allow_abbrev=False, **options)

@@ -1,0 +1,96 @@
+"""Files of experiments: what they become, and how mistakes in them are told."""
+
+import pytest
+
+pytest.importorskip("msgspec")
+pytest.importorskip("yaml")
+
+from votive.bench.loader import load
+from votive.bench.yaml_file import ExperimentError, read_yaml
+
+
+def write(folder, text, name="a.yaml"):
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_yaml_is_that_of_1_2():
+    text = "a: no\nb: 1e-3\nc: 017\nd: 12:30:45\ne: [on, 'x', \"5\", true]\nf: ~\ng: 0x1f"
+    expected = {"a": "no", "b": 0.001, "c": 17, "d": "12:30:45", "e": ["on", "x", "5", True], "f": None, "g": 31}
+    assert read_yaml(text, "x").value == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rounds: 1\nname: x\nrounds: 2\n", "a.yaml:3: rounds: stands there twice, in lines 1 and 3"),
+        ("rounds: 1\nbackend: votive\n", "a.yaml:2: backend: unknown key; did you mean backends?"),
+        ("task: embd\n", 'a.yaml:1: task: accepted: embed, rerank, search; found "embd" (text)'),
+        (
+            "sweep:\n  batch_size: [8, x]\n",
+            'a.yaml:2: sweep.batch_size[1]: accepted: a whole number; found "x" (text)',
+        ),
+        ("data:\n  sets: [tiny]\n", "a.yaml:2: data.sets[0]: accepted: short, medium, long, mixed; found 'tiny'"),
+        ("rounds: 0\n", "a.yaml:1: rounds: accepted: from 1 up; found 0"),
+        ("a: [1\n", "a.yaml:2: no YAML: "),
+        ("a: &x [*x]\n", "a.yaml:1: a[0]: the alias stands for what it is a part of"),
+        ("load: {open: {}}\n", "a.yaml:1: load: an open load has a rate"),
+        ("", "a.yaml: is empty"),
+    ],
+)
+def test_mistakes_have_file_line_and_key(text, said, tmp_path):
+    with pytest.raises(ExperimentError) as told:
+        load(write(tmp_path, text))
+    assert str(told.value).startswith(f"{tmp_path}/{said}".replace("//", "/"))
+
+
+def test_extends_merges_mappings_and_replaces_lists(tmp_path):
+    write(tmp_path, "task: rerank\nsweep: {batch_size: [8, 16], concurrency: 2}\n", "base.yaml")
+    experiment, _ = load(write(tmp_path, "extends: base.yaml\nsweep: {batch_size: [4]}\n"))
+    assert (experiment.task, experiment.sweep.batch_size, experiment.sweep.concurrency) == ("rerank", [4], [2])
+    assert experiment.name == "a"
+
+
+def test_circles_are_refused(tmp_path):
+    write(tmp_path, "extends: a.yaml\n", "b.yaml")
+    with pytest.raises(ExperimentError, match="extends: goes in a circle"):
+        load(write(tmp_path, "extends: b.yaml\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.yaml", 'load: {open: {rate: [50, "70%"]}}'),
+        ("a.json", '{"load": {"open": {"rate": [50, "70%"]}}}'),
+        pytest.param("a.toml", '[load.open]\nrate = [50, "70%"]'),
+    ],
+)
+def test_formats(name, text, tmp_path):
+    if name.endswith("toml"):
+        pytest.importorskip("tomllib")
+    experiment, _ = load(write(tmp_path, text, name))
+    assert (experiment.load.kind, experiment.load.rate) == ("open", [50, "70%"])
+
+
+def test_settings_beat_the_file(tmp_path):
+    path = write(tmp_path, "model: x\nsweep: {batch_size: [1]}\n")
+    experiment, _ = load(path, ["sweep.batch_size=[8,16]", "model=y"])
+    assert experiment.sweep.batch_size == [8, 16]
+    assert [model.name for model in experiment.models] == ["y"]
+
+
+def test_file_of_a_server(tmp_path):
+    text = (
+        "model: {name: a/b, device: mps, backend: mlx, mlx: {bits: 8}}\n"
+        "batching: {enabled: true, max_batch_size: 32, timeout_ms: 50}\nserver: {max_concurrency: 4, port: 80}\n"
+    )
+    experiment, notes = load(write(tmp_path, text))
+    assert [(each.kind, each.dtype, each.bits) for each in experiment.backends] == [
+        ("votive", "int8", None),
+        ("mlx", None, 8),
+    ]
+    batching = experiment.batching
+    assert (batching.max_batch_size, batching.timeout_ms, batching.max_concurrency) == (32, 50, 4)
+    assert len(notes) == 2
+    assert "a.yaml:3: server.port: is ignored" in notes[0]
