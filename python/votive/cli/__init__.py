@@ -1,7 +1,8 @@
 """The command line `votive`: what each command does, `votive --help` prints.
 
-Exit status: 0 success; 1 failure; 2 wrong usage; 130 interrupted; 141 the reader of our output went away; 143
-terminated. A failure is a message on standard error that names the command, and leaves no half-written file.
+Exit status: 0 success; 1 failure; 2 wrong usage; 3 worse than before (`bench`); 130 interrupted; 141 the reader of our
+output went away; 143 terminated. A failure is a message on standard error that names the command, and leaves no half-
+written file.
 
 What is imported here is what `votive --help` needs. A command's own module is imported when it runs.
 """

@@ -129,7 +129,7 @@ class Parser(argparse.ArgumentParser):
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """What may have been meant by `word`, to put after a complaint; empty where nothing is like it."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    if not near:
-        near = [name for name in known if len(word) > 2 and name.startswith(word)][:1]
+    names = list(known)
+    near = [name for name in names if len(word) > 2 and name.startswith(word)]
+    near = near or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
