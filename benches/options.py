@@ -6,8 +6,10 @@ import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from votive.bench.backends import stores
+
 from benches.data.vectors import SHAPES
-from benches.peers import documents, embedders, models, quantized, rerankers, servers, stores
+from benches.peers import documents, embedders, models, quantized, rerankers, servers
 
 EMBED_SETS = ("short", "medium", "long", "mixed")
 EMBED_SIZES = ("1", "5", "10", "20", "50", "100", "all")

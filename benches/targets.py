@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from votive.bench.backends import stores
+
 from benches.data.vectors import SHARES, Search
-from benches.peers import embedders, rerankers, stores
+from benches.peers import embedders, rerankers
 
 FLOAT32, BFLOAT16, INT8 = "votive", "votive-bfloat16", "votive-int8"
 DTYPES = {FLOAT32: "float32", BFLOAT16: "bfloat16", INT8: "int8"}

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from votive.bench.backends.engines import Setup
 
 from benches.data import corpus
 from benches.measure.callers import WAYS, measure
 from benches.peers import models
 from benches.peers.embedders import LOCKED, SHARED, SHARED_PEERS
-from benches.peers.engines import Setup
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),  # warnings of other people's packages are theirs

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from votive.bench.backends import engines
 
 from benches.data import corpus
 from benches.options import EMBED_SETS
-from benches.peers import engines, models
+from benches.peers import models
 from benches.peers.embedders import PEERS, REFERENCE
 
 pytest.importorskip("pytest_benchmark")

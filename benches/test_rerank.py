@@ -10,11 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from votive.bench.backends import engines
 
 from benches.data import corpus
 from benches.measure.rerank import rank_correlation
 from benches.options import RERANK_SIZES
-from benches.peers import engines, models
+from benches.peers import models
 from benches.peers.rerankers import ENCODER_REFERENCE, ENCODERS
 
 pytest.importorskip("pytest_benchmark")

@@ -14,10 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from votive.bench.backends.engines import Peer, Setup
+
 from benches import machine, report
 from benches.measure.loaded import LoadedPeer
 from benches.measure.worker import Worker, WorkerError, environment
-from benches.peers.engines import Peer, Setup
 
 if TYPE_CHECKING:  # it imports votive, which the stores' processes, forked from this one, must not have
     from benches.data.corpus import Corpus

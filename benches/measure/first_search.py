@@ -8,9 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from votive.bench.backends import stores
+
 from benches.data.vectors import Vectors
 from benches.measure.loaded import first_search
-from benches.peers import stores
 
 name, opener, path, threads, kind, rows, dimension, k = sys.argv[1:]
 make = stores.OPENERS.get(name, {}).get(opener) or stores.PEERS[opener]

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from votive.bench.backends.engines import Setup
+
 from benches.peers.embedders import PEERS
-from benches.peers.engines import Setup
 
 name, folder, cache, threads, text = sys.argv[1:]
 peer = PEERS[name](Setup(Path(folder), Path(cache), int(threads)))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from votive.bench.backends.engines import Choice, Peer, Setup
+from votive.bench.backends.stores import CODED_AT_ONCE, Store
 
 from benches.data.vectors import Search, Vectors
-from benches.peers.engines import Choice, Peer, Setup
-from benches.peers.stores import CODED_AT_ONCE, Store
 
 RUN = 32  # items alike in length: the largest batch
 QUERIES = 64  # that calls walk through

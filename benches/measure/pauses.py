@@ -16,13 +16,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from votive.bench.backends import exports
+from votive.bench.backends.engines import ALL_CORES, OnnxRuntime, Peer, Setup
+
 from benches.data import corpus
 from benches.measure.comparison import Comparison, say
 from benches.measure.loaded import LoadedPeer
 from benches.measure.worker import Worker, WorkerError, environment
-from benches.peers import exports, models
+from benches.peers import models
 from benches.peers.embedders import EarlierVotive, Votive
-from benches.peers.engines import ALL_CORES, OnnxRuntime, Peer, Setup
 from benches.report import pauses as shown
 
 TOKENS = 17

@@ -9,6 +9,7 @@ import subprocess
 from functools import partial
 
 import numpy as np
+from votive.bench.backends import gguf_files
 
 from benches import ROOT
 from benches.data import corpus
@@ -16,7 +17,7 @@ from benches.measure.comparison import ItemComparison, say
 from benches.measure.embed import QUICK_EVERY, cosines
 from benches.measure.loaded import LoadedPeer
 from benches.measure.worker import Worker, WorkerError, environment, program
-from benches.peers import gguf_files, models
+from benches.peers import models
 from benches.peers.embedders import Votive
 from benches.peers.quantized import PEERS, VotiveGguf
 from benches.report import quantized

@@ -12,8 +12,9 @@ import time
 from importlib import import_module
 from pathlib import Path
 
+from votive.bench.backends.engines import Setup
+
 from benches.measure.loaded import peak_memory
-from benches.peers.engines import Setup
 from benches.peers.quantized import PEERS
 
 name, folder, cache, threads, text = sys.argv[1:]

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from votive.bench.backends import stores
 
 from benches import ROOT, machine
 from benches.data.vectors import SHAPES, SHARES, Search, Vectors
 from benches.measure.comparison import Comparison, say
 from benches.measure.loaded import BLOCKS, LoadedStore
 from benches.measure.worker import Worker, WorkerError, program
-from benches.peers import stores
 from benches.report import store, write
 from benches.targets import FILTERED, FLOAT32, MANY, ONE, STORE_K
 

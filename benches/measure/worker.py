@@ -11,7 +11,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-from benches.peers.engines import Setup, Unavailable
+from votive.bench.backends.engines import Setup, Unavailable
 
 
 class WorkerError(Exception):

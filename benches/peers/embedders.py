@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-from benches.peers import exports
-from benches.peers.engines import (
+from votive.bench.backends import exports
+from votive.bench.backends.engines import (
     ALL_CORES,
     Choice,
     OnnxRuntime,
@@ -69,7 +68,7 @@ class Votive(Peer):
 
 
 class EarlierVotive(Votive):
-    """votive as another build, whose package lies in `folder`; for a process that has not imported votive yet."""
+    """votive as another build, whose package lies in `folder`, in place of this one."""
 
     def __init__(self, setup: Setup, folder: Path, dtype: str = "float32") -> None:
         super().__init__(setup, dtype)
@@ -77,6 +76,8 @@ class EarlierVotive(Votive):
 
     def load(self) -> None:
         sys.path.insert(0, str(self.folder))
+        for name in [name for name in sys.modules if name.partition(".")[0] == "votive"]:
+            del sys.modules[name]  # the runtimes' modules have imported this one
         import votive
 
         if votive.__file__ is None or not Path(votive.__file__).is_relative_to(self.folder):

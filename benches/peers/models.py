@@ -9,10 +9,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from votive.bench.backends.engines import Setup
+from votive.bench.backends.exports import made_once
+
 from benches import ROOT
 from benches.machine import cpus
-from benches.peers.engines import Setup
-from benches.peers.exports import made_once
 
 # Of each set, the measurements read one text in so many, so that a slow model's end in time.
 EMBEDDERS = {"minilm": 1, "base": 4, "nomic": 4, "gte": 4, "gemma3": 8, "qwen3": 16}

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-
-from benches.peers import exports
-from benches.peers.engines import ALL_CORES, Choice, OnnxRuntime, OpenVinoInt8, Peer, Setup, torch_device
+from votive.bench.backends import exports
+from votive.bench.backends.engines import ALL_CORES, Choice, OnnxRuntime, OpenVinoInt8, Peer, Setup, torch_device
 
 Pair = tuple[str, str]
 # The example on Qwen3-Reranker's model card.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-from benches.peers.engines import Setup
+from votive.bench.backends.engines import Setup
 
 FASTAPI = """
 import sys

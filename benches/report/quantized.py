@@ -5,8 +5,9 @@ from __future__ import annotations
 from statistics import mean
 from typing import Any
 
+from votive.bench.backends import gguf_files
+
 from benches import report
-from benches.peers import gguf_files
 from benches.peers.quantized import DTYPES, llama, votive
 from benches.targets import QUANTIZED
 

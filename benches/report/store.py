@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from votive.bench.backends import stores
+
 from benches import machine, report
-from benches.peers import stores
 from benches.targets import STORE, StoreTarget
 
 SUBJECT = report.SUBJECT

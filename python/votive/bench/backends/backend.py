@@ -9,11 +9,8 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
+from votive.bench.backends.unavailable import Unavailable as Unavailable
 from votive.bench.experiment import BackendChoice, Batching, Data, Task
-
-
-class Unavailable(Exception):
-    """The backend cannot run here; the message says why, and how to install what is missing."""
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):

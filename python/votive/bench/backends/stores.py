@@ -48,7 +48,7 @@ class Store(ABC):
 class Votive(Store):
     """votive's EmbeddingStore; its filter is the boolean array itself, or the ids of the rows that it keeps."""
 
-    def __init__(self, threads: int, exact: bool = True, dtype: str = "float32") -> None:
+    def __init__(self, threads: int, exact: bool = True, dtype: Any = "float32") -> None:
         super().__init__(threads)
         from votive import EmbeddingStore
 
@@ -60,7 +60,7 @@ class Votive(Store):
             self.filters = {"boolean array": lambda mask: mask, "ids": np.flatnonzero}
 
     def add(self, blocks: Sequence[np.ndarray]) -> None:
-        self.store = None  # so that its memory is free again
+        self.store: Any = None  # so that its memory is free again
         self.store = self.kind(metric="dot", dtype=self.dtype, num_threads=self.threads)
         for block in blocks:
             self.store.add_embeddings(block)
@@ -166,7 +166,7 @@ class FaissFlat(Store):
         return self.faiss.IndexFlatIP(dimension)
 
     def add(self, blocks: Sequence[np.ndarray]) -> None:
-        self.index = None
+        self.index: Any = None
         self.index = self.make(blocks[0].shape[1])
         if not self.index.is_trained:
             self.index.train(blocks[0][:TRAINING_ROWS])

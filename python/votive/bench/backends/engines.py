@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from benches.peers import exports
+from votive.bench.backends import exports
+from votive.bench.backends.unavailable import Unavailable as Unavailable
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,6 +26,7 @@ class Setup(NamedTuple):
     model: Path
     cache: Path
     threads: int
+    longest: int | None = None
 
     @property
     def dimension(self) -> int:
@@ -33,15 +35,13 @@ class Setup(NamedTuple):
 
     @property
     def max_tokens(self) -> int:
-        """Most tokens of an input, from the configuration of the embedding model, else of the network."""
+        """Most tokens of an input: `longest`, else the embedding model's own, else the network's."""
+        if self.longest is not None:
+            return self.longest
         file = self.model / "sentence_bert_config.json"
         if file.exists():
             return json.loads(file.read_text())["max_seq_length"]
         return json.loads((self.model / "config.json").read_text())["max_position_embeddings"]
-
-
-class Unavailable(Exception):
-    """The machine or the version of the engine cannot run the peer; the text says why."""
 
 
 class Choice(NamedTuple):

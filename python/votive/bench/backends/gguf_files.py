@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benches.peers.exports import made_once
+from votive.bench.backends.exports import made_once
 
 if TYPE_CHECKING:
     import gguf

@@ -1,0 +1,124 @@
+"""The backends of experiments that need nothing but votive, and what the others say where they are not installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import votive
+
+pytest.importorskip("msgspec")
+
+from votive.bench.backends import KINDS, load, make
+from votive.bench.backends.backend import Backend, Setup, Unavailable
+from votive.bench.backends.searches import _Search
+from votive.bench.experiment import BackendChoice, Batching, Data
+
+FIXTURES = Path(__file__).parent / "fixtures"
+TEXTS = ["one text", "another text, which is longer", "a third"]
+ASKED = [("what?", ["this", "that it is", "nothing"])]
+
+
+def setup_of(kind: str, task: Any = "embed", model: str = "bert_40", **fields: Any) -> Setup:
+    batching = fields.pop("batching", Batching())
+    return Setup(
+        task=task,
+        model=FIXTURES / model,
+        choice=BackendChoice(kind=kind, **fields),
+        batching=batching,
+        data=Data(vectors=500, dimension=16, k=5),
+        threads=1,
+        max_seq_length=None,
+        cache=Path("unused"),
+    )
+
+
+@pytest.mark.parametrize("batching", [Batching(), Batching(enabled=False), Batching(timeout_ms=1, max_batch_size=2)])
+def test_votive_embeds(batching: Batching) -> None:
+    backend = load(setup_of("votive", dtype="float32", batching=batching))
+    expected = votive.Embedder(FIXTURES / "bert_40", device="cpu", dtype="float32").encode(TEXTS)
+    np.testing.assert_array_equal(backend.compute(TEXTS), expected)
+
+
+def test_votive_reranks() -> None:
+    backend = load(setup_of("votive", "rerank", "bert_rerank", dtype="float32"))
+    model = votive.Reranker(FIXTURES / "bert_rerank", device="cpu", dtype="float32")
+    expected = model.predict([(ASKED[0][0], document) for document in ASKED[0][1]])
+    np.testing.assert_array_equal(backend.compute(ASKED), expected)
+
+
+def taken(kind: str, vectors: np.ndarray) -> Backend:
+    backend = make(setup_of(kind, "search"))
+    assert isinstance(backend, _Search)
+    try:
+        backend.prepare()
+    except ImportError as reason:
+        pytest.skip(f"{reason}: pip install {KINDS[kind].install}")
+    backend.take(vectors)
+    return backend
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.module == "searches"])
+def test_search_finds_the_nearest(kind: str) -> None:
+    vectors = np.random.default_rng(3).standard_normal((500, 16), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    backend = taken(kind, vectors)
+    expected = np.argsort(-(vectors[:3].astype(np.float64) @ vectors.T), axis=1)[:, :5]
+    found = backend.compute(list(vectors[:3]))
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, expected)
+    backend.close()
+
+
+@pytest.mark.parametrize("dialect", ["openai", "cohere", "tei", "ollama", "jina"])
+def test_http_gets_what_encode_gives(dialect: Any) -> None:
+    model = votive.Embedder(FIXTURES / "bert_40", device="cpu", dtype="float32")
+    with votive.serve({str(FIXTURES / "bert_40"): model}) as server:
+        url = server.url + ("/v1" if dialect in ("openai", "jina") else "")
+        backend = load(setup_of("http", dialect=dialect, url=url))
+        expected = model.encode(TEXTS, normalize_embeddings=True)
+        found = backend.compute(TEXTS)
+        backend.close()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "cohere", "tei", "jina"])
+def test_http_gets_scores(dialect: Any) -> None:
+    model = votive.Reranker(FIXTURES / "bert_rerank", device="cpu", dtype="float32")
+    with votive.serve({str(FIXTURES / "bert_rerank"): model}) as server:
+        url = server.url + ("/v1" if dialect in ("openai", "jina") else "")
+        backend = load(setup_of("http", "rerank", "bert_rerank", dialect=dialect, url=url))
+        found = backend.compute(ASKED)
+        backend.close()
+    assert found.shape == (3,)
+    expected = model.rank(*ASKED[0])
+    assert np.argsort(-found).tolist() == [each["corpus_id"] for each in expected]
+
+
+def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no kind of backend.*did you mean 'onnxruntime'"):
+        make(setup_of("onnx-runtime"))
+
+
+def test_a_task_that_a_kind_does_not_do_is_refused() -> None:
+    with pytest.raises(Unavailable, match="faiss does not do embed; it does search"):
+        make(setup_of("faiss"))
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.module in ("torch_models", "packages")])
+def test_what_is_not_installed_says_how_to_install_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = type(make(setup_of(kind)))
+
+    def missing(self: Backend) -> None:
+        raise ImportError("No module named 'it'")
+
+    monkeypatch.setattr(backend, "load", missing)
+    with pytest.raises(Unavailable, match=f"pip install {KINDS[kind].install}"):
+        load(setup_of(kind))
+
+
+def test_http_without_an_address_says_what_is_missing() -> None:
+    with pytest.raises(Unavailable, match="give url, or served"):
+        load(setup_of("http"))
