@@ -38,7 +38,7 @@ class Consistency(msgspec.Struct, kw_only=True):
     against: str
     cosine_mean: float | None = None
     cosine_min: float | None = None
-    max_difference: float
+    max_difference: float | None = None
     spearman: float | None = None
     rank_overlap: float | None = None
     nan_count: int = 0

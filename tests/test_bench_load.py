@@ -1,0 +1,226 @@
+"""Loads, on a clock that only moves when somebody sleeps or computes."""
+
+from __future__ import annotations
+
+import threading
+from itertools import islice, pairwise
+from statistics import mean
+from typing import Any
+
+import pytest
+from votive.bench import load
+from votive.bench.load import Bounds, Work
+
+
+class StoppedClock:
+    """Its time is what was slept and computed."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+
+class Server:
+    """Takes so many seconds for each request; hangs from `stall` on for `hangs` seconds, then answers all at once."""
+
+    def __init__(self, clock: StoppedClock, seconds: float, stall: float = float("inf"), hangs: float = 0.0) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.begin = clock.now() + stall
+        self.end = self.begin + hangs
+        self.asked = 0
+
+    def __call__(self, items: list[Any]) -> None:
+        self.asked += 1
+        if self.begin <= self.clock.now() < self.end:
+            self.clock.time = self.end
+        else:
+            self.clock.time += self.seconds
+
+
+def works(number: int) -> Work:
+    return Work([number], 2, 10)
+
+
+def bounds(**changes: Any) -> Bounds:
+    given: dict[str, Any] = {
+        "warmup": 0,
+        "iterations": 100,
+        "seconds": 0.0,
+        "max_iterations": None,
+        "max_seconds": 1e6,
+    }
+    return Bounds(**(given | changes))
+
+
+def test_closed_counts_requests_items_and_tokens() -> None:
+    clock = StoppedClock()
+    server = Server(clock, 0.25)
+    found = load.closed(server, works, bounds(warmup=10), 1, clock)
+    assert server.asked == 110
+    assert (found.requests, found.items, found.tokens, found.seconds, found.all_items) == (100, 200, 1000, 25.0, 220)
+    assert found.requests_per_second == 4.0
+    assert found.latency is not None
+    assert (found.latency.p50, found.latency.max) == (250.0, 250.0)
+    assert found.marks == ["p99 from 100 samples"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked"),
+    [
+        ({"seconds": 50.0}, 200),  # the requests were there before
+        ({"seconds": 10.0}, 100),
+        ({"max_seconds": 5.0}, 20),
+        ({"max_iterations": 30}, 30),
+        ({"max_iterations": 30, "warmup": 5}, 35),
+    ],
+)
+def test_the_end_of_a_load(changes: dict[str, Any], asked: int) -> None:
+    clock = StoppedClock()
+    server = Server(clock, 0.25)
+    load.closed(server, works, bounds(**changes), 1, clock)
+    assert server.asked == asked
+
+
+def test_an_open_load_sees_the_stall_that_a_closed_one_hides() -> None:
+    # A request each 10 ms; 1,000 are answered at once, then the server hangs for 10 s, in which 1,000 more are due.
+    clock = StoppedClock()
+    server = Server(clock, 0.0, stall=9.995, hangs=10.0)
+    found = load.opened(server, works, bounds(iterations=2000), 100, "constant", 1, 1, clock)
+    assert server.asked == 2000
+    latency = found.latency
+    assert latency is not None
+    assert latency.samples == 2000
+    assert latency.max == pytest.approx(9995)
+    assert latency.p50 == pytest.approx(0.0, abs=10)
+    assert latency.p95 == pytest.approx(9000, abs=10)
+    assert latency.p99 == pytest.approx(9800, abs=10)
+    assert latency.mean == pytest.approx(2500, abs=10)
+
+    clock = StoppedClock()
+    server = Server(clock, 0.01, stall=9.995, hangs=10.0)
+    found = load.closed(server, works, bounds(iterations=2000), 1, clock)
+    latency = found.latency
+    assert latency is not None
+    assert latency.p99 == pytest.approx(10.0)
+    assert latency.max == pytest.approx(9995, abs=15)
+
+
+def test_more_than_a_server_can_is_marked() -> None:
+    clock = StoppedClock()
+    found = load.opened(Server(clock, 0.02), works, bounds(iterations=1000), 100, "poisson", 1, 1, clock)
+    assert found.marks == ["saturated"]
+    assert found.requests_per_second == pytest.approx(50, rel=0.01)
+    clock = StoppedClock()
+    found = load.opened(Server(clock, 0.005), works, bounds(iterations=1000), 100, "poisson", 1, 1, clock)
+    assert found.marks == []
+    assert found.requests_per_second == pytest.approx(100, rel=0.1)
+
+
+def test_a_load_that_falls_far_behind_ends() -> None:
+    clock = StoppedClock()
+    server = Server(clock, 1.0)
+    found = load.opened(server, works, bounds(iterations=1000, max_seconds=50.0), 100, "constant", 1, 1, clock)
+    assert 100 <= server.asked <= 102
+    assert "saturated" in found.marks
+
+
+def test_a_generator_that_oversleeps_is_invalid() -> None:
+    class Slow(StoppedClock):
+        def sleep(self, seconds: float) -> None:
+            self.time += seconds + 0.003
+
+    clock = Slow()
+    found = load.opened(Server(clock, 0.001), works, bounds(iterations=500), 100, "constant", 1, 1, clock)
+    assert found.marks == ["invalid: the generator was 3 ms late at its p99"]
+
+
+def test_schedules() -> None:
+    assert list(islice(load.schedule(10, "constant", 1), 4)) == [0.0, 0.1, 0.2, 0.3]
+    instants = list(islice(load.schedule(10, "poisson", 20), 10_000))
+    assert instants == list(islice(load.schedule(10, "poisson", 20), 10_000))
+    assert instants != list(islice(load.schedule(10, "poisson", 21), 10_000))
+    gaps = [after - before for before, after in pairwise(instants)]
+    assert mean(gaps) == pytest.approx(0.1, rel=0.05)
+    # Of exponential gaps, 1/e are longer than the mean.
+    assert mean(gap > 0.1 for gap in gaps) == pytest.approx(0.368, abs=0.02)
+
+
+def test_everything_at_once() -> None:
+    clock = StoppedClock()
+    server = Server(clock, 4.0)
+    found = load.offline(server, Work(["a", "b"], 2, 10), bounds(warmup=10, seconds=10.0), clock)
+    assert (server.asked, found.items, found.seconds) == (3, 4, 8.0)
+
+
+def test_the_peak_within_a_bound() -> None:
+    # One after the other in 10 ms each, so that what comes evenly has 10 ms up to 100 a second.
+    clock = StoppedClock()
+    each = bounds(iterations=2000)
+    found = load.find_peak(Server(clock, 0.01), works, each, 20, "constant", 1, 300, 1, clock)
+    assert 100 / load.NEAR < found.requests_per_second <= 101
+    assert found.latency is not None
+    assert found.latency.p99 <= 20
+    assert found.marks == []
+
+
+def test_no_rate_is_within_a_bound_that_is_too_small() -> None:
+    clock = StoppedClock()
+    found = load.find_peak(Server(clock, 0.01), works, bounds(), 5, "constant", 1, 128, 1, clock)
+    assert found.marks[-1] == "invalid: no rate down to 1/s has its p99 within 5 ms"
+
+
+def test_failures_are_counted_by_kind_and_are_no_latencies() -> None:
+    clock = StoppedClock()
+
+    def compute(items: list[Any]) -> None:
+        clock.time += 1.0
+        if items[0] % 4 == 1:
+            raise ValueError("odd\nmore")
+        if items[0] % 4 == 3:
+            raise KeyError
+
+    found = load.closed(compute, works, bounds(), 1, clock)
+    assert found.errors == {"ValueError: odd": 25, "KeyError": 25}
+    assert (found.requests, found.items) == (50, 100)
+    assert found.latency is not None
+    assert found.latency.samples == 50
+
+
+def test_what_only_fails_is_left() -> None:
+    def compute(items: list[Any]) -> None:
+        raise ValueError
+
+    clock = StoppedClock()
+    endless = bounds(seconds=1e5)
+    found = load.closed(compute, works, endless, 1, clock)
+    assert (found.errors, found.latency, found.requests) == ({"ValueError": load.MOST_FAILURES}, None, 0)
+    found = load.opened(compute, works, endless, 100, "constant", 1, 1, clock)
+    assert found.errors == {"ValueError": load.MOST_FAILURES}
+
+
+@pytest.mark.parametrize("kind", ["closed", "open"])
+def test_as_many_callers_as_are_asked_for_are_on_their_way_together(kind: str) -> None:
+    # Nobody goes on before all are there.
+    together = threading.Barrier(128, timeout=60)
+
+    def compute(items: list[Any]) -> None:
+        together.wait()
+
+    if kind == "closed":
+        found = load.closed(compute, works, bounds(iterations=128, max_iterations=0), 128)
+    else:
+        found = load.opened(compute, works, bounds(iterations=128), 1e6, "constant", 1, 128)
+    assert found.errors == {}
+    assert found.all_items in (2 * 128, 2 * 256)
+
+
+def test_every_request_is_asked_once_whatever_the_callers() -> None:
+    seen: list[int] = []
+    load.closed(lambda items: seen.extend(items), works, bounds(iterations=500), 8)
+    assert sorted(seen) == list(range(508))
