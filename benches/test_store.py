@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from votive.bench import machine
 from votive.bench.backends import stores
 
-from benches import machine
 from benches.data.vectors import SHAPES, SHARES, Search
 from benches.measure.loaded import LoadedStore, first_search
 from benches.measure.store import CHECKED

@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import random
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
+from votive.bench.data import LENGTHS, counted_documents
 from votive.demo_corpus import documents
 
-
-class Kind(NamedTuple):
-    """A set: how many texts, and of how many tokens, special ones included."""
-
-    texts: int
-    shortest: int
-    longest: int
-
-
-KINDS = {"short": Kind(600, 10, 50), "medium": Kind(300, 100, 300), "long": Kind(60, 500, 1000)}
+TEXTS = {"short": 600, "medium": 300, "long": 60}
 CALIBRATION_TEXTS = 300
 SEED = 20
 
@@ -66,18 +57,16 @@ def texts(tokenizer_file: Path) -> Corpus:
     Raises `ValueError` where this Python carries too few texts for a set.
     """
     tokenizer = _tokenizer(tokenizer_file)
-    counts = dict(_counted(tokenizer, [document.text for document in documents()]))
-    longest = max(kind.longest for kind in KINDS.values())
-    pieces = [piece for text, count in counts.items() if count > longest for piece in _pieces(tokenizer, text)]
-    counts.update(_counted(tokenizer, pieces))
+    counts = counted_documents(lambda texts: [len(encoding.ids) for encoding in tokenizer.encode_batch(texts)])
+    longest = LENGTHS["long"].longest
 
     random_order = random.Random(SEED)
     sets = {}
-    for name, kind in KINDS.items():
-        candidates = [text for text, count in counts.items() if kind.shortest <= count <= kind.longest]
-        if len(candidates) < kind.texts:
-            raise ValueError(f"{name}: this Python carries {len(candidates)} texts of that length, not {kind.texts}")
-        sets[name] = random_order.sample(candidates, kind.texts)
+    for name, number in TEXTS.items():
+        candidates = [text for text, count in counts.items() if count in LENGTHS[name]]
+        if len(candidates) < number:
+            raise ValueError(f"{name}: this Python carries {len(candidates)} texts of that length, not {number}")
+        sets[name] = random_order.sample(candidates, number)
     mixed = [text for texts in sets.values() for text in texts]
     random_order.shuffle(mixed)
     sets["mixed"] = mixed
@@ -127,21 +116,6 @@ def _tokenizer(file: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
-
-
-def _counted(tokenizer: Tokenizer, texts: list[str]) -> Iterator[tuple[str, int]]:
-    return zip(texts, (len(encoding.ids) for encoding in tokenizer.encode_batch(texts)), strict=True)
-
-
-def _pieces(tokenizer: Tokenizer, text: str) -> Iterator[str]:
-    """Consecutive paragraphs, joined until they make a long text."""
-    piece, length = [], 0
-    for paragraph, count in _counted(tokenizer, re.split(r"\n\s*\n", text)):
-        piece.append(paragraph)
-        length += count
-        if length >= KINDS["long"].shortest * 1.2:  # each paragraph was counted with special tokens of its own
-            yield "\n\n".join(piece)
-            piece, length = [], 0
 
 
 def _passages(tokenizer: Tokenizer, texts: list[str], shape: Shape, random_order: random.Random) -> Iterator[str]:

@@ -7,8 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from benches.data.vectors import SEED, Vectors
+from votive.bench.vectors import SEED, Vectors
 
 BATCH = 10_000  # rows
 CHARACTERS = 500  # of a text

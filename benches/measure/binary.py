@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 from votive import EmbeddingStore
+from votive.bench import machine
 
-from benches import machine, report
+from benches import report
 from benches.measure.comparison import say
 
 ROWS, QUICK_ROWS = 1_000_000, 50_000

@@ -14,13 +14,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from votive.bench import machine
 from votive.bench.backends.engines import Peer, Setup
+from votive.bench.worker import Worker, WorkerError, environment
 
-from benches import machine, report
+from benches import report
 from benches.measure.loaded import LoadedPeer
-from benches.measure.worker import Worker, WorkerError, environment
 
-if TYPE_CHECKING:  # it imports votive, which the stores' processes, forked from this one, must not have
+if TYPE_CHECKING:  # it imports what reads texts, which stores do not need
     from benches.data.corpus import Corpus
 
 MOST_CALLS = 200
@@ -109,9 +110,10 @@ class ItemComparison(Comparison):
         say(f"loading {peer}")
         make = partial(LoadedPeer, self.peers[peer], self.setup)
         try:
-            with Worker(make, environment(self.setup)) as first:  # exports what is missing, brings files into memory
+            # The first one exports what is missing, and brings files into memory.
+            with Worker(make, environment(self.setup.threads)) as first:
                 first.call("compute", next(iter(self.sets.values()))[:1])
-            worker = Worker(make, environment(self.setup))
+            worker = Worker(make, environment(self.setup.threads))
             worker.call("take", self.sets)
         except WorkerError as reason:
             self.skip(peer, reason)
@@ -161,6 +163,11 @@ class ItemComparison(Comparison):
             for peer in peers:
                 seconds = self.workers[peer].call("times", name, count, calls[name, size])
                 cell[peer].append([round(call, 6) for call in seconds])
+
+
+def program(name: str, *arguments: object) -> list[str]:
+    """The command of a module of this folder, to be run in a fresh process in the folder `ROOT`."""
+    return [sys.executable, "-m", f"benches.measure.{name}", *map(str, arguments)]
 
 
 def say(line: str) -> None:

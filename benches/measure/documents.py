@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from votive.bench import machine
+from votive.bench.worker import Worker, WorkerError
 
-from benches import machine
 from benches.data.documents import BATCH, FILTERS, Documents
 from benches.measure.comparison import Comparison, say
 from benches.measure.loaded import QUERIES
 from benches.measure.loaded_documents import CALLS, K, LoadedDocuments
-from benches.measure.worker import Worker, WorkerError
 from benches.peers.documents import (
     COMMIT,
     DELETE,

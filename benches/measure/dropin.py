@@ -12,9 +12,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from votive.bench import machine
+from votive.bench.vectors import SEED
 
-from benches import machine, report
-from benches.data.vectors import SEED
+from benches import report
 from benches.measure.comparison import say
 
 ROWS, QUICK_ROWS = 100_000, 5_000

@@ -10,12 +10,12 @@ import time
 from itertools import cycle, islice
 
 import numpy as np
+from votive.bench.worker import WorkerError, environment
 from votive.demo_corpus import passages
 
 from benches import ROOT
 from benches.data import corpus
-from benches.measure.comparison import Cells, ItemComparison
-from benches.measure.worker import WorkerError, environment, program
+from benches.measure.comparison import Cells, ItemComparison, program
 from benches.peers import models
 from benches.peers.embedders import PEERS, REFERENCE
 from benches.report import embed
@@ -97,7 +97,7 @@ class EmbedComparison(ItemComparison):
         command = program("first_vector", *arguments)
         start = time.perf_counter()
         with subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment(setup), stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=os.environ | environment(setup.threads), stdout=subprocess.PIPE, text=True
         ) as process:
             if not any(line == "ready\n" for line in process.stdout):
                 raise WorkerError(f"{peer}: its process ended before its first vector")

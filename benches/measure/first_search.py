@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from votive.bench.backends import stores
+from votive.bench.vectors import Vectors
 
-from benches.data.vectors import Vectors
 from benches.measure.loaded import first_search
 
 name, opener, path, threads, kind, rows, dimension, k = sys.argv[1:]

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from votive.bench.backends.engines import Choice, Peer, Setup
 from votive.bench.backends.stores import CODED_AT_ONCE, Store
+from votive.bench.vectors import Vectors
 
-from benches.data.vectors import Search, Vectors
+from benches.data.vectors import Search
 
 RUN = 32  # items alike in length: the largest batch
 QUERIES = 64  # that calls walk through

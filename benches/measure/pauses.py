@@ -18,11 +18,11 @@ from pathlib import Path
 
 from votive.bench.backends import exports
 from votive.bench.backends.engines import ALL_CORES, OnnxRuntime, Peer, Setup
+from votive.bench.worker import Worker, WorkerError, environment
 
 from benches.data import corpus
 from benches.measure.comparison import Comparison, say
 from benches.measure.loaded import LoadedPeer
-from benches.measure.worker import Worker, WorkerError, environment
 from benches.peers import models
 from benches.peers.embedders import EarlierVotive, Votive
 from benches.report import pauses as shown
@@ -79,7 +79,7 @@ class PausesComparison(Comparison):
             for threads in self.threads:
                 setup = self.setup._replace(threads=threads)
                 # One text is tokenized by the thread that calls: another one would have to be woken first.
-                alone = environment(setup) | {"TOKENIZERS_PARALLELISM": "false"}
+                alone = environment(setup.threads) | {"TOKENIZERS_PARALLELISM": "false"}
                 peer = f"{name} {threads}"
                 say(f"loading {peer}")
                 worker = Worker(partial(LoadedPeer, make, setup), alone)

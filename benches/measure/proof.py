@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from votive import Embedder, EmbeddingStore
+from votive.bench.vectors import Vectors
 
 from benches.data import sentences
-from benches.data.vectors import Vectors
 from benches.measure.comparison import say
 from benches.peers import models
 from benches.report import write

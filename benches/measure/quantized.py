@@ -10,13 +10,13 @@ from functools import partial
 
 import numpy as np
 from votive.bench.backends import gguf_files
+from votive.bench.worker import Worker, WorkerError, environment
 
 from benches import ROOT
 from benches.data import corpus
-from benches.measure.comparison import ItemComparison, say
+from benches.measure.comparison import ItemComparison, program, say
 from benches.measure.embed import QUICK_EVERY, cosines
 from benches.measure.loaded import LoadedPeer
-from benches.measure.worker import Worker, WorkerError, environment, program
 from benches.peers import models
 from benches.peers.embedders import Votive
 from benches.peers.quantized import PEERS, VotiveGguf
@@ -62,9 +62,8 @@ class QuantizedComparison(ItemComparison):
         setup = self.setup
         for peer in self.workers:
             command = program("start", peer, setup.model, setup.cache, setup.threads, self.sets["short"][0])
-            done = subprocess.run(
-                command, cwd=ROOT, env=os.environ | environment(setup), stdout=subprocess.PIPE, text=True, check=True
-            )
+            variables = os.environ | environment(setup.threads)
+            done = subprocess.run(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True, check=True)
             self.results["starts"].setdefault(peer, []).append(json.loads(done.stdout.splitlines()[-1]))
 
     def compare_vectors(self) -> None:
@@ -79,7 +78,7 @@ class QuantizedComparison(ItemComparison):
             say(f"float32 of {kind or 'the model'}")
             make = partial(VotiveGguf, kind=kind, dtype="float32") if kind else Votive
             try:
-                with Worker(partial(LoadedPeer, make, self.setup), environment(self.setup)) as exact:
+                with Worker(partial(LoadedPeer, make, self.setup), environment(self.setup.threads)) as exact:
                     reference: np.ndarray = exact.call("compute", self.sets["mixed"])
             except WorkerError as reason:
                 say(f"not compared: {reason}")

@@ -19,8 +19,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from votive.bench import machine
 
-from benches import machine, report
+from benches import report
 from benches.data.corpus import texts
 from benches.measure.comparison import say
 from benches.peers.models import embedder

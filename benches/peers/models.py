@@ -11,9 +11,9 @@ from typing import Any
 
 from votive.bench.backends.engines import Setup
 from votive.bench.backends.exports import made_once
+from votive.bench.machine import cpus
 
 from benches import ROOT
-from benches.machine import cpus
 
 # Of each set, the measurements read one text in so many, so that a slow model's end in time.
 EMBEDDERS = {"minilm": 1, "base": 4, "nomic": 4, "gte": 4, "gemma3": 8, "qwen3": 16}

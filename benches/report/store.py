@@ -6,9 +6,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from votive.bench import machine
 from votive.bench.backends import stores
 
-from benches import machine, report
+from benches import report
 from benches.targets import STORE, StoreTarget
 
 SUBJECT = report.SUBJECT

@@ -56,7 +56,7 @@ class Progress:
         if not self._allowed or (self._bar is None and time.monotonic() < self._due):
             return
         if self._bar is None:
-            self._bar = _bar_class()(total=self._total, desc="Texts", unit=" texts", leave=None)
+            self._bar = bar_class()(total=self._total, desc="Texts", unit=" texts", leave=None)
         self._bar.update(self._before + done - self._bar.n)
 
     def next_call(self, done: int) -> None:
@@ -82,7 +82,7 @@ class DownloadBar:
     def start(self, file: str, size: int, resumed_at: int) -> None:
         """`file` of `size` bytes begins, `resumed_at` of which were there before."""
         if _is_watched():
-            self._bar = _bar_class()(
+            self._bar = bar_class()(
                 total=size, initial=resumed_at, desc=file, unit="B", unit_scale=True, unit_divisor=1024, leave=False
             )
 
@@ -98,7 +98,7 @@ class DownloadBar:
             self._bar = None
 
 
-def _bar_class() -> type[tqdm[Any]]:
+def bar_class() -> type[tqdm[Any]]:
     """The bar of tqdm for where the program runs."""
     import warnings
 

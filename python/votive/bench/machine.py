@@ -6,8 +6,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+import psutil
 
 # Instruction sets that decide which kernels an engine picks.
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "sve")
@@ -21,6 +24,11 @@ PACKAGES = (
     "nncf",
     "llama-cpp-python",
     "tokenizers",
+    "mlx",
+    "mlx-embeddings",
+    "model2vec",
+    "fastembed",
+    "infinity-emb",
     "numpy",
     "faiss-cpu",
     "usearch",
@@ -29,15 +37,17 @@ PACKAGES = (
     "qdrant-client",
     "ray",
     "distributed",
+    "sqlite-vec",
 )
 
 
-def describe() -> dict[str, str | int | list[str]]:
-    """Processor, instruction sets, CPUs that this process may use, system, Python, and the load average before."""
-    description: dict[str, str | int | list[str]] = {
+def describe() -> dict[str, str | int | float | list[str]]:
+    """Processor, instruction sets, CPUs that this process may use, memory, system, Python, the load average before."""
+    description: dict[str, str | int | float | list[str]] = {
         "processor": _processor(),
         "flags": [flag for flag in FLAGS if flag in _cpuinfo_flags()],
         "cpus": cpus(),
+        "memory_bytes": psutil.virtual_memory().total,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
     }
@@ -48,7 +58,7 @@ def describe() -> dict[str, str | int | list[str]]:
 
 def cpus() -> int:
     """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import msgspec
 import numpy as np
 
-from votive.bench.backends.unavailable import Unavailable as Unavailable
 from votive.bench.experiment import BackendChoice, Batching, Data, Task
 
 

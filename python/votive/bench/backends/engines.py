@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from votive.bench.backends import exports
-from votive.bench.backends.unavailable import Unavailable as Unavailable
+from votive.bench.backends.unavailable import Unavailable
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from votive.bench.backends.backend import Backend, Unavailable
+from votive.bench.backends.backend import Backend
+from votive.bench.backends.unavailable import Unavailable
 
 START_SECONDS = 180.0
 EMBED = {"openai": "/embeddings", "jina": "/embeddings", "cohere": "/v2/embed", "tei": "/embed", "ollama": "/api/embed"}

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from votive.bench.backends.backend import Backend, Unavailable
+from votive.bench.backends.backend import Backend
+from votive.bench.backends.unavailable import Unavailable
 
 
 class Model2Vec(Backend):

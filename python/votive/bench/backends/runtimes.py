@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from votive.bench.backends import engines, exports
-from votive.bench.backends.backend import Backend, Unavailable
+from votive.bench.backends.backend import Backend
 from votive.bench.backends.pairs import pairs
+from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import Task
 
 WHOLE = engines.Choice(1 << 20)  # the batch is the request's

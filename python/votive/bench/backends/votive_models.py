@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from votive.bench.backends.backend import Backend, Unavailable
+from votive.bench.backends.backend import Backend
 from votive.bench.backends.pairs import pairs
+from votive.bench.backends.unavailable import Unavailable
 
 
 class Votive(Backend):
