@@ -1,0 +1,506 @@
+"""Runs experiments: every cell in every round, a line on the disk for each, so that a killed run goes on.
+
+```text
+find all models, and refuse folders that hold something else
+for each experiment, for each cell and round as the plan has them:
+    the backend's process, started where it does not run; what cannot be there is skipped
+    items of the set to the process
+    load average; the cell in the process, memory sampled from here; load average
+    the line
+```
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterable
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from votive.bench import machine, plan, quality, resources
+from votive.bench.backends.backend import Backend, Setup
+from votive.bench.cells import Consistency, Measured, Resources, Run
+from votive.bench.data import Count, Items, from_file, items, model_tokens
+from votive.bench.experiment import BackendChoice, Experiment, Model
+from votive.bench.load import TRIALS, Bounds
+from votive.bench.loaded import LoadedBackend, Measurement
+from votive.bench.plan import Cell
+from votive.bench.worker import NotThere, Worker, WorkerError, environment
+
+RUN_FILE = "run.json"
+CELLS_FILE = "cells.jsonl"
+COLD_STARTS = 3
+# A request that takes longer than all of its load and this is not waited for.
+PATIENCE_SECONDS = 600.0
+
+
+class RunError(ValueError):
+    """The experiments cannot be run as they are asked for; the text says what to do."""
+
+
+def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) -> list[Path]:
+    """Measure all cells; gives the folders with what was measured, one an experiment.
+
+    Ctrl-C ends the run after what is on the disk; experiments that were not begun then have no folder.
+
+    Args:
+        experiments: with different names.
+        out: where the folders are made.
+        resume: go on with folders that hold a part of the same experiments.
+        progress: show a bar with the time left.
+
+    Raises:
+        RunError: a model is not found, or a folder holds another run. Nothing was measured.
+    """
+    folders = {experiment.name: out / experiment.name for experiment in experiments}
+    if len(folders) < len(experiments):
+        raise RunError("two experiments have the same name: give one of them another, by its key `name`")
+    models = _find_models(experiments)
+    for experiment in experiments:
+        _check(experiment)
+    logs = [Log.of(experiment, folders[experiment.name], resume) for experiment in experiments]
+    turns = [(experiment, log, list(plan.turns(experiment))) for experiment, log in zip(experiments, logs, strict=True)]
+    begun: list[Path] = []
+    with _Bar(progress, sum(len(each) for _, _, each in turns), sum(len(log.keys) for log in logs)) as bar:
+        try:
+            for experiment, log, each in turns:
+                begun.append(log.folder)
+                log.begin()
+                with _Runner(experiment, models, log.measured, out) as runner:
+                    for cell, number in each:
+                        if plan.key(cell, number) in log.keys:
+                            continue
+                        bar.show(cell, number)
+                        log.add(runner.measure(cell, number))
+                        bar.advance()
+        except KeyboardInterrupt:
+            bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")
+    return begun
+
+
+class Log:
+    """A folder with `run.json` and `cells.jsonl`.
+
+    Attributes:
+        measured: the lines that were there.
+        keys: of what was measured.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, measured: list[Measured]) -> None:
+        self.experiment = experiment
+        self.folder = folder
+        self.measured = measured
+        self.keys = {plan.key(each.cell, each.round) for each in measured}
+
+    @classmethod
+    def of(cls, experiment: Experiment, folder: Path, resume: bool) -> Log:
+        """The folder's. Raises `RunError` where it holds what this run must not touch."""
+        if not (folder / RUN_FILE).exists():
+            if (folder / CELLS_FILE).exists():
+                raise RunError(f"{folder} holds {CELLS_FILE} without {RUN_FILE}: remove it, or give another --out")
+            return cls(experiment, folder, [])
+        if not resume:
+            raise RunError(f"{folder} holds a run: go on with it by --resume, or give another --out")
+        there = read_run(folder)
+        if there.experiment != experiment:
+            raise RunError(
+                f"{folder} holds a run of another experiment of the name {experiment.name!r}, which differs in "
+                f"{', '.join(_differences(there.experiment, experiment))}: give another --out, or undo the change"
+            )
+        return cls(experiment, folder, read_cells(folder))
+
+    def begin(self) -> None:
+        """Write what the run is, where that is not written, and drop a line that was not written whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / RUN_FILE).exists():
+            described = Run(
+                experiment=self.experiment,
+                machine=machine.describe(),
+                versions=machine.versions(),
+                started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            )
+            half = self.folder / f"{RUN_FILE}.part"
+            half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
+            half.replace(self.folder / RUN_FILE)
+        cells = self.folder / CELLS_FILE
+        if cells.exists() and (content := cells.read_bytes()) and not content.endswith(b"\n"):
+            whole = content[: content.rfind(b"\n") + 1]
+            with open(cells, "r+b") as file:
+                file.truncate(len(whole))
+
+    def add(self, measured: Measured) -> None:
+        """Another line, on the disk when this returns."""
+        with open(self.folder / CELLS_FILE, "ab") as file:
+            file.write(msgspec.json.encode(measured) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_run(folder: Path) -> Run:
+    """What `run.json` says. Raises `RunError` where it is of another version of votive, or damaged."""
+    try:
+        return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=Run)
+    except msgspec.DecodeError as error:
+        raise RunError(f"{folder / RUN_FILE}: {error}: give another --out") from None
+
+
+def read_cells(folder: Path) -> list[Measured]:
+    """The lines of `cells.jsonl`; one that a killed run has half written is dropped, and said on standard error.
+
+    Raises `RunError` for any other line that cannot be read.
+    """
+    path = folder / CELLS_FILE
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    if half := lines.pop():
+        print(f"{path}: its last line was written half ({len(half)} bytes): that cell is left out", file=sys.stderr)
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Measured))
+        except msgspec.DecodeError as error:
+            raise RunError(f"{path}, line {number}: {error}: remove the line to measure its cell again") from None
+    return found
+
+
+class _Runner:
+    """The processes of one experiment, and what is known of its backends.
+
+    Processes run on from cell to cell, and from round to round, of one model.
+    """
+
+    def __init__(
+        self, experiment: Experiment, models: dict[tuple[str, str | None], Path], before: list[Measured], out: Path
+    ) -> None:
+        from votive.bench.backends import KINDS
+
+        self.kinds: dict[str, type[Backend]] = KINDS
+        self.experiment = experiment
+        self.models = models
+        self.out = out
+        self.threads = experiment.threads or machine.cpus()
+        self.bounds = Bounds.of(experiment)
+        self.choices = _choices(experiment)
+        self.workers: dict[tuple[str, str, bool], Worker] = {}
+        self.missing: dict[tuple[str, str], str] = {}
+        self.counts: dict[str, Count | None] = {}
+        self.items: dict[tuple[str, str], Items] = {}
+        self.results: dict[tuple[str, str, str], list[np.ndarray]] = {}
+        self.cold_starts: dict[tuple[str, str], float] = {}
+        self.consistencies: dict[tuple[str, str, str], Consistency] = {}
+        for each in before:
+            if each.resources.cold_start_seconds is not None:
+                self.cold_starts[each.cell.model, each.cell.backend] = each.resources.cold_start_seconds
+            if each.consistency is not None:
+                self.consistencies[each.cell.model, each.cell.backend, each.cell.data_set] = each.consistency
+
+    def __enter__(self) -> _Runner:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        for worker in self.workers.values():
+            # Who presses Ctrl-C does not wait for a request to end.
+            (worker.close if kind is None else worker.kill)()
+
+    def measure(self, cell: Cell, number: int) -> Measured:
+        """The cell in this round; never raises for what a backend does."""
+        choice = self.choices[cell.backend]
+        if reason := self._reason_to_skip(cell, choice):
+            return Measured(cell=cell, round=number, skipped=reason)
+        for key in [key for key in self.workers if key[0] != cell.model]:
+            self.workers.pop(key).close()
+        before = _load_average()
+        try:
+            cold = self._cold_start(cell)
+            measurement, taken = self._measure(cell)
+        except NotThere as reason:
+            self.missing[cell.model, cell.backend] = str(reason)
+            self._drop(cell)
+            return Measured(cell=cell, round=number, skipped=str(reason))
+        except WorkerError as error:
+            self._drop(cell)
+            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before))
+        outcome = measurement.outcome
+        taken.cold_start_seconds = cold
+        taken.device_memory_bytes = measurement.device_memory
+        measured = Measured(
+            cell=cell,
+            round=number,
+            seconds=outcome.seconds,
+            requests=outcome.requests,
+            items=outcome.items,
+            tokens=outcome.tokens,
+            latency=outcome.latency,
+            histogram=outcome.histogram,
+            errors=outcome.errors,
+            resources=taken,
+            pass_sizes=measurement.pass_sizes,
+            load_average=_pair(before),
+            marks=outcome.marks,
+        )
+        if outcome.seconds:
+            measured.requests_per_second = outcome.requests_per_second
+            measured.items_per_second = outcome.items / outcome.seconds
+            measured.tokens_per_second = outcome.tokens / outcome.seconds if outcome.tokens else None
+        if "quality" in self.experiment.measure:
+            try:
+                measured.consistency = self._consistency(cell)
+            except (WorkerError, ValueError) as error:
+                measured.marks.append(f"invalid: not compared with the reference: {error}")
+        return measured
+
+    def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
+        if choice.skip:
+            return choice.skip
+        if choice.kind not in self.kinds:
+            return f"no backend is named {choice.kind!r}: there are {', '.join(sorted(self.kinds))}"
+        tasks = self.kinds[choice.kind].tasks
+        if self.experiment.task not in tasks:
+            return f"{choice.kind} does {' and '.join(tasks)}, not {self.experiment.task}"
+        return self.missing.get((cell.model, cell.backend))
+
+    def _measure(self, cell: Cell) -> tuple[Measurement, Resources]:
+        worker = self._worker(cell)
+        if not worker.call("has", cell.data_set):
+            worker.call("take", cell.data_set, self._items(cell))
+        load = self.experiment.load
+        ids = [worker.process_id, *worker.call("process_ids")]
+        loads = TRIALS if cell.load == "find_peak" else 1
+        patience = PATIENCE_SECONDS + 3 * loads * self.bounds.max_seconds
+        worker.call("prepare", cell, self.bounds, seconds=patience)
+        computed = resources.cpu_seconds(ids)
+        with resources.Sampler(lambda: ids) as sampler:
+            measurement: Measurement = worker.call(
+                "measure", cell, self.bounds, load.arrivals, load.p99_ms, seconds=patience
+            )
+        computed = resources.cpu_seconds(ids) - computed
+        wanted = self.experiment.measure
+        done = measurement.outcome.all_items
+        return measurement, Resources(
+            rss_peak_bytes=sampler.peak if "memory" in wanted else None,
+            rss_sustained_bytes=sampler.sustained if "memory" in wanted else None,
+            # Of a search for the peak only the best load's items are known.
+            cpu_seconds_per_item=computed / done if "cpu" in wanted and done and cell.load in OWN_CPU else None,
+        )
+
+    def _setup(self, cell: Cell) -> Setup:
+        model = next(model for model in self.experiment.models if model.name == cell.model)
+        return Setup(
+            task=self.experiment.task,
+            model=self.models.get((model.name, model.revision), Path(model.name)),
+            choice=self.choices[cell.backend],
+            batching=msgspec.structs.replace(self.experiment.batching, enabled=cell.batching),
+            data=self.experiment.data,
+            threads=self.threads,
+            max_seq_length=model.max_seq_length,
+            cache=cache_folder(),
+        )
+
+    def _start(self, cell: Cell) -> Worker:
+        choice = self.choices[cell.backend]
+        make = partial(LoadedBackend, self.kinds[choice.kind], self._setup(cell))
+        return Worker(make, environment(self.threads) | choice.environment)
+
+    def _worker(self, cell: Cell) -> Worker:
+        key = (cell.model, cell.backend, cell.batching)
+        if key not in self.workers:
+            self.workers[key] = self._start(cell)
+        return self.workers[key]
+
+    def _drop(self, cell: Cell) -> None:
+        """Have the next cell of this backend begin with a new process."""
+        worker = self.workers.pop((cell.model, cell.backend, cell.batching), None)
+        if worker is not None:
+            worker.kill()
+
+    def _items(self, cell: Cell) -> Items:
+        key = (cell.model, cell.data_set)
+        if key not in self.items:
+            if self.experiment.task != "search" and cell.model not in self.counts:
+                folder = self._setup(cell).model
+                self.counts[cell.model] = model_tokens(folder) if folder.exists() else None
+            count = self.counts.get(cell.model)
+            self.items[key] = items(self.experiment.task, self.experiment.data, cell.data_set, count)
+        return self.items[key]
+
+    def _cold_start(self, cell: Cell) -> float | None:
+        """Seconds from the start of a process to its first result, the median of some; measured once."""
+        if "cold_start" not in self.experiment.measure:
+            return None
+        key = (cell.model, cell.backend)
+        if key not in self.cold_starts:
+            first = self._items(cell).work(0, 1).values
+            with self._start(cell) as worker:  # exports what is missing, brings files into memory
+                worker.call("compute", first)
+            self.cold_starts[key] = statistics.median(self._seconds_to_first(cell, first) for _ in range(COLD_STARTS))
+        return self.cold_starts[key]
+
+    def _seconds_to_first(self, cell: Cell, first: list[Any]) -> float:
+        start = time.perf_counter()
+        with self._start(cell) as worker:
+            worker.call("compute", first)
+            return time.perf_counter() - start
+
+    def _consistency(self, cell: Cell) -> Consistency | None:
+        """Measured once for a backend and a set; None of the reference itself, and where that is not there."""
+        key = (cell.model, cell.backend, cell.data_set)
+        reference = self._reference()
+        if cell.backend == reference:
+            return None
+        if key not in self.consistencies:
+            asked = msgspec.structs.replace(cell, backend=reference)
+            if self._reason_to_skip(asked, self.choices[reference]):
+                return None
+            try:
+                theirs = self._results(asked)
+            except NotThere as reason:
+                self.missing[cell.model, reference] = str(reason)
+                self._drop(asked)
+                return None
+            ours = self._results(cell)
+            top = self.experiment.quality.rank_overlap
+            self.consistencies[key] = _compare(self.experiment.task, ours, theirs, reference, top)
+        return self.consistencies[key]
+
+    def _results(self, cell: Cell) -> list[np.ndarray]:
+        """What the backend makes of the first items of the set."""
+        key = (cell.model, cell.backend, cell.data_set)
+        if key not in self.results:
+            first = self._items(cell).first(self.experiment.quality.texts)
+            worker = self._worker(cell)
+            if self.experiment.task == "rerank":
+                self.results[key] = worker.call("compute_each", first, seconds=PATIENCE_SECONDS)
+            else:
+                parts = [first[start : start + 32] for start in range(0, len(first), 32)]
+                each = [np.asarray(worker.call("compute", part, seconds=PATIENCE_SECONDS)) for part in parts]
+                self.results[key] = [np.concatenate(each)]
+        return self.results[key]
+
+    def _reference(self) -> str:
+        against = self.experiment.quality.against
+        named = (name for name, choice in self.choices.items() if against in (None, name, choice.kind))
+        return next(named)
+
+
+def _choices(experiment: Experiment) -> dict[str, BackendChoice]:
+    """Backends by the names that cells call them, which the plan has in the order of the experiment."""
+    names = dict.fromkeys(cell.backend for cell in plan.cells(experiment))
+    return dict(zip(names, experiment.backends, strict=True))
+
+
+# Loads of which all items are known, and with them the CPU seconds of each.
+OWN_CPU = ("single", "closed", "offline", "open")
+
+
+def _compare(task: str, ours: list[np.ndarray], theirs: list[np.ndarray], against: str, top: int) -> Consistency:
+    if task == "rerank":
+        return quality.of_scores(ours, theirs, against, top)
+    if task == "search":
+        return quality.of_hits(ours[0], theirs[0], against)
+    return quality.of_vectors(ours[0], theirs[0], against, top)
+
+
+def cache_folder() -> Path:
+    """Of what backends make of models once: `VOTIVE_BENCH_CACHE`, or a folder in the user's cache."""
+    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user) / "votive-bench")
+
+
+def _find_models(experiments: Iterable[Experiment]) -> dict[tuple[str, str | None], Path]:
+    """Folders of the models that some backend loads from one.
+
+    Raises `RunError` for all that are not found, at once.
+    """
+    from votive import VotiveError, inspect_model
+
+    found: dict[tuple[str, str | None], Path] = {}
+    failures: list[str] = []
+    for model in _needed(experiments):
+        key = (model.name, model.revision)
+        if key in found:
+            continue
+        if Path(model.name).is_dir():
+            found[key] = Path(model.name).absolute()
+            continue
+        try:
+            found[key] = Path(inspect_model(model.name, revision=model.revision).folder)
+        except (OSError, ValueError, VotiveError) as error:
+            failures.append(str(error))
+    if failures:
+        raise RunError("\n".join(dict.fromkeys(failures)))
+    return found
+
+
+def _check(experiment: Experiment) -> None:
+    """Raises `RunError` for what would end the run in the middle."""
+    data, against = experiment.data, experiment.quality.against
+    if data.file is not None and experiment.task != "search":
+        try:
+            from_file(Path(data.file), data.field)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{experiment.name}: data.file: {error}") from None
+    choices = _choices(experiment)
+    if against is not None and all(against not in (name, choice.kind) for name, choice in choices.items()):
+        raise RunError(
+            f"{experiment.name}: quality.against: no backend is named {against!r}: there are {', '.join(choices)}"
+        )
+
+
+def _needed(experiments: Iterable[Experiment]) -> list[Model]:
+    return [
+        model
+        for experiment in experiments
+        if experiment.task != "search"
+        and any(not (choice.skip or choice.url or choice.file) for choice in experiment.backends)
+        for model in experiment.models
+    ]
+
+
+def _differences(one: Experiment, other: Experiment) -> list[str]:
+    return [name for name in Experiment.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+
+
+def _load_average() -> float | None:
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _pair(before: float | None) -> tuple[float, float] | None:
+    after = _load_average()
+    return None if before is None or after is None else (before, after)
+
+
+class _Bar:
+    """Cells that are done, `before` of them by an earlier run, and the time that is left."""
+
+    def __init__(self, show: bool, total: int, before: int) -> None:
+        from votive._progress import bar_class
+
+        self._bar = bar_class()(total=total, initial=before, unit=" cells", disable=not show, file=sys.stderr)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
+
+    def show(self, cell: Cell, number: int) -> None:
+        """What is measured now."""
+        at = f"{cell.data_set}, batch {cell.batch_size}, {cell.concurrency} callers"
+        self._bar.set_description(f"{cell.experiment}: {cell.backend}, {at}, round {number + 1}")
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.update()
+
+    def say(self, line: str) -> None:
+        """On standard error, above the bar."""
+        self._bar.write(line, file=sys.stderr)
