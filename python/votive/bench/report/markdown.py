@@ -1,0 +1,166 @@
+"""`report.md`: tables of backends, of what was swept, and what they say."""
+
+from __future__ import annotations
+
+import re
+
+from votive.bench.report.summary import Report, Row, Spread, Summary, setting
+
+_COLUMNS = ("batch_size", "Batch"), ("concurrency", "Conc"), ("batching", "Batching"), ("rate", "Rate")
+_EXPLAINED = {
+    "noisy": "noisy: rounds differ by more than 15 % of their median.",
+    "saturated": "saturated: the queue grew until the end, so that the numbers are none of a steady state.",
+    "invalid": "invalid: the generator could not keep its schedule.",
+    "p99": "\\*: a p99 of fewer than 500 requests.",
+}
+
+
+def escape(text: object) -> str:
+    """A name in a line or a cell of a table."""
+    plain = " ".join(str(text).split()).replace("\\", "\\\\").replace("&", "&amp;")
+    plain = plain.replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([|`*\[\]])", r"\\\1", plain)
+
+
+def short(value: float) -> str:
+    """Three significant digits, no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def spread(value: Spread | None, unit: str = "") -> str:
+    """Median (lowest-highest)."""
+    if value is None:
+        return ""
+    if value.lowest == value.highest:
+        return f"{short(value.median)}{unit}"
+    return f"{short(value.median)}{unit} ({short(value.lowest)}-{short(value.highest)})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """All columns but the first are flush right; cells are escaped already."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def text(report: Report) -> str:
+    """The whole file."""
+    parts = []
+    if len(report.experiments) > 1:
+        parts += _overview(report)
+    for summary in report.experiments:
+        parts += _experiment(summary)
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview(report: Report) -> list[str]:
+    rows = []
+    for one in report.experiments:
+        for winner in one.winners:
+            cell = winner.cell
+            rate = f"{short(winner.items_per_second)} {one.items}/s"
+            where = [cell.model, cell.data_set, f"**{escape(cell.backend)}**", setting(cell), rate]
+            rows.append([escape(one.run.experiment.name), *map(escape, where[:2]), where[2], *map(escape, where[3:])])
+    return ["# Executive summary", table(["Experiment", "Model", "Texts", "Winner", "At", "Throughput"], rows)]
+
+
+def _experiment(one: Summary) -> list[str]:
+    experiment = one.run.experiment
+    parts = [f"# {escape(experiment.name)}"]
+    if experiment.description:
+        parts.append(escape(experiment.description))
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in one.rows:
+        if row.skipped is None:
+            groups.setdefault((row.cell.model, row.cell.data_set), []).append(row)
+    for (model, data_set), rows in groups.items():
+        parts.append(f"## {escape(model)}, {escape(data_set)}")
+        parts += _tables(one, rows)
+    if not groups:
+        parts.append("Nothing was measured.")
+    parts += _marks(one)
+    for winner in one.winners:
+        said = "" if winner.clear else ", though within the spread of the rounds"
+        cell = winner.cell
+        parts.append(
+            f"**Winner** ({escape(cell.model)}, {escape(cell.data_set)}): {escape(cell.backend)}, "
+            f"{short(winner.items_per_second)} {one.items}/s at {escape(setting(cell))}{said}."
+        )
+    if one.insights:
+        parts += ["## Key insights", "\n".join(f"- {escape(insight)}." for insight in one.insights)]
+    if one.batching:
+        why = "The smallest p95 with at least 95 % of the peak throughput of the winner:"
+        parts += ["## Recommended configuration", why, f"```yaml\n{one.batching}\n```"]
+    if one.alerts:
+        rows_of = [
+            [escape(f"{a.cell.backend}, {setting(a.cell)}"), a.what, short(a.value), short(a.limit), a.level]
+            for a in one.alerts
+        ]
+        parts += ["## Alerts", table(["Where", "What", "Value", "Limit", "Level"], rows_of)]
+    if one.not_checked:
+        parts.append(f"Objectives that nothing was measured for: {', '.join(one.not_checked)}.")
+    if one.skipped:
+        lines = [f"- {escape(name)}: {escape(reason)}" for name, reason in one.skipped.items()]
+        parts += ["## Skipped", "\n".join(lines)]
+    return [*parts, *_machine(one)]
+
+
+def _tables(one: Summary, rows: list[Row]) -> list[str]:
+    swept = [(name, title) for name, title in _COLUMNS if len({getattr(row.cell, name) for row in rows}) > 1]
+    unit = f"Throughput ({one.items}/s)"
+    best: dict[str, Row] = {}
+    for row in rows:
+        name = row.cell.backend
+        if name not in best or (row.counts, row.rate) > (best[name].counts, best[name].rate):
+            best[name] = row
+    won = {winner.cell for winner in one.winners}
+    head = ["Backend", unit, "Latency Avg (ms)", "P99 (ms)", f"x {escape(one.reference)}", "Memory peak (MiB)", "Marks"]
+    if swept:
+        head.insert(1, "Best at")
+    lines = []
+    for row in best.values():
+        name, rate = escape(row.cell.backend), spread(row.items_per_second)
+        if row.cell in won:
+            name, rate = f"**{name}**", f"**{rate}**"
+        memory = "" if row.rss_peak_bytes is None else short(row.rss_peak_bytes.highest / 2**20)
+        line = [name, rate, spread(row.mean_ms), _p99(row), spread(row.ratio), memory, _marked(row)]
+        if swept:
+            line.insert(1, escape(setting(row.cell)))
+        lines.append(line)
+    parts = [table(head, lines)]
+    for name, peak in best.items() if swept else ():
+        parts.append(f"### {escape(name)}")
+        head = [*(title for _, title in swept), unit, "Latency Avg (ms)", "P95 (ms)", "P99 (ms)", "Marks"]
+        lines = []
+        for row in rows:
+            if row.cell.backend == name:
+                rate = spread(row.items_per_second)
+                rate = f"**{rate}**" if row is peak and row.counts else rate
+                point = [escape(getattr(row.cell, key)) for key, _ in swept]
+                lines.append([*point, rate, spread(row.mean_ms), spread(row.p95_ms), _p99(row), _marked(row)])
+        parts.append(table(head, lines))
+    return parts
+
+
+def _p99(row: Row) -> str:
+    few = any(mark.startswith("p99") for mark in row.marks)
+    return spread(row.p99_ms) + ("\\*" if few and row.p99_ms else "")
+
+
+def _marked(row: Row) -> str:
+    errors = [f"{short(row.error_percent)} % errors"] if row.error_percent else []
+    return escape("; ".join([*(mark for mark in row.marks if not mark.startswith("p99")), *errors]))
+
+
+def _marks(one: Summary) -> list[str]:
+    there = {mark for row in one.rows for mark in row.marks}
+    lines = [f"- {said}" for key, said in _EXPLAINED.items() if any(mark.startswith(key) for mark in there)]
+    return ["\n".join(lines)] if lines else []
+
+
+def _machine(one: Summary) -> list[str]:
+    def shown(value: object) -> str:
+        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    rows = [[escape(name), escape(shown(value))] for name, value in one.run.machine.items()]
+    rows += [[escape(name), escape(value)] for name, value in one.run.versions.items()]
+    return ["## Machine and versions", table(["What", "Value"], rows), f"Started {escape(one.run.started)}."]
