@@ -8,24 +8,25 @@
 
 from typing import TYPE_CHECKING, Any
 
-# NumPy is imported where it is used, here and in every module: importing votive costs a few hundredths of a second.
-from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError, __version__
-from votive.backend import Backend, FallbackWarning, available_backends, get_backend
-from votive.chunking import Chunk, chunk
-from votive.embedder import Embedder
-from votive.embedder_info import EmbedderInfo
-from votive.inspection import Inspection, inspect_model
-from votive.model_families import ModelFamily, supported_models
-from votive.quantization import quantize_embeddings
-from votive.quantized_model import quantize_model
-from votive.report import TruncationWarning
-from votive.reranker import Reranker
-from votive.similarity_function import SimilarityFunction
+# What is asked for is imported then, so that importing votive, or one module of it, costs next to nothing.
+from votive._core import __version__
 
 if TYPE_CHECKING:
+    from votive._core import CorruptStoreError, DeviceError, ModelError, QueueFull, StoreError, VotiveError
+    from votive.backend import Backend, FallbackWarning, available_backends, get_backend
+    from votive.chunking import Chunk, chunk
+    from votive.embedder import Embedder
+    from votive.embedder_info import EmbedderInfo
     from votive.hits import Hit, Hits
+    from votive.inspection import Inspection, inspect_model
+    from votive.model_families import ModelFamily, supported_models
+    from votive.quantization import quantize_embeddings
+    from votive.quantized_model import quantize_model
+    from votive.report import TruncationWarning
+    from votive.reranker import Reranker
     from votive.serving import serve
     from votive.sharing import shared
+    from votive.similarity_function import SimilarityFunction
     from votive.store import EmbeddingStore
 
 __all__ = [
@@ -61,13 +62,35 @@ __all__ = [
 ]
 
 
-# The store's modules compute with NumPy, and import it; a server is what few programs start.
 _IMPORTED_WHEN_USED = {
+    "Backend": "votive.backend",
+    "Chunk": "votive.chunking",
+    "CorruptStoreError": "votive._core",
+    "DeviceError": "votive._core",
+    "Embedder": "votive.embedder",
+    "EmbedderInfo": "votive.embedder_info",
     "EmbeddingStore": "votive.store",
+    "FallbackWarning": "votive.backend",
     "Hit": "votive.hits",
     "Hits": "votive.hits",
+    "Inspection": "votive.inspection",
+    "ModelError": "votive._core",
+    "ModelFamily": "votive.model_families",
+    "QueueFull": "votive._core",
+    "Reranker": "votive.reranker",
+    "SimilarityFunction": "votive.similarity_function",
+    "StoreError": "votive._core",
+    "TruncationWarning": "votive.report",
+    "VotiveError": "votive._core",
+    "available_backends": "votive.backend",
+    "chunk": "votive.chunking",
+    "get_backend": "votive.backend",
+    "inspect_model": "votive.inspection",
+    "quantize_embeddings": "votive.quantization",
+    "quantize_model": "votive.quantized_model",
     "serve": "votive.serving",
     "shared": "votive.sharing",
+    "supported_models": "votive.model_families",
 }
 
 
