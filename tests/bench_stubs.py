@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from votive.bench import backends, plan
-from votive.bench.backends.backend import Backend, Unavailable
+from votive.bench import backends
+from votive.bench.backends.backend import Backend
+from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import BackendChoice, Data, Experiment, Model, Sweep, Task
-from votive.bench.plan import Cell
 
 
 class Counting(Backend):
@@ -89,45 +88,15 @@ class Interrupting(Counting):
         return super().compute(items)
 
 
-KINDS = {each.__name__.lower(): each for each in (Counting, Other, Missing, Failing, Dying, Killing, Interrupting)}
+KINDS = {
+    each.__name__.lower(): backends.Kind(__name__, each.__name__)
+    for each in (Counting, Other, Missing, Failing, Dying, Killing, Interrupting)
+}
 
 
 def install() -> None:
     """Put the stubs among the backends."""
-    backends.KINDS = {**getattr(backends, "KINDS", {}), **KINDS}
-    if not hasattr(plan, "turns"):  # TODO: until the planner is there
-        plan.cells, plan.turns, plan.key = _cells, _turns, _key
-
-
-def _cells(experiment: Experiment) -> list[Cell]:
-    load = experiment.load
-    return [
-        Cell(
-            experiment=experiment.name,
-            model=model.name,
-            backend=backend.name or backend.kind,
-            data_set=data_set,
-            batch_size=size,
-            concurrency=callers,
-            batching=experiment.batching.enabled,
-            load=load.kind,
-            rate=rate,
-        )
-        for model in experiment.models
-        for data_set in experiment.data.sets
-        for size in experiment.sweep.batch_size
-        for callers in experiment.sweep.concurrency
-        for rate in (load.rate or [None])
-        for backend in experiment.backends
-    ]
-
-
-def _turns(experiment: Experiment) -> Iterator[tuple[Cell, int]]:
-    return ((cell, number) for number in range(experiment.rounds) for cell in _cells(experiment))
-
-
-def _key(cell: Cell, number: int) -> str:
-    return f"{cell} {number}"
+    backends.KINDS.update(KINDS)
 
 
 def experiment(folder: Path, *choices: BackendChoice, **changes: Any) -> Experiment:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import votive
 
 pytest.importorskip("msgspec")
 
-from votive.bench.backends import KINDS, load, make
-from votive.bench.backends.backend import Backend, Setup, Unavailable
-from votive.bench.backends.searches import _Search
+from votive.bench.backends import KINDS, find
+from votive.bench.backends.backend import Backend, Setup
+from votive.bench.backends.search_backend import SearchBackend
+from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import BackendChoice, Batching, Data
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -35,6 +37,14 @@ def setup_of(kind: str, task: Any = "embed", model: str = "bert_40", **fields: A
     )
 
 
+def make(setup: Setup) -> Backend:
+    return find(setup.choice.kind, setup.task).make(setup)
+
+
+def load(setup: Setup) -> Backend:
+    return find(setup.choice.kind, setup.task).load(setup)
+
+
 @pytest.mark.parametrize("batching", [Batching(), Batching(enabled=False), Batching(timeout_ms=1, max_batch_size=2)])
 def test_votive_embeds(batching: Batching) -> None:
     backend = load(setup_of("votive", dtype="float32", batching=batching))
@@ -51,7 +61,7 @@ def test_votive_reranks() -> None:
 
 def taken(kind: str, vectors: np.ndarray) -> Backend:
     backend = make(setup_of(kind, "search"))
-    assert isinstance(backend, _Search)
+    assert isinstance(backend, SearchBackend)
     try:
         backend.prepare()
     except ImportError as reason:
@@ -60,7 +70,9 @@ def taken(kind: str, vectors: np.ndarray) -> Backend:
     return backend
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.module == "searches"])
+@pytest.mark.parametrize(
+    "kind", ["votive-store", "faiss", "usearch", "numpy", "torch", "qdrant", "lancedb", "sqlite-vec"]
+)
 def test_search_finds_the_nearest(kind: str) -> None:
     vectors = np.random.default_rng(3).standard_normal((500, 16), np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -103,11 +115,11 @@ def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
 
 
 def test_a_task_that_a_kind_does_not_do_is_refused() -> None:
-    with pytest.raises(Unavailable, match="faiss does not do embed; it does search"):
+    with pytest.raises(Unavailable, match="faiss does search, not embed"):
         make(setup_of("faiss"))
 
 
-@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.module in ("torch_models", "packages")])
+@pytest.mark.parametrize("kind", ["sentence-transformers", "transformers", "model2vec", "fastembed", "mlx"])
 def test_what_is_not_installed_says_how_to_install_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = type(make(setup_of(kind)))
 
@@ -122,3 +134,31 @@ def test_what_is_not_installed_says_how_to_install_it(kind: str, monkeypatch: py
 def test_http_without_an_address_says_what_is_missing() -> None:
     with pytest.raises(Unavailable, match="give url, or served"):
         load(setup_of("http"))
+
+
+@pytest.mark.parametrize("dialect", ["openai", "ollama"])
+def test_a_server_is_started_and_ended(dialect: Any) -> None:
+    served = f"{sys.executable} -m votive serve --model {{model}} --port {{port}} --dtype float32"
+    backend = load(setup_of("http", dialect=dialect, served=served))
+    expected = votive.Embedder(FIXTURES / "bert_40", device="cpu", dtype="float32").encode(
+        TEXTS, normalize_embeddings=True
+    )
+    np.testing.assert_allclose(backend.compute(TEXTS), expected, atol=1e-6)
+    (process,) = backend.process_ids()
+    backend.close()
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_server_that_does_not_start_is_skipped() -> None:
+    with pytest.raises(Unavailable, match="no-such-program is not installed"):
+        load(setup_of("http", served="no-such-program --port {port}"))
+    with pytest.raises(Unavailable, match="text-embeddings-router is not on the path"):
+        load(setup_of("tei"))
+
+
+def test_votive_says_how_large_its_passes_are() -> None:
+    backend = load(setup_of("votive", dtype="float32"))
+    assert backend.pass_sizes() is None
+    backend.compute(TEXTS)
+    assert backend.pass_sizes() == 3.0
+    assert backend.pass_sizes() is None

@@ -32,6 +32,10 @@ def test_yaml_is_that_of_1_2():
             'a.yaml:2: sweep.batch_size[1]: accepted: a whole number; found "x" (text)',
         ),
         ("data:\n  sets: [tiny]\n", "a.yaml:2: data.sets[0]: accepted: short, medium, long, mixed; found 'tiny'"),
+        (
+            "backends:\n  - votive\n  - kind: onnx-runtime\n",
+            "a.yaml:3: backends[1].kind: 'onnx-runtime': no kind of backend; there are votive, ",
+        ),
         ("rounds: 0\n", "a.yaml:1: rounds: accepted: from 1 up; found 0"),
         ("a: [1\n", "a.yaml:2: no YAML: "),
         ("a: &x [*x]\n", "a.yaml:1: a[0]: the alias stands for what it is a part of"),

@@ -78,13 +78,21 @@ def test_a_process_computes_all_cells_of_its_backend(model: Path, tmp_path: Path
 
 
 def test_what_is_not_there_is_skipped_with_the_reason(model: Path, tmp_path: Path) -> None:
-    asked = experiment(
-        model, choice("missing"), choice("counting", skip="not today"), choice("other"), choice("nothing"), rounds=1
-    )
+    asked = experiment(model, choice("missing"), choice("counting", skip="not today"), choice("other"), rounds=1)
     [folder] = run([asked], tmp_path / "out", False, False)
     reasons = {line.cell.backend: line.skipped for line in measured(folder)}
-    assert reasons.pop("nothing", "").startswith("no backend is named 'nothing': there are ")  # type: ignore[union-attr]
     assert reasons == {"missing": "no such engine here: pip install engine", "counting": "not today", "other": None}
+
+
+def test_a_kind_that_there_is_not_is_said_before_anything_runs(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"tiny: backends: 'contuing': no kind .*did you mean 'counting'"):
+        run([experiment(model, choice("contuing"))], tmp_path / "out", False, False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_task_that_a_backend_does_not_do_is_skipped(model: Path, tmp_path: Path) -> None:
+    [folder] = run([experiment(model, choice("faiss"))], tmp_path / "out", False, False)
+    assert {line.skipped for line in measured(folder)} == {"faiss does search, not embed"}
 
 
 def test_a_process_that_dies_is_a_cell_with_errors(model: Path, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ from itertools import cycle
 from statistics import median
 from typing import Any
 
+from votive.bench.backends.servers import RunningServer, free_port
+
 from benches.data import corpus
 from benches.data.load import Load, closed, opened, requests
 from benches.measure.comparison import Comparison, say
 from benches.peers import models
-from benches.peers.servers import PEERS, RunningServer, free_port
+from benches.peers.servers import PEERS
 from benches.report import serve
 
 IN_PROCESS = "votive, in process"

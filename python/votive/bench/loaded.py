@@ -7,6 +7,7 @@ process by nature.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -31,10 +32,9 @@ class Measurement(msgspec.Struct, kw_only=True):
 class LoadedBackend:
     """One backend, ready to compute."""
 
-    def __init__(self, make: type[Backend], setup: Setup) -> None:
+    def __init__(self, load: Callable[[Setup], Backend], setup: Setup) -> None:
         self.setup = setup
-        self.backend = make(setup)
-        self.backend.load()
+        self.backend = load(setup)
         self.items: dict[str, Items] = {}
         self.peaks: dict[tuple[str, int, int], float] = {}  # requests a second
         self.turn = self._turn()

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import msgspec
 from msgspec import inspect
 
+from votive.bench.backends import find
 from votive.bench.experiment import Experiment, LoadKind
 from votive.bench.plan import cells
 from votive.bench.seed_files import translate
@@ -276,6 +277,11 @@ def _check(tree: Tree, experiment: Experiment) -> None:
         # Also what is no number at all.
         if number is not None and not number >= least:
             raise ExperimentError(f"{tree.place(path)}: accepted: from {least} up; found {number}")
+    for index, choice in enumerate(experiment.backends):
+        try:
+            find(choice.kind, experiment.task)
+        except ValueError as error:
+            raise ExperimentError(f"{tree.place(('backends', index, 'kind'))}: {error}") from None
     _check_load(tree, experiment)
     try:
         cells(experiment)

@@ -25,8 +25,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from votive.bench import machine, plan, quality, resources
-from votive.bench.backends.backend import Backend, Setup
+from votive.bench import backends, machine, plan, quality, resources
+from votive.bench.backends.backend import Setup
 from votive.bench.cells import Consistency, Measured, Resources, Run
 from votive.bench.data import Count, Items, from_file, items, model_tokens
 from votive.bench.experiment import BackendChoice, Experiment, Model
@@ -181,9 +181,6 @@ class _Runner:
     def __init__(
         self, experiment: Experiment, models: dict[tuple[str, str | None], Path], before: list[Measured], out: Path
     ) -> None:
-        from votive.bench.backends import KINDS
-
-        self.kinds: dict[str, type[Backend]] = KINDS
         self.experiment = experiment
         self.models = models
         self.out = out
@@ -261,11 +258,6 @@ class _Runner:
     def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
         if choice.skip:
             return choice.skip
-        if choice.kind not in self.kinds:
-            return f"no backend is named {choice.kind!r}: there are {', '.join(sorted(self.kinds))}"
-        tasks = self.kinds[choice.kind].tasks
-        if self.experiment.task not in tasks:
-            return f"{choice.kind} does {' and '.join(tasks)}, not {self.experiment.task}"
         return self.missing.get((cell.model, cell.backend))
 
     def _measure(self, cell: Cell) -> tuple[Measurement, Resources]:
@@ -307,7 +299,8 @@ class _Runner:
 
     def _start(self, cell: Cell) -> Worker:
         choice = self.choices[cell.backend]
-        make = partial(LoadedBackend, self.kinds[choice.kind], self._setup(cell))
+        kind = backends.find(choice.kind, self.experiment.task)
+        make = partial(LoadedBackend, kind.load, self._setup(cell))
         return Worker(make, environment(self.threads) | choice.environment)
 
     def _worker(self, cell: Cell) -> Worker:
@@ -392,9 +385,8 @@ class _Runner:
 
 
 def _choices(experiment: Experiment) -> dict[str, BackendChoice]:
-    """Backends by the names that cells call them, which the plan has in the order of the experiment."""
-    names = dict.fromkeys(cell.backend for cell in plan.cells(experiment))
-    return dict(zip(names, experiment.backends, strict=True))
+    """Backends by the names that cells call them."""
+    return dict(zip(plan.backend_names(experiment), experiment.backends, strict=True))
 
 
 # Loads of which all items are known, and with them the CPU seconds of each.
@@ -443,6 +435,11 @@ def _find_models(experiments: Iterable[Experiment]) -> dict[tuple[str, str | Non
 def _check(experiment: Experiment) -> None:
     """Raises `RunError` for what would end the run in the middle."""
     data, against = experiment.data, experiment.quality.against
+    for choice in experiment.backends:
+        try:
+            backends.find(choice.kind, experiment.task)
+        except ValueError as error:
+            raise RunError(f"{experiment.name}: backends: {error}") from None
     if data.file is not None and experiment.task != "search":
         try:
             from_file(Path(data.file), data.field)

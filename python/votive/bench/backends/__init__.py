@@ -13,63 +13,61 @@ if TYPE_CHECKING:
 
 
 class Kind(NamedTuple):
-    """Where a backend is, and what `pip install` needs for it."""
+    """A kind of backend.
+
+    Attributes:
+        module: where its class is, here by default.
+        name: of the class.
+        install: what `pip install` needs for it.
+    """
 
     module: str
     name: str
     install: str = ""
 
-    def __call__(self, setup: Setup) -> Backend:
-        """What `make` gives."""
-        return make(setup)
+    def make(self, setup: Setup) -> Backend:
+        """The backend, which is not loaded yet. Raises `Unavailable` where it does not do the task."""
+        backend: type[Backend] = getattr(import_module(self.module, __name__), self.name)
+        if setup.task not in backend.tasks:
+            raise Unavailable(f"{setup.choice.kind} does {' and '.join(backend.tasks)}, not {setup.task}")
+        return backend(setup)
+
+    def load(self, setup: Setup) -> Backend:
+        """The backend, ready. Raises `Unavailable` with what to install where a package is missing."""
+        backend = self.make(setup)
+        try:
+            backend.load()
+        except ImportError as error:
+            raise Unavailable(f"{error}: pip install {self.install}" if self.install else str(error)) from error
+        return backend
 
 
 KINDS: dict[str, Kind] = {
-    "votive": Kind("votive_models", "Votive"),
-    "sentence-transformers": Kind("torch_models", "SentenceTransformers", "sentence-transformers"),
-    "transformers": Kind("torch_models", "Transformers", "transformers torch"),
-    "onnxruntime": Kind("runtimes", "OnnxRuntime", "onnxruntime onnx transformers torch"),
-    "openvino": Kind("runtimes", "OpenVino", "openvino nncf transformers torch"),
-    "llama.cpp": Kind("runtimes", "LlamaCpp", "llama-cpp-python gguf"),
-    "mlx": Kind("packages", "Mlx", "mlx-embeddings"),
-    "model2vec": Kind("packages", "Model2Vec", "model2vec"),
-    "fastembed": Kind("packages", "FastEmbed", "fastembed"),
-    "http": Kind("http_server", "Http"),
-    "votive-store": Kind("searches", "VotiveStore"),
-    "faiss": Kind("searches", "Faiss", "faiss-cpu"),
-    "usearch": Kind("searches", "USearch", "usearch"),
-    "numpy": Kind("searches", "NumPy"),
-    "torch": Kind("searches", "Torch", "torch"),
-    "qdrant": Kind("searches", "Qdrant", "qdrant-client"),
-    "lancedb": Kind("searches", "LanceDb", "lancedb"),
-    "sqlite-vec": Kind("searches", "SqliteVec", "sqlite-vec"),
+    "votive": Kind(".votive", "Votive"),
+    "sentence-transformers": Kind(".sentence_transformers", "SentenceTransformers", "sentence-transformers"),
+    "transformers": Kind(".transformers", "Transformers", "transformers torch"),
+    "onnxruntime": Kind(".onnxruntime", "OnnxRuntime", "onnxruntime onnx transformers torch"),
+    "openvino": Kind(".openvino", "OpenVino", "openvino nncf transformers torch"),
+    "llama.cpp": Kind(".llama_cpp", "LlamaCpp", "llama-cpp-python gguf"),
+    "mlx": Kind(".mlx", "Mlx", "mlx-embeddings"),
+    "model2vec": Kind(".model2vec", "Model2Vec", "model2vec"),
+    "fastembed": Kind(".fastembed", "FastEmbed", "fastembed"),
+    "http": Kind(".http", "Http"),
+    "infinity": Kind(".infinity", "Infinity", "infinity-emb"),
+    "tei": Kind(".tei", "Tei"),
+    "votive-store": Kind(".votive_store", "VotiveStore"),
+    "faiss": Kind(".faiss", "Faiss", "faiss-cpu"),
+    "usearch": Kind(".usearch", "USearch", "usearch"),
+    "numpy": Kind(".numpy", "NumPy"),
+    "torch": Kind(".torch", "Torch", "torch"),
+    "qdrant": Kind(".qdrant", "Qdrant", "qdrant-client"),
+    "lancedb": Kind(".lancedb", "LanceDb", "lancedb"),
+    "sqlite-vec": Kind(".sqlite_vec", "SqliteVec", "sqlite-vec"),
 }
 
 
-def make(setup: Setup) -> Backend:
-    """The backend of `setup.choice.kind`, which is not loaded yet.
-
-    Raises:
-        ValueError: there is no such kind.
-        Unavailable: a package is missing, or the kind does not do the task.
-    """
-    kind = setup.choice.kind
-    if kind not in KINDS:
-        raise ValueError(f"{kind!r}: no kind of backend; there are {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    if kind == "votive" and setup.task == "search":
-        kind = "votive-store"
-    backend: type[Backend] = getattr(import_module(f"{__name__}.{KINDS[kind].module}"), KINDS[kind].name)
-    if setup.task not in backend.tasks:
-        raise Unavailable(f"{kind} does not do {setup.task}; it does {', '.join(backend.tasks)}")
-    return backend(setup)
-
-
-def load(setup: Setup) -> Backend:
-    """The backend, ready. Raises as `make` does, with what to install where a package is missing."""
-    backend = make(setup)
-    try:
-        backend.load()
-    except ImportError as error:
-        install = KINDS[setup.choice.kind].install
-        raise Unavailable(f"{error}: pip install {install}" if install else str(error)) from error
-    return backend
+def find(name: str, task: str) -> Kind:
+    """The kind of this name, for this task. Raises `ValueError` where there is none."""
+    if name not in KINDS:
+        raise ValueError(f"{name!r}: no kind of backend; there are {', '.join(KINDS)}{did_you_mean(name, KINDS)}")
+    return KINDS["votive-store" if (name, task) == ("votive", "search") else name]

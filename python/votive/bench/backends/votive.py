@@ -51,3 +51,8 @@ class Votive(Backend):
                 return vectors
             scores: np.ndarray = self.model.predict(pairs(items), show_progress_bar=False)
             return scores
+
+    def pass_sizes(self) -> float | None:
+        passes = self.model.stats().pass_texts
+        self.model.reset_stats()
+        return passes.mean if passes.count else None

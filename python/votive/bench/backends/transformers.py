@@ -1,4 +1,4 @@
-"""PyTorch: sentence-transformers, and transformers by hand."""
+"""transformers, with its pooling by hand."""
 
 from __future__ import annotations
 
@@ -8,56 +8,11 @@ from typing import Any
 import numpy as np
 
 from votive.bench.backends import engines
-from votive.bench.backends.backend import Backend
 from votive.bench.backends.pairs import pairs
+from votive.bench.backends.torch_backend import TorchBackend
 
 
-class _Torch(Backend):
-    tasks = ("embed", "rerank")
-
-    def load(self) -> None:
-        import torch
-
-        self.torch = torch
-        self.device = self.setup.choice.device or "cpu"
-        engines.torch_device(engines.Setup(self.setup.model, self.setup.cache, self.setup.threads), self.device)
-        self.dtype = torch.float16 if self.setup.choice.precision == "float16" else torch.float32
-        self.load_model()
-
-    def load_model(self) -> None:
-        raise NotImplementedError
-
-    def device_memory(self) -> int | None:
-        if self.device == "cpu":
-            return None
-        if self.device.startswith("cuda"):
-            return int(self.torch.cuda.memory_allocated())
-        return int(self.torch.mps.driver_allocated_memory())
-
-
-class SentenceTransformers(_Torch):
-    """Its `SentenceTransformer` or `CrossEncoder`."""
-
-    def load_model(self) -> None:
-        import sentence_transformers as library
-
-        make = library.SentenceTransformer if self.setup.task == "embed" else library.CrossEncoder
-        self.model: Any = make(str(self.setup.model), device=self.device, model_kwargs={"dtype": self.dtype})
-        if self.setup.max_seq_length:
-            self.model.max_seq_length = self.setup.max_seq_length
-        if self.setup.choice.compile:
-            self.model.compile()
-
-    def compute(self, items: list[Any]) -> np.ndarray:
-        if self.setup.task == "embed":
-            call, given = self.model.encode, items
-        else:
-            call, given = self.model.predict, pairs(items)
-        size = self.setup.batching.max_batch_size or max(1, len(given))
-        return np.asarray(call(given, batch_size=size, show_progress_bar=False), np.float32)
-
-
-class Transformers(_Torch):
+class Transformers(TorchBackend):
     """A network of transformers with mean or first-token pooling, or with one label."""
 
     def load_model(self) -> None:

@@ -6,70 +6,69 @@ import base64
 import http.client
 import json
 import shlex
-import socket
-import subprocess
 import threading
-import time
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from votive.bench.backends.backend import Backend
+from votive.bench.backends.servers import RunningServer, free_port
 from votive.bench.backends.unavailable import Unavailable
+from votive.bench.worker import environment
 
-START_SECONDS = 180.0
 EMBED = {"openai": "/embeddings", "jina": "/embeddings", "cohere": "/v2/embed", "tei": "/embed", "ollama": "/api/embed"}
 RERANK = {"jina": "/rerank", "openai": "/rerank", "cohere": "/v2/rerank", "tei": "/rerank"}
 
 
 class Http(Backend):
-    """One dialect at `url`; `served` is a command that starts the server, in which `{port}` is a free port."""
+    """A server at `url`, or one that the command `served` starts, in which `{port}`, `{model}` and `{threads}` are set.
+
+    Attributes:
+        dialect: what the server speaks; None: what the experiment says.
+        prefixes: where the routes of a dialect begin, on a server that is started here.
+    """
 
     tasks = ("embed", "rerank")
     is_concurrent = True
+    dialect: str | None = None
+    prefixes: ClassVar[dict[str, str]] = {"openai": "/v1", "jina": "/v1"}
 
     def load(self) -> None:
         choice = self.setup.choice
-        url, self.process = choice.url or "http://127.0.0.1:{port}", None
+        self.spoken = self.dialect or choice.dialect
         paths = EMBED if self.setup.task == "embed" else RERANK
-        if choice.dialect not in paths:
-            raise Unavailable(f"{choice.dialect} has no {self.setup.task}; one of {', '.join(paths)}")
-        if choice.served is None and choice.url is None:
-            raise Unavailable("http: give url, or served with a command that starts a server")
-        port = str(_free_port())
-        url = url.replace("{port}", port)
+        if self.spoken not in paths:
+            raise Unavailable(f"{self.spoken} has no {self.setup.task}; one of {', '.join(paths)}")
+        self.kept = threading.local()
+        self.opened: list[http.client.HTTPConnection] = []
+        self.server: RunningServer | None = None
+        port = free_port()
+        if choice.url is None or choice.served is not None:
+            command = self.command(port)
+            try:
+                self.server = RunningServer(command, environment(self.setup.threads), port)
+            except FileNotFoundError as error:
+                raise Unavailable(f"{command[0]} is not installed") from error
+            except RuntimeError as error:
+                raise Unavailable(str(error)) from error
+        url = (choice.url or f"http://127.0.0.1:{port}{self.prefixes.get(self.spoken, '')}").replace(
+            "{port}", f"{port}"
+        )
         parts = urlsplit(url)
         self.address = parts.hostname or "127.0.0.1", parts.port or (443 if parts.scheme == "https" else 80)
         self.connection = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self.path = parts.path.rstrip("/") + paths[choice.dialect]
-        self.kept = threading.local()
-        self.opened: list[http.client.HTTPConnection] = []
-        if choice.served is not None:
-            command = [part.replace("{port}", port) for part in shlex.split(choice.served)]
-            try:
-                self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            except FileNotFoundError as error:
-                raise Unavailable(f"{command[0]} is not installed") from error
-            self._wait(command)
+        self.path = parts.path.rstrip("/") + paths[self.spoken]
 
-    def _wait(self, command: list[str]) -> None:
-        end = time.monotonic() + START_SECONDS
-        while not self._is_healthy():
-            if self.process is None or self.process.poll() is not None or time.monotonic() > end:
-                self.close()
-                raise Unavailable(f"{shlex.join(command)} does not start")
-            time.sleep(0.02)
-
-    def _is_healthy(self) -> bool:
-        connection = self.connection(*self.address, timeout=5)
-        try:
-            connection.request("GET", "/health")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+    def command(self, port: int) -> list[str]:
+        """What starts the server. Raises `Unavailable` where nothing does."""
+        if self.setup.choice.served is None:
+            raise Unavailable("http: give url, or served with a command that starts a server")
+        filled = {"{port}": str(port), "{model}": str(self.setup.model), "{threads}": str(self.setup.threads)}
+        command = shlex.split(self.setup.choice.served)
+        for name, value in filled.items():
+            command = [part.replace(name, value) for part in command]
+        return command
 
     def compute(self, items: list[Any]) -> np.ndarray:
         if self.setup.task == "embed":
@@ -78,9 +77,9 @@ class Http(Backend):
 
     def _embed_body(self, texts: list[str]) -> dict[str, Any]:
         model = str(self.setup.model)
-        if self.setup.choice.dialect == "tei":
+        if self.spoken == "tei":
             return {"inputs": texts, "truncate": True}
-        if self.setup.choice.dialect == "cohere":
+        if self.spoken == "cohere":
             return {
                 "model": model,
                 "input_type": "search_document",
@@ -88,15 +87,15 @@ class Http(Backend):
                 "embedding_types": ["float"],
             }
         body = {"model": model, "input": texts}
-        return body | ({"encoding_format": "base64"} if self.setup.choice.dialect == "openai" else {})
+        return body | ({"encoding_format": "base64"} if self.spoken == "openai" else {})
 
     def _rerank_body(self, query: str, documents: list[str]) -> dict[str, Any]:
-        if self.setup.choice.dialect == "tei":
+        if self.spoken == "tei":
             return {"query": query, "texts": documents, "truncate": True}
         return {"model": str(self.setup.model), "query": query, "documents": documents, "return_documents": False}
 
     def _vectors(self, answer: Any) -> np.ndarray:
-        dialect = self.setup.choice.dialect
+        dialect = self.spoken
         if dialect == "tei":
             rows = answer
         elif dialect == "cohere":
@@ -111,7 +110,7 @@ class Http(Backend):
 
     def _scores(self, answer: Any, count: int) -> np.ndarray:
         scores = np.full(count, np.nan, np.float32)
-        for each in answer if self.setup.choice.dialect == "tei" else answer["results"]:
+        for each in answer if self.spoken == "tei" else answer["results"]:
             scores[each["index"]] = each["score"] if "score" in each else each["relevance_score"]
         return scores
 
@@ -128,22 +127,10 @@ class Http(Backend):
         return json.loads(content)
 
     def process_ids(self) -> list[int]:
-        return [] if self.process is None else [self.process.pid]
+        return [] if self.server is None else [self.server.process.pid]
 
     def close(self) -> None:
         for connection in self.opened:
             connection.close()
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        if self.server is not None:
+            self.server.close()
