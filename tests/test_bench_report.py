@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
+import sys
+from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
@@ -10,11 +14,12 @@ import pytest
 
 pytest.importorskip("msgspec")
 
-from votive.bench.cells import Latency, Measured, Run
+from votive.bench import statistics
+from votive.bench.cells import Consistency, Latency, Measured, Resources, Run
 from votive.bench.experiment import BackendChoice, Experiment, Model, Objective, Objectives
 from votive.bench.plan import Cell
-from votive.bench.report import write_report
-from votive.bench.report.summary import Report, load
+from votive.bench.report import html, plots, write_report
+from votive.bench.report.summary import Report, load, summarize
 
 EVIL = "<script>a|b"
 
@@ -31,7 +36,15 @@ def measured(backend: str, batch: int, number: int, rate: float, p95: float) -> 
         load="closed",
     )
     latency = Latency(samples=600, mean=p95 / 2, p50=p95 / 2, p95=p95, p99=p95 * 2, max=p95 * 3)
-    return Measured(cell=cell, round=number, requests=600, items=600, items_per_second=rate, latency=latency)
+    return Measured(
+        cell=cell,
+        round=number,
+        requests=600,
+        items=600,
+        items_per_second=rate,
+        latency=latency,
+        histogram=statistics.histogram([p95 / 2] * 600),
+    )
 
 
 @pytest.fixture
@@ -84,7 +97,10 @@ def test_what_the_rows_say(folder: Path) -> None:
 def test_files_are_written(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     text = write_report([folder], out)
-    assert (out / "report.md").read_text(encoding="utf-8") == text
+    # A terminal shows no plots.
+    written = (out / "report.md").read_text(encoding="utf-8")
+    assert re.sub(r"## Plots\n\n|!\[.*\n\n", "", written) == text
+    assert all((out / path).is_file() for path in re.findall(r"!\[.*\]\((.*)\)", written))
     assert "<script>" not in text
     assert "&lt;script&gt;a\\|b" in text
     with open(out / "report.csv", newline="", encoding="utf-8") as file:
@@ -94,3 +110,134 @@ def test_files_are_written(folder: Path, tmp_path: Path) -> None:
     assert rows[0]["latency_p95_ms"] == "5.0"
     report = msgspec.json.decode((out / "report.json").read_bytes(), type=Report)
     assert (report.schema_version, len(report.experiments[0].rows)) == (1, 7)
+
+
+def test_the_page_is_whole(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = _written_page(folder, tmp_path / "out")
+    assert page.addresses == []
+    # What is opened is closed, in its order.
+    assert page.open == []
+    markdown = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert page.count["table"] == len(re.findall(r"^\| --- ", markdown, re.MULTILINE)) == 5
+    drawn = sorted(path.stem for path in (tmp_path / "out" / "plots").iterdir())
+    assert [name.removeprefix("one__") for name in drawn] == [
+        "latency_cdf",
+        "throughput_by_batch",
+        "throughput_latency",
+    ]
+    assert sorted(page.labels) == drawn
+    assert page.count["svg"] == page.count["figure"] == len(drawn)
+    # The only script is the page's own, of 30 lines at most.
+    assert page.count["script"] == 1
+    assert len(page.script.strip().splitlines()) <= 30
+    assert EVIL in page.text
+
+
+def test_markdown_becomes_html() -> None:
+    cases = {
+        "# a &lt;b&gt;": '<h1 id="a-lt-b-gt">a &lt;b&gt;</h1>',
+        "- one\n- **two**": "<ul><li>one</li><li><strong>two</strong></li></ul>",
+        "```yaml\na: <b>\n\nc: 1\n```": "<pre><code>a: &lt;b&gt;\n\nc: 1</code></pre>",
+        "![throughput](plots/a.png)": "<figure>(a)</figure>",
+        "![throughput](javascript:x)": "<p>![throughput](javascript:x)</p>",
+        "a\\*\\*b <i> &amp;amp;": "<p>a**b &lt;i&gt; &amp;amp;</p>",
+    }
+    for markdown, expected in cases.items():
+        assert expected in html.page(markdown, {"plots/a.png": "(a)"})
+    table = html.page("| a | n | empty |\n| --- | ---: | ---: |\n| x\\|y | 1.5 | |\n| z | 2 | |", {})
+    assert '<th class="words">a</th><th>n</th><th>empty</th>' in table
+    assert '<td class="words">x|y</td><td>1.5</td><td></td>' in table
+
+
+def test_only_what_was_measured_is_drawn(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    run = load(folder).run
+    assert plots.figures(summarize(run, [])) == {}
+    one = measured("float32", 8, 0, 50.0, 5.0)
+    assert plots.figures(summarize(run, [one])).keys() == {"latency_cdf"}
+    one.resources = Resources(rss_peak_bytes=2**30)
+    one.consistency = Consistency(against="other", cosine_min=0.99, max_difference=0.1)
+    assert plots.figures(summarize(run, [one])).keys() == {"latency_cdf", "memory", "consistency"}
+
+
+def test_rates_are_drawn_with_their_objective(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rounds = []
+    for rate in (50.0, 100.0):
+        one = measured("float32", 1, 0, rate, 5.0)
+        one.cell = msgspec.structs.replace(one.cell, load="open", rate=rate)
+        rounds.append(one)
+    rounds[1].marks = ["saturated"]
+    drawn = plots.figures(summarize(load(folder).run, rounds))
+    assert drawn.keys() == {"latency_cdf", "latency_by_rate"}
+    axes = drawn["latency_by_rate"].axes[0]
+    assert {text.get_text() for text in axes.texts} == {"p95 warning", "p95 critical"}
+    # p50, p95, p99, the saturated one, two objectives.
+    assert len(axes.lines) == 6
+
+
+def test_pareto_front(folder: Path) -> None:
+    rounds = [
+        measured("a", batch, 0, rate, p95) for batch, rate, p95 in ((1, 10, 1), (2, 30, 3), (3, 20, 4), (4, 40, 9))
+    ]
+    front = plots.pareto(summarize(load(folder).run, rounds).rows)
+    assert [row.cell.batch_size for row in front] == [4, 2, 1]
+
+
+def test_without_matplotlib(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = _written_page(folder, tmp_path / "out")
+    assert capsys.readouterr().err == 'report: no plots without matplotlib: pip install "votive[bench]"\n'
+    assert (page.count["table"], page.count["svg"]) == (5, 0)
+    assert not (tmp_path / "out" / "plots").exists()
+
+
+class Page(HTMLParser):
+    """What a page has, and which addresses it names."""
+
+    EMPTY = ("meta", "br")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.count: Counter[str] = Counter()
+        self.addresses: list[str] = []
+        self.labels: list[str] = []
+        self.text = ""
+        self.script = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] += 1
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+        for name, value in attrs:
+            assert not name.startswith("on"), (tag, name)
+            if name in ("href", "src", "xlink:href", "action", "xmlns", "xmlns:xlink") and (value or "")[:1] != "#":
+                self.addresses.append(f"{tag} {name}={value}")
+            if tag == "svg" and name == "aria-label":
+                self.labels.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.script += data
+        elif self.open[-1:] == ["style"]:
+            self.addresses += re.findall(r"https?:[^\s)]*|@import.*|url\((?!#).*", data)
+        else:
+            self.text += data
+
+
+def _written_page(folder: Path, out: Path) -> Page:
+    write_report([folder], out)
+    return Page((out / "report.html").read_text(encoding="utf-8"))

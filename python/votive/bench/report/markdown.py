@@ -42,13 +42,13 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def text(report: Report) -> str:
-    """The whole file."""
+def text(report: Report, plots: dict[str, list[str]] | None = None) -> str:
+    """The whole file; with the paths of plots, by the names of their experiments."""
     parts = []
     if len(report.experiments) > 1:
         parts += _overview(report)
     for summary in report.experiments:
-        parts += _experiment(summary)
+        parts += _experiment(summary, (plots or {}).get(summary.run.experiment.name, []))
     return "\n\n".join(parts) + "\n"
 
 
@@ -63,7 +63,7 @@ def _overview(report: Report) -> list[str]:
     return ["# Executive summary", table(["Experiment", "Model", "Texts", "Winner", "At", "Throughput"], rows)]
 
 
-def _experiment(one: Summary) -> list[str]:
+def _experiment(one: Summary, plots: list[str]) -> list[str]:
     experiment = one.run.experiment
     parts = [f"# {escape(experiment.name)}"]
     if experiment.description:
@@ -90,6 +90,9 @@ def _experiment(one: Summary) -> list[str]:
     if one.batching:
         why = "The smallest p95 with at least 95 % of the peak throughput of the winner:"
         parts += ["## Recommended configuration", why, f"```yaml\n{one.batching}\n```"]
+    if plots:
+        shown = [f"![{path.rpartition('__')[2].removesuffix('.png').replace('_', ' ')}]({path})" for path in plots]
+        parts += ["## Plots", *shown]
     if one.alerts:
         rows_of = [
             [escape(f"{a.cell.backend}, {setting(a.cell)}"), a.what, short(a.value), short(a.limit), a.level]
