@@ -17,7 +17,7 @@ from votive.bench import plan, resources
 from votive.bench.cells import Measured
 from votive.bench.data import Items, items, words
 from votive.bench.experiment import Data, Experiment, Load, Model, Quality, Sweep
-from votive.bench.run import RunError, read_cells, read_run, run
+from votive.bench.run import RunError, cache_folder, read_cells, read_run, run
 from votive.bench.worker import NotThere, Worker, WorkerError, environment
 
 ROOT = Path(__file__).parents[1]
@@ -187,12 +187,26 @@ def test_a_damaged_line_is_named(model: Path, tmp_path: Path) -> None:
         run([asked], tmp_path / "out", True, False)
 
 
-def test_models_that_are_not_found_are_said_before_anything_runs(model: Path, tmp_path: Path) -> None:
-    first = experiment(model, choice("counting"))
-    second = experiment(model, choice("counting"), name="second", models=[Model(name=str(tmp_path / "nowhere"))])
+def test_models_that_are_not_found_are_said_before_anything_runs(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = [Model(name=str(tmp_path / "nowhere"))]
+    second = experiment(model, choice("counting"), name="second", models=absent)
     with pytest.raises(RunError, match="nowhere"):
-        run([first, second], tmp_path / "out", False, False)
+        run([second], tmp_path / "out", False, False)
     assert not (tmp_path / "out").exists()
+    folders = run([experiment(model, choice("counting")), second], tmp_path / "out", False, False)
+    assert "nowhere" in capsys.readouterr().err
+    first, other = map(measured, folders)
+    assert all(line.skipped is None for line in first)
+    assert all("nowhere" in str(line.skipped) for line in other)
+
+
+def test_what_is_made_of_a_model_is_kept_apart(model: Path) -> None:
+    before = cache_folder(model, "embed")
+    assert before == cache_folder(model, "embed")
+    (model / "weights").write_text("changed")
+    assert len({before, cache_folder(model, "embed"), cache_folder(model, "rerank")}) == 3
 
 
 def test_what_cannot_be_read_or_compared_is_said_before_anything_runs(model: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs experiments: every cell in every round, a line on the disk for each, so that a killed run goes on.
 
 ```text
-find all models, and refuse folders that hold something else
+find the models, and refuse folders that hold something else
 for each experiment, for each cell and round as the plan has them:
     the backend's process, started where it does not run; what cannot be there is skipped
     items of the set to the process
@@ -12,6 +12,7 @@ for each experiment, for each cell and round as the plan has them:
 
 from __future__ import annotations
 
+import hashlib
 import os
 import statistics
 import sys
@@ -42,6 +43,10 @@ COLD_STARTS = 3
 PATIENCE_SECONDS = 600.0
 
 
+# Name and revision.
+ModelKey = tuple[str, str | None]
+
+
 class RunError(ValueError):
     """The experiments cannot be run as they are asked for; the text says what to do."""
 
@@ -58,14 +63,16 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
         progress: show a bar with the time left.
 
     Raises:
-        RunError: a model is not found, or a folder holds another run. Nothing was measured.
+        RunError: no model is found, or a folder holds another run. Nothing was measured.
     """
     folders = {experiment.name: out / experiment.name for experiment in experiments}
     if len(folders) < len(experiments):
         raise RunError("two experiments have the same name: give one of them another, by its key `name`")
-    models = _find_models(experiments)
+    models, absent = _find_models(experiments)
     for experiment in experiments:
         _check(experiment)
+    for reason in dict.fromkeys(absent.values()):
+        print(f"{reason}: its cells are skipped", file=sys.stderr)
     logs = [Log.of(experiment, folders[experiment.name], resume) for experiment in experiments]
     turns = [(experiment, log, list(plan.turns(experiment))) for experiment, log in zip(experiments, logs, strict=True)]
     begun: list[Path] = []
@@ -74,7 +81,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
             for experiment, log, each in turns:
                 begun.append(log.folder)
                 log.begin()
-                with _Runner(experiment, models, log.measured, out) as runner:
+                with _Runner(experiment, models, absent, log.measured) as runner:
                     for cell, number in each:
                         if plan.key(cell, number) in log.keys:
                             continue
@@ -179,11 +186,15 @@ class _Runner:
     """
 
     def __init__(
-        self, experiment: Experiment, models: dict[tuple[str, str | None], Path], before: list[Measured], out: Path
+        self,
+        experiment: Experiment,
+        models: dict[ModelKey, Path],
+        absent: dict[ModelKey, str],
+        before: list[Measured],
     ) -> None:
         self.experiment = experiment
         self.models = models
-        self.out = out
+        self.absent = absent
         self.threads = experiment.threads or machine.cpus()
         self.bounds = Bounds.of(experiment)
         self.choices = _choices(experiment)
@@ -258,7 +269,12 @@ class _Runner:
     def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
         if choice.skip:
             return choice.skip
+        if _needs_folder(choice) and (reason := self.absent.get(_key(self._model(cell)))):
+            return reason
         return self.missing.get((cell.model, cell.backend))
+
+    def _model(self, cell: Cell) -> Model:
+        return next(model for model in self.experiment.models if model.name == cell.model)
 
     def _measure(self, cell: Cell) -> tuple[Measurement, Resources]:
         worker = self._worker(cell)
@@ -285,16 +301,17 @@ class _Runner:
         )
 
     def _setup(self, cell: Cell) -> Setup:
-        model = next(model for model in self.experiment.models if model.name == cell.model)
+        model = self._model(cell)
+        folder = self.models.get(_key(model), Path(model.name))
         return Setup(
             task=self.experiment.task,
-            model=self.models.get((model.name, model.revision), Path(model.name)),
+            model=folder,
             choice=self.choices[cell.backend],
             batching=msgspec.structs.replace(self.experiment.batching, enabled=cell.batching),
             data=self.experiment.data,
             threads=self.threads,
             max_seq_length=model.max_seq_length,
-            cache=cache_folder(),
+            cache=cache_folder(folder, self.experiment.task),
         )
 
     def _start(self, cell: Cell) -> Worker:
@@ -401,24 +418,31 @@ def _compare(task: str, ours: list[np.ndarray], theirs: list[np.ndarray], agains
     return quality.of_vectors(ours[0], theirs[0], against, top)
 
 
-def cache_folder() -> Path:
-    """Of what backends make of models once: `VOTIVE_BENCH_CACHE`, or a folder in the user's cache."""
+def cache_folder(model: Path, task: str) -> Path:
+    """Of what backends make of this model once, in `VOTIVE_BENCH_CACHE`, or in a folder of the user's cache.
+
+    A model whose files were changed has another one.
+    """
     user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user) / "votive-bench")
+    base = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user) / "votive-bench")
+    files = sorted(model.rglob("*")) if model.is_dir() else []
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+    digest = hashlib.sha256(repr((str(model), task, facts)).encode()).hexdigest()[:12]
+    return base / "experiments" / f"{model.name}-{digest}"
 
 
-def _find_models(experiments: Iterable[Experiment]) -> dict[tuple[str, str | None], Path]:
-    """Folders of the models that some backend loads from one.
+def _find_models(experiments: Iterable[Experiment]) -> tuple[dict[ModelKey, Path], dict[ModelKey, str]]:
+    """Folders of the models that some backend loads from one, and why others are not found.
 
-    Raises `RunError` for all that are not found, at once.
+    Raises `RunError` for all of them where none is found.
     """
     from votive import VotiveError, inspect_model
 
-    found: dict[tuple[str, str | None], Path] = {}
-    failures: list[str] = []
+    found: dict[ModelKey, Path] = {}
+    absent: dict[ModelKey, str] = {}
     for model in _needed(experiments):
-        key = (model.name, model.revision)
-        if key in found:
+        key = _key(model)
+        if key in found or key in absent:
             continue
         if Path(model.name).is_dir():
             found[key] = Path(model.name).absolute()
@@ -426,10 +450,18 @@ def _find_models(experiments: Iterable[Experiment]) -> dict[tuple[str, str | Non
         try:
             found[key] = Path(inspect_model(model.name, revision=model.revision).folder)
         except (OSError, ValueError, VotiveError) as error:
-            failures.append(str(error))
-    if failures:
-        raise RunError("\n".join(dict.fromkeys(failures)))
-    return found
+            absent[key] = str(error)
+    if absent and not found:
+        raise RunError("\n".join(dict.fromkeys(absent.values())))
+    return found, absent
+
+
+def _key(model: Model) -> ModelKey:
+    return model.name, model.revision
+
+
+def _needs_folder(choice: BackendChoice) -> bool:
+    return not (choice.skip or choice.url or choice.file)
 
 
 def _check(experiment: Experiment) -> None:
@@ -456,8 +488,7 @@ def _needed(experiments: Iterable[Experiment]) -> list[Model]:
     return [
         model
         for experiment in experiments
-        if experiment.task != "search"
-        and any(not (choice.skip or choice.url or choice.file) for choice in experiment.backends)
+        if experiment.task != "search" and any(map(_needs_folder, experiment.backends))
         for model in experiment.models
     ]
 
