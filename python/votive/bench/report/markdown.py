@@ -104,7 +104,7 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
     if one.skipped:
         lines = [f"- {escape(name)}: {escape(reason)}" for name, reason in one.skipped.items()]
         parts += ["## Skipped", "\n".join(lines)]
-    return [*parts, *_machine(one)]
+    return [*parts, *machine(one)]
 
 
 def _tables(one: Summary, rows: list[Row]) -> list[str]:
@@ -160,7 +160,9 @@ def _marks(one: Summary) -> list[str]:
     return ["\n".join(lines)] if lines else []
 
 
-def _machine(one: Summary) -> list[str]:
+def machine(one: Summary) -> list[str]:
+    """What the numbers were taken on."""
+
     def shown(value: object) -> str:
         return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
