@@ -26,11 +26,15 @@ import sys
 from pathlib import Path
 import bench_stubs, msgspec
 from votive.bench.experiment import Experiment
-from votive.bench.run import run
+from votive.bench.run import Stopped, run
 
 if __name__ == "__main__":
     bench_stubs.install()
-    print(run([msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Experiment)], Path(sys.argv[2]), False, False))
+    asked = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Experiment)
+    try:
+        print(run([asked], Path(sys.argv[2]), False, False))
+    except Stopped as stopped:
+        print("stopped", stopped.folders)
 """
 
 
@@ -158,7 +162,7 @@ def test_control_c_leaves_what_was_measured(model: Path, tmp_path: Path) -> None
     asked = experiment(model, choice("counting"), choice("interrupting"))
     done = program(asked, tmp_path, MARKER=str(tmp_path / "marker"))
     folder = tmp_path / "out" / "tiny"
-    assert (done.returncode, done.stdout) == (0, f"[{folder!r}]\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"stopped [{folder!r}]\n"), done.stderr
     assert "stopped: what was measured is in" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(measured(folder)) == 5

@@ -51,10 +51,18 @@ class RunError(ValueError):
     """The experiments cannot be run as they are asked for; the text says what to do."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C, with the folders that hold what was measured before it."""
+
+    def __init__(self, folders: list[Path]) -> None:
+        super().__init__()
+        self.folders = folders
+
+
 def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) -> list[Path]:
     """Measure all cells; gives the folders with what was measured, one an experiment.
 
-    Ctrl-C ends the run after what is on the disk; experiments that were not begun then have no folder.
+    Experiments that were not begun when it was stopped have no folder.
 
     Args:
         experiments: with different names.
@@ -63,6 +71,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
         progress: show a bar with the time left.
 
     Raises:
+        Stopped: Ctrl-C ended the run; what was measured is on the disk.
         RunError: no model is found, or a folder holds another run. Nothing was measured.
     """
     folders = {experiment.name: out / experiment.name for experiment in experiments}
@@ -90,6 +99,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
                         bar.advance()
         except KeyboardInterrupt:
             bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")
+            raise Stopped(begun) from None
     return begun
 
 

@@ -46,10 +46,15 @@ def _run(arguments: argparse.Namespace) -> None:
         print(_planned(experiments))
         return
     from votive.bench.report import write_report
+    from votive.bench.run import Stopped
     from votive.bench.run import run as measure
 
     out = Path(arguments.out)
-    folders = measure(experiments, out, arguments.resume, is_terminal(sys.stderr))
+    try:
+        folders = measure(experiments, out, arguments.resume, is_terminal(sys.stderr))
+    except Stopped as stopped:
+        print(write_report(stopped.folders, out))
+        raise
     print(write_report(folders, out))
     for experiment in experiments:
         folder = out / experiment.name
