@@ -76,7 +76,6 @@ def datasheet(model: str, out: Path, quick: bool) -> str:
     from votive import inspect_model
     from votive.backend import available_backends
     from votive.bench import loader, run
-    from votive.bench.report import html, write_report
 
     inspected = inspect_model(model)
     tasks: list[Task] = ["embed"] if inspected.kind == "embedder" else ["rerank"]
@@ -88,7 +87,18 @@ def datasheet(model: str, out: Path, quick: bool) -> str:
     there = [one.name for one in planned if (out / one.name / "run.json").is_file()]
     if there:
         print(f"datasheet: {out} holds {', '.join(there)}: goes on; remove it to measure anew", file=sys.stderr)
-    folders = run.run(planned, out, resume=True, progress=sys.stderr.isatty())
+    try:
+        folders = run.run(planned, out, resume=True, progress=sys.stderr.isatty())
+    except run.Stopped as stopped:
+        _write(model, stopped.folders, out)
+        raise
+    return _write(model, folders, out)
+
+
+def _write(model: str, folders: list[Path], out: Path) -> str:
+    """The files of what was measured; gives the datasheet."""
+    from votive.bench.report import html, write_report
+
     write_report(folders, out)
     written = text(model, [load(folder) for folder in folders])
     (out / "datasheet.md").write_text(written, encoding="utf-8")

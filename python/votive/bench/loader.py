@@ -313,7 +313,10 @@ def _check_load(tree: Tree, experiment: Experiment) -> None:
 
 
 def quick(experiment: Experiment) -> Experiment:
-    """The same in a trial run: a round, few requests, few texts and points, and still every backend."""
+    """The same in a trial run: a round, few requests, few texts and points, and still every backend.
+
+    A cold start takes several processes, and is left out.
+    """
     sweep = experiment.sweep
     return msgspec.structs.replace(
         experiment,
@@ -322,6 +325,7 @@ def quick(experiment: Experiment) -> Experiment:
         iterations=min(experiment.iterations, 5),
         seconds=min(experiment.seconds, 0.5),
         max_seconds=min(experiment.max_seconds, 3.0),
+        measure=[each for each in experiment.measure if each != "cold_start"],
         data=msgspec.structs.replace(
             experiment.data,
             count=min(experiment.data.count, 64),
