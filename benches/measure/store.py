@@ -107,17 +107,15 @@ class StoreComparison(Comparison):
         self.results["stores"].setdefault(name, {}).update(answers=answers.tolist(), filters=choices)
 
     def recalls(self) -> None:
-        """Note the share of the reference's ids that each store found."""
+        """Note the share of the reference's ids that each store found, where the reference is there."""
         facts = self.results["stores"]
-        reference = facts[stores.REFERENCE]["answers"]
-        for name in self.workers:
-            each = facts[name]
-            same = [
-                len(set(mine) & set(true)) / len(true) for mine, true in zip(each["answers"], reference, strict=True)
-            ]
-            each["recall"] = statistics.mean(same)
-        for name in self.workers:
-            del facts[name]["answers"]
+        answers = {name: facts[name].pop("answers") for name in self.workers}
+        if stores.REFERENCE not in answers:
+            say(f"{stores.REFERENCE} is not measured, so that no recall is known")
+            return
+        for name, found in answers.items():
+            pairs = zip(found, answers[stores.REFERENCE], strict=True)
+            facts[name]["recall"] = statistics.mean(len(set(mine) & set(true)) / len(true) for mine, true in pairs)
 
     def warm_up(self, searches: list[Search]) -> dict[Search, int]:
         """Calls per round: what the slowest store does in `--seconds`."""
@@ -138,7 +136,8 @@ class StoreComparison(Comparison):
         """Each store takes all rows in one call, in place of those that it has; and what adding cannot do without."""
         for name in names:
             self._note("add", name, [self.workers[name].call("add")])
-        self._note("add", stores.COPY, [self.workers[stores.REFERENCE].call("copy_and_quantize")])
+        if stores.REFERENCE in self.workers:
+            self._note("add", stores.COPY, [self.workers[stores.REFERENCE].call("copy_and_quantize")])
 
     def memory(self, names: list[str], blocks: int) -> None:
         """Note the peak of a fresh process's growth while it adds, of the bytes of the vectors."""
