@@ -18,7 +18,8 @@ from votive.bench import statistics
 from votive.bench.cells import Consistency, Latency, Measured, Resources, Run
 from votive.bench.experiment import BackendChoice, Experiment, Model, Objective, Objectives
 from votive.bench.plan import Cell
-from votive.bench.report import html, plots, write_report
+from votive.bench.report import html, markdown, plots, write_report
+from votive.bench.report.folder import folder as summed_up
 from votive.bench.report.summary import Report, load, summarize
 
 EVIL = "<script>a|b"
@@ -143,8 +144,8 @@ def test_markdown_becomes_html() -> None:
         "![throughput](javascript:x)": "<p>![throughput](javascript:x)</p>",
         "a\\*\\*b <i> &amp;amp;": "<p>a**b &lt;i&gt; &amp;amp;</p>",
     }
-    for markdown, expected in cases.items():
-        assert expected in html.page(markdown, {"plots/a.png": "(a)"})
+    for given, expected in cases.items():
+        assert expected in html.page(given, {"plots/a.png": "(a)"})
     table = html.page("| a | n | empty |\n| --- | ---: | ---: |\n| x\\|y | 1.5 | |\n| z | 2 | |", {})
     assert '<th class="words">a</th><th>n</th><th>empty</th>' in table
     assert '<td class="words">x|y</td><td>1.5</td><td></td>' in table
@@ -241,3 +242,55 @@ class Page(HTMLParser):
 def _written_page(folder: Path, out: Path) -> Page:
     write_report([folder], out)
     return Page((out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_folders_are_summed_up(folder: Path) -> None:
+    """Batches, then callers, which are 1.5 times as fast, then a schedule of which 200 requests/s are held."""
+    first = load(folder)
+    rounds = []
+    for number in range(3):
+        for callers, rate, p95 in ((1, 100.0, 10.0), (4, 297.0, 20.0), (8, 300.0, 30.0)):
+            one = measured("float32", 8, number, rate, p95)
+            one.cell = msgspec.structs.replace(one.cell, experiment="two", concurrency=callers)
+            alone = msgspec.structs.replace(one, cell=msgspec.structs.replace(one.cell, batching=False))
+            alone.items_per_second = rate / 2
+            one.resources = Resources(rss_peak_bytes=2**30)
+            rounds += [one, alone]
+    batched = BackendChoice(kind="votive", name="float32")
+    second = summarize(_renamed(first.run, "two", batched), rounds)
+    paced = []
+    for rate, mark, p95 in ((100.0, [], 5.0), (200.0, [], 6.0), (300.0, [], 50.0), (400.0, ["saturated"], 9.0)):
+        one = measured("float32", 1, 0, rate, p95)
+        one.cell = msgspec.structs.replace(one.cell, experiment="three", load="open", rate=rate)
+        one.marks = mark
+        paced.append(one)
+    third = summarize(_renamed(first.run, "three", batched), paced)
+    found = summed_up(Report(experiments=[first, second, third]))
+    best = [(phase.experiment, phase.best.cell.backend if phase.best else None, phase.gain) for phase in found.phases]
+    assert best == [("one", EVIL, None), ("two", "float32", pytest.approx(300 / 220)), ("three", "float32", None)]
+    assert [phase.varies for phase in found.phases] == ["backends, batch sizes", "callers, batching", "rates"]
+    held = found.phases[2].best
+    # 300 is beyond what is critical, 400 is saturated.
+    assert held is not None
+    assert held.cell.rate == 200
+    (overall,) = found.overall
+    assert (overall.best.cell.concurrency, overall.chosen.cell.concurrency, overall.phases) == (8, 4, 2)
+    assert overall.batching == "batching:\n  enabled: true\n  max_batch_size: 8"
+    said = "\n".join(found.insights)
+    assert "two (short) raises the best 1.36x: float32, batch 8, 8 callers" in said
+    assert "batch 8, 4 callers has 99 % of the peak of float32 at 67 % of its p95 (short)" in said
+    assert "float32: 8 callers have 3.00x the throughput of one (short)" in said
+    assert "float32: batching has 2.00x the throughput of callers that take turns, in the median" in said
+    assert "not there, by the number of experiments: gone (1)" in said
+    text = markdown.text(Report(experiments=[first, second, third]))
+    assert (
+        "| 2. two | callers, batching | m, short | **float32** | batch 8, 8 callers | 300 texts/s | 30 | 1.36 |" in text
+    )
+    assert (
+        "\n## Overall winner\n\n**float32** (m, short): 300 texts/s at batch 8, 8 callers, p95 30 ms, in two;" in text
+    )
+
+
+def _renamed(run: Run, name: str, *backends: BackendChoice) -> Run:
+    experiment = msgspec.structs.replace(run.experiment, name=name, backends=list(backends))
+    return msgspec.structs.replace(run, experiment=experiment)

@@ -129,7 +129,9 @@ def _anchor(text: str) -> str:
 def _block(part: str, images: dict[str, str]) -> str:
     if head := re.match(r"(#{1,6}) (.*)", part):
         level = len(head[1])
-        return f'<h{level} id="{_anchor(head[2])}">{_inline(head[2])}</h{level}>'
+        # Those of lower levels come again in each experiment.
+        name = f' id="{_anchor(head[2])}"' if level == 1 else ""
+        return f"<h{level}{name}>{_inline(head[2])}</h{level}>"
     if part.startswith("```"):
         code = "\n".join(part.split("\n")[1:-1])
         return f"<pre><code>{html.escape(code)}</code></pre>"

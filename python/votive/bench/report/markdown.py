@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from votive.bench.report.folder import RULE, Overall, folder
 from votive.bench.report.summary import Report, Row, Spread, Summary, setting
 
 _COLUMNS = ("batch_size", "Batch"), ("concurrency", "Conc"), ("batching", "Batching"), ("rate", "Rate")
@@ -53,14 +54,46 @@ def text(report: Report, plots: dict[str, list[str]] | None = None) -> str:
 
 
 def _overview(report: Report) -> list[str]:
+    found = folder(report)
     rows = []
-    for one in report.experiments:
-        for winner in one.winners:
-            cell = winner.cell
-            rate = f"{short(winner.items_per_second)} {one.items}/s"
-            where = [cell.model, cell.data_set, f"**{escape(cell.backend)}**", setting(cell), rate]
-            rows.append([escape(one.run.experiment.name), *map(escape, where[:2]), where[2], *map(escape, where[3:])])
-    return ["# Executive summary", table(["Experiment", "Model", "Texts", "Winner", "At", "Throughput"], rows)]
+    for phase in found.phases:
+        best = phase.best
+        line = [f"{phase.number}. {escape(phase.experiment)}", phase.varies]
+        if best is None:
+            rows.append([*line, "", "none: nothing may be compared", "", "", "", ""])
+            continue
+        of = best.cell
+        gain = "" if phase.gain is None else f"{phase.gain:.2f}"
+        line += [escape(f"{_last(of.model)}, {of.data_set}"), f"**{escape(of.backend)}**", escape(setting(of))]
+        rows.append([*line, f"{short(best.rate)} {phase.items}/s", spread(best.p95_ms), gain])
+    head = ["Phase", "Varies", "Model, texts", "Winner", "At", "Throughput", "P95 (ms)", "x best before"]
+    parts = ["# Executive summary", "## Phases", table(head, rows)]
+    if found.overall:
+        parts.append("## Overall winner")
+        parts += [_won(one) for one in found.overall]
+        parts += ["## Recommended configuration", f"{RULE}, of all phases:"]
+        for one in found.overall:
+            if len(found.overall) > 1:
+                parts.append(f"{escape(one.best.cell.model)}, {escape(one.best.cell.data_set)}:")
+            parts.append(f"```yaml\n{one.batching}\n```")
+    if found.insights:
+        parts += ["## Key insights", "\n".join(f"- {escape(insight)}." for insight in found.insights)]
+    return parts
+
+
+def _won(one: Overall) -> str:
+    best = one.best
+    p95 = f", p95 {short(best.p95_ms.median)} ms" if best.p95_ms else ""
+    phases = f"{one.phases} phases" if one.phases > 1 else "one phase"
+    return (
+        f"**{escape(best.cell.backend)}** ({escape(best.cell.model)}, {escape(best.cell.data_set)}): "
+        f"{short(best.rate)} {one.items}/s at {escape(setting(best.cell))}{p95}, in "
+        f"{escape(best.cell.experiment)}; the best of {phases}."
+    )
+
+
+def _last(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2] or model
 
 
 def _experiment(one: Summary, plots: list[str]) -> list[str]:
@@ -88,8 +121,7 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
     if one.insights:
         parts += ["## Key insights", "\n".join(f"- {escape(insight)}." for insight in one.insights)]
     if one.batching:
-        why = "The smallest p95 with at least 95 % of the peak throughput of the winner:"
-        parts += ["## Recommended configuration", why, f"```yaml\n{one.batching}\n```"]
+        parts += ["## Recommended configuration", f"{RULE}:", f"```yaml\n{one.batching}\n```"]
     if plots:
         shown = [f"![{path.rpartition('__')[2].removesuffix('.png').replace('_', ' ')}]({path})" for path in plots]
         parts += ["## Plots", *shown]

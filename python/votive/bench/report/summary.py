@@ -9,7 +9,7 @@ from statistics import median
 import msgspec
 
 from votive.bench.cells import Measured, Run
-from votive.bench.experiment import Objective
+from votive.bench.experiment import Batching, Objective
 from votive.bench.plan import Cell
 
 SCHEMA_VERSION = 1
@@ -281,7 +281,11 @@ def _batching(run: Run, rows: list[Row], winners: list[Winner]) -> str | None:
     )
     if chosen is None:
         return None
-    asked = run.experiment.batching
+    return batching(run.experiment.batching, chosen)
+
+
+def batching(asked: Batching, chosen: Row) -> str:
+    """The block of a cell that was measured as `asked`."""
     lines = [
         "batching:",
         f"  enabled: {str(chosen.cell.batching).lower()}",
