@@ -41,7 +41,9 @@ def test_only_and_set(tmp_path, capsys):
 )
 def test_mistakes_are_status_2(arguments, said, capsys):
     assert votive.cli.main(["bench", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert printed.startswith("votive bench run: ")
+    assert said in printed
 
 
 def test_other_commands_have_their_own_arguments(capsys):

@@ -363,7 +363,7 @@ def _add_bench(commands: Commands) -> None:
         epilog=descriptions.BENCH_EPILOG,
     )
     parser.default_command = "run"
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands", prog="votive bench")
     run = _add_bench_command(
         commands, "run", "measure; what `votive bench` does where no command is named", "[FILE ...] [options]"
     )
