@@ -15,7 +15,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e6e8; --paper: #15171a; --faint: #9aa0a6; --grid: #3a3e43; --shade: #1f2226; --accent: #56b4e9; }
 }
-body { margin: 0 auto; max-width: 60rem; padding: 1rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 72rem; padding: 1rem; color: var(--ink); background: var(--paper);
   font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { border-top: 3px solid var(--accent); padding-top: .6rem; margin: 2.5rem 0 .5rem; line-height: 1.2; }
 h2 { margin: 2rem 0 .5rem; line-height: 1.25; }
@@ -41,8 +41,6 @@ svg { display: block; width: 100%; max-width: 45rem; height: auto; color: var(--
   h1 { font-size: 1.5rem; }
   h2 { font-size: 1.2rem; }
   th, td { padding: .25rem .45rem; }
-  figure { overflow-x: auto; }
-  svg { min-width: 30rem; }
 }
 @media print {
   :root { --ink: #000; --paper: #fff; --faint: #444; --grid: #bbb; --shade: #f3f4f5; --accent: #000; }

@@ -331,5 +331,5 @@ def setting(cell: Cell) -> str:
     """The point of a sweep, in words."""
     parts = [f"batch {cell.batch_size}", f"{cell.concurrency} caller{'' if cell.concurrency == 1 else 's'}"]
     if cell.rate is not None:
-        parts.append(f"{cell.rate} requests/s" if not isinstance(cell.rate, str) else f"{cell.rate} of the peak")
+        parts.append(f"{cell.rate:g} requests/s" if not isinstance(cell.rate, str) else f"{cell.rate} of the peak")
     return ", ".join(parts)
