@@ -54,7 +54,9 @@ def measure(experiments: list[Experiment], out: Path) -> list[Path]:
             )
         folder = out / experiment.name
         folder.mkdir(parents=True)
-        described = Run(experiment=experiment, machine={"cpus": 2}, versions={}, started="2026-01-01T00:00:00Z")
+        described = Run(
+            experiment=experiment, machine={"cpus": 2, "load": "1.5"}, versions={}, started="2026-01-01T00:00:00Z"
+        )
         (folder / "run.json").write_bytes(msgspec.json.encode(described))
         (folder / "cells.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
         folders.append(folder)
@@ -70,6 +72,9 @@ def section(text: str, title: str) -> list[str]:
 def test_tables_of_an_embedding_model(tmp_path: Path) -> None:
     folders = measure(datasheet.experiments("m", ["embed"], CHOICES), tmp_path)
     text = datasheet.text("m", [load(folder) for folder in folders])
+    assert (
+        "\n\nMedians of 3 rounds of at least 2 s a cell. Other programs kept the machine busy: a load of 1.5 on" in text
+    )
     assert section(text, "Single text") == [
         "| float32 | 100 | 10 | 10 | 20 | 30 | 1 |",
         "| &lt;int8&gt; | **200** | 5 | 5 | 10 | 15 | 1 |",
@@ -124,6 +129,7 @@ def test_the_command_measures_and_writes(
     monkeypatch.setattr(run, "run", stub)
     model = Path(__file__).parent / "fixtures" / "bert_plain"
     text = datasheet.datasheet(str(model), tmp_path / "out", quick=True)
+    assert "\n\nOne round of at least 0.5 s a cell: a trial." in text
     assert (tmp_path / "out" / "datasheet.md").read_text(encoding="utf-8") == text
     assert "<td" in (tmp_path / "out" / "datasheet.html").read_text(encoding="utf-8")
     assert (tmp_path / "out" / "report.json").is_file()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from votive.bench.experiment import BackendChoice, Experiment, Load, Measure, Model, Sweep, Task
 from votive.bench.report.markdown import escape, machine, short, spread, table
-from votive.bench.report.summary import Row, Spread, Summary, load
+from votive.bench.report.summary import NOISY, Row, Spread, Summary, load
 
 BATCHES = [1, 2, 5, 10, 20, 50, 100]
 DOCUMENTS = [2, 5, 10, 20]
@@ -25,6 +25,8 @@ USUAL_DOCUMENTS = 10
 MIB = 2**20
 # A cell of each kind is shorter than in experiments, as there are many.
 SECONDS, ITERATIONS = 2.0, 50
+# From this share of its CPUs on, a machine is not idle before the run.
+BUSY = 0.25
 _ALWAYS: tuple[Measure, ...] = ("latency", "throughput", "memory", "cpu")
 _ONCE: tuple[Measure, ...] = ("cold_start", "quality")
 
@@ -109,7 +111,7 @@ def _write(model: str, folders: list[Path], out: Path) -> str:
 def text(model: str, summaries: list[Summary]) -> str:
     """The tables of what was measured, as Markdown."""
     found = {one.run.experiment.name: one for one in summaries}
-    parts = [f"# Datasheet: {escape(model)}"]
+    parts = [f"# Datasheet: {escape(model)}", *_trust(summaries)]
     for task, tables in (("embed", _embed), ("rerank", _rerank)):
         of_task = {name.removeprefix(f"{task}_"): one for name, one in found.items() if name.startswith(f"{task}_")}
         if of_task:
@@ -119,6 +121,28 @@ def text(model: str, summaries: list[Summary]) -> str:
     if summaries:
         parts += machine(summaries[0])
     return "\n\n".join(parts) + "\n"
+
+
+def _trust(summaries: list[Summary]) -> list[str]:
+    """How far the numbers go."""
+    if not summaries:
+        return []
+    run = summaries[0].run
+    rounds, seconds = run.experiment.rounds, run.experiment.seconds
+    if rounds == 1:
+        said = [f"One round of at least {seconds:g} s a cell: a trial. Without `--quick` the numbers are to be kept."]
+    else:
+        said = [f"Medians of {rounds} rounds of at least {seconds:g} s a cell."]
+    measured = [row for one in summaries for row in _rows(one)]
+    noisy = sum("noisy" in row.marks for row in measured)
+    if noisy:
+        said.append(f"In {noisy} of {len(measured)} cells the rounds differ by more than {NOISY:.0%}: see `report.md`.")
+    load_average, cpus = float(run.machine.get("load", 0)), float(run.machine.get("cpus", 1))  # type: ignore[arg-type]
+    if load_average > BUSY * cpus:
+        said.append(
+            f"Other programs kept the machine busy: a load of {load_average:g} on {cpus:g} CPUs before it began."
+        )
+    return [" ".join(said)]
 
 
 def _embed(found: dict[str, Summary]) -> list[str]:
