@@ -143,6 +143,8 @@ def test_markdown_becomes_html() -> None:
         "![throughput](plots/a.png)": "<figure>(a)</figure>",
         "![throughput](javascript:x)": "<p>![throughput](javascript:x)</p>",
         "a\\*\\*b <i> &amp;amp;": "<p>a**b &lt;i&gt; &amp;amp;</p>",
+        "give `--<x>`, not \\`y\\`": "<p>give <code>--&lt;x&gt;</code>, not `y`</p>",
+        "**a** `b": "<p><strong>a</strong> `b</p>",
     }
     for given, expected in cases.items():
         assert expected in html.page(given, {"plots/a.png": "(a)"})
@@ -275,7 +277,7 @@ def test_folders_are_summed_up(folder: Path) -> None:
     assert held.cell.rate == 200
     (overall,) = found.overall
     assert (overall.best.cell.concurrency, overall.chosen.cell.concurrency, overall.phases) == (8, 4, 2)
-    assert overall.batching == "batching:\n  enabled: true\n  max_batch_size: 8"
+    assert overall.batching == "batching:\n  enabled: true\n  max_batch_size: 32"
     said = "\n".join(found.insights)
     assert "two (short) raises the best 1.36x: float32, batch 8, 8 callers" in said
     assert "batch 8, 4 callers has 99 % of the peak of float32 at 67 % of its p95 (short)" in said

@@ -126,7 +126,7 @@ def _insights(
     if beyond:
         critical = sum(alert.level == "critical" for alert in beyond)
         names = ", ".join(dict.fromkeys(alert.cell.experiment for alert in beyond))
-        yield f"{len(beyond)} numbers are beyond their objectives, {critical} of them critically, in {names}"
+        yield f"numbers beyond their objectives: {len(beyond)}, {critical} of them critically, in {names}"
     skipped: dict[str, int] = {}
     for one_experiment in report.experiments:
         for name in one_experiment.skipped:

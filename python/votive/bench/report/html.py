@@ -1,7 +1,7 @@
 """`report.html`: what the Markdown says, with the plots in it, as one file that opens without a network.
 
 It is made from the Markdown, so that nothing is said twice: of Markdown it knows headings, tables, lists, code, bold
-words, paragraphs and images that stand alone, which is all that a report has.
+and code words, paragraphs and images that stand alone, which is all that a report has.
 """
 
 from __future__ import annotations
@@ -160,9 +160,14 @@ def _is_words(column: tuple[str, ...]) -> bool:
 
 
 def _inline(text: str) -> str:
-    """Bold words, and everything else as text, whatever it is."""
-    parts = re.split(r"(?<!\\)\*\*", text)
-    plain = [html.escape(html.unescape(re.sub(r"\\(.)", r"\1", part))) for part in parts]
-    if len(plain) % 2 == 0:
-        return html.escape(html.unescape(text))
-    return "".join(f"<strong>{part}</strong>" if number % 2 else part for number, part in enumerate(plain))
+    """Bold words and code, and everything else as text, whatever it is."""
+    found, end = [], 0
+    for mark in re.finditer(r"(?<!\\)(?:\*\*(.+?)(?<!\\)\*\*|`(.+?)(?<!\\)`)", text):
+        found.append(_plain(text[end : mark.start()]))
+        found.append(f"<strong>{_plain(mark[1])}</strong>" if mark[1] else f"<code>{_plain(mark[2])}</code>")
+        end = mark.end()
+    return "".join([*found, _plain(text[end:])])
+
+
+def _plain(text: str) -> str:
+    return html.escape(html.unescape(re.sub(r"\\(.)", r"\1", text)))

@@ -150,7 +150,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
     """Below the plot, where no line runs through it."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels), default=0)
-    columns = min(3, len(labels), max(1, 95 // (longest + 8)))
+    columns = min(3, len(labels), max(1, 100 // (longest + 6)))
     figure.legend(handles, labels, loc="outside lower center", ncols=max(1, columns))
 
 

@@ -286,10 +286,12 @@ def _batching(run: Run, rows: list[Row], winners: list[Winner]) -> str | None:
 
 def batching(asked: Batching, chosen: Row) -> str:
     """The block of a cell that was measured as `asked`."""
+    # What all callers ask at a time may share a pass.
+    together = chosen.cell.batch_size * (chosen.cell.concurrency if chosen.cell.batching else 1)
     lines = [
         "batching:",
         f"  enabled: {str(chosen.cell.batching).lower()}",
-        f"  max_batch_size: {asked.max_batch_size or chosen.cell.batch_size}",
+        f"  max_batch_size: {asked.max_batch_size or together}",
     ]
     if asked.timeout_ms is not None:
         lines.append(f"  timeout_ms: {asked.timeout_ms:g}")
