@@ -17,7 +17,9 @@ from votive.bench import plan, resources
 from votive.bench.cells import Measured
 from votive.bench.data import Items, items, words
 from votive.bench.experiment import Data, Experiment, Load, Model, Quality, Sweep
-from votive.bench.run import RunError, cache_folder, read_cells, read_run, run
+from votive.bench.log import RunError, read_cells, read_run
+from votive.bench.models import cache_folder
+from votive.bench.run import run
 from votive.bench.worker import NotThere, Worker, WorkerError, environment
 
 ROOT = Path(__file__).parents[1]

@@ -12,13 +12,10 @@ for each experiment, for each cell and round as the plan has them:
 
 from __future__ import annotations
 
-import hashlib
 import os
 import statistics
 import sys
 import time
-from collections.abc import Iterable
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,27 +25,19 @@ import numpy as np
 
 from votive.bench import backends, machine, plan, quality, resources
 from votive.bench.backends.backend import Setup
-from votive.bench.cells import Consistency, Measured, Resources, Run
+from votive.bench.cells import Consistency, Measured, Resources
 from votive.bench.data import Count, Items, from_file, items, model_tokens
 from votive.bench.experiment import BackendChoice, Experiment, Model
 from votive.bench.load import TRIALS, Bounds
 from votive.bench.loaded import LoadedBackend, Measurement
+from votive.bench.log import Log, RunError
+from votive.bench.models import ModelKey, cache_folder, find_models, key_of, needs_folder
 from votive.bench.plan import Cell
 from votive.bench.worker import NotThere, Worker, WorkerError, environment
 
-RUN_FILE = "run.json"
-CELLS_FILE = "cells.jsonl"
 COLD_STARTS = 3
 # A request that takes longer than all of its load and this is not waited for.
 PATIENCE_SECONDS = 600.0
-
-
-# Name and revision.
-ModelKey = tuple[str, str | None]
-
-
-class RunError(ValueError):
-    """The experiments cannot be run as they are asked for; the text says what to do."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -77,7 +66,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
     folders = {experiment.name: out / experiment.name for experiment in experiments}
     if len(folders) < len(experiments):
         raise RunError("two experiments have the same name: give one of them another, by its key `name`")
-    models, absent = _find_models(experiments)
+    models, absent = find_models(experiments)
     for experiment in experiments:
         _check(experiment)
     for reason in dict.fromkeys(absent.values()):
@@ -101,92 +90,6 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
             bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")
             raise Stopped(begun) from None
     return begun
-
-
-class Log:
-    """A folder with `run.json` and `cells.jsonl`.
-
-    Attributes:
-        measured: the lines that were there.
-        keys: of what was measured.
-    """
-
-    def __init__(self, experiment: Experiment, folder: Path, measured: list[Measured]) -> None:
-        self.experiment = experiment
-        self.folder = folder
-        self.measured = measured
-        self.keys = {plan.key(each.cell, each.round) for each in measured}
-
-    @classmethod
-    def of(cls, experiment: Experiment, folder: Path, resume: bool) -> Log:
-        """The folder's. Raises `RunError` where it holds what this run must not touch."""
-        if not (folder / RUN_FILE).exists():
-            if (folder / CELLS_FILE).exists():
-                raise RunError(f"{folder} holds {CELLS_FILE} without {RUN_FILE}: remove it, or give another --out")
-            return cls(experiment, folder, [])
-        if not resume:
-            raise RunError(f"{folder} holds a run: go on with it by --resume, or give another --out")
-        there = read_run(folder)
-        if there.experiment != experiment:
-            raise RunError(
-                f"{folder} holds a run of another experiment of the name {experiment.name!r}, which differs in "
-                f"{', '.join(_differences(there.experiment, experiment))}: give another --out, or undo the change"
-            )
-        return cls(experiment, folder, read_cells(folder))
-
-    def begin(self) -> None:
-        """Write what the run is, where that is not written, and drop a line that was not written whole."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / RUN_FILE).exists():
-            described = Run(
-                experiment=self.experiment,
-                machine=machine.describe(),
-                versions=machine.versions(),
-                started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            )
-            half = self.folder / f"{RUN_FILE}.part"
-            half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
-            half.replace(self.folder / RUN_FILE)
-        cells = self.folder / CELLS_FILE
-        if cells.exists() and (content := cells.read_bytes()) and not content.endswith(b"\n"):
-            whole = content[: content.rfind(b"\n") + 1]
-            with open(cells, "r+b") as file:
-                file.truncate(len(whole))
-
-    def add(self, measured: Measured) -> None:
-        """Another line, on the disk when this returns."""
-        with open(self.folder / CELLS_FILE, "ab") as file:
-            file.write(msgspec.json.encode(measured) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def read_run(folder: Path) -> Run:
-    """What `run.json` says. Raises `RunError` where it is of another version of votive, or damaged."""
-    try:
-        return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=Run)
-    except msgspec.DecodeError as error:
-        raise RunError(f"{folder / RUN_FILE}: {error}: give another --out") from None
-
-
-def read_cells(folder: Path) -> list[Measured]:
-    """The lines of `cells.jsonl`; one that a killed run has half written is dropped, and said on standard error.
-
-    Raises `RunError` for any other line that cannot be read.
-    """
-    path = folder / CELLS_FILE
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")
-    if half := lines.pop():
-        print(f"{path}: its last line was written half ({len(half)} bytes): that cell is left out", file=sys.stderr)
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            found.append(msgspec.json.decode(line, type=Measured))
-        except msgspec.DecodeError as error:
-            raise RunError(f"{path}, line {number}: {error}: remove the line to measure its cell again") from None
-    return found
 
 
 class _Runner:
@@ -279,7 +182,7 @@ class _Runner:
     def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
         if choice.skip:
             return choice.skip
-        if _needs_folder(choice) and (reason := self.absent.get(_key(self._model(cell)))):
+        if needs_folder(choice) and (reason := self.absent.get(key_of(self._model(cell)))):
             return reason
         return self.missing.get((cell.model, cell.backend))
 
@@ -312,7 +215,7 @@ class _Runner:
 
     def _setup(self, cell: Cell) -> Setup:
         model = self._model(cell)
-        folder = self.models.get(_key(model), Path(model.name))
+        folder = self.models.get(key_of(model), Path(model.name))
         return Setup(
             task=self.experiment.task,
             model=folder,
@@ -428,52 +331,6 @@ def _compare(task: str, ours: list[np.ndarray], theirs: list[np.ndarray], agains
     return quality.of_vectors(ours[0], theirs[0], against, top)
 
 
-def cache_folder(model: Path, task: str) -> Path:
-    """Of what backends make of this model once, in `VOTIVE_BENCH_CACHE`, or in a folder of the user's cache.
-
-    A model whose files were changed has another one.
-    """
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    base = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user) / "votive-bench")
-    files = sorted(model.rglob("*")) if model.is_dir() else []
-    facts = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
-    digest = hashlib.sha256(repr((str(model), task, facts)).encode()).hexdigest()[:12]
-    return base / "experiments" / f"{model.name}-{digest}"
-
-
-def _find_models(experiments: Iterable[Experiment]) -> tuple[dict[ModelKey, Path], dict[ModelKey, str]]:
-    """Folders of the models that some backend loads from one, and why others are not found.
-
-    Raises `RunError` for all of them where none is found.
-    """
-    from votive import VotiveError, inspect_model
-
-    found: dict[ModelKey, Path] = {}
-    absent: dict[ModelKey, str] = {}
-    for model in _needed(experiments):
-        key = _key(model)
-        if key in found or key in absent:
-            continue
-        if Path(model.name).is_dir():
-            found[key] = Path(model.name).absolute()
-            continue
-        try:
-            found[key] = Path(inspect_model(model.name, revision=model.revision).folder)
-        except (OSError, ValueError, VotiveError) as error:
-            absent[key] = str(error)
-    if absent and not found:
-        raise RunError("\n".join(dict.fromkeys(absent.values())))
-    return found, absent
-
-
-def _key(model: Model) -> ModelKey:
-    return model.name, model.revision
-
-
-def _needs_folder(choice: BackendChoice) -> bool:
-    return not (choice.skip or choice.url or choice.file)
-
-
 def _check(experiment: Experiment) -> None:
     """Raises `RunError` for what would end the run in the middle."""
     data, against = experiment.data, experiment.quality.against
@@ -492,19 +349,6 @@ def _check(experiment: Experiment) -> None:
         raise RunError(
             f"{experiment.name}: quality.against: no backend is named {against!r}: there are {', '.join(choices)}"
         )
-
-
-def _needed(experiments: Iterable[Experiment]) -> list[Model]:
-    return [
-        model
-        for experiment in experiments
-        if experiment.task != "search" and any(map(_needs_folder, experiment.backends))
-        for model in experiment.models
-    ]
-
-
-def _differences(one: Experiment, other: Experiment) -> list[str]:
-    return [name for name in Experiment.__struct_fields__ if getattr(one, name) != getattr(other, name)]
 
 
 def _load_average() -> float | None:

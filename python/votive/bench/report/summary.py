@@ -10,6 +10,7 @@ import msgspec
 
 from votive.bench.cells import Measured, Run
 from votive.bench.experiment import Batching, Objective
+from votive.bench.log import read_cells, read_run
 from votive.bench.plan import Cell
 
 SCHEMA_VERSION = 1
@@ -124,12 +125,8 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 def load(folder: Path) -> Summary:
-    """Of a folder with `run.json` and `cells.jsonl`; a last line that was written half is left out."""
-    run = msgspec.json.decode((folder / "run.json").read_bytes(), type=Run)
-    path = folder / "cells.jsonl"
-    # What follows the last line break is no line yet.
-    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-    return summarize(run, [msgspec.json.decode(line, type=Measured) for line in lines])
+    """Of a folder with `run.json` and `cells.jsonl`."""
+    return summarize(read_run(folder), read_cells(folder))
 
 
 def summarize(run: Run, measured: list[Measured]) -> Summary:

@@ -1,0 +1,111 @@
+"""The folder of a run: `run.json` says what runs, and `cells.jsonl` has a line for each cell and round."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from votive.bench import machine, plan
+from votive.bench.cells import Measured, Run
+from votive.bench.experiment import Experiment
+
+RUN_FILE = "run.json"
+CELLS_FILE = "cells.jsonl"
+
+
+class RunError(ValueError):
+    """The experiments cannot be run as they are asked for; the text says what to do."""
+
+
+class Log:
+    """A folder with `run.json` and `cells.jsonl`.
+
+    Attributes:
+        measured: the lines that were there.
+        keys: of what was measured.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path, measured: list[Measured]) -> None:
+        self.experiment = experiment
+        self.folder = folder
+        self.measured = measured
+        self.keys = {plan.key(each.cell, each.round) for each in measured}
+
+    @classmethod
+    def of(cls, experiment: Experiment, folder: Path, resume: bool) -> Log:
+        """The folder's. Raises `RunError` where it holds what this run must not touch."""
+        if not (folder / RUN_FILE).exists():
+            if (folder / CELLS_FILE).exists():
+                raise RunError(f"{folder} holds {CELLS_FILE} without {RUN_FILE}: remove it, or give another --out")
+            return cls(experiment, folder, [])
+        if not resume:
+            raise RunError(f"{folder} holds a run: go on with it by --resume, or give another --out")
+        there = read_run(folder)
+        if there.experiment != experiment:
+            raise RunError(
+                f"{folder} holds a run of another experiment of the name {experiment.name!r}, which differs in "
+                f"{', '.join(_differences(there.experiment, experiment))}: give another --out, or undo the change"
+            )
+        return cls(experiment, folder, read_cells(folder))
+
+    def begin(self) -> None:
+        """Write what the run is, where that is not written, and drop a line that was not written whole."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / RUN_FILE).exists():
+            described = Run(
+                experiment=self.experiment,
+                machine=machine.describe(),
+                versions=machine.versions(),
+                started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            )
+            half = self.folder / f"{RUN_FILE}.part"
+            half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
+            half.replace(self.folder / RUN_FILE)
+        cells = self.folder / CELLS_FILE
+        if cells.exists() and (content := cells.read_bytes()) and not content.endswith(b"\n"):
+            whole = content[: content.rfind(b"\n") + 1]
+            with open(cells, "r+b") as file:
+                file.truncate(len(whole))
+
+    def add(self, measured: Measured) -> None:
+        """Another line, on the disk when this returns."""
+        with open(self.folder / CELLS_FILE, "ab") as file:
+            file.write(msgspec.json.encode(measured) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read_run(folder: Path) -> Run:
+    """What `run.json` says. Raises `RunError` where it is of another version of votive, or damaged."""
+    try:
+        return msgspec.json.decode((folder / RUN_FILE).read_bytes(), type=Run)
+    except msgspec.DecodeError as error:
+        raise RunError(f"{folder / RUN_FILE}: {error}: give another --out") from None
+
+
+def read_cells(folder: Path) -> list[Measured]:
+    """The lines of `cells.jsonl`; one that a killed run has half written is dropped, and said on standard error.
+
+    Raises `RunError` for any other line that cannot be read.
+    """
+    path = folder / CELLS_FILE
+    if not path.exists():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    if half := lines.pop():
+        print(f"{path}: its last line was written half ({len(half)} bytes): that cell is left out", file=sys.stderr)
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(msgspec.json.decode(line, type=Measured))
+        except msgspec.DecodeError as error:
+            raise RunError(f"{path}, line {number}: {error}: remove the line to measure its cell again") from None
+    return found
+
+
+def _differences(one: Experiment, other: Experiment) -> list[str]:
+    return [name for name in Experiment.__struct_fields__ if getattr(one, name) != getattr(other, name)]
