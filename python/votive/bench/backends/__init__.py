@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
-from votive._hints import did_you_mean
 from votive.bench.backends.unavailable import Unavailable
 
 if TYPE_CHECKING:
@@ -69,5 +68,7 @@ KINDS: dict[str, Kind] = {
 def find(name: str, task: str) -> Kind:
     """The kind of this name, for this task. Raises `ValueError` where there is none."""
     if name not in KINDS:
+        from votive._hints import did_you_mean
+
         raise ValueError(f"{name!r}: no kind of backend; there are {', '.join(KINDS)}{did_you_mean(name, KINDS)}")
     return KINDS["votive-store" if (name, task) == ("votive", "search") else name]
