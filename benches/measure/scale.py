@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import psutil
 import votive
+from votive.bench import machine
 
-from benches import machine, report
+from benches import report
 from benches.data.corpus import texts
 from benches.measure.comparison import say
 from benches.peers.models import embedder
