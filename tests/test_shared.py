@@ -51,12 +51,13 @@ def cycle(model: Any) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Embedder, "bert_modules"), (Reranker, "bert_rerank")])
-def test_threads_that_ask_at_once_get_one_object(kind: Any, name: str, loads: Any) -> None:
+def test_threads_that_ask_at_once_get_one_object(kind: Any, name: str, loads: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(FIXTURES / name, tmp_path / name)
     begin = threading.Barrier(16)
 
     def ask(_: int) -> Any:
         begin.wait(HANG)
-        return votive.shared(kind, FIXTURES / name)
+        return votive.shared(kind, folder)
 
     with ThreadPoolExecutor(16) as threads:
         found = list(threads.map(ask, range(16)))
