@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from benches import report
 from benches.peers import documents
 
 ROOT = Path(__file__).parents[1]
@@ -98,3 +99,9 @@ def test_commits_of_one_row_are_counted(tmp_path: Path) -> None:
     assert [step["commits"] for step in steps] == [100, 20]
     assert all(step["manifest"] > 0 for step in steps)
     assert "| votive | 120 |" in (tmp_path / "store_commits.md").read_text()
+
+
+def test_results_are_written_into_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    report.write(tmp_path / "a" / "b", "soak", {"seconds": [1]}, "| Memory |")
+    assert json.loads((tmp_path / "a" / "b" / "soak.json").read_text()) == {"seconds": [1]}
+    assert (tmp_path / "a" / "b" / "soak.md").read_text() == "| Memory |"

@@ -17,7 +17,8 @@ SUBJECT = "votive"
 
 
 def write(folder: Path, name: str, results: Any, markdown: str) -> None:
-    """Results and tables, `name.json` and `name.md`."""
+    """Results and tables, `name.json` and `name.md`, in a folder that is made where it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(results))
     (folder / f"{name}.md").write_text(markdown)
 
