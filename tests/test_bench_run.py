@@ -124,7 +124,7 @@ def program(asked: Experiment, tmp_path: Path, **variables: str) -> subprocess.C
     file.write_bytes(msgspec.json.encode(asked))
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
-    paths = os.pathsep.join([str(ROOT / "tests"), str(ROOT / "python"), *sys.path])
+    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
     return subprocess.run(
         [sys.executable, str(script), str(file), str(tmp_path / "out")],
         env=os.environ | variables | {"PYTHONPATH": paths},
