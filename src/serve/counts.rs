@@ -313,6 +313,9 @@ mod tests {
                 routes_of(&path, found);
                 continue;
             }
+            if path.extension().is_none_or(|kind| kind != "rs") {
+                continue;
+            }
             let source = std::fs::read_to_string(&path).expect("a source");
             for rest in source.split(concat!(".", "route(")).skip(1) {
                 // Elsewhere it is a method of something else.
