@@ -3,7 +3,8 @@
 //! The CPU's are computed once for each model that is loaded, by the same files loaded a second time, which are then dropped. The
 //! device's go through the queue behind everything else.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::engine::{OutputRows, Request};
@@ -24,22 +25,18 @@ const LONGEST_WORDS: usize = 300;
 const SENTENCE: &str = "A wire carries what the lamp at the end of the street gives back as light, \
     while 12 people read about rivers, taxes, bread and the moons of Jupiter";
 
-/// Models are looked at so often while none is loaded.
-const PATIENCE: Duration = Duration::from_millis(200);
-
-/// The CPU's vectors of a model `[texts, width]`.
+/// The CPU's vectors of a model `[texts, width]`, which do not keep it loaded.
 struct Reference {
-    slot: Arc<Slot>,
-    model: Arc<ServedModel>,
+    model: Weak<ServedModel>,
     rows: Vec<f32>,
 }
 
+/// The references, by the models' names.
+type References = HashMap<String, Reference>;
+
 /// Compares all models that give vectors, again and again.
 pub(super) async fn watch_consistency(app: App, every: Duration) {
-    while app.registry.not_ready().is_some_and(|reason| reason.ends_with("is being loaded")) {
-        tokio::time::sleep(PATIENCE).await;
-    }
-    let mut references: Vec<Reference> = Vec::new();
+    let mut references = References::new();
     loop {
         for slot in app.registry.slots() {
             let (Some(model), Some(load)) = (slot.loaded(), slot.load_reference()) else { continue };
@@ -53,23 +50,21 @@ pub(super) async fn watch_consistency(app: App, every: Duration) {
 }
 
 async fn compare(
-    slot: &Arc<Slot>,
+    slot: &Slot,
     model: &Arc<ServedModel>,
     load: LoadModel,
     width: usize,
-    references: &mut Vec<Reference>,
+    references: &mut References,
 ) -> Result<Agreement, Fault> {
-    if !references.iter().any(|reference| Arc::ptr_eq(&reference.model, model)) {
-        // Those of a model that was there before are of other files, perhaps.
-        references.retain(|reference| !Arc::ptr_eq(&reference.slot, slot));
+    // That of a model that was there before is of other files, perhaps.
+    if references.get(&slot.name).is_none_or(|reference| reference.model.as_ptr() != Arc::as_ptr(model)) {
         let rows = aside("computing on the CPU", move || Ok(guarded(|| on_cpu(&load, width))?)).await?;
-        references.push(Reference { slot: slot.clone(), model: model.clone(), rows });
+        references.insert(slot.name.clone(), Reference { model: Arc::downgrade(model), rows });
     }
-    let reference = references.iter().find(|reference| Arc::ptr_eq(&reference.model, model)).expect("is there now");
     let options = CallOptions { precedence: Precedence(i32::MAX), ..CallOptions::default() };
     let request = options.request(model, model.prompt("model", None)?, model.normalize)?;
     let computed = compute(slot, model, Box::new(texts()), request, None, width).await?;
-    Ok(Agreement::of(&reference.rows, &computed.values, width))
+    Ok(Agreement::of(&references[&slot.name].rows, &computed.values, width))
 }
 
 fn on_cpu(load: &LoadModel, width: usize) -> crate::Result<Vec<f32>> {

@@ -24,8 +24,8 @@ pub(super) struct Guard {
     /// Hosts by which the server may be asked; None for any.
     hosts: Option<Vec<String>>,
     origins: Vec<String>,
-    /// Paths that may be read without a key, beside [`OPEN_PATHS`].
-    open_paths: &'static [&'static str],
+    /// Whether numbers may be read without a key, too.
+    pub(super) opens_metrics: bool,
 }
 
 impl Guard {
@@ -37,17 +37,12 @@ impl Guard {
             hosts.iter().cloned().chain(own).map(|host| host.to_ascii_lowercase()).collect()
         });
         let keys = keys.iter().map(|key| Sha256::digest(key.as_bytes()).into()).collect();
-        Self { keys, hosts, origins: origins.to_vec(), open_paths: &[] }
-    }
-
-    /// Lets what watches the server read its numbers without a key.
-    pub(super) fn with_open_metrics(self) -> Self {
-        Self { open_paths: &["/metrics"], ..self }
+        Self { keys, hosts, origins: origins.to_vec(), opens_metrics: false }
     }
 
     /// Whether a path may be read without a key.
     pub(super) fn opens(&self, path: &str) -> bool {
-        OPEN_PATHS.contains(&path) || self.open_paths.contains(&path)
+        OPEN_PATHS.contains(&path) || self.opens_metrics && path == "/metrics"
     }
 
     /// Whether the request comes by a name of this server, and from no other web page.

@@ -151,8 +151,8 @@ impl Server {
         let _inside = runtime.enter();
         let listener = Listener::bind(&access.address, access.tls.as_ref())?;
         let address = listener.address();
-        let guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
-        let guard = if access.open_metrics { guard.with_open_metrics() } else { guard };
+        let mut guard = Guard::new(&access.keys, address.socket(), &access.allowed_hosts, &access.cors_origins);
+        guard.opens_metrics = access.open_metrics;
         let log = reports.access_log.as_ref().map(AccessLog::open).transpose()?;
         let counts = ServerCounts::new(registry.slots().iter().map(|slot| slot.name.clone()));
         let records = Arc::new(Records { counts, log });
@@ -160,17 +160,17 @@ impl Server {
         let app = Arc::new(ServerState::new(registry, limits, guard, records, watch));
         let (ending, ended) = watch::channel(false);
         let listening = runtime.spawn(listener.serve(app::router(app.clone()), app.clone(), ended));
-        let loading = app.clone();
+        let (loading, consistency) = (app.clone(), reports.consistency);
         runtime.spawn(async move {
             loading.registry.preload().await;
+            if let Some(every) = consistency {
+                tokio::spawn(watch_consistency(loading.clone(), every));
+            }
             loop {
                 tokio::time::sleep(IDLE_CHECK).await;
                 loading.registry.unload_idle();
             }
         });
-        if let Some(every) = reports.consistency {
-            runtime.spawn(watch_consistency(app.clone(), every));
-        }
         let watched = app.clone();
         runtime.spawn(async move {
             loop {
