@@ -155,6 +155,12 @@ impl Stats {
         distribution.cumulative(bounds, unit)
     }
 
+    /// Seconds of the last minute, and the texts and tokens that were done in them.
+    pub fn recent(&self) -> (f64, u64, u64) {
+        let counts = self.counts();
+        counts.recent(counts.since.elapsed())
+    }
+
     pub fn snapshot(&self) -> Snapshot {
         let counts = self.counts();
         let number = |number: &AtomicU64| number.load(Ordering::Relaxed);

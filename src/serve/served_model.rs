@@ -136,7 +136,7 @@ impl ServedModel {
 
     /// How long what waits takes at the rate of the last minute.
     pub(super) fn queue_time(&self) -> Duration {
-        let (seconds, inputs, tokens) = self.stats.snapshot().recent;
+        let (seconds, inputs, tokens) = self.stats.recent();
         let depth = self.routes.depth();
         // Inputs that are not tokenized yet have no cost.
         let shares = [(depth.cost, tokens), (depth.inputs, inputs)];

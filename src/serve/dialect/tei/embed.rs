@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::answer::{Direction, Effort, empty, options};
+use crate::serve::agreement::cosine;
 use crate::serve::call::{self, EmbedCall, FieldNames, PromptChoice};
 use crate::serve::decoding::decoded;
 use crate::serve::dialect::Exchange;
@@ -124,17 +125,10 @@ pub(super) async fn similarity(Exchange { app, body, .. }: Exchange<SimilarityBo
     let computed = call::embed(&app, Some(&slot.name), call).await?;
     let mut rows = computed.rows();
     let source = rows.next().unwrap_or_default();
-    let cosines: Vec<f32> = rows.map(|row| cosine(source, row)).collect();
+    let cosines: Vec<f32> = rows.map(|row| cosine(source, row) as f32).collect();
     let mut json = Vec::new();
     write_floats(&mut json, &cosines);
     Ok(effort.answer(json, computed.outcome))
-}
-
-/// 0 where one of the vectors is.
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let lengths = (dot(a, a) * dot(b, b)).sqrt();
-    if lengths == 0.0 { 0.0 } else { (dot(a, b) / lengths) as f32 }
 }
 
 fn prompt(name: Option<String>) -> PromptChoice {
