@@ -9,30 +9,26 @@ import pytest
 pytest.importorskip("msgspec")
 
 import msgspec
+from bench_cells import cell
 from votive.bench.cells import Latency, Measured, Resources, Run
 from votive.bench.compare import compare
 from votive.bench.experiment import BackendChoice, Data, Experiment, Model
-from votive.bench.plan import Cell
 from votive.bench.report import write_report
 
 DRIFT = (0.95, 1.0, 1.05)
 
 
 def measured(number: int, rate: float, *, backend: str = "float32", batch: int = 8, load: str = "closed") -> Measured:
-    cell = Cell(
-        experiment="one",
-        model="m",
-        backend=backend,
-        data_set="short",
-        batch_size=batch,
-        concurrency=1,
-        batching=True,
-        load=load,
-        rate=50.0 if load == "open" else None,
-    )
     drifted = rate * DRIFT[number]
     latency = Latency(samples=600, mean=1 / drifted, p50=1 / drifted, p95=2 / drifted, p99=3 / drifted, max=4 / drifted)
-    return Measured(cell=cell, round=number, requests=600, items=600, items_per_second=drifted, latency=latency)
+    return Measured(
+        cell=cell(backend, batch, load, 50.0 if load == "open" else None),
+        round=number,
+        requests=600,
+        items=600,
+        items_per_second=drifted,
+        latency=latency,
+    )
 
 
 def written(folder: Path, cells: list[Measured], *, cpus: int = 2, count: int = 512) -> Path:

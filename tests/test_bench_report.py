@@ -14,10 +14,10 @@ import pytest
 
 pytest.importorskip("msgspec")
 
+from bench_cells import cell
 from votive.bench import statistics
 from votive.bench.cells import Consistency, Latency, Measured, Resources, Run
 from votive.bench.experiment import BackendChoice, Experiment, Model, Objective, Objectives
-from votive.bench.plan import Cell
 from votive.bench.report import html, markdown, plots, write_report
 from votive.bench.report.folder import folder as summed_up
 from votive.bench.report.summary import Report, load, summarize
@@ -26,19 +26,9 @@ EVIL = "<script>a|b"
 
 
 def measured(backend: str, batch: int, number: int, rate: float, p95: float) -> Measured:
-    cell = Cell(
-        experiment="one",
-        model="m",
-        backend=backend,
-        data_set="short",
-        batch_size=batch,
-        concurrency=1,
-        batching=True,
-        load="closed",
-    )
     latency = Latency(samples=600, mean=p95 / 2, p50=p95 / 2, p95=p95, p99=p95 * 2, max=p95 * 3)
     return Measured(
-        cell=cell,
+        cell=cell(backend, batch),
         round=number,
         requests=600,
         items=600,
