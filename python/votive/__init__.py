@@ -99,7 +99,9 @@ def __getattr__(name: str) -> Any:
     from importlib.util import find_spec
 
     if name in _IMPORTED_WHEN_USED:
-        return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
+        value = getattr(import_module(_IMPORTED_WHEN_USED[name]), name)
+        globals()[name] = value  # not asked for here again
+        return value
     if not name.startswith("_") and find_spec(f"{__name__}.{name}") is not None:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
