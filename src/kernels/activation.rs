@@ -120,17 +120,17 @@ impl Activation {
                 let half = s.mul(half, x);
                 s.mul_add(half, coarse_erf(s, s.mul(x, s.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
             }
-            Activation::Gelu10 => s.min(s.max(gelu(s, x), s.splat(-10.0)), s.splat(10.0)),
+            Activation::Gelu10 => s.clamp(gelu(s, x), -10.0, 10.0),
             Activation::GeluTanh => {
                 let cubed = s.mul(s.mul(x, x), x);
                 let inner = s.mul(s.splat(0.797_884_6), s.mul_add(cubed, s.splat(0.044_715), x));
                 s.mul(s.mul(half, x), s.add(one, tanh(s, inner)))
             }
             Activation::QuickGelu => s.mul(x, sigmoid(s, s.mul(x, s.splat(1.702)))),
-            Activation::Relu => s.max(x, zero),
-            Activation::Relu6 => s.min(s.max(x, zero), s.splat(6.0)),
+            Activation::Relu => s.max(zero, x),
+            Activation::Relu6 => s.clamp(x, 0.0, 6.0),
             Activation::ReluSquared => {
-                let positive = s.max(x, zero);
+                let positive = s.max(zero, x);
                 s.mul(positive, positive)
             }
             Activation::LeakyRelu => s.max(x, s.mul(x, s.splat(0.01))),
@@ -138,14 +138,14 @@ impl Activation {
             Activation::CoarseSilu => coarse_silu(s, x),
             Activation::Mish => {
                 // tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2); from 20 on it is 1 in float32.
-                let e = exp(s, s.min(x, s.splat(20.0)));
+                let e = exp(s, s.min(s.splat(20.0), x));
                 let n = s.mul(e, s.add(e, s.splat(2.0)));
                 s.mul(x, s.div(n, s.add(n, s.splat(2.0))))
             }
             Activation::Tanh => tanh(s, x),
             Activation::Sigmoid => sigmoid(s, x),
             Activation::HardSwish => {
-                let gate = s.min(s.max(s.add(x, s.splat(3.0)), zero), s.splat(6.0));
+                let gate = s.clamp(s.add(x, s.splat(3.0)), 0.0, 6.0);
                 s.mul(s.mul(x, gate), s.splat(1.0 / 6.0))
             }
             Activation::Laplace => {
@@ -229,6 +229,23 @@ mod tests {
                     if !expected.is_nan() {
                         let bound = 4e-7 * expected.abs().max(f64::from(x.abs())).max(1.0);
                         assert!((f64::from(y) - expected).abs() <= bound, "{}: {name}({x}) = {y}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn not_a_number_stays_none() {
+        for isa in Isa::available() {
+            let functions = Activation::NAMES.iter().flat_map(|&(_, activation)| [activation, activation.coarse()]);
+            for activation in functions {
+                for len in [1, 7, 16, 19] {
+                    let mut values = vec![0.5; len];
+                    values[len / 2] = f32::NAN;
+                    activation.apply(isa, &mut values);
+                    for (i, y) in values.iter().enumerate() {
+                        assert_eq!(y.is_nan(), i == len / 2, "{}: {activation:?} gives {y} at {i}", isa.name());
                     }
                 }
             }

@@ -105,8 +105,8 @@ fn polynomial<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) ->
 /// e^x; 0 (not a denormal) below -87.7, finite above 88.7.
 #[inline(always)]
 pub(super) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
-    let x = s.min(s.max(x, s.splat(-88.0)), s.splat(88.7));
-    let n = s.min(s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E))), s.splat(127.0));
+    let x = s.clamp(x, -88.0, 88.7);
+    let n = s.min(s.splat(127.0), s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E))));
     // ln(2) in two parts: the first has few bits, so that n times it is exact.
     let r = s.mul_add(n, s.splat(-0.693_359_4), x);
     let r = s.mul_add(n, s.splat(2.121_944_4e-4), r);
@@ -129,7 +129,7 @@ pub(super) fn coarse_exp2<S: Simd>(s: S, x: S::F) -> S::F {
 
 #[inline(always)]
 fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
-    let x = s.max(x, s.splat(-127.0));
+    let x = s.max(s.splat(-127.0), x);
     // Adding 1.5 * 2^23 leaves no bits for a fraction.
     let shifted = s.add(x, s.splat(ROUNDING_SHIFT));
     let n = s.sub(shifted, s.splat(ROUNDING_SHIFT));
@@ -140,16 +140,16 @@ fn exp2_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S:
 
 #[inline(always)]
 pub(super) fn erf<S: Simd>(s: S, z: S::F) -> S::F {
-    let z = s.min(s.max(z, s.splat(-ERF_LIMIT)), s.splat(ERF_LIMIT));
+    let z = s.clamp(z, -ERF_LIMIT, ERF_LIMIT);
     let u = s.mul_add(s.mul(z, z), s.splat(2.0 / (ERF_LIMIT * ERF_LIMIT)), s.splat(-1.0));
     let y = s.mul(z, polynomial(s, u, ERF));
-    s.min(s.max(y, s.splat(-1.0)), s.splat(1.0))
+    s.clamp(y, -1.0, 1.0)
 }
 
 /// [`erf`] to within 1.5e-4.
 #[inline(always)]
 pub(super) fn coarse_erf<S: Simd>(s: S, z: S::F) -> S::F {
-    let z = s.min(s.max(z, s.splat(-COARSE_ERF_LIMIT)), s.splat(COARSE_ERF_LIMIT));
+    let z = s.clamp(z, -COARSE_ERF_LIMIT, COARSE_ERF_LIMIT);
     let u = s.mul_add(s.mul(z, z), s.splat(2.0 / (COARSE_ERF_LIMIT * COARSE_ERF_LIMIT)), s.splat(-1.0));
     s.mul(z, polynomial(s, u, COARSE_ERF))
 }
@@ -176,7 +176,7 @@ pub(super) fn coarse_silu<S: Simd>(s: S, x: S::F) -> S::F {
 #[inline(always)]
 fn silu_by<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {
     let zero = s.splat(0.0);
-    let (positive, negative) = (s.max(x, zero), s.min(x, zero));
+    let (positive, negative) = (s.max(zero, x), s.min(zero, x));
     let magnitude = s.sub(negative, positive);
     let e = exp2_by(s, s.mul(magnitude, s.splat(std::f32::consts::LOG2_E)), coefficients);
     s.div(s.mul_add(negative, e, positive), s.add(s.splat(1.0), e))

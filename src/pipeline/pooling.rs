@@ -68,7 +68,11 @@ impl Pooling {
                 PoolingMode::Max => {
                     copy_or_zero(pooled.chunks_exact(self.hidden).next(), out);
                     for token in pooled.chunks_exact(self.hidden) {
-                        out.iter_mut().zip(token).for_each(|(out, &x)| *out = out.max(x));
+                        // `f32::max` would skip what is no number.
+                        out.iter_mut()
+                            .zip(token)
+                            .filter(|(out, x)| **x > **out || x.is_nan())
+                            .for_each(|(out, &x)| *out = x);
                     }
                 }
                 PoolingMode::Mean => {
@@ -194,6 +198,18 @@ mod tests {
         }
         // Weights may add up to nothing, or less; the quotient is finite.
         assert_close(&pool(&pooling(&[Mean], true), &[0.0, 1e-9], Some(-1.0), 0), &[0.0, 1.0]);
+    }
+
+    #[test]
+    fn not_a_number_stays_none_in_every_mode() {
+        for mode in [Max, Mean, MeanSqrtLen, WeightedMean] {
+            for token in 0..FOUR.len() / 2 {
+                let mut tokens = FOUR;
+                tokens[2 * token] = f32::NAN;
+                let out = pool(&pooling(&[mode], true), &tokens, None, 0);
+                assert!(out[0].is_nan() && !out[1].is_nan(), "{mode:?} of token {token}: {out:?}");
+            }
+        }
     }
 
     #[test]

@@ -196,14 +196,18 @@ unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], offset: u8, bytes: *mut 
     // The smallest number whose inverse is finite added, which is nothing beside any other.
     let largest = s.largest(largest) + 1e-35;
     let inverse = s.splat(most / largest);
+    // Bytes cannot say that a number is none, and the largest one skips it: a sum finds it.
+    let mut sum = zero;
     for i in (0..values.len()).step_by(lanes) {
         // SAFETY: as above.
         unsafe {
             let x = load(s, values.as_ptr().add(i), values.len() - i);
-            d.store_bytes(bytes.add(i), s.mul_add(x, inverse, s.splat(f32::from(offset))));
+            let y = s.mul_add(x, inverse, s.splat(f32::from(offset)));
+            sum = s.add(sum, y);
+            d.store_bytes(bytes.add(i), y);
         }
     }
-    largest / most
+    if s.sum(sum).is_nan() { f32::NAN } else { largest / most }
 }
 
 #[inline(always)]
@@ -278,8 +282,7 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
         // The smallest number whose inverse is finite added, which is nothing beside any other.
         let scale = s.mul_add(largest, s.splat(1.0 / MAX_VALUE), s.splat(1e-37));
         let inverse = s.div(s.splat(1.0), scale);
-        // SAFETY: the scales have whole vectors.
-        unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
+        let mut sum = zero;
         let values = memory.values[2 * column..].as_mut_ptr();
         for token in (0..len).step_by(2) {
             // SAFETY: as above; a pair of tokens has two integers for each of `dim` channels.
@@ -289,9 +292,14 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
                     true => s.mul_add(load(s, from(token + 1), count), inverse, round),
                     false => round,
                 };
+                sum = s.add(sum, s.add(a, b));
                 d.store_word_pairs(values.add(token * dim), a, b);
             }
         }
+        // Where a value is no number, its channel is none: the difference is NaN, and else 0.
+        let scale = s.add(scale, s.sub(sum, sum));
+        // SAFETY: the scales have whole vectors.
+        unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
     }
 }
 

@@ -155,6 +155,39 @@ fn extreme_scores_give_finite_weights() {
     }
 }
 
+/// What is no number reaches every query that sees it, and no other one.
+#[test]
+fn not_a_number_stays_none_on_every_set() {
+    let (heads, head_dim, len, bad) = (3, 26, 41, 18);
+    let hidden = heads * head_dim;
+    let column = head_dim + 5; // Of the second head.
+    for (isa, dtype) in Isa::available().into_iter().flat_map(|isa| [(isa, Dtype::Float32), (isa, Dtype::Int8)]) {
+        for mask in [Mask::Full, Mask::Causal, Mask::Window(7)] {
+            let shape = AttentionShape { heads, kv_heads: heads, head_dim, scale: 0.2, mask };
+            for part in 0..3 {
+                let mut qkv = numbers(len * 3 * hidden, 7);
+                qkv[bad * 3 * hidden + part * hidden + column] = f32::NAN;
+                let mut out = vec![0.0; len * hidden];
+                attend(isa, dtype, &shape, &qkv, &[0, len as u32], &mut out);
+                for (i, y) in out.iter().enumerate() {
+                    let (token, at) = (i / hidden, i % hidden);
+                    let seen = if part == 0 { token == bad } else { mask.keys(token, len).contains(&bad) };
+                    let columns = if part == 2 { column..column + 1 } else { head_dim..2 * head_dim };
+                    if part == 2 && !seen && columns.contains(&at) {
+                        continue; // A weight of 0 times NaN may be added.
+                    }
+                    let none = seen && columns.contains(&at);
+                    assert!(
+                        y.is_nan() == none,
+                        "{} {dtype:?} {mask:?} part {part}: {y} at token {token}, column {at}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn random_shapes_are_near_the_definition() {
     for seed in 0..12 {

@@ -79,15 +79,22 @@ fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
     // Below it the inverse is no finite number, and all of the row is `low`.
     let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
     let (shift, times) = (s.splat(-low * inverse), s.splat(inverse));
+    // Bytes cannot say that a number is none, and the extremes skip it: a sum finds it.
+    let mut sum = s.splat(0.0);
     // SAFETY: as above; the row has bytes for the numbers in whole vectors.
     unsafe {
         for i in (0..whole).step_by(lanes) {
-            d.store_bytes(row.as_mut_ptr().add(i), s.mul_add(s.load(x.as_ptr().add(i)), times, shift));
+            let y = s.mul_add(s.load(x.as_ptr().add(i)), times, shift);
+            sum = s.add(sum, y);
+            d.store_bytes(row.as_mut_ptr().add(i), y);
         }
         if whole < x.len() {
-            d.store_bytes(row.as_mut_ptr().add(whole), s.mul_add(rest, times, shift));
+            let y = s.mul_add(rest, times, shift);
+            sum = s.add(sum, y);
+            d.store_bytes(row.as_mut_ptr().add(whole), y);
         }
     }
+    let scale = if s.sum(sum).is_nan() { f32::NAN } else { scale };
     // With FLIP, the bytes are multiplied as signed ones, 128 lower.
     RowRange { scale, low: low + scale * f32::from(D::FLIP) }
 }

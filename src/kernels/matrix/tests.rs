@@ -249,6 +249,26 @@ fn a_row_has_the_same_bits_in_any_batch_and_any_split() {
 }
 
 #[test]
+fn not_a_number_stays_none_in_its_row() {
+    for (isa, dtype) in every_format() {
+        for (m, n, k) in SIZES {
+            let (mut x, matrix) = (numbers(m * k, 4), Matrix::new(isa, dtype, &numbers(n * k, 5), None, n, k).unwrap());
+            let (mut before, mut after) = (vec![0.0; m * n], vec![0.0; m * n]);
+            matrix.apply(&x, Activation::Relu, &mut before);
+            for bad in [f32::NAN, f32::INFINITY] {
+                x[(m / 2) * k + k / 2] = bad;
+                matrix.apply(&x, Activation::Identity, &mut after);
+                let row = &after[(m / 2) * n..][..n];
+                assert!(row.iter().all(|y| !y.is_finite()), "{} {dtype:?} {m}x{n}x{k} {bad}: {row:?}", isa.name());
+                matrix.apply(&x, Activation::Relu, &mut after);
+                let others = |out: &[f32]| [&out[..(m / 2) * n], &out[(m / 2 + 1) * n..]].concat();
+                assert_eq!(others(&after), others(&before), "{} {dtype:?} {m}x{n}x{k} {bad}", isa.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn an_empty_input_is_an_empty_output() {
     for (isa, dtype) in every_format() {
         Matrix::new(isa, dtype, &numbers(12, 1), None, 3, 4).unwrap().apply(&[], Activation::Relu, &mut []);

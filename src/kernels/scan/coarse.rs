@@ -129,8 +129,8 @@ fn length<S: Simd>(s: S, vector: &[f32], inverse: f32) -> f32 {
 /// The levels of numbers in steps, and what they leave out.
 #[inline(always)]
 fn levels<S: Simd>(s: S, y: S::F) -> (S::F, S::F) {
-    let (middle, most) = (s.splat(7.5), s.splat(15.0));
-    let level = s.min(s.max(s.round(s.add(y, middle)), s.splat(0.0)), most);
+    let middle = s.splat(7.5);
+    let level = s.clamp(s.round(s.add(y, middle)), 0.0, 15.0);
     (level, s.sub(y, s.sub(level, middle)))
 }
 

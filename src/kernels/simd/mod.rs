@@ -68,8 +68,17 @@ pub(crate) trait Simd: Double {
     fn sub(self, a: Self::F, b: Self::F) -> Self::F;
     fn mul(self, a: Self::F, b: Self::F) -> Self::F;
     fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// The smaller of each pair; NaN where `b` is NaN. Where `a` is, some sets give `b`: what may be NaN comes second.
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
+
+    /// The larger of each pair, with NaN as in [`Self::min`].
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
+
+    /// x, but at least `low` and at most `high`; NaN where x is.
+    #[inline(always)]
+    fn clamp(self, x: Self::F, low: f32, high: f32) -> Self::F {
+        self.min(self.splat(high), self.max(self.splat(low), x))
+    }
 
     /// `a * b + c`, rounded once where the set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
