@@ -35,7 +35,7 @@ def test_only_and_set(tmp_path, capsys):
     ("arguments", "said"),
     [
         (["05a_batch_sice"], "no such file, folder or example; did you mean 05a_batch_size?"),
-        (["dtypes", "--set", "rouns=1"], "--set rouns=1: rouns: unknown key; did you mean rounds?"),
+        (["dtypes", "--set", "rouns=1"], "--set rouns=1: rouns: unknown key; did you mean 'rounds'?"),
         (["dtypes", "--only", "x"], "matches neither a backend nor an experiment; there are dtypes"),
     ],
 )

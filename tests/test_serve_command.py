@@ -124,7 +124,7 @@ def test_what_is_wrong_is_said_and_ends_it(here: Path) -> None:
     Path("server.json").write_text('{"model": "m", "sever": {}}')
     wrong = run("--config", "server.json")
     assert wrong.returncode == 2
-    assert "did you mean server?" in wrong.stderr
+    assert "did you mean 'server'?" in wrong.stderr
     wrong = run("--config", "nothing.json")
     assert wrong.returncode == 1
     assert "nothing.json: No such file" in wrong.stderr

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from votive._server_config import SETTINGS, ConfigError, ServerConfig, read_config
+from votive._config_file import ConfigError
+from votive._server_config import SETTINGS, ServerConfig, read_config
 
 SEEDS = """
 model:
@@ -103,40 +104,49 @@ def test_keys_come_from_a_file_or_a_variable(here: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"modle": "m"}', r"modle: unknown key; did you mean model\?"),
-        ('{"model": {"name": "m", "devise": "cpu"}}', r"model\.devise: unknown key; did you mean device\?"),
-        ('{"models": ["m", {"name": "n", "mlx": {"bit": 4}}]}', r"model\.mlx\.bit: unknown key"),
-        ('{"model": "m", "server": {"prot": 1}}', r"server\.prot: unknown key; did you mean port\?"),
+        ('{"modle": "m"}', r"server\.json:1: modle: unknown key; did you mean 'model'\?"),
+        ('{"models": ["m", {"name": "n"},\n3]}', r"server\.json:2: models\[2\]: expected a name, or keys and values"),
+        ('{"model": {"name": "m", "aliases": 3}}', r"model\.aliases: expected a list of texts, found 3"),
+        ('{"model": {"name": "m", "devise": "cpu"}}', r"model\.devise: unknown key; did you mean 'device'\?"),
+        (
+            '{"models": ["m", {"name": "n", "mlx": {"bit": 4}}]}',
+            r"server\.json:1: models\[1\]\.mlx\.bit: unknown key; did you mean 'bits'\?",
+        ),
+        ('{"model": "m", "server": {"prot": 1}}', r"server\.prot: unknown key; did you mean 'port'\?"),
         ('{"model": "m", "batching": {"max_size": 1}}', r"batching\.max_size: unknown key"),
         ('{"model": "m", "models": ["n"]}', "give one of them"),
         ('{"model": {"device": "cpu"}}', "expected a name or a folder"),
         ('{"model": {"name": "m", "mlx": {"bits": 3}}}', "bits: expected one of"),
         ('{"model": 3}', "model: expected a name"),
         ('{"server": 3, "model": "m"}', "server: expected keys and values"),
-        ('{"model": "m", "server": {"port": "x"}}', "port: expected 0 to 65535"),
+        ('{"model": "m", "server": {"port": "x"}}', r"server\.port: expected a whole number, found \"x\" \(text\)"),
+        ('{"model": "m",\n"server": {"port": 70000}}', r"server\.json:2: port: expected 0 to 65535, found 70000"),
         ('{"model": "m", "server": {"host": "0.0.0.0"}}', "reached by other machines"),
         (
             '{"model": "m", "server": {"objectives": {"p95": {}}}}',
-            r"server\.json: objectives: no rule 'p95'; there are p95_ms",
+            r"server\.json:1: objectives: no rule 'p95'; there are p95_ms",
         ),
         (
             '{"model": "m", "server": {"objectives": {"p95_ms": {"warning": "50"}}}}',
             "expected a number above 0, found '50'",
         ),
         ('{"model": "m", "server": {"objectives": []}}', "objectives: expected a dict, found list"),
-        ('{"model": "m", "server": {"objective": {}}}', r"server\.objective: unknown key; did you mean objectives\?"),
+        ('{"model": "m", "server": {"objective": {}}}', r"server\.objective: unknown key; did you mean 'objectives'\?"),
         ('{"model": "m", "server": {"on_alert": " "}}', "on_alert: expected a command"),
         ('{"model": "m", "server": {"on_alert": 3}}', "on_alert: expected a command, found 3"),
         ('{"model": "m", "server": {"on_alert": "notify \'them"}}', "on_alert: .*No closing quotation"),
-        ('{"model": "m", "server": {"insecure": "false"}}', "insecure: expected a bool, found str"),
-        ('{"model": "m", "server": {"open_metrics": 1}}', "open_metrics: expected a bool, found int"),
+        (
+            '{"model": "m", "server": {"insecure": "false"}}',
+            r"server\.insecure: expected true or false, found \"false\" .*; write false without",
+        ),
+        ('{"model": "m", "server": {"open_metrics": 1}}', r"server\.open_metrics: expected true or false, found 1 "),
         ('{"model": "m", "server": {"tls_cert": 3}}', "tls_cert: expected a str, found int"),
         ('{"model": "m", "server": {"access_log": 3}}', "access_log: expected a str, found int"),
         ('{"model": "m", "server": {"cors_origins": 3}}', "cors_origins: expected a list"),
         ('{"model": "m", "model": "n"}', "model: stands there twice"),
         ("{}", "names no model"),
         ("[]", "expected keys and values"),
-        ("{", r"server\.json: "),
+        ("{", r"server\.json:1: no JSON: "),
     ],
 )
 def test_what_cannot_be_is_named(here: Path, text: str, words: str) -> None:
@@ -146,18 +156,55 @@ def test_what_cannot_be_is_named(here: Path, text: str, words: str) -> None:
 
 def test_yaml_and_toml_are_read_strictly(here: Path) -> None:
     pytest.importorskip("yaml")
-    with pytest.raises(ConfigError, match="stands there twice"):
+    with pytest.raises(ConfigError, match=r"server\.yaml:2: model: stands there twice"):
         config("model: a\nmodel: b\n", here)
     with pytest.raises(ConfigError, match="no YAML"):
         config("model: [", here)
-    with pytest.raises(ConfigError, match="no YAML"):
+    with pytest.raises(ConfigError, match=r"the tag .* is not read"):
         config("model: !!python/object/apply:os.system ['true']", here)
     if sys.version_info >= (3, 11):
         assert config('model = "m"\n[server]\nport = 7\n', here, suffix="toml").options.port == 7
 
 
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("server.insecure", "model: m\nserver: {host: 0.0.0.0, \ninsecure: %s}"),
+        ("server.open_metrics", "model: m\nserver:\n  open_metrics: %s"),
+        ("batching.enabled", "model: m\nbatching:\n  enabled: %s"),
+        ("normalize", "\nmodel: m\nnormalize: %s"),
+        ("model.preload", "model:\n  name: m\n  preload: %s"),
+        ("model.normalize", "model:\n  name: m\n  normalize: %s"),
+        ("model.local_files_only", "model:\n  name: m\n  local_files_only: %s"),
+        ("model.fallback", "model:\n  name: m\n  fallback: %s"),
+        ("model.mps.fp16", "model:\n  name: m\n  mps: {fp16: %s}"),
+    ],
+)
+def test_booleans_of_yaml_1_1_are_refused(here: Path, key: str, text: str) -> None:
+    pytest.importorskip("yaml")
+    for word, meant in {"yes": "true", "On": "true", "no": "false", "OFF": "false", "'false'": "false"}.items():
+        shown = word.strip("'")
+        told = rf'server\.yaml:3: {key}: expected true or false, found "{shown}" \(text\); write {meant} without quotes'
+        with pytest.raises(ConfigError, match=told):
+            config(text % word, here)
+    with pytest.raises(ConfigError, match=rf"server\.yaml:3: {key}: expected true or false, found nothing$"):
+        config(text % "~", here)
+    for word in ("true", "false"):
+        if (key, word) != ("server.insecure", "false"):
+            config(text % word, here)
+
+
+@pytest.mark.parametrize("text", ["1_000", "10:20", "0b11", "'8'", "true", "[8]"])
+def test_numbers_of_yaml_1_1_are_refused(here: Path, text: str) -> None:
+    pytest.importorskip("yaml")
+    with pytest.raises(ConfigError, match=r"server\.yaml:3: batching\.max_batch_size: expected a whole number, found "):
+        config(f"model: m\nbatching:\n  max_batch_size: {text}\n", here)
+    with pytest.raises(ConfigError, match=r"server\.yaml:3: server\.timeout: expected a number, found "):
+        config(f"model: m\nserver:\n  timeout: {text}\n", here)
+
+
 def test_variables_are_checked(here: Path) -> None:
-    with pytest.raises(ConfigError, match=r"VOTIVE_SERVE_PROT: unknown key; did you mean VOTIVE_SERVE_PORT\?"):
+    with pytest.raises(ConfigError, match=r"VOTIVE_SERVE_PROT: unknown key; did you mean 'VOTIVE_SERVE_PORT'\?"):
         config(None, here, {}, ["m"], VOTIVE_SERVE_PROT="1")
     with pytest.raises(ConfigError, match="VOTIVE_SERVE_PORT: invalid literal"):
         config(None, here, {}, ["m"], VOTIVE_SERVE_PORT="x")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from votive.serving import ServedModel, ServerOptions
+from votive._config_file import ConfigError, Document, KeyPath, Place, check_key, found, read_file
+from votive.serving import ServedModel, ServerOptions, check_option
 
 PREFIX = "VOTIVE_SERVE_"
 KEY_VARIABLE = "VOTIVE_API_KEY"
@@ -23,10 +23,6 @@ KEY_VARIABLE = "VOTIVE_API_KEY"
 # What others call the program that computes, where votive has no such choice.
 _OTHER_PROGRAMS = ("pytorch", "torch", "compiled", "onnx", "onnxruntime", "openvino", "sentence-transformers")
 _MLX_DTYPES = {4: "int4", 8: "int8", 16: "float16", 32: "float32"}
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot be; the message names the file, the variable or the flag, and the key."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +59,14 @@ class Setting:
         return PREFIX + self.name.upper()
 
 
+# Of variables; in files true and false alone are no texts.
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
 def _flag(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if text.lower() not in known:
+    if text.lower() not in _FLAGS:
         raise ValueError(f"expected true or false, found {text!r}")
-    return known[text.lower()]
+    return _FLAGS[text.lower()]
 
 
 SETTINGS = (
@@ -103,14 +102,25 @@ SETTINGS = (
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
-# What a file says of a model beside the settings: arguments of `ServedModel`, and of `Embedder` or `Reranker`.
-_OF_SERVED = ("name", "aliases", "kind", "preload", "keep_alive", "normalize")
-_OF_MODEL = (
-    "device", "dtype", "num_threads", "revision", "base", "gguf_file", "cache_folder", "local_files_only",
-    "max_seq_length", "truncate_dim", "prompts", "default_prompt_name", "fallback",
-)  # fmt: skip
-_OF_OTHERS = ("backend", "mlx", "mps")
-_TOP = ("model", "models", "server", "batching", "backend_preference", "device_preference", "batch_size", "normalize")
+# What a file says beside the settings, with what parses a text of it, and str for what is checked elsewhere. Of a
+# model: arguments of `ServedModel`, and of `Embedder` or `Reranker`.
+_OF_SERVED: dict[str, Callable[[str], Any]] = {
+    "name": str, "aliases": str, "kind": str, "preload": _flag, "keep_alive": float, "normalize": _flag,
+}  # fmt: skip
+_OF_MODEL: dict[str, Callable[[str], Any]] = {
+    "device": str, "dtype": str, "num_threads": int, "revision": str, "base": str, "gguf_file": str,
+    "cache_folder": str, "local_files_only": _flag, "max_seq_length": int, "truncate_dim": int, "prompts": str,
+    "default_prompt_name": str, "fallback": _flag,
+}  # fmt: skip
+_OF_OTHERS: dict[str, Callable[[str], Any]] = {"backend": str, "mlx": str, "mps": str}
+_OF_SECTIONS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "server": {"objectives": str},
+    "batching": {"enabled": _flag},
+}
+_TOP: dict[str, Callable[[str], Any]] = {
+    "model": str, "models": str, "server": str, "batching": str, "backend_preference": str, "device_preference": str,
+    "batch_size": int, "normalize": _flag, "max_tokens_per_text": int,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,27 +164,32 @@ def read_config(
         OSError: a file cannot be read.
     """
     notes: list[str] = []
-    found = {} if path is None else _read(path)
-    where = path or "the command line"
-    _check_keys(where, "", found, (*_TOP, "max_tokens_per_text"))
+    document = Document("the command line", {}) if path is None else read_file(Path(path))
+    top = _keys(document, (), _TOP)
     settings: dict[str, Any] = {}
-    for section in ("server", "batching"):
-        given = _section(where, found, section)
-        extra = ("enabled",) if section == "batching" else ("objectives",)
-        _check_keys(where, f"{section}.", given, [s.name for s in SETTINGS if s.section == section] + list(extra))
-        settings |= given
+    for section, others in _OF_SECTIONS.items():
+        known = {setting.name: setting.parse for setting in SETTINGS if setting.section == section}
+        settings |= _keys(document, (section,), known | others)
+    for name in ("allowed_hosts", "cors_origins"):
+        if name in settings:
+            settings[name] = _list(document, ("server", name))
+    for name, value in settings.items():
+        try:
+            check_option(name, value)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"{document.place(('server', name))._replace(key='')}: {error}") from error
     if settings.pop("enabled", True) is False:
         # Without batching a pass has one text.
         settings |= {"max_batch_size": 1, "timeout_ms": 0.0}
-    if "batch_size" in found:
-        settings.setdefault("max_batch_size", found["batch_size"])
-    entries = _entries(where, found)
+    if "batch_size" in top:
+        settings.setdefault("max_batch_size", top["batch_size"])
+    entries = _entries(document)
     common: dict[str, Any] = {}
-    if "max_tokens_per_text" in found:
-        common["max_seq_length"] = found["max_tokens_per_text"]
-    if "normalize" in found:
-        common["normalize"] = found["normalize"]
-    preferred = _preferred_device(where, found, notes)
+    if "max_tokens_per_text" in top:
+        common["max_seq_length"] = top["max_tokens_per_text"]
+    if "normalize" in top:
+        common["normalize"] = top["normalize"]
+    preferred = _preferred_device(document, notes)
     if preferred is not None:
         common["device"] = preferred
     overrides = _from_environment(environment) | {name: value for name, value in flags.items() if value is not None}
@@ -182,120 +197,87 @@ def read_config(
     of_models = {name: value for name, value in overrides.items() if _BY_NAME[name].section == "model"}
     named = list(models) or [name for name in environment.get(f"{PREFIX}MODELS", "").split(",") if name]
     if named:
-        first = entries[0] if len(entries) == 1 and not entries[0].get("name") else {}
-        entries = [first | _named(model) for model in named]
+        at, first = entries[0] if len(entries) == 1 and "name" not in entries[0][1] else ((), {})
+        entries = [(at, first | _named(model)) for model in named]
     if not entries:
-        raise ConfigError(f"{where}: names no model; give --model, or `model: {{name: ...}}` in a file")
+        raise ConfigError(f"{document.source}: names no model; give --model, or `model: {{name: ...}}` in a file")
     shared = {
         s.target or s.name: settings.pop(s.name) for s in SETTINGS if s.section == "batching" and s.name in settings
     }
     if "max_concurrency" in settings:
         shared["max_concurrency"] = settings.pop("max_concurrency")
-    served = tuple(_served(where, common | entry | of_models, shared, notes) for entry in entries)
-    return ServerConfig(served, _server_options(where, settings, environment), tuple(notes))
+    served = tuple(_served(document, at, common | entry | of_models, shared, notes) for at, entry in entries)
+    return ServerConfig(served, _server_options(document.source, settings, environment), tuple(notes))
 
 
-def _read(path: str) -> dict[str, Any]:
-    text = Path(path).read_text(encoding="utf-8")
-    suffix = Path(path).suffix.lower()
-    try:
-        if suffix == ".json":
-            found = json.loads(text, object_pairs_hook=_unique)
-        elif suffix == ".toml":
-            found = _toml(text)
-        else:
-            found = _yaml(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    if found is None:
-        return {}
-    if not isinstance(found, dict):
-        raise ConfigError(f"{path}: expected keys and values, found {type(found).__name__}")
-    return found
-
-
-def _toml(text: str) -> Any:
-    try:
-        import tomllib
-    except ModuleNotFoundError:
-        raise ValueError("reading TOML needs Python 3.11 or newer; write YAML or JSON") from None
-    return tomllib.loads(text)
-
-
-def _yaml(text: str) -> Any:
-    try:
-        import yaml
-    except ModuleNotFoundError:
-        raise ValueError("reading YAML needs PyYAML: pip install pyyaml, or write JSON") from None
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        """YAML in which a key stands once."""
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            _unique([(self.construct_object(key, deep=True), None) for key, _ in node.value])
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"no YAML: {error}") from error
-
-
-def _unique(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"{key}: stands there twice")
-        found[key] = value
-    return found
-
-
-def _section(where: str, found: Mapping[str, Any], name: str) -> dict[str, Any]:
-    section = found.get(name)
+def _keys(document: Document, path: KeyPath, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Keys and values, which are numbers or true and false where their texts are made such; none where nothing is."""
+    section = document.get(path)
     if section is None:
         return {}
     if not isinstance(section, dict):
-        raise ConfigError(f"{where}: {name}: expected keys and values, found {type(section).__name__}")
+        raise ConfigError(f"{document.place(path)}: expected keys and values, found {found(section)}")
+    for key, value in section.items():
+        place = document.place((*path, key))
+        check_key(place, key, known)
+        _check_kind(place, known[key], value)
     return dict(section)
 
 
-def _check_keys(where: str, path: str, found: Mapping[Any, Any], known: Iterable[str]) -> None:
-    known = list(known)
-    for key in found:
-        if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise ConfigError(f"{where}: {path}{key}: unknown key; {hint}")
+def _check_kind(place: Place, parse: Callable[[str], Any], value: Any) -> None:
+    if parse is _flag and not isinstance(value, bool):
+        word = str(value).lower()
+        meant = f"; write {json.dumps(_FLAGS[word])} without quotes" if word in _FLAGS else ""
+        raise ConfigError(f"{place}: expected true or false, found {found(value)}{meant}")
+    expected = "a whole number" if parse is int else "a number" if parse is float else None
+    kinds = int if parse is int else (int, float)
+    if expected and value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+        raise ConfigError(f"{place}: expected {expected}, found {found(value)}")
 
 
-def _entries(where: str, found: Mapping[str, Any]) -> list[dict[str, Any]]:
-    if "model" in found and "models" in found:
-        raise ConfigError(f"{where}: model, models: give one of them")
-    given = found.get("models", found.get("model"))
+def _entries(document: Document) -> list[tuple[KeyPath, dict[str, Any]]]:
+    """What the file says of each model, and where."""
+    if "model" in document.value and "models" in document.value:
+        raise ConfigError(f"{document.place(('models',))}: stands beside model; give one of them")
+    name = "models" if "models" in document.value else "model"
+    given = document.get((name,))
     if given is None:
         return []
-    entries = given if isinstance(given, list) else [given]
-    read = []
-    for i, entry in enumerate(entries):
-        place = f"models[{i}]" if isinstance(given, list) else "model"
-        entry = {"name": entry} if isinstance(entry, str) else entry
-        if not isinstance(entry, dict):
-            raise ConfigError(f"{where}: {place}: expected a name, or keys and values, found {type(entry).__name__}")
-        _check_keys(where, f"{place}.", entry, (*_OF_SERVED, *_OF_MODEL, *_OF_OTHERS))
-        read.append(entry)
-    return read
+    paths: list[KeyPath] = [(name, index) for index in range(len(given))] if isinstance(given, list) else [(name,)]
+    return [(path, _entry(document, path)) for path in paths]
+
+
+def _entry(document: Document, path: KeyPath) -> dict[str, Any]:
+    entry = document.get(path)
+    if isinstance(entry, str):
+        return {"name": entry}
+    if not isinstance(entry, dict):
+        raise ConfigError(f"{document.place(path)}: expected a name, or keys and values, found {found(entry)}")
+    entry = _keys(document, path, _OF_SERVED | _OF_MODEL | _OF_OTHERS)
+    if "aliases" in entry:
+        entry["aliases"] = tuple(_list(document, (*path, "aliases")))
+    if entry.pop("mlx", None) is not None:
+        bits = _keys(document, (*path, "mlx"), {"bits": int}).get("bits")
+        if bits not in (None, *_MLX_DTYPES):
+            place = document.place((*path, "mlx", "bits"))
+            raise ConfigError(f"{place}: expected one of {[*_MLX_DTYPES]}, found {found(bits)}")
+        if bits is not None:
+            entry.setdefault("dtype", _MLX_DTYPES[bits])
+    if entry.pop("mps", None) is not None and _keys(document, (*path, "mps"), {"fp16": _flag}).get("fp16"):
+        entry.setdefault("dtype", "float16")
+    return entry
 
 
 def _named(model: str) -> dict[str, Any]:
     name, _, alias = model.rpartition("=")
-    return {"name": name, "aliases": [alias]} if name else {"name": model}
+    return {"name": name, "aliases": (alias,)} if name else {"name": model}
 
 
-def _preferred_device(where: str, found: Mapping[str, Any], notes: list[str]) -> str | None:
+def _preferred_device(document: Document, notes: list[str]) -> str | None:
     """The first device of the preferences that is there."""
     from votive.backend import available_backends, device_name
 
-    names = [name for key in ("backend_preference", "device_preference") for name in _list(where, key, found.get(key))]
+    names = [name for key in ("backend_preference", "device_preference") for name in _list(document, (key,))]
     there = {backend.name for backend in available_backends()}
     for name in names:
         if name in _OTHER_PROGRAMS:
@@ -308,34 +290,37 @@ def _preferred_device(where: str, found: Mapping[str, Any], notes: list[str]) ->
     return None
 
 
-def _list(where: str, key: str, value: Any) -> list[str]:
+def _list(document: Document, path: KeyPath) -> list[str]:
+    value = document.get(path)
     values = [] if value is None else [value] if isinstance(value, str) else value
     if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-        raise ConfigError(f"{where}: {key}: expected a list of texts, found {value!r}")
+        raise ConfigError(f"{document.place(path)}: expected a list of texts, found {found(value)}")
     return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     known = {setting.variable: setting for setting in SETTINGS}
     for variable, text in environment.items():
         if not variable.startswith(PREFIX) or variable in (f"{PREFIX}MODELS", f"{PREFIX}CONFIG"):
             continue
-        _check_keys("the environment", "", {variable: text}, (*known, f"{PREFIX}MODELS", f"{PREFIX}CONFIG"))
+        place = Place("the environment", None, variable)
+        check_key(place, variable, (*known, f"{PREFIX}MODELS", f"{PREFIX}CONFIG"))
         setting = known[variable]
         try:
             parts = [setting.parse(part) for part in text.split(",")] if setting.many else setting.parse(text)
         except ValueError as error:
             raise ConfigError(f"{variable}: {error}") from error
-        found[setting.name] = parts
-    return found
+        given[setting.name] = parts
+    return given
 
 
-def _served(where: str, entry: Mapping[str, Any], shared: Mapping[str, Any], notes: list[str]) -> ServedModel:
-    entry = dict(entry)
+def _served(
+    document: Document, path: KeyPath, entry: dict[str, Any], shared: Mapping[str, Any], notes: list[str]
+) -> ServedModel:
     name = entry.pop("name", None)
     if not isinstance(name, str) or not name:
-        raise ConfigError(f"{where}: model.name: expected a name or a folder, found {name!r}")
+        raise ConfigError(f"{document.place((*path, 'name'))}: expected a name or a folder, found {found(name)}")
     backend = entry.pop("backend", None)
     if backend in _OTHER_PROGRAMS:
         notes.append(f"{name}: backend {backend!r} is asked for; votive computes by itself")
@@ -343,29 +328,11 @@ def _served(where: str, entry: Mapping[str, Any], shared: Mapping[str, Any], not
         from votive.backend import device_name
 
         entry.setdefault("device", device_name(backend))
-    bits = _option(where, entry.pop("mlx", None), "mlx", "bits")
-    if bits is not None:
-        if bits not in _MLX_DTYPES:
-            raise ConfigError(f"{where}: model.mlx.bits: expected one of {[*_MLX_DTYPES]}, found {bits!r}")
-        entry.setdefault("dtype", _MLX_DTYPES[bits])
-    if _option(where, entry.pop("mps", None), "mps", "fp16"):
-        entry.setdefault("dtype", "float16")
     own = {key: entry.pop(key) for key in _OF_SERVED if key in entry}
-    aliases = own.pop("aliases", [])
-    aliases = [aliases] if isinstance(aliases, str) else aliases
-    return ServedModel(model=name, aliases=tuple(aliases), options={**shared, **entry}, **own)
+    return ServedModel(model=name, options={**shared, **entry}, **own)
 
 
-def _option(where: str, section: Any, name: str, key: str) -> Any:
-    if section is None:
-        return None
-    if not isinstance(section, dict):
-        raise ConfigError(f"{where}: model.{name}: expected keys and values, found {section!r}")
-    _check_keys(where, f"model.{name}.", section, (key,))
-    return section.get(key)
-
-
-def _server_options(where: str, settings: dict[str, Any], environment: Mapping[str, str]) -> ServerOptions:
+def _server_options(source: str, settings: dict[str, Any], environment: Mapping[str, str]) -> ServerOptions:
     path = settings.pop("api_key_file", None)
     keys = [environment[KEY_VARIABLE]] if environment.get(KEY_VARIABLE) else []
     if path is not None:
@@ -373,12 +340,7 @@ def _server_options(where: str, settings: dict[str, Any], environment: Mapping[s
         keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not keys:
             raise ConfigError(f"{path}: holds no key")
-    for name in ("allowed_hosts", "cors_origins"):
-        if name in settings:
-            settings[name] = _list(where, f"server.{name}", settings[name])
-    known = {field.name for field in fields(ServerOptions)}
-    given = {name: value for name, value in settings.items() if name in known}
     try:
-        return ServerOptions(**({"api_keys": keys} | given))
+        return ServerOptions(**({"api_keys": keys} | settings))
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}: {error}") from error
+        raise ConfigError(f"{source}: {error}") from error

@@ -120,40 +120,48 @@ class ServerOptions:
     consistency_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_text("host", self.host)
-        for name in ("insecure", "open_metrics"):
-            check_flag(name, getattr(self, name))
-        for name in ("uds", "tls_cert", "tls_key", "access_log"):
-            value = getattr(self, name)
-            if value is not None:
-                check_text(name, fspath(value) if name == "access_log" and isinstance(value, PathLike) else value)
-        if not isinstance(self.port, int) or not 0 <= self.port < 65_536:
-            raise ValueError(f"port: expected 0 to 65535, found {self.port!r}")
-        for name in ("api_keys", "allowed_hosts", "cors_origins"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                raise TypeError(f"{name}: expected a list of str, found one str")
-            if not all(isinstance(item, str) and item for item in value):
-                raise ValueError(f"{name}: expected texts that are not empty")
-        for name in ("max_body_mb", "timeout", "drain_seconds", "max_memory_gb", "consistency_seconds"):
-            value = getattr(self, name)
-            if name in ("max_memory_gb", "consistency_seconds") and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
-        if self.token_ids not in ("refuse", "accept"):
-            raise ValueError(f"token_ids: expected 'refuse' or 'accept', found {self.token_ids!r}")
-        for name in ("max_inputs", "max_connections"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name}: expected 1 or more, found {value!r}")
-        _objectives(self.objectives)
-        _command(self.on_alert)
+        for name in self.__dataclass_fields__:
+            check_option(name, getattr(self, name))
         is_own = self.host.startswith(_OWN_ADDRESSES)
         if self.uds is None and not is_own and not self.api_keys and not self.insecure:
             raise ValueError(
                 f"host: {self.host} is reached by other machines; give api_keys, or insecure=True to let them all in"
             )
+
+
+def check_option(name: str, value: Any) -> None:
+    """Accepts what a field of `ServerOptions` may be.
+
+    Raises:
+        TypeError, ValueError: it may not be that; the message begins with the field's name.
+    """
+    if name in ("insecure", "open_metrics"):
+        check_flag(name, value)
+    elif name == "host" or (name in ("uds", "tls_cert", "tls_key", "access_log") and value is not None):
+        check_text(name, fspath(value) if name == "access_log" and isinstance(value, PathLike) else value)
+    elif name == "port":
+        if not isinstance(value, int) or not 0 <= value < 65_536:
+            raise ValueError(f"port: expected 0 to 65535, found {value!r}")
+    elif name in ("api_keys", "allowed_hosts", "cors_origins"):
+        if isinstance(value, str):
+            raise TypeError(f"{name}: expected a list of str, found one str")
+        if not all(isinstance(item, str) and item for item in value):
+            raise ValueError(f"{name}: expected texts that are not empty")
+    elif name == "token_ids":
+        if value not in ("refuse", "accept"):
+            raise ValueError(f"token_ids: expected 'refuse' or 'accept', found {value!r}")
+    elif name in ("max_inputs", "max_connections"):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}: expected 1 or more, found {value!r}")
+    elif name in ("max_body_mb", "timeout", "drain_seconds") or (
+        name in ("max_memory_gb", "consistency_seconds") and value is not None
+    ):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+            raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
+    elif name == "objectives":
+        _objectives(value)
+    elif name == "on_alert":
+        _command(value)
 
 
 class Server:

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 from msgspec import inspect
 
+from votive._config_file import KeyPath, Place, check_key, found, read_file, read_yaml, written
 from votive.bench.backends import find
 from votive.bench.experiment import Experiment, LoadKind
 from votive.bench.plan import cells
 from votive.bench.seed_files import translate
-from votive.bench.tree import Tree
-from votive.bench.yaml_file import Document, ExperimentError, KeyPath, Place, found, read_file, read_yaml, written
+from votive.bench.tree import ExperimentError, Tree
 
 DEFAULT_MODELS = {
     "embed": "sentence-transformers/all-MiniLM-L6-v2",
@@ -27,6 +26,8 @@ DEFAULT_MODELS = {
     # Stores search vectors that no model makes.
     "search": "none",
 }
+
+_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
 _SETS = ("short", "medium", "long", "mixed")
 
@@ -44,6 +45,11 @@ _LISTS: tuple[KeyPath, ...] = (
 )
 
 
+def is_readable(path: Path) -> bool:
+    """Whether its name says that it may be an experiment."""
+    return path.suffix.lower() in _SUFFIXES
+
+
 def load(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, list[str]]:
     """The experiment of a file, and what to tell of it: keys that have no meaning here.
 
@@ -52,10 +58,10 @@ def load(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, list[str
         settings: `KEY=VALUE` of the command line, where KEY is `sweep.batch_size` and VALUE is YAML.
 
     Raises:
-        ExperimentError: the file, or a setting, is no experiment.
+        ConfigError: the file, or a setting, is no experiment.
         OSError: it, or one that it extends, cannot be read.
     """
-    tree = Tree(_with_bases(path, ()))
+    tree = _with_bases(path, ())
     for setting in settings:
         _set(tree, setting)
     notes = translate(tree)
@@ -70,28 +76,32 @@ def load(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, list[str
     return experiment, notes
 
 
-def _with_bases(path: Path, chain: tuple[Path, ...]) -> Document:
+def _with_bases(path: Path, chain: tuple[Path, ...]) -> Tree:
     """The file over those that it extends."""
     real = path.resolve()
     if real in chain:
         circle = " extends ".join(str(each) for each in (*chain[chain.index(real) :], real))
         raise ExperimentError(f"{path}: extends: goes in a circle: {circle}")
+    if not is_readable(path):
+        raise ExperimentError(f"{path}: the name of an experiment's file ends with one of {', '.join(_SUFFIXES)}")
     document = read_file(path)
+    if not document.value:
+        raise ExperimentError(f"{path}: is empty; an experiment has keys such as model and backends")
+    place = document.place(("extends",))
     base = document.value.pop("extends", None)
     if base is None:
-        return document
-    place = document.places.get(("extends",), Place(str(path), None, "extends"))
+        return Tree(document.source, document.value, document.places)
     if not isinstance(base, str):
         raise ExperimentError(f"{place}: expected the path of a file, found {found(base)}")
     below = path.parent / base
     if not below.is_file():
         raise ExperimentError(f"{place}: there is no file {below}")
-    tree = Tree(_with_bases(below, (*chain, real)))
+    tree = _with_bases(below, (*chain, real))
     for one, other in (("model", "models"), ("models", "model")):
         if one in document.value:
             tree.drop((other,))
     tree.merge(document)
-    return Document(tree.value, tree.places)
+    return tree
 
 
 def _set(tree: Tree, setting: str) -> None:
@@ -197,9 +207,7 @@ def _check_keys(tree: Tree, kind: Any, path: KeyPath, value: Any) -> None:
         for key, item in value.items():
             if key not in types:
                 known = [*types, *(("extends", "model", "isolate") if not path else ())]
-                near = get_close_matches(key, known, n=1, cutoff=0.6)
-                hint = f"did you mean {near[0]}?" if near else f"accepted: {', '.join(sorted(known))}"
-                raise ExperimentError(f"{tree.place((*path, key))}: unknown key; {hint}")
+                check_key(tree.place((*path, key)), key, known)
             _check_keys(tree, types[key], (*path, key), item)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from votive.bench.tree import Tree
-from votive.bench.yaml_file import ExperimentError, found
+from votive._config_file import found
+from votive.bench.tree import ExperimentError, Tree
 
 # A name of `model.backend` to the keys of a backend.
 _PROGRAMS: dict[str, dict[str, Any]] = {

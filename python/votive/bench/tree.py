@@ -4,42 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from votive.bench.yaml_file import Document, ExperimentError, KeyPath, Place, found, written
+from votive._config_file import ConfigError, Document, KeyPath, Place, found, written
 
 
-class Tree:
-    """A document that is changed.
+class ExperimentError(ConfigError):
+    """A file that can be read, and is no experiment."""
 
-    Attributes:
-        value: keys and values.
-        places: of the values; one without a place has that of what holds it.
-    """
 
-    def __init__(self, document: Document) -> None:
-        self.value: dict[str, Any] = document.value
-        self.places = document.places
-
-    def get(self, path: KeyPath) -> Any:
-        """The value; None where there is none."""
-        value: Any = self.value
-        for part in path:
-            try:
-                value = value[part]
-            except (KeyError, IndexError, TypeError):
-                return None
-        return value
-
-    def place(self, path: KeyPath) -> Place:
-        """Where the value stood, or what holds it, with the key as it is written there."""
-        if path in self.places:
-            return self.places[path]
-        for length in range(len(path) - 1, -1, -1):
-            if path[:length] in self.places:
-                held = self.places[path[:length]]
-                rest = written(path[length:])
-                dot = "." if held.key and not rest.startswith("[") else ""
-                return held._replace(key=f"{held.key}{dot}{rest}")
-        return Place("the experiment", None, written(path))
+class Tree(Document):
+    """A document that is changed."""
 
     def assign(self, path: KeyPath, value: Any) -> None:
         """Another value in the same place."""
@@ -91,6 +64,7 @@ class Tree:
 
     def merge(self, over: Document) -> None:
         """Put another document over this one: mappings are merged, all else is replaced."""
+        self.source = over.source
         self._merge((), self.value, over.value, over.places)
 
     def _merge(self, path: KeyPath, below: dict[str, Any], over: dict[str, Any], places: dict[KeyPath, Place]) -> None:

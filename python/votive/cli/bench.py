@@ -98,14 +98,14 @@ def _experiments(arguments: argparse.Namespace) -> list[Experiment]:
     Raises:
         UsageError: a file is no experiment, or none is left.
     """
+    from votive._config_file import ConfigError
     from votive.bench.loader import load, quick
-    from votive.bench.yaml_file import ExperimentError
 
     experiments = []
     for path in _files(arguments.files or (["examples"] if arguments.list else ["dtypes"])):
         try:
             experiment, notes = load(path, arguments.set or ())
-        except ExperimentError as error:
+        except ConfigError as error:
             raise UsageError(str(error)) from error
         for note in notes:
             print(f"{arguments.prog}: {note}", file=sys.stderr)
@@ -134,7 +134,7 @@ def _only(experiment: Experiment, pattern: str) -> Experiment | None:
 
 def _files(given: list[str]) -> Iterator[Path]:
     """The files of experiments that files, folders and names of examples stand for."""
-    from votive.bench.yaml_file import is_readable
+    from votive.bench.loader import is_readable
 
     examples = {path.stem: path for path in sorted(_EXAMPLES.glob("[!_]*.yaml"))}
     for name in given:

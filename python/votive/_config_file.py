@@ -1,17 +1,20 @@
-"""Reading files of YAML, JSON and TOML strictly, with the line of every key.
+"""Reading files of YAML, JSON and TOML strictly, with the line of every key: of a server's settings, and experiments.
 
-YAML is that of 1.2, whatever PyYAML takes it for: `no` and `on` are texts, `017` is 17, `1e-3` is a number, and
-`12:30:45` is a text. A key that stands twice in a mapping is an error. Tags of Python and merge keys are not read.
+YAML is that of 1.2, whatever PyYAML takes it for: `no` and `on` are texts, `1e-3` is a number, and `12:30:45` is a
+text. What could be meant by another version is an error: a key that stands twice, `017`, merge keys and tags.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from votive._hints import did_you_mean
 
 # Keys and places in lists from the top of a file down to a value.
 KeyPath = tuple[str | int, ...]
@@ -21,24 +24,24 @@ _MAX_VALUES = 100_000
 
 _MAX_BYTES = 10_000_000
 
-_SUFFIXES = (".yaml", ".yml", ".json", ".toml")
-
 _NULL = re.compile(r"(?:~|null|Null|NULL|)\Z")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
+# To YAML 1.1 it is octal.
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+\Z")
 _INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _INFINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
-class ExperimentError(ValueError):
-    """A file that is no experiment; the message has file, line and key, and what is accepted."""
+class ConfigError(ValueError):
+    """A file, a flag or a variable that cannot be; the message names it, with line and key, and what is accepted."""
 
 
 class Place(NamedTuple):
     """Where a value stands.
 
     Attributes:
-        source: the file, or the flag of the command line.
+        source: the file, or what else it comes from: the command line, the environment.
         line: counted from 1; None where it is not known.
         key: as it is written there.
     """
@@ -54,10 +57,39 @@ class Place(NamedTuple):
 
 @dataclass
 class Document:
-    """What a file says: plain values, and where each of them stands."""
+    """What a file says.
 
+    Attributes:
+        source: the file, or what else it comes from.
+        value: plain values; a file that is empty has no keys.
+        places: of the values; one without a place has that of what holds it.
+    """
+
+    source: str
     value: Any
     places: dict[KeyPath, Place] = field(default_factory=dict)
+
+    def get(self, path: KeyPath) -> Any:
+        """The value; None where there is none."""
+        value: Any = self.value
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
+    def place(self, path: KeyPath) -> Place:
+        """Where the value stood, or what holds it, with the key as it is written there."""
+        if path in self.places:
+            return self.places[path]
+        for length in range(len(path) - 1, -1, -1):
+            if path[:length] in self.places:
+                held = self.places[path[:length]]
+                rest = written(path[length:])
+                dot = "." if held.key and not rest.startswith("[") else ""
+                return held._replace(key=f"{held.key}{dot}{rest}")
+        return Place(self.source, None, written(path))
 
 
 def written(path: KeyPath) -> str:
@@ -66,34 +98,34 @@ def written(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def is_readable(path: Path) -> bool:
-    """Whether its name says that it is a file of these."""
-    return path.suffix.lower() in _SUFFIXES
-
-
 def read_file(path: Path) -> Document:
-    """What a file says, with its places.
+    """What a file says, with its places. One whose name ends neither with `.json` nor with `.toml` is YAML.
 
     Raises:
-        ExperimentError: it is not one of YAML, JSON or TOML, or says something twice.
+        ConfigError: it is none of them, has no keys and values, or says something twice.
         OSError: it cannot be read.
     """
-    if not is_readable(path):
-        raise ExperimentError(f"{path}: the name of an experiment's file ends with one of {', '.join(_SUFFIXES)}")
     if path.stat().st_size > _MAX_BYTES:
-        raise ExperimentError(f"{path}: has more than {_MAX_BYTES:,} bytes, so that it is no experiment")
+        raise ConfigError(f"{path}: has more than {_MAX_BYTES:,} bytes")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ExperimentError(f"{path}: is not in UTF-8: {error.reason} at byte {error.start}") from None
+        raise ConfigError(f"{path}: is not in UTF-8: {error.reason} at byte {error.start}") from None
     suffix = path.suffix.lower()
     reader = _read_json if suffix == ".json" else _read_toml if suffix == ".toml" else read_yaml
     document = reader(text, str(path))
     if document.value is None:
-        raise ExperimentError(f"{path}: is empty; an experiment has keys such as model and backends")
+        document.value = {}
     if not isinstance(document.value, dict):
-        raise ExperimentError(f"{path}: expected keys and values, found {found(document.value)}")
+        raise ConfigError(f"{path}: expected keys and values, found {found(document.value)}")
     return document
+
+
+def check_key(place: Place, key: str, known: Iterable[str]) -> None:
+    """Refuses a key, which stands there, that is none of `known`, and says which one was meant."""
+    known = sorted(known)
+    if key not in known:
+        raise ConfigError(f"{place}: unknown key{did_you_mean(key, known) or '; accepted: ' + ', '.join(known)}")
 
 
 def found(value: Any) -> str:
@@ -113,33 +145,34 @@ def read_yaml(text: str, source: str) -> Document:
     """What YAML says.
 
     Raises:
-        ExperimentError: as `read_file`.
+        ConfigError: as `read_file`.
     """
     try:
         import yaml
     except ModuleNotFoundError:
-        raise ExperimentError(f'{source}: reading experiments needs PyYAML: pip install "votive[bench]"') from None
+        raise ConfigError(f"{source}: reading YAML needs PyYAML: pip install pyyaml, or write JSON") from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         place = Place(source, mark.line + 1 if mark else None, "")
         hint = "; indent by spaces" if "'\\t'" in problem else ""
-        raise ExperimentError(f"{place}: no YAML: {problem}{hint}") from None
+        raise ConfigError(f"{place}: no YAML: {problem}{hint}") from None
     except RecursionError:
-        raise ExperimentError(f"{source}: has too many levels") from None
-    document = Document(None)
+        raise ConfigError(f"{source}: has too many levels") from None
+    document = Document(source, None)
     if node is not None:
-        document.value = _Values(yaml, source, document.places).of(node, ())
+        document.value = _Values(yaml, loader, source, document.places).of(node, ())
     return document
 
 
 class _Values:
     """Plain values of the nodes of one file."""
 
-    def __init__(self, yaml: Any, source: str, places: dict[KeyPath, Place]) -> None:
-        self.yaml, self.source, self.places = yaml, source, places
+    def __init__(self, yaml: Any, loader: Any, source: str, places: dict[KeyPath, Place]) -> None:
+        self.yaml, self.loader, self.source, self.places = yaml, loader, source, places
         self.count = 0
         # Of the nodes that hold the present one: an alias may stand for what it is a part of.
         self.open: set[int] = set()
@@ -149,11 +182,16 @@ class _Values:
         self.places[path] = place
         self.count += 1
         if self.count > _MAX_VALUES or len(path) > 50:
-            raise ExperimentError(f"{place}: too many values, or too many levels of them")
+            raise ConfigError(f"{place}: too many values, or too many levels of them")
+        # Whether it is written without quotes, and with: what is left is a tag that the file gives.
+        implicit = (node.style is None, node.style is not None) if isinstance(node, self.yaml.ScalarNode) else True
+        if node.tag != self.loader.resolve(type(node), node.value, implicit):
+            raise ConfigError(f"{place}: the tag {node.tag} is not read; quote what is a text, and write no tag")
         if isinstance(node, self.yaml.ScalarNode):
-            return self._scalar(node, place)
+            # In quotes, or a block of text.
+            return node.value if node.style is not None else self._plain(node.value, place)
         if id(node) in self.open:
-            raise ExperimentError(f"{place}: the alias stands for what it is a part of")
+            raise ConfigError(f"{place}: the alias stands for what it is a part of")
         self.open.add(id(node))
         value = (
             [self.of(each, (*path, index)) for index, each in enumerate(node.value)]
@@ -169,22 +207,22 @@ class _Values:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, self.yaml.ScalarNode):
-                raise ExperimentError(f"{Place(self.source, line, written(path))}: a key is a word")
+                raise ConfigError(f"{Place(self.source, line, written(path))}: a key is a word")
             key = key_node.value
+            if key == "<<" and key_node.style is None:
+                place = Place(self.source, line, written(path))
+                raise ConfigError(f"{place}: merge keys are not read; write the keys out in place of `<<`")
             if key in lines:
                 place = Place(self.source, line, written((*path, key)))
-                raise ExperimentError(f"{place}: stands there twice, in lines {lines[key]} and {line}")
+                raise ConfigError(f"{place}: stands there twice, in lines {lines[key]} and {line}")
             lines[key] = line
             value[key] = self.of(value_node, (*path, key), line)
         return value
 
-    def _scalar(self, node: Any, place: Place) -> Any:
-        text: str = node.value
-        # Quoted, or a block of text.
-        if node.style is not None:
-            return text
-        if not node.tag.startswith("tag:yaml.org,2002:") or "python" in node.tag:
-            raise ExperimentError(f"{place}: the tag {node.tag} is not read")
+    def _plain(self, text: str, place: Place) -> Any:
+        if _LEADING_ZERO.match(text):
+            number = re.sub(r"0+(?=[0-9])", "", text, count=1)
+            raise ConfigError(f'{place}: {text} is octal to some; write {number} for the number, "{text}" for the text')
         return plain(text)
 
 
@@ -212,30 +250,30 @@ def _read_json(text: str, source: str) -> Document:
         if len(value) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise ExperimentError(f"{source}: {twice}: stands there twice")
+            raise ConfigError(f"{source}: {twice}: stands there twice")
         return value
 
     places: dict[KeyPath, Place] = {}
     try:
         # Nearly all JSON is YAML, whose reader knows lines.
-        with suppress(ExperimentError):
+        with suppress(ConfigError):
             places = read_yaml(text, source).places
-        return Document(json.loads(text, object_pairs_hook=unique), places)
+        return Document(source, json.loads(text, object_pairs_hook=unique), places)
     except json.JSONDecodeError as error:
-        raise ExperimentError(f"{source}:{error.lineno}: no JSON: {error.msg}") from None
+        raise ConfigError(f"{source}:{error.lineno}: no JSON: {error.msg}") from None
     except RecursionError:
-        raise ExperimentError(f"{source}: has too many levels") from None
+        raise ConfigError(f"{source}: has too many levels") from None
 
 
 def _read_toml(text: str, source: str) -> Document:
     try:
         import tomllib
     except ModuleNotFoundError:
-        raise ExperimentError(f"{source}: reading TOML needs Python 3.11 or newer; write YAML or JSON") from None
+        raise ConfigError(f"{source}: reading TOML needs Python 3.11 or newer; write YAML or JSON") from None
     try:
-        return Document(tomllib.loads(text), _toml_places(text, source))
+        return Document(source, tomllib.loads(text), _toml_places(text, source))
     except tomllib.TOMLDecodeError as error:
-        raise ExperimentError(f"{source}: no TOML: {error}") from None
+        raise ConfigError(f"{source}: no TOML: {error}") from None
 
 
 def _toml_places(text: str, source: str) -> dict[KeyPath, Place]:
