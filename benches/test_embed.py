@@ -39,11 +39,11 @@ def sets(setup: engines.Setup) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
+def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
-    ready: dict[str, engines.Peer] = {}
+    ready: dict[str, engines.Engine] = {}
 
-    def load(name: str) -> engines.Peer:
+    def load(name: str) -> engines.Engine:
         if name not in ready:
             peer = PEERS[name](setup)
             try:

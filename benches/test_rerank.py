@@ -38,11 +38,11 @@ def sets(setup: engines.Setup) -> dict[str, list[tuple[str, str]]]:
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: engines.Setup) -> Callable[[str], engines.Peer]:
+def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
-    ready: dict[str, engines.Peer] = {}
+    ready: dict[str, engines.Engine] = {}
 
-    def load(name: str) -> engines.Peer:
+    def load(name: str) -> engines.Engine:
         if name not in ready:
             peer = ENCODERS[name](setup)
             try:
@@ -66,7 +66,7 @@ def test_question(benchmark, loaded, sets, peer: str) -> None:
     score(benchmark, loaded(peer), "one query, 20 documents", sets["question"][: corpus.DOCUMENTS])
 
 
-def score(benchmark, engine: engines.Peer, group: str, items: list[tuple[str, str]]) -> None:
+def score(benchmark, engine: engines.Engine, group: str, items: list[tuple[str, str]]) -> None:
     benchmark.group = group
     scores = benchmark.pedantic(engine.compute, args=(items,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["pairs_per_second"] = len(items) / benchmark.stats["median"]

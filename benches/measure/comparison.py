@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from votive.bench import machine
-from votive.bench.backends.engines import Peer, Setup
+from votive.bench.backends.engines import Engine, Setup
 from votive.bench.worker import Worker, WorkerError, environment
 
 from benches import report
-from benches.measure.loaded import LoadedPeer
+from benches.measure.loaded import LoadedEngine
 
 if TYPE_CHECKING:  # it imports what reads texts, which stores do not need
     from benches.data.corpus import Corpus
@@ -90,7 +90,7 @@ class ItemComparison(Comparison):
     def __init__(
         self,
         arguments: argparse.Namespace,
-        peers: dict[str, Callable[[Setup], Peer]],
+        peers: dict[str, Callable[[Setup], Engine]],
         setup: Setup,
         corpus: Corpus,
         every: int,
@@ -108,7 +108,7 @@ class ItemComparison(Comparison):
     def load(self, peer: str) -> Worker | None:
         """The peer's process, which has the items; None, with the reason in the results, where it cannot be."""
         say(f"loading {peer}")
-        make = partial(LoadedPeer, self.peers[peer], self.setup)
+        make = partial(LoadedEngine, self.peers[peer], self.setup)
         try:
             # The first one exports what is missing, and brings files into memory.
             with Worker(make, environment(self.setup.threads)) as first:

@@ -1,4 +1,4 @@
-"""What a worker's process holds, and does when it is called: a peer with items, or a store with vectors."""
+"""What a worker's process holds, and does when it is called: an engine with items, or a store with vectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from votive.bench.backends.engines import Choice, Peer, Setup
+from votive.bench.backends.engines import Choice, Engine, Setup
 from votive.bench.backends.stores import CODED_AT_ONCE, Store
 from votive.bench.vectors import Vectors
 
@@ -22,18 +22,18 @@ QUERIES = 64  # that calls walk through
 BLOCKS = 100  # in which "in blocks" adds
 
 
-class LoadedPeer:
-    """One peer and the items, which are texts or pairs of them."""
+class LoadedEngine:
+    """One engine and the items, which are texts or pairs of them."""
 
-    def __init__(self, make: Callable[[Setup], Peer], setup: Setup) -> None:
-        self.peer = make(setup)
-        self.peer.load()
+    def __init__(self, make: Callable[[Setup], Engine], setup: Setup) -> None:
+        self.engine = make(setup)
+        self.engine.load()
         self.sets: dict[str, list[Any]] = {}
         self.chosen: dict[tuple[str, int | None], Choice] = {}
 
     def compute(self, items: list[Any]) -> Any:
         """The vectors, `[texts, dimension]`, or the scores, `[pairs]`."""
-        return self.peer.compute(items)
+        return self.engine.compute(items)
 
     def memory(self) -> int:
         """Resident memory of the process, bytes."""
@@ -46,12 +46,12 @@ class LoadedPeer:
         self.sets = sets
 
     def choose(self, name: str, size: int | None = None) -> str | None:
-        """Find the fastest of the peer's choices for the set, in calls with `size` items or else all, and keep it.
+        """Find the fastest of the engine's choices for the set, in calls with `size` items or else all, and keep it.
 
         A whole set is tried on every third run of items alike in length, longest first: batches are as full as those
         of the whole. Calls of a size are the first ones of the set, with `RUN` items or more together.
         """
-        if not self.peer.choices or size == 1:
+        if not self.engine.choices or size == 1:
             return None
         if size is None:
             by_length = sorted(self.sets[name], key=_characters, reverse=True)
@@ -59,8 +59,8 @@ class LoadedPeer:
         else:
             samples = [self._call(name, size, call) for call in range(-(-RUN // size))]
         fastest = {}
-        for choice in self.peer.choices:
-            self._seconds_with(choice, [samples[-1][-self.peer.setup.threads :]])  # loads what the choice needs
+        for choice in self.engine.choices:
+            self._seconds_with(choice, [samples[-1][-self.engine.setup.threads :]])  # loads what the choice needs
             fastest[choice] = self._seconds_with(choice, samples)
         for choice in sorted(fastest, key=fastest.__getitem__)[:3]:
             fastest[choice] = min(fastest[choice], self._seconds_with(choice, samples))
@@ -104,7 +104,7 @@ class LoadedPeer:
         """What was found for calls of this size, else for the set."""
         choice = self.chosen.get((name, size)) or self.chosen.get((name, None))
         if choice is not None:
-            self.peer.choice = choice
+            self.engine.choice = choice
 
     def _call(self, name: str, size: int, number: int) -> list[Any]:
         """The items of one call of many that walk through the set."""
@@ -112,11 +112,11 @@ class LoadedPeer:
         return [items[(number * size + i) % len(items)] for i in range(size)]
 
     def _seconds_with(self, choice: Choice, calls: list[list[Any]]) -> float:
-        self.peer.choice = choice
+        self.engine.choice = choice
         return sum(map(self._seconds, calls))
 
     def _seconds(self, items: list[Any]) -> float:
-        return seconds(lambda: self.peer.compute(items))
+        return seconds(lambda: self.engine.compute(items))
 
 
 def _characters(item: str | tuple[str, str]) -> int:

@@ -17,12 +17,12 @@ from functools import partial
 from pathlib import Path
 
 from votive.bench.backends import exports
-from votive.bench.backends.engines import ALL_CORES, OnnxRuntime, Peer, Setup
+from votive.bench.backends.engines import ALL_CORES, Engine, OnnxRuntime, Setup
 from votive.bench.worker import Worker, WorkerError, environment
 
 from benches.data import corpus
 from benches.measure.comparison import Comparison, say
-from benches.measure.loaded import LoadedPeer
+from benches.measure.loaded import LoadedEngine
 from benches.peers import models
 from benches.peers.embedders import EarlierVotive, Votive
 from benches.report import pauses as shown
@@ -62,9 +62,9 @@ class PausesComparison(Comparison):
         described |= {"skipped": {}, "times": {f"{1000 * pause:g}": {} for pause in PAUSES}}
         super().__init__(arguments, max(self.threads), described)
 
-    def makers(self) -> dict[str, Callable[[Setup], Peer]]:
+    def makers(self) -> dict[str, Callable[[Setup], Engine]]:
         """What is compared."""
-        makers: dict[str, Callable[[Setup], Peer]] = {}
+        makers: dict[str, Callable[[Setup], Engine]] = {}
         for dtype in ("float32", "bfloat16", "int8"):
             makers[f"votive-{dtype}"] = partial(Votive, dtype=dtype)
             if self.before is not None:
@@ -82,7 +82,7 @@ class PausesComparison(Comparison):
                 alone = environment(setup.threads) | {"TOKENIZERS_PARALLELISM": "false"}
                 peer = f"{name} {threads}"
                 say(f"loading {peer}")
-                worker = Worker(partial(LoadedPeer, make, setup), alone)
+                worker = Worker(partial(LoadedEngine, make, setup), alone)
                 try:
                     worker.call("times_after", 0.0, LOADING_CALLS, self.text)
                 except WorkerError as reason:

@@ -16,7 +16,7 @@ from benches import ROOT
 from benches.data import corpus
 from benches.measure.comparison import ItemComparison, program, say
 from benches.measure.embed import QUICK_EVERY, cosines
-from benches.measure.loaded import LoadedPeer
+from benches.measure.loaded import LoadedEngine
 from benches.peers import models
 from benches.peers.embedders import Votive
 from benches.peers.quantized import PEERS, VotiveGguf
@@ -78,7 +78,7 @@ class QuantizedComparison(ItemComparison):
             say(f"float32 of {kind or 'the model'}")
             make = partial(VotiveGguf, kind=kind, dtype="float32") if kind else Votive
             try:
-                with Worker(partial(LoadedPeer, make, self.setup), environment(self.setup.threads)) as exact:
+                with Worker(partial(LoadedEngine, make, self.setup), environment(self.setup.threads)) as exact:
                     reference: np.ndarray = exact.call("compute", self.sets["mixed"])
             except WorkerError as reason:
                 say(f"not compared: {reason}")

@@ -17,17 +17,17 @@ from votive.bench.backends import exports
 from votive.bench.backends.engines import (
     ALL_CORES,
     Choice,
+    Engine,
     OnnxRuntime,
     OpenVino,
     OpenVinoInt8,
-    Peer,
     Setup,
     Unavailable,
     torch_device,
 )
 
 
-class Votive(Peer):
+class Votive(Engine):
     """votive itself; its planner cuts the batches, and calls meet in one queue.
 
     `max_concurrency`: passes at a time, instead of what the machine takes.
@@ -85,7 +85,7 @@ class EarlierVotive(Votive):
         super().load()
 
 
-class SentenceTransformers(Peer):
+class SentenceTransformers(Engine):
     """sentence-transformers on PyTorch, float32; it sorts by length itself."""
 
     modules = ("sentence_transformers",)
@@ -131,7 +131,7 @@ def calibration(setup: Setup) -> list[str]:
 
 
 REFERENCE = "sentence-transformers"
-PEERS: dict[str, Callable[[Setup], Peer]] = {
+PEERS: dict[str, Callable[[Setup], Engine]] = {
     "votive": Votive,
     "votive-bfloat16": partial(Votive, dtype="bfloat16"),
     "votive-int8": partial(Votive, dtype="int8"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from votive.bench.backends import exports, gguf_files
-from votive.bench.backends.engines import OnnxRuntime, OpenVino, Peer, Setup
+from votive.bench.backends.engines import Engine, OnnxRuntime, OpenVino, Setup
 from votive.bench.backends.llama_engine import LlamaCpp, unit
 
 from benches.peers.embedders import Votive
@@ -50,7 +50,7 @@ def llama(kind: str) -> str:
 
 
 DTYPES = ("int8", "int4")
-PEERS: dict[str, Callable[[Setup], Peer]] = {
+PEERS: dict[str, Callable[[Setup], Engine]] = {
     **{
         votive(kind, dtype): partial(VotiveGguf, kind=kind, dtype=dtype)
         for kind in gguf_files.TYPES

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 from votive.bench.backends import exports
-from votive.bench.backends.engines import ALL_CORES, Choice, OnnxRuntime, OpenVinoInt8, Peer, Setup, torch_device
+from votive.bench.backends.engines import ALL_CORES, Choice, Engine, OnnxRuntime, OpenVinoInt8, Setup, torch_device
 
 Pair = tuple[str, str]
 # The example on Qwen3-Reranker's model card.
@@ -23,7 +23,7 @@ QWEN3_INSTRUCTION = "Given a web search query, retrieve relevant passages that a
 QWEN3_TOKENS = 8192
 
 
-class Votive(Peer):
+class Votive(Engine):
     """votive itself; its planner cuts the batches."""
 
     def __init__(self, setup: Setup, dtype: str = "float32") -> None:
@@ -39,7 +39,7 @@ class Votive(Peer):
         return self.model.predict(items, show_progress_bar=False)
 
 
-class CrossEncoder(Peer):
+class CrossEncoder(Engine):
     """sentence-transformers on PyTorch, float32; it sorts by length itself."""
 
     def __init__(self, setup: Setup, device: str = "cpu") -> None:
@@ -58,7 +58,7 @@ class CrossEncoder(Peer):
         return self.model.predict(items, batch_size=self.choice.batch_size, show_progress_bar=False)
 
 
-class Transformers(Peer):
+class Transformers(Engine):
     """A causal language model on PyTorch, float32, asked as Qwen3-Reranker's model card does it.
 
     All pairs are one batch, padded on the left. The card computes the logits of every position and of the whole
@@ -102,7 +102,7 @@ def calibration(setup: Setup) -> list[Pair]:
 
 
 ENCODER_REFERENCE, DECODER_REFERENCE = "sentence-transformers", "transformers"
-ENCODERS: dict[str, Callable[[Setup], Peer]] = {
+ENCODERS: dict[str, Callable[[Setup], Engine]] = {
     "votive": Votive,
     "votive-int8": partial(Votive, dtype="int8"),
     ENCODER_REFERENCE: CrossEncoder,
@@ -113,7 +113,7 @@ ENCODERS: dict[str, Callable[[Setup], Peer]] = {
     "sentence-transformers-mps": partial(CrossEncoder, device="mps"),
     "sentence-transformers-cuda": partial(CrossEncoder, device="cuda"),
 }
-DECODERS: dict[str, Callable[[Setup], Peer]] = {
+DECODERS: dict[str, Callable[[Setup], Engine]] = {
     "votive": Votive,
     "votive-int8": partial(Votive, dtype="int8"),
     DECODER_REFERENCE: partial(Transformers, last_logits=True),

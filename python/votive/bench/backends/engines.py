@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Setup(NamedTuple):
-    """What every peer is given: the model's folder, where its exports are kept, and the number of threads."""
+    """What every engine is given: the model's folder, where its exports are kept, and the number of threads."""
 
     model: Path
     cache: Path
@@ -45,7 +45,7 @@ class Setup(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """How a peer cuts many texts into batches; which choice is fastest is found by measurement, per peer and set."""
+    """How an engine cuts many texts into batches; which one is fastest is found by measurement, per engine and set."""
 
     batch_size: int
     batch_per_core: bool = False
@@ -58,8 +58,11 @@ ALL_CORES = tuple(Choice(size) for size in (8, 16, 32))
 EVERY_CHOICE = (*(Choice(size, batch_per_core=True) for size in (1, 2, 4, 8, 16)), *ALL_CORES)
 
 
-class Peer(ABC):
-    """An engine with the model loaded."""
+class Engine(ABC):
+    """What computes rows of items, with the model loaded.
+
+    Below a `Backend`, whose items are requests of an experiment, as a `Store` is; `benches/` measures it without one.
+    """
 
     modules: tuple[str, ...]  # what a program that uses it imports
     choices: tuple[Choice, ...] = ()
@@ -95,7 +98,7 @@ class Batch(NamedTuple):
     inputs: dict[str, np.ndarray]
 
 
-class Runtime(Peer):
+class Runtime(Engine):
     """A runtime that takes padded batches: before it the Rust tokenizer, and batches cut from the sorted items."""
 
     def __init__(self, setup: Setup, choices: tuple[Choice, ...]) -> None:
