@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from votive.bench import machine
+from votive._cpus import usable_cpus
 from votive.bench.backends import stores
 
 from benches.data.vectors import SHAPES, SHARES, Search
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")  # warnings of other people's
 
 # The others find all.
 LOWEST_RECALL = {"votive-unproven": 0.99, "votive-int8": 0.95, "faiss-sq8": 0.9, "usearch-int8": 0.9}
-CPUS = machine.cpus()
+CPUS = usable_cpus()
 SEARCHES = [(queries, share) for queries, share in ((1, None), (32, None), *((1, share) for share in SHARES))]
 
 

@@ -271,7 +271,7 @@ def test_one_thread_of_an_engine_is_logged(
     for other in ("ray", "pyspark", "distributed"):
         monkeypatch.delitem(sys.modules, other, raising=False)
     monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setattr("votive._engines.usable_cpus", lambda: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     message = f"computes on 1 thread of 4 CPUs: {engine} sets OMP_NUM_THREADS=1"
     with caplog.at_level(logging.INFO, "votive"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from votive import EmbeddingStore
+from votive._cpus import usable_cpus
 from votive.bench import machine
 
 from benches import report
@@ -30,16 +31,16 @@ def binary(arguments: argparse.Namespace) -> None:
     random = np.random.default_rng(SEED)
     bits = random.integers(0, 256, (rows, BITS // 8), dtype=np.uint8)
     queries = random.integers(0, 256, (max(QUERIES), BITS // 8), dtype=np.uint8)
-    faiss.omp_set_num_threads(machine.cpus())
+    faiss.omp_set_num_threads(usable_cpus())
     say(f"loading {rows:,} x {BITS} bits")
     index = faiss.IndexBinaryFlat(BITS)
     index.add(bits)
-    store = EmbeddingStore(metric="hamming", num_threads=machine.cpus())
+    store = EmbeddingStore(metric="hamming", num_threads=usable_cpus())
     store.add_embeddings(bits)
     results: dict[str, Any] = {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "threads": machine.cpus(),
+        "threads": usable_cpus(),
         "times": {},
     }
     for count in QUERIES:

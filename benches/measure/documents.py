@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from votive.bench import machine
+from votive._cpus import usable_cpus
 from votive.bench.worker import Worker, WorkerError
 
 from benches.data.documents import BATCH, FILTERS, Documents
@@ -69,7 +69,7 @@ class StoredDocuments(Comparison):
 
     def __init__(self, arguments: argparse.Namespace, shown: Documents, described: dict[str, Any]) -> None:
         described = {"documents": str(shown), **described, "stores": {}, "skipped": {}, "failed": {}, "times": {}}
-        super().__init__(arguments, machine.cpus(), described)
+        super().__init__(arguments, usable_cpus(), described)
         self.shown = shown
 
     def measure_disk(self, folder: Path) -> None:

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from votive._cpus import usable_cpus
 from votive.bench import machine
 from votive.bench.vectors import SEED
 
@@ -49,12 +50,12 @@ def util(arguments: argparse.Namespace) -> None:
     from sentence_transformers import util as reference
     from votive.sentence_transformers import util as own
 
-    torch.set_num_threads(machine.cpus())
+    torch.set_num_threads(usable_cpus())
     rows = arguments.rows or (QUICK_ROWS if arguments.quick else ROWS)
     results: dict[str, Any] = {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "threads": machine.cpus(),
+        "threads": usable_cpus(),
         "times": {},
         "same": {},
     }

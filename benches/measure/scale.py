@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 import votive
+from votive._cpus import usable_cpus
 from votive.bench import machine
 
 from benches import report
@@ -41,7 +42,7 @@ def engines(arguments: argparse.Namespace) -> None:
     results: dict[str, Any] = {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "threads": machine.cpus(),
+        "threads": usable_cpus(),
         "texts": len(mixed),
         "times": {},
         "skipped": {},
@@ -79,7 +80,7 @@ def _markdown(results: dict[str, Any]) -> str:
 
 def _encode(folder: str, mixed: list[str]) -> Times:
     began = time.time()
-    model = votive.Embedder(folder, num_threads=machine.cpus())
+    model = votive.Embedder(folder, num_threads=usable_cpus())
     loaded = time.time()
     model.encode(mixed)
     ended = time.time()
@@ -110,7 +111,7 @@ def _started(**options: Any) -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     import ray
 
-    ray.init(num_cpus=max(2, machine.cpus()), include_dashboard=False, log_to_driver=False, **options)
+    ray.init(num_cpus=max(2, usable_cpus()), include_dashboard=False, log_to_driver=False, **options)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield
@@ -125,7 +126,7 @@ def _pool(call: type, rows: int, *arguments: Any) -> dict[str, Any]:
         "fn": call,
         "fn_constructor_args": arguments,
         "compute": ActorPoolStrategy(size=1),
-        "num_cpus": max(1, machine.cpus() - 1),
+        "num_cpus": max(1, usable_cpus() - 1),
         "batch_size": rows,
         "batch_format": "pyarrow",
     }
@@ -138,7 +139,7 @@ def _ray(folder: str, mixed: list[str]) -> Times:
     began = time.time()
     with _started(object_store_memory=STORE_BYTES):
         rows = ray.data.from_arrow(pa.table({"text": mixed}))
-        encoded = rows.map_batches(**_pool(Encode, ROWS_A_BATCH, folder, machine.cpus())).take_all()
+        encoded = rows.map_batches(**_pool(Encode, ROWS_A_BATCH, folder, usable_cpus())).take_all()
         spans = np.array([row["times"] for row in encoded])
     return time.time() - began, float(spans[:, 1].max() - spans[:, 0].min())
 
@@ -153,7 +154,7 @@ def _dask(folder: str, mixed: list[str]) -> Times:
     from distributed import Client, LocalCluster
 
     began = time.time()
-    threads = machine.cpus()
+    threads = usable_cpus()
     with (
         LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
         Client(cluster) as client,
@@ -200,7 +201,7 @@ def rows(arguments: argparse.Namespace) -> None:
     results = {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "threads": machine.cpus(),
+        "threads": usable_cpus(),
         "rows": count,
         "seconds": seconds,
         "bytes": samples,

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from votive._cpus import usable_cpus
 from votive.bench import machine
 
 from benches import report
@@ -40,7 +41,7 @@ def targets(arguments: argparse.Namespace) -> None:
     results: dict[str, Any] = {
         "machine": machine.describe(),
         "versions": machine.versions(),
-        "threads": machine.cpus(),
+        "threads": usable_cpus(),
         "corpus": {"digest": corpus.digest, "texts": len(mixed), "bytes": sum(len(text.encode()) for text in mixed)},
         "times": {},
         "skipped": {},

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from votive.bench import machine
+from votive._cpus import usable_cpus
 from votive.bench.backends import stores
 from votive.bench.vectors import Vectors
 from votive.bench.worker import Worker, WorkerError
@@ -69,7 +69,7 @@ class StoreComparison(Comparison):
         self.vectors = vectors._replace(rows=rows)
         self.folder: Path | None = arguments.folder and arguments.folder.absolute()
         self.k = k
-        self.threads = machine.cpus()  # NumPy's too, whose BLAS counts the CPUs when it is loaded
+        self.threads = usable_cpus()  # NumPy's too, whose BLAS counts the CPUs when it is loaded
         described = {"vectors": str(self.vectors), "k": k, "stores": {}, "skipped": {}, "times": {}}
         super().__init__(arguments, self.threads, described)
         say(f"making {self.vectors} vectors")

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from votive._cpus import usable_cpus
 from votive.bench.backends.engines import Setup
 from votive.bench.backends.exports import made_once
-from votive.bench.machine import cpus
 
 from benches import ROOT
 
@@ -71,7 +71,7 @@ def embedder(name: str = "minilm", cache: Path | None = None, threads: int | Non
         user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         cache = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user_cache) / "votive-bench")
     cache = cache.absolute() / name
-    threads = cpus() if threads is None else threads
+    threads = usable_cpus() if threads is None else threads
     return Setup(minilm if name == "minilm" else _random(name, minilm, cache), cache, threads)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from votive._cpus import usable_cpus
+
 # By the module that their workers have imported.
 _ENGINES = {"ray": "Ray", "pyspark": "Spark", "distributed": "Dask"}
 
@@ -19,7 +21,7 @@ def note_on_threads(num_threads: int | None) -> str | None:
     if "VOTIVE_NUM_THREADS" in os.environ or "RAYON_NUM_THREADS" in os.environ:
         return None
     engine = next((name for module, name in _ENGINES.items() if module in sys.modules), None)
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = usable_cpus()
     if engine is None or cpus == 1:
         return None
     return (

@@ -6,11 +6,12 @@ import os
 import platform
 import re
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
+
+from votive._cpus import usable_cpus
 
 # Instruction sets that decide which kernels an engine picks.
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "sve")
@@ -46,7 +47,7 @@ def describe() -> dict[str, str | int | float | list[str]]:
     description: dict[str, str | int | float | list[str]] = {
         "processor": _processor(),
         "flags": [flag for flag in FLAGS if flag in _cpuinfo_flags()],
-        "cpus": cpus(),
+        "cpus": usable_cpus(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
@@ -54,11 +55,6 @@ def describe() -> dict[str, str | int | float | list[str]]:
     if hasattr(os, "getloadavg"):
         description["load"] = f"{os.getloadavg()[0]:.1f}"
     return description
-
-
-def cpus() -> int:
-    """CPUs that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -23,7 +23,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from votive.bench import backends, machine, plan, quality, resources
+from votive._cpus import usable_cpus
+from votive.bench import backends, plan, quality, resources
 from votive.bench.backends.backend import Setup
 from votive.bench.cells import Consistency, Measured, Resources
 from votive.bench.data import Count, Items, from_file, items, model_tokens
@@ -108,7 +109,7 @@ class _Runner:
         self.experiment = experiment
         self.models = models
         self.absent = absent
-        self.threads = experiment.threads or machine.cpus()
+        self.threads = experiment.threads or usable_cpus()
         self.bounds = Bounds.of(experiment)
         self.choices = _choices(experiment)
         self.workers: dict[tuple[str, str, bool], Worker] = {}

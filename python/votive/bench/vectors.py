@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from votive._cpus import usable_cpus
 from votive.bench.experiment import Data
-from votive.bench.machine import cpus
 
 CLUSTERS = 1000
 NOISE = 0.5  # of each element, where those of a centre have a standard deviation of 1: two rows of a cluster are at .8
@@ -63,7 +63,7 @@ def _array(vectors: Vectors) -> np.ndarray:
     def fill(start: int) -> None:
         _fill(array[start : start + BLOCK], vectors, np.random.default_rng([vectors.seed, 3, start]))
 
-    with ThreadPoolExecutor(cpus()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         list(pool.map(fill, range(0, vectors.rows, BLOCK)))
     return array
 
