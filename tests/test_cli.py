@@ -18,7 +18,7 @@ import pytest
 import votive
 import votive.cli
 from bodies import INT8
-from votive.cli.arguments import build_parser
+from votive.cli.commands import build_parser
 from votive.cli.demo import QUESTIONS
 from votive.cli.model import FIRST_CHUNK
 

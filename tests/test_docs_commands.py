@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 from pages import PAGES, ROOT, blocks
-from votive.cli.arguments import build_parser
+from votive.cli.commands import build_parser
 
 # A program in a pipeline or a list, without what it is redirected to.
 PROGRAM = re.compile(r"(?:^|[|&] ?)votive (?P<arguments>[^|&>\n]*)", re.MULTILINE)

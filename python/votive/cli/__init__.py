@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from votive.cli.arguments import build_parser
+from votive.cli.commands import build_parser
 from votive.cli.failure import CommandFailed
 
 # What a shell reports for a process ended by the signal: 128 + its number.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from votive.cli.arguments import build_parser
+from votive.cli.commands import build_parser
 from votive.cli.failure import CommandFailed
 
 # By how the help calls them.

@@ -13,6 +13,9 @@ from typing import Any, NoReturn
 # Longer lines are hard to read.
 MAX_HELP_WIDTH = 100
 
+# What `subparsers.add_parser` is a method of.
+Commands = Any
+
 _OPTION = re.compile(r"-[^\W\d]|--.")
 
 
@@ -125,6 +128,13 @@ class Parser(argparse.ArgumentParser):
         if action.nargs == argparse.PARSER:
             self.error(f"unknown command {str(value)!r}{hint}")
         raise argparse.ArgumentError(action, f"unknown choice {str(value)!r}{hint}")
+
+
+def add_command(commands: Commands, name: str, module: str, summary: str, **options: Any) -> Parser:
+    """A command's parser. What it parses has `module`, of `votive.cli`, that runs the command, and its `prog`."""
+    parser: Parser = commands.add_parser(name, help=summary, **options)
+    parser.set_defaults(module=module, prog=parser.prog)
+    return parser
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
