@@ -50,6 +50,12 @@ def model(folder: str) -> Embedder:
     return Embedder(folder)
 
 
+@pytest.fixture(scope="session")
+def ranker() -> Reranker:
+    """A reranker of one label that takes 64 tokens. Tests that change it load their own."""
+    return Reranker(str(FIXTURES / "bert_rerank"))
+
+
 @pytest.fixture
 def run_python() -> Callable[..., str]:
     """Runs code in a new interpreter, with `sys.argv[1:]` and environment variables, and gives what it prints."""

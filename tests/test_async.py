@@ -24,11 +24,6 @@ LONG = "one two three " * 40
 ignoring_truncation = pytest.mark.filterwarnings("ignore::votive.TruncationWarning")
 
 
-@pytest.fixture(scope="module")
-def ranker() -> Reranker:
-    return Reranker(str(FIXTURES / "bert_rerank"))
-
-
 def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     """What it gives, in an event loop of its own."""
 

@@ -1,7 +1,6 @@
 """What other projects' clients get of a server. Those that are not installed are skipped."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,17 +8,11 @@ import pytest
 from votive import Embedder, Reranker, quantize_embeddings
 from votive.serving import serve
 
-FIXTURES = Path(__file__).parent / "fixtures"
 TEXTS = ["a candle is wax with a wick", "naïve café, 東京 🕯️", "wax"]
 QUERY = "what is a candle?"
 
 # Warnings of the clients' own.
 pytestmark = pytest.mark.filterwarnings("ignore")
-
-
-@pytest.fixture(scope="module")
-def ranker() -> Reranker:
-    return Reranker(str(FIXTURES / "bert_rerank"))
 
 
 @pytest.fixture(scope="module")

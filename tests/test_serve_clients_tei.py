@@ -18,13 +18,8 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def reranker() -> Reranker:
-    return Reranker(str(FIXTURES / "bert_rerank"))
-
-
-@pytest.fixture(scope="module")
-def server(embedder: Embedder, reranker: Reranker) -> Iterator[Server]:
-    with serve({"vectors": embedder, "ranks": reranker}, api_keys=["secret"]) as server:
+def server(embedder: Embedder, ranker: Reranker) -> Iterator[Server]:
+    with serve({"vectors": embedder, "ranks": ranker}, api_keys=["secret"]) as server:
         yield server
 
 
@@ -62,14 +57,14 @@ def test_llama_index_embeds(server: Server, embedder: Embedder) -> None:
     np.testing.assert_allclose(client.get_query_embedding(TEXTS[0]), wanted[0], atol=1e-6)
 
 
-def test_llama_index_reranks(server: Server, reranker: Reranker) -> None:
+def test_llama_index_reranks(server: Server, ranker: Reranker) -> None:
     package = pytest.importorskip("llama_index.postprocessor.tei_rerank")
     from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 
     client = package.TextEmbeddingInference(base_url=server.url, auth_token="Bearer secret", top_n=2)
     nodes = [NodeWithScore(node=TextNode(text=document), score=0.0) for document in DOCUMENTS]
     found = client.postprocess_nodes(nodes, QueryBundle(QUERY))
-    scores = reranker.predict([(QUERY, document) for document in DOCUMENTS])
+    scores = ranker.predict([(QUERY, document) for document in DOCUMENTS])
     order = np.argsort(-scores)[:2]
     assert [node.text for node in found] == [DOCUMENTS[i] for i in order]
     np.testing.assert_allclose([node.score for node in found], scores[order], atol=1e-6)

@@ -20,11 +20,6 @@ LONG = "wax and a wick " * 60
 
 
 @pytest.fixture(scope="module")
-def ranker() -> Reranker:
-    return Reranker(str(FIXTURES / "bert_rerank"))
-
-
-@pytest.fixture(scope="module")
 def server(model: Embedder, ranker: Reranker) -> Iterator[Server]:
     """A server of a model with prompts, one without, and a reranker."""
     plain = Embedder(str(FIXTURES / "bert_40"))

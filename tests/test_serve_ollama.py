@@ -237,7 +237,8 @@ def test_models_are_loaded_and_unloaded() -> None:
         until(lambda: "first:latest" not in loaded(server))
         # It comes back for whoever asks, and stays as it did at first.
         ask(server, "/api/embeddings", {"model": "first", "prompt": "a"})
-        time.sleep(1.2)
+        ask(server, "/api/embed", {"model": "second", "input": "a", "keep_alive": 0.1})
+        until(lambda: "second:latest" not in loaded(server))
         assert moment(loaded(server)["first:latest"]["expires_at"]) > time.time() + 1e8
 
 

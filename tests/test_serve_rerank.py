@@ -20,11 +20,6 @@ LONG = "wax and a wick " * 60
 
 
 @pytest.fixture(scope="module")
-def ranker() -> Reranker:
-    return Reranker(str(FIXTURES / "bert_rerank"))
-
-
-@pytest.fixture(scope="module")
 def server(model: Embedder, ranker: Reranker) -> Iterator[Server]:
     """A server of a reranker, one of three labels, and a model of vectors."""
     labels = Reranker(str(FIXTURES / "bert_labels"))

@@ -29,20 +29,15 @@ def embedder() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def reranker() -> Reranker:
-    return Reranker(fixture("bert_rerank"))
-
-
-@pytest.fixture(scope="module")
 def classifier() -> Reranker:
     return Reranker(fixture("bert_labels"))
 
 
 @pytest.fixture(scope="module")
-def server(embedder: Embedder, reranker: Reranker, classifier: Reranker) -> Iterator[Server]:
+def server(embedder: Embedder, ranker: Reranker, classifier: Reranker) -> Iterator[Server]:
     models = {
         "vectors": embedder,
-        "ranks": reranker,
+        "ranks": ranker,
         "labels": classifier,
         "asks": ServedModel(fixture("qwen3_rerank"), kind="reranker"),
     }
@@ -109,10 +104,10 @@ def test_similarity(server: Server, embedder: Embedder) -> None:
     np.testing.assert_allclose(answer, wanted, atol=1e-6)
 
 
-def test_rerank(server: Server, reranker: Reranker) -> None:
+def test_rerank(server: Server, ranker: Reranker) -> None:
     pairs = [(QUERY, document) for document in DOCUMENTS]
     for raw, activation in [(False, "sigmoid"), (True, "identity")]:
-        wanted = reranker.predict(pairs, activation_fn=activation)
+        wanted = ranker.predict(pairs, activation_fn=activation)
         body = {"query": QUERY, "texts": DOCUMENTS, "raw_scores": raw, "return_text": raw}
         answer = good(server, "/rerank", body)
         order = [rank["index"] for rank in answer]
@@ -139,7 +134,7 @@ def test_predict_of_pairs(server: Server, classifier: Reranker) -> None:
     assert one == good(server, "/predict", {"inputs": pairs, "model": "labels"})[0]
 
 
-def test_predict_of_texts(server: Server, reranker: Reranker) -> None:
+def test_predict_of_texts(server: Server, ranker: Reranker) -> None:
     answer = good(server, "/predict", {"inputs": "a", "model": "labels"})
     assert [prediction["label"] for prediction in answer] == ["contradiction", "neutral", "entailment"]
     np.testing.assert_allclose([prediction["score"] for prediction in answer], np.sort(SHARES_OF_A)[::-1], atol=1e-5)
@@ -149,7 +144,7 @@ def test_predict_of_texts(server: Server, reranker: Reranker) -> None:
     # Without a name the first that has scores.
     answer = good(server, "/predict", {"inputs": [QUERY, DOCUMENTS[0]]})
     assert [prediction["label"] for prediction in answer] == ["LABEL_0"]
-    np.testing.assert_allclose(answer[0]["score"], reranker.predict((QUERY, DOCUMENTS[0])), atol=1e-6)
+    np.testing.assert_allclose(answer[0]["score"], ranker.predict((QUERY, DOCUMENTS[0])), atol=1e-6)
 
 
 def test_predict_of_a_text_where_a_question_is_about_pairs(server: Server) -> None:
@@ -212,7 +207,7 @@ def test_vertex(server: Server) -> None:
     assert message.startswith("instances[1]: inputs")
 
 
-def test_info(server: Server, embedder: Embedder, classifier: Reranker, reranker: Reranker) -> None:
+def test_info(server: Server, embedder: Embedder, classifier: Reranker, ranker: Reranker) -> None:
     info = good(server, "/info", None)
     assert info["model_id"] == info["served_model_name"] == "vectors"
     assert info["model_type"] == {"embedding": {"pooling": embedder.info.pooling}}
@@ -224,7 +219,7 @@ def test_info(server: Server, embedder: Embedder, classifier: Reranker, reranker
     with serve({"labels": classifier}) as other:
         kind = good(other, "/info", None)["model_type"]
         assert kind == {"classifier": {"id2label": names, "label2id": {name: int(i) for i, name in names.items()}}}
-    with serve({"ranks": reranker}) as other:
+    with serve({"ranks": ranker}) as other:
         assert list(good(other, "/info", None)["model_type"]) == ["reranker"]
 
 
@@ -390,12 +385,12 @@ def test_keys(embedder: Embedder) -> None:
         assert ask(server, "/embed", {"inputs": "a"}, JSON | {"Authorization": "Bearer secret"}).status == 200
 
 
-def test_the_first_model_that_can_do_it_does_it(embedder: Embedder, reranker: Reranker) -> None:
-    with serve({"ranks": reranker, "vectors": embedder}) as server:
+def test_the_first_model_that_can_do_it_does_it(embedder: Embedder, ranker: Reranker) -> None:
+    with serve({"ranks": ranker, "vectors": embedder}) as server:
         np.testing.assert_allclose(
             good(server, "/embed", {"inputs": TEXTS}), embedder.encode(TEXTS, normalize_embeddings=True), atol=1e-6
         )
         assert good(server, "/rerank", {"query": QUERY, "texts": DOCUMENTS})
         assert good(server, "/info", None)["model_id"] == "ranks"
-    with serve({"ranks": reranker}) as server:
+    with serve({"ranks": ranker}) as server:
         assert bad(server, "/embed", {"inputs": "a"})[:2] == (424, "Backend")

@@ -45,11 +45,6 @@ def model(folder: str) -> Embedder:
     return Embedder(folder)
 
 
-@pytest.fixture(scope="module")
-def ranker() -> Reranker:
-    return Reranker(FIXTURES / "bert_rerank")
-
-
 def own(name: str) -> Callable[..., Any]:
     kind, method = name.split(".")
     function: Callable[..., Any] = getattr(CLASSES[kind], method)

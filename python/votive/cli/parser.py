@@ -130,10 +130,23 @@ class Parser(argparse.ArgumentParser):
         raise argparse.ArgumentError(action, f"unknown choice {str(value)!r}{hint}")
 
 
-def add_command(commands: Commands, name: str, module: str, summary: str, **options: Any) -> Parser:
-    """A command's parser. What it parses has `module`, of `votive.cli`, that runs the command, and its `prog`."""
-    parser: Parser = commands.add_parser(name, help=summary, **options)
-    parser.set_defaults(module=module, prog=parser.prog)
+def add_command(
+    commands: Commands,
+    name: str,
+    summary: str,
+    description: str,
+    examples: str,
+    *,
+    module: str | None = None,
+    usage: str | None = None,
+) -> Parser:
+    """A command's parser.
+
+    What it parses has the command's `prog`, and as `module` the one of `votive.cli` that runs it, by default of its
+    name.
+    """
+    parser: Parser = commands.add_parser(name, help=summary, description=description, epilog=examples, usage=usage)
+    parser.set_defaults(module=module or name.replace("-", "_"), prog=parser.prog)
     return parser
 
 

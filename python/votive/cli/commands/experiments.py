@@ -70,11 +70,11 @@ def _add_bench_command(commands: Commands, name: str, summary: str, arguments: s
     parser = add_command(
         commands,
         name,
-        "bench",
         summary,
+        descriptions.BENCH_COMMANDS[name],
+        descriptions.BENCH_EXAMPLES[name],
+        module="bench",
         usage=f"votive bench {name} {arguments}",
-        description=descriptions.BENCH_COMMANDS[name],
-        epilog=descriptions.BENCH_EXAMPLES[name],
     )
     parser.set_defaults(action=name)
     return parser

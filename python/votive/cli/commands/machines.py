@@ -11,10 +11,9 @@ def add_devices(commands: Commands) -> None:
     parser = add_command(
         commands,
         "devices",
-        "devices",
         "print which devices can compute, and why others cannot",
-        description=descriptions.DEVICES,
-        epilog=descriptions.DEVICES_EXAMPLES,
+        descriptions.DEVICES,
+        descriptions.DEVICES_EXAMPLES,
     )
     add_json(parser, "print one JSON object")
 
@@ -23,10 +22,9 @@ def add_check(commands: Commands) -> None:
     parser = add_command(
         commands,
         "check",
-        "check",
         "compare what a device computes with the CPU",
-        description=descriptions.CHECK,
-        epilog=descriptions.CHECK_EXAMPLES,
+        descriptions.CHECK,
+        descriptions.CHECK_EXAMPLES,
     )
     add_json(parser, "print one JSON object")
     add_model(parser, f"(default: {DEFAULT_MODEL})")
@@ -36,10 +34,9 @@ def add_bench_cpu(commands: Commands) -> None:
     parser = add_command(
         commands,
         "bench-cpu",
-        "bench_cpu",
         "measure what this machine's arithmetic and memory can do",
-        description=descriptions.BENCH_CPU,
-        epilog=descriptions.BENCH_CPU_EXAMPLES,
+        descriptions.BENCH_CPU,
+        descriptions.BENCH_CPU_EXAMPLES,
     )
     add_num_threads(parser)
     add_json(parser, "print one JSON object: figures per second, sizes in bytes")

@@ -11,11 +11,10 @@ def add_quantize(commands: Commands) -> None:
     parser = add_command(
         commands,
         "quantize",
-        "quantize",
         "write a model with its weights in int8 or int4, to be loaded at once",
+        descriptions.QUANTIZE,
+        descriptions.QUANTIZE_EXAMPLES,
         usage="votive quantize [MODEL] -o FOLDER [options]",
-        description=descriptions.QUANTIZE,
-        epilog=descriptions.QUANTIZE_EXAMPLES,
     )
     parser.add_argument(
         "model",
@@ -38,24 +37,14 @@ def add_quantize(commands: Commands) -> None:
 
 def add_models(commands: Commands) -> None:
     parser = add_command(
-        commands,
-        "models",
-        "models",
-        "print which models load",
-        description=descriptions.MODELS,
-        epilog=descriptions.MODELS_EXAMPLES,
+        commands, "models", "print which models load", descriptions.MODELS, descriptions.MODELS_EXAMPLES
     )
     add_json(parser, "print a JSON list")
 
 
 def add_inspect(commands: Commands) -> None:
     parser = add_command(
-        commands,
-        "inspect",
-        "inspect",
-        "print what a model's files say of it",
-        description=descriptions.INSPECT,
-        epilog=descriptions.INSPECT_EXAMPLES,
+        commands, "inspect", "print what a model's files say of it", descriptions.INSPECT, descriptions.INSPECT_EXAMPLES
     )
     parser.add_argument("name", metavar="MODEL", help="a folder, a .gguf file, or a name on the Hugging Face Hub")
     _add_found(parser)

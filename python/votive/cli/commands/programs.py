@@ -12,11 +12,10 @@ def add_run(commands: Commands) -> None:
     parser = add_command(
         commands,
         "run",
-        "run",
         "run a Python program with votive in the place of sentence-transformers",
+        descriptions.RUN,
+        descriptions.RUN_EXAMPLES,
         usage=descriptions.RUN_USAGE,
-        description=descriptions.RUN,
-        epilog=descriptions.RUN_EXAMPLES,
     )
     parser.add_argument(
         "--tensors",
@@ -34,9 +33,8 @@ def add_completion(commands: Commands) -> None:
     parser = add_command(
         commands,
         "completion",
-        "completion",
         "print what lets a shell complete commands and options",
-        description=descriptions.COMPLETION,
-        epilog=descriptions.COMPLETION_EXAMPLES,
+        descriptions.COMPLETION,
+        descriptions.COMPLETION_EXAMPLES,
     )
     parser.add_argument("shell", choices=SHELLS, metavar="SHELL", help=f"one of {', '.join(SHELLS)}")

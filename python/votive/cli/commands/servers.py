@@ -17,10 +17,9 @@ def add_serve(commands: Commands) -> None:
     parser = add_command(
         commands,
         "serve",
-        "serve",
         "answer requests over HTTP, as OpenAI, Cohere, Jina, Ollama and text-embeddings-inference do",
-        description=descriptions.SERVE,
-        epilog=descriptions.SERVE_EXAMPLES,
+        descriptions.SERVE,
+        descriptions.SERVE_EXAMPLES,
     )
     parser.add_argument("--config", metavar="FILE", help="settings as YAML, JSON or TOML; flags beat them")
     parser.add_argument("--print-config", action="store_true", help="print what is in force, and exit")
@@ -46,11 +45,10 @@ def add_monitor(commands: Commands) -> None:
     parser = add_command(
         commands,
         "monitor",
-        "monitor",
         "show how a server does",
+        descriptions.MONITOR,
+        descriptions.MONITOR_EXAMPLES,
         usage=descriptions.MONITOR_USAGE,
-        description=descriptions.MONITOR,
-        epilog=descriptions.MONITOR_EXAMPLES,
     )
     parser.add_argument(
         "url",

@@ -79,9 +79,7 @@ def _add_store_command(
     commands: Commands, name: str, summary: str, description: str, examples: str, arguments: str = "FOLDER"
 ) -> Parser:
     usage = f"votive store {name} {arguments} [options]"
-    parser = add_command(
-        commands, name, f"store.{name}", summary, usage=usage, description=description, epilog=examples
-    )
+    parser = add_command(commands, name, summary, description, examples, module=f"store.{name}", usage=usage)
     parser.add_argument("folder", metavar="FOLDER", help="the folder of the store")
     return parser
 

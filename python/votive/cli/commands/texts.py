@@ -25,10 +25,9 @@ def add_demo(commands: Commands) -> None:
     parser = add_command(
         commands,
         "demo",
-        "demo",
         "index Python's documentation and ask it questions",
-        description=descriptions.DEMO,
-        epilog=descriptions.DEMO_EXAMPLES,
+        descriptions.DEMO,
+        descriptions.DEMO_EXAMPLES,
     )
     parser.add_argument("--ask", action="append", metavar="QUESTION", help="answer this; may be given several times")
     parser.add_argument(
@@ -52,11 +51,10 @@ def add_encode(commands: Commands) -> None:
     parser = add_command(
         commands,
         "encode",
-        "encode",
         "write the vectors of texts to a NumPy file",
+        descriptions.ENCODE,
+        descriptions.ENCODE_EXAMPLES,
         usage="votive encode FILE... -o VECTORS [options]",
-        description=descriptions.ENCODE,
-        epilog=descriptions.ENCODE_EXAMPLES,
     )
     add_files(parser)
     parser.add_argument(
@@ -83,11 +81,10 @@ def add_search(commands: Commands, usage: str) -> None:
     parser = add_command(
         commands,
         "search",
-        "search",
         "find the texts nearest to a query",
+        descriptions.SEARCH,
+        descriptions.SEARCH_EXAMPLES,
         usage=usage,
-        description=descriptions.SEARCH,
-        epilog=descriptions.SEARCH_EXAMPLES,
     )
     parser.add_argument("query", metavar="QUERY", help="what to look for, in words")
     parser.add_argument("source", metavar="STORE", help="the folder of a store, or a .npy file of vectors")
@@ -113,11 +110,10 @@ def add_rerank(commands: Commands) -> None:
     parser = add_command(
         commands,
         "rerank",
-        "rerank",
         "put texts in order of how well they answer a query",
+        descriptions.RERANK,
+        descriptions.RERANK_EXAMPLES,
         usage=descriptions.RERANK_USAGE,
-        description=descriptions.RERANK,
-        epilog=descriptions.RERANK_EXAMPLES,
     )
     parser.add_argument("query", metavar="QUERY", help="what the texts should answer, in words")
     parser.add_argument(
