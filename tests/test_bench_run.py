@@ -113,9 +113,7 @@ def test_a_process_that_dies_is_a_cell_with_errors(model: Path, tmp_path: Path) 
 
 def test_failures_of_requests_are_counted(model: Path, tmp_path: Path) -> None:
     [folder] = run([experiment(model, choice("failing"), rounds=1)], tmp_path / "out", False, False)
-    for line in measured(folder):
-        assert line.errors == {"ValueError: no": 5}
-        assert line.latency is None
+    assert [(line.errors, line.latency) for line in measured(folder)] == [({"ValueError: no": 5}, None)] * 3
 
 
 def program(asked: Experiment, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -259,7 +257,9 @@ def test_the_other_tasks(task: str, model: Path, tmp_path: Path) -> None:
         rounds=1,
     )
     [folder] = run([asked], tmp_path / "out", False, False)
-    for line in measured(folder):
+    lines = measured(folder)
+    assert {line.cell.backend for line in lines} == {"counting", "other"}
+    for line in lines:
         assert (line.requests, line.items, line.errors) == (4, 4 * line.cell.batch_size, {})
         if line.cell.backend == "other":
             assert line.consistency is not None
