@@ -136,13 +136,26 @@ fn wrong_field(error: serde_path_to_error::Error<serde_json::Error>) -> Fault {
     // Without the place within the text, which nobody counts to.
     let text = error.to_string();
     let text = match text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text) {
-        "expected value" => "is of a type that is not accepted",
-        text => text,
+        "expected value" => "is of a type that is not accepted".to_owned(),
+        text => without_types_of_rust(text),
     };
     match path == "." {
         true => Fault::new(FaultKind::Value, text),
         false => Fault::value(path, text),
     }
+}
+
+/// A message of serde's that names what is expected as clients know it.
+fn without_types_of_rust(text: &str) -> String {
+    let Some((before, expected)) = text.rsplit_once("expected ") else { return text.to_owned() };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        name if name.starts_with("struct ") => "an object",
+        known => known,
+    };
+    format!("{before}expected {expected}")
 }
 
 #[cfg(test)]
@@ -153,6 +166,9 @@ mod tests {
     struct TestBody {
         #[allow(dead_code)]
         input: Vec<String>,
+        #[serde(default)]
+        #[allow(dead_code)]
+        top: Option<usize>,
     }
 
     #[test]
@@ -161,6 +177,8 @@ mod tests {
         let wrong = fault(r#"{"input": ["a", 3]}"#);
         assert_eq!((wrong.kind, wrong.parameter.as_deref()), (FaultKind::Value, Some("input[1]")));
         assert_eq!(wrong.message, "input[1]: invalid type: integer `3`, expected a string");
+        let negative = fault(r#"{"input": [], "top": -1}"#);
+        assert_eq!(negative.message, "top: invalid value: integer `-1`, expected a whole number from 0 on");
         assert_eq!(fault("{}").message, "missing field `input`");
         let half = fault(r#"{"input": ["a", "\ud800"]}"#);
         assert_eq!((half.kind, half.parameter.as_deref()), (FaultKind::Value, Some("input[1]")));
