@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
+import threading
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -66,31 +66,45 @@ class Dying(Counting):
         return super().compute(items)
 
 
-class Killing(Counting):
-    """It kills the run, once, with the first request for three texts."""
+class Signalling(Counting):
+    """It sends the run the signal `SIGNAL`, once, with the first request for three texts."""
 
     def compute(self, items: list[Any]) -> np.ndarray:
         marker = Path(os.environ["MARKER"])
         if len(items) == 3 and not marker.exists():
             marker.touch()
-            os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getppid(), int(os.environ["SIGNAL"]))
         return super().compute(items)
 
 
-class Interrupting(Counting):
-    """Ctrl-C, with the first request for three texts."""
+class Stalling(Counting):
+    """It never answers a request for two texts."""
 
     def compute(self, items: list[Any]) -> np.ndarray:
-        marker = Path(os.environ["MARKER"])
-        if len(items) == 3 and not marker.exists():
-            marker.touch()
-            os.kill(os.getppid(), signal.SIGINT)
+        if len(items) == 2:
+            threading.Event().wait()
         return super().compute(items)
+
+
+class Sleeping(Counting):
+    """It never has its model loaded."""
+
+    def load(self) -> None:
+        super().load()
+        threading.Event().wait()
+
+
+class Late(Counting):
+    """It is not installed until the file `INSTALLED` is there."""
+
+    def load(self) -> None:
+        if not Path(self.setup.choice.environment["INSTALLED"]).exists():
+            raise Unavailable("no such engine yet: pip install engine")
 
 
 KINDS = {
     each.__name__.lower(): backends.Kind(__name__, each.__name__)
-    for each in (Counting, Other, Missing, Failing, Dying, Killing, Interrupting)
+    for each in (Counting, Other, Missing, Failing, Dying, Signalling, Stalling, Sleeping, Late)
 }
 
 

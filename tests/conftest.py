@@ -57,6 +57,18 @@ def ranker() -> Reranker:
 
 
 @pytest.fixture
+def stub_model(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Puts the stubs among the backends of experiments. A folder for them, without a model: words stand for tokens."""
+    import bench_stubs
+
+    monkeypatch.setenv("VOTIVE_BENCH_CACHE", str(tmp_path / "cache"))
+    bench_stubs.install()
+    folder = tmp_path / "model"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
 def run_python() -> Callable[..., str]:
     """Runs code in a new interpreter, with `sys.argv[1:]` and environment variables, and gives what it prints."""
 

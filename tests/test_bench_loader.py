@@ -6,7 +6,7 @@ pytest.importorskip("msgspec")
 pytest.importorskip("yaml")
 
 from votive._config_file import ConfigError
-from votive.bench.loader import load
+from votive.bench.loader import load, quick
 
 
 def write(folder, text, name="a.yaml"):
@@ -32,6 +32,44 @@ def write(folder, text, name="a.yaml"):
         ),
         ("rounds: 0\n", "a.yaml:1: rounds: accepted: from 1 up; found 0"),
         ("load: {open: {}}\n", "a.yaml:1: load: an open load has a rate"),
+        (
+            "rounds: 1\ntimeout_s: 60\n",
+            "a.yaml:2: timeout_s: accepted: more than max_seconds, which ends a load that goes on",
+        ),
+        ("timeout_s: no\n", 'a.yaml:1: timeout_s: accepted: a number or nothing; found "no" (text)'),
+        ("start_timeout_s: 0\n", "a.yaml:1: start_timeout_s: accepted: seconds above 0; found 0"),
+        (
+            "load:\n  open: {rate: 5}\n  burstiness: 0\n",
+            "a.yaml:3: load.burstiness: accepted: above 0, where 1 is poisson; found 0",
+        ),
+        (
+            "load: {kind: closed, burstiness: 2}\n",
+            "a.yaml:1: load.burstiness: only poisson arrivals of open and find_peak have it, and this one is closed",
+        ),
+        (
+            "load: {open: {rate: 5, arrivals: constant, burstiness: 2}}\n",
+            "a.yaml:1: load.open.burstiness: only poisson arrivals of open and find_peak have it, and these are",
+        ),
+        (
+            "models:\n  - {name: a, share: 1}\n  - b\n",
+            "a.yaml:3: models[1]: has no share, and models[0] has one: give all or none",
+        ),
+        (
+            "models:\n  - {name: a, share: 1}\n  - {name: b, share: 0}\n",
+            "a.yaml:3: models[1].share: accepted: above 0, such as 70 beside 30; found 0",
+        ),
+        (
+            "models: [{name: a, share: 1}, {name: a, share: 2}]\n",
+            "a.yaml:1: models[0].share: models of one load have different names; found a, a",
+        ),
+        (
+            "models: [{name: a, share: 1}, {name: b, share: 2}]\nload: offline\n",
+            "a.yaml:1: models[0].share: an offline load asks for everything at once, and mixes no models",
+        ),
+        (
+            "task: search\nmodels: [{name: a, share: 1}]\n",
+            "a.yaml:2: models[0].share: embed and rerank have traffic to several models; the task is search",
+        ),
         ("", "a.yaml: is empty"),
     ],
 )
@@ -74,6 +112,14 @@ def test_settings_beat_the_file(tmp_path):
     experiment, _ = load(path, ["sweep.batch_size=[8,16]", "model=y"])
     assert experiment.sweep.batch_size == [8, 16]
     assert [model.name for model in experiment.models] == ["y"]
+
+
+def test_a_trial_run_waits_less(tmp_path):
+    experiment, _ = load(write(tmp_path, "timeout_s: 70\n"))
+    assert quick(experiment).timeout_s == 70
+    experiment, _ = load(write(tmp_path, "rounds: 1\n"))
+    assert quick(experiment).timeout_s == 90
+    assert experiment.timeout_s is None
 
 
 def test_file_of_a_server(tmp_path):

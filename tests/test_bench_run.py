@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import bench_stubs
 import msgspec
 import numpy as np
 import pytest
@@ -16,42 +13,11 @@ from bench_stubs import choice, experiment
 from votive.bench import plan, resources
 from votive.bench.cells import Measured
 from votive.bench.data import Items, items, words
-from votive.bench.experiment import Data, Experiment, Load, Model, Quality, Sweep
+from votive.bench.experiment import Data, Load, Model, Quality, Sweep
 from votive.bench.log import RunError, read_cells, read_run
 from votive.bench.models import cache_folder
 from votive.bench.run import run
 from votive.bench.worker import NotThere, Worker, WorkerError, environment
-
-ROOT = Path(__file__).parents[1]
-PROGRAM = """
-import sys
-from pathlib import Path
-import bench_stubs, msgspec
-from votive.bench.experiment import Experiment
-from votive.bench.run import Stopped, run
-
-if __name__ == "__main__":
-    bench_stubs.install()
-    asked = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Experiment)
-    try:
-        print(run([asked], Path(sys.argv[2]), False, False))
-    except Stopped as stopped:
-        print("stopped", stopped.folders)
-"""
-
-
-@pytest.fixture(autouse=True)
-def _stubs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("VOTIVE_BENCH_CACHE", str(tmp_path / "cache"))
-    bench_stubs.install()
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    """A folder in which there is no model, so that words stand for tokens."""
-    folder = tmp_path / "model"
-    folder.mkdir()
-    return folder
 
 
 def measured(folder: Path) -> list[Measured]:
@@ -59,8 +25,8 @@ def measured(folder: Path) -> list[Measured]:
     return read_cells(folder)
 
 
-def test_every_cell_and_round_is_a_line(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), choice("other"))
+def test_every_cell_and_round_is_a_line(stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("counting"), choice("other"))
     [folder] = run([asked], tmp_path / "out", False, False)
     assert folder == tmp_path / "out" / "tiny"
     described = read_run(folder)
@@ -77,32 +43,32 @@ def test_every_cell_and_round_is_a_line(model: Path, tmp_path: Path) -> None:
         assert line.tokens_per_second is None
 
 
-def test_a_process_computes_all_cells_of_its_backend(model: Path, tmp_path: Path) -> None:
+def test_a_process_computes_all_cells_of_its_backend(stub_model: Path, tmp_path: Path) -> None:
     log = tmp_path / "loaded"
-    run([experiment(model, choice("counting", environment={"LOADED": str(log)}))], tmp_path / "out", False, False)
+    run([experiment(stub_model, choice("counting", environment={"LOADED": str(log)}))], tmp_path / "out", False, False)
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_what_is_not_there_is_skipped_with_the_reason(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("missing"), choice("counting", skip="not today"), choice("other"), rounds=1)
+def test_what_is_not_there_is_skipped_with_the_reason(stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("missing"), choice("counting", skip="not today"), choice("other"), rounds=1)
     [folder] = run([asked], tmp_path / "out", False, False)
     reasons = {line.cell.backend: line.skipped for line in measured(folder)}
     assert reasons == {"missing": "no such engine here: pip install engine", "counting": "not today", "other": None}
 
 
-def test_a_kind_that_there_is_not_is_said_before_anything_runs(model: Path, tmp_path: Path) -> None:
+def test_a_kind_that_there_is_not_is_said_before_anything_runs(stub_model: Path, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"tiny: backends: 'contuing': no kind .*did you mean 'counting'"):
-        run([experiment(model, choice("contuing"))], tmp_path / "out", False, False)
+        run([experiment(stub_model, choice("contuing"))], tmp_path / "out", False, False)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_task_that_a_backend_does_not_do_is_skipped(model: Path, tmp_path: Path) -> None:
-    [folder] = run([experiment(model, choice("faiss"))], tmp_path / "out", False, False)
+def test_a_task_that_a_backend_does_not_do_is_skipped(stub_model: Path, tmp_path: Path) -> None:
+    [folder] = run([experiment(stub_model, choice("faiss"))], tmp_path / "out", False, False)
     assert {line.skipped for line in measured(folder)} == {"faiss does search, not embed"}
 
 
-def test_a_process_that_dies_is_a_cell_with_errors(model: Path, tmp_path: Path) -> None:
-    [folder] = run([experiment(model, choice("dying"), choice("counting"))], tmp_path / "out", False, False)
+def test_a_process_that_dies_is_a_cell_with_errors(stub_model: Path, tmp_path: Path) -> None:
+    [folder] = run([experiment(stub_model, choice("dying"), choice("counting"))], tmp_path / "out", False, False)
     lines = measured(folder)
     assert len(lines) == 12
     for line in lines:
@@ -111,65 +77,13 @@ def test_a_process_that_dies_is_a_cell_with_errors(model: Path, tmp_path: Path) 
         assert (line.requests == 0) == died
 
 
-def test_failures_of_requests_are_counted(model: Path, tmp_path: Path) -> None:
-    [folder] = run([experiment(model, choice("failing"), rounds=1)], tmp_path / "out", False, False)
+def test_failures_of_requests_are_counted(stub_model: Path, tmp_path: Path) -> None:
+    [folder] = run([experiment(stub_model, choice("failing"), rounds=1)], tmp_path / "out", False, False)
     assert [(line.errors, line.latency) for line in measured(folder)] == [({"ValueError: no": 5}, None)] * 3
 
 
-def program(asked: Experiment, tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The run in another process, which may be killed."""
-    file = tmp_path / "experiment.json"
-    file.write_bytes(msgspec.json.encode(asked))
-    script = tmp_path / "program.py"
-    script.write_text(PROGRAM)
-    paths = os.pathsep.join([str(ROOT / "tests"), *sys.path])
-    return subprocess.run(
-        [sys.executable, str(script), str(file), str(tmp_path / "out")],
-        env=os.environ | variables | {"PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_a_run_that_was_killed_goes_on(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    marker = tmp_path / "marker"
-    asked = experiment(model, choice("counting"), choice("killing"))
-    done = program(asked, tmp_path, MARKER=str(marker))
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    folder = tmp_path / "out" / "tiny"
-    before = (folder / "cells.jsonl").read_bytes()
-    assert len(before.splitlines()) == 5
-    # As if it was killed while it wrote.
-    (folder / "cells.jsonl").write_bytes(before + b'{"cell":{"exper')
-    monkeypatch.setenv("MARKER", str(marker))
-    assert run([asked], tmp_path / "out", True, False) == [folder]
-    assert "its last line was written half (15 bytes): that cell is left out" in capsys.readouterr().err
-    after = (folder / "cells.jsonl").read_bytes()
-    assert after.startswith(before)
-    lines = measured(folder)
-    assert [plan.key(line.cell, line.round) for line in lines] == [plan.key(*turn) for turn in plan.turns(asked)]
-    # There is nothing left to do.
-    run([asked], tmp_path / "out", True, False)
-    assert (folder / "cells.jsonl").read_bytes() == after
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_control_c_leaves_what_was_measured(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), choice("interrupting"))
-    done = program(asked, tmp_path, MARKER=str(tmp_path / "marker"))
-    folder = tmp_path / "out" / "tiny"
-    assert (done.returncode, done.stdout) == (0, f"stopped [{folder!r}]\n"), done.stderr
-    assert "stopped: what was measured is in" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert len(measured(folder)) == 5
-
-
-def test_folders_of_other_runs_are_left_alone(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), rounds=1)
+def test_folders_of_other_runs_are_left_alone(stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("counting"), rounds=1)
     [folder] = run([asked], tmp_path / "out", False, False)
     before = (folder / "cells.jsonl").read_bytes()
     with pytest.raises(RunError, match=r"holds a run: go on with it by --resume, or give another --out"):
@@ -182,8 +96,8 @@ def test_folders_of_other_runs_are_left_alone(model: Path, tmp_path: Path) -> No
         run([asked, asked], tmp_path / "elsewhere", False, False)
 
 
-def test_a_damaged_line_is_named(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), rounds=1)
+def test_a_damaged_line_is_named(stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("counting"), rounds=1)
     [folder] = run([asked], tmp_path / "out", False, False)
     lines = (folder / "cells.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "cells.jsonl").write_bytes(b"".join([lines[0], b"nonsense\n", lines[2]]))
@@ -192,40 +106,40 @@ def test_a_damaged_line_is_named(model: Path, tmp_path: Path) -> None:
 
 
 def test_models_that_are_not_found_are_said_before_anything_runs(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stub_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     absent = [Model(name=str(tmp_path / "nowhere"))]
-    second = experiment(model, choice("counting"), name="second", models=absent)
+    second = experiment(stub_model, choice("counting"), name="second", models=absent)
     with pytest.raises(RunError, match="nowhere"):
         run([second], tmp_path / "out", False, False)
     assert not (tmp_path / "out").exists()
-    folders = run([experiment(model, choice("counting")), second], tmp_path / "out", False, False)
+    folders = run([experiment(stub_model, choice("counting")), second], tmp_path / "out", False, False)
     assert "nowhere" in capsys.readouterr().err
     first, other = map(measured, folders)
     assert all(line.skipped is None for line in first)
     assert all("nowhere" in str(line.skipped) for line in other)
 
 
-def test_what_is_made_of_a_model_is_kept_apart(model: Path) -> None:
-    before = cache_folder(model, "embed")
-    assert before == cache_folder(model, "embed")
-    (model / "weights").write_text("changed")
-    assert len({before, cache_folder(model, "embed"), cache_folder(model, "rerank")}) == 3
+def test_what_is_made_of_a_model_is_kept_apart(stub_model: Path) -> None:
+    before = cache_folder(stub_model, "embed")
+    assert before == cache_folder(stub_model, "embed")
+    (stub_model / "weights").write_text("changed")
+    assert len({before, cache_folder(stub_model, "embed"), cache_folder(stub_model, "rerank")}) == 3
 
 
-def test_what_cannot_be_read_or_compared_is_said_before_anything_runs(model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), data=Data(file=str(tmp_path / "texts.txt")))
+def test_what_cannot_be_read_or_compared_is_said_before_anything_runs(stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("counting"), data=Data(file=str(tmp_path / "texts.txt")))
     with pytest.raises(RunError, match=r"tiny: data.file: .*No such file"):
         run([asked], tmp_path / "out", False, False)
-    asked = experiment(model, choice("counting"), quality=Quality(against="torch"))
+    asked = experiment(stub_model, choice("counting"), quality=Quality(against="torch"))
     with pytest.raises(RunError, match=r"tiny: quality.against: no backend is named 'torch': there are counting"):
         run([asked], tmp_path / "out", False, False)
     assert not (tmp_path / "out").exists()
 
 
-def test_vectors_are_compared_with_the_reference(model: Path, tmp_path: Path) -> None:
+def test_vectors_are_compared_with_the_reference(stub_model: Path, tmp_path: Path) -> None:
     asked = experiment(
-        model,
+        stub_model,
         choice("counting"),
         choice("other"),
         choice("missing"),
@@ -246,9 +160,9 @@ def test_vectors_are_compared_with_the_reference(model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("task", ["rerank", "search"])
-def test_the_other_tasks(task: str, model: Path, tmp_path: Path) -> None:
+def test_the_other_tasks(task: str, stub_model: Path, tmp_path: Path) -> None:
     asked = experiment(
-        model,
+        stub_model,
         choice("counting"),
         choice("other"),
         task=task,
@@ -269,8 +183,8 @@ def test_the_other_tasks(task: str, model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "load", [Load(kind="single"), Load(kind="offline"), Load(kind="open", rate=[1000.0, "50%"])], ids=lambda x: x.kind
 )
-def test_the_other_loads(load: Load, model: Path, tmp_path: Path) -> None:
-    asked = experiment(model, choice("counting"), load=load, rounds=1, max_seconds=1.0)
+def test_the_other_loads(load: Load, stub_model: Path, tmp_path: Path) -> None:
+    asked = experiment(stub_model, choice("counting"), load=load, rounds=1, max_seconds=1.0)
     [folder] = run([asked], tmp_path / "out", False, False)
     lines = measured(folder)
     assert len(lines) == 3 * max(1, len(load.rate))
@@ -279,19 +193,19 @@ def test_the_other_loads(load: Load, model: Path, tmp_path: Path) -> None:
         assert line.items == (12 if load.kind == "offline" else 4 * line.cell.batch_size)
 
 
-def test_the_peak_is_searched_for(model: Path, tmp_path: Path) -> None:
+def test_the_peak_is_searched_for(stub_model: Path, tmp_path: Path) -> None:
     load = Load(kind="find_peak", p99_ms=1e6, arrivals="constant")
-    asked = experiment(model, choice("counting"), load=load, rounds=1, sweep=Sweep(batch_size=[1]))
+    asked = experiment(stub_model, choice("counting"), load=load, rounds=1, sweep=Sweep(batch_size=[1]))
     [folder] = run([asked], tmp_path / "out", False, False)
     [line] = measured(folder)
     assert line.requests_per_second > 0
     assert line.resources.cpu_seconds_per_item is None
 
 
-def test_resources_and_cold_starts(model: Path, tmp_path: Path) -> None:
+def test_resources_and_cold_starts(stub_model: Path, tmp_path: Path) -> None:
     log = tmp_path / "loaded"
     asked = experiment(
-        model,
+        stub_model,
         choice("counting", environment={"LOADED": str(log)}),
         measure=["memory", "cpu", "cold_start"],
         sweep=Sweep(batch_size=[1]),

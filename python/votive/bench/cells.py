@@ -44,6 +44,16 @@ class Consistency(msgspec.Struct, kw_only=True):
     nan_count: int = 0
 
 
+class OfModel(msgspec.Struct, kw_only=True):
+    """What one model of mixed traffic answered, in the steady window of all of it."""
+
+    requests: int = 0
+    items: int = 0
+    items_per_second: float = 0.0
+    latency: Latency | None = None
+    errors: dict[str, int] = {}
+
+
 class Measured(msgspec.Struct, kw_only=True):
     """One cell in one round.
 
@@ -55,6 +65,7 @@ class Measured(msgspec.Struct, kw_only=True):
         requests_per_second, items_per_second, tokens_per_second: of it. Items are texts, pairs or queries.
         histogram: counts of latencies below each of `votive.bench.statistics.EDGES` milliseconds, for plots of all.
         errors: failed requests by kind.
+        models: numbers of each model by its name, in mixed traffic.
         pass_sizes: mean number of texts in a pass, where the backend says so.
         marks: what makes the cell doubtful: "saturated", "invalid: ...", "p99 from N samples".
     """
@@ -72,11 +83,17 @@ class Measured(msgspec.Struct, kw_only=True):
     latency: Latency | None = None
     histogram: list[int] = []
     errors: dict[str, int] = {}
+    models: dict[str, OfModel] = {}
     resources: Resources = msgspec.field(default_factory=Resources)
     consistency: Consistency | None = None
     pass_sizes: float | None = None
     load_average: tuple[float, float] | None = None
     marks: list[str] = []
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has numbers: it was not skipped, and not all of it failed."""
+        return self.skipped is None and (self.requests > 0 or not self.errors)
 
 
 class Run(msgspec.Struct, kw_only=True):

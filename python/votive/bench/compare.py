@@ -20,7 +20,7 @@ _NUMBERS = {
     "rss_peak_bytes": ("memory peak (bytes)", False),
 }
 # What may differ while the same is measured.
-_FREE = ("description", "objectives", "outputs", "baseline", "tolerance")
+_FREE = ("description", "objectives", "outputs", "baseline", "tolerance", "timeout_s", "start_timeout_s")
 # Of a machine, what differs from hour to hour.
 _PASSING = ("load",)
 

@@ -93,7 +93,7 @@ def datasheet(model: str, out: Path, quick: bool) -> str:
         folders = run.run(planned, out, resume=True, progress=sys.stderr.isatty())
     except run.Stopped as stopped:
         _write(model, stopped.folders, out)
-        raise
+        raise stopped.by from None
     return _write(model, folders, out)
 
 

@@ -22,11 +22,13 @@ class Model(_Section):
     Attributes:
         name: a folder, a file or a name that votive finds.
         max_seq_length: longest input in tokens; None: the model's own.
+        share: of the requests, beside the shares of the other models; None: a load of its own.
     """
 
     name: str
     revision: str | None = None
     max_seq_length: int | None = None
+    share: float | None = None
 
 
 class BackendChoice(_Section):
@@ -129,12 +131,14 @@ class Load(_Section):
         kind: "single" (one after the other), "closed" (callers that wait for each answer), "open" (by schedule, latency
             from the scheduled instant), "offline" (all at once), "find_peak" (the greatest open rate within `p99_ms`).
         rate: requests a second of an open load, or shares of the closed peak such as "70%".
-        arrivals: of an open load: exponential gaps, or even ones.
+        arrivals: of requests by schedule: random gaps, or even ones.
+        burstiness: of random gaps: 1 are those of a Poisson process, less comes in bursts, more is nearly even.
     """
 
     kind: LoadKind = "closed"
     rate: list[float | str] = []
     arrivals: Literal["poisson", "constant"] = "poisson"
+    burstiness: float = 1.0
     p99_ms: float | None = None
 
 
@@ -175,12 +179,14 @@ class Experiment(_Section, kw_only=True):
     """An experiment as it runs.
 
     Attributes:
-        models: several, each of them measured.
+        models: several, each of them measured; with shares all at once, in one load.
         backends: the first is the one that ratios refer to.
         threads: of every backend; None: one for each CPU that the process may use.
         warmup: requests before a cell counts.
         iterations, seconds: least requests and least seconds of a cell.
         max_iterations, max_seconds: the first of them that is reached ends a cell.
+        timeout_s: a cell that takes longer is given up; None: 300, or more where its load may take that long.
+        start_timeout_s: a backend that takes longer to load its model, and to export it before, is given up.
         rounds: turns of all backends.
         baseline: a `report.json` that `votive bench compare` holds the result against; `tolerance` is the share by
             which a median may be worse.
@@ -202,6 +208,8 @@ class Experiment(_Section, kw_only=True):
     seconds: float = 5.0
     max_iterations: int | None = None
     max_seconds: float = 60.0
+    timeout_s: float | None = None
+    start_timeout_s: float = 300.0
     rounds: int = 3
     measure: list[Measure] = msgspec.field(default_factory=lambda: ["latency", "throughput", "memory", "cpu"])
     quality: Quality = msgspec.field(default_factory=Quality)

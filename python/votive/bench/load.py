@@ -6,18 +6,18 @@ client sees: each request is due at its instant, and its latency counts from the
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from itertools import accumulate, repeat
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from votive.bench.cells import Latency
+from votive.bench.arrivals import Arrivals
+from votive.bench.cells import Latency, OfModel
 from votive.bench.experiment import Experiment
+from votive.bench.plan import PEAK_TRIALS
 from votive.bench.statistics import (
     Request,
     Window,
@@ -32,20 +32,20 @@ from votive.bench.statistics import (
 OPEN_CALLERS = 128
 # A system that does nothing but fail is left after so many requests.
 MOST_FAILURES = 100
-# Find the peak: the search ends where the rates that passed and failed are so near, or after so many trials.
+# Find the peak: the search ends where the rates that passed and failed are so near, or after `PEAK_TRIALS`.
 NEAR = 1.05
-TRIALS = 8
 
 
 class Work(NamedTuple):
-    """What one request asks for: `values`, in which are so many items, such as pairs."""
+    """What one request asks for: `values`, in which are so many items, such as pairs; in mixed traffic of a model."""
 
     values: list[Any]
     items: int
     tokens: int = 0
+    model: str = ""
 
 
-Compute = Callable[[list[Any]], Any]
+Compute = Callable[[Work], Any]
 Works = Callable[[int], Work]
 """The work of the request of this number."""
 
@@ -103,7 +103,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, kw_only=True):
     """What a load gives: as `votive.bench.cells.Measured` has these fields.
 
-    `all_items` are those of the warm-up and of the tail, too.
+    `all_items` are those of the warm-up and of the tail, too. `models` has numbers of each model in mixed traffic.
     """
 
     seconds: float
@@ -115,6 +115,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     errors: dict[str, int]
     marks: list[str]
     all_items: int
+    models: dict[str, OfModel] = {}
 
     @property
     def requests_per_second(self) -> float:
@@ -147,7 +148,8 @@ def closed(compute: Compute, works: Works, bounds: Bounds, callers: int, clock: 
                 failed = 0 if request.error is None else failed + 1
 
     _together(callers, call)
-    return _outcome(closed_window(done, bounds.warmup), [request for each in done for request in each], is_open=False)
+    everything = [request for each in done for request in each]
+    return _outcome(closed_window(done, bounds.warmup), everything, is_open=False)
 
 
 def opened(
@@ -155,12 +157,11 @@ def opened(
     works: Works,
     bounds: Bounds,
     rate: float,
-    arrivals: str,
-    seed: int,
+    arrivals: Arrivals,
     callers: int = OPEN_CALLERS,
     clock: Clock | None = None,
 ) -> Outcome:
-    """So many requests a second by schedule, at random instants ("poisson") or even ones ("constant").
+    """So many requests a second by schedule.
 
     A caller that is free takes the next instant and sleeps until then. What is due when none is free is sent as soon as
     one is, and its latency has the time that it waited. Requests that are due are all sent, also after the last second,
@@ -168,7 +169,7 @@ def opened(
     """
     clock = clock or SystemClock()
     turn = threading.Lock()
-    instants = enumerate(schedule(rate, arrivals, seed))
+    instants = enumerate(arrivals.instants(rate))
     start = clock.now()
     done: list[Request] = []
     failed = 0
@@ -205,8 +206,7 @@ def find_peak(
     works: Works,
     bounds: Bounds,
     p99_ms: float,
-    arrivals: str,
-    seed: int,
+    arrivals: Arrivals,
     peak: float,
     callers: int = OPEN_CALLERS,
     clock: Clock | None = None,
@@ -219,8 +219,8 @@ def find_peak(
     passed, failed = 0.0, float("inf")
     best: Outcome | None = None
     rate, tried = peak, 0
-    while tried < TRIALS and failed > passed * NEAR:
-        outcome = opened(compute, works, bounds, rate, arrivals, seed, callers, clock)
+    while tried < PEAK_TRIALS and failed > passed * NEAR:
+        outcome = opened(compute, works, bounds, rate, arrivals, callers, clock)
         tried += 1
         within = outcome.latency is not None and outcome.latency.p99 <= p99_ms
         if within and not outcome.errors and "saturated" not in outcome.marks:
@@ -235,28 +235,16 @@ def find_peak(
     return best
 
 
-def schedule(rate: float, arrivals: str, seed: int) -> Iterator[float]:
-    """Seconds from the beginning at which requests are due, without end."""
-    if arrivals == "constant":
-        return (number / rate for number in _numbers())
-    chance = random.Random(seed)
-    return accumulate(chance.expovariate(rate) for _ in repeat(None))
-
-
-def _numbers() -> Iterator[int]:
-    return accumulate(repeat(1), initial=0)
-
-
 def _ask(compute: Compute, work: Work, clock: Clock, due: float | None, free: float = 0.0) -> Request:
     """`due` by schedule, by a caller that is free from then on; None for one that is due now."""
     begin = clock.now()
     late = 0.0 if due is None else max(0.0, begin - max(due, free))
     due = begin if due is None else due
     try:
-        compute(work.values)
+        compute(work)
     except Exception as error:
-        return Request(due, clock.now(), late=late, error=kind(error))
-    return Request(due, clock.now(), work.items, work.tokens, late)
+        return Request(due, clock.now(), late=late, error=kind(error), model=work.model)
+    return Request(due, clock.now(), work.items, work.tokens, late, model=work.model)
 
 
 def kind(error: Exception) -> str:
@@ -289,7 +277,7 @@ def _together(callers: int, call: Callable[[int], None]) -> None:
 
 def _outcome(window: Window, everything: list[Request], *, is_open: bool) -> Outcome:
     answered = [request for request in window.answered if request.error is None]
-    milliseconds = [request.milliseconds for request in window.sent if request.error is None]
+    milliseconds = _milliseconds(window.sent)
     return Outcome(
         seconds=window.seconds,
         requests=len(answered),
@@ -297,7 +285,31 @@ def _outcome(window: Window, everything: list[Request], *, is_open: bool) -> Out
         tokens=sum(request.tokens for request in answered),
         latency=latency(milliseconds),
         histogram=histogram(milliseconds) if milliseconds else [],
-        errors=dict(Counter(request.error for request in everything if request.error is not None)),
+        errors=_errors(everything),
         marks=marks(window.sent, is_open=is_open),
         all_items=sum(request.items for request in everything),
+        models={
+            model: _of_model(model, window, everything)
+            for model in sorted({request.model for request in everything if request.model})
+        },
     )
+
+
+def _of_model(model: str, window: Window, everything: list[Request]) -> OfModel:
+    answered = [request for request in window.answered if request.model == model and request.error is None]
+    items = sum(request.items for request in answered)
+    return OfModel(
+        requests=len(answered),
+        items=items,
+        items_per_second=items / window.seconds if window.seconds else 0.0,
+        latency=latency(_milliseconds(request for request in window.sent if request.model == model)),
+        errors=_errors(request for request in everything if request.model == model),
+    )
+
+
+def _milliseconds(requests: Iterable[Request]) -> list[float]:
+    return [request.milliseconds for request in requests if request.error is None]
+
+
+def _errors(requests: Iterable[Request]) -> dict[str, int]:
+    return dict(Counter(request.error for request in requests if request.error is not None))

@@ -14,9 +14,8 @@ import msgspec
 from msgspec import inspect
 
 from votive._config_file import KeyPath, Place, check_key, found, read_file, read_yaml, written
-from votive.bench.backends import find
+from votive.bench.checks import check
 from votive.bench.experiment import Experiment, LoadKind
-from votive.bench.plan import cells
 from votive.bench.seed_files import translate
 from votive.bench.tree import ExperimentError, Tree
 
@@ -29,7 +28,8 @@ DEFAULT_MODELS = {
 
 _SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 
-_SETS = ("short", "medium", "long", "mixed")
+# Seconds after which a cell of a trial run is given up, where the experiment does not say it.
+QUICK_TIMEOUT = 90.0
 
 # Lists for which one value may stand.
 _LISTS: tuple[KeyPath, ...] = (
@@ -72,7 +72,7 @@ def load(path: Path, settings: Sequence[str] = ()) -> tuple[Experiment, list[str
         experiment = msgspec.convert(tree.value, Experiment)
     except msgspec.ValidationError as error:
         raise _told(tree, types, str(error)) from None
-    _check(tree, experiment)
+    check(tree, experiment)
     return experiment, notes
 
 
@@ -188,10 +188,6 @@ def _lengthen_load(tree: Tree) -> None:
             place = tree.place(("load", kind))
             tree.drop(("load", kind))
             tree.put(("load", "kind"), kind, place)
-    if isinstance(tree.get(("load",)), dict) and "burstiness" in tree.value["load"]:
-        if tree.value["load"]["burstiness"] != 1:
-            raise ExperimentError(f"{tree.place(('load', 'burstiness'))}: accepted: 1, which is poisson")
-        tree.drop(("load", "burstiness"))
 
 
 def _check_keys(tree: Tree, kind: Any, path: KeyPath, value: Any) -> None:
@@ -256,70 +252,6 @@ def _accepted(kind: Any) -> str:
     return words.get(type(kind), "")
 
 
-def _check(tree: Tree, experiment: Experiment) -> None:
-    """What types do not say."""
-    if not re.fullmatch(r"[^\s/\\.][^/\\]*", experiment.name):
-        raise ExperimentError(f"{tree.place(('name',))}: accepted: the name of a folder, found {experiment.name!r}")
-    for index, name in enumerate(experiment.data.sets):
-        if name not in _SETS:
-            raise ExperimentError(
-                f"{tree.place(('data', 'sets', index))}: accepted: {', '.join(_SETS)}; found {name!r}"
-            )
-    numbers: list[tuple[KeyPath, float | None, float]] = [
-        (("threads",), experiment.threads, 1),
-        (("rounds",), experiment.rounds, 1),
-        (("iterations",), experiment.iterations, 1),
-        (("max_iterations",), experiment.max_iterations, 1),
-        (("warmup",), experiment.warmup, 0),
-        (("seconds",), experiment.seconds, 0),
-        (("max_seconds",), experiment.max_seconds, 0),
-        (("tolerance",), experiment.tolerance, 0),
-        *(
-            (("data", key), getattr(experiment.data, key), 1)
-            for key in ("count", "documents", "vectors", "dimension", "k")
-        ),
-        *((("sweep", "batch_size", i), size, 1) for i, size in enumerate(experiment.sweep.batch_size)),
-        *((("sweep", "concurrency", i), size, 1) for i, size in enumerate(experiment.sweep.concurrency)),
-    ]
-    for path, number, least in numbers:
-        # Also what is no number at all.
-        if number is not None and not number >= least:
-            raise ExperimentError(f"{tree.place(path)}: accepted: from {least} up; found {number}")
-    for index, choice in enumerate(experiment.backends):
-        try:
-            find(choice.kind, experiment.task)
-        except ValueError as error:
-            raise ExperimentError(f"{tree.place(('backends', index, 'kind'))}: {error}") from None
-    _check_load(tree, experiment)
-    try:
-        cells(experiment)
-    except ValueError as error:
-        key = str(error).partition(":")[0] if str(error).startswith("sweep") else "backends"
-        place = tree.place(tuple(key.split(".")[:1]))
-        raise ExperimentError(f"{place._replace(key='')}: {error}") from None
-
-
-def _check_load(tree: Tree, experiment: Experiment) -> None:
-    load = experiment.load
-    place = tree.place(("load",))
-    if load.kind == "open" and not load.rate:
-        raise ExperimentError(f'{place}: an open load has a rate, such as `open: {{rate: [50, "70%"]}}`')
-    if load.kind != "open" and load.rate:
-        raise ExperimentError(
-            f"{tree.place(('load', 'rate'))}: only an open load has a rate, and this one is {load.kind}"
-        )
-    if load.kind == "find_peak" and load.p99_ms is None:
-        raise ExperimentError(f"{place}: find_peak has a bound, such as `find_peak: {{p99_ms: 100}}`")
-    for index, rate in enumerate(load.rate):
-        share = re.fullmatch(r"(\d+(?:\.\d+)?)%", rate) if isinstance(rate, str) else None
-        number = float(share[1]) if share else rate
-        if isinstance(number, str) or not 0 < number < float("inf"):
-            where = tree.place(("load", "rate", index))
-            raise ExperimentError(
-                f'{where}: accepted: requests a second, or a share such as "70%"; found {found(rate)}'
-            )
-
-
 def quick(experiment: Experiment) -> Experiment:
     """The same in a trial run: a round, few requests, few texts and points, and still every backend.
 
@@ -333,6 +265,7 @@ def quick(experiment: Experiment) -> Experiment:
         iterations=min(experiment.iterations, 5),
         seconds=min(experiment.seconds, 0.5),
         max_seconds=min(experiment.max_seconds, 3.0),
+        timeout_s=experiment.timeout_s or QUICK_TIMEOUT,
         measure=[each for each in experiment.measure if each != "cold_start"],
         data=msgspec.structs.replace(
             experiment.data,

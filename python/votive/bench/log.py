@@ -24,16 +24,30 @@ class RunError(ValueError):
 class Log:
     """A folder with `run.json` and `cells.jsonl`.
 
+    What was skipped or has only failed is measured again, as something may have been installed since; but for what the
+    experiment itself skips. Its line stays, and the later line of a cell and round counts.
+
     Attributes:
-        measured: the lines that were there.
-        keys: of what was measured.
+        measured: what was finished.
+        keys: of that.
+        again: backends of which cells are measured again, with their number and the reason of the first.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, measured: list[Measured]) -> None:
+    def __init__(self, experiment: Experiment, folder: Path, there: list[Measured]) -> None:
         self.experiment = experiment
         self.folder = folder
-        self.measured = measured
-        self.keys = {plan.key(each.cell, each.round) for each in measured}
+        skipped = {
+            name
+            for name, choice in zip(plan.backend_names(experiment), experiment.backends, strict=True)
+            if choice.skip
+        }
+        self.measured = [each for each in there if each.is_finished or each.cell.backend in skipped]
+        self.keys = {plan.key(each.cell, each.round) for each in self.measured}
+        unfinished: dict[str, list[str]] = {}
+        for each in there:
+            if plan.key(each.cell, each.round) not in self.keys:
+                unfinished.setdefault(each.cell.backend, []).append(each.skipped or next(iter(each.errors)))
+        self.again = [(name, len(reasons), reasons[0]) for name, reasons in unfinished.items()]
 
     @classmethod
     def of(cls, experiment: Experiment, folder: Path, resume: bool) -> Log:
@@ -44,27 +58,32 @@ class Log:
             return cls(experiment, folder, [])
         if not resume:
             raise RunError(f"{folder} holds a run: go on with it by --resume, or give another --out")
-        there = read_run(folder)
-        if there.experiment != experiment:
+        if differences := _differences(read_run(folder).experiment, experiment):
             raise RunError(
                 f"{folder} holds a run of another experiment of the name {experiment.name!r}, which differs in "
-                f"{', '.join(_differences(there.experiment, experiment))}: give another --out, or undo the change"
+                f"{', '.join(differences)}: give another --out, or undo the change"
             )
         return cls(experiment, folder, read_cells(folder))
 
     def begin(self) -> None:
-        """Write what the run is, where that is not written, and drop a line that was not written whole."""
+        """Write what the run is, and drop a line that was not written whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.folder / RUN_FILE).exists():
+        versions = machine.versions()
+        if (self.folder / RUN_FILE).exists():
+            there = read_run(self.folder)
+            described = msgspec.structs.replace(
+                there, experiment=self.experiment, versions=_both(there.versions, versions)
+            )
+        else:
             described = Run(
                 experiment=self.experiment,
                 machine=machine.describe(),
-                versions=machine.versions(),
+                versions=versions,
                 started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
-            half = self.folder / f"{RUN_FILE}.part"
-            half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
-            half.replace(self.folder / RUN_FILE)
+        half = self.folder / f"{RUN_FILE}.part"
+        half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
+        half.replace(self.folder / RUN_FILE)
         cells = self.folder / CELLS_FILE
         if cells.exists() and (content := cells.read_bytes()) and not content.endswith(b"\n"):
             whole = content[: content.rfind(b"\n") + 1]
@@ -88,7 +107,9 @@ def read_run(folder: Path) -> Run:
 
 
 def read_cells(folder: Path) -> list[Measured]:
-    """The lines of `cells.jsonl`; one that a killed run has half written is dropped, and said on standard error.
+    """The last line of each cell and round in `cells.jsonl`, in the order of their first ones.
+
+    One that a killed run has half written is dropped, and said on standard error.
 
     Raises `RunError` for any other line that cannot be read.
     """
@@ -98,14 +119,33 @@ def read_cells(folder: Path) -> list[Measured]:
     lines = path.read_bytes().split(b"\n")
     if half := lines.pop():
         print(f"{path}: its last line was written half ({len(half)} bytes): that cell is left out", file=sys.stderr)
-    found = []
+    found: dict[str, Measured] = {}
     for number, line in enumerate(lines, 1):
         try:
-            found.append(msgspec.json.decode(line, type=Measured))
+            measured = msgspec.json.decode(line, type=Measured)
         except msgspec.DecodeError as error:
             raise RunError(f"{path}, line {number}: {error}: remove the line to measure its cell again") from None
-    return found
+        found[plan.key(measured.cell, measured.round)] = measured
+    return list(found.values())
 
 
 def _differences(one: Experiment, other: Experiment) -> list[str]:
-    return [name for name in Experiment.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+    """Keys that change what is measured."""
+    pair = [_measured(one), _measured(other)]
+    return [name for name in Experiment.__struct_fields__ if getattr(pair[0], name) != getattr(pair[1], name)]
+
+
+def _measured(experiment: Experiment) -> Experiment:
+    """Without what says how long to wait, and for whom: a run may go on with other limits, or without a backend."""
+    backends = [msgspec.structs.replace(choice, skip=None) for choice in experiment.backends]
+    return msgspec.structs.replace(experiment, timeout_s=None, start_timeout_s=0.0, backends=backends)
+
+
+def _both(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
+    """Versions of a run that went on; both, one after the other, where a package was changed meanwhile."""
+    changed = {
+        name: f"{before[name]}, then {version}"
+        for name, version in now.items()
+        if name in before and before[name].rpartition(", then ")[2] != version
+    }
+    return before | {name: version for name, version in now.items() if name not in before} | changed

@@ -7,7 +7,7 @@ from itertools import count, product
 
 import msgspec
 
-from votive.bench.experiment import BackendChoice, Experiment
+from votive.bench.experiment import BackendChoice, Experiment, Model
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,7 +15,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         experiment: name of the experiment.
-        model: name of the model.
+        model: name of the model; of mixed traffic, the models with their shares.
         backend: name of the backend in this experiment.
         data_set: name of the set of texts; "file" for those of a file.
         batch_size: items of a request.
@@ -43,7 +43,10 @@ MAX_CELLS = 10_000
 _START_SECONDS, _BESIDE_SECONDS = 8.0, 0.5
 
 # Rates that the search for a peak tries.
-_PEAK_TRIALS = 8
+PEAK_TRIALS = 8
+
+# Seconds that a cell has where the experiment does not say it, and those that it has beside its load at least.
+_CELL_SECONDS, _MORE_SECONDS = 300.0, 60.0
 
 
 def backend_names(experiment: Experiment) -> list[str]:
@@ -80,13 +83,14 @@ def cells(experiment: Experiment) -> list[Cell]:
     points = _points(experiment)
     rates: list[float | str | None] = [*experiment.load.rate] if experiment.load.kind == "open" else [None]
     sets = ["vectors"] if experiment.task == "search" else ["file"] if experiment.data.file else experiment.data.sets
-    number = len(experiment.models) * len(sets) * len(points) * len(rates) * len(names)
+    traffic = traffics(experiment)
+    number = len(traffic) * len(sets) * len(points) * len(rates) * len(names)
     if number > MAX_CELLS:
         raise ValueError(f"sweep: {number:,} cells are more than {MAX_CELLS:,}; take shorter lists, or `points`")
     return [
         Cell(
             experiment=experiment.name,
-            model=model.name,
+            model=model,
             backend=name,
             data_set=data_set,
             batch_size=batch_size,
@@ -95,12 +99,36 @@ def cells(experiment: Experiment) -> list[Cell]:
             load=experiment.load.kind,
             rate=rate,
         )
-        for model in experiment.models
+        for model in traffic
         for data_set in sets
         for batch_size, concurrency, batching in points
         for rate in rates
         for name in names
     ]
+
+
+def traffics(experiment: Experiment) -> dict[str, list[Model]]:
+    """What is asked of models, by what cells call it: of each one alone, or of all together, where they have shares."""
+    if all(model.share is None for model in experiment.models):
+        return {model.name: [model] for model in experiment.models}
+    names = [model.name.rstrip("/").rpartition("/")[2] for model in experiment.models]
+    parts = [f"{name} {100 * share:.3g} %" for name, share in zip(names, shares(experiment.models), strict=True)]
+    return {", ".join(parts): experiment.models}
+
+
+def shares(models: list[Model]) -> list[float]:
+    """Of the requests, in all 1."""
+    given = [1.0 if model.share is None else model.share for model in models]
+    return [share / sum(given) for share in given]
+
+
+def cell_seconds(experiment: Experiment) -> float:
+    """After so many seconds a cell is given up: as the experiment says, else after its load has ended in any case."""
+    if experiment.timeout_s is not None:
+        return experiment.timeout_s
+    # A load by schedule is left after twice its seconds; a closed one may come before it, for the peak.
+    loads = {"open": 3, "find_peak": 1 + 2 * PEAK_TRIALS}.get(experiment.load.kind, 1)
+    return max(_CELL_SECONDS, loads * experiment.max_seconds + _MORE_SECONDS)
 
 
 def turns(experiment: Experiment) -> Iterator[tuple[Cell, int]]:
@@ -118,7 +146,7 @@ def estimated_seconds(experiment: Experiment) -> float:
     """About how long it takes at least: slow backends take longer than the least seconds of a cell."""
     each = min(experiment.seconds, experiment.max_seconds)
     if experiment.load.kind == "find_peak":
-        each *= _PEAK_TRIALS
+        each *= PEAK_TRIALS
     measured = [not choice.skip for choice in experiment.backends]
     running = sum(measured)
     share = running / max(1, len(measured))

@@ -72,6 +72,21 @@ def of_hits(hits: np.ndarray, reference: np.ndarray, against: str) -> Consistenc
     return Consistency(against=against, max_difference=None, rank_overlap=overlap_of(hits, reference))
 
 
+def worst(each: list[Consistency]) -> Consistency:
+    """Of several models: the farthest number of any, and all numbers that are none."""
+
+    def known(name: str) -> list[float]:
+        return [value for one in each if (value := getattr(one, name)) is not None]
+
+    least = ("cosine_mean", "cosine_min", "spearman", "rank_overlap")
+    return Consistency(
+        against=each[0].against,
+        max_difference=max(known("max_difference"), default=None),
+        nan_count=sum(one.nan_count for one in each),
+        **{name: min(known(name), default=None) for name in least},
+    )
+
+
 def spearman(one: np.ndarray, other: np.ndarray) -> float | None:
     """Correlation of the ranks, equal values sharing the mean of theirs; None where all of a side are equal."""
     ranks, others = _ranks(one), _ranks(other)

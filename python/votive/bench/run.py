@@ -12,41 +12,29 @@ for each experiment, for each cell and round as the plan has them:
 
 from __future__ import annotations
 
-import os
-import statistics
 import sys
-import time
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import msgspec
-import numpy as np
-
-from votive._cpus import usable_cpus
-from votive.bench import backends, plan, quality, resources
-from votive.bench.backends.backend import Setup
-from votive.bench.cells import Consistency, Measured, Resources
-from votive.bench.data import Count, Items, from_file, items, model_tokens
-from votive.bench.experiment import BackendChoice, Experiment, Model
-from votive.bench.load import TRIALS, Bounds
-from votive.bench.loaded import LoadedBackend, Measurement
+from votive.bench import backends, plan
+from votive.bench.bar import Bar
+from votive.bench.data import from_file
+from votive.bench.experiment import Experiment
 from votive.bench.log import Log, RunError
-from votive.bench.models import ModelKey, cache_folder, find_models, key_of, needs_folder
-from votive.bench.plan import Cell
-from votive.bench.worker import NotThere, Worker, WorkerError, environment
-
-COLD_STARTS = 3
-# A request that takes longer than all of its load and this is not waited for.
-PATIENCE_SECONDS = 600.0
+from votive.bench.models import find_models
+from votive.bench.runner import Runner
 
 
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C, with the folders that hold what was measured before it."""
+class Stopped(BaseException):
+    """Ctrl-C, or a signal that ends the process, with the folders that hold what was measured before it.
 
-    def __init__(self, folders: list[Path]) -> None:
+    Attributes:
+        by: what was raised, which ends the process as its caller expects it.
+    """
+
+    def __init__(self, folders: list[Path], by: KeyboardInterrupt | SystemExit) -> None:
         super().__init__()
         self.folders = folders
+        self.by = by
 
 
 def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) -> list[Path]:
@@ -57,11 +45,11 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
     Args:
         experiments: with different names.
         out: where the folders are made.
-        resume: go on with folders that hold a part of the same experiments.
+        resume: go on with folders that hold a part of the same experiments; what was skipped or failed is tried again.
         progress: show a bar with the time left.
 
     Raises:
-        Stopped: Ctrl-C ended the run; what was measured is on the disk.
+        Stopped: Ctrl-C ended the run, or the `SystemExit` of a signal's handler; what was measured is on the disk.
         RunError: no model is found, or a folder holds another run. Nothing was measured.
     """
     folders = {experiment.name: out / experiment.name for experiment in experiments}
@@ -73,263 +61,27 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
     for reason in dict.fromkeys(absent.values()):
         print(f"{reason}: its cells are skipped", file=sys.stderr)
     logs = [Log.of(experiment, folders[experiment.name], resume) for experiment in experiments]
+    for log in logs:
+        for backend, number, reason in log.again:
+            print(f"{log.experiment.name}: {backend}: cells to try again: {number}: {reason}", file=sys.stderr)
     turns = [(experiment, log, list(plan.turns(experiment))) for experiment, log in zip(experiments, logs, strict=True)]
     begun: list[Path] = []
-    with _Bar(progress, sum(len(each) for _, _, each in turns), sum(len(log.keys) for log in logs)) as bar:
+    with Bar(progress, sum(len(each) for _, _, each in turns), sum(len(log.keys) for log in logs)) as bar:
         try:
             for experiment, log, each in turns:
                 begun.append(log.folder)
                 log.begin()
-                with _Runner(experiment, models, absent, log.measured) as runner:
+                with Runner(experiment, models, absent, log.measured) as runner:
                     for cell, number in each:
                         if plan.key(cell, number) in log.keys:
                             continue
                         bar.show(cell, number)
                         log.add(runner.measure(cell, number))
                         bar.advance()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit) as signal:
             bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")
-            raise Stopped(begun) from None
+            raise Stopped(begun, signal) from None
     return begun
-
-
-class _Runner:
-    """The processes of one experiment, and what is known of its backends.
-
-    Processes run on from cell to cell, and from round to round, of one model.
-    """
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        models: dict[ModelKey, Path],
-        absent: dict[ModelKey, str],
-        before: list[Measured],
-    ) -> None:
-        self.experiment = experiment
-        self.models = models
-        self.absent = absent
-        self.threads = experiment.threads or usable_cpus()
-        self.bounds = Bounds.of(experiment)
-        self.choices = _choices(experiment)
-        self.workers: dict[tuple[str, str, bool], Worker] = {}
-        self.missing: dict[tuple[str, str], str] = {}
-        self.counts: dict[str, Count | None] = {}
-        self.items: dict[tuple[str, str], Items] = {}
-        self.results: dict[tuple[str, str, str], list[np.ndarray]] = {}
-        self.cold_starts: dict[tuple[str, str], float] = {}
-        self.consistencies: dict[tuple[str, str, str], Consistency] = {}
-        for each in before:
-            if each.resources.cold_start_seconds is not None:
-                self.cold_starts[each.cell.model, each.cell.backend] = each.resources.cold_start_seconds
-            if each.consistency is not None:
-                self.consistencies[each.cell.model, each.cell.backend, each.cell.data_set] = each.consistency
-
-    def __enter__(self) -> _Runner:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        for worker in self.workers.values():
-            # Who presses Ctrl-C does not wait for a request to end.
-            (worker.close if kind is None else worker.kill)()
-
-    def measure(self, cell: Cell, number: int) -> Measured:
-        """The cell in this round; never raises for what a backend does."""
-        choice = self.choices[cell.backend]
-        if reason := self._reason_to_skip(cell, choice):
-            return Measured(cell=cell, round=number, skipped=reason)
-        for key in [key for key in self.workers if key[0] != cell.model]:
-            self.workers.pop(key).close()
-        before = _load_average()
-        try:
-            cold = self._cold_start(cell)
-            measurement, taken = self._measure(cell)
-        except NotThere as reason:
-            self.missing[cell.model, cell.backend] = str(reason)
-            self._drop(cell)
-            return Measured(cell=cell, round=number, skipped=str(reason))
-        except WorkerError as error:
-            self._drop(cell)
-            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before))
-        outcome = measurement.outcome
-        taken.cold_start_seconds = cold
-        taken.device_memory_bytes = measurement.device_memory
-        measured = Measured(
-            cell=cell,
-            round=number,
-            seconds=outcome.seconds,
-            requests=outcome.requests,
-            items=outcome.items,
-            tokens=outcome.tokens,
-            latency=outcome.latency,
-            histogram=outcome.histogram,
-            errors=outcome.errors,
-            resources=taken,
-            pass_sizes=measurement.pass_sizes,
-            load_average=_pair(before),
-            marks=outcome.marks,
-        )
-        if outcome.seconds:
-            measured.requests_per_second = outcome.requests_per_second
-            measured.items_per_second = outcome.items / outcome.seconds
-            measured.tokens_per_second = outcome.tokens / outcome.seconds if outcome.tokens else None
-        if "quality" in self.experiment.measure:
-            try:
-                measured.consistency = self._consistency(cell)
-            except (WorkerError, ValueError) as error:
-                measured.marks.append(f"invalid: not compared with the reference: {error}")
-        return measured
-
-    def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
-        if choice.skip:
-            return choice.skip
-        if needs_folder(choice) and (reason := self.absent.get(key_of(self._model(cell)))):
-            return reason
-        return self.missing.get((cell.model, cell.backend))
-
-    def _model(self, cell: Cell) -> Model:
-        return next(model for model in self.experiment.models if model.name == cell.model)
-
-    def _measure(self, cell: Cell) -> tuple[Measurement, Resources]:
-        worker = self._worker(cell)
-        if not worker.call("has", cell.data_set):
-            worker.call("take", cell.data_set, self._items(cell))
-        load = self.experiment.load
-        ids = [worker.process_id, *worker.call("process_ids")]
-        loads = TRIALS if cell.load == "find_peak" else 1
-        patience = PATIENCE_SECONDS + 3 * loads * self.bounds.max_seconds
-        worker.call("prepare", cell, self.bounds, seconds=patience)
-        computed = resources.cpu_seconds(ids)
-        with resources.Sampler(lambda: ids) as sampler:
-            measurement: Measurement = worker.call(
-                "measure", cell, self.bounds, load.arrivals, load.p99_ms, seconds=patience
-            )
-        computed = resources.cpu_seconds(ids) - computed
-        wanted = self.experiment.measure
-        done = measurement.outcome.all_items
-        return measurement, Resources(
-            rss_peak_bytes=sampler.peak if "memory" in wanted else None,
-            rss_sustained_bytes=sampler.sustained if "memory" in wanted else None,
-            # Of a search for the peak only the best load's items are known.
-            cpu_seconds_per_item=computed / done if "cpu" in wanted and done and cell.load in OWN_CPU else None,
-        )
-
-    def _setup(self, cell: Cell) -> Setup:
-        model = self._model(cell)
-        folder = self.models.get(key_of(model), Path(model.name))
-        return Setup(
-            task=self.experiment.task,
-            model=folder,
-            choice=self.choices[cell.backend],
-            batching=msgspec.structs.replace(self.experiment.batching, enabled=cell.batching),
-            data=self.experiment.data,
-            threads=self.threads,
-            max_seq_length=model.max_seq_length,
-            cache=cache_folder(folder, self.experiment.task),
-        )
-
-    def _start(self, cell: Cell) -> Worker:
-        choice = self.choices[cell.backend]
-        kind = backends.find(choice.kind, self.experiment.task)
-        make = partial(LoadedBackend, kind.load, self._setup(cell))
-        return Worker(make, environment(self.threads) | choice.environment)
-
-    def _worker(self, cell: Cell) -> Worker:
-        key = (cell.model, cell.backend, cell.batching)
-        if key not in self.workers:
-            self.workers[key] = self._start(cell)
-        return self.workers[key]
-
-    def _drop(self, cell: Cell) -> None:
-        """Have the next cell of this backend begin with a new process."""
-        worker = self.workers.pop((cell.model, cell.backend, cell.batching), None)
-        if worker is not None:
-            worker.kill()
-
-    def _items(self, cell: Cell) -> Items:
-        key = (cell.model, cell.data_set)
-        if key not in self.items:
-            if self.experiment.task != "search" and cell.model not in self.counts:
-                folder = self._setup(cell).model
-                self.counts[cell.model] = model_tokens(folder) if folder.exists() else None
-            count = self.counts.get(cell.model)
-            self.items[key] = items(self.experiment.task, self.experiment.data, cell.data_set, count)
-        return self.items[key]
-
-    def _cold_start(self, cell: Cell) -> float | None:
-        """Seconds from the start of a process to its first result, the median of some; measured once."""
-        if "cold_start" not in self.experiment.measure:
-            return None
-        key = (cell.model, cell.backend)
-        if key not in self.cold_starts:
-            first = self._items(cell).work(0, 1).values
-            with self._start(cell) as worker:  # exports what is missing, brings files into memory
-                worker.call("compute", first)
-            self.cold_starts[key] = statistics.median(self._seconds_to_first(cell, first) for _ in range(COLD_STARTS))
-        return self.cold_starts[key]
-
-    def _seconds_to_first(self, cell: Cell, first: list[Any]) -> float:
-        start = time.perf_counter()
-        with self._start(cell) as worker:
-            worker.call("compute", first)
-            return time.perf_counter() - start
-
-    def _consistency(self, cell: Cell) -> Consistency | None:
-        """Measured once for a backend and a set; None of the reference itself, and where that is not there."""
-        key = (cell.model, cell.backend, cell.data_set)
-        reference = self._reference()
-        if cell.backend == reference:
-            return None
-        if key not in self.consistencies:
-            asked = msgspec.structs.replace(cell, backend=reference)
-            if self._reason_to_skip(asked, self.choices[reference]):
-                return None
-            try:
-                theirs = self._results(asked)
-            except NotThere as reason:
-                self.missing[cell.model, reference] = str(reason)
-                self._drop(asked)
-                return None
-            ours = self._results(cell)
-            top = self.experiment.quality.rank_overlap
-            self.consistencies[key] = _compare(self.experiment.task, ours, theirs, reference, top)
-        return self.consistencies[key]
-
-    def _results(self, cell: Cell) -> list[np.ndarray]:
-        """What the backend makes of the first items of the set."""
-        key = (cell.model, cell.backend, cell.data_set)
-        if key not in self.results:
-            first = self._items(cell).first(self.experiment.quality.texts)
-            worker = self._worker(cell)
-            if self.experiment.task == "rerank":
-                self.results[key] = worker.call("compute_each", first, seconds=PATIENCE_SECONDS)
-            else:
-                parts = [first[start : start + 32] for start in range(0, len(first), 32)]
-                each = [np.asarray(worker.call("compute", part, seconds=PATIENCE_SECONDS)) for part in parts]
-                self.results[key] = [np.concatenate(each)]
-        return self.results[key]
-
-    def _reference(self) -> str:
-        against = self.experiment.quality.against
-        named = (name for name, choice in self.choices.items() if against in (None, name, choice.kind))
-        return next(named)
-
-
-def _choices(experiment: Experiment) -> dict[str, BackendChoice]:
-    """Backends by the names that cells call them."""
-    return dict(zip(plan.backend_names(experiment), experiment.backends, strict=True))
-
-
-# Loads of which all items are known, and with them the CPU seconds of each.
-OWN_CPU = ("single", "closed", "offline", "open")
-
-
-def _compare(task: str, ours: list[np.ndarray], theirs: list[np.ndarray], against: str, top: int) -> Consistency:
-    if task == "rerank":
-        return quality.of_scores(ours, theirs, against, top)
-    if task == "search":
-        return quality.of_hits(ours[0], theirs[0], against)
-    return quality.of_vectors(ours[0], theirs[0], against, top)
 
 
 def _check(experiment: Experiment) -> None:
@@ -345,45 +97,8 @@ def _check(experiment: Experiment) -> None:
             from_file(Path(data.file), data.field)
         except (OSError, ValueError) as error:
             raise RunError(f"{experiment.name}: data.file: {error}") from None
-    choices = _choices(experiment)
-    if against is not None and all(against not in (name, choice.kind) for name, choice in choices.items()):
+    names = plan.backend_names(experiment)
+    if against is not None and against not in (*names, *(choice.kind for choice in experiment.backends)):
         raise RunError(
-            f"{experiment.name}: quality.against: no backend is named {against!r}: there are {', '.join(choices)}"
+            f"{experiment.name}: quality.against: no backend is named {against!r}: there are {', '.join(names)}"
         )
-
-
-def _load_average() -> float | None:
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def _pair(before: float | None) -> tuple[float, float] | None:
-    after = _load_average()
-    return None if before is None or after is None else (before, after)
-
-
-class _Bar:
-    """Cells that are done, `before` of them by an earlier run, and the time that is left."""
-
-    def __init__(self, show: bool, total: int, before: int) -> None:
-        from votive._progress import bar_class
-
-        self._bar = bar_class()(total=total, initial=before, unit=" cells", disable=not show, file=sys.stderr)
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._bar.close()
-
-    def show(self, cell: Cell, number: int) -> None:
-        """What is measured now."""
-        at = f"{cell.data_set}, batch {cell.batch_size}, {cell.concurrency} callers"
-        self._bar.set_description(f"{cell.experiment}: {cell.backend}, {at}, round {number + 1}")
-
-    def advance(self) -> None:
-        """One more is done."""
-        self._bar.update()
-
-    def say(self, line: str) -> None:
-        """On standard error, above the bar."""
-        self._bar.write(line, file=sys.stderr)

@@ -32,6 +32,7 @@ class Request(NamedTuple):
         end: when its answer was there.
         late: seconds by which the generator itself was behind.
         error: kind of its failure.
+        model: that it asked, in mixed traffic.
     """
 
     due: float
@@ -40,6 +41,7 @@ class Request(NamedTuple):
     tokens: int = 0
     late: float = 0.0
     error: str | None = None
+    model: str = ""
 
     @property
     def milliseconds(self) -> float:
@@ -108,7 +110,8 @@ def open_window(requests: Sequence[Request], warmup: int) -> Window:
     counted = by_schedule[warmup:] or by_schedule
     if not counted:
         return Window([], [], 0.0)
-    return Window(counted, counted, max(request.end for request in counted) - counted[0].due)
+    seconds = max(request.end for request in counted) - counted[0].due
+    return Window(counted, counted, seconds)
 
 
 def is_saturated(requests: Sequence[Request]) -> bool:

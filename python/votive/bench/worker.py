@@ -27,6 +27,10 @@ class NotThere(WorkerError):
     """It cannot run on this machine; the text says what is missing."""
 
 
+class NoAnswer(WorkerError):
+    """The process took longer than it was given, and was ended."""
+
+
 class Worker:
     """The parent's end. Methods of what `make` gives there, on the first call, are called through it by name."""
 
@@ -44,16 +48,21 @@ class Worker:
         """Of the process."""
         return int(self._process.pid)
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return bool(self._process.is_alive())
+
     def call(self, method: str, *arguments: Any, seconds: float | None = None) -> Any:
         """What the method returns. Raises `WorkerError` with the reason if it fails there.
 
-        A process that has not answered after so many seconds is killed.
+        A process that has not answered after so many seconds is killed, which raises `NoAnswer`.
         """
         try:
             self._connection.send((method, arguments))
             if not self._connection.poll(seconds):
                 self.kill()
-                raise WorkerError(f"no answer within {seconds:g} seconds, its process was ended")
+                raise NoAnswer(f"no answer within {seconds:g} seconds, its process was ended")
             result = self._connection.recv()
         except (EOFError, OSError):
             self._process.join()

@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> None:
         folders = measure(experiments, out, arguments.resume, is_terminal(sys.stderr))
     except Stopped as stopped:
         print(write_report(stopped.folders, out))
-        raise
+        raise stopped.by from None
     print(write_report(folders, out))
     for experiment in experiments:
         folder = out / experiment.name
@@ -163,7 +163,7 @@ def _listed(experiments: list[Experiment]) -> str:
 
 def _planned(experiments: list[Experiment]) -> str:
     """What would be measured, and how long it takes."""
-    from votive.bench.plan import backend_names, cells, estimated_seconds
+    from votive.bench.plan import backend_names, cells, estimated_seconds, traffics
 
     lines = []
     for each in experiments:
@@ -172,7 +172,7 @@ def _planned(experiments: list[Experiment]) -> str:
             f"{each.name}: {each.task}, {count} {'cell' if count == 1 else 'cells'} in {each.rounds} "
             f"{'round' if each.rounds == 1 else 'rounds'}, {_time(estimated_seconds(each))} at least"
         )
-        lines.append(f"  models    {', '.join(model.name for model in each.models)}")
+        lines.append(f"  models    {', '.join(traffics(each))}")
         for number, (choice, name) in enumerate(zip(each.backends, backend_names(each), strict=True)):
             skipped = f" (skipped: {choice.skip})" if choice.skip else ""
             lines.append(f"  {'backends' if number == 0 else '':<8}  {name}{skipped}")

@@ -281,8 +281,8 @@ examples:
 BENCH_COMMANDS = {
     "run": """\
 Measure what experiments say, and write a folder for each, with tables, plots and one HTML file. The tables are printed,
-too. Ctrl-C writes what there is, and --resume goes on with it. Exit status 3 where an experiment names a baseline, and
-is worse than it.
+too. Ctrl-C and SIGTERM write what there is, and --resume goes on with it; what was skipped or failed is tried again.
+Exit status 3 where an experiment names a baseline, and is worse than it.
 """,
     "compare": """\
 Compare two runs of an experiment cell by cell. Exit status 3 where a median is worse by more than --tolerance.

@@ -47,7 +47,8 @@ class Http(Backend):
         if choice.url is None or choice.served is not None:
             command = self.command(port)
             try:
-                self.server = RunningServer(command, environment(self.setup.threads), port)
+                # `start_timeout_s` of the experiment ends a start that takes too long.
+                self.server = RunningServer(command, environment(self.setup.threads), port, float("inf"))
             except FileNotFoundError as error:
                 raise Unavailable(f"{command[0]} is not installed") from error
             except RuntimeError as error:

@@ -27,19 +27,24 @@ cli()
 class RunningServer:
     """A process that says at /health when it is ready.
 
+    Args:
+        seconds: after so many it is ended, and does not start.
+
     Attributes:
         port: where it listens, on 127.0.0.1.
         ready_seconds: from its start to the first time that it said that it is healthy.
     """
 
-    def __init__(self, command: list[str], environment: dict[str, str], port: int) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], port: int, seconds: float = START_SECONDS
+    ) -> None:
         self.port = port
         start = time.perf_counter()
         self.process = subprocess.Popen(
             command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while not self._is_healthy():
-            if self.process.poll() is not None or time.perf_counter() - start > START_SECONDS:
+            if self.process.poll() is not None or time.perf_counter() - start > seconds:
                 self.close()
                 raise RuntimeError(f"{' '.join(command[:4])} does not start")
             time.sleep(0.005)

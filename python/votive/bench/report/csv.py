@@ -1,4 +1,4 @@
-"""`report.csv`: a row a cell and round, flat names with units."""
+"""`report.csv`: a row a cell and round, flat names with units; `by_model` is JSON, of mixed traffic alone."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ def head() -> list[str]:
         *(f"consistency_{name}" for name in Consistency.__struct_fields__),
         "errors",
         "error_kinds",
+        "by_model",
         "load_average_before",
         "load_average_after",
         "marks",
@@ -56,6 +57,7 @@ def _line(each: Measured) -> list[Any]:
         *_of(each.consistency, Consistency.__struct_fields__),
         sum(each.errors.values()),
         "; ".join(f"{kind}: {count}" for kind, count in each.errors.items()),
+        msgspec.json.encode(each.models).decode() if each.models else "",
         *(each.load_average or (None, None)),
         "; ".join(each.marks),
     ]

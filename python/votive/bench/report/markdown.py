@@ -108,6 +108,7 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
     for (model, data_set), rows in groups.items():
         parts.append(f"## {escape(model)}, {escape(data_set)}")
         parts += _tables(one, rows)
+        parts += _by_model(one, rows)
     if not groups:
         parts.append("Nothing was measured.")
     parts += _marks(one)
@@ -133,6 +134,8 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
         parts += ["## Alerts", table(["Where", "What", "Value", "Limit", "Level"], rows_of)]
     if one.not_checked:
         parts.append(f"Objectives that nothing was measured for: {', '.join(one.not_checked)}.")
+    if failures := _failures(one):
+        parts += ["## Failed", "\n".join(failures)]
     if one.skipped:
         lines = [f"- {escape(name)}: {escape(reason)}" for name, reason in one.skipped.items()]
         parts += ["## Skipped", "\n".join(lines)]
@@ -159,7 +162,7 @@ def _tables(one: Summary, rows: list[Row]) -> list[str]:
         memory = "" if row.rss_peak_bytes is None else short(row.rss_peak_bytes.highest / 2**20)
         line = [name, rate, spread(row.mean_ms), _p99(row), spread(row.ratio), memory, _marked(row)]
         if swept:
-            line.insert(1, escape(setting(row.cell)))
+            line.insert(1, escape(setting(row.cell)) if row.items_per_second else "")
         lines.append(line)
     parts = [table(head, lines)]
     for name, peak in best.items() if swept else ():
@@ -174,6 +177,52 @@ def _tables(one: Summary, rows: list[Row]) -> list[str]:
                 lines.append([*point, rate, spread(row.mean_ms), spread(row.p95_ms), _p99(row), _marked(row)])
         parts.append(table(head, lines))
     return parts
+
+
+def _by_model(one: Summary, rows: list[Row]) -> list[str]:
+    """What each model of mixed traffic did, all rounds together."""
+    lines = []
+    for row in rows:
+        names = dict.fromkeys(name for each in row.rounds for name in each.models)
+        drawn = sum(of.requests for each in row.rounds for of in each.models.values())
+        for name in names:
+            found = [each.models[name] for each in row.rounds if name in each.models]
+            requests = sum(of.requests for of in found)
+            share = f"{100 * requests / drawn:.3g} %" if drawn else ""
+            times = [of.latency for of in found if of.latency is not None]
+            percentiles = (Spread.of(getattr(each, key) for each in times) for key in ("p50", "p95", "p99"))
+            failed = sum(sum(of.errors.values()) for of in found)
+            lines.append(
+                [
+                    escape(f"{row.cell.backend}, {setting(row.cell)}"),
+                    escape(_last(name)),
+                    share,
+                    short(requests),
+                    spread(Spread.of(of.items_per_second for of in found)),
+                    *map(spread, percentiles),
+                    short(failed) if failed else "",
+                ]
+            )
+    if not lines:
+        return []
+    head = ["Backend", "Model", "Share", "Requests", f"Throughput ({one.items}/s)", "P50 (ms)", "P95 (ms)", "P99 (ms)"]
+    return ["### Each model", table([*head, "Errors"], lines)]
+
+
+def _failures(one: Summary) -> list[str]:
+    """Kinds of failures, each with how often it came, and where first."""
+    where: dict[tuple[str, str], str] = {}
+    counts: dict[tuple[str, str], int] = {}
+    for row in one.rows:
+        for each in row.rounds:
+            for kind, count in each.errors.items():
+                key = (row.cell.backend, kind)
+                where.setdefault(key, setting(row.cell))
+                counts[key] = counts.get(key, 0) + count
+    return [
+        f"- {escape(name)}, first at {escape(where[name, kind])}: {escape(kind)} (times: {count})"
+        for (name, kind), count in counts.items()
+    ]
 
 
 def _p99(row: Row) -> str:

@@ -165,30 +165,32 @@ def _row(cell: Cell, rounds: list[Measured], reference: list[Measured]) -> Row:
     done = [each for each in rounds if each.skipped is None]
     if not done:
         return Row(cell=cell, rounds=rounds, skipped=rounds[0].skipped)
-    theirs = {each.round: each.items_per_second for each in reference if each.skipped is None}
+    # A round in which nothing was answered has failed, and is none with a speed of 0.
+    answered = [each for each in done if each.requests]
+    theirs = {each.round: each.items_per_second for each in reference if each.requests}
     latencies = [each.latency for each in done if each.latency is not None]
-    rate = Spread.of(each.items_per_second for each in done)
+    rate = Spread.of(each.items_per_second for each in answered)
     marks = list(dict.fromkeys(mark for each in done for mark in each.marks))
     # By schedule the throughput is what was asked for; there latency says whether rounds agree.
     judged = Spread.of(each.p50 for each in latencies) if cell.load == "open" else rate
     if judged is not None and judged.highest - judged.lowest > NOISY * judged.median:
         marks.insert(0, "noisy")
     failed = sum(sum(each.errors.values()) for each in done)
-    answered = sum(each.requests for each in done)
+    requests = sum(each.requests for each in done)
     return Row(
         cell=cell,
         rounds=rounds,
         items_per_second=rate,
-        requests_per_second=Spread.of(each.requests_per_second for each in done),
-        tokens_per_second=Spread.of(each.tokens_per_second for each in done),
+        requests_per_second=Spread.of(each.requests_per_second for each in answered),
+        tokens_per_second=Spread.of(each.tokens_per_second for each in answered),
         mean_ms=Spread.of(each.mean for each in latencies),
         p50_ms=Spread.of(each.p50 for each in latencies),
         p95_ms=Spread.of(each.p95 for each in latencies),
         p99_ms=Spread.of(each.p99 for each in latencies),
-        ratio=Spread.of(each.items_per_second / theirs[each.round] for each in done if theirs.get(each.round)),
+        ratio=Spread.of(each.items_per_second / theirs[each.round] for each in answered if theirs.get(each.round)),
         rss_peak_bytes=Spread.of(each.resources.rss_peak_bytes for each in done),
         device_memory_bytes=Spread.of(each.resources.device_memory_bytes for each in done),
-        error_percent=100 * failed / (failed + answered) if failed else 0.0,
+        error_percent=100 * failed / (failed + requests) if failed else 0.0,
         marks=marks,
     )
 
@@ -321,8 +323,9 @@ def _flattens(backend: str, name: str, rows: list[Row], where: str) -> Iterable[
     for value in values[:-1]:
         later = max(best[each] for each in values if each > value)
         if later < 1.05 * best[value]:
-            text = "past a batch of {}" if name == "batch_size" else "past {} callers"
-            yield f"{backend}: {text.format(value)} throughput rises by less than 5 %{where}"
+            callers = "past one caller" if value == 1 else f"past {value} callers"
+            text = f"past a batch of {value}" if name == "batch_size" else callers
+            yield f"{backend}: {text} throughput rises by less than 5 %{where}"
             return
 
 

@@ -41,7 +41,9 @@ def add_bench(commands: Commands) -> None:
     run.add_argument("--quick", action="store_true", help="a trial run: a round, few requests, every backend")
     run.add_argument("--dry-run", action="store_true", help="print what would be measured, and exit")
     run.add_argument("--list", action="store_true", help="print names and descriptions (of the examples), and exit")
-    run.add_argument("--resume", action="store_true", help="go on with a run that was stopped or killed")
+    run.add_argument(
+        "--resume", action="store_true", help="go on with a run that was stopped or killed, and try what failed"
+    )
     _add_results(run)
     compare = _add_bench_command(commands, "compare", "say what got worse from one run to another", "BEFORE AFTER")
     compare.add_argument("before", metavar="BEFORE", help="the folder of an experiment's run, or its report.json")
