@@ -114,6 +114,36 @@ def test_settings_beat_the_file(tmp_path):
     assert [model.name for model in experiment.models] == ["y"]
 
 
+@pytest.mark.parametrize(
+    ("text", "setting", "kinds", "dtypes"),
+    [
+        ("backends: [votive]", "backends[0].dtype=int8", ["votive"], ["int8"]),
+        ("backends: votive", "backends[0].dtype=int8", ["votive"], ["int8"]),
+        ("rounds: 1", "backends[0].dtype=int8", ["votive"], ["int8"]),
+        ("backends: [faiss, votive]\ntask: search", "backends[1].dtype=int8", ["faiss", "votive"], [None, "int8"]),
+        ("backends: [{kind: votive, dtype: int4}]", "backends[0].dtype=int8", ["votive"], ["int8"]),
+    ],
+)
+def test_a_setting_goes_into_a_backend_however_it_is_written(text, setting, kinds, dtypes, tmp_path):
+    experiment, _ = load(write(tmp_path, text), [setting])
+    assert [choice.kind for choice in experiment.backends] == kinds
+    assert [choice.dtype for choice in experiment.backends] == dtypes
+
+
+def test_a_setting_goes_into_models_and_loads_however_they_are_written(tmp_path):
+    path = write(tmp_path, "model: x\nload: {open: {rate: 5}}\n")
+    settings = ["load.rate=[7]", "load.burstiness=0.5", "model.max_seq_length=64"]
+    experiment, _ = load(path, settings)
+    assert (experiment.load.kind, experiment.load.rate, experiment.load.burstiness) == ("open", [7], 0.5)
+    assert [(each.name, each.max_seq_length) for each in experiment.models] == [("x", 64)]
+    experiment, _ = load(path, ["models[0].max_seq_length=32"])
+    assert [(each.name, each.max_seq_length) for each in experiment.models] == [("x", 32)]
+    experiment, _ = load(path, ["load.open.rate=[9]"])
+    assert (experiment.load.kind, experiment.load.rate) == ("open", [9])
+    with pytest.raises(ConfigError, match=r"^--set backends\[2\].dtype=int8: .*backends has no place 2"):
+        load(path, ["backends[2].dtype=int8"])
+
+
 def test_a_trial_run_waits_less(tmp_path):
     experiment, _ = load(write(tmp_path, "timeout_s: 70\n"))
     assert quick(experiment).timeout_s == 70

@@ -31,6 +31,9 @@ _SUFFIXES = (".yaml", ".yml", ".json", ".toml")
 # Seconds after which a cell of a trial run is given up, where the experiment does not say it.
 QUICK_TIMEOUT = 90.0
 
+# Lists of which an entry may be a name alone, and the key of that.
+_NAMED = {"models": "name", "backends": "kind"}
+
 # Lists for which one value may stand.
 _LISTS: tuple[KeyPath, ...] = (
     ("backends",),
@@ -111,11 +114,39 @@ def _set(tree: Tree, setting: str) -> None:
         raise ExperimentError(f"{source}: expected KEY=VALUE, such as sweep.batch_size=[8,16]")
     path = tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", key))
     value = read_yaml(text, source).value
-    # Each stands for the other.
-    for one, other in (("model", "models"), ("models", "model")):
-        if path[0] == one:
-            tree.drop((other,))
+    if len(path) > 1:
+        _write_out(tree, path)
+    else:
+        # Each stands for the other.
+        for one, other in (("model", "models"), ("models", "model")):
+            if path[0] == one:
+                tree.drop((other,))
     tree.put(path, value, Place(source, None, written(path)))
+
+
+def _write_out(tree: Tree, path: KeyPath) -> None:
+    """Short ways of writing become long ones on the way to what a setting puts inside of them."""
+    top = tree.value
+    if path[0] == "load":
+        if path[1] not in get_args(LoadKind):
+            _lengthen_load(tree)
+    elif path[0] == "model" and isinstance(top.get("model"), str):
+        tree.move(("model",), ("model", "name"))
+    elif path[0] == "models" and "model" in top:
+        tree.move(("model",), ("models",), in_list=not isinstance(top["model"], list))
+    elif path[0] == "backends" and not top.get("backends"):
+        top["backends"] = ["votive"]
+    if path[0] in _NAMED and path[0] in top:
+        if not isinstance(top[path[0]], list):
+            tree.move(path[:1], path[:1], in_list=True)
+        _lengthen_entries(tree, path[0])
+
+
+def _lengthen_entries(tree: Tree, name: str) -> None:
+    """An entry of a list may be a name alone."""
+    for index, entry in enumerate(tree.value[name]):
+        if isinstance(entry, str):
+            tree.move((name, index), (name, index, _NAMED[name]))
 
 
 def _lengthen(tree: Tree, path: Path) -> None:
@@ -136,10 +167,8 @@ def _lengthen(tree: Tree, path: Path) -> None:
         value = tree.get(place)
         if value is not None and not isinstance(value, list):
             tree.move(place, place, in_list=True)
-    for name, key in (("models", "name"), ("backends", "kind")):
-        for index, entry in enumerate(top[name]):
-            if isinstance(entry, str):
-                tree.move((name, index), (name, index, key))
+    for name in _NAMED:
+        _lengthen_entries(tree, name)
     for index, model in enumerate(top["models"]):
         if isinstance(model, dict) and "folder" in model:
             if "name" in model:
