@@ -91,6 +91,15 @@ def test_the_end_of_a_load(changes: dict[str, Any], asked: int) -> None:
     assert server.asked == asked
 
 
+def test_a_first_request_that_takes_all_the_time_is_told() -> None:
+    # Such as one that compiles.
+    clock = StoppedClock()
+    server = Server(clock, 0.25, stall=0.0, hangs=300.0)
+    found = load.closed(server, works, bounds(warmup=10, max_seconds=60.0), 1, clock)
+    assert (server.asked, found.requests, found.seconds) == (1, 1, 300.0)
+    assert found.marks == ["warm-up counts", "short: 1 of 100 requests", "p99 from 1 samples"]
+
+
 def test_an_open_load_sees_the_stall_that_a_closed_one_hides() -> None:
     # A request each 10 ms; 1,000 are answered at once, then the server hangs for 10 s, in which 1,000 more are due.
     clock = StoppedClock()

@@ -63,7 +63,7 @@ def test_the_window_ends_where_a_caller_stops() -> None:
 
 def test_all_requests_count_where_nothing_else_is_left() -> None:
     window = statistics.closed_window([[Request(1.0, 3.0, items=1)], [Request(1.0, 2.0, items=1)]], warmup=2)
-    assert (len(window.sent), window.seconds) == (2, 2.0)
+    assert (len(window.sent), window.seconds, window.is_warm) == (2, 2.0, False)
     assert statistics.closed_window([[], []], warmup=2).sent == []
 
 
@@ -97,12 +97,27 @@ def test_a_stall_that_is_over_is_not_saturated() -> None:
     assert not statistics.is_saturated(requests)
 
 
+def marks(requests: list[Request], *, is_open: bool) -> list[str]:
+    return statistics.marks(statistics.Window(requests, requests, 1.0), 400, is_open=is_open)
+
+
 def test_marks() -> None:
-    assert statistics.marks(served(100, 0.001, 500), is_open=True) == []
-    assert statistics.marks(served(100, 0.001, 499), is_open=True) == ["p99 from 499 samples"]
-    assert "saturated" in statistics.marks(served(100, 0.02, 500), is_open=True)
+    assert marks(served(100, 0.001, 500), is_open=True) == []
+    assert marks(served(100, 0.001, 499), is_open=True) == ["p99 from 499 samples"]
+    assert "saturated" in marks(served(100, 0.02, 500), is_open=True)
     late = [request._replace(late=0.0021) for request in served(100, 0.001, 500)]
-    assert statistics.marks(late, is_open=True) == ["invalid: the generator was 2.1 ms late at its p99"]
-    assert statistics.marks(late, is_open=False) == []
+    assert marks(late, is_open=True) == ["invalid: the generator was 2.1 ms late at its p99"]
+    assert marks(late, is_open=False) == []
+    assert marks(served(100, 0.001, 200), is_open=True) == ["p99 from 200 samples"]
+    assert marks(served(100, 0.001, 199), is_open=True) == ["short: 199 of 400 requests", "p99 from 199 samples"]
     few = [request._replace(late=0.0021 if number < 5 else 0.0) for number, request in enumerate(late)]
-    assert statistics.marks(few, is_open=True) == []
+    assert marks(few, is_open=True) == []
+
+
+@pytest.mark.parametrize(("warmup", "is_warm"), [(0, True), (2, True), (3, False), (4, False)])
+def test_a_window_that_has_its_warm_up_in_it_says_so(warmup: int, is_warm: bool) -> None:
+    requests = served(1, 0.5, 3)
+    window = statistics.closed_window([requests], warmup)
+    assert window.is_warm is is_warm
+    assert statistics.open_window(requests, warmup).is_warm is is_warm
+    assert ("warm-up counts" in statistics.marks(window, 0, is_open=False)) is not is_warm

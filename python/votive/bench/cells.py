@@ -67,7 +67,8 @@ class Measured(msgspec.Struct, kw_only=True):
         errors: failed requests by kind.
         models: numbers of each model by its name, in mixed traffic.
         pass_sizes: mean number of texts in a pass, where the backend says so.
-        marks: what makes the cell doubtful: "saturated", "invalid: ...", "p99 from N samples".
+        marks: what makes the cell doubtful: "saturated", "invalid: ...", "warm-up counts", "short: N of M requests",
+            "p99 from N samples".
     """
 
     cell: Cell

@@ -92,6 +92,11 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
             max_seconds=experiment.max_seconds,
         )
 
+    @property
+    def least(self) -> int:
+        """Requests that count where time allows it."""
+        return self.iterations if self.max_iterations is None else min(self.iterations, self.max_iterations)
+
     def is_over(self, requests: int, seconds: float) -> bool:
         """Whether there is enough, or too much, after so many requests."""
         counted = requests - self.warmup
@@ -149,7 +154,7 @@ def closed(compute: Compute, works: Works, bounds: Bounds, callers: int, clock: 
 
     _together(callers, call)
     everything = [request for each in done for request in each]
-    return _outcome(closed_window(done, bounds.warmup), everything, is_open=False)
+    return _outcome(closed_window(done, bounds.warmup), everything, bounds.least, is_open=False)
 
 
 def opened(
@@ -192,7 +197,7 @@ def opened(
                 failed = 0 if request.error is None else failed + 1
 
     _together(callers, call)
-    return _outcome(open_window(done, bounds.warmup), done, is_open=True)
+    return _outcome(open_window(done, bounds.warmup), done, bounds.least, is_open=True)
 
 
 def offline(compute: Compute, work: Work, bounds: Bounds, clock: Clock | None = None) -> Outcome:
@@ -275,7 +280,7 @@ def _together(callers: int, call: Callable[[int], None]) -> None:
         raise failures[0]
 
 
-def _outcome(window: Window, everything: list[Request], *, is_open: bool) -> Outcome:
+def _outcome(window: Window, everything: list[Request], least: int, *, is_open: bool) -> Outcome:
     answered = [request for request in window.answered if request.error is None]
     milliseconds = _milliseconds(window.sent)
     return Outcome(
@@ -286,7 +291,7 @@ def _outcome(window: Window, everything: list[Request], *, is_open: bool) -> Out
         latency=latency(milliseconds),
         histogram=histogram(milliseconds) if milliseconds else [],
         errors=_errors(everything),
-        marks=marks(window.sent, is_open=is_open),
+        marks=marks(window, least, is_open=is_open),
         all_items=sum(request.items for request in everything),
         models={
             model: _of_model(model, window, everything)

@@ -52,12 +52,14 @@ class Request(NamedTuple):
 class Window(NamedTuple):
     """The steady part of a cell.
 
-    `sent` are the requests whose latencies count, `answered` those whose items do, within `seconds`.
+    `sent` are the requests whose latencies count, `answered` those whose items do, within `seconds`. `is_warm` says
+    whether the warm-up is over where it begins.
     """
 
     sent: list[Request]
     answered: list[Request]
     seconds: float
+    is_warm: bool = True
 
 
 def percentile(ascending: Sequence[float], percent: int) -> float:
@@ -92,13 +94,14 @@ def closed_window(callers: Sequence[Sequence[Request]], warmup: int) -> Window:
     if not ends:
         return Window([], [], 0.0)
     everything = [request for caller in callers for request in caller]
+    is_warm = warmup <= len(ends)
     begin = ends[warmup - 1] if 0 < warmup <= len(ends) else min(request.due for request in everything)
     end = min(caller[-1].end for caller in callers if caller)
     steady = [request for request in everything if begin < request.end <= end]
     if not steady:
         begin, end = min(request.due for request in everything), ends[-1]
-        steady = everything
-    return Window(steady, steady, end - begin)
+        steady, is_warm = everything, warmup == 0
+    return Window(steady, steady, end - begin, is_warm)
 
 
 def open_window(requests: Sequence[Request], warmup: int) -> Window:
@@ -111,7 +114,7 @@ def open_window(requests: Sequence[Request], warmup: int) -> Window:
     if not counted:
         return Window([], [], 0.0)
     seconds = max(request.end for request in counted) - counted[0].due
-    return Window(counted, counted, seconds)
+    return Window(counted, counted, seconds, warmup == 0 or warmup < len(by_schedule))
 
 
 def is_saturated(requests: Sequence[Request]) -> bool:
@@ -134,9 +137,15 @@ def is_saturated(requests: Sequence[Request]) -> bool:
     return bool(waiting[-last:].mean() > waiting[:-last].max() / 2)
 
 
-def marks(sent: Sequence[Request], *, is_open: bool) -> list[str]:
-    """What makes the numbers of these requests doubtful, as `votive.bench.cells.Measured.marks` has it."""
-    found = []
+def marks(window: Window, least: int, *, is_open: bool) -> list[str]:
+    """What makes the numbers doubtful, as `votive.bench.cells.Measured.marks` has it.
+
+    `least` requests were to be counted. Some of them are cut off with the tail, so that half of them are enough.
+    """
+    sent = window.sent
+    found = [] if window.is_warm else ["warm-up counts"]
+    if sent and 2 * len(sent) < least:
+        found.append(f"short: {len(sent)} of {least} requests")
     if is_open and is_saturated(sent):
         found.append("saturated")
     if is_open and sent:

@@ -12,6 +12,8 @@ _EXPLAINED = {
     "noisy": "noisy: rounds differ by more than 15 % of their median.",
     "saturated": "saturated: the queue grew until the end, so that the numbers are none of a steady state.",
     "invalid": "invalid: the generator could not keep its schedule.",
+    "short": "short: `max_seconds` was over before half of the requests that `iterations` asks for.",
+    "warm-up": "warm-up counts: the time was over before the warm-up was, so that its requests are in the numbers.",
     "p99": "\\*: a p99 of fewer than 500 requests.",
 }
 
