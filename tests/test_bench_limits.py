@@ -89,7 +89,7 @@ def test_a_reference_that_does_not_answer_spoils_no_numbers(stub_model: Path, tm
 def test_a_cell_has_longer_than_its_load_may_take() -> None:
     closed = experiment(Path("m"), choice("counting"))
     assert plan.cell_seconds(closed) == 300
-    for kind, loads in (("closed", 1), ("open", 3), ("find_peak", 17)):
+    for kind, loads in (("closed", 2), ("open", 4), ("find_peak", 18)):
         asked = experiment(Path("m"), choice("counting"), load=Load(kind=kind), max_seconds=1000.0)
         assert plan.cell_seconds(asked) == 1000 * loads + 60
     assert plan.cell_seconds(experiment(Path("m"), choice("counting"), timeout_s=7.0)) == 7

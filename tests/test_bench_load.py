@@ -91,13 +91,21 @@ def test_the_end_of_a_load(changes: dict[str, Any], asked: int) -> None:
     assert server.asked == asked
 
 
-def test_a_first_request_that_takes_all_the_time_is_told() -> None:
+def test_a_first_request_that_takes_all_the_time_is_not_counted() -> None:
     # Such as one that compiles.
     clock = StoppedClock()
     server = Server(clock, 0.25, stall=0.0, hangs=300.0)
     found = load.closed(server, works, bounds(warmup=10, max_seconds=60.0), 1, clock)
-    assert (server.asked, found.requests, found.seconds) == (1, 1, 300.0)
-    assert found.marks == ["warm-up counts", "short: 1 of 100 requests", "p99 from 1 samples"]
+    assert (server.asked, found.requests, found.seconds) == (101, 100, 25.0)
+    assert found.marks == ["p99 from 100 samples"]
+
+
+def test_a_system_that_is_slow_all_along_says_how_few_requests_it_had() -> None:
+    clock = StoppedClock()
+    found = load.closed(Server(clock, 25.0), works, bounds(warmup=10, max_seconds=60.0), 1, clock)
+    # Three until the warm-up has no more time, and three that count.
+    assert (found.requests, found.seconds) == (3, 75.0)
+    assert found.marks == ["short: 3 of 100 requests", "p99 from 3 samples"]
 
 
 def test_an_open_load_sees_the_stall_that_a_closed_one_hides() -> None:
@@ -213,7 +221,7 @@ def test_everything_at_once() -> None:
     clock = StoppedClock()
     server = Server(clock, 4.0)
     found = load.offline(server, Work(["a", "b"], 2, 10), bounds(warmup=10, seconds=10.0), clock)
-    assert (server.asked, found.items, found.seconds) == (3, 4, 8.0)
+    assert (server.asked, found.items, found.seconds) == (4, 6, 12.0)
 
 
 def test_the_peak_within_a_bound() -> None:

@@ -97,9 +97,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
         """Requests that count where time allows it."""
         return self.iterations if self.max_iterations is None else min(self.iterations, self.max_iterations)
 
-    def is_over(self, requests: int, seconds: float) -> bool:
-        """Whether there is enough, or too much, after so many requests."""
-        counted = requests - self.warmup
+    def is_over(self, counted: int, seconds: float) -> bool:
+        """Whether there is enough, or too much, after so many requests without those of the warm-up."""
         if seconds >= self.max_seconds or (self.max_iterations is not None and counted >= self.max_iterations):
             return True
         return counted >= self.iterations and seconds >= self.seconds
@@ -129,20 +128,29 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 def closed(compute: Compute, works: Works, bounds: Bounds, callers: int, clock: Clock | None = None) -> Outcome:
-    """So many callers, each of which asks when its answer has come; with one of them, one request after the other."""
+    """So many callers, each of which asks when its answer has come; with one of them, one request after the other.
+
+    The warm-up has as many seconds as what is counted, which begins when these are over or the requests of the warm-up
+    are through: a system that compiles in its first request has numbers of later ones.
+    """
     clock = clock or SystemClock()
     # Before each caller has had an answer they are still finding their rhythm.
     bounds = msgspec.structs.replace(bounds, warmup=max(bounds.warmup, callers if callers > 1 else 0))
     turn = threading.Lock()
     begun = failed = 0
+    warmed: tuple[int, float] | None = None  # requests and seconds until then
     start = clock.now()
     done: list[list[Request]] = [[] for _ in range(callers)]
 
     def call(caller: int) -> None:
-        nonlocal begun, failed
+        nonlocal begun, failed, warmed
         while True:
             with turn:
-                if bounds.is_over(begun, clock.now() - start) or failed >= MOST_FAILURES:
+                now = clock.now() - start
+                if warmed is None and (begun >= bounds.warmup or now >= bounds.max_seconds):
+                    warmed = begun, now
+                is_over = warmed is not None and bounds.is_over(begun - warmed[0], now - warmed[1])
+                if is_over or failed >= MOST_FAILURES:
                     return
                 number = begun
                 begun += 1
@@ -154,7 +162,8 @@ def closed(compute: Compute, works: Works, bounds: Bounds, callers: int, clock: 
 
     _together(callers, call)
     everything = [request for each in done for request in each]
-    return _outcome(closed_window(done, bounds.warmup), everything, bounds.least, is_open=False)
+    window = closed_window(done, warmed[0] if warmed else bounds.warmup)
+    return _outcome(window, everything, bounds.least, is_open=False)
 
 
 def opened(
@@ -185,7 +194,11 @@ def opened(
             with turn:
                 number, instant = next(instants)
                 now = clock.now() - start
-                if bounds.is_over(number, instant) or now > 2 * bounds.max_seconds or failed >= MOST_FAILURES:
+                if (
+                    bounds.is_over(number - bounds.warmup, instant)
+                    or now > 2 * bounds.max_seconds
+                    or failed >= MOST_FAILURES
+                ):
                     return
             work = works(number)
             free = clock.now()

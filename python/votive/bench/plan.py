@@ -126,8 +126,9 @@ def cell_seconds(experiment: Experiment) -> float:
     """After so many seconds a cell is given up: as the experiment says, else after its load has ended in any case."""
     if experiment.timeout_s is not None:
         return experiment.timeout_s
-    # A load by schedule is left after twice its seconds; a closed one may come before it, for the peak.
-    loads = {"open": 3, "find_peak": 1 + 2 * PEAK_TRIALS}.get(experiment.load.kind, 1)
+    # A load by schedule is left after twice its seconds, and a closed one has its warm-up, also where it comes before
+    # for the peak.
+    loads = {"open": 4, "find_peak": 2 + 2 * PEAK_TRIALS}.get(experiment.load.kind, 2)
     return max(_CELL_SECONDS, loads * experiment.max_seconds + _MORE_SECONDS)
 
 
