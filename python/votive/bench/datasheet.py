@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from votive.bench.experiment import BackendChoice, Experiment, Load, Measure, Model, Sweep, Task
-from votive.bench.report.markdown import escape, machine, short, spread, table
+from votive.bench.report.markdown import consistency, escape, machine, short, spread, table
 from votive.bench.report.summary import NOISY, Row, Spread, Summary, load
 
 BATCHES = [1, 2, 5, 10, 20, 50, 100]
@@ -24,7 +24,7 @@ USERS = [1, 2, 5, 10, 20]
 USUAL_DOCUMENTS = 10
 MIB = 2**20
 # A cell of each kind is shorter than in experiments, as there are many.
-SECONDS, ITERATIONS = 2.0, 50
+SECONDS, ITERATIONS, MOST_SECONDS = 2.0, 50, 10.0
 # From this share of its CPUs on, a machine is not idle before the run.
 BUSY = 0.25
 _ALWAYS: tuple[Measure, ...] = ("latency", "throughput", "memory", "cpu")
@@ -56,6 +56,7 @@ def experiments(model: str, tasks: list[Task], choices: list[BackendChoice]) -> 
             sweep=sweep,
             seconds=SECONDS,
             iterations=ITERATIONS,
+            max_seconds=MOST_SECONDS,
             measure=[*_ALWAYS, *(_ONCE if what == "single" else ())],
         )
 
@@ -302,7 +303,9 @@ def _consistency(one: Summary | None) -> list[str]:
     if not lines:
         return _NOTHING
     head = ["Backend", "Cosine mean", "Cosine min", "Spearman", "First ten shared", "Largest difference", "NaN"]
-    return [f"Against {escape(against)}.", table(head, lines)]
+    assert one is not None
+    of_all = [part for matrix in one.matrices for part in consistency(matrix, one.run.experiment.task)]
+    return [f"Against {escape(against)}.", table(head, lines), *of_all]
 
 
 def _absent(found: dict[str, Summary]) -> list[str]:

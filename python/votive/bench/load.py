@@ -15,6 +15,7 @@ from itertools import accumulate, repeat
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from votive.bench.cells import Latency
 from votive.bench.experiment import Experiment
@@ -26,6 +27,7 @@ from votive.bench.statistics import (
     latency,
     marks,
     open_window,
+    samples,
 )
 
 # So many requests of an open load are on their way at most; further ones wait in the generator, on the clock.
@@ -103,7 +105,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, kw_only=True):
     """What a load gives: as `votive.bench.cells.Measured` has these fields.
 
-    `all_items` are those of the warm-up and of the tail, too.
+    `all_items` are those of the warm-up and of the tail, too; so are `samples`, as `votive.bench.statistics` has them.
     """
 
     seconds: float
@@ -115,6 +117,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     errors: dict[str, int]
     marks: list[str]
     all_items: int
+    samples: dict[str, np.ndarray]
 
     @property
     def requests_per_second(self) -> float:
@@ -300,4 +303,5 @@ def _outcome(window: Window, everything: list[Request], *, is_open: bool) -> Out
         errors=dict(Counter(request.error for request in everything if request.error is not None)),
         marks=marks(window.sent, is_open=is_open),
         all_items=sum(request.items for request in everything),
+        samples=samples(window.sent, everything),
     )

@@ -24,9 +24,10 @@ import msgspec
 import numpy as np
 
 from votive._cpus import usable_cpus
-from votive.bench import backends, plan, quality, resources
+from votive.bench import backends, plan, resources
+from votive.bench.agreement import Agreement
 from votive.bench.backends.backend import Setup
-from votive.bench.cells import Consistency, Measured, Resources
+from votive.bench.cells import Measured, Resources
 from votive.bench.data import Count, Items, from_file, items, model_tokens
 from votive.bench.experiment import BackendChoice, Experiment, Model
 from votive.bench.load import TRIALS, Bounds
@@ -85,7 +86,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
                         if plan.key(cell, number) in log.keys:
                             continue
                         bar.show(cell, number)
-                        log.add(runner.measure(cell, number))
+                        log.add(*runner.measure(cell, number))
                         bar.advance()
         except KeyboardInterrupt:
             bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")
@@ -116,14 +117,11 @@ class _Runner:
         self.missing: dict[tuple[str, str], str] = {}
         self.counts: dict[str, Count | None] = {}
         self.items: dict[tuple[str, str], Items] = {}
-        self.results: dict[tuple[str, str, str], list[np.ndarray]] = {}
         self.cold_starts: dict[tuple[str, str], float] = {}
-        self.consistencies: dict[tuple[str, str, str], Consistency] = {}
+        self.agreement = Agreement(experiment, self._reference(), self._results, before)
         for each in before:
             if each.resources.cold_start_seconds is not None:
                 self.cold_starts[each.cell.model, each.cell.backend] = each.resources.cold_start_seconds
-            if each.consistency is not None:
-                self.consistencies[each.cell.model, each.cell.backend, each.cell.data_set] = each.consistency
 
     def __enter__(self) -> _Runner:
         return self
@@ -133,11 +131,10 @@ class _Runner:
             # Who presses Ctrl-C does not wait for a request to end.
             (worker.close if kind is None else worker.kill)()
 
-    def measure(self, cell: Cell, number: int) -> Measured:
-        """The cell in this round; never raises for what a backend does."""
-        choice = self.choices[cell.backend]
-        if reason := self._reason_to_skip(cell, choice):
-            return Measured(cell=cell, round=number, skipped=reason)
+    def measure(self, cell: Cell, number: int) -> tuple[Measured, dict[str, np.ndarray] | None]:
+        """The cell in this round and its requests; never raises for what a backend does."""
+        if reason := self._reason_to_skip(cell):
+            return Measured(cell=cell, round=number, skipped=reason), None
         for key in [key for key in self.workers if key[0] != cell.model]:
             self.workers.pop(key).close()
         before = _load_average()
@@ -147,10 +144,10 @@ class _Runner:
         except NotThere as reason:
             self.missing[cell.model, cell.backend] = str(reason)
             self._drop(cell)
-            return Measured(cell=cell, round=number, skipped=str(reason))
+            return Measured(cell=cell, round=number, skipped=str(reason)), None
         except WorkerError as error:
             self._drop(cell)
-            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before))
+            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before)), None
         outcome = measurement.outcome
         taken.cold_start_seconds = cold
         taken.device_memory_bytes = measurement.device_memory
@@ -175,12 +172,14 @@ class _Runner:
             measured.tokens_per_second = outcome.tokens / outcome.seconds if outcome.tokens else None
         if "quality" in self.experiment.measure:
             try:
-                measured.consistency = self._consistency(cell)
+                measured.pairs = self.agreement.pairs(cell)
+                measured.consistency = self.agreement.with_reference(cell)
             except (WorkerError, ValueError) as error:
                 measured.marks.append(f"invalid: not compared with the reference: {error}")
-        return measured
+        return measured, outcome.samples
 
-    def _reason_to_skip(self, cell: Cell, choice: BackendChoice) -> str | None:
+    def _reason_to_skip(self, cell: Cell) -> str | None:
+        choice = self.choices[cell.backend]
         if choice.skip:
             return choice.skip
         if needs_folder(choice) and (reason := self.absent.get(key_of(self._model(cell)))):
@@ -210,6 +209,8 @@ class _Runner:
         return measurement, Resources(
             rss_peak_bytes=sampler.peak if "memory" in wanted else None,
             rss_sustained_bytes=sampler.sustained if "memory" in wanted else None,
+            cpu_mhz_min=min(sampler.clocks, default=None) if "cpu" in wanted else None,
+            cpu_mhz_mean=statistics.fmean(sampler.clocks) if "cpu" in wanted and sampler.clocks else None,
             # Of a search for the peak only the best load's items are known.
             cpu_seconds_per_item=computed / done if "cpu" in wanted and done and cell.load in OWN_CPU else None,
         )
@@ -228,11 +229,11 @@ class _Runner:
             cache=cache_folder(folder, self.experiment.task),
         )
 
-    def _start(self, cell: Cell) -> Worker:
+    def _start(self, cell: Cell, **more: str) -> Worker:
         choice = self.choices[cell.backend]
         kind = backends.find(choice.kind, self.experiment.task)
         make = partial(LoadedBackend, kind.load, self._setup(cell))
-        return Worker(make, environment(self.threads) | choice.environment)
+        return Worker(make, environment(self.threads) | choice.environment | more)
 
     def _worker(self, cell: Cell) -> Worker:
         key = (cell.model, cell.backend, cell.batching)
@@ -263,51 +264,33 @@ class _Runner:
         key = (cell.model, cell.backend)
         if key not in self.cold_starts:
             first = self._items(cell).work(0, 1).values
-            with self._start(cell) as worker:  # exports what is missing, brings files into memory
+            with self._start(cell, **_QUIET) as worker:  # exports what is missing, brings files into memory
                 worker.call("compute", first)
             self.cold_starts[key] = statistics.median(self._seconds_to_first(cell, first) for _ in range(COLD_STARTS))
         return self.cold_starts[key]
 
     def _seconds_to_first(self, cell: Cell, first: list[Any]) -> float:
         start = time.perf_counter()
-        with self._start(cell) as worker:
+        with self._start(cell, **_QUIET) as worker:
             worker.call("compute", first)
             return time.perf_counter() - start
 
-    def _consistency(self, cell: Cell) -> Consistency | None:
-        """Measured once for a backend and a set; None of the reference itself, and where that is not there."""
-        key = (cell.model, cell.backend, cell.data_set)
-        reference = self._reference()
-        if cell.backend == reference:
-            return None
-        if key not in self.consistencies:
-            asked = msgspec.structs.replace(cell, backend=reference)
-            if self._reason_to_skip(asked, self.choices[reference]):
-                return None
-            try:
-                theirs = self._results(asked)
-            except NotThere as reason:
-                self.missing[cell.model, reference] = str(reason)
-                self._drop(asked)
-                return None
-            ours = self._results(cell)
-            top = self.experiment.quality.rank_overlap
-            self.consistencies[key] = _compare(self.experiment.task, ours, theirs, reference, top)
-        return self.consistencies[key]
-
     def _results(self, cell: Cell) -> list[np.ndarray]:
         """What the backend makes of the first items of the set."""
-        key = (cell.model, cell.backend, cell.data_set)
-        if key not in self.results:
-            first = self._items(cell).first(self.experiment.quality.texts)
+        if reason := self._reason_to_skip(cell):
+            raise NotThere(reason)
+        first = self._items(cell).first(self.experiment.quality.texts)
+        try:
             worker = self._worker(cell)
             if self.experiment.task == "rerank":
-                self.results[key] = worker.call("compute_each", first, seconds=PATIENCE_SECONDS)
-            else:
-                parts = [first[start : start + 32] for start in range(0, len(first), 32)]
-                each = [np.asarray(worker.call("compute", part, seconds=PATIENCE_SECONDS)) for part in parts]
-                self.results[key] = [np.concatenate(each)]
-        return self.results[key]
+                each: list[np.ndarray] = worker.call("compute_each", first, seconds=PATIENCE_SECONDS)
+                return each
+            parts = [first[start : start + 32] for start in range(0, len(first), 32)]
+            return [np.concatenate([worker.call("compute", part, seconds=PATIENCE_SECONDS) for part in parts])]
+        except NotThere as reason:
+            self.missing[cell.model, cell.backend] = str(reason)
+            self._drop(cell)
+            raise
 
     def _reference(self) -> str:
         against = self.experiment.quality.against
@@ -320,16 +303,10 @@ def _choices(experiment: Experiment) -> dict[str, BackendChoice]:
     return dict(zip(plan.backend_names(experiment), experiment.backends, strict=True))
 
 
+# What a process warns of is heard from the one that computes the cells.
+_QUIET = {"PYTHONWARNINGS": "ignore"}
 # Loads of which all items are known, and with them the CPU seconds of each.
 OWN_CPU = ("single", "closed", "offline", "open")
-
-
-def _compare(task: str, ours: list[np.ndarray], theirs: list[np.ndarray], against: str, top: int) -> Consistency:
-    if task == "rerank":
-        return quality.of_scores(ours, theirs, against, top)
-    if task == "search":
-        return quality.of_hits(ours[0], theirs[0], against)
-    return quality.of_vectors(ours[0], theirs[0], against, top)
 
 
 def _check(experiment: Experiment) -> None:

@@ -12,6 +12,7 @@ from votive.bench.cells import Measured, Run
 from votive.bench.experiment import Batching, Objective
 from votive.bench.log import read_cells, read_run
 from votive.bench.plan import Cell
+from votive.bench.report.matrix import Matrix, matrices
 
 SCHEMA_VERSION = 1
 # Rounds that differ by more than this share of their median are marked.
@@ -42,6 +43,7 @@ class Row(msgspec.Struct, kw_only=True):
         items_per_second, requests_per_second, tokens_per_second: throughput.
         mean_ms, p50_ms, p95_ms, p99_ms: latencies.
         ratio: throughput as a multiple of the reference's in the same round and setting.
+        cpu_mhz: mean clock of the CPU.
         marks: "noisy", and those of any round.
         skipped: why no round was measured.
     """
@@ -58,6 +60,7 @@ class Row(msgspec.Struct, kw_only=True):
     ratio: Spread | None = None
     rss_peak_bytes: Spread | None = None
     device_memory_bytes: Spread | None = None
+    cpu_mhz: Spread | None = None
     error_percent: float = 0.0
     marks: list[str] = []
     skipped: str | None = None
@@ -109,6 +112,7 @@ class Summary(msgspec.Struct, kw_only=True):
     batching: str | None
     insights: list[str]
     skipped: dict[str, str]
+    matrices: list[Matrix]
     not_checked: list[str]
 
     @property
@@ -153,6 +157,7 @@ def summarize(run: Run, measured: list[Measured]) -> Summary:
         batching=_batching(run, rows, winners),
         insights=list(_insights(reference, rows)),
         skipped=skipped,
+        matrices=matrices(measured),
         not_checked=not_checked,
     )
 
@@ -188,6 +193,7 @@ def _row(cell: Cell, rounds: list[Measured], reference: list[Measured]) -> Row:
         ratio=Spread.of(each.items_per_second / theirs[each.round] for each in done if theirs.get(each.round)),
         rss_peak_bytes=Spread.of(each.resources.rss_peak_bytes for each in done),
         device_memory_bytes=Spread.of(each.resources.device_memory_bytes for each in done),
+        cpu_mhz=Spread.of(each.resources.cpu_mhz_mean for each in done),
         error_percent=100 * failed / (failed + answered) if failed else 0.0,
         marks=marks,
     )
@@ -332,3 +338,8 @@ def setting(cell: Cell) -> str:
     if cell.rate is not None:
         parts.append(f"{cell.rate:g} requests/s" if not isinstance(cell.rate, str) else f"{cell.rate} of the peak")
     return ", ".join(parts)
+
+
+def model_name(model: str) -> str:
+    """The end of a path, or of a name on the hub."""
+    return model.rstrip("/").rpartition("/")[2] or model
