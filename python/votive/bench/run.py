@@ -304,7 +304,7 @@ def _choices(experiment: Experiment) -> dict[str, BackendChoice]:
 
 
 # What a process warns of is heard from the one that computes the cells.
-_QUIET = {"PYTHONWARNINGS": "ignore"}
+_QUIET = {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
 # Loads of which all items are known, and with them the CPU seconds of each.
 OWN_CPU = ("single", "closed", "offline", "open")
 

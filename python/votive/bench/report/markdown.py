@@ -218,9 +218,11 @@ def _marks(one: Summary) -> list[str]:
 def machine(one: Summary) -> list[str]:
     """What the numbers were taken on."""
 
-    def shown(value: object) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    def shown(name: str, value: object) -> list[str]:
+        if name.endswith("_bytes") and isinstance(value, (int, float)):
+            name, value = name.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
+        return [escape(name), escape(" ".join(map(str, value)) if isinstance(value, list) else value)]
 
-    rows = [[escape(name), escape(shown(value))] for name, value in one.run.machine.items()]
+    rows = [shown(name, value) for name, value in one.run.machine.items()]
     rows += [[escape(name), escape(value)] for name, value in one.run.versions.items()]
     return ["## Machine and versions", table(["What", "Value"], rows), f"Started {escape(one.run.started)}."]

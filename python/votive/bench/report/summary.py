@@ -307,13 +307,30 @@ def _insights(reference: str, rows: list[Row]) -> Iterable[str]:
         where = f" ({group[0].cell.model}, {group[0].cell.data_set})" if len(_groups(rows)) > 1 else ""
         for backend in dict.fromkeys(row.cell.backend for row in kept):
             mine = [row for row in kept if row.cell.backend == backend]
-            compared = [row for row in mine if row.ratio is not None]
-            if backend != reference and compared:
-                best = max(compared, key=lambda row: row.ratio.median if row.ratio else 0.0)
-                assert best.ratio is not None
-                yield f"{backend} is {best.ratio.median:.2f}x {reference} at {setting(best.cell)}{where}"
+            if backend != reference:
+                ratios = {setting(row.cell): row.ratio for row in mine if row.ratio is not None}
+                yield from _compared(backend, reference, ratios, where)
             for name in ("batch_size", "concurrency"):
                 yield from _flattens(backend, name, mine, where)
+
+
+def _compared(backend: str, reference: str, ratios: dict[str, Spread], where: str) -> Iterable[str]:
+    """The throughput by setting, as multiples of the reference's."""
+    if not ratios:
+        return
+    least, most = min(ratios, key=lambda at: ratios[at].median), max(ratios, key=lambda at: ratios[at].median)
+    ratio = ratios[most]
+    if len(ratios) > 1:
+        middle = median(each.median for each in ratios.values())
+        lowest, highest = f"{ratios[least].median:.2f}x", f"{ratio.median:.2f}x"
+        span = f"in the median, from {lowest} at {least} to {highest} at {most}"
+        span = f"at each of {len(ratios)} settings" if lowest == highest else span
+        yield f"{backend} has {middle:.2f}x the throughput of {reference} {span}{where}"
+    elif ratio.lowest < 1 < ratio.highest:
+        span = f"{ratio.lowest:.2f}x to {ratio.highest:.2f}x"
+        yield f"{backend} is neither faster nor slower than {reference} in all rounds: {span} at {most}{where}"
+    else:
+        yield f"{backend} has {ratio.median:.2f}x the throughput of {reference} at {most}{where}"
 
 
 def _flattens(backend: str, name: str, rows: list[Row], where: str) -> Iterable[str]:
@@ -333,11 +350,13 @@ def _flattens(backend: str, name: str, rows: list[Row], where: str) -> Iterable[
 
 
 def setting(cell: Cell) -> str:
-    """The point of a sweep, in words."""
-    parts = [f"batch {cell.batch_size}", f"{cell.concurrency} caller{'' if cell.concurrency == 1 else 's'}"]
-    if cell.rate is not None:
-        parts.append(f"{cell.rate:g} requests/s" if not isinstance(cell.rate, str) else f"{cell.rate} of the peak")
-    return ", ".join(parts)
+    """The point of a sweep, in words; where batching is off, callers take turns."""
+    callers = f"{cell.concurrency} caller{'' if cell.concurrency == 1 else 's'}"
+    if isinstance(cell.rate, str):
+        callers = f"{cell.rate} of the peak of {callers}"
+    elif cell.rate is not None:  # by schedule, whoever is free
+        callers = f"{cell.rate:g} requests/s"
+    return f"batch {cell.batch_size}, {callers}{'' if cell.batching else ', batching off'}"
 
 
 def model_name(model: str) -> str:
