@@ -324,7 +324,7 @@ def test_folders_are_summed_up(folder: Path) -> None:
     assert (overall.best.cell.concurrency, overall.chosen.cell.concurrency, overall.phases) == (8, 4, 2)
     assert overall.batching == "batching:\n  enabled: true\n  max_batch_size: 32"
     said = "\n".join(found.insights)
-    assert "two (short) raises the best throughput 1.36x: float32, batch 8, 8 callers" in said
+    assert "two (short) raises the best throughput to 1.36x: float32, batch 8, 8 callers" in said
     assert "batch 8, 4 callers has 99 % of the peak of float32 at 67 % of its p95 (short)" in said
     assert "float32: 8 callers have 3.00x the throughput of one (short)" in said
     turns = "with batching, throughput is so many times that of callers that take turns (median): float32 2.00x (short)"

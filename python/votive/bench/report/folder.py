@@ -130,7 +130,7 @@ def _insights(
             where = f"{phase.experiment} ({place(phase.best.cell)})"
             if phase.gain > 1 + GAIN:
                 at = setting(phase.best.cell)
-                yield f"{where} raises the best throughput {phase.gain:.2f}x: {phase.best.cell.backend}, {at}"
+                yield f"{where} raises the best throughput to {phase.gain:.2f}x: {phase.best.cell.backend}, {at}"
             else:
                 yield f"{where} reaches {phase.gain:.2f}x of the throughput that was best before"
     for one, rows in zip(overall, groups.values(), strict=True):
