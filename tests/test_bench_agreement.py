@@ -169,7 +169,7 @@ def test_reports_have_the_matrix() -> None:
     axes, bar = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["1. a", "2. b", "3. c"]
     assert [text.get_text() for text in axes.texts] == ["0.2", "0.1", "0.4", "0.3", "0.2", "0.4"]
-    assert bar.get_ylabel() == "1 - mean cosine above the diagonal, 1 - smallest cosine below"
+    assert bar.get_ylabel() == "1 - mean cosine above the diagonal,\n1 - smallest cosine below"
     # The page shows no images: what it draws are shapes.
     drawn = style.svg(figure, name)
     assert not re.findall("<image|data:", drawn)

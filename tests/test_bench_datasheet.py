@@ -88,7 +88,8 @@ def test_tables_of_an_embedding_model(tmp_path: Path) -> None:
     assert section(text, "Memory (MiB)")[0] == "| float32 | 101 | 101 | 120 | 80 |  |"
     assert section(text, "Memory by users (MiB)")[0] == "| float32 | 101 | 102 | 105 | 110 | 120 |"
     assert section(text, "Cold start") == ["| float32 | 0.5 |", "| &lt;int8&gt; | 0.25 |"]
-    assert section(text, "Consistency") == ["| &lt;int8&gt; | 0.999900 | 0.999000 |  |  | 0.01 | 0 |"]
+    assert section(text, "Consistency") == ["| &lt;int8&gt; | 0.999900 | 0.999000 | 0.01 | 0 |"]
+    assert "\n| Backend | Cosine mean | Cosine min | Largest difference | NaN |\n" in text
     assert "- gone: pip install gone\n- Tables of rerank: the model is not a reranker" in text
 
 

@@ -308,6 +308,9 @@ def _consistency(one: Summary | None) -> list[str]:
     if not lines:
         return _NOTHING
     head = ["Backend", "Cosine mean", "Cosine min", "Spearman", "First ten shared", "Largest difference", "NaN"]
+    # Scores have no cosines.
+    filled = [place for place in range(len(head)) if any(line[place] for line in lines)]
+    head, *lines = ([line[place] for place in filled] for line in (head, *lines))
     assert one is not None
     of_all = [part for matrix in one.matrices for part in consistency(matrix, one.run.experiment.task)]
     return [f"Against {escape(against)}.", table(head, lines), *of_all]

@@ -72,7 +72,7 @@ def _of_all(matrix: Matrix, shown: tuple[str, str], about: str) -> Figure:
     places = range(len(matrix.backends))
     values = [[_distance(matrix.at(row, column, shown), shown[column < row]) for column in places] for row in places]
     above, below = (WORDS[name] for name in shown)
-    what = above if above == below else f"{above} above the diagonal, {below} below"
+    what = above if above == below else f"{above} above the diagonal,\n{below} below"
     names = [f"{row + 1}. {short(name)}" for row, name in enumerate(matrix.backends)]
     return _map(f"Distance of all from each other: {about}", [str(row + 1) for row in places], names, values, what)
 
