@@ -1,5 +1,6 @@
 """Texts per second of every peer, one group per set: `pytest benches/test_embed.py`.
 
+sentence-transformers computes on Metal where PyTorch finds it, else on the CPU.
 For the alternating comparison, with ratios and spread, see `python -m benches embed table`.
 """
 
@@ -14,7 +15,7 @@ from votive.bench.backends import engines
 from benches.data import corpus
 from benches.options import EMBED_SETS
 from benches.peers import models
-from benches.peers.embedders import PEERS, REFERENCE
+from benches.peers.embedders import PEERS, REFERENCE, SentenceTransformers
 
 pytest.importorskip("pytest_benchmark")
 
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::votive.TruncationWarning"),  # the long texts are meant to be cut
 ]
 
+COMPARED = [name for name in PEERS if not name.startswith(f"{REFERENCE}-")]
 EVERY = 6  # one text in so many of each set: a whole set takes the slowest peer 20 s
 # By the end of the peer's name; OpenVINO's default may be bfloat16. The others compute in float32.
 LOWEST_COSINE = {"int8": 0.97, "bfloat16": 0.999, "default": 0.999}
@@ -45,8 +47,9 @@ def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
 
     def load(name: str) -> engines.Engine:
         if name not in ready:
-            peer = PEERS[name](setup)
             try:
+                of_pytorch = name == REFERENCE
+                peer = SentenceTransformers(setup, engines.pytorch_device()) if of_pytorch else PEERS[name](setup)
                 peer.load()
             except (ImportError, engines.Unavailable) as reason:
                 pytest.skip(f"{name}: {reason}")
@@ -56,7 +59,7 @@ def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
     return load
 
 
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", COMPARED)
 @pytest.mark.parametrize("name", EMBED_SETS)
 def test_encode(benchmark, setup, loaded, sets, name: str, peer: str) -> None:
     texts = sets[name]
@@ -64,10 +67,11 @@ def test_encode(benchmark, setup, loaded, sets, name: str, peer: str) -> None:
     benchmark.group = f"{name}: {len(texts)} texts"
     vectors = benchmark.pedantic(engine.compute, args=(texts,), rounds=3, warmup_rounds=1)
     benchmark.extra_info["texts_per_second"] = len(texts) / benchmark.stats["median"]
+    benchmark.extra_info["device"] = getattr(engine, "device", "cpu")
     assert vectors.shape == (len(texts), setup.dimension)
 
 
-@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("peer", COMPARED)
 def test_same_vectors_as_the_reference(loaded, sets, peer: str) -> None:
     """A peer that computes something else is not a peer."""
     reference, vectors = (loaded(name).compute(sets["mixed"]) for name in (REFERENCE, peer))

@@ -1,19 +1,22 @@
 """Times of every store, one group per shape, k and kind of call: `pytest benches/test_store.py -k 100k`.
 
 For the alternating comparison, with ratios, spread and plot, see `python -m benches store table`.
+PyTorch computes on Metal where it finds that, else on the CPU.
 One store at a time is there: a million rows of all kinds need 11 GB.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from votive._cpus import usable_cpus
-from votive.bench.backends import stores
+from votive.bench.backends import engines, stores
 
 from benches.data.vectors import SHAPES, SHARES, Search
 from benches.measure.loaded import LoadedStore, first_search
@@ -38,6 +41,11 @@ class Loaded(NamedTuple):
     measured: LoadedStore
 
 
+def store(name: str) -> Callable[[int], stores.Store]:
+    """What makes the store of this name. Raises `ImportError` where PyTorch is asked for and not there."""
+    return partial(stores.PyTorch, device=engines.pytorch_device()) if name == "torch" else stores.PEERS[name]
+
+
 @pytest.fixture(scope="module", params=SHAPES)
 def shape(request: pytest.FixtureRequest) -> str:
     return request.param
@@ -47,7 +55,7 @@ def shape(request: pytest.FixtureRequest) -> str:
 def loaded(shape: str, request: pytest.FixtureRequest) -> Loaded:
     """One store at a time; skips the tests of one that cannot be."""
     try:
-        measured = LoadedStore(stores.PEERS[request.param], CPUS, SHAPES[shape])
+        measured = LoadedStore(store(request.param), CPUS, SHAPES[shape])
     except ImportError as reason:
         pytest.skip(f"{request.param}: {reason}")
     measured.add()
@@ -79,7 +87,7 @@ def test_save_and_open(benchmark, loaded: Loaded, tmp_path: Path) -> None:
         pytest.skip(f"{loaded.peer} has no files")
     benchmark.extra_info["save_seconds"] = loaded.measured.save(tmp_path / loaded.peer)
     benchmark.group = f"{loaded.shape}, open + first query"
-    arguments = (stores.PEERS[loaded.peer], CPUS, tmp_path / loaded.peer, SHAPES[loaded.shape], 100)
+    arguments = (store(loaded.peer), CPUS, tmp_path / loaded.peer, SHAPES[loaded.shape], 100)
     benchmark.pedantic(first_search, args=arguments, rounds=3, warmup_rounds=1)
     shutil.rmtree(tmp_path)  # a million rows are gigabytes
 

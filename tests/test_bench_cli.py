@@ -50,3 +50,18 @@ def test_other_commands_have_their_own_arguments(capsys):
     with pytest.raises(SystemExit, match=r"^2$"):
         votive.cli.main(["bench", "compare", "a"])
     assert "required: AFTER" in capsys.readouterr().err
+
+
+def test_reports_have_phases_in_the_order_of_their_beginnings(tmp_path, capsys):
+    from msgspec import json
+    from votive.bench.cells import Run
+    from votive.bench.experiment import BackendChoice, Experiment, Model
+
+    for name, minute in (("second", 2), ("third", 3), ("zero", 1)):
+        asked = Experiment(name=name, models=[Model(name="m")], backends=[BackendChoice(kind="votive")])
+        run = Run(experiment=asked, machine={}, versions={}, started=f"2026-01-01T00:0{minute}:00Z")
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_bytes(json.encode(run))
+    assert votive.cli.main(["bench", "report", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if line.startswith("# ")][1:] == ["# zero", "# second", "# third"]

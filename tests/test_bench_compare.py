@@ -113,7 +113,7 @@ def test_cells_that_broke_are_worse(tmp_path: Path) -> None:
         each.errors = {"500": 300}
     text, is_worse = compare(before, written(tmp_path / "after", later), 0.1)
     assert is_worse
-    assert "- one, m, float32, short, batch 8, 1 caller, 50 requests/s: saturated" in text
+    assert "- one, m, float32, short, batch 8, 50 requests/s: saturated" in text
     assert "33.3 % of the requests fail, 0 % before" in text
 
 

@@ -88,8 +88,31 @@ def test_tables_of_an_embedding_model(tmp_path: Path) -> None:
     assert section(text, "Memory (MiB)")[0] == "| float32 | 101 | 101 | 120 | 80 |  |"
     assert section(text, "Memory by users (MiB)")[0] == "| float32 | 101 | 102 | 105 | 110 | 120 |"
     assert section(text, "Cold start") == ["| float32 | 0.5 |", "| &lt;int8&gt; | 0.25 |"]
-    assert section(text, "Consistency") == ["| &lt;int8&gt; | 0.999900 | 0.999000 |  |  | 0.01 | 0 |"]
+    assert section(text, "Consistency") == ["| &lt;int8&gt; | 0.999900 | 0.999000 | 0.01 | 0 |"]
+    assert "\n| Backend | Cosine mean | Cosine min | Largest difference | NaN |\n" in text
     assert "- gone: pip install gone\n- Tables of rerank: the model is not a reranker" in text
+
+
+def test_it_says_when_the_machine_was_busy(tmp_path: Path) -> None:
+    [folder, *_] = measure(datasheet.experiments("m", ["embed"], CHOICES), tmp_path)
+    lines = [msgspec.json.decode(line, type=Measured) for line in (folder / "cells.jsonl").read_bytes().splitlines()]
+    for line, load_average in zip(lines, ((0.5, 2.0), (7.25, 3.0)), strict=False):
+        line.load_average = load_average
+    (folder / "cells.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    said = "Other programs kept the machine busy: a load of 1.5 on 2 CPUs before it began and 7.2 while it ran.\n"
+    assert said in datasheet.text("m", [load(folder)])
+
+
+def test_all_backends_are_compared(tmp_path: Path) -> None:
+    [folder, *_] = measure(datasheet.experiments("m", ["embed"], CHOICES), tmp_path)
+    first, second, *others = (folder / "cells.jsonl").read_bytes().splitlines(keepends=True)
+    line = msgspec.json.decode(second, type=Measured)
+    line.pairs = [Consistency(against="float32", cosine_mean=0.75, cosine_min=0.5)]
+    (folder / "cells.jsonl").write_bytes(b"".join([first, msgspec.json.encode(line) + b"\n", *others]))
+    assert section(datasheet.text("m", [load(folder)]), "Consistency")[-2:] == [
+        "| 1. float32 |  | 0.750000 |",
+        "| 2. &lt;int8&gt; | 0.500000 |  |",
+    ]
 
 
 def test_tables_of_a_reranker(tmp_path: Path) -> None:

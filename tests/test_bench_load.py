@@ -7,8 +7,9 @@ from itertools import islice, pairwise
 from statistics import mean, pstdev
 from typing import Any
 
+import numpy as np
 import pytest
-from votive.bench import load
+from votive.bench import load, statistics
 from votive.bench.arrivals import Arrivals
 from votive.bench.load import Bounds, Work
 
@@ -130,6 +131,19 @@ def test_an_open_load_sees_the_stall_that_a_closed_one_hides() -> None:
     assert latency is not None
     assert latency.p99 == pytest.approx(10.0)
     assert latency.max == pytest.approx(9995, abs=15)
+
+
+def test_every_request_is_kept() -> None:
+    """Ten of the warm-up, and a hundred that wait for the stall: their percentiles are in the samples."""
+    clock = StoppedClock()
+    found = load.opened(Server(clock, 0.001, 0.5, 2.0), works, bounds(warmup=10), 100, EVENLY, 1, clock)
+    kept = found.samples
+    assert kept["counted"].tolist() == [False] * 10 + [True] * 100
+    assert np.allclose(kept["start_seconds"], np.arange(110) / 100)
+    assert found.latency is not None
+    assert statistics.latency(kept["latency_ms"][kept["counted"]].tolist()) == found.latency
+    # Due at 0.5 s, answered at 2.5 s.
+    assert kept["latency_ms"].max() == found.latency.max == pytest.approx(2000, abs=1)
 
 
 def test_more_than_a_server_can_is_marked() -> None:

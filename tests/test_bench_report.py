@@ -18,7 +18,7 @@ from bench_cells import cell
 from votive.bench import statistics
 from votive.bench.cells import Consistency, Latency, Measured, Resources, Run
 from votive.bench.experiment import BackendChoice, Experiment, Model, Objective, Objectives
-from votive.bench.report import html, markdown, plots, write_report
+from votive.bench.report import html, markdown, plots, style, write_report
 from votive.bench.report.folder import folder as summed_up
 from votive.bench.report.summary import Report, load, summarize
 
@@ -81,8 +81,60 @@ def test_what_the_rows_say(folder: Path) -> None:
         (64, "critical"),
         (64, "critical"),
     ]
-    assert f"{EVIL} is 2.00x float32 at batch 8, 1 caller" in summary.insights
+    assert f"{EVIL} has 2.00x the throughput of float32 at each of 3 settings" in summary.insights
     assert "float32: past a batch of 32 throughput rises by less than 5 %" in summary.insights
+
+
+def test_ratios_are_told_as_far_as_they_go(folder: Path) -> None:
+    """Of one setting whether all rounds agree; of several from which to which."""
+    run = load(folder).run
+    for rates, said in (
+        (
+            (55.0, 45.0, 50.0),
+            "b is neither faster nor slower than float32 in all rounds: 0.90x to 1.10x at batch 8, 1 caller",
+        ),
+        ((60.0, 70.0, 65.0), "b has 1.30x the throughput of float32 at batch 8, 1 caller"),
+    ):
+        lines = [
+            measured(name, 8, n, rate, 1) for n, of in enumerate(rates) for name, rate in (("float32", 50), ("b", of))
+        ]
+        assert said in summarize(run, lines).insights
+    lines = [measured("float32", batch, 0, 50, 1) for batch in (1, 2, 4)]
+    lines += [measured("b", batch, 0, rate, 1) for batch, rate in ((1, 100), (2, 25), (4, 75))]
+    span = "from 0.50x at batch 2, 1 caller to 2.00x at batch 1, 1 caller"
+    assert f"b has 1.50x the throughput of float32 in the median, {span}" in summarize(run, lines).insights
+
+
+def test_backends_look_different_and_the_same_in_all_plots(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    looks = style.looks(map(str, range(56)))
+    assert len({(look["color"], look["marker"], look["mfc"] == style.PAPER) for look in looks.values()}) == 56
+    run = load(folder).run
+    one, other = (
+        summarize(run, [measured(name, 8, 0, 50.0, 5.0) for name in names]) for names in (("a", "b"), ("b", "c"))
+    )
+    looks = style.looks([*plots.backends(one), *plots.backends(other)])
+    seen = []
+    for summary, names in ((one, "ab"), (other, "bc")):
+        lines = plots.figures(summary, looks)["latency_cdf"].axes[0].lines
+        assert [line.get_label() for line in lines] == list(names)
+        seen.append({line.get_label(): (line.get_color(), line.get_marker()) for line in lines})
+    assert seen[0]["b"] == seen[1]["b"]
+
+
+def test_legends_of_many_backends_leave_the_plot_its_room(folder: Path) -> None:
+    pytest.importorskip("matplotlib")
+    lines = [measured(f"backend number {n}", batch, 0, 50.0 + n, 5.0) for n in range(20) for batch in (8, 32)]
+    figure = plots.figures(summarize(load(folder).run, lines))["throughput_by_batch"]
+    figure.draw_without_rendering()
+    [legend] = figure.legends
+    assert len(legend.get_texts()) == 20
+    inches = figure.dpi_scale_trans.inverted()
+    box = figure.axes[0].get_window_extent().transformed(inches)
+    below = legend.get_window_extent().transformed(inches)
+    assert box.height > 2.5
+    assert below.y1 < box.y0
+    assert (below.x0 >= 0, below.x1 <= figure.get_figwidth()) == (True, True)
 
 
 def test_files_are_written(folder: Path, tmp_path: Path) -> None:
@@ -168,6 +220,9 @@ def test_rates_are_drawn_with_their_objective(folder: Path) -> None:
     assert {text.get_text() for text in axes.texts} == {"p95 warning", "p95 critical"}
     # p50, p95, p99, the saturated one, two objectives.
     assert len(axes.lines) == 6
+    [legend] = drawn["latency_by_rate"].legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["float32", "saturated or invalid: not steady", "p50", "p95", "p99"]
 
 
 def test_pareto_front(folder: Path) -> None:
@@ -269,11 +324,13 @@ def test_folders_are_summed_up(folder: Path) -> None:
     assert (overall.best.cell.concurrency, overall.chosen.cell.concurrency, overall.phases) == (8, 4, 2)
     assert overall.batching == "batching:\n  enabled: true\n  max_batch_size: 32"
     said = "\n".join(found.insights)
-    assert "two (short) raises the best 1.36x: float32, batch 8, 8 callers" in said
+    assert "two (short) raises the best throughput to 1.36x: float32, batch 8, 8 callers" in said
     assert "batch 8, 4 callers has 99 % of the peak of float32 at 67 % of its p95 (short)" in said
     assert "float32: 8 callers have 3.00x the throughput of one (short)" in said
-    assert "float32: batching has 2.00x the throughput of callers that take turns, in the median" in said
-    assert "not there, by the number of experiments: gone (1)" in said
+    turns = "with batching, throughput is so many times that of callers that take turns (median): float32 2.00x (short)"
+    assert turns in said
+    assert "9 numbers are beyond the objectives, 3 critically, in one, two, three" in said
+    assert "not measured: gone in 1 of 3 experiments" in said
     text = markdown.text(Report(experiments=[first, second, third]))
     assert (
         "| 2. two | callers, batching | m, short | **float32** | batch 8, 8 callers | 300 texts/s | 30 | 1.36 |" in text

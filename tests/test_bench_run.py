@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from bench_stubs import choice, experiment
-from votive.bench import plan, resources
+from votive.bench import plan, resources, statistics
 from votive.bench.cells import Measured
 from votive.bench.data import Items, items, words
 from votive.bench.experiment import Data, Load, Model, Quality, Sweep
@@ -41,6 +41,14 @@ def test_every_cell_and_round_is_a_line(stub_model: Path, tmp_path: Path) -> Non
         assert line.latency.samples == line.histogram[-1] == 4
         assert line.items_per_second == pytest.approx(line.items / line.seconds)
         assert line.tokens_per_second is None
+        assert line.samples_file is not None
+        with np.load(folder / line.samples_file) as samples:
+            counted = samples["counted"] & ~samples["failed"]
+            assert len(counted) == 5
+            assert statistics.latency(samples["latency_ms"][counted].tolist()) == line.latency
+            assert samples["items"][counted].sum() == line.items
+    # A file for each line, written whole.
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == [f"{n:05d}.npz" for n in range(1, 13)]
 
 
 def test_a_process_computes_all_cells_of_its_backend(stub_model: Path, tmp_path: Path) -> None:

@@ -121,3 +121,18 @@ def test_a_window_that_has_its_warm_up_in_it_says_so(warmup: int, is_warm: bool)
     assert window.is_warm is is_warm
     assert statistics.open_window(requests, warmup).is_warm is is_warm
     assert ("warm-up counts" in statistics.marks(window, 0, is_open=False)) is not is_warm
+
+
+def test_samples_give_the_numbers_of_the_cell() -> None:
+    """Three of five count, of which one has failed."""
+    early, late, failed = Request(11.0, 11.5, 2), Request(12.0, 12.25, 2), Request(13.0, 14.0, error="no")
+    everything = [late, Request(10.0, 10.5, 3), failed, early, Request(14.0, 14.5, 3)]
+    found = statistics.samples([early, late, failed], everything)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "start_seconds": [0.0, 1.0, 2.0, 3.0, 4.0],
+        "latency_ms": [500.0, 500.0, 250.0, 1000.0, 500.0],
+        "items": [3, 2, 2, 0, 3],
+        "failed": [False, False, False, True, False],
+        "counted": [False, True, True, True, False],
+    }
+    assert {name: values.size for name, values in statistics.samples([], []).items()} == dict.fromkeys(found, 0)

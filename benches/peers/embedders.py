@@ -109,8 +109,8 @@ class SentenceTransformers(Engine):
 class LockedSentenceTransformers(SentenceTransformers):
     """sentence-transformers for callers that share it: one call at a time."""
 
-    def __init__(self, setup: Setup) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: Setup, device: str = "cpu") -> None:
+        super().__init__(setup, device)
         self.lock = threading.Lock()
 
     def compute(self, items: list[str]) -> np.ndarray:

@@ -23,17 +23,23 @@ class Latency(msgspec.Struct, kw_only=True):
 
 
 class Resources(msgspec.Struct, kw_only=True):
-    """What the backend's process took; None where the machine does not say it."""
+    """What the backend's process took; None where the machine does not say it.
+
+    Attributes:
+        cpu_mhz_min, cpu_mhz_mean: of the fastest CPU at each instant of the cell, as idle ones slow down by themselves.
+    """
 
     rss_peak_bytes: int | None = None
     rss_sustained_bytes: int | None = None
     cpu_seconds_per_item: float | None = None
     device_memory_bytes: int | None = None
     cold_start_seconds: float | None = None
+    cpu_mhz_min: float | None = None
+    cpu_mhz_mean: float | None = None
 
 
 class Consistency(msgspec.Struct, kw_only=True):
-    """A backend's vectors or scores against the reference's."""
+    """A backend's vectors, scores or hits against those of another."""
 
     against: str
     cosine_mean: float | None = None
@@ -66,7 +72,10 @@ class Measured(msgspec.Struct, kw_only=True):
         histogram: counts of latencies below each of `votive.bench.statistics.EDGES` milliseconds, for plots of all.
         errors: failed requests by kind.
         models: numbers of each model by its name, in mixed traffic.
+        consistency: with the reference.
+        pairs: consistency with each backend that was there before, in a backend's first cell of a model and a set.
         pass_sizes: mean number of texts in a pass, where the backend says so.
+        samples_file: beside `cells.jsonl`, with every request; see `votive.bench.statistics.samples`.
         marks: what makes the cell doubtful: "saturated", "invalid: ...", "warm-up counts", "short: N of M requests",
             "p99 from N samples".
     """
@@ -87,8 +96,10 @@ class Measured(msgspec.Struct, kw_only=True):
     models: dict[str, OfModel] = {}
     resources: Resources = msgspec.field(default_factory=Resources)
     consistency: Consistency | None = None
+    pairs: list[Consistency] = []
     pass_sizes: float | None = None
     load_average: tuple[float, float] | None = None
+    samples_file: str | None = None
     marks: list[str] = []
 
     @property

@@ -147,9 +147,7 @@ def _shown(value: object) -> str:
 
 
 def _named(cell: Cell) -> str:
-    return escape(f"{cell.experiment}, {cell.model}, {cell.backend}, {cell.data_set}, {setting(cell)}") + (
-        "" if cell.batching else ", without batching"
-    )
+    return escape(f"{cell.experiment}, {cell.model}, {cell.backend}, {cell.data_set}, {setting(cell)}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+import numpy as np
 
 from votive.bench.arrivals import Arrivals
 from votive.bench.cells import Latency, OfModel
@@ -26,6 +27,7 @@ from votive.bench.statistics import (
     latency,
     marks,
     open_window,
+    samples,
 )
 
 # So many requests of an open load are on their way at most; further ones wait in the generator, on the clock.
@@ -107,7 +109,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 class Outcome(msgspec.Struct, kw_only=True):
     """What a load gives: as `votive.bench.cells.Measured` has these fields.
 
-    `all_items` are those of the warm-up and of the tail, too. `models` has numbers of each model in mixed traffic.
+    `all_items` are those of the warm-up and of the tail, too; so are `samples`, as `votive.bench.statistics` has them.
+    `models` has numbers of each model in mixed traffic.
     """
 
     seconds: float
@@ -119,6 +122,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     errors: dict[str, int]
     marks: list[str]
     all_items: int
+    samples: dict[str, np.ndarray]
     models: dict[str, OfModel] = {}
 
     @property
@@ -310,6 +314,7 @@ def _outcome(window: Window, everything: list[Request], least: int, *, is_open: 
             model: _of_model(model, window, everything)
             for model in sorted({request.model for request in everything if request.model})
         },
+        samples=samples(window.sent, everything),
     )
 
 

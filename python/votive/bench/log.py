@@ -1,13 +1,19 @@
-"""The folder of a run: `run.json` says what runs, and `cells.jsonl` has a line for each cell and round."""
+"""The folder of a run: `run.json` says what runs, and `cells.jsonl` has a line for each cell and round.
+
+Every request of the cell lies in a file of `samples/`, which the line names.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from votive.bench import machine, plan
 from votive.bench.cells import Measured, Run
@@ -15,6 +21,7 @@ from votive.bench.experiment import Experiment
 
 RUN_FILE = "run.json"
 CELLS_FILE = "cells.jsonl"
+SAMPLES_FOLDER = "samples"
 
 
 class RunError(ValueError):
@@ -31,6 +38,7 @@ class Log:
         measured: what was finished.
         keys: of that.
         again: backends of which cells are measured again, with their number and the reason of the first.
+        places: of all turns, by their keys, from 1.
     """
 
     def __init__(self, experiment: Experiment, folder: Path, there: list[Measured]) -> None:
@@ -48,6 +56,7 @@ class Log:
             if plan.key(each.cell, each.round) not in self.keys:
                 unfinished.setdefault(each.cell.backend, []).append(each.skipped or next(iter(each.errors)))
         self.again = [(name, len(reasons), reasons[0]) for name, reasons in unfinished.items()]
+        self.places = {plan.key(*turn): place for place, turn in enumerate(plan.turns(experiment), 1)}
 
     @classmethod
     def of(cls, experiment: Experiment, folder: Path, resume: bool) -> Log:
@@ -81,21 +90,36 @@ class Log:
                 versions=versions,
                 started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
-        half = self.folder / f"{RUN_FILE}.part"
-        half.write_bytes(msgspec.json.format(msgspec.json.encode(described)))
-        half.replace(self.folder / RUN_FILE)
+        _write(self.folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(described)))
         cells = self.folder / CELLS_FILE
         if cells.exists() and (content := cells.read_bytes()) and not content.endswith(b"\n"):
             whole = content[: content.rfind(b"\n") + 1]
             with open(cells, "r+b") as file:
                 file.truncate(len(whole))
 
-    def add(self, measured: Measured) -> None:
-        """Another line, on the disk when this returns."""
+    def add(self, measured: Measured, samples: dict[str, Any] | None = None) -> None:
+        """Another line, and before it the file of its requests: both are on the disk when this returns."""
+        if samples is not None:
+            place = self.places[plan.key(measured.cell, measured.round)]
+            measured.samples_file = f"{SAMPLES_FOLDER}/{place:05d}.npz"
+            (self.folder / SAMPLES_FOLDER).mkdir(exist_ok=True)
+            content = io.BytesIO()
+            np.savez_compressed(content, **samples)
+            _write(self.folder / measured.samples_file, content.getvalue())
         with open(self.folder / CELLS_FILE, "ab") as file:
             file.write(msgspec.json.encode(measured) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing."""
+    half = path.with_name(f"{path.name}.part")
+    with open(half, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    half.replace(path)
 
 
 def read_run(folder: Path) -> Run:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -41,6 +43,8 @@ PACKAGES = (
     "sqlite-vec",
 )
 
+_CPU_FOLDER = Path("/sys/devices/system/cpu")
+
 
 def describe() -> dict[str, str | int | float | list[str]]:
     """Processor, instruction sets, CPUs that this process may use, memory, system, Python, the load average before."""
@@ -48,6 +52,7 @@ def describe() -> dict[str, str | int | float | list[str]]:
         "processor": _processor(),
         "flags": [flag for flag in FLAGS if flag in _cpuinfo_flags()],
         "cpus": usable_cpus(),
+        "cpu_mhz": mhz_range(),
         "memory_bytes": psutil.virtual_memory().total,
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
@@ -55,6 +60,30 @@ def describe() -> dict[str, str | int | float | list[str]]:
     if hasattr(os, "getloadavg"):
         description["load"] = f"{os.getloadavg()[0]:.1f}"
     return description
+
+
+def cpu_mhz(folder: Path = _CPU_FOLDER) -> float | None:
+    """The clock of the fastest CPU that this process may use, now: idle ones slow down by themselves.
+
+    None where the kernel does not govern it, as in most virtual machines and outside Linux. What psutil and
+    /proc/cpuinfo say there is a constant.
+    """
+    return max(_each_mhz(folder, "scaling_cur_freq"), default=None)
+
+
+def mhz_range(folder: Path = _CPU_FOLDER) -> str:
+    """Between which bounds the clock of the CPUs may be."""
+    lowest, highest = (_each_mhz(folder, f"cpuinfo_{end}_freq") for end in ("min", "max"))
+    return f"{min(lowest):.0f} to {max(highest):.0f}" if lowest and highest else "not said by this system"
+
+
+def _each_mhz(folder: Path, file: str) -> list[float]:
+    """Of the CPUs that this process may use and that have the file, which is in kHz."""
+    found = []
+    for number in os.sched_getaffinity(0) if sys.platform == "linux" else ():
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((folder / f"cpu{number}" / "cpufreq" / file).read_text()) / 1000)
+    return found
 
 
 def versions() -> dict[str, str]:

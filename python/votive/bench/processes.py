@@ -86,14 +86,17 @@ class Processes:
             self._workers[key] = self.start(cell)
         return self._workers[key]
 
-    def start(self, cell: Cell) -> Worker:
-        """Another process of the backend, with the models loaded, which is the caller's to close."""
+    def start(self, cell: Cell, **variables: str) -> Worker:
+        """Another process of the backend, with the models loaded, which is the caller's to close.
+
+        `variables` are added to its environment.
+        """
         choice = self.choices[cell.backend]
         kind = backends.find(choice.kind, self.experiment.task)
         models = self.models(cell)
         setups = {name: self._setup(cell, model) for name, model in models.items()}
         make = partial(LoadedBackend, kind.load, setups, plan.shares(list(models.values())))
-        worker = Worker(make, environment(self._threads) | choice.environment)
+        worker = Worker(make, environment(self._threads) | choice.environment | variables)
         try:
             self._ask(cell, worker, "process_ids", (), "start_timeout_s", self.experiment.start_timeout_s)
         except BaseException:

@@ -6,21 +6,37 @@ import contextlib
 import statistics
 import threading
 from collections.abc import Callable, Iterable
+from itertools import count
 
 import psutil
 
+from votive.bench import machine
+
 INTERVAL_SECONDS = 0.1
+# The clocks of many CPUs take longer to read than memory does.
+SAMPLES_PER_CLOCK = 5
 
 
 class Sampler:
-    """Samples the memory of processes and their children while a `with` block runs.
+    """Samples the memory of processes and their children, and the CPUs' clock, while a `with` block runs.
 
     Args:
         processes: the ids, asked anew for each sample: a backend starts processes when it likes.
+        clock: MHz, or None where nothing says them.
+
+    Attributes:
+        clocks: what `clock` said. Before and after the block the CPUs are idle, and not asked.
     """
 
-    def __init__(self, processes: Callable[[], Iterable[int]], interval: float = INTERVAL_SECONDS) -> None:
+    def __init__(
+        self,
+        processes: Callable[[], Iterable[int]],
+        interval: float = INTERVAL_SECONDS,
+        clock: Callable[[], float | None] = machine.cpu_mhz,
+    ) -> None:
         self._processes = processes
+        self._clock = clock
+        self.clocks: list[float] = []
         self._interval = interval
         self._samples: list[int] = []
         self._over = threading.Event()
@@ -47,8 +63,12 @@ class Sampler:
         return int(statistics.median(self._samples)) if self._samples else None
 
     def _sample(self) -> None:
-        while not self._over.wait(self._interval):
+        for number in count():
+            if self._over.wait(self._interval):
+                return
             self._take()
+            if number % SAMPLES_PER_CLOCK == 0 and (mhz := self._clock()) is not None:
+                self.clocks.append(mhz)
 
     def _take(self) -> None:
         if taken := memory(self._processes()):

@@ -76,7 +76,7 @@ def run(experiments: list[Experiment], out: Path, resume: bool, progress: bool) 
                         if plan.key(cell, number) in log.keys:
                             continue
                         bar.show(cell, number)
-                        log.add(runner.measure(cell, number))
+                        log.add(*runner.measure(cell, number))
                         bar.advance()
         except (KeyboardInterrupt, SystemExit) as signal:
             bar.say(f"stopped: what was measured is in {out}; the same command with --resume goes on")

@@ -7,10 +7,12 @@ import statistics
 import time
 from pathlib import Path
 
+import numpy as np
+
 from votive.bench import plan, resources
+from votive.bench.agreement import Agreement
 from votive.bench.cells import Measured, Resources
-from votive.bench.comparison import Comparison
-from votive.bench.experiment import Experiment
+from votive.bench.experiment import Experiment, Model
 from votive.bench.item_sets import ItemSets
 from votive.bench.load import Bounds, Work
 from votive.bench.loaded import Measurement
@@ -22,6 +24,10 @@ from votive.bench.worker import NotThere, WorkerError
 COLD_STARTS = 3
 # Loads of which all items are known, and with them the CPU seconds of each.
 OWN_CPU = ("single", "closed", "offline", "open")
+# What a process warns of is heard from the one that computes the cells.
+_QUIET = {"PYTHONWARNINGS": "ignore", "TRANSFORMERS_VERBOSITY": "error"}
+# Items of a call, of those by which backends are compared.
+_PART = 32
 
 
 class Runner:
@@ -42,7 +48,7 @@ class Runner:
         self.bounds = Bounds.of(experiment)
         self.processes = Processes(experiment, models, absent)
         self.items = ItemSets(experiment, self.processes.folder)
-        self.comparison = Comparison(self.processes, self.items, before)
+        self.agreement = Agreement(experiment, self._reference(), self._results, before)
         self.cold_starts = {
             (each.cell.model, each.cell.backend): seconds
             for each in before
@@ -56,20 +62,20 @@ class Runner:
         # Who presses Ctrl-C does not wait for a request to end.
         self.processes.end(at_once=kind is not None)
 
-    def measure(self, cell: Cell, number: int) -> Measured:
-        """The cell in this round; never raises for what a backend does."""
+    def measure(self, cell: Cell, number: int) -> tuple[Measured, dict[str, np.ndarray] | None]:
+        """The cell in this round and its requests; never raises for what a backend does."""
         if reason := self.processes.reason_to_skip(cell):
-            return Measured(cell=cell, round=number, skipped=reason)
+            return Measured(cell=cell, round=number, skipped=reason), None
         before = _load_average()
         try:
             cold = self._cold_start(cell)
             measurement, taken = self._measure(cell)
         except NotThere as reason:
             self.processes.miss(cell, str(reason))
-            return Measured(cell=cell, round=number, skipped=str(reason))
+            return Measured(cell=cell, round=number, skipped=str(reason)), None
         except WorkerError as error:
             self.processes.drop(cell)
-            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before))
+            return Measured(cell=cell, round=number, errors={str(error): 1}, load_average=_pair(before)), None
         outcome = measurement.outcome
         taken.cold_start_seconds = cold
         taken.device_memory_bytes = measurement.device_memory
@@ -95,10 +101,11 @@ class Runner:
             measured.tokens_per_second = outcome.tokens / outcome.seconds if outcome.tokens else None
         if "quality" in self.experiment.measure:
             try:
-                measured.consistency = self.comparison.of(cell)
+                measured.pairs = self.agreement.pairs(cell)
+                measured.consistency = self.agreement.with_reference(cell)
             except (WorkerError, ValueError) as error:
-                measured.marks.append(f"not compared with the reference: {error}")
-        return measured
+                measured.marks.append(f"not compared: {error}")
+        return measured, outcome.samples
 
     def _measure(self, cell: Cell) -> tuple[Measurement, Resources]:
         processes = self.processes
@@ -121,6 +128,8 @@ class Runner:
         return measurement, Resources(
             rss_peak_bytes=sampler.peak if "memory" in wanted else None,
             rss_sustained_bytes=sampler.sustained if "memory" in wanted else None,
+            cpu_mhz_min=min(sampler.clocks, default=None) if "cpu" in wanted else None,
+            cpu_mhz_mean=statistics.fmean(sampler.clocks) if "cpu" in wanted and sampler.clocks else None,
             # Of a search for the peak only the best load's items are known.
             cpu_seconds_per_item=computed / done if "cpu" in wanted and done and cell.load in OWN_CPU else None,
         )
@@ -139,9 +148,34 @@ class Runner:
 
     def _seconds_to_first(self, cell: Cell, first: Work) -> float:
         start = time.perf_counter()
-        with self.processes.start(cell) as worker:
+        with self.processes.start(cell, **_QUIET) as worker:
             self.processes.call(cell, worker, "compute", first)
             return time.perf_counter() - start
+
+    def _results(self, cell: Cell) -> list[list[np.ndarray]]:
+        """What the backend makes of the first items of the set, with each model."""
+        if reason := self.processes.reason_to_skip(cell):
+            raise NotThere(reason)
+        try:
+            return [self._of_model(cell, name, model) for name, model in self.processes.models(cell).items()]
+        except NotThere as reason:
+            self.processes.miss(cell, str(reason))
+            raise
+
+    def _of_model(self, cell: Cell, name: str, model: Model) -> list[np.ndarray]:
+        first = self.items.of(model, cell.data_set).first(self.experiment.quality.texts)
+        worker = self.processes.worker(cell)
+        if self.experiment.task == "rerank":
+            scores: list[np.ndarray] = self.processes.call(cell, worker, "compute_each", first, name)
+            return scores
+        parts = [first[start : start + _PART] for start in range(0, len(first), _PART)]
+        works = [Work(part, len(part), model=name) for part in parts]
+        return [np.concatenate([np.asarray(self.processes.call(cell, worker, "compute", work)) for work in works])]
+
+    def _reference(self) -> str:
+        against = self.experiment.quality.against
+        choices = self.processes.choices.items()
+        return next(name for name, choice in choices if against in (None, name, choice.kind))
 
 
 def _load_average() -> float | None:

@@ -84,6 +84,25 @@ def histogram(milliseconds: Sequence[float]) -> list[int]:
     return counts
 
 
+def samples(counted: Sequence[Request], everything: Sequence[Request]) -> dict[str, np.ndarray]:
+    """A row for each request, in the order in which they were due: what the numbers of a cell are made of.
+
+    `start_seconds`: when it was due, from the first one on. `latency_ms`: from then until its answer. `items`: in it.
+    `failed`: it has no answer. `counted`: it lies in the steady window. The latencies of those that are counted and
+    have not failed are those of the cell's percentiles, to the bit.
+    """
+    inside = {id(request) for request in counted}
+    by_schedule = sorted(everything, key=lambda request: request[:2])
+    first = by_schedule[0].due if by_schedule else 0.0
+    return {
+        "start_seconds": np.array([request.due - first for request in by_schedule], np.float64),
+        "latency_ms": np.array([request.milliseconds for request in by_schedule], np.float64),
+        "items": np.array([request.items for request in by_schedule], np.int64),
+        "failed": np.array([request.error is not None for request in by_schedule], bool),
+        "counted": np.array([id(request) in inside for request in by_schedule], bool),
+    }
+
+
 def closed_window(callers: Sequence[Sequence[Request]], warmup: int) -> Window:
     """Of callers that each wait for their answers: from the end of the last warm-up request until one caller stops.
 

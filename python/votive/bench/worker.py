@@ -95,7 +95,9 @@ class Worker:
 def environment(threads: int) -> dict[str, str]:
     """For every process of a system: what libraries read when they start their threads, and no hub."""
     count = str(threads)
-    return {"RAYON_NUM_THREADS": count, "OMP_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    variables = {"RAYON_NUM_THREADS": count, "OMP_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    # Bars of transformers would run through the one of the run.
+    return variables | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 @contextlib.contextmanager

@@ -76,10 +76,12 @@ def _print_comparison(before: Path, after: Path, tolerance: float) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    from votive.bench.log import read_run
     from votive.bench.report import write_report
 
     folder = Path(arguments.folder)
-    inner = sorted(path.parent for path in folder.glob("*/run.json"))
+    # In the order in which they were measured, which phases depend on.
+    inner = sorted((path.parent for path in folder.glob("*/run.json")), key=lambda run: (read_run(run).started, run))
     folders = [folder] if (folder / "run.json").is_file() else inner
     if not folders:
         raise CommandFailed(f"{folder}: holds no run: neither run.json nor folders with one")

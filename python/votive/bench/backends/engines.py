@@ -80,6 +80,13 @@ class Engine(ABC):
         """Float32, a row for each item in their order: a text's vector, or a pair's score."""
 
 
+def pytorch_device() -> str:
+    """Where PyTorch computes on this machine: on Metal where it finds that, else on the CPU."""
+    import torch
+
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def torch_device(setup: Setup, device: str) -> None:
     """Make PyTorch ready. Raises `Unavailable` where it finds no such device."""
     import torch

@@ -120,28 +120,30 @@ class NumPy(Store):
 class PyTorch(Store):
     """`torch.mm`, then `torch.topk`."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, device: str = "cpu") -> None:
         super().__init__(threads)
         import torch
 
         torch.set_num_threads(threads)
         self.torch = torch
+        self.device = device
         self.filters = {
-            "rows gathered": lambda mask: Gathered(torch.from_numpy(mask).nonzero()[:, 0]),
-            "scores picked": lambda mask: Picked(torch.from_numpy(mask).nonzero()[:, 0]),
+            "rows gathered": lambda mask: Gathered(torch.from_numpy(mask).nonzero()[:, 0].to(device)),
+            "scores picked": lambda mask: Picked(torch.from_numpy(mask).nonzero()[:, 0].to(device)),
         }
 
     def add(self, blocks: Sequence[np.ndarray]) -> None:
-        self.vectors = self.torch.from_numpy(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
+        rows = self.torch.from_numpy(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
+        self.vectors = rows.to(self.device)  # itself on the CPU
 
     def search(self, queries: np.ndarray, k: int, filter: Gathered | Picked | None = None) -> np.ndarray:
         torch = self.torch
         vectors = self.vectors[filter.rows] if isinstance(filter, Gathered) else self.vectors
-        scores = torch.mm(torch.from_numpy(queries), vectors.T)
+        scores = torch.mm(torch.from_numpy(queries).to(self.device), vectors.T)
         if isinstance(filter, Picked):
             scores = scores[:, filter.rows]
         best = torch.topk(scores, k).indices
-        return (best if filter is None else filter.rows[best]).numpy()
+        return (best if filter is None else filter.rows[best]).cpu().numpy()
 
 
 class FaissFlat(Store):

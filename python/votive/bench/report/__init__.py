@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from votive.bench.report import csv, html, markdown, plots
+from votive.bench.report import csv, html, markdown, plots, style
 from votive.bench.report.summary import Report, load
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def write_report(folders: list[Path], out: Path) -> str:
         for name, figure in drawn.items():
             path = out / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(plots.png(figure))
+            path.write_bytes(style.png(figure))
     shown = {one: [name for name in drawn if name.startswith(_start(one))] for one in _names(report)}
     if "markdown" in outputs:
         (out / "report.md").write_text(markdown.text(report, shown if "png" in outputs else {}), encoding="utf-8")
     if "html" in outputs:
-        images = {name: plots.svg(figure, Path(name).stem) for name, figure in drawn.items()}
+        images = {name: style.svg(figure, Path(name).stem) for name, figure in drawn.items()}
         (out / "report.html").write_text(html.page(markdown.text(report, shown), images), encoding="utf-8")
     if "csv" in outputs:
         (out / "report.csv").write_text(csv.text(report), encoding="utf-8")
@@ -55,11 +55,13 @@ def _start(name: str) -> str:
 
 def _figures(report: Report) -> dict[str, Figure]:
     """By the paths of their files."""
+    # A backend looks the same in all plots.
+    looks = style.looks(name for one in report.experiments for name in plots.backends(one))
     try:
         return {
             f"{_start(one.run.experiment.name)}{name}.png": figure
             for one in report.experiments
-            for name, figure in plots.figures(one).items()
+            for name, figure in plots.figures(one, looks).items()
         }
     except ImportError:
         print('report: no plots without matplotlib: pip install "votive[bench]"', file=sys.stderr)

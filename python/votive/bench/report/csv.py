@@ -23,6 +23,7 @@ _PLAIN = (
     "items_per_second",
     "tokens_per_second",
     "pass_sizes",
+    "samples_file",
 )
 
 

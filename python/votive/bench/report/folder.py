@@ -8,7 +8,17 @@ from statistics import median
 import msgspec
 
 from votive.bench.plan import Cell
-from votive.bench.report.summary import ITEMS, NEAR_PEAK, Report, Row, Summary, batching, recommended, setting
+from votive.bench.report.summary import (
+    ITEMS,
+    NEAR_PEAK,
+    Report,
+    Row,
+    Summary,
+    batching,
+    model_name,
+    recommended,
+    setting,
+)
 
 # A phase that changes the best by less than this share changes nothing.
 GAIN = 0.05
@@ -110,30 +120,36 @@ def _overall(report: Report, task: str, rows: list[Row]) -> Overall:
 def _insights(
     report: Report, phases: list[Phase], overall: list[Overall], groups: dict[tuple[str, str, str], list[Row]]
 ) -> Iterator[str]:
+    several = len({model for _, model, _ in groups}) > 1
+
+    def place(cell: Cell) -> str:
+        return f"{model_name(cell.model)}, {cell.data_set}" if several else cell.data_set
+
     for phase in phases:
         if phase.best is not None and phase.gain is not None:
-            where = f"{phase.experiment} ({phase.best.cell.data_set})"
+            where = f"{phase.experiment} ({place(phase.best.cell)})"
             if phase.gain > 1 + GAIN:
                 at = setting(phase.best.cell)
-                yield f"{where} raises the best {phase.gain:.2f}x: {phase.best.cell.backend}, {at}"
+                yield f"{where} raises the best throughput to {phase.gain:.2f}x: {phase.best.cell.backend}, {at}"
             else:
-                yield f"{where} does not raise the best: {phase.gain:.2f}x of it"
+                yield f"{where} reaches {phase.gain:.2f}x of the throughput that was best before"
     for one, rows in zip(overall, groups.values(), strict=True):
-        yield from _of_best(one, rows)
-        yield from _of_memory(one, rows)
-        yield from _of_batching(one, rows)
+        found = [*_of_best(one, rows), *_of_memory(rows), *_of_batching(rows)]
+        yield from (f"{insight} ({place(one.best.cell)})" for insight in found)
     beyond = [alert for one in report.experiments for alert in one.alerts]
     if beyond:
         critical = sum(alert.level == "critical" for alert in beyond)
         names = ", ".join(dict.fromkeys(alert.cell.experiment for alert in beyond))
-        yield f"numbers beyond their objectives: {len(beyond)}, {critical} of them critically, in {names}"
+        are = "number is" if len(beyond) == 1 else "numbers are"
+        yield f"{len(beyond)} {are} beyond the objectives, {critical or 'none'} critically, in {names}"
     skipped: dict[str, int] = {}
     for one_experiment in report.experiments:
         for name in one_experiment.skipped:
             skipped[name] = skipped.get(name, 0) + 1
     if skipped:
-        names = ", ".join(f"{name} ({count})" for name, count in skipped.items())
-        yield f"not there, by the number of experiments: {names}"
+        number = len(report.experiments)
+        names = ", ".join(f"{name} in {count} of {number} experiments" for name, count in skipped.items())
+        yield f"not measured: {names}"
 
 
 def _of_best(one: Overall, rows: list[Row]) -> Iterator[str]:
@@ -142,7 +158,7 @@ def _of_best(one: Overall, rows: list[Row]) -> Iterator[str]:
     if chosen is not peak and peak.p95_ms and chosen.p95_ms and chosen.p95_ms.median < peak.p95_ms.median:
         yield (
             f"{setting(chosen.cell)} has {100 * chosen.rate / peak.rate:.0f} % of the peak of {peak.cell.backend} "
-            f"at {100 * chosen.p95_ms.median / peak.p95_ms.median:.0f} % of its p95 ({peak.cell.data_set})"
+            f"at {100 * chosen.p95_ms.median / peak.p95_ms.median:.0f} % of its p95"
         )
     mine = [row for row in rows if row.cell.backend == peak.cell.backend]
     alone, many = (
@@ -150,14 +166,12 @@ def _of_best(one: Overall, rows: list[Row]) -> Iterator[str]:
         for is_alone in (True, False)
     )
     if alone and many:
-        first, most = max(alone, key=lambda row: row.rate), max(many, key=lambda row: row.cell.concurrency)
-        yield (
-            f"{peak.cell.backend}: {most.cell.concurrency} callers have {most.rate / first.rate:.2f}x the throughput "
-            f"of one ({peak.cell.data_set})"
-        )
+        first, most = max(alone, key=lambda row: row.rate), max(many, key=lambda row: (row.cell.concurrency, row.rate))
+        gain = f"{most.rate / first.rate:.2f}x"
+        yield f"{peak.cell.backend}: {most.cell.concurrency} callers have {gain} the throughput of one"
 
 
-def _of_memory(one: Overall, rows: list[Row]) -> Iterator[str]:
+def _of_memory(rows: list[Row]) -> Iterator[str]:
     most: dict[str, float] = {}
     for row in rows:
         if row.rss_peak_bytes is not None:
@@ -166,11 +180,11 @@ def _of_memory(one: Overall, rows: list[Row]) -> Iterator[str]:
         least, greatest = min(most, key=most.__getitem__), max(most, key=most.__getitem__)
         yield (
             f"{least} needs the least memory, {most[least]:,.0f} MiB, and {greatest} the most, "
-            f"{most[greatest]:,.0f} MiB ({one.best.cell.model}, {one.best.cell.data_set})"
+            f"{most[greatest]:,.0f} MiB"
         )
 
 
-def _of_batching(one: Overall, rows: list[Row]) -> Iterator[str]:
+def _of_batching(rows: list[Row]) -> Iterator[str]:
     """With and without, in cells that are else the same."""
     without: dict[Cell, Row] = {row.cell: row for row in rows if not row.cell.batching}
     ratios: dict[str, list[float]] = {}
@@ -178,8 +192,9 @@ def _of_batching(one: Overall, rows: list[Row]) -> Iterator[str]:
         other = without.get(msgspec.structs.replace(row.cell, batching=False)) if row.cell.batching else None
         if other is not None and row.cell.concurrency > 1:
             ratios.setdefault(row.cell.backend, []).append(row.rate / other.rate)
-    for backend, found in ratios.items():
-        yield f"{backend}: batching has {median(found):.2f}x the throughput of callers that take turns, in the median"
+    if ratios:
+        each = ", ".join(f"{backend} {median(found):.2f}x" for backend, found in ratios.items())
+        yield f"with batching, throughput is so many times that of callers that take turns (median): {each}"
 
 
 RULE = f"The smallest p95 with at least {NEAR_PEAK:.0%} of the peak throughput of the winner".replace("%", " %")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from votive.bench.report.folder import RULE, Overall, folder
-from votive.bench.report.summary import Report, Row, Spread, Summary, setting
+from votive.bench.report.matrix import SHOWN, WORDS, Matrix
+from votive.bench.report.summary import Report, Row, Spread, Summary, model_name, setting
 
 _COLUMNS = ("batch_size", "Batch"), ("concurrency", "Conc"), ("batching", "Batching"), ("rate", "Rate")
 _EXPLAINED = {
@@ -66,7 +67,7 @@ def _overview(report: Report) -> list[str]:
             continue
         of = best.cell
         gain = "" if phase.gain is None else f"{phase.gain:.2f}"
-        line += [escape(f"{_last(of.model)}, {of.data_set}"), f"**{escape(of.backend)}**", escape(setting(of))]
+        line += [escape(f"{model_name(of.model)}, {of.data_set}"), f"**{escape(of.backend)}**", escape(setting(of))]
         rows.append([*line, f"{short(best.rate)} {phase.items}/s", spread(best.p95_ms), gain])
     head = ["Phase", "Varies", "Model, texts", "Winner", "At", "Throughput", "P95 (ms)", "x best before"]
     parts = ["# Executive summary", "## Phases", table(head, rows)]
@@ -92,10 +93,6 @@ def _won(one: Overall) -> str:
         f"{short(best.rate)} {one.items}/s at {escape(setting(best.cell))}{p95}, in "
         f"{escape(best.cell.experiment)}; the best of {phases}."
     )
-
-
-def _last(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2] or model
 
 
 def _experiment(one: Summary, plots: list[str]) -> list[str]:
@@ -125,6 +122,9 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
         parts += ["## Key insights", "\n".join(f"- {escape(insight)}." for insight in one.insights)]
     if one.batching:
         parts += ["## Recommended configuration", f"{RULE}:", f"```yaml\n{one.batching}\n```"]
+    for matrix in one.matrices:
+        where = f": {escape(model_name(matrix.model))}, {escape(matrix.data_set)}" if len(one.matrices) > 1 else ""
+        parts += [f"## Consistency of all backends{where}", *consistency(matrix, experiment.task)]
     if plots:
         shown = [f"![{path.rpartition('__')[2].removesuffix('.png').replace('_', ' ')}]({path})" for path in plots]
         parts += ["## Plots", *shown]
@@ -154,6 +154,9 @@ def _tables(one: Summary, rows: list[Row]) -> list[str]:
             best[name] = row
     won = {winner.cell for winner in one.winners}
     head = ["Backend", unit, "Latency Avg (ms)", "P99 (ms)", f"x {escape(one.reference)}", "Memory peak (MiB)", "Marks"]
+    clocks = any(row.cpu_mhz for row in rows)
+    if clocks:
+        head.insert(-1, "CPU (MHz)")
     if swept:
         head.insert(1, "Best at")
     lines = []
@@ -163,6 +166,8 @@ def _tables(one: Summary, rows: list[Row]) -> list[str]:
             name, rate = f"**{name}**", f"**{rate}**"
         memory = "" if row.rss_peak_bytes is None else short(row.rss_peak_bytes.highest / 2**20)
         line = [name, rate, spread(row.mean_ms), _p99(row), spread(row.ratio), memory, _marked(row)]
+        if clocks:
+            line.insert(-1, spread(row.cpu_mhz))
         if swept:
             line.insert(1, escape(setting(row.cell)) if row.items_per_second else "")
         lines.append(line)
@@ -197,7 +202,7 @@ def _by_model(one: Summary, rows: list[Row]) -> list[str]:
             lines.append(
                 [
                     escape(f"{row.cell.backend}, {setting(row.cell)}"),
-                    escape(_last(name)),
+                    escape(model_name(name)),
                     share,
                     short(requests),
                     spread(Spread.of(of.items_per_second for of in found)),
@@ -227,6 +232,24 @@ def _failures(one: Summary) -> list[str]:
     ]
 
 
+def consistency(matrix: Matrix, task: str) -> list[str]:
+    """A row and a column for each backend; one number above the diagonal, another below."""
+    shown = SHOWN[task]
+    above, below = (WORDS[name] for name in shown)
+    said = f"Above the diagonal: {above}; below: {below}." if above != below else f"{above[0].upper()}{above[1:]}."
+    places = range(len(matrix.backends))
+    lines = [
+        [f"{row + 1}. {escape(name)}", *(_near(matrix.at(row, column, shown)) for column in places)]
+        for row, name in enumerate(matrix.backends)
+    ]
+    return [said, table(["Backend", *(str(place + 1) for place in places)], lines)]
+
+
+def _near(value: float | None) -> str:
+    """With the digits in which what is nearly equal differs."""
+    return "" if value is None else f"{value:.6f}" if abs(value) > 1e-3 or value == 0 else f"{value:.2g}"
+
+
 def _p99(row: Row) -> str:
     few = any(mark.startswith("p99") for mark in row.marks)
     return spread(row.p99_ms) + ("\\*" if few and row.p99_ms else "")
@@ -246,9 +269,11 @@ def _marks(one: Summary) -> list[str]:
 def machine(one: Summary) -> list[str]:
     """What the numbers were taken on."""
 
-    def shown(value: object) -> str:
-        return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    def shown(name: str, value: object) -> list[str]:
+        if name.endswith("_bytes") and isinstance(value, (int, float)):
+            name, value = name.removesuffix("_bytes"), f"{value / 2**30:.1f} GiB"
+        return [escape(name), escape(" ".join(map(str, value)) if isinstance(value, list) else value)]
 
-    rows = [[escape(name), escape(shown(value))] for name, value in one.run.machine.items()]
+    rows = [shown(name, value) for name, value in one.run.machine.items()]
     rows += [[escape(name), escape(value)] for name, value in one.run.versions.items()]
     return ["## Machine and versions", table(["What", "Value"], rows), f"Started {escape(one.run.started)}."]

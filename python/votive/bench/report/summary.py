@@ -12,6 +12,7 @@ from votive.bench.cells import Measured, Run
 from votive.bench.experiment import Batching, Objective
 from votive.bench.log import read_cells, read_run
 from votive.bench.plan import Cell
+from votive.bench.report.matrix import Matrix, matrices
 
 SCHEMA_VERSION = 1
 # Rounds that differ by more than this share of their median are marked.
@@ -42,6 +43,7 @@ class Row(msgspec.Struct, kw_only=True):
         items_per_second, requests_per_second, tokens_per_second: throughput.
         mean_ms, p50_ms, p95_ms, p99_ms: latencies.
         ratio: throughput as a multiple of the reference's in the same round and setting.
+        cpu_mhz: mean clock of the CPU.
         marks: "noisy", and those of any round.
         skipped: why no round was measured.
     """
@@ -58,6 +60,7 @@ class Row(msgspec.Struct, kw_only=True):
     ratio: Spread | None = None
     rss_peak_bytes: Spread | None = None
     device_memory_bytes: Spread | None = None
+    cpu_mhz: Spread | None = None
     error_percent: float = 0.0
     marks: list[str] = []
     skipped: str | None = None
@@ -109,6 +112,7 @@ class Summary(msgspec.Struct, kw_only=True):
     batching: str | None
     insights: list[str]
     skipped: dict[str, str]
+    matrices: list[Matrix]
     not_checked: list[str]
 
     @property
@@ -153,6 +157,7 @@ def summarize(run: Run, measured: list[Measured]) -> Summary:
         batching=_batching(run, rows, winners),
         insights=list(_insights(reference, rows)),
         skipped=skipped,
+        matrices=matrices(measured),
         not_checked=not_checked,
     )
 
@@ -190,6 +195,7 @@ def _row(cell: Cell, rounds: list[Measured], reference: list[Measured]) -> Row:
         ratio=Spread.of(each.items_per_second / theirs[each.round] for each in answered if theirs.get(each.round)),
         rss_peak_bytes=Spread.of(each.resources.rss_peak_bytes for each in done),
         device_memory_bytes=Spread.of(each.resources.device_memory_bytes for each in done),
+        cpu_mhz=Spread.of(each.resources.cpu_mhz_mean for each in done),
         error_percent=100 * failed / (failed + requests) if failed else 0.0,
         marks=marks,
     )
@@ -303,13 +309,30 @@ def _insights(reference: str, rows: list[Row]) -> Iterable[str]:
         where = f" ({group[0].cell.model}, {group[0].cell.data_set})" if len(_groups(rows)) > 1 else ""
         for backend in dict.fromkeys(row.cell.backend for row in kept):
             mine = [row for row in kept if row.cell.backend == backend]
-            compared = [row for row in mine if row.ratio is not None]
-            if backend != reference and compared:
-                best = max(compared, key=lambda row: row.ratio.median if row.ratio else 0.0)
-                assert best.ratio is not None
-                yield f"{backend} is {best.ratio.median:.2f}x {reference} at {setting(best.cell)}{where}"
+            if backend != reference:
+                ratios = {setting(row.cell): row.ratio for row in mine if row.ratio is not None}
+                yield from _compared(backend, reference, ratios, where)
             for name in ("batch_size", "concurrency"):
                 yield from _flattens(backend, name, mine, where)
+
+
+def _compared(backend: str, reference: str, ratios: dict[str, Spread], where: str) -> Iterable[str]:
+    """The throughput by setting, as multiples of the reference's."""
+    if not ratios:
+        return
+    least, most = min(ratios, key=lambda at: ratios[at].median), max(ratios, key=lambda at: ratios[at].median)
+    ratio = ratios[most]
+    if len(ratios) > 1:
+        middle = median(each.median for each in ratios.values())
+        lowest, highest = f"{ratios[least].median:.2f}x", f"{ratio.median:.2f}x"
+        span = f"in the median, from {lowest} at {least} to {highest} at {most}"
+        span = f"at each of {len(ratios)} settings" if lowest == highest else span
+        yield f"{backend} has {middle:.2f}x the throughput of {reference} {span}{where}"
+    elif ratio.lowest < 1 < ratio.highest:
+        span = f"{ratio.lowest:.2f}x to {ratio.highest:.2f}x"
+        yield f"{backend} is neither faster nor slower than {reference} in all rounds: {span} at {most}{where}"
+    else:
+        yield f"{backend} has {ratio.median:.2f}x the throughput of {reference} at {most}{where}"
 
 
 def _flattens(backend: str, name: str, rows: list[Row], where: str) -> Iterable[str]:
@@ -330,8 +353,15 @@ def _flattens(backend: str, name: str, rows: list[Row], where: str) -> Iterable[
 
 
 def setting(cell: Cell) -> str:
-    """The point of a sweep, in words."""
-    parts = [f"batch {cell.batch_size}", f"{cell.concurrency} caller{'' if cell.concurrency == 1 else 's'}"]
-    if cell.rate is not None:
-        parts.append(f"{cell.rate:g} requests/s" if not isinstance(cell.rate, str) else f"{cell.rate} of the peak")
-    return ", ".join(parts)
+    """The point of a sweep, in words; where batching is off, callers take turns."""
+    callers = f"{cell.concurrency} caller{'' if cell.concurrency == 1 else 's'}"
+    if isinstance(cell.rate, str):
+        callers = f"{cell.rate} of the peak of {callers}"
+    elif cell.rate is not None:  # by schedule, whoever is free
+        callers = f"{cell.rate:g} requests/s"
+    return f"batch {cell.batch_size}, {callers}{'' if cell.batching else ', batching off'}"
+
+
+def model_name(model: str) -> str:
+    """The end of a path, or of a name on the hub."""
+    return model.rstrip("/").rpartition("/")[2] or model
