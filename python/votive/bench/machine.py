@@ -16,11 +16,11 @@ from votive._cpus import usable_cpus
 # Instruction sets that decide which kernels an engine picks.
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "sve")
 PACKAGES = (
-    "votive",
     "sentence-transformers",
     "transformers",
     "torch",
     "onnxruntime",
+    "onnxruntime-gpu",
     "openvino",
     "nncf",
     "llama-cpp-python",
@@ -39,6 +39,7 @@ PACKAGES = (
     "ray",
     "distributed",
     "sqlite-vec",
+    "apsw",
 )
 
 
@@ -58,8 +59,10 @@ def describe() -> dict[str, str | int | float | list[str]]:
 
 
 def versions() -> dict[str, str]:
-    """The installed ones of `PACKAGES`."""
-    found = {}
+    """Of votive, and of the installed ones of `PACKAGES`."""
+    from votive import __version__
+
+    found = {"votive": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
