@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from votive.bench.cells import Measured, Run
+from votive.bench.cells import Consistency, Measured, Run
 from votive.bench.experiment import Batching, Objective
 from votive.bench.log import read_cells, read_run
 from votive.bench.plan import Cell
@@ -68,6 +68,11 @@ class Row(msgspec.Struct, kw_only=True):
         return self.items_per_second is not None and not any(
             mark.startswith(("saturated", "invalid")) for mark in self.marks
         )
+
+    @property
+    def consistency(self) -> Consistency | None:
+        """Its numbers against the reference's, which rounds share; None where they were not compared."""
+        return next((each.consistency for each in self.rounds if each.consistency is not None), None)
 
     @property
     def rate(self) -> float:
@@ -266,8 +271,8 @@ def recommended(rows: list[Row]) -> Row | None:
 
 
 def _batching(run: Run, rows: list[Row], winners: list[Winner]) -> str | None:
-    """The block for `votive serve --config` and for an experiment, of the first winner."""
-    if not winners:
+    """The block for `votive serve --config` and for an experiment, of the first winner; None of stores."""
+    if not winners or run.experiment.task == "search":
         return None
     won = winners[0].cell
     same = (won.model, won.data_set, won.backend)
@@ -307,6 +312,8 @@ def _insights(reference: str, rows: list[Row]) -> Iterable[str]:
             if backend != reference and compared:
                 best = max(compared, key=lambda row: row.ratio.median if row.ratio else 0.0)
                 assert best.ratio is not None
+                if not best.rate:  # nothing but errors
+                    continue
                 yield f"{backend} is {best.ratio.median:.2f}x {reference} at {setting(best.cell)}{where}"
             for name in ("batch_size", "concurrency"):
                 yield from _flattens(backend, name, mine, where)
