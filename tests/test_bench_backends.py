@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
+import threading
+import types
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +69,7 @@ def taken(kind: str, vectors: np.ndarray) -> Backend:
     assert isinstance(backend, SearchBackend)
     try:
         backend.prepare()
-    except ImportError as reason:
+    except (ImportError, Unavailable) as reason:
         pytest.skip(f"{reason}: pip install {KINDS[kind].install}")
     backend.take(vectors)
     return backend
@@ -107,6 +112,42 @@ def test_http_gets_scores(dialect: Any) -> None:
     assert found.shape == (3,)
     expected = model.rank(*ASKED[0])
     assert np.argsort(-found).tolist() == [each["corpus_id"] for each in expected]
+
+
+class Forgetful(BaseHTTPRequestHandler):
+    """Answers one request of a connection, and closes it without a word."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        texts = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["inputs"]
+        answer = json.dumps([[float(len(text))] for text in texts]).encode()
+        self.send_response(500 if texts == ["no"] else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+        self.close_connection = True
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_http_asks_again_where_the_server_has_closed_what_was_idle() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Forgetful) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        backend = load(setup_of("http", dialect="tei", url=f"http://127.0.0.1:{server.server_port}"))
+        assert [backend.compute([text]).tolist() for text in ("a", "bc")] == [[[1.0]], [[2.0]]]
+        with pytest.raises(RuntimeError, match="HTTP 500 at /embed"):
+            backend.compute(["no"])
+        # What failed is not in the way of the next one.
+        assert backend.compute(["abc"]).tolist() == [[3.0]]
+        server.shutdown()
+        thread.join()
+    for _ in range(2):  # and who is not there is said, each time
+        with pytest.raises(ConnectionError):
+            backend.compute(["a"])
+    backend.close()
 
 
 def test_an_unknown_kind_is_refused_with_those_that_there_are() -> None:
@@ -154,6 +195,22 @@ def test_a_server_that_does_not_start_is_skipped() -> None:
         load(setup_of("http", served="no-such-program --port {port}"))
     with pytest.raises(Unavailable, match="text-embeddings-router is not on the path"):
         load(setup_of("tei"))
+    said = "import sys; print('ImportError: it: pip install it', file=sys.stderr); sys.exit('ended')"
+    with pytest.raises(Unavailable, match="the server ended when it was started: ImportError: it: pip install it"):
+        load(setup_of("http", served=shlex.join([sys.executable, "-c", said])))
+
+
+def test_votive_skips_a_model_that_it_does_not_load() -> None:
+    with pytest.raises(Unavailable, match="cross-encoder"):
+        load(setup_of("votive", model="bert_rerank"))
+
+
+def test_sqlite_without_extensions_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sqlite_vec", types.ModuleType("sqlite_vec"))
+    monkeypatch.setitem(sys.modules, "apsw", None)
+    monkeypatch.setattr("sqlite3.Connection", object)
+    with pytest.raises(Unavailable, match="sqlite3 loads no extensions: pip install apsw"):
+        load(setup_of("sqlite-vec", "search"))
 
 
 def test_votive_says_how_large_its_passes_are() -> None:

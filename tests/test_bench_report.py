@@ -206,6 +206,30 @@ def test_only_what_was_measured_is_drawn(folder: Path) -> None:
     assert plots.figures(summarize(run, [one])).keys() == {"latency_cdf", "memory", "consistency"}
 
 
+def test_failures_and_consistency_are_told(folder: Path) -> None:
+    run = load(folder).run
+    good, failing = measured("float32", 8, 0, 50.0, 5.0), measured("gone", 8, 0, 0.0, 5.0)
+    good.consistency = Consistency(against="gone", cosine_mean=0.9995, cosine_min=0.99, max_difference=1.5e-7)
+    failing.errors, failing.requests = {"RuntimeError: a|b": 3}, 0
+    text = markdown.text(Report(experiments=[summarize(run, [good, failing])]))
+    assert "| Against gone | Cosine mean | Cosine min | Largest difference |" in text
+    assert "| float32 | 0.999500 | 0.990000 | 1.5e-07 |" in text
+    assert "## Failed\n\n- gone, first at batch 8, 1 caller: RuntimeError: a\\|b (times: 3)" in text
+    assert "gone is 0.00x" not in text
+
+
+def test_a_store_has_a_recall_and_no_batching(folder: Path) -> None:
+    run = load(folder).run
+    run.experiment = msgspec.structs.replace(run.experiment, task="search")
+    one = measured("float32", 8, 0, 50.0, 5.0)
+    one.consistency = Consistency(against="gone", rank_overlap=0.75)
+    summary = summarize(run, [one])
+    assert summary.batching is None
+    text = markdown.text(Report(experiments=[summary, summary]))
+    assert "| Against gone | Recall |\n| --- | ---: |\n| float32 | 0.7500 |" in text
+    assert "Recommended configuration" not in text
+
+
 def test_rates_are_drawn_with_their_objective(folder: Path) -> None:
     pytest.importorskip("matplotlib")
     rounds = []

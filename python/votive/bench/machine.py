@@ -18,11 +18,11 @@ from votive._cpus import usable_cpus
 # Instruction sets that decide which kernels an engine picks.
 FLAGS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm", "sve")
 PACKAGES = (
-    "votive",
     "sentence-transformers",
     "transformers",
     "torch",
     "onnxruntime",
+    "onnxruntime-gpu",
     "openvino",
     "nncf",
     "llama-cpp-python",
@@ -41,6 +41,7 @@ PACKAGES = (
     "ray",
     "distributed",
     "sqlite-vec",
+    "apsw",
 )
 
 _CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -87,8 +88,10 @@ def _each_mhz(folder: Path, file: str) -> list[float]:
 
 
 def versions() -> dict[str, str]:
-    """The installed ones of `PACKAGES`."""
-    found = {}
+    """Of votive, and of the installed ones of `PACKAGES`."""
+    from votive import __version__
+
+    found = {"votive": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)

@@ -93,9 +93,9 @@ class Worker:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """For every process of a system: what libraries read when they start their threads, and no hub."""
+    """For every process of a system: what libraries read when they start their threads, no hub, no reports of use."""
     count = str(threads)
-    variables = {"RAYON_NUM_THREADS": count, "OMP_NUM_THREADS": count, "HF_HUB_OFFLINE": "1"}
+    variables = {"RAYON_NUM_THREADS": count, "OMP_NUM_THREADS": count, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
     # Bars of transformers would run through the one of the run.
     return variables | {"HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 

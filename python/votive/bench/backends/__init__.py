@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "llama.cpp": Kind(".llama_cpp", "LlamaCpp", "llama-cpp-python gguf"),
     "mlx": Kind(".mlx", "Mlx", "mlx-embeddings"),
     "model2vec": Kind(".model2vec", "Model2Vec", "model2vec"),
-    "fastembed": Kind(".fastembed", "FastEmbed", "fastembed"),
+    "fastembed": Kind(".fastembed", "FastEmbed", "fastembed onnx transformers torch"),
     "http": Kind(".http", "Http"),
     "infinity": Kind(".infinity", "Infinity", "infinity-emb"),
     "tei": Kind(".tei", "Tei"),

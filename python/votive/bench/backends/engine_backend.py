@@ -6,31 +6,48 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from votive.bench.backends import engines
+from votive.bench.backends import engines, exports
 from votive.bench.backends.backend import Backend
+from votive.bench.backends.heads import Head
 from votive.bench.backends.pairs import pairs
 from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import Task
 
-WHOLE = engines.Choice(1 << 20)  # the batch is the request's
-
 
 class EngineBackend(Backend):
-    """One of `engines`; a request is one batch."""
+    """One of `engines`; a request is one batch.
+
+    Attributes:
+        devices: where it computes; the first by default.
+        poolings, families: of the models that it computes right.
+        batch_size: of a request that is larger, unless the experiment says it.
+    """
 
     tasks: ClassVar[tuple[Task, ...]] = ("embed", "rerank")
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    poolings: ClassVar[tuple[str, ...]] = exports.POOLINGS
+    families: ClassVar[tuple[str, ...]] = exports.FAMILIES
+    batch_size: ClassVar[int] = 1 << 20
 
     def engine(self, setup: engines.Setup) -> engines.Runtime:
         raise NotImplementedError
 
     def load(self) -> None:
         setup = self.setup
-        if setup.choice.device not in (None, "cpu"):
-            raise Unavailable(f"{setup.choice.kind} runs on the CPU here, not on {setup.choice.device}")
-        size = setup.batching.max_batch_size
-        self.runtime = self.engine(engines.Setup(setup.model, setup.cache, setup.threads, setup.max_seq_length))
-        self.runtime.choice = engines.Choice(size) if size else WHOLE
+        self.device = setup.choice.device or self.devices[0]
+        if self.device not in self.devices:
+            there = " or ".join(self.devices)
+            raise Unavailable(f"{setup.choice.kind} computes on {there} here, not on {self.device}")
+        self.head = self.find_head()
+        longest = setup.max_seq_length or (self.head.longest if self.head else None)
+        self.runtime = self.engine(engines.Setup(setup.model, setup.cache, setup.threads, longest))
+        self.runtime.choice = engines.Choice(setup.batching.max_batch_size or self.batch_size)
         self.runtime.load()
+
+    def find_head(self) -> Head | None:
+        """The model's; None where the engine has it from a file. Raises `Unavailable` where it would be another one."""
+        setup = self.setup
+        return Head.of(setup.model, setup.task, setup.choice.kind, self.poolings, self.families)
 
     def compute(self, items: list[Any]) -> np.ndarray:
         return self.runtime.compute(pairs(items) if self.setup.task == "rerank" else items)

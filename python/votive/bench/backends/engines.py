@@ -159,16 +159,24 @@ class Runtime(Engine):
         """Each batch on a single core, as many at a time as there are cores."""
 
 
+CPU_PROVIDER = "CPUExecutionProvider"
+
+
 class OnnxRuntime(Runtime):
-    """ONNX Runtime on the CPU with all of its graph optimizations."""
+    """ONNX Runtime with all of its graph optimizations; what `provider` does not compute, the CPU does."""
 
     modules = ("onnxruntime", "tokenizers")
 
     def __init__(
-        self, setup: Setup, export: Callable[[Path, Path], Path], choices: tuple[Choice, ...] = EVERY_CHOICE
+        self,
+        setup: Setup,
+        export: Callable[[Path, Path], Path],
+        choices: tuple[Choice, ...] = EVERY_CHOICE,
+        provider: str = CPU_PROVIDER,
     ) -> None:
         super().__init__(setup, choices)
         self.export = export
+        self.providers = list(dict.fromkeys((provider, CPU_PROVIDER)))
 
     def load_runtime(self) -> None:
         from concurrent.futures import ThreadPoolExecutor
@@ -190,7 +198,7 @@ class OnnxRuntime(Runtime):
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads
-        return onnxruntime.InferenceSession(self.file, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(self.file, options, providers=self.providers)
 
     def run(self, batch: Batch) -> np.ndarray:
         return self.all_cores.run(None, batch.inputs)[0]

@@ -1,8 +1,8 @@
 """The files that ONNX Runtime and OpenVINO need: made once from the safetensors, kept in a cache folder.
 
-Every export of an embedder takes token ids to unit vectors: BERT, the sum over each text's tokens, L2 normalization
-(which makes a sum and a mean the same). Every export of a reranker takes them to scores: BERT with its classifier, and
-the sigmoid of its only label.
+Every export of an embedder takes token ids to vectors: BERT or one that is built like it, the mean of each text's
+tokens or its first one, and the normalization that the model's folder asks for. Every export of a reranker takes them
+to scores: the network with its classifier, and the sigmoid of its only label where the folder asks for it.
 """
 
 from __future__ import annotations
@@ -16,29 +16,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from votive.bench.backends.heads import Head
+
 if TYPE_CHECKING:
     import torch
 
+# What is exported: pooling, and networks whose only attention is `_attention` of everything.
+POOLINGS = ("mean", "cls")
+FAMILIES = ("BERT", "RoBERTa, XLM-RoBERTa, CamemBERT", "ELECTRA")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 OUTPUT = "result"
 
 
 def onnx(model: Path, cache: Path) -> Path:
-    """The graph as PyTorch exports it.
-
-    Raises `RuntimeError` for decoders: the attention that is exported here looks neither backwards nor through windows.
-    """
-    if _model_type(model) in ("gemma3_text", "qwen3"):
-        raise RuntimeError("decoders are not exported")
+    """The graph as PyTorch exports it. Raises `Unavailable` for what is not exported right."""
 
     def build(folder: Path) -> None:
+        head = Head.of(model, None, "the export", POOLINGS, FAMILIES)
         import torch
 
         ids = torch.ones(2, 16, dtype=torch.long)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the optimizer knows the graphs of the older exporter only
             torch.onnx.export(
-                _graph(model).eval(),
+                _graph(model, head).eval(),
                 (ids, ids, torch.zeros_like(ids)),
                 folder / "model.onnx",
                 input_names=list(INPUTS),
@@ -158,19 +159,25 @@ def openvino_int8(model: Path, cache: Path, calibration: Callable[[], list[dict[
     return made_once(cache, name, build) / "model.xml"
 
 
-def _graph(model: Path) -> torch.nn.Module:
+def _graph(model: Path, head: Head) -> torch.nn.Module:
     """From ids, mask and types, `[texts, tokens]` each, to `[texts, hidden]`, or to `[pairs]` of a classifier."""
     import torch
-    from transformers import AttentionInterface, AutoConfig, AutoModel, AutoModelForSequenceClassification
+    from transformers import AttentionInterface, AutoModel, AutoModelForSequenceClassification
 
     AttentionInterface.register("by_the_book", _attention)
-    classifies = AutoConfig.from_pretrained(model).architectures[0].endswith("ForSequenceClassification")
-    make = AutoModelForSequenceClassification if classifies else AutoModel
+    make = AutoModel if head.pooling else AutoModelForSequenceClassification
     bert = make.from_pretrained(model, attn_implementation="by_the_book", dtype=torch.float32)
 
     class Pooling(torch.nn.Module):
         def forward(self, hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            return torch.nn.functional.normalize((hidden * mask[:, :, None].float()).sum(1), dim=-1)
+            if head.pooling == "cls":
+                pooled = hidden[:, 0]
+            else:
+                weights = mask[:, :, None].float()
+                pooled = (hidden * weights).sum(1)
+                if not head.normalizes:  # which makes a sum and a mean the same
+                    pooled = pooled / weights.sum(1)
+            return torch.nn.functional.normalize(pooled, dim=-1) if head.normalizes else pooled
 
     class Graph(torch.nn.Module):
         def __init__(self) -> None:
@@ -181,7 +188,10 @@ def _graph(model: Path) -> torch.nn.Module:
         def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
             bias = (1.0 - mask[:, None, None, :].float()) * torch.finfo(torch.float32).min
             result = self.bert(input_ids=ids, attention_mask=bias, token_type_ids=types)
-            return result.logits[:, 0].sigmoid() if classifies else self.pooling(result.last_hidden_state, mask)
+            if head.pooling:
+                pooled: torch.Tensor = self.pooling(result.last_hidden_state, mask)
+                return pooled
+            return result.logits[:, 0].sigmoid() if head.sigmoid else result.logits[:, 0]
 
     return Graph()
 

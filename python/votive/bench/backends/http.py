@@ -50,7 +50,7 @@ class Http(Backend):
                 # `start_timeout_s` of the experiment ends a start that takes too long.
                 self.server = RunningServer(command, environment(self.setup.threads), port, float("inf"))
             except FileNotFoundError as error:
-                raise Unavailable(f"{command[0]} is not installed") from error
+                raise Unavailable(f"{error.filename or command[0]} is not installed") from error
             except RuntimeError as error:
                 raise Unavailable(str(error)) from error
         url = (choice.url or f"http://127.0.0.1:{port}{self.prefixes.get(self.spoken, '')}").replace(
@@ -120,12 +120,28 @@ class Http(Backend):
             self.kept.connection = self.connection(*self.address, timeout=600)
             self.opened.append(self.kept.connection)
         connection: http.client.HTTPConnection = self.kept.connection
-        connection.request("POST", self.path, json.dumps(body), {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        content = response.read()
-        if response.status != 200:
-            raise RuntimeError(f"HTTP {response.status}: {content[:300].decode(errors='replace')}")
-        return json.loads(content)
+        content = json.dumps(body).encode()
+        was_open = connection.sock is not None
+        try:
+            status, answer = self._exchange(connection, content)
+        except ConnectionError:
+            if not was_open:
+                raise
+            # The server has closed it while nothing was asked, as servers do after some seconds.
+            status, answer = self._exchange(connection, content)
+        if status != 200:
+            raise RuntimeError(f"HTTP {status} at {self.path}: {answer[:300].decode(errors='replace')}")
+        return json.loads(answer)
+
+    def _exchange(self, connection: http.client.HTTPConnection, content: bytes) -> tuple[int, bytes]:
+        """Status and body. Whatever fails, the next request begins with a new connection."""
+        try:
+            connection.request("POST", self.path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        except BaseException:
+            connection.close()
+            raise
 
     def process_ids(self) -> list[int]:
         return [] if self.server is None else [self.server.process.pid]

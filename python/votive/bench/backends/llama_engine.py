@@ -13,8 +13,10 @@ import numpy as np
 
 from votive.bench.backends import gguf_files
 from votive.bench.backends.engines import Batch, Choice, Runtime, Setup
+from votive.bench.backends.unavailable import Unavailable
 
 # Attention of a llama.cpp batch is computed across all of its texts and masked: larger ones are slower yet.
+LEAST_ROOM = 512  # tokens of a text in a context
 LLAMA_CHOICES = (*(Choice(size) for size in (1, 4, 8)), *(Choice(size, batch_per_core=True) for size in (1, 2, 4)))
 
 
@@ -23,9 +25,11 @@ class LlamaCpp(Runtime):
 
     modules = ("llama_cpp",)
 
-    def __init__(self, setup: Setup, kind: str | None = None, file: Path | None = None) -> None:
+    def __init__(
+        self, setup: Setup, kind: str | None = None, file: Path | None = None, normalizes: bool = True
+    ) -> None:
         super().__init__(setup, LLAMA_CHOICES)
-        self.kind, self.file = kind, file
+        self.kind, self.file, self.normalizes = kind, file, normalizes
 
     def load(self) -> None:
         self.load_runtime()
@@ -37,13 +41,19 @@ class LlamaCpp(Runtime):
         file = self.file or gguf_files.file(self.setup.model, self.setup.cache, self.kind or "Q8_0")
         self.library = llama_cpp
         self.model = llama_cpp.llama_model_load_from_file(bytes(file), llama_cpp.llama_model_default_params())
+        if not self.model:
+            raise Unavailable(f"llama.cpp does not load {file}: {gguf_files.last_error()}")
+        # A longer text than the model has positions for would end the process.
+        trained = llama_cpp.llama_model_n_ctx_train(self.model)
+        self.longest = min(trained, self.setup.longest or (trained if self.file else self.setup.max_tokens))
         self.vocabulary = llama_cpp.llama_model_get_vocab(self.model)
         self.pool = ThreadPoolExecutor(self.setup.threads)
-        self.contexts: dict[tuple[int, int], SimpleQueue[LlamaContext]] = {}
-        self.contexts_for(self.setup.threads, 1)
+        self.contexts: dict[tuple[int, int, int], SimpleQueue[LlamaContext]] = {}
+        self.contexts_for(self.setup.threads, 1, 1)
 
     def compute(self, items: list[str]) -> np.ndarray:
-        return unit(super().compute(items))
+        vectors = super().compute(items)
+        return unit(vectors) if self.normalizes else vectors
 
     def batches(self, items: list[str]) -> Iterator[Batch]:
         ids = list(self.pool.map(self.tokens, items)) if len(items) > 1 else [self.tokens(items[0])]
@@ -60,22 +70,27 @@ class LlamaCpp(Runtime):
         pointer = ids.ctypes.data_as(ctypes.POINTER(self.library.llama_token))
         found = self.library.llama_tokenize(self.vocabulary, stored, len(stored), pointer, len(ids), True, False)
         ids = ids[:found]
-        return ids if found <= self.setup.max_tokens else np.append(ids[: self.setup.max_tokens - 1], ids[-1])
+        return ids if found <= self.longest else np.append(ids[: self.longest - 1], ids[-1])
 
     def run(self, batch: Batch) -> np.ndarray:
-        return self.in_context(batch, self.contexts_for(self.setup.threads, 1))
+        return self.in_context(batch, self.contexts_for(self.setup.threads, 1, batch.inputs["lengths"].max()))
 
     def run_per_core(self, batches: list[Batch]) -> Iterable[np.ndarray]:
-        contexts = self.contexts_for(1, self.setup.threads)
+        longest = max(batch.inputs["lengths"].max() for batch in batches)
+        contexts = self.contexts_for(1, self.setup.threads, longest)
         return self.pool.map(lambda batch: self.in_context(batch, contexts), batches)
 
-    def contexts_for(self, threads: int, count: int) -> SimpleQueue[LlamaContext]:
-        """So many contexts with so many threads each, with room for the chosen batches. They share the weights."""
-        key = threads, self.choice.batch_size
+    def contexts_for(self, threads: int, count: int, longest: int) -> SimpleQueue[LlamaContext]:
+        """So many contexts with so many threads each, with room for the chosen batches. They share the weights.
+
+        `longest` is the most tokens of a text; a model may read more than there is memory for.
+        """
+        room = min(self.longest, max(LEAST_ROOM, 1 << (int(longest) - 1).bit_length()))
+        key = threads, self.choice.batch_size, room
         if key not in self.contexts:
             self.contexts[key] = SimpleQueue()
             for _ in range(count):
-                context = LlamaContext(self.library, self.model, self.choice.batch_size, self.setup.max_tokens, threads)
+                context = LlamaContext(self.library, self.model, self.choice.batch_size, room, threads)
                 self.contexts[key].put(context)
         return self.contexts[key]
 
@@ -103,7 +118,7 @@ class LlamaContext:
         options.n_threads = options.n_threads_batch = threads
         self.context = library.llama_init_from_model(model, options)
         if not self.context:
-            raise RuntimeError("llama.cpp made no context")
+            raise RuntimeError(f"llama.cpp made no context: {gguf_files.last_error()}")
         self.memory = library.llama_get_memory(self.context)  # encoders have none
         self.batch = library.llama_batch_init(texts * longest, 0, 1)
 

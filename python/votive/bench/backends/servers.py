@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -40,14 +42,18 @@ class RunningServer:
     ) -> None:
         self.port = port
         start = time.perf_counter()
-        self.process = subprocess.Popen(
-            command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while not self._is_healthy():
-            if self.process.poll() is not None or time.perf_counter() - start > seconds:
-                self.close()
-                raise RuntimeError(f"{' '.join(command[:4])} does not start")
-            time.sleep(0.005)
+        with tempfile.TemporaryFile() as said:
+            self.process = subprocess.Popen(
+                command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=said
+            )
+            while not self._is_healthy():
+                late = time.perf_counter() - start > seconds
+                if late or self.process.poll() is not None:
+                    self.close()
+                    how = f"was not ready after {seconds:g} seconds" if late else "ended when it was started"
+                    said.seek(0)
+                    raise RuntimeError(f"the server {how}: {_reason(said.read().decode(errors='replace'))}")
+                time.sleep(0.005)
         self.ready_seconds = time.perf_counter() - start
 
     def _is_healthy(self) -> bool:
@@ -74,6 +80,13 @@ class RunningServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _reason(said: str) -> str:
+    """The last error in what a process said, else its last words."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line for line in lines if re.match(r"[\w.]*(Error|Exception|error): ", line)]
+    return (errors or lines or ["it says nothing"])[-1]
 
 
 def free_port() -> int:

@@ -7,19 +7,34 @@ from typing import Any
 import numpy as np
 
 from votive.bench.backends.search_backend import SearchBackend
+from votive.bench.backends.unavailable import Unavailable
 
 ROWS_AT_ONCE = 10_000
+
+
+def connection() -> Any:
+    """To a database in memory, which may load extensions.
+
+    The Pythons of macOS and of pyenv are built without. APSW is a SQLite of its own with the same calls.
+    """
+    import sqlite3
+
+    if hasattr(sqlite3.Connection, "enable_load_extension"):
+        return sqlite3.connect(":memory:", check_same_thread=False)
+    try:
+        import apsw
+    except ImportError:
+        raise Unavailable("this Python's sqlite3 loads no extensions: pip install apsw") from None
+    return apsw.Connection(":memory:")
 
 
 class SqliteVec(SearchBackend):
     """sqlite-vec's virtual table, in memory; of unit vectors the least distance is the greatest product."""
 
     def prepare(self) -> None:
-        import sqlite3
-
         import sqlite_vec
 
-        self.connection = sqlite3.connect(":memory:", check_same_thread=False)
+        self.connection = connection()
         self.connection.enable_load_extension(True)
         sqlite_vec.load(self.connection)
 

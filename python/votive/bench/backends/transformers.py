@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 
-from votive.bench.backends import engines
+from votive.bench.backends.heads import Head
 from votive.bench.backends.pairs import pairs
 from votive.bench.backends.torch_backend import TorchBackend
 
 
 class Transformers(TorchBackend):
-    """A network of transformers with mean or first-token pooling, or with one label."""
+    """A network of transformers with mean, first-token or last-token pooling, or with one label."""
 
     def load_model(self) -> None:
         import transformers
 
         setup = self.setup
+        self.head = Head.of(setup.model, setup.task, "transformers", ("mean", "cls", "lasttoken"))
         kind = transformers.AutoModel if setup.task == "embed" else transformers.AutoModelForSequenceClassification
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(setup.model)
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(setup.model, padding_side="right")
         self.model: Any = kind.from_pretrained(setup.model, dtype=self.dtype).to(self.device).eval()
         if setup.choice.compile:
             self.model = self.torch.compile(self.model)
-        self.longest = engines.Setup(setup.model, setup.cache, setup.threads, setup.max_seq_length).max_tokens
-        pooling, modules = setup.model / "1_Pooling" / "config.json", setup.model / "modules.json"
-        self.first = pooling.exists() and json.loads(pooling.read_text()).get("pooling_mode_cls_token", False)
-        self.scaled = modules.exists() and "Normalize" in modules.read_text()
+        self.longest = setup.max_seq_length or self.head.longest
 
     def compute(self, items: list[Any]) -> np.ndarray:
         given: list[Any] = items if self.setup.task == "embed" else pairs(items)
@@ -36,13 +33,19 @@ class Transformers(TorchBackend):
         with self.torch.inference_mode():
             found = self.model(**inputs)
             if self.setup.task == "rerank":
-                result = found.logits[:, 0].float().sigmoid()
-            elif self.first:
-                result = found.last_hidden_state[:, 0].float()
+                result = found.logits[:, 0].float()
+                result = result.sigmoid() if self.head.sigmoid else result
             else:
-                mask = inputs["attention_mask"][:, :, None]
-                result = (found.last_hidden_state.float() * mask).sum(1) / mask.sum(1)
-            if self.setup.task == "embed" and self.scaled:
-                result = self.torch.nn.functional.normalize(result, dim=-1)
+                result = self.pooled(found.last_hidden_state.float(), inputs["attention_mask"])
             rows: np.ndarray = result.cpu().numpy()
             return rows
+
+    def pooled(self, hidden: Any, mask: Any) -> Any:
+        """From `[texts, tokens, hidden]` to vectors; padding is on the right."""
+        if self.head.pooling == "cls":
+            result = hidden[:, 0]
+        elif self.head.pooling == "lasttoken":
+            result = hidden[self.torch.arange(len(hidden)), mask.sum(1) - 1]
+        else:
+            result = (hidden * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return self.torch.nn.functional.normalize(result, dim=-1) if self.head.normalizes else result

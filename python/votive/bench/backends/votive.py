@@ -41,7 +41,7 @@ class Votive(Backend):
                 self.model: Any = votive.Embedder(model, max_seq_length=setup.max_seq_length, **options)
             else:
                 self.model = votive.Reranker(model, max_length=setup.max_seq_length, **options)
-        except votive.DeviceError as error:
+        except (votive.DeviceError, votive.ModelError) as error:
             raise Unavailable(str(error)) from error
 
     def compute(self, items: list[Any]) -> np.ndarray:

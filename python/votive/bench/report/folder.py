@@ -42,12 +42,12 @@ class Phase(msgspec.Struct, kw_only=True):
 
 
 class Overall(msgspec.Struct, kw_only=True):
-    """The best of all phases of a task, a model and a set of texts, and how to configure it."""
+    """The best of all phases of a task, a model and a set of texts, and how to configure it: None of stores."""
 
     task: str
     best: Row
     chosen: Row
-    batching: str
+    batching: str | None
     phases: int
 
     @property
@@ -113,7 +113,7 @@ def _overall(report: Report, task: str, rows: list[Row]) -> Overall:
     chosen = recommended([row for row in rows if row.cell.backend == best.cell.backend]) or best
     run = next(one.run for one in report.experiments if one.run.experiment.name == chosen.cell.experiment)
     phases = len({row.cell.experiment for row in rows})
-    block = batching(run.experiment.batching, chosen)
+    block = None if task == "search" else batching(run.experiment.batching, chosen)
     return Overall(task=task, best=best, chosen=chosen, batching=block, phases=phases)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from votive.bench.cells import Consistency
 from votive.bench.report.folder import RULE, Overall, folder
 from votive.bench.report.matrix import SHOWN, WORDS, Matrix
 from votive.bench.report.summary import Report, Row, Spread, Summary, model_name, setting
@@ -74,9 +75,10 @@ def _overview(report: Report) -> list[str]:
     if found.overall:
         parts.append("## Overall winner")
         parts += [_won(one) for one in found.overall]
+    if configured := [one for one in found.overall if one.batching is not None]:
         parts += ["## Recommended configuration", f"{RULE}, of all phases:"]
-        for one in found.overall:
-            if len(found.overall) > 1:
+        for one in configured:
+            if len(configured) > 1:
                 parts.append(f"{escape(one.best.cell.model)}, {escape(one.best.cell.data_set)}:")
             parts.append(f"```yaml\n{one.batching}\n```")
     if found.insights:
@@ -108,6 +110,7 @@ def _experiment(one: Summary, plots: list[str]) -> list[str]:
         parts.append(f"## {escape(model)}, {escape(data_set)}")
         parts += _tables(one, rows)
         parts += _by_model(one, rows)
+        parts += _quality(one, rows)
     if not groups:
         parts.append("Nothing was measured.")
     parts += _marks(one)
@@ -248,6 +251,33 @@ def consistency(matrix: Matrix, task: str) -> list[str]:
 def _near(value: float | None) -> str:
     """With the digits in which what is nearly equal differs."""
     return "" if value is None else f"{value:.6f}" if abs(value) > 1e-3 or value == 0 else f"{value:.2g}"
+
+
+def _quality(one: Summary, rows: list[Row]) -> list[str]:
+    """How near the backends are to the reference, where that was measured."""
+    found: dict[str, Consistency] = {}
+    for row in rows:
+        if row.consistency is not None:
+            found.setdefault(row.cell.backend, row.consistency)
+    if not found:
+        return []
+    overlap = "Recall" if one.run.experiment.task == "search" else "Same neighbours"
+    columns = [
+        ("cosine_mean", "Cosine mean", ".6f"),
+        ("cosine_min", "Cosine min", ".6f"),
+        ("max_difference", "Largest difference", ".2g"),
+        ("spearman", "Spearman", ".6f"),
+        ("rank_overlap", overlap, ".4f"),
+        ("nan_count", "NaN", "d"),
+    ]
+    # No column of nothing, and none of zeros: NaNs are counted.
+    shown = [each for each in columns if any(getattr(one, each[0]) not in (None, 0) for one in found.values())]
+    against = next(iter(found.values())).against
+    lines = []
+    for backend, values in found.items():
+        numbers = [(getattr(values, name), form) for name, _, form in shown]
+        lines.append([escape(backend), *("" if value is None else format(value, form) for value, form in numbers)])
+    return [table([f"Against {escape(against)}", *(title for _, title, _ in shown)], lines)]
 
 
 def _p99(row: Row) -> str:

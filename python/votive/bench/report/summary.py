@@ -8,7 +8,7 @@ from statistics import median
 
 import msgspec
 
-from votive.bench.cells import Measured, Run
+from votive.bench.cells import Consistency, Measured, Run
 from votive.bench.experiment import Batching, Objective
 from votive.bench.log import read_cells, read_run
 from votive.bench.plan import Cell
@@ -71,6 +71,11 @@ class Row(msgspec.Struct, kw_only=True):
         return self.items_per_second is not None and not any(
             mark.startswith(("saturated", "invalid")) for mark in self.marks
         )
+
+    @property
+    def consistency(self) -> Consistency | None:
+        """Its numbers against the reference's, which rounds share; None where they were not compared."""
+        return next((each.consistency for each in self.rounds if each.consistency is not None), None)
 
     @property
     def rate(self) -> float:
@@ -272,8 +277,8 @@ def recommended(rows: list[Row]) -> Row | None:
 
 
 def _batching(run: Run, rows: list[Row], winners: list[Winner]) -> str | None:
-    """The block for `votive serve --config` and for an experiment, of the first winner."""
-    if not winners:
+    """The block for `votive serve --config` and for an experiment, of the first winner; None of stores."""
+    if not winners or run.experiment.task == "search":
         return None
     won = winners[0].cell
     same = (won.model, won.data_set, won.backend)
@@ -310,7 +315,7 @@ def _insights(reference: str, rows: list[Row]) -> Iterable[str]:
         for backend in dict.fromkeys(row.cell.backend for row in kept):
             mine = [row for row in kept if row.cell.backend == backend]
             if backend != reference:
-                ratios = {setting(row.cell): row.ratio for row in mine if row.ratio is not None}
+                ratios = {setting(row.cell): row.ratio for row in mine if row.ratio is not None and row.rate}
                 yield from _compared(backend, reference, ratios, where)
             for name in ("batch_size", "concurrency"):
                 yield from _flattens(backend, name, mine, where)
