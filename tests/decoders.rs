@@ -7,7 +7,7 @@ use votive::config::SentenceTransformersConfig;
 use votive::files::{ModelFolder, Origin};
 use votive::kernels::{Dtype, Isa};
 use votive::models::{self, Decoder, Encoder, Source};
-use votive::nn::Body;
+use votive::nn::{Body, States};
 use votive::text::{
     Input, InputKind, LengthLimit, PackedBatch, Template, TokenSelection, Tokenizer, Tokens, Truncation,
 };
@@ -55,8 +55,8 @@ fn packed(texts: &[Vec<u32>]) -> PackedBatch {
     PackedBatch::new(texts.iter().map(tokens).collect::<Vec<_>>().iter())
 }
 
-fn values(hidden: &Tensor) -> Vec<f32> {
-    hidden.flatten_all().unwrap().to_vec1().unwrap()
+fn values(hidden: &States) -> Vec<f32> {
+    hidden.read(<[f32]>::to_vec).unwrap()
 }
 
 fn kernels() -> impl Iterator<Item = (Isa, Dtype)> {

@@ -1,9 +1,7 @@
 //! The output head: from hidden states to one row for each input.
 
-use candle_core::{DType, Device, Storage, Tensor};
-
 use crate::models::{Encoder, ScoreHead};
-use crate::nn::mean;
+use crate::nn::{States, mean};
 use crate::pipeline::{Pipeline, TokenEmbeddings};
 use crate::profile::{Stage, Work, stage};
 use crate::text::{PackedBatch, TokenSelection};
@@ -19,7 +17,7 @@ pub(super) enum OutputHead {
 
 /// Hidden states that the network gives for a batch.
 pub(super) struct HiddenStates<'a> {
-    pub(super) hidden: &'a Tensor,
+    pub(super) hidden: &'a States,
     pub(super) wanted: TokenSelection,
     pub(super) batch: &'a PackedBatch,
     /// See [`TokenEmbeddings::prompt_tokens`].
@@ -44,7 +42,8 @@ impl OutputHead {
         match self {
             Self::Pipeline(pipeline) => {
                 // Of a text's states their mean alone leaves the device, where nothing else is wanted.
-                let averaged = wanted == TokenSelection::All && pipeline.averages(prompt_tokens) && !is_on_host(hidden);
+                let averaged =
+                    wanted == TokenSelection::All && pipeline.averages(prompt_tokens) && !hidden.is_on_host();
                 let means = if averaged { Some(mean(hidden, &batch.offsets)?) } else { None };
                 let one_each: Vec<u32>;
                 let (offsets, ids) = match wanted {
@@ -57,7 +56,7 @@ impl OutputHead {
                         (&one_each, &[][..])
                     }
                 };
-                read(means.as_ref().unwrap_or(hidden), |hidden| {
+                means.as_ref().unwrap_or(hidden).read(|hidden| {
                     let chunk = TokenEmbeddings { hidden, offsets, ids, prompt_tokens };
                     let written: usize = rows.iter().map(|row| row.len()).sum();
                     let work = || Work::bytes(4 * (hidden.len() + written));
@@ -98,9 +97,9 @@ impl OutputHead {
 }
 
 /// Writes `scores [rows, labels]`.
-fn write_scores(scores: &Tensor, rows: &mut [&mut [f32]]) -> Result<()> {
+fn write_scores(scores: &States, rows: &mut [&mut [f32]]) -> Result<()> {
     expect_rows(scores, rows.len())?;
-    read(scores, |scores| {
+    scores.read(|scores| {
         let labels = scores.len() / rows.len();
         for (row, scores) in rows.iter_mut().zip(scores.chunks_exact(labels)) {
             row.copy_from_slice(scores);
@@ -109,8 +108,8 @@ fn write_scores(scores: &Tensor, rows: &mut [&mut [f32]]) -> Result<()> {
 }
 
 /// Fails where a pass would give a row to another input than its own.
-fn expect_rows(tensor: &Tensor, rows: usize) -> Result<()> {
-    expect(tensor.dim(0)?, rows)
+fn expect_rows(states: &States, rows: usize) -> Result<()> {
+    expect(states.count(), rows)
 }
 
 fn expect(found: usize, rows: usize) -> Result<()> {
@@ -118,22 +117,4 @@ fn expect(found: usize, rows: usize) -> Result<()> {
         true => Ok(()),
         false => Err(Error::Internal { message: format!("a pass gave {found} rows where {rows} were expected") }),
     }
-}
-
-/// Whether the values of a tensor are float32 in this machine's memory: [`read`] costs nothing then.
-fn is_on_host(tensor: &Tensor) -> bool {
-    tensor.device().is_cpu() && tensor.dtype() == DType::F32
-}
-
-/// Lends the values of a contiguous float32 tensor, without a copy where they are in this machine's memory.
-pub(super) fn read(tensor: &Tensor, f: impl FnOnce(&[f32])) -> Result<()> {
-    let (storage, layout) = tensor.storage_and_layout();
-    if let (Storage::Cpu(values), Some((start, end))) = (&*storage, layout.contiguous_offsets())
-        && let Ok(values) = values.as_slice::<f32>()
-    {
-        f(&values[start..end]);
-        return Ok(());
-    }
-    f(&tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?);
-    Ok(())
 }

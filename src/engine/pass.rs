@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::engine::call::Call;
 use crate::engine::network::Network;
-use crate::engine::output_head::{HiddenStates, OutputHead, read};
+use crate::engine::output_head::{HiddenStates, OutputHead};
 use crate::engine::task::{PassPart, PrefixBatch};
 use crate::memory::zeroed;
 use crate::panic::guarded;
@@ -162,7 +162,7 @@ impl Network {
             let states = HiddenStates { hidden: &hidden, wanted, batch: &batch, prompt_tokens: call.prompt_tokens };
             self.head.apply(&states, call.request.normalize, &mut rows)?;
             if call.every_token {
-                read(&hidden, |hidden| self.write_hidden(&parts[0], &batch, hidden))?;
+                hidden.read(|hidden| self.write_hidden(&parts[0], &batch, hidden))?;
             }
         }
         let mut rest = values.as_slice();

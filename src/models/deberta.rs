@@ -15,8 +15,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use crate::Result;
 use crate::config::Object;
 use crate::kernels::{self, Buckets, Dtype};
@@ -27,7 +25,7 @@ use crate::models::input_tables::{InputTables, PositionTable};
 use crate::models::post_norm::{BERT_NAMES, EmbeddingProjection, LoadBias, PostNorm, PostNormSpec, TensorNames};
 use crate::models::post_norm_config::{PostNormConfig, PostNormKeys};
 use crate::models::source::Source;
-use crate::nn::{AttentionBias, Convolution, DisentangledAttentionBias, Embedding, Linear, Loader, Norm};
+use crate::nn::{AttentionBias, Convolution, DisentangledAttentionBias, Embedding, Linear, Loader, Norm, States};
 use crate::profile::Stage;
 
 pub(super) const FAMILY: Family = Family {
@@ -131,7 +129,7 @@ impl RelativeAttention {
     }
 
     /// The table of relative position embeddings, `[buckets, hidden]`.
-    fn embeddings(self, at: &Loader, config: &PostNormConfig) -> Result<Tensor> {
+    fn embeddings(self, at: &Loader, config: &PostNormConfig) -> Result<States> {
         let count = self.buckets.count();
         let norm = match self.normed {
             true => Some(Norm::layer_norm(&at.at("LayerNorm"), config.hidden, config.eps)?),
@@ -146,7 +144,7 @@ impl RelativeAttention {
         self,
         at: &Loader,
         shape: &kernels::AttentionShape,
-        embeddings: &Tensor,
+        embeddings: &States,
     ) -> Result<DisentangledAttentionBias> {
         let at = at.at("attention.self");
         let hidden = shape.heads * shape.head_dim;

@@ -18,8 +18,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use crate::kernels;
 use crate::models::decoder_config::{DecoderConfig, DecoderHeadNorms, DecoderLayer};
 use crate::models::ids::require_rows;
@@ -29,7 +27,7 @@ use crate::models::source::Source;
 use crate::models::{Decoder, Encoder, KvCache};
 use crate::nn::{
     Attention, Embedding, HeadNormalizations, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope, RotaryAngles,
-    RotaryTable,
+    RotaryTable, States,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
@@ -105,7 +103,7 @@ impl RotaryDecoder {
     }
 
     /// `[tokens, hidden]`
-    fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
+    fn embed(&self, batch: &PackedBatch) -> Result<States> {
         require_rows(&batch.ids, self.vocab, "words")?;
         match &self.placeholders {
             Some((placeholders, padding)) => {
@@ -118,15 +116,18 @@ impl RotaryDecoder {
     }
 
     /// The third blocks of layers, with what they get beside the hidden states, where there are such blocks.
-    fn per_layer_inputs(&self, embeddings: &Tensor) -> Result<Option<(&PerLayerInputs, Tensor)>> {
+    fn per_layer_inputs(&self, embeddings: &States) -> Result<Option<(&PerLayerInputs, States)>> {
         let blocks = self.per_layer_inputs.as_ref();
         blocks.map(|blocks| Ok((blocks, blocks.of_tokens(embeddings)?))).transpose()
     }
 
     /// What follows the last layer.
-    fn finish(&self, hidden: &Tensor) -> Result<Tensor> {
+    fn finish(&self, hidden: &States) -> Result<States> {
         let normed = self.norm.forward(hidden)?;
-        self.projection.as_ref().map_or(Ok(normed.clone()), |(linear, _)| linear.forward(&normed))
+        match &self.projection {
+            Some((linear, _)) => linear.forward(&normed),
+            None => Ok(normed),
+        }
     }
 }
 
@@ -139,11 +140,11 @@ impl Encoder for RotaryDecoder {
         self.vocab
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<States> {
         self.forward_from(&KvCache::default(), batch, wanted, check_cancel)
     }
 
-    fn padding_state(&self, token: u32) -> Result<Option<Tensor>> {
+    fn padding_state(&self, token: u32) -> Result<Option<States>> {
         require_rows(&[token], self.vocab, "words")?;
         let mut hidden = self.embedding.forward(&[&[token]])?;
         let inputs = self.per_layer_inputs(&hidden)?;
@@ -187,7 +188,7 @@ impl Decoder for RotaryDecoder {
         batch: &PackedBatch,
         wanted: TokenSelection,
         check_cancel: CancelCheck<'_>,
-    ) -> Result<Tensor> {
+    ) -> Result<States> {
         let positions: Vec<u32> = batch.positions.iter().map(|position| past.tokens as u32 + position).collect();
         let (layout, rows) = (Layout::new(&batch.offsets, &positions), batch.rows(wanted));
         let mut hidden = self.embed(batch)?;

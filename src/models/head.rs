@@ -1,11 +1,9 @@
 //! The head of a reranker: from the hidden states of a text to its scores. All of it computes in float32.
 
-use candle_core::{DType, Tensor};
-
 use crate::Result;
 use crate::kernels::Activation;
 use crate::models::source::Source;
-use crate::nn::{Linear, Loader, Norm, mean};
+use crate::nn::{Linear, Loader, Norm, States, mean};
 use crate::profile::Stage;
 use crate::text::TokenSelection;
 
@@ -121,18 +119,19 @@ impl ScoreHead {
 
     /// `[texts, labels]` of the hidden states that are wanted of texts with these cumulative lengths, each of them
     /// above 0.
-    pub fn forward(&self, hidden: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+    pub fn forward(&self, hidden: &States, offsets: &[u32]) -> Result<States> {
         let mut x = match self.pooling {
             HeadPooling::Mean => mean(hidden, offsets)?,
-            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) | HeadPooling::All => hidden.clone(),
-        }
-        .to_dtype(DType::F32)?;
+            HeadPooling::First | HeadPooling::Last | HeadPooling::LastOtherThan(_) | HeadPooling::All => {
+                hidden.in_float32()?
+            }
+        };
         for layer in &self.layers {
             x = match layer {
                 HeadLayer::Linear(linear) => linear.forward(&x)?,
                 HeadLayer::Norm(norm) => norm.forward(&x)?,
                 HeadLayer::Mean => mean(&x, offsets)?,
-                HeadLayer::Difference => (x.narrow(1, 0, 1)? - x.narrow(1, 1, 1)?)?,
+                HeadLayer::Difference => x.columns(0..1)?.subtract(&x.columns(1..2)?)?,
             };
         }
         Ok(x)

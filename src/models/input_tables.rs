@@ -1,11 +1,9 @@
 //! The tables of embeddings that tokens are looked up in: of words, and those of positions, of token types and of tasks
 //! that a family may have.
 
-use candle_core::Tensor;
-
 use crate::Result;
 use crate::models::ids::{positions_after_padding, require_rows};
-use crate::nn::{Embedding, Loader, Norm};
+use crate::nn::{Embedding, Loader, Norm, States};
 use crate::text::PackedBatch;
 
 /// The tables of embeddings, each by its number of rows.
@@ -46,7 +44,7 @@ impl InputTables {
     }
 
     /// `[tokens, width]`: what `embedding`, which has these tables, gives for a batch.
-    pub(super) fn look_up(self, embedding: &Embedding, batch: &PackedBatch) -> Result<Tensor> {
+    pub(super) fn look_up(self, embedding: &Embedding, batch: &PackedBatch) -> Result<States> {
         let Self { words, positions, types, tasks } = self;
         let own = positions.and_then(|table| table.padding).map(|padding| positions_after_padding(batch, padding));
         let position_ids = own.as_deref().unwrap_or(&batch.positions);

@@ -53,14 +53,12 @@ mod t5;
 mod testing;
 mod xlm_roberta_xl;
 
-use candle_core::Tensor;
-
 pub use family::ModelKind;
 pub use head::ScoreHead;
 pub use registry::{half_dtype, kind_of, load, load_head, load_logit_head, supported_kinds};
 pub use source::Source;
 
-use crate::nn::EmbeddingBag;
+use crate::nn::{EmbeddingBag, States};
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
@@ -74,11 +72,11 @@ pub trait Encoder: Send + Sync {
 
     /// Hidden states of what is `wanted` of `batch`: `[tokens, hidden]`, or `[texts, hidden]` for one token of each
     /// text. `check_cancel` is called between layers; its error ends the pass.
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor>;
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<States>;
 
     /// Hidden state `[1, hidden]` of a token to which attention shows nothing: what transformers gives for an input
     /// without tokens, which stands in a batch as padding alone. None for a network that does not say.
-    fn padding_state(&self, _token: u32) -> Result<Option<Tensor>> {
+    fn padding_state(&self, _token: u32) -> Result<Option<States>> {
         Ok(None)
     }
 
@@ -107,7 +105,7 @@ pub trait Decoder: Send + Sync {
         batch: &PackedBatch,
         wanted: TokenSelection,
         check_cancel: CancelCheck<'_>,
-    ) -> Result<Tensor>;
+    ) -> Result<States>;
 }
 
 /// The beginning of texts.
@@ -115,5 +113,5 @@ pub trait Decoder: Send + Sync {
 pub struct KvCache {
     tokens: usize,
     /// For each layer, its keys and values as attention takes them, `[tokens, 2 * kv_heads * head_dim]`.
-    layers: Vec<Tensor>,
+    layers: Vec<States>,
 }

@@ -9,11 +9,9 @@
 //!
 //! The division is in the epsilon: `rms_norm(x / s)` with `eps` is `rms_norm(x)` with `eps s²`.
 
-use candle_core::Tensor;
-
 use crate::Result;
 use crate::kernels::Activation;
-use crate::nn::{Linear, Loader, Norm, add, multiply, scale, select};
+use crate::nn::{Linear, Loader, Norm, States};
 use crate::profile::Stage;
 
 /// What layers get beside the hidden states, and the blocks that mix it in.
@@ -67,20 +65,22 @@ impl PerLayerInputs {
     }
 
     /// `[tokens, layers * width]` of the embeddings `[tokens, hidden]`.
-    pub(super) fn of_tokens(&self, embeddings: &Tensor) -> Result<Tensor> {
+    pub(super) fn of_tokens(&self, embeddings: &States) -> Result<States> {
         let projected = self.projection.forward(embeddings)?;
-        let (tokens, all) = projected.dims2()?;
-        let normed = self.norm.forward(&projected.reshape((tokens * all / self.width, self.width))?)?;
-        Ok(normed.reshape((tokens, all))?)
+        let all = projected.width();
+        self.norm.forward(&projected.with_width(self.width)?)?.with_width(all)
     }
 
     /// Layer `layer`'s third block, of `hidden [tokens or texts, hidden]`. `inputs`: see [`Self::of_tokens`]; `rows
     /// [texts]`: the tokens of which `hidden` is, where these are not all.
-    pub(super) fn mix(&self, layer: usize, hidden: &Tensor, inputs: &Tensor, rows: Option<&[u32]>) -> Result<Tensor> {
+    pub(super) fn mix(&self, layer: usize, hidden: &States, inputs: &States, rows: Option<&[u32]>) -> Result<States> {
         let PerLayerBlock { gate, projection, norm, scalar } = &self.blocks[layer];
-        let own = inputs.narrow(1, layer * self.width, self.width)?.contiguous()?;
-        let own = rows.map_or(Ok(own.clone()), |rows| select(&own, rows))?;
-        let mixed = projection.forward(&multiply(&gate.forward(hidden)?, &own)?)?;
-        scale(&add(&norm.forward(&mixed)?, hidden)?, *scalar)
+        let own = inputs.columns(layer * self.width..(layer + 1) * self.width)?;
+        let own = match rows {
+            Some(rows) => own.select(rows)?,
+            None => own,
+        };
+        let mixed = projection.forward(&gate.forward(hidden)?.multiply(&own)?)?;
+        norm.forward(&mixed)?.add(hidden)?.scale(*scalar)
     }
 }

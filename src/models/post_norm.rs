@@ -19,8 +19,6 @@
 
 use std::sync::Arc;
 
-use candle_core::Tensor;
-
 use crate::config::Object;
 use crate::kernels::{self, Mask};
 use crate::models::Encoder;
@@ -29,7 +27,7 @@ use crate::models::post_norm_config::PostNormConfig;
 use crate::models::source::Source;
 use crate::nn::{
     Attention, AttentionBias, Convolution, Embedding, Experts, Layout, Linear, Loader, Mlp, MlpParts, Norm, Rope,
-    RotaryTable, select,
+    RotaryTable, States,
 };
 use crate::profile::Stage;
 use crate::text::{PackedBatch, TokenSelection};
@@ -225,7 +223,7 @@ impl PostNorm {
         })
     }
 
-    fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
+    fn embed(&self, batch: &PackedBatch) -> Result<States> {
         let mut embedded = self.tables.look_up(&self.embedding, batch)?;
         if let Some(projection) = &self.projection {
             embedded = projection.forward(&embedded)?;
@@ -246,7 +244,7 @@ impl Encoder for PostNorm {
         self.tables.words
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<States> {
         let mut hidden = self.embed(batch)?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {
@@ -256,7 +254,11 @@ impl Encoder for PostNorm {
             hidden = match &self.convolution {
                 Some((convolution, norm)) if i == 0 => {
                     let beside = convolution.forward(&hidden, &layout)?;
-                    norm.add_and_norm(&rows.map_or(Ok(beside.clone()), |rows| select(&beside, rows))?, &output)?
+                    let beside = match rows {
+                        Some(rows) => beside.select(rows)?,
+                        None => beside,
+                    };
+                    norm.add_and_norm(&beside, &output)?
                 }
                 _ => output,
             };
@@ -305,18 +307,19 @@ impl PostNormLayer {
     }
 
     /// `rows`: those that are wanted of the output, None for all.
-    fn forward(&self, hidden: &Tensor, layout: &Layout, rows: Option<&[u32]>) -> Result<Tensor> {
+    fn forward(&self, hidden: &States, layout: &Layout, rows: Option<&[u32]>) -> Result<States> {
         let mut qkv = self.qkv.forward(hidden)?;
         if let Some([of_queries, of_keys]) = &self.qk_norms {
-            let [queries, keys, values] = thirds(&qkv)?;
-            qkv = Tensor::cat(&[of_queries.forward(&queries)?, of_keys.forward(&keys)?, values], 1)?;
+            let third = |i: usize| qkv.columns(i * qkv.width() / 3..(i + 1) * qkv.width() / 3);
+            let (queries, keys) = (of_queries.forward(&third(0)?)?, of_keys.forward(&third(1)?)?);
+            qkv = States::side_by_side(&[&queries, &keys, &third(2)?])?;
         }
         if let Some(rope) = &self.rope {
             qkv = rope.forward(&qkv, layout)?;
         }
         let attended = self.attention.forward(&qkv, layout, None, rows)?;
         let hidden = match rows {
-            Some(rows) => &select(hidden, rows)?,
+            Some(rows) => &hidden.select(rows)?,
             None => hidden,
         };
         let mut attended = self.attention_norm.add_and_norm(&self.out.forward(&attended)?, hidden)?;
@@ -350,17 +353,10 @@ impl FeedForward {
         Ok(Self::Mlp(Box::new(Mlp::load(parts, hidden, intermediate, activation)?)))
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    fn forward(&self, x: &States) -> Result<States> {
         match self {
             Self::Mlp(mlp) => mlp.forward(x),
             Self::Experts(experts) => experts.forward(x),
         }
     }
-}
-
-/// The queries, keys and values of `qkv`, each of a third of its columns.
-fn thirds(qkv: &Tensor) -> candle_core::Result<[Tensor; 3]> {
-    let width = qkv.dims()[1] / 3;
-    let third = |i: usize| qkv.narrow(1, i * width, width)?.contiguous();
-    Ok([third(0)?, third(1)?, third(2)?])
 }

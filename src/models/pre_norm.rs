@@ -11,12 +11,10 @@
 //!
 //! Gemma 3 normalizes what the two blocks give as well, before it is added.
 
-use candle_core::Tensor;
-
 use crate::kernels;
 use crate::models::Encoder;
 use crate::models::input_tables::InputTables;
-use crate::nn::{Attention, Embedding, Layout, Linear, Mlp, Norm, Rope, add, select};
+use crate::nn::{Attention, Embedding, Layout, Linear, Mlp, Norm, Rope, States};
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
@@ -42,7 +40,7 @@ pub(super) struct PreNormLayer {
 impl PreNormLayer {
     /// Queries, keys and values of `hidden [tokens, hidden]`, turned where they are:
     /// `[tokens, (heads + 2 * kv_heads) * head_dim]`.
-    pub(super) fn project(&self, hidden: &Tensor, layout: &Layout) -> Result<Tensor> {
+    pub(super) fn project(&self, hidden: &States, layout: &Layout) -> Result<States> {
         let qkv = match &self.attention_norm {
             Some(norm) => self.qkv.forward(&norm.forward(hidden)?)?,
             None => self.qkv.forward(hidden)?,
@@ -54,37 +52,36 @@ impl PreNormLayer {
     }
 
     /// Keys and values of what [`Self::project`] gives, `[tokens, 2 * kv_heads * head_dim]`.
-    pub(super) fn keys_and_values(&self, qkv: &Tensor) -> Result<Tensor> {
+    pub(super) fn keys_and_values(&self, qkv: &States) -> Result<States> {
         let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
-        Ok(qkv.narrow(1, heads * head_dim, 2 * kv_heads * head_dim)?.contiguous()?)
+        qkv.columns(heads * head_dim..(heads + 2 * kv_heads) * head_dim)
     }
 
     /// The layer's output, from its input `hidden` and what [`Self::project`] gives. `past` and `rows` as for
     /// [`Attention::forward`]; `rows` are None where all tokens' output is wanted.
     pub(super) fn finish(
         &self,
-        hidden: &Tensor,
-        qkv: &Tensor,
+        hidden: &States,
+        qkv: &States,
         layout: &Layout,
-        past: Option<&Tensor>,
+        past: Option<&States>,
         rows: Option<&[u32]>,
-    ) -> Result<Tensor> {
+    ) -> Result<States> {
         let attended = self.attention.forward(qkv, layout, past, rows)?;
         let hidden = match rows {
-            Some(rows) => &select(hidden, rows)?,
+            Some(rows) => &hidden.select(rows)?,
             None => hidden,
         };
         self.add_residuals(hidden, &attended)
     }
 
     /// As [`Self::finish`], where attention gives zeros.
-    pub(super) fn finish_without_attention(&self, hidden: &Tensor) -> Result<Tensor> {
-        let width = self.shape.heads * self.shape.head_dim;
-        self.add_residuals(hidden, &Tensor::zeros((hidden.dim(0)?, width), hidden.dtype(), hidden.device())?)
+    pub(super) fn finish_without_attention(&self, hidden: &States) -> Result<States> {
+        self.add_residuals(hidden, &hidden.zeros(self.shape.heads * self.shape.head_dim)?)
     }
 
     /// What follows attention, which gives `attended [tokens, heads * head_dim]`.
-    fn add_residuals(&self, hidden: &Tensor, attended: &Tensor) -> Result<Tensor> {
+    fn add_residuals(&self, hidden: &States, attended: &States) -> Result<States> {
         let hidden = add_normed(self.out.forward(attended)?, self.attention_out_norm.as_ref(), hidden)?;
         let changed = self.mlp.forward(&self.mlp_norm.forward(&hidden)?)?;
         add_normed(changed, self.mlp_out_norm.as_ref(), &hidden)
@@ -92,10 +89,10 @@ impl PreNormLayer {
 }
 
 /// `norm(x) + residual`, all `[tokens, hidden]`.
-fn add_normed(x: Tensor, norm: Option<&Norm>, residual: &Tensor) -> Result<Tensor> {
+fn add_normed(x: States, norm: Option<&Norm>, residual: &States) -> Result<States> {
     match norm {
-        Some(norm) => add(&norm.forward(&x)?, residual),
-        None => add(&x, residual),
+        Some(norm) => norm.forward(&x)?.add(residual),
+        None => x.add(residual),
     }
 }
 
@@ -118,7 +115,7 @@ impl Encoder for PreNorm {
         self.tables.words
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, check_cancel: CancelCheck<'_>) -> Result<States> {
         let mut hidden = self.tables.look_up(&self.embedding, batch)?;
         let (layout, rows) = (Layout::new(&batch.offsets, &batch.positions), batch.rows(wanted));
         for (i, layer) in self.layers.iter().enumerate() {

@@ -12,14 +12,12 @@
 //! Tokenizing takes nearly all of the time, so that the engine has no passes of these: it asks for the [bag](Encoder::bag), and
 //! computes a text's mean right behind its tokens, on the same thread.
 
-use candle_core::Tensor;
-
 use crate::kernels::Dtype;
 use crate::models::Encoder;
 use crate::models::family::{Family, ModelKind};
 use crate::models::head::ScoreHead;
 use crate::models::source::Source;
-use crate::nn::{BagTensors, EmbeddingBag};
+use crate::nn::{BagTensors, EmbeddingBag, States};
 use crate::text::{PackedBatch, TokenSelection};
 use crate::{CancelCheck, Result};
 
@@ -68,7 +66,7 @@ impl Encoder for StaticEmbedding {
         self.0.ids()
     }
 
-    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, _: CancelCheck<'_>) -> Result<Tensor> {
+    fn forward(&self, batch: &PackedBatch, wanted: TokenSelection, _: CancelCheck<'_>) -> Result<States> {
         debug_assert_eq!(wanted, TokenSelection::All, "a mean takes all tokens");
         self.0.rows(&batch.ids)
     }

@@ -88,8 +88,8 @@ mod tests {
 
     use super::*;
     use crate::kernels::{self, Dtype, Isa, Mask};
-    use crate::nn::testing::{Checkpoint, Random, assert_bodies_agree};
-    use crate::nn::{Attention, Layout};
+    use crate::nn::testing::{BlockInputs, Checkpoint, assert_bodies_agree};
+    use crate::nn::{Attention, Layout, States};
 
     #[test]
     fn slopes_are_the_papers() {
@@ -120,8 +120,8 @@ mod tests {
     const SHAPE: kernels::AttentionShape =
         kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
 
-    fn attend(body: &Body, x: &mut Random, offsets: &[u32], rows: Option<&[u32]>) -> Result<Tensor> {
-        let qkv = x.tensor(&[*offsets.last().unwrap() as usize, SHAPE.width()])?;
+    fn attend(body: &Body, x: &mut BlockInputs, offsets: &[u32], rows: Option<&[u32]>) -> Result<States> {
+        let qkv = x.states([*offsets.last().unwrap() as usize, SHAPE.width()])?;
         let bias = Arc::new(Alibi::new(body, SHAPE.heads)?);
         Attention::new(body, SHAPE).with_bias(bias).forward(&qkv, &Layout::new(offsets, &[]), None, rows)
     }
@@ -140,8 +140,7 @@ mod tests {
     fn integers_are_near_the_portable_body() {
         let offsets = [0, 40, 300];
         let run = |body: Body| -> Vec<f32> {
-            let y = attend(&body, &mut Random::new(1), &offsets, None).unwrap();
-            y.flatten_all().unwrap().to_vec1().unwrap()
+            attend(&body, &mut BlockInputs::new(&body), &offsets, None).unwrap().read(<[f32]>::to_vec).unwrap()
         };
         let expected = run(Body::Portable { device: candle_core::Device::Cpu, dtype: DType::F32 });
         for isa in Isa::available() {

@@ -19,9 +19,8 @@ use crate::nn::attention_plan::{DeviceBatch, PlanRequest};
 #[cfg(feature = "flash-attn")]
 use crate::nn::flash;
 use crate::nn::matmul::matmul;
-#[cfg(feature = "flash-attn")]
-use crate::nn::select;
-use crate::nn::{AttentionBias, Body, Layout, cpu};
+use crate::nn::rows::Rows;
+use crate::nn::{AttentionBias, Body, Layout, States};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// A layer's attention. Which token sees which is its own property (the mask of `shape`) and that of the texts' ends;
@@ -52,30 +51,32 @@ impl Attention {
     /// `[texts, heads * head_dim]` then, and no text may be empty.
     pub fn forward(
         &self,
-        qkv: &Tensor,
+        qkv: &States,
         layout: &Layout,
-        past: Option<&Tensor>,
+        past: Option<&States>,
         rows: Option<&[u32]>,
-    ) -> Result<Tensor> {
+    ) -> Result<States> {
         let offsets = layout.offsets();
-        let run = || match self.kernels {
-            Some((isa, dtype)) => cpu::with_values(past, |past| {
-                let bias = self.bias.as_deref().map(AttentionBias::kernel);
-                let shape = [rows.map_or(qkv.dims()[0], <[u32]>::len), self.shape.heads * self.shape.head_dim];
-                cpu::map_to(qkv, shape, |qkv, out| {
-                    kernels::attention(
-                        isa,
-                        dtype,
-                        &self.shape,
-                        AttentionInputs { qkv, offsets, past, bias, rows },
-                        out,
-                    );
-                })
-            }),
-            None => self.portable(qkv, layout, past, rows),
+        let run = || {
+            Ok(match self.kernels {
+                Some((isa, dtype)) => {
+                    let (qkv, past) = (qkv.cpu()?, past.map(States::cpu).transpose()?);
+                    let bias = self.bias.as_deref().map(AttentionBias::kernel);
+                    let shape = [rows.map_or(qkv.count(), <[u32]>::len), self.shape.heads * self.shape.head_dim];
+                    let (qkv, past) = (qkv.values(), past.map_or(&[][..], Rows::values));
+                    let inputs = AttentionInputs { qkv, offsets, past, bias, rows };
+                    States::Cpu(Rows::written(shape, |out| {
+                        kernels::attention(isa, dtype, &self.shape, inputs, out);
+                    }))
+                }
+                None => {
+                    let past = past.map(States::portable).transpose()?;
+                    States::Portable(self.portable(qkv.portable()?, layout, past, rows)?)
+                }
+            })
         };
-        let past_tokens = past.map_or(0, |past| past.dims()[0]);
-        Ok(stage(Stage::Attention, || self.work(offsets, past_tokens, rows), run)?)
+        let past_tokens = past.map_or(0, States::count);
+        stage(Stage::Attention, || self.work(offsets, past_tokens, rows), run)
     }
 
     /// Arithmetic and memory: a product of queries and keys, and one of weights and values, for each pair that is seen.
@@ -113,7 +114,10 @@ impl Attention {
         #[cfg(feature = "flash-attn")]
         if self.bias.is_none() && flash::supports(&self.shape, qkv) {
             let attended = flash::attend(&self.shape, qkv, layout, past)?;
-            return rows.map_or(Ok(attended.clone()), |rows| select(&attended, rows));
+            return match rows {
+                Some(rows) => attended.index_select(&Tensor::from_slice(rows, rows.len(), qkv.device())?, 0),
+                None => Ok(attended),
+            };
         }
         let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
         let fused = self.bias.is_none() && has_fused(qkv, head_dim) && rows.is_none();

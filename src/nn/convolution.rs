@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use crate::Result;
 use crate::kernels::Activation;
 use crate::memory::zeroed;
-use crate::nn::{Body, Layout, Linear, Loader, cpu};
+use crate::nn::{Layout, Linear, Loader, States};
 use crate::profile::{Stage, Work, stage};
 
 /// A layer of the above, with its activation.
@@ -20,7 +20,6 @@ pub struct Convolution {
     /// Neighbours of a token that count, with itself.
     length: usize,
     product: Linear,
-    is_portable: bool,
 }
 
 impl Convolution {
@@ -37,20 +36,21 @@ impl Convolution {
             }
         }
         let product = Linear::of_values(Stage::Other, at.body(), &weight, &bias, [width, length * width])?;
-        let is_portable = matches!(at.body(), Body::Portable { .. });
-        Ok(Self { length, product: product.with_activation(activation), is_portable })
+        Ok(Self { length, product: product.with_activation(activation) })
     }
 
     /// `x [tokens, width]` to the same shape.
-    pub fn forward(&self, x: &Tensor, layout: &Layout) -> Result<Tensor> {
-        let (tokens, width) = x.dims2()?;
+    pub fn forward(&self, x: &States, layout: &Layout) -> Result<States> {
         // One is read, and as many as there are neighbours are written.
-        let work = || Work::bytes((1 + self.length) * tokens * width * x.dtype().size_in_bytes());
-        let neighbours = stage(Stage::Other, work, || match self.is_portable {
-            true => self.gather(x, layout),
-            false => cpu::map(x, self.length * width, |x, out| self.copy(x, width, layout, out)),
-        });
-        self.product.forward(&neighbours?)
+        let work = || Work::bytes((1 + self.length) * x.bytes());
+        let width = x.width();
+        let neighbours = || -> candle_core::Result<States> {
+            Ok(match x {
+                States::Cpu(x) => States::Cpu(x.map(self.length * width, |x, out| self.copy(x, width, layout, out))),
+                States::Portable(x) => States::Portable(self.gather(x, layout)?),
+            })
+        };
+        self.product.forward(&stage(Stage::Other, work, neighbours)?)
     }
 
     /// For each token the rows of its neighbours, None outside its text.
@@ -100,7 +100,7 @@ mod tests {
             let checkpoint = Checkpoint::random(&[("weight", &[12, 12, length]), ("bias", &[12])]);
             assert_bodies_agree(&checkpoint, |at, x| {
                 let convolution = Convolution::load(at, 12, length, Activation::Tanh)?;
-                convolution.forward(&x.tensor(&[20, 12])?, &Layout::new(&OFFSETS, &[]))
+                convolution.forward(&x.states([20, 12])?, &Layout::new(&OFFSETS, &[]))
             });
         }
     }
@@ -110,7 +110,7 @@ mod tests {
         let checkpoint = Checkpoint::random(&[("weight", &[12, 12, 3]), ("bias", &[12])]);
         assert_halves_agree(&checkpoint, |at, x| {
             let convolution = Convolution::load(at, 12, 3, Activation::Identity)?;
-            convolution.forward(&x(&[20, 12])?, &Layout::new(&OFFSETS, &[]))
+            convolution.forward(&x.states([20, 12])?, &Layout::new(&OFFSETS, &[]))
         });
     }
 
@@ -119,15 +119,17 @@ mod tests {
     fn texts_are_convolved_apart() {
         let checkpoint = Checkpoint::random(&[("weight", &[12, 12, 5]), ("bias", &[12])]);
         assert_bodies_agree(&checkpoint, |at, x| {
-            let x = x.tensor(&[20, 12])?;
+            let x = x.states([20, 12])?;
             let found = Convolution::load(at, 12, 5, Activation::Identity)?.forward(&x, &Layout::new(&OFFSETS, &[]))?;
             let weight = Tensor::from_slice(&at.values("weight", &[12, 12, 5])?, (12, 12, 5), &Device::Cpu)?;
             let bias = Tensor::from_slice(&at.values("bias", &[12])?, 12, &Device::Cpu)?;
+            let tensor = |states: &States| states.read(|x| Tensor::from_slice(x, (20, 12), &Device::Cpu));
+            let (x, convolved) = (tensor(&x)??, tensor(&found)??);
             for text in OFFSETS.windows(2).filter(|text| text[0] < text[1]) {
                 let (start, len) = (text[0] as usize, (text[1] - text[0]) as usize);
                 let alone = x.narrow(0, start, len)?.t()?.unsqueeze(0)?.contiguous()?;
                 let expected = alone.conv1d(&weight, 2, 1, 1, 1)?.squeeze(0)?.t()?.broadcast_add(&bias)?;
-                let difference = (found.narrow(0, start, len)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+                let difference = (convolved.narrow(0, start, len)? - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
                 assert!(difference < 1e-5, "{difference}");
             }
             Ok(found)

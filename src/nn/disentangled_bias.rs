@@ -11,11 +11,12 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::Result;
 use crate::kernels::{self, Bias, Buckets};
 use crate::nn::attention_bias::relative_shift;
 use crate::nn::matmul::matmul;
-use crate::nn::{AttentionBias, Body};
+use crate::nn::rows::Rows;
+use crate::nn::{AttentionBias, Body, States};
+use crate::{Error, Result};
 
 /// Position embeddings of one layer, projected to its keys and queries.
 pub struct DisentangledAttentionBias(BiasBody);
@@ -38,24 +39,23 @@ impl DisentangledAttentionBias {
         body: &Body,
         shape: &kernels::AttentionShape,
         buckets: Buckets,
-        keys: Option<Tensor>,
-        queries: Option<Tensor>,
+        keys: Option<States>,
+        queries: Option<States>,
     ) -> Result<Self> {
         let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
-        let scaled = |table: Option<Tensor>| table.map(|table| table * f64::from(scale)).transpose();
+        let scaled = |table: Option<States>| table.map(|table| table.scale(scale)).transpose();
         let (keys, queries) = (scaled(keys)?, scaled(queries)?);
         Ok(Self(match body {
             Body::Cpu { isa, .. } => {
-                let values = |table: Option<Tensor>| table.map(|table| table.flatten_all()?.to_vec1()).transpose();
-                let (keys, queries) = (values(keys)?, values(queries)?);
-                let (keys, queries) = (keys.as_deref(), queries.as_deref());
+                let keys = keys.as_ref().map(States::cpu).transpose()?.map(Rows::values);
+                let queries = queries.as_ref().map(States::cpu).transpose()?.map(Rows::values);
                 BiasBody::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
             }
             Body::Portable { dtype, .. } => {
-                let by_head = |table: Option<Tensor>| {
+                let by_head = |table: Option<States>| {
                     let shape = (buckets.count(), heads, head_dim);
-                    let by_head = |table: Tensor| table.reshape(shape)?.permute((1, 2, 0))?.contiguous();
-                    table.map(|table| by_head(table)?.to_dtype(*dtype)).transpose()
+                    let by_head = |table: &Tensor| table.reshape(shape)?.permute((1, 2, 0))?.contiguous();
+                    table.map(|table| Ok::<_, Error>(by_head(table.portable()?)?.to_dtype(*dtype)?)).transpose()
                 };
                 BiasBody::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
             }
@@ -125,11 +125,11 @@ mod tests {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape =
                         kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
-                    let mut table = || x.tensor(&[buckets.count(), 24]);
+                    let mut table = || x.states([buckets.count(), 24]);
                     let (keys, queries) = (table()?, table()?);
                     let (keys, queries) = (with_keys.then_some(keys), with_queries.then_some(queries));
                     let bias = DisentangledAttentionBias::new(at.body(), &shape, buckets, keys, queries)?;
-                    let qkv = x.tensor(&[60, shape.width()])?;
+                    let qkv = x.states([60, shape.width()])?;
                     Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(
                         &qkv,
                         &Layout::new(offsets, &[]),
@@ -146,9 +146,9 @@ mod tests {
         let buckets = Buckets::Logarithmic { span: 6, max_distance: 14 };
         assert_halves_agree(&Checkpoint::random(&[]), |at, x| {
             let shape = kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.3, mask: Mask::Full };
-            let mut table = || Ok::<_, crate::Error>(x(&[buckets.count(), 24])?.to_dtype(DType::F32)?);
+            let mut table = || x.states([buckets.count(), 24])?.in_float32();
             let bias = DisentangledAttentionBias::new(at.body(), &shape, buckets, Some(table()?), Some(table()?))?;
-            let qkv = x(&[60, shape.width()])?;
+            let qkv = x.states([60, shape.width()])?;
             let layout = Layout::new(&[0, 1, 8, 8, 60], &[]);
             Attention::new(at.body(), shape).with_bias(Arc::new(bias)).forward(&qkv, &layout, None, None)
         });

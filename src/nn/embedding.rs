@@ -3,9 +3,10 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{EmbeddingTable, Isa, embed, unset};
+use crate::kernels::{EmbeddingTable, Isa, embed};
 use crate::nn::loader::tensor;
-use crate::nn::{Body, Loader, Norm};
+use crate::nn::rows::Rows;
+use crate::nn::{Body, Loader, Norm, States};
 use crate::profile::{Stage, Work, stage};
 
 /// `norm(Σ table[ids])` over the tables, or `factor Σ table[ids]`.
@@ -49,35 +50,35 @@ impl Embedding {
     }
 
     /// `ids`: for each table, `[tokens]` rows of it, which must be below its number of rows. Gives `[tokens, hidden]`.
-    pub fn forward(&self, ids: &[&[u32]]) -> Result<Tensor> {
+    pub fn forward(&self, ids: &[&[u32]]) -> Result<States> {
         // A row of each table is read, one is written.
         let work = || Work::bytes(4 * self.hidden * ids[0].len() * (ids.len() + 1));
         stage(Stage::Embed, work, || self.sum_rows(ids))
     }
 
-    fn sum_rows(&self, ids: &[&[u32]]) -> Result<Tensor> {
+    fn sum_rows(&self, ids: &[&[u32]]) -> Result<States> {
         let tokens = ids[0].len();
         Ok(match &self.tables {
             EmbeddingBody::Cpu(isa, tables) => {
                 let norm = self.norm.as_ref().map(Norm::kernel);
                 let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
-                let mut out = unset(tokens * self.hidden);
-                embed(*isa, &rows, norm, self.hidden, &mut out);
-                if self.factor != 1.0 {
-                    out.iter_mut().for_each(|x| *x *= self.factor);
-                }
-                Tensor::from_vec(out, (tokens, self.hidden), &candle_core::Device::Cpu)?
+                States::Cpu(Rows::written([tokens, self.hidden], |out| {
+                    embed(*isa, &rows, norm, self.hidden, out);
+                    if self.factor != 1.0 {
+                        out.iter_mut().for_each(|x| *x *= self.factor);
+                    }
+                }))
             }
             EmbeddingBody::Portable(tables) => {
                 let ids = Tensor::from_vec(ids.concat(), (ids.len(), tokens), tables[0].device())?;
                 let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
                 let first = rows.next().expect("an embedding has a table")?;
                 let sum = rows.try_fold(first, |sum, row| sum + row?)?;
-                match &self.norm {
+                States::Portable(match &self.norm {
                     Some(norm) => norm.0.apply(&sum)?,
                     None if self.factor == 1.0 => sum,
                     None => (sum * f64::from(self.factor))?,
-                }
+                })
             }
         })
     }

@@ -1,11 +1,12 @@
 //! The whole of a static embedding: a table with one row for each token, and the mean of a text's rows.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 
-use crate::kernels::{Dtype, EmbeddingTable, Isa, WeightedTable, mean_row, unset};
+use crate::kernels::{Dtype, EmbeddingTable, Isa, WeightedTable, mean_row};
 use crate::memory::zeroed;
 use crate::nn::loader::tensor;
-use crate::nn::{Body, Loader};
+use crate::nn::rows::Rows;
+use crate::nn::{Body, Loader, States};
 use crate::profile::{Stage, Work, stage};
 use crate::weights::HalfPrecision;
 use crate::{Error, Result};
@@ -84,21 +85,22 @@ impl EmbeddingBag {
     }
 
     /// The rows of `ids`: `[ids, width]`.
-    pub fn rows(&self, ids: &[u32]) -> Result<Tensor> {
+    pub fn rows(&self, ids: &[u32]) -> Result<States> {
         stage(
             Stage::Embed,
             || Work::bytes(8 * self.width * ids.len()),
-            || match &self.body {
-                BagBody::Cpu(isa, table) => {
-                    let mut out = unset(ids.len() * self.width);
-                    for (id, row) in ids.iter().zip(out.chunks_exact_mut(self.width)) {
-                        mean_row(*isa, table, std::slice::from_ref(id), row);
+            || {
+                Ok(match &self.body {
+                    BagBody::Cpu(isa, table) => States::Cpu(Rows::written([ids.len(), self.width], |out| {
+                        for (id, row) in ids.iter().zip(out.chunks_exact_mut(self.width)) {
+                            mean_row(*isa, table, std::slice::from_ref(id), row);
+                        }
+                    })),
+                    BagBody::Portable(table) => {
+                        let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
+                        States::Portable(table.index_select(&ids, 0)?)
                     }
-                    Ok(Tensor::from_vec(out, (ids.len(), self.width), &Device::Cpu)?)
-                }
-                BagBody::Portable(table) => {
-                    Ok(table.index_select(&Tensor::from_slice(ids, ids.len(), table.device())?, 0)?)
-                }
+                })
             },
         )
     }

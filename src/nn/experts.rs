@@ -3,7 +3,7 @@
 //! The portable body chooses experts on the host, too: which rows an expert gets decides the shapes of its products. So a
 //! device waits once in each such block.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use crate::kernels::{self, Activation, Dtype, Matrix, PackedMlp, choose, places_by_expert};
 use crate::memory::{owned, zeroed};
@@ -11,7 +11,7 @@ use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
 use crate::nn::panels::{MatrixPacking, packed};
-use crate::nn::{Body, Linear, Loader, cpu};
+use crate::nn::{Body, Linear, Loader, States};
 use crate::profile::Stage;
 use crate::{Error, Result};
 
@@ -120,11 +120,11 @@ impl Experts {
     }
 
     /// `x [tokens, hidden]` to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        match &self.0 {
-            ExpertsBody::Cpu(experts) => Ok(cpu::map(x, x.dims()[1], |x, out| experts.apply(x, out))?),
-            ExpertsBody::Portable(experts) => experts.forward(x),
-        }
+    pub fn forward(&self, x: &States) -> Result<States> {
+        Ok(match &self.0 {
+            ExpertsBody::Cpu(experts) => States::Cpu(x.cpu()?.map(x.width(), |x, out| experts.apply(x, out))),
+            ExpertsBody::Portable(experts) => States::Portable(experts.forward(x.portable()?)?),
+        })
     }
 }
 
@@ -135,8 +135,8 @@ impl PortableExperts {
             return Ok(x.clone());
         }
         let device = x.device();
-        let logits = self.router.forward(&x.to_dtype(DType::F32)?)?.flatten_all()?.to_device(&Device::Cpu)?;
-        let choices = choose(&logits.to_vec1::<f32>()?, self.experts.len(), self.top);
+        let logits = self.router.forward(&States::Portable(x.to_dtype(DType::F32)?))?;
+        let choices = logits.read(|logits| choose(logits, self.experts.len(), self.top))?;
         let indices = |indices: Vec<u32>| Tensor::new(indices, device);
         let mut outputs = Vec::new();
         // For each place among the choices, its row among the outputs of all experts.
@@ -209,7 +209,7 @@ mod tests {
         for top in [1, 2, 5] {
             for tokens in [1, 43] {
                 for checkpoint in checkpoints() {
-                    assert_bodies_agree(&checkpoint, |at, x| load(at, top)?.forward(&x.tensor(&[tokens, 24])?));
+                    assert_bodies_agree(&checkpoint, |at, x| load(at, top)?.forward(&x.states([tokens, 24])?));
                 }
             }
         }
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn halves_agree_with_float32() {
         for checkpoint in checkpoints() {
-            assert_halves_agree(&checkpoint, |at, x| load(at, 2)?.forward(&x(&[9, 24])?));
+            assert_halves_agree(&checkpoint, |at, x| load(at, 2)?.forward(&x.states([9, 24])?));
         }
     }
 }

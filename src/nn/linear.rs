@@ -7,7 +7,7 @@ use crate::kernels::{Activation, AttentionShape, Matrix};
 use crate::nn::activation::activate;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
-use crate::nn::{Body, Loader, cpu};
+use crate::nn::{Body, Loader, States};
 use crate::profile::{Arithmetic, Stage, Work, stage};
 
 /// `activation(x · weightᵀ + bias)`.
@@ -65,8 +65,8 @@ impl Linear {
     }
 
     /// `x [tokens, k]` to `[tokens, n]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        stage(self.stage, || self.body.work(x.dims()[0]), || self.body.forward(x, self.activation))
+    pub fn forward(&self, x: &States) -> Result<States> {
+        stage(self.stage, || self.body.work(x.count()), || self.body.forward(x, self.activation))
     }
 }
 
@@ -100,16 +100,16 @@ impl LinearBody {
         }
     }
 
-    fn forward(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+    fn forward(&self, x: &States, activation: Activation) -> Result<States> {
         Ok(match self {
-            Self::Cpu(matrix) => cpu::map(x, matrix.n(), |x, out| matrix.apply(x, activation, out))?,
+            Self::Cpu(matrix) => States::Cpu(x.cpu()?.map(matrix.n(), |x, out| matrix.apply(x, activation, out))),
             Self::Portable { weight, bias } => {
-                let y = matmul(x, &weight.t()?)?;
+                let y = matmul(x.portable()?, &weight.t()?)?;
                 let y = match bias {
                     Some(bias) => y.broadcast_add(bias)?,
                     None => y,
                 };
-                activate(&y, activation)?
+                States::Portable(activate(&y, activation)?)
             }
         })
     }
@@ -131,12 +131,12 @@ mod tests {
         for bias in [true, false] {
             assert_bodies_agree(&checkpoint, |at, x| {
                 let linear = Linear::load(Stage::Qkv, &[at.at("q"), at.at("k")], 13, 40, bias)?;
-                linear.with_activation(Activation::Tanh).forward(&x.tensor(&[7, 40])?)
+                linear.with_activation(Activation::Tanh).forward(&x.states([7, 40])?)
             });
             // Some rows of a tensor, and in float32 what others hold in less.
             assert_bodies_agree(&checkpoint, |at, x| {
                 let part = at.at("q").rows(3..11, 13).in_float32();
-                Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.tensor(&[7, 40])?)
+                Linear::load(Stage::Qkv, &[part], 8, 40, bias)?.forward(&x.states([7, 40])?)
             });
         }
     }
@@ -147,7 +147,7 @@ mod tests {
         assert_halves_agree(&checkpoint, |at, x| {
             Linear::load(Stage::Qkv, std::slice::from_ref(at), 13, 40, true)?
                 .with_activation(Activation::Gelu)
-                .forward(&x(&[7, 40])?)
+                .forward(&x.states([7, 40])?)
         });
     }
 }

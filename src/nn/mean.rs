@@ -1,32 +1,37 @@
 //! The mean of each text's hidden states, where they are: on a device only the means leave it.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Tensor};
 
-use crate::nn::cpu;
+use crate::Result;
+use crate::nn::States;
 use crate::nn::padded_batch::padded_len;
+use crate::nn::rows::Rows;
 use crate::nn::upload_buffer::UploadBuffer;
 
 /// `[texts, hidden]` in float32: the mean of each text's rows of `x [tokens, hidden]`; zeros for a text without tokens.
-pub fn mean(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
-    let hidden = x.dims()[1];
-    match (x.device(), x.dtype()) {
-        // candle would wake threads of its own, which are not counted, and are not there after fork().
-        (Device::Cpu, DType::F32) => cpu::map_to(x, [offsets.len() - 1, hidden], |x, out| {
-            for (text, out) in offsets.windows(2).zip(out.chunks_exact_mut(hidden)) {
-                out.fill(0.0);
-                let rows = x[text[0] as usize * hidden..text[1] as usize * hidden].chunks_exact(hidden);
-                let count = rows.len().max(1) as f32;
-                rows.for_each(|row| out.iter_mut().zip(row).for_each(|(out, x)| *out += x));
-                out.iter_mut().for_each(|out| *out /= count);
-            }
-        }),
-        _ => mean_by_size(x, offsets),
-    }
+pub fn mean(x: &States, offsets: &[u32]) -> Result<States> {
+    Ok(match x {
+        States::Cpu(x) => States::Cpu(mean_of_rows(x, offsets)),
+        States::Portable(x) => States::Portable(mean_by_size(x, offsets)?),
+    })
+}
+
+fn mean_of_rows(x: &Rows, offsets: &[u32]) -> Rows {
+    let width = x.width();
+    Rows::written([offsets.len() - 1, width], |out| {
+        for (text, out) in offsets.windows(2).zip(out.chunks_exact_mut(width)) {
+            out.fill(0.0);
+            let rows = x.values()[text[0] as usize * width..text[1] as usize * width].chunks_exact(width);
+            let count = rows.len().max(1) as f32;
+            rows.for_each(|row| out.iter_mut().zip(row).for_each(|(out, x)| *out += x));
+            out.iter_mut().for_each(|out| *out /= count);
+        }
+    })
 }
 
 /// As [`mean`], in few operations of few shapes: texts of about one length are padded to it, and their means are one
 /// product, with weights `1 / len` for tokens and 0 for padding.
-fn mean_by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
+fn mean_by_size(x: &Tensor, offsets: &[u32]) -> candle_core::Result<Tensor> {
     let (texts, hidden) = (offsets.len() - 1, x.dims()[1]);
     let len = |text: usize| (offsets[text + 1] - offsets[text]) as usize;
     // Texts in the order of their padded lengths; `ranks` is the inverse of that order.
@@ -67,33 +72,41 @@ fn mean_by_size(x: &Tensor, offsets: &[u32]) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
-    use crate::nn::testing::Random;
+    use crate::nn::testing::{Random, rows_of};
 
     #[test]
     fn means_are_those_of_each_text() {
         let offsets = [0, 3, 3, 40, 41, 60, 60, 100];
-        for dtype in [DType::F32, DType::F16, DType::BF16] {
-            let x = Random::new(3).tensor(&[100, 8]).unwrap().to_dtype(dtype).unwrap();
-            let values: Vec<Vec<f32>> = x.to_dtype(DType::F32).unwrap().to_vec2().unwrap();
-            for means in [mean(&x, &offsets).unwrap(), mean_by_size(&x, &offsets).unwrap()] {
-                let means: Vec<Vec<f32>> = means.to_vec2().unwrap();
-                for (text, found) in offsets.windows(2).zip(&means) {
-                    let rows = &values[text[0] as usize..text[1] as usize];
-                    for (column, found) in found.iter().enumerate() {
-                        let sum: f64 = rows.iter().map(|row| f64::from(row[column])).sum();
-                        let expected = sum / rows.len().max(1) as f64;
-                        assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
-                    }
+        let assert_means = |x: &States| {
+            let means = mean(x, &offsets).unwrap();
+            assert_eq!([means.count(), means.width()], [7, 8]);
+            let [x, means] = [x, &means].map(|states| states.read(<[f32]>::to_vec).unwrap());
+            for (text, found) in offsets.windows(2).zip(means.chunks_exact(8)) {
+                let rows: Vec<_> = x[text[0] as usize * 8..text[1] as usize * 8].chunks_exact(8).collect();
+                for (column, found) in found.iter().enumerate() {
+                    let sum: f64 = rows.iter().map(|row| f64::from(row[column])).sum();
+                    let expected = sum / rows.len().max(1) as f64;
+                    assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} is not {expected}");
                 }
             }
+        };
+        let values = Random::new(3).values(800);
+        assert_means(&States::Cpu(rows_of(&values, 8)));
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            let x = Tensor::from_slice(&values, (100, 8), &Device::Cpu).unwrap();
+            assert_means(&States::Portable(x.to_dtype(dtype).unwrap()));
         }
     }
 
     #[test]
     fn no_texts_have_no_means() {
-        let x = Tensor::zeros((0, 8), DType::F16, &Device::Cpu).unwrap();
-        assert_eq!(mean(&x, &[0]).unwrap().dims(), [0, 8]);
-        assert_eq!(mean(&x, &[0, 0]).unwrap().to_vec2::<f32>().unwrap(), [[0.0; 8]]);
+        let none = Tensor::zeros((0, 8), DType::F16, &Device::Cpu).unwrap();
+        for x in [States::Portable(none), States::Cpu(rows_of(&[], 8))] {
+            assert_eq!(mean(&x, &[0]).unwrap().count(), 0);
+            assert_eq!(mean(&x, &[0, 0]).unwrap().read(<[f32]>::to_vec).unwrap(), [0.0; 8]);
+        }
     }
 }

@@ -1,11 +1,9 @@
 //! The feed-forward block of a transformer layer (Vaswani et al. 2017), plain or with a gate (GLU variants: Shazeer
 //! 2020).
 
-use candle_core::Tensor;
-
 use crate::Result;
 use crate::kernels::{self, Activation};
-use crate::nn::{Body, Linear, Loader, cpu};
+use crate::nn::{Body, Linear, Loader, States};
 use crate::profile::Stage;
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))` where there is a gate.
@@ -58,13 +56,13 @@ impl Mlp {
     }
 
     /// `x [tokens, hidden]` to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &States) -> Result<States> {
         match self {
-            Self::Cpu { mlp, hidden } => Ok(cpu::map(x, *hidden, |x, out| mlp.apply(x, out))?),
+            Self::Cpu { mlp, hidden } => Ok(States::Cpu(x.cpu()?.map(*hidden, |x, out| mlp.apply(x, out)))),
             Self::Portable { up, gate, down } => {
                 let y = up.forward(x)?;
                 let y = match gate {
-                    Some(gate) => (gate.forward(x)? * y)?,
+                    Some(gate) => States::Portable((gate.forward(x)?.portable()? * y.portable()?)?),
                     None => y,
                 };
                 down.forward(&y)
@@ -90,7 +88,7 @@ mod tests {
             assert_bodies_agree(&checkpoint, |at, x| {
                 let parts =
                     MlpParts { up: at.at("up"), gate: None, down: at.at("down"), up_bias: true, down_bias: true };
-                Mlp::load(parts, 24, 67, activation)?.forward(&x.tensor(&[5, 24])?)
+                Mlp::load(parts, 24, 67, activation)?.forward(&x.states([5, 24])?)
             });
         }
     }
@@ -107,7 +105,7 @@ mod tests {
                 up_bias: false,
                 down_bias: false,
             };
-            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.tensor(&[5, 24])?)
+            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.states([5, 24])?)
         });
     }
 
@@ -123,7 +121,7 @@ mod tests {
                 up_bias: false,
                 down_bias: false,
             };
-            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x(&[5, 24])?)
+            Mlp::load(parts, 24, 67, Activation::Silu)?.forward(&x.states([5, 24])?)
         });
     }
 }

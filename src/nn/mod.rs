@@ -1,17 +1,17 @@
 //! The blocks that models are made of.
 //!
 //! Each has two bodies of the same meaning: a portable one made of candle operations, for every device that candle
-//! knows, and one for the CPU over [`crate::kernels`]. Hidden states are tensors `[tokens, hidden]`, packed: a block
-//! that must know where a text ends takes the batch's [`Layout`].
+//! knows, and one for the CPU over [`crate::kernels`]. What one block gives to the next are [`States`], `[tokens, hidden]`,
+//! packed: a block that must know where a text ends takes the batch's [`Layout`]. Networks see no tensor.
 //!
 //! ```text
 //! attention ── flash ── layout ── attention_plan ── padded_batch, upload_buffer, attention_bias
 //!                              ── sequences (of flash) ── upload_buffer
 //!                              ── rotary_table ── rope_scaling
 //! position_bias, alibi, disentangled_bias ── attention_bias
-//! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout      states
+//! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout
 //! mean ── padded_batch, upload_buffer      embedding_bag
-//! below all: loader (tensors of a checkpoint) ── panels, body; cpu (kernels as candle operations); activation; matmul
+//! below all: states (what blocks take and give) ── rows; loader (tensors of a checkpoint) ── panels, body; activation; matmul
 //! ```
 //!
 //! A file uses those to its right, and none that stand to its left.
@@ -23,7 +23,6 @@ mod attention_bias;
 mod attention_plan;
 mod body;
 mod convolution;
-mod cpu;
 mod disentangled_bias;
 mod embedding;
 mod embedding_bag;
@@ -43,6 +42,7 @@ mod position_bias;
 mod rope;
 mod rope_scaling;
 mod rotary_table;
+mod rows;
 #[cfg(feature = "flash-attn")]
 mod sequences;
 mod states;
@@ -67,7 +67,7 @@ pub use position_bias::PositionBias;
 pub use rope::{HeadNormalizations, Rope};
 pub use rope_scaling::{RopeScaling, RotaryAngles};
 pub use rotary_table::RotaryTable;
-pub use states::{add, multiply, scale, select};
+pub use states::States;
 
 use crate::Error;
 

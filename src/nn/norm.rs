@@ -17,7 +17,7 @@ use crate::Result;
 use crate::kernels::{self, Isa};
 use crate::memory::owned;
 use crate::nn::loader::tensor;
-use crate::nn::{Body, Loader, cpu};
+use crate::nn::{Body, Loader, States};
 use crate::profile::{Stage, Work, stage};
 
 /// One of the two normalizations, over the last dimension.
@@ -87,22 +87,31 @@ impl Norm {
     }
 
     /// `norm(x)` of `x [tokens, hidden]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &States) -> Result<States> {
         // One is read, one is written.
-        self.counted(x, 2, || match &self.0 {
-            NormBody::Cpu { isa, norm } => cpu::map(x, norm.width(), |x, out| kernels::norm(*isa, x, norm, out)),
-            portable => portable.apply(x),
-        })
+        let run = || {
+            Ok(match &self.0 {
+                NormBody::Cpu { isa, norm } => {
+                    States::Cpu(x.cpu()?.map(norm.width(), |x, out| kernels::norm(*isa, x, norm, out)))
+                }
+                portable => States::Portable(portable.apply(x.portable()?)?),
+            })
+        };
+        stage(Stage::Norms, || Work::bytes(2 * x.bytes()), run)
     }
 
     /// `norm(x + residual)` of `x` and `residual [tokens, hidden]`.
-    pub fn add_and_norm(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        self.counted(x, 3, || match &self.0 {
-            NormBody::Cpu { isa, norm } => {
-                cpu::zip(x, residual, |x, residual, out| kernels::add_norm(*isa, x, residual, norm, out))
-            }
-            portable => portable.apply(&(x + residual)?),
-        })
+    pub fn add_and_norm(&self, x: &States, residual: &States) -> Result<States> {
+        // Two are read, one is written.
+        let run = || {
+            Ok(match &self.0 {
+                NormBody::Cpu { isa, norm } => States::Cpu(x.cpu()?.zip(residual.cpu()?, |x, residual, out| {
+                    kernels::add_norm(*isa, x, residual, norm, out);
+                })),
+                portable => States::Portable(portable.apply(&(x.portable()? + residual.portable()?)?)?),
+            })
+        };
+        stage(Stage::Norms, || Work::bytes(3 * x.bytes()), run)
     }
 
     /// The kernel, for a block of the CPU body.
@@ -111,11 +120,6 @@ impl Norm {
             NormBody::Cpu { norm, .. } => norm,
             NormBody::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),
         }
-    }
-
-    fn counted(&self, x: &Tensor, tensors: usize, run: impl FnOnce() -> candle_core::Result<Tensor>) -> Result<Tensor> {
-        let work = || Work::bytes(tensors * x.elem_count() * x.dtype().size_in_bytes());
-        Ok(stage(Stage::Norms, work, run)?)
     }
 }
 
@@ -142,7 +146,7 @@ mod tests {
         for names in [["weight", "bias"], ["gamma", "beta"]] {
             let checkpoint = Checkpoint::random(&[(names[0], &[40]), (names[1], &[40])]);
             assert_bodies_agree(&checkpoint, |at, x| {
-                Norm::layer_norm(at, 40, 1e-7)?.add_and_norm(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
+                Norm::layer_norm(at, 40, 1e-7)?.add_and_norm(&x.states([9, 40])?, &x.states([9, 40])?)
             });
         }
     }
@@ -152,9 +156,9 @@ mod tests {
         let checkpoint = Checkpoint::random(&[("weight", &[40])]);
         type Load = fn(&Loader, usize, f32) -> Result<Norm>;
         for load in [Norm::layer_norm_without_bias as Load, Norm::rms_norm, Norm::offset_rms_norm] {
-            assert_bodies_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.forward(&x.tensor(&[9, 40])?));
+            assert_bodies_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.forward(&x.states([9, 40])?));
             assert_bodies_agree(&checkpoint, |at, x| {
-                load(at, 40, 1e-6)?.add_and_norm(&x.tensor(&[9, 40])?, &x.tensor(&[9, 40])?)
+                load(at, 40, 1e-6)?.add_and_norm(&x.states([9, 40])?, &x.states([9, 40])?)
             });
         }
     }
@@ -163,7 +167,9 @@ mod tests {
     fn halves_agree_with_float32() {
         let checkpoint = Checkpoint::random(&[("weight", &[40]), ("bias", &[40])]);
         for load in [Norm::layer_norm, Norm::layer_norm_without_bias, Norm::rms_norm] {
-            assert_halves_agree(&checkpoint, |at, x| load(at, 40, 1e-6)?.add_and_norm(&x(&[9, 40])?, &x(&[9, 40])?));
+            assert_halves_agree(&checkpoint, |at, x| {
+                load(at, 40, 1e-6)?.add_and_norm(&x.states([9, 40])?, &x.states([9, 40])?)
+            });
         }
     }
 
@@ -171,6 +177,8 @@ mod tests {
     #[test]
     fn large_states_are_normalized_in_float16() {
         let checkpoint = Checkpoint::random(&[("weight", &[40])]);
-        assert_halves_agree(&checkpoint, |at, x| Norm::rms_norm(at, 40, 1e-6)?.forward(&(x(&[9, 40])? * 32_768.0)?));
+        assert_halves_agree(&checkpoint, |at, x| {
+            Norm::rms_norm(at, 40, 1e-6)?.forward(&x.states([9, 40])?.scale(32_768.0)?)
+        });
     }
 }

@@ -128,7 +128,7 @@ mod tests {
                 assert_bodies_agree(&Checkpoint::random(&[]), |at, x| {
                     let shape =
                         kernels::AttentionShape { heads: 3, kv_heads: 3, head_dim: 8, scale: 0.35, mask: Mask::Full };
-                    let qkv = x.tensor(&[60, shape.width()])?;
+                    let qkv = x.states([60, shape.width()])?;
                     Attention::new(at.body(), shape).with_bias(Arc::new(bias(at.body(), far))).forward(
                         &qkv,
                         &Layout::new(offsets, &[]),

@@ -15,7 +15,7 @@ use candle_core::{DType, Tensor};
 use crate::Result;
 use crate::kernels;
 use crate::nn::rotary_table::{CosSinValues, RotaryTable};
-use crate::nn::{Layout, Norm, cpu};
+use crate::nn::{Layout, Norm, States};
 use crate::profile::{Stage, Work, stage};
 
 /// Rotary position embedding of queries and keys, which may each be normalized head by head before it.
@@ -40,13 +40,12 @@ impl Rope {
 
     /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) with
     /// its queries and keys turned by their tokens' positions.
-    pub fn forward(&self, qkv: &Tensor, layout: &Layout) -> Result<Tensor> {
+    pub fn forward(&self, qkv: &States, layout: &Layout) -> Result<States> {
         // One is read, one is written.
-        let work = || Work::bytes(2 * qkv.elem_count() * qkv.dtype().size_in_bytes());
-        Ok(stage(Stage::Attention, work, || self.turn(qkv, layout))?)
+        stage(Stage::Attention, || Work::bytes(2 * qkv.bytes()), || self.turn(qkv, layout))
     }
 
-    fn turn(&self, qkv: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
+    fn turn(&self, qkv: &States, layout: &Layout) -> Result<States> {
         let positions = layout.positions();
         if let Some(own) = layout.own_angles(&self.table)? {
             let rows: Vec<u32> = (0..positions.len() as u32).collect();
@@ -61,23 +60,23 @@ impl Rope {
         &self,
         values: &CosSinValues,
         rows: &[u32],
-        qkv: &Tensor,
+        qkv: &States,
         gather: impl Fn(&Tensor, &Tensor) -> candle_core::Result<[Tensor; 2]>,
-    ) -> candle_core::Result<Tensor> {
-        match values {
+    ) -> Result<States> {
+        Ok(match values {
             CosSinValues::Cpu(isa, table) => {
                 let norms = self.norms.as_ref().map(|norms| kernels::HeadNorms {
                     queries: norms.queries.kernel(),
                     keys: norms.keys.kernel(),
                     values: norms.values.as_ref().map(Norm::kernel),
                 });
-                cpu::map(qkv, self.shape.width(), |qkv, out| {
+                States::Cpu(qkv.cpu()?.map(self.shape.width(), |qkv, out| {
                     let rotations = kernels::RopeAngles { table, positions: rows };
                     kernels::rope(*isa, &self.shape, norms, rotations, qkv, out);
-                })
+                }))
             }
-            CosSinValues::Portable { cos, sin } => self.portable(qkv, gather(cos, sin)?),
-        }
+            CosSinValues::Portable { cos, sin } => States::Portable(self.portable(qkv.portable()?, gather(cos, sin)?)?),
+        })
     }
 
     /// `cos` and `sin [tokens, head_dim / 2]`.
@@ -108,7 +107,7 @@ impl Rope {
 mod tests {
     use super::*;
     use crate::kernels::Mask;
-    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree};
+    use crate::nn::testing::{Checkpoint, assert_bodies_agree, assert_halves_agree, stacked};
     use crate::nn::{RopeScaling, RotaryAngles};
 
     fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> kernels::AttentionShape {
@@ -130,10 +129,10 @@ mod tests {
                     let rope = Rope::new(shape(heads, kv_heads, head_dim), table, norms);
                     let mut turned = Vec::new();
                     for positions in [vec![0, 1, 2], vec![700, 3], vec![8191, 0]] {
-                        let qkv = x.tensor(&[positions.len(), rope.shape.width()])?;
+                        let qkv = x.states([positions.len(), rope.shape.width()])?;
                         turned.push(rope.forward(&qkv, &Layout::new(&[0, positions.len() as u32], &positions))?);
                     }
-                    Ok(Tensor::cat(&turned, 0)?)
+                    stacked(&turned)
                 });
             }
         }
@@ -146,14 +145,14 @@ mod tests {
             let table = RotaryTable::new(at.body(), 8, RotaryAngles { theta: 100.0, scaling })?;
             let rope = Rope::new(shape(3, 3, 8), table, None);
             let positions: Vec<u32> = (0..3).chain(0..9).chain(0..5).collect();
-            let qkv = x.tensor(&[17, rope.shape.width()])?;
+            let qkv = x.states([17, rope.shape.width()])?;
             let turned = rope.forward(&qkv, &Layout::new(&[0, 3, 12, 12, 17], &positions))?;
             // Each text as if it were alone.
             for (first, len) in [(0, 3), (3, 9), (12, 5)] {
-                let alone: Vec<u32> = (0..len as u32).collect();
-                let alone = rope.forward(&qkv.narrow(0, first, len)?, &Layout::new(&[0, len as u32], &alone))?;
-                let same = turned.narrow(0, first, len)?.flatten_all()?.to_vec1::<f32>()?;
-                assert_eq!(alone.flatten_all()?.to_vec1::<f32>()?, same);
+                let rows: Vec<u32> = (first..first + len).collect();
+                let alone: Vec<u32> = (0..len).collect();
+                let alone = rope.forward(&qkv.select(&rows)?, &Layout::new(&[0, len], &alone))?;
+                assert_eq!(alone.read(<[f32]>::to_vec)?, turned.select(&rows)?.read(<[f32]>::to_vec)?);
             }
             Ok(turned)
         });
@@ -167,7 +166,7 @@ mod tests {
             let table = RotaryTable::new(at.body(), 12, RotaryAngles::new(10_000.0))?;
             let norms = HeadNormalizations { queries: norm("q")?, keys: norm("k")?, values: None };
             let rope = Rope::new(shape(6, 2, 12), table, Some(norms));
-            rope.forward(&x(&[4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
+            rope.forward(&x.states([4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
         });
     }
 
@@ -180,7 +179,7 @@ mod tests {
             let [near, far] =
                 [10_000.0, 160_000.0].map(|theta| RotaryTable::new(at.body(), 8, RotaryAngles::new(theta)));
             let (near, far) = (near?, far?);
-            let mut qkv = x.tensor(&[3, shape(2, 2, 8).width()])?;
+            let mut qkv = x.states([3, shape(2, 2, 8).width()])?;
             for table in [&near, &far, &near] {
                 qkv = Rope::new(shape(2, 2, 8), table.clone(), None).forward(&qkv, &layout)?;
             }

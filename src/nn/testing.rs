@@ -5,7 +5,8 @@ use candle_core::{DType, Device, Tensor};
 use crate::Result;
 use crate::files::{ModelFolder, Origin};
 use crate::kernels::{Dtype, Isa};
-use crate::nn::{Body, Loader};
+use crate::nn::rows::Rows;
+use crate::nn::{Body, Loader, States};
 use crate::weights::Weights;
 
 /// Largest difference between bodies, relative to numbers above 1: rounding of sums of some 70 products of about 1.
@@ -30,7 +31,7 @@ impl Checkpoint {
     }
 }
 
-/// Inputs in [-1, 1], the same for every body.
+/// Numbers in [-1, 1].
 pub(super) struct Random(u64);
 
 impl Random {
@@ -38,28 +39,70 @@ impl Random {
         Self(seed)
     }
 
-    pub(super) fn tensor(&mut self, shape: &[usize]) -> Result<Tensor> {
-        let values: Vec<f32> = (0..shape.iter().product())
-            .map(|_| {
-                self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-            })
-            .collect();
-        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    pub(super) fn values(&mut self, count: usize) -> Vec<f32> {
+        let mut value = || {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..count).map(|_| value()).collect()
+    }
+
+    fn tensor(&mut self, shape: &[usize]) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.values(shape.iter().product()), shape, &Device::Cpu)?)
     }
 }
 
+/// Hidden states for a block of some body: the same numbers for every one.
+pub(super) struct BlockInputs {
+    random: Random,
+    body: Body,
+    /// Whether numbers are such that every type holds them.
+    rounded: bool,
+}
+
+impl BlockInputs {
+    pub(super) fn new(body: &Body) -> Self {
+        Self { random: Random(1), body: body.clone(), rounded: false }
+    }
+
+    pub(super) fn states(&mut self, [rows, width]: [usize; 2]) -> Result<States> {
+        let values = self.random.values(rows * width);
+        Ok(match &self.body {
+            Body::Cpu { .. } => States::Cpu(rows_of(&values, width)),
+            Body::Portable { device, dtype } => {
+                let x = Tensor::from_vec(values, (rows, width), device)?;
+                let x = if self.rounded { x.to_dtype(DType::BF16)? } else { x };
+                States::Portable(x.to_dtype(*dtype)?)
+            }
+        })
+    }
+}
+
+pub(super) fn rows_of(values: &[f32], width: usize) -> Rows {
+    Rows::written([values.len() / width, width], |out| out.copy_from_slice(values))
+}
+
+/// The rows of all parts, one after the other, in float32.
+pub(super) fn stacked(parts: &[States]) -> Result<States> {
+    let mut values = Vec::new();
+    parts.iter().try_for_each(|part| part.read(|rows| values.extend_from_slice(rows)))?;
+    Ok(States::Cpu(rows_of(&values, parts[0].width())))
+}
+
 /// Runs `block` with the portable body and with the CPU body of every instruction set, and compares what comes out.
-pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loader, &mut Random) -> Result<Tensor>) {
-    let run = |body: Body| -> (Vec<usize>, Vec<f32>) {
-        let y = block(&Loader::new(&checkpoint.weights, &body), &mut Random(1)).unwrap();
-        (y.dims().to_vec(), y.flatten_all().unwrap().to_vec1().unwrap())
+pub(super) fn assert_bodies_agree(
+    checkpoint: &Checkpoint,
+    block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
+) {
+    let run = |body: Body| -> ([usize; 2], Vec<f32>) {
+        let y = block(&Loader::new(&checkpoint.weights, &body), &mut BlockInputs::new(&body)).unwrap();
+        ([y.count(), y.width()], y.read(<[f32]>::to_vec).unwrap())
     };
     let (shape, expected) = run(Body::Portable { device: Device::Cpu, dtype: DType::F32 });
     assert!(expected.iter().any(|&x| x != 0.0));
     for isa in Isa::available() {
-        let (dims, values) = run(Body::Cpu { isa, dtype: Dtype::Float32 });
-        assert_eq!(dims, shape);
+        let (found, values) = run(Body::Cpu { isa, dtype: Dtype::Float32 });
+        assert_eq!(found, shape);
         for (a, b) in values.iter().zip(&expected) {
             assert!((a - b).abs() <= MAX_DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
         }
@@ -70,15 +113,14 @@ pub(super) fn assert_bodies_agree(checkpoint: &Checkpoint, block: impl Fn(&Loade
 /// that all of them hold: they have 11 and 8 significant bits, of which rounding on the way leaves two fewer.
 pub(super) fn assert_halves_agree(
     checkpoint: &Checkpoint,
-    block: impl Fn(&Loader, &mut dyn FnMut(&[usize]) -> Result<Tensor>) -> Result<Tensor>,
+    block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
 ) {
     let run = |dtype: DType| -> Vec<f32> {
-        let mut random = Random(1);
-        let mut input = |shape: &[usize]| Ok(random.tensor(shape)?.to_dtype(DType::BF16)?.to_dtype(dtype)?);
         let body = Body::Portable { device: Device::Cpu, dtype };
-        let y = block(&Loader::new(&checkpoint.weights, &body), &mut input).unwrap();
-        assert_eq!(y.dtype(), dtype);
-        y.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+        let mut inputs = BlockInputs { rounded: true, ..BlockInputs::new(&body) };
+        let y = block(&Loader::new(&checkpoint.weights, &body), &mut inputs).unwrap();
+        assert_eq!(y.portable().unwrap().dtype(), dtype);
+        y.read(<[f32]>::to_vec).unwrap()
     };
     let expected = run(DType::F32);
     let size = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
