@@ -54,7 +54,7 @@ class Agreement:
         Pairs of different shapes are left out, and those with what does not compute any more. Raises `WorkerError`
         where the backend of the cell does not compute the items.
         """
-        others = [each for each in self._measured.get((cell.model, cell.data_set), []) if each != cell.backend]
+        others = list(self._measured.get((cell.model, cell.data_set), []))
         if not self._begins(cell):
             return []
         found = []

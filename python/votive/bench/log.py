@@ -44,11 +44,7 @@ class Log:
     def __init__(self, experiment: Experiment, folder: Path, there: list[Measured]) -> None:
         self.experiment = experiment
         self.folder = folder
-        skipped = {
-            name
-            for name, choice in zip(plan.backend_names(experiment), experiment.backends, strict=True)
-            if choice.skip
-        }
+        skipped = {name for name, choice in plan.choices(experiment).items() if choice.skip}
         self.measured = [each for each in there if each.is_finished or each.cell.backend in skipped]
         self.keys = {plan.key(each.cell, each.round) for each in self.measured}
         unfinished: dict[str, list[str]] = {}

@@ -49,6 +49,11 @@ PEAK_TRIALS = 8
 _CELL_SECONDS, _MORE_SECONDS = 300.0, 60.0
 
 
+def choices(experiment: Experiment) -> dict[str, BackendChoice]:
+    """The backends by what cells call them."""
+    return dict(zip(backend_names(experiment), experiment.backends, strict=True))
+
+
 def backend_names(experiment: Experiment) -> list[str]:
     """How cells and tables call the backends, in their order: by their own names, or by what they are; no two alike.
 
@@ -107,11 +112,16 @@ def cells(experiment: Experiment) -> list[Cell]:
     ]
 
 
+def model_name(model: str) -> str:
+    """The end of a path, or of a name on the hub."""
+    return model.rstrip("/").rpartition("/")[2] or model
+
+
 def traffics(experiment: Experiment) -> dict[str, list[Model]]:
     """What is asked of models, by what cells call it: of each one alone, or of all together, where they have shares."""
     if all(model.share is None for model in experiment.models):
         return {model.name: [model] for model in experiment.models}
-    names = [model.name.rstrip("/").rpartition("/")[2] for model in experiment.models]
+    names = [model_name(model.name) for model in experiment.models]
     parts = [f"{name} {100 * share:.3g} %" for name, share in zip(names, shares(experiment.models), strict=True)]
     return {", ".join(parts): experiment.models}
 

@@ -21,7 +21,7 @@ import msgspec
 from votive._cpus import usable_cpus
 from votive.bench import backends, plan
 from votive.bench.backends.backend import Setup
-from votive.bench.experiment import BackendChoice, Experiment, Model
+from votive.bench.experiment import Experiment, Model
 from votive.bench.loaded import LoadedBackend
 from votive.bench.models import ModelKey, cache_folder, key_of, needs_folder
 from votive.bench.plan import Cell
@@ -41,9 +41,7 @@ class Processes:
     def __init__(self, experiment: Experiment, models: dict[ModelKey, Path], absent: dict[ModelKey, str]) -> None:
         self.experiment = experiment
         self._traffics = plan.traffics(experiment)
-        self.choices: dict[str, BackendChoice] = dict(
-            zip(plan.backend_names(experiment), experiment.backends, strict=True)
-        )
+        self.choices = plan.choices(experiment)
         self._models = models
         self._absent = absent
         self._threads = experiment.threads or usable_cpus()

@@ -7,7 +7,7 @@ from statistics import median
 
 import msgspec
 
-from votive.bench.plan import Cell
+from votive.bench.plan import Cell, model_name
 from votive.bench.report.summary import (
     ITEMS,
     NEAR_PEAK,
@@ -15,7 +15,6 @@ from votive.bench.report.summary import (
     Row,
     Summary,
     batching,
-    model_name,
     recommended,
     setting,
 )

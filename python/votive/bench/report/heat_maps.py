@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from votive.bench.plan import model_name
 from votive.bench.report.matrix import SHOWN, Matrix
 from votive.bench.report.style import PAPER, SIZE, short
-from votive.bench.report.summary import Summary, model_name
+from votive.bench.report.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

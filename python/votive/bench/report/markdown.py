@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 from votive.bench.cells import Consistency
+from votive.bench.plan import model_name
 from votive.bench.report.folder import RULE, Overall, folder
 from votive.bench.report.matrix import SHOWN, WORDS, Matrix
-from votive.bench.report.summary import Report, Row, Spread, Summary, model_name, setting
+from votive.bench.report.summary import Report, Row, Spread, Summary, setting
 
 _COLUMNS = ("batch_size", "Batch"), ("concurrency", "Conc"), ("batching", "Batching"), ("rate", "Rate")
 _EXPLAINED = {

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from votive.bench.plan import model_name
 from votive.bench.report import style
 from votive.bench.report.heat_maps import heat_maps
 from votive.bench.report.style import INK, Look, legend, short
-from votive.bench.report.summary import Row, Summary, model_name, setting
+from votive.bench.report.summary import Row, Summary, setting
 from votive.bench.statistics import EDGES
 
 if TYPE_CHECKING:

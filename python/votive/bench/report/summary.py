@@ -365,8 +365,3 @@ def setting(cell: Cell) -> str:
     elif cell.rate is not None:  # by schedule, whoever is free
         callers = f"{cell.rate:g} requests/s"
     return f"batch {cell.batch_size}, {callers}{'' if cell.batching else ', batching off'}"
-
-
-def model_name(model: str) -> str:
-    """The end of a path, or of a name on the hub."""
-    return model.rstrip("/").rpartition("/")[2] or model
