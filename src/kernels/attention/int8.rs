@@ -187,27 +187,25 @@ unsafe fn quantize_token<D: Int8>(d: D, values: &[f32], offset: u8, bytes: *mut 
     let s = d.simd();
     let lanes = <D::Simd as Simd>::LANES;
     let zero = s.splat(0.0);
-    let mut largest = zero;
+    // Bytes cannot say that a number is none, and the largest one skips it.
+    let (mut largest, mut zeros) = (zero, zero);
     for i in (0..values.len()).step_by(lanes) {
         // SAFETY: what is left of the values starts at i.
         let x = unsafe { load(s, values.as_ptr().add(i), values.len() - i) };
         largest = s.max(largest, s.max(x, s.sub(zero, x)));
+        zeros = s.add_to_zeros(zeros, x);
     }
     // The smallest number whose inverse is finite added, which is nothing beside any other.
     let largest = s.largest(largest) + 1e-35;
     let inverse = s.splat(most / largest);
-    // Bytes cannot say that a number is none, and the largest one skips it: a sum finds it.
-    let mut sum = zero;
     for i in (0..values.len()).step_by(lanes) {
         // SAFETY: as above.
         unsafe {
             let x = load(s, values.as_ptr().add(i), values.len() - i);
-            let y = s.mul_add(x, inverse, s.splat(f32::from(offset)));
-            sum = s.add(sum, y);
-            d.store_bytes(bytes.add(i), y);
+            d.store_bytes(bytes.add(i), s.mul_add(x, inverse, s.splat(f32::from(offset))));
         }
     }
-    if s.sum(sum).is_nan() { f32::NAN } else { largest / most }
+    largest / most + s.sum(zeros)
 }
 
 #[inline(always)]
@@ -273,16 +271,19 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
     for column in (0..dim).step_by(lanes) {
         let count = head_dim.saturating_sub(column);
         let from = |token: usize| head.value(token)[column.min(head_dim)..].as_ptr();
-        let mut largest = zero;
+        // Where a value is no number, its channel is none.
+        let (mut largest, mut zeros) = (zero, zero);
         for token in 0..len {
             // SAFETY: `count` values are left of the token's.
             let x = unsafe { load(s, from(token), count) };
             largest = s.max(largest, s.max(x, s.sub(zero, x)));
+            zeros = s.add_to_zeros(zeros, x);
         }
         // The smallest number whose inverse is finite added, which is nothing beside any other.
         let scale = s.mul_add(largest, s.splat(1.0 / MAX_VALUE), s.splat(1e-37));
         let inverse = s.div(s.splat(1.0), scale);
-        let mut sum = zero;
+        // SAFETY: the scales have whole vectors.
+        unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), s.add(scale, zeros)) };
         let values = memory.values[2 * column..].as_mut_ptr();
         for token in (0..len).step_by(2) {
             // SAFETY: as above; a pair of tokens has two integers for each of `dim` channels.
@@ -292,14 +293,9 @@ fn pack_values<D: Int8>(d: D, head: &SequenceHead, HeadSizes { len, dim, .. }: H
                     true => s.mul_add(load(s, from(token + 1), count), inverse, round),
                     false => round,
                 };
-                sum = s.add(sum, s.add(a, b));
                 d.store_word_pairs(values.add(token * dim), a, b);
             }
         }
-        // Where a value is no number, its channel is none: the difference is NaN, and else 0.
-        let scale = s.add(scale, s.sub(sum, sum));
-        // SAFETY: the scales have whole vectors.
-        unsafe { s.store(memory.value_scales.as_mut_ptr().add(column), scale) };
     }
 }
 

@@ -67,10 +67,13 @@ fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
     assert!(row.len() >= x.len().next_multiple_of(lanes), "rows are whole vectors");
     let whole = x.len() / lanes * lanes;
     let (mut low, mut high) = (s.splat(x[0]), s.splat(x[0]));
+    // Bytes cannot say that a number is none, and the extremes skip it.
+    let mut zeros = s.splat(0.0);
     for i in (0..whole).step_by(lanes) {
         // SAFETY: LANES numbers start at i.
         let values = unsafe { s.load(x.as_ptr().add(i)) };
         (low, high) = (s.min(low, values), s.max(high, values));
+        zeros = s.add_to_zeros(zeros, values);
     }
     // SAFETY: reads what is left.
     let rest = unsafe { s.load_first(x.as_ptr().add(whole), x.len() - whole, x[0]) };
@@ -79,22 +82,16 @@ fn quantize_row<D: Int8>(d: D, x: &[f32], row: &mut [u8]) -> RowRange {
     // Below it the inverse is no finite number, and all of the row is `low`.
     let (scale, inverse) = if scale > 1e-37 { (scale, 1.0 / scale) } else { (0.0, 0.0) };
     let (shift, times) = (s.splat(-low * inverse), s.splat(inverse));
-    // Bytes cannot say that a number is none, and the extremes skip it: a sum finds it.
-    let mut sum = s.splat(0.0);
     // SAFETY: as above; the row has bytes for the numbers in whole vectors.
     unsafe {
         for i in (0..whole).step_by(lanes) {
-            let y = s.mul_add(s.load(x.as_ptr().add(i)), times, shift);
-            sum = s.add(sum, y);
-            d.store_bytes(row.as_mut_ptr().add(i), y);
+            d.store_bytes(row.as_mut_ptr().add(i), s.mul_add(s.load(x.as_ptr().add(i)), times, shift));
         }
         if whole < x.len() {
-            let y = s.mul_add(rest, times, shift);
-            sum = s.add(sum, y);
-            d.store_bytes(row.as_mut_ptr().add(whole), y);
+            d.store_bytes(row.as_mut_ptr().add(whole), s.mul_add(rest, times, shift));
         }
     }
-    let scale = if s.sum(sum).is_nan() { f32::NAN } else { scale };
+    let scale = scale + s.sum(s.add_to_zeros(zeros, rest));
     // With FLIP, the bytes are multiplied as signed ones, 128 lower.
     RowRange { scale, low: low + scale * f32::from(D::FLIP) }
 }

@@ -31,14 +31,13 @@ pub(super) fn padded(rest: &[f32]) -> [f32; PARTIAL_SUMS] {
 pub(super) fn largest<S: Simd>(s: S, vector: &[f32]) -> Option<f32> {
     let zero = s.splat(0.0);
     let mut most = [zero; MAX_REGISTERS_PER_STEP];
-    // A number times zero, summed: zero for finite numbers alone.
     let mut zeros = [zero; MAX_REGISTERS_PER_STEP];
     let (whole, rest) = vector.as_chunks::<PARTIAL_SUMS>();
     for x in whole.iter().chain([&padded(rest)]) {
         let x = load(s, x);
         for i in 0..PARTIAL_SUMS / S::LANES {
             most[i] = s.max(most[i], s.max(x[i], s.sub(zero, x[i])));
-            zeros[i] = s.add(zeros[i], s.mul(x[i], zero));
+            zeros[i] = s.add_to_zeros(zeros[i], x[i]);
         }
     }
     let (mut largest, mut finite) = (0.0_f32, true);

@@ -80,6 +80,12 @@ pub(crate) trait Simd: Double {
         self.min(self.splat(high), self.max(self.splat(low), x))
     }
 
+    /// Zeros as long as all x that are added to them are finite, and else NaN.
+    #[inline(always)]
+    fn add_to_zeros(self, zeros: Self::F, x: Self::F) -> Self::F {
+        self.mul_add(x, self.splat(0.0), zeros)
+    }
+
     /// `a * b + c`, rounded once where the set can.
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
 
