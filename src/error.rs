@@ -134,6 +134,14 @@ impl Error {
         self
     }
 
+    pub fn device(message: impl Into<String>) -> Self {
+        Self::Device { message: message.into() }
+    }
+
+    pub fn device_memory(message: impl Into<String>) -> Self {
+        Self::DeviceMemory { message: message.into() }
+    }
+
     pub fn internal(message: impl Into<String>) -> Self {
         Self::Internal { message: message.into() }
     }

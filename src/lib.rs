@@ -10,6 +10,7 @@ pub mod engine;
 pub mod error;
 pub mod files;
 mod gguf;
+pub mod gpu;
 pub mod hub;
 pub mod kernels;
 mod memory;

@@ -22,8 +22,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["error", "files", "weights", "gguf"]),
     ("config", &["error", "files", "weights"]),
     ("text", &["error", "panic", "memory", "files", "config"]),
-    ("nn", &["error", "memory", "profile", "files", "weights", "kernels"]),
-    ("device", &["error", "profile", "panic", "kernels", "nn"]),
+    ("gpu", &["error", "kernels"]),
+    ("nn", &["error", "memory", "profile", "files", "weights", "kernels", "gpu"]),
+    ("device", &["error", "profile", "panic", "kernels", "gpu", "nn"]),
     ("models", &["error", "profile", "files", "weights", "config", "text", "kernels", "nn"]),
     ("pipeline", &["error", "memory", "profile", "files", "weights", "config", "text", "kernels", "nn"]),
     (
@@ -38,7 +39,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "python",
         &[
-            "error", "memory", "panic", "profile", "files", "hub", "config", "text", "nn", "device", "pipeline",
+            "error", "memory", "panic", "profile", "files", "hub", "config", "text", "gpu", "nn", "device", "pipeline",
             "pool", "engine", "store", "serve",
         ],
     ),
@@ -47,7 +48,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Which modules may name candle, outside of unit tests. `kernels` know slices, and networks hidden states.
 const MAY_USE_CANDLE: &[&str] = &["nn", "device", "store"];
 
-const UNSAFE_CODE: &[&str] = &["device/library.rs", "kernels/", "weights/mmap.rs", "python/numpy.rs"];
+const UNSAFE_CODE: &[&str] = &["device/library.rs", "gpu/context.rs", "kernels/", "weights/mmap.rs", "python/numpy.rs"];
 
 /// Files that use each other in a circle because they are one thing, with the reason. A circle is written as its files in
 /// alphabetical order.

@@ -28,11 +28,12 @@ pub(super) fn probe(number: usize) -> Result<Hardware, String> {
         return Err(format!("{name} cannot be loaded"));
     }
     let Some(Ok(device)) = opened::find(DeviceName::Cuda(number)).map(|device| device.as_cuda_device().cloned()) else {
-        return Ok(Hardware { model, memory: None });
+        return Ok(Hardware { model, memory: None, float16: true });
     };
     let stream = device.cuda_stream();
     let context = stream.context();
-    Ok(Hardware { model: context.name().ok().or(model), memory: context.total_mem().ok().map(|bytes| bytes as u64) })
+    let memory = context.total_mem().ok().map(|bytes| bytes as u64);
+    Ok(Hardware { model: context.name().ok().or(model), memory, float16: true })
 }
 
 pub(super) fn open(number: usize) -> candle_core::Result<candle_core::Device> {

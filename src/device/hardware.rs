@@ -7,4 +7,6 @@ pub(super) struct Hardware {
     pub(super) model: Option<String>,
     /// In bytes, that votive may use.
     pub(super) memory: Option<u64>,
+    /// Whether it computes in float16, as far as that is to be asked.
+    pub(super) float16: bool,
 }

@@ -17,7 +17,7 @@ pub(super) fn probe() -> Result<Hardware, String> {
         return Err("macOS names no GPU".to_owned());
     };
     let model = device.as_ref().name().to_string();
-    Ok(Hardware { model: Some(model), memory: Some(device.recommended_max_working_set_size() as u64) })
+    Ok(Hardware { model: Some(model), memory: Some(device.recommended_max_working_set_size() as u64), float16: true })
 }
 
 pub(super) fn open() -> candle_core::Result<candle_core::Device> {

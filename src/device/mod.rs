@@ -30,6 +30,7 @@ use candle_core::DType;
 
 use crate::device::faults::Faults;
 use crate::device::name::DeviceName;
+use crate::gpu::{self, Context, Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa, measure_peaks};
 use crate::nn::{Body, active_isa};
 use crate::panic::caught;
@@ -37,7 +38,7 @@ use crate::profile::Peaks;
 use crate::{Error, Result};
 
 pub use crate::kernels::{caches, cpu_name, scratch_bytes};
-pub use probe::{DeviceInfo, features, find, next, survey};
+pub use probe::{DeviceInfo, features, find, gpus, next, survey};
 
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8, int4";
 
@@ -57,6 +58,8 @@ enum Kind {
     Cpu,
     /// candle's operations, on a device that one thread at a time may use.
     Portable(candle_core::Device),
+    /// votive's own kernels for GPUs; one thread at a time records the passes of a model.
+    Wgpu(&'static Context),
 }
 
 /// A device that may fail, and cannot be used after `fork()`.
@@ -76,6 +79,10 @@ impl Device {
         let found = find(name)?;
         let (kind, gpu) = match found.name {
             DeviceName::Cpu => (Kind::cpu(), None),
+            name @ DeviceName::Wgpu(..) => {
+                let id = name.to_string();
+                (Kind::Wgpu(with_device_errors(&id, || gpu::open(&id))?), Some(Gpu::new(name)?))
+            }
             name => (Kind::Portable(open(name)?), Some(Gpu::new(name)?)),
         };
         Ok(Self { name: found.name(), kind, gpu })
@@ -92,15 +99,15 @@ impl Device {
         &self.name
     }
 
-    /// Whether one thread at a time computes, with candle's operations.
+    /// Whether one thread at a time computes the passes of a model.
     pub fn has_owner(&self) -> bool {
-        matches!(self.kind, Kind::Portable(_))
+        !matches!(self.kind, Kind::Cpu)
     }
 
     /// Where candle's tensors are, if one thread at a time computes with them.
     pub fn tensors(&self) -> Option<&candle_core::Device> {
         match &self.kind {
-            Kind::Cpu => None,
+            Kind::Cpu | Kind::Wgpu(_) => None,
             Kind::Portable(device) => Some(device),
         }
     }
@@ -114,9 +121,8 @@ impl Device {
             name => Dtype::named(name)
                 .ok_or_else(|| Error::argument("dtype", format!("{name:?} is not a type; accepted: {DTYPES}")))?,
         };
-        let Kind::Portable(device) = &self.kind else { return Ok(Body::Cpu { isa: active_isa()?, dtype }) };
         if let Some(reason) = self.lacks(dtype) {
-            let all = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16].into_iter();
+            let all = [Dtype::Float32, Dtype::Bfloat16, Dtype::Float16, Dtype::Int8].into_iter();
             let accepted: Vec<_> = all.filter(|&other| self.lacks(other).is_none()).map(Dtype::name).collect();
             let message = format!(
                 "{} {reason}; the device is {}, which takes auto, {}",
@@ -126,25 +132,56 @@ impl Device {
             );
             return Err(Error::argument("dtype", message));
         }
-        let dtype = match dtype {
-            Dtype::Bfloat16 => DType::BF16,
-            Dtype::Float16 => DType::F16,
-            Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => DType::F32,
-        };
-        Ok(Body::Portable { device: device.clone(), dtype })
+        Ok(match &self.kind {
+            Kind::Cpu => Body::Cpu { isa: active_isa()?, dtype },
+            Kind::Portable(device) => {
+                let dtype = match dtype {
+                    Dtype::Bfloat16 => DType::BF16,
+                    Dtype::Float16 => DType::F16,
+                    Dtype::Float32 | Dtype::Int8 | Dtype::Int4 => DType::F32,
+                };
+                Body::Portable { device: device.clone(), dtype }
+            }
+            Kind::Wgpu(context) => {
+                let (states, weights) = match dtype {
+                    Dtype::Float16 => (Number::F16, WeightType::F16),
+                    Dtype::Bfloat16 => (Number::F32, WeightType::Bf16),
+                    Dtype::Int8 => (Number::F32, WeightType::Int8),
+                    Dtype::Float32 | Dtype::Int4 => (Number::F32, WeightType::F32),
+                };
+                Body::Gpu { passes: Passes::new(context)?, types: ProductTypes { states, weights }, isa: active_isa()? }
+            }
+        })
     }
 
     fn is_gpu(&self) -> bool {
-        matches!(&self.kind, Kind::Portable(device) if !device.is_cpu())
+        match &self.kind {
+            Kind::Cpu => false,
+            Kind::Portable(device) => !device.is_cpu(),
+            Kind::Wgpu(_) => true,
+        }
     }
 
     /// Why it cannot compute with weights of this type.
     fn lacks(&self, dtype: Dtype) -> Option<&'static str> {
-        let Kind::Portable(device) = &self.kind else { return None };
-        match dtype {
-            Dtype::Int8 | Dtype::Int4 => Some("needs the CPU's kernels"),
-            Dtype::Bfloat16 => lacks_bfloat16(device),
-            Dtype::Float32 | Dtype::Float16 => None,
+        match (&self.kind, dtype) {
+            (Kind::Cpu, _) => None,
+            (Kind::Wgpu(_), Dtype::Int4) | (Kind::Portable(_), Dtype::Int8 | Dtype::Int4) => {
+                Some("needs the CPU's kernels")
+            }
+            (Kind::Wgpu(context), Dtype::Float16) => {
+                (!context.info().float16).then_some("needs a GPU that computes in it")
+            }
+            (Kind::Portable(device), Dtype::Bfloat16) => lacks_bfloat16(device),
+            _ => None,
+        }
+    }
+
+    /// Multiplications and additions of a second, in products of matrices by votive's own kernels for GPUs; None of other devices.
+    pub fn product_rate(&self) -> Result<Option<f64>> {
+        match self.kind {
+            Kind::Wgpu(context) => gpu::product_rate(context).map(Some),
+            Kind::Cpu | Kind::Portable(_) => Ok(None),
         }
     }
 
@@ -250,7 +287,7 @@ mod tests {
         assert!(matches!(Device::choose("cuda:1"), Err(Error::Device { .. })));
         assert!(matches!(Device::choose("mps"), Err(Error::Device { .. })));
         let message = Device::choose("gpu").unwrap_err().to_string();
-        assert!(message.contains("\"gpu\"") && message.contains("cuda:N"), "{message}");
+        assert!(message.contains("\"gpu\"") && message.contains("cuda:N") && message.contains("vulkan"), "{message}");
     }
 
     fn fake(faults: &str) -> Device {

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 
-const ACCEPTED: &str = "auto, cpu, metal (mps, mlx), cuda, cuda:N";
+const ACCEPTED: &str = "auto, cpu, metal (mps, mlx), cuda, cuda:N, vulkan, vulkan:N, dx12, dx12:N, wgpu, wgpu:N";
 
 /// A device, there or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +10,36 @@ pub(super) enum DeviceName {
     Cpu,
     Metal,
     Cuda(usize),
+    /// A GPU by an interface that votive's own kernels are written for, and its number there.
+    Wgpu(Interface, usize),
     /// For tests: computes on the CPU, is treated like a GPU, and fails on demand.
     Fake,
+}
+
+/// What drives a GPU, beside Metal and CUDA as candle does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Interface {
+    Vulkan,
+    Direct3D12,
+    /// Metal, by wgpu.
+    Metal,
+}
+
+impl Interface {
+    pub(super) const ALL: [Self; 3] = [Self::Vulkan, Self::Direct3D12, Self::Metal];
+
+    /// As programs and `crate::gpu` call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vulkan => "vulkan",
+            Self::Direct3D12 => "dx12",
+            Self::Metal => "wgpu",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|interface| interface.name() == name)
+    }
 }
 
 impl DeviceName {
@@ -26,10 +54,14 @@ impl DeviceName {
                 "metal" | "mps" | "mlx" => Self::Metal,
                 "cuda" => Self::Cuda(0),
                 "fake" if super::faults::wanted() => Self::Fake,
-                _ => return Err(unknown()),
+                name => Self::Wgpu(Interface::named(name).ok_or_else(unknown)?, 0),
             },
-            Some(("cuda", number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Self::Cuda(number.parse().map_err(|_| unknown())?)
+            Some((family, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let number = number.parse().map_err(|_| unknown())?;
+                match family {
+                    "cuda" => Self::Cuda(number),
+                    name => Self::Wgpu(Interface::named(name).ok_or_else(unknown)?, number),
+                }
             }
             Some(_) => return Err(unknown()),
         }))
@@ -42,17 +74,18 @@ impl DeviceName {
     pub(super) fn after(self) -> &'static [Self] {
         match self {
             Self::Metal => &Self::ORDER[1..],
-            Self::Cuda(_) | Self::Fake => &Self::ORDER[2..],
+            Self::Cuda(_) | Self::Wgpu(..) | Self::Fake => &Self::ORDER[2..],
             Self::Cpu => &[],
         }
     }
 
-    /// "cpu", "metal", "cuda" or "fake".
+    /// "cpu", "metal", "cuda", "vulkan", "dx12", "wgpu" or "fake".
     pub(super) fn family(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
             Self::Metal => "metal",
             Self::Cuda(_) => "cuda",
+            Self::Wgpu(interface, _) => interface.name(),
             Self::Fake => "fake",
         }
     }
@@ -61,7 +94,7 @@ impl DeviceName {
 impl std::fmt::Display for DeviceName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Cuda(number) | Self::Wgpu(_, number) => write!(f, "{}:{number}", self.family()),
             _ => f.write_str(self.family()),
         }
     }
@@ -81,11 +114,16 @@ mod tests {
         }
         assert_eq!(known("cuda"), Some(DeviceName::Cuda(0)));
         assert_eq!(known("cuda:12").unwrap().to_string(), "cuda:12");
+        assert_eq!(known("vulkan"), Some(DeviceName::Wgpu(Interface::Vulkan, 0)));
+        for (text, name) in [("vulkan:1", "vulkan:1"), ("dx12", "dx12:0"), ("wgpu", "wgpu:0")] {
+            assert_eq!(known(text).unwrap().to_string(), name);
+        }
     }
 
     #[test]
     fn nothing_else_is() {
-        let numbers = ["cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:1", "cuda:99999999999999999999", "cpu:0"];
+        let numbers =
+            ["cuda:", "cuda:x", "cuda:-1", "cuda:+1", "cuda:1:1", "cuda:99999999999999999999", "vulkan:", "cpu:0"];
         for text in numbers.into_iter().chain(["", "gpu", "CPU", "fake", "fake:1"]) {
             let message = DeviceName::parse("VOTIVE_DEVICE", text).unwrap_err().to_string();
             assert!(
@@ -99,6 +137,7 @@ mod tests {
     fn the_cpu_comes_last() {
         assert_eq!(DeviceName::Metal.after(), [DeviceName::Cuda(0), DeviceName::Cpu]);
         assert_eq!(DeviceName::Cuda(3).after(), [DeviceName::Cpu]);
+        assert_eq!(DeviceName::Wgpu(Interface::Vulkan, 0).after(), [DeviceName::Cpu]);
         assert!(DeviceName::Cpu.after().is_empty());
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::device::name::DeviceName;
+use crate::gpu::FORKED;
 use crate::{Error, Result};
 
 #[derive(Debug, Clone)]
@@ -61,12 +62,7 @@ pub(super) fn shared(
 
 /// The error for a child of `fork()`.
 pub(super) fn forked(name: DeviceName) -> Error {
-    Error::Device {
-        message: format!(
-            "{name}: was opened before fork(), and cannot be used in the child; start processes by \"spawn\" or \
-             \"forkserver\", or compute on the CPU in the child (device=\"cpu\", or fallback=True)"
-        ),
-    }
+    Error::device(format!("{name}: {FORKED}"))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use crate::device::faults;
 use crate::device::hardware::Hardware;
-use crate::device::name::DeviceName;
+use crate::device::name::{DeviceName, Interface};
+use crate::gpu::{self, GpuInfo, GpuKind};
 use crate::kernels::cpu_name;
 use crate::{Error, Result};
 
@@ -33,6 +34,8 @@ impl DeviceInfo {
     pub fn dtypes(&self) -> &'static [&'static str] {
         match self.name {
             DeviceName::Cpu => &["float32", "bfloat16", "float16", "int8", "int4"],
+            DeviceName::Wgpu(..) if self.hardware.float16 => &["float32", "bfloat16", "float16", "int8"],
+            DeviceName::Wgpu(..) => &["float32", "bfloat16", "int8"],
             DeviceName::Metal | DeviceName::Cuda(_) | DeviceName::Fake => &["float32", "bfloat16", "float16"],
         }
     }
@@ -67,16 +70,56 @@ pub fn next(text: &str) -> Result<Option<DeviceInfo>> {
     Ok((!after.is_empty()).then(|| first(after)))
 }
 
-/// The devices of the order that are there, and why the others are not.
+/// The devices that are there, those that "auto" takes in its order and the CPU last, and why others are not.
 pub fn survey() -> (Vec<DeviceInfo>, Vec<(&'static str, String)>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
     for name in DeviceName::ORDER {
+        if name == DeviceName::Cpu {
+            let adapters = adapters();
+            let usable = adapters.iter().filter(|(_, info)| unusable(info).is_none());
+            present.extend(usable.map(|(name, info)| DeviceInfo { name: *name, hardware: hardware_of(info) }));
+            let refused = || adapters.iter().find_map(|(_, info)| unusable(info));
+            if !present.iter().any(|info| matches!(info.name, DeviceName::Wgpu(..))) {
+                let interface = if cfg!(target_os = "macos") { Interface::Metal } else { Interface::Vulkan };
+                absent.push((interface.name(), refused().unwrap_or_else(|| NO_ADAPTER.to_owned())));
+            }
+        }
         match probe(name) {
             Ok(hardware) => present.push(DeviceInfo { name, hardware }),
             Err(reason) => absent.push((name.family(), reason)),
         }
     }
     (present, absent)
+}
+
+const NO_ADAPTER: &str = "no driver offers a GPU";
+/// Allows GPUs that a driver computes on the CPU, where it is 1.
+const SOFTWARE_VARIABLE: &str = "VOTIVE_SOFTWARE_GPU";
+
+/// The GPUs that drivers offer votive's own kernels.
+fn adapters() -> Vec<(DeviceName, GpuInfo)> {
+    let named = |info: GpuInfo| Some((DeviceName::parse("device", &info.id).ok()??, info));
+    gpu::adapters().into_iter().filter_map(named).collect()
+}
+
+/// The same, each with why votive does not take it, where it does not.
+pub fn gpus() -> Vec<(GpuInfo, Option<String>)> {
+    gpu::adapters().into_iter().map(|info| (info.clone(), unusable(&info))).collect()
+}
+
+fn unusable(info: &GpuInfo) -> Option<String> {
+    if let Some(lacks) = &info.lacks {
+        return Some(format!("{} ({}) lacks {lacks}", info.id, info.name));
+    }
+    let allowed = std::env::var(SOFTWARE_VARIABLE).is_ok_and(|value| value == "1");
+    (info.kind == GpuKind::Software && !allowed).then(|| {
+        let GpuInfo { id, name, .. } = info;
+        format!("{id} ({name}) computes on the CPU, slower than \"cpu\"; {SOFTWARE_VARIABLE}=1 allows it, for tests")
+    })
+}
+
+fn hardware_of(info: &GpuInfo) -> Hardware {
+    Hardware { model: Some(info.name.clone()), memory: info.memory, float16: info.float16 }
 }
 
 fn from_environment() -> Result<Option<(String, Option<DeviceName>)>> {
@@ -108,6 +151,20 @@ fn probe(name: DeviceName) -> Result<Hardware, String> {
         DeviceName::Cpu => Ok(cpu()),
         DeviceName::Fake if faults::wanted() => Ok(Hardware::default()),
         DeviceName::Fake => Err("exists in tests alone".to_owned()),
+        DeviceName::Wgpu(..) if gpu::is_forked() => Err(gpu::FORKED.to_owned()),
+        DeviceName::Wgpu(interface, _) => {
+            let adapters = adapters();
+            let Some((_, info)) = adapters.iter().find(|(known, _)| *known == name) else {
+                let of_interface = |other: &&(DeviceName, GpuInfo)| other.0.family() == interface.name();
+                let there: Vec<_> = adapters.iter().filter(of_interface).map(|(name, _)| name.to_string()).collect();
+                return Err(if there.is_empty() {
+                    NO_ADAPTER.to_owned()
+                } else {
+                    format!("there is {}", there.join(", "))
+                });
+            };
+            unusable(info).map_or_else(|| Ok(hardware_of(info)), Err)
+        }
         #[cfg(all(feature = "metal", target_os = "macos"))]
         DeviceName::Metal => super::metal::probe(),
         #[cfg(not(all(feature = "metal", target_os = "macos")))]
@@ -122,7 +179,7 @@ fn probe(name: DeviceName) -> Result<Hardware, String> {
 }
 
 fn cpu() -> Hardware {
-    Hardware { model: Some(cpu_name()).filter(|name| !name.is_empty()), memory: None }
+    Hardware { model: Some(cpu_name()).filter(|name| !name.is_empty()), memory: None, float16: true }
 }
 
 #[cfg(test)]
@@ -136,7 +193,8 @@ mod tests {
         assert!(["int8", "int4"].iter().all(|dtype| cpu.dtypes().contains(dtype)));
         let (present, absent) = survey();
         assert_eq!(present.last().unwrap().name(), "cpu");
-        assert_eq!(present.len() + absent.len(), DeviceName::ORDER.len());
+        let others = present.iter().filter(|info| matches!(info.name, DeviceName::Wgpu(..))).count().max(1);
+        assert_eq!(present.len() + absent.len(), DeviceName::ORDER.len() + others);
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -94,7 +94,7 @@ fn pipeline(folder: &ModelFolder, source: &Source, hidden: usize, route: &Route)
     let dtype = match source.at.body() {
         Body::Cpu { dtype, .. } => *dtype,
         // The modules after the network run on the CPU all the same.
-        Body::Portable { .. } => Dtype::Float32,
+        Body::Portable { .. } | Body::Gpu { .. } => Dtype::Float32,
     };
     Ok(OutputHead::Pipeline(Pipeline::load(folder, &route.modules, hidden, dtype)?))
 }

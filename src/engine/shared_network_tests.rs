@@ -11,6 +11,7 @@ use crate::engine::reranker::Reranker;
 use crate::engine::routes::Routes;
 use crate::engine::stats::Measure;
 use crate::files::{ModelFolder, Origin};
+use crate::nn::Body;
 use crate::text::{Input, LengthLimit, Truncation};
 
 /// Texts of several passes.
@@ -227,4 +228,35 @@ fn a_template_stays_where_a_document_loses_its_first_tokens() {
         assert_eq!(cut.ids[..before], whole.ids[..before], "{name}");
         assert_eq!(cut.ids[before..], whole.ids[before + 11..], "{name}");
     }
+}
+
+/// Needs `VOTIVE_SOFTWARE_GPU=1` where the GPU is one that a driver computes.
+#[test]
+#[ignore = "needs a GPU"]
+fn passes_are_halved_where_a_gpu_has_no_memory() {
+    let on = |device: &str| {
+        let options = LoadOptions { device: device.to_owned(), ..options(Sharing::default()) };
+        Embedder::load(folder("bert_312"), &options).unwrap()
+    };
+    let encode = |model: &Embedder| {
+        let (inputs, rows) = (Box::new(texts(TEXTS)), rows(TEXTS, model.dimension()));
+        let found = model.routes().main().run(inputs, Request::default(), rows, false, &|_| Ok(()))?;
+        let OutputRows::Owned(values) = found.output.rows else { unreachable!("rows were owned") };
+        Ok::<_, Error>((values, found.report.halved))
+    };
+    let (expected, _) = encode(&on("cpu")).unwrap();
+    let limited = |bytes: u64| {
+        let model = on(if cfg!(target_os = "macos") { "wgpu" } else { "vulkan" });
+        let Body::Gpu { passes, .. } = model.routes().main().network().body() else { panic!("a GPU computes") };
+        passes.limit(bytes);
+        model
+    };
+    let model = limited(4_000_000);
+    let (found, halved) = encode(&model).unwrap();
+    assert!(halved > 0);
+    assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-5));
+    // From then on passes are as small as they have to be.
+    assert_eq!(encode(&model).unwrap(), (found, 0));
+    let message = encode(&limited(1)).unwrap_err().to_string();
+    assert!(message.contains("is too much for it"), "{message}");
 }

@@ -174,7 +174,7 @@ impl Decoder for RotaryDecoder {
         for (i, layer) in self.layers.iter().enumerate() {
             check_cancel()?;
             let qkv = layer.project(&hidden, &layout)?;
-            past.layers.push(layer.keys_and_values(&qkv)?);
+            past.layers.push(layer.keys_and_values(&qkv)?.kept()?);
             if i + 1 < self.layers.len() {
                 hidden = layer.finish(&hidden, &qkv, &layout, None, None)?;
             }

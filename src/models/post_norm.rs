@@ -315,7 +315,7 @@ impl PostNormLayer {
             qkv = States::side_by_side(&[&queries, &keys, &third(2)?])?;
         }
         if let Some(rope) = &self.rope {
-            qkv = rope.forward(&qkv, layout)?;
+            qkv = rope.forward(qkv, layout)?;
         }
         let attended = self.attention.forward(&qkv, layout, None, rows)?;
         let hidden = match rows {

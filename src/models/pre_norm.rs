@@ -46,7 +46,7 @@ impl PreNormLayer {
             None => self.qkv.forward(hidden)?,
         };
         match &self.rope {
-            Some(rope) => rope.forward(&qkv, layout),
+            Some(rope) => rope.forward(qkv, layout),
             None => Ok(qkv),
         }
     }

@@ -17,6 +17,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::gpu::{DistanceBias, MAX_ROWS};
 use crate::kernels::{Bias, BiasHead, BiasRows};
 use crate::nn::attention_bias::by_position;
 use crate::nn::loader::tensor;
@@ -27,19 +28,30 @@ pub struct Alibi {
     slopes: Vec<f32>,
     /// `[heads, 1]`: the negative slopes, for the portable body.
     falls: Option<Tensor>,
+    /// The biases of all distances within a pass, for a GPU's body.
+    on_gpu: Option<DistanceBias>,
 }
 
 impl Alibi {
     pub fn new(body: &Body, heads: usize) -> Result<Self> {
         let slopes = slopes(heads);
         let falls = match body {
-            Body::Cpu { .. } => None,
+            Body::Cpu { .. } | Body::Gpu { .. } => None,
             Body::Portable { device, .. } => {
                 let falls: Vec<f32> = slopes.iter().map(|slope| -slope).collect();
                 Some(tensor(&falls, &[heads, 1], device, DType::F32)?)
             }
         };
-        Ok(Self { slopes, falls })
+        let on_gpu = match body {
+            Body::Gpu { passes, .. } => {
+                let far = MAX_ROWS - 1;
+                let of_head = |&slope: &f32| (0..2 * far + 1).map(move |i| -slope * i.abs_diff(far) as f32);
+                let values: Vec<f32> = slopes.iter().flat_map(of_head).collect();
+                Some(DistanceBias::new(passes.context(), far, &values)?)
+            }
+            Body::Cpu { .. } | Body::Portable { .. } => None,
+        };
+        Ok(Self { slopes, falls, on_gpu })
     }
 }
 
@@ -69,6 +81,11 @@ impl Bias for Alibi {
 impl AttentionBias for Alibi {
     fn kernel(&self) -> &dyn Bias {
         self
+    }
+
+    fn on_gpu(&self) -> &DistanceBias {
+        let Some(numbers) = &self.on_gpu else { unreachable!("attention and its bias are of one body") };
+        numbers
     }
 
     fn column(&self, distance: isize) -> u32 {

@@ -35,7 +35,7 @@ impl Attention {
     pub fn new(body: &Body, shape: kernels::AttentionShape) -> Self {
         let kernels = match body {
             Body::Cpu { isa, dtype } => Some((*isa, *dtype)),
-            Body::Portable { .. } => None,
+            Body::Portable { .. } | Body::Gpu { .. } => None,
         };
         Self { shape, kernels, bias: None }
     }
@@ -58,8 +58,8 @@ impl Attention {
     ) -> Result<States> {
         let offsets = layout.offsets();
         let run = || {
-            Ok(match self.kernels {
-                Some((isa, dtype)) => {
+            Ok(match (self.kernels, qkv) {
+                (Some((isa, dtype)), _) => {
                     let (qkv, past) = (qkv.cpu()?, past.map(States::cpu).transpose()?);
                     let bias = self.bias.as_deref().map(AttentionBias::kernel);
                     let shape = [rows.map_or(qkv.count(), <[u32]>::len), self.shape.heads * self.shape.head_dim];
@@ -69,7 +69,13 @@ impl Attention {
                         kernels::attention(isa, dtype, &self.shape, inputs, out);
                     }))
                 }
-                None => {
+                (None, States::Gpu(qkv)) => {
+                    let past = past.map(States::gpu).transpose()?;
+                    let queries = layout.queries(rows, &qkv.pass);
+                    let bias = self.bias.as_deref().map(AttentionBias::on_gpu);
+                    States::Gpu(qkv.attended(&self.shape, &queries, past, bias)?)
+                }
+                (None, _) => {
                     let past = past.map(States::portable).transpose()?;
                     States::Portable(self.portable(qkv.portable()?, layout, past, rows)?)
                 }

@@ -1,7 +1,8 @@
-//! Which of the two implementations of a block computes: kernels on the CPU, or candle's operations on any device.
+//! Which of its implementations computes a block: kernels of the CPU, candle's operations on any device, or kernels of a GPU.
 
 use candle_core::{DType, Device};
 
+use crate::gpu::{Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa};
 use crate::{Error, Result};
 
@@ -13,6 +14,9 @@ pub enum Body {
     Cpu { isa: Isa, dtype: Dtype },
     /// candle's operations, weights and activations in `dtype`.
     Portable { device: Device, dtype: DType },
+    /// Kernels of a GPU, which record into one of the `passes`: states and weights in `types`. Tables stay on the CPU, whose
+    /// kernels of `isa` look rows up.
+    Gpu { passes: Passes, types: ProductTypes, isa: Isa },
 }
 
 impl Body {
@@ -23,8 +27,31 @@ impl Body {
             Self::Portable { dtype: DType::BF16, .. } => Dtype::Bfloat16,
             Self::Portable { dtype: DType::F16, .. } => Dtype::Float16,
             Self::Portable { .. } => Dtype::Float32,
+            Self::Gpu { types, .. } => match types.weights {
+                WeightType::F32 => Dtype::Float32,
+                WeightType::F16 => Dtype::Float16,
+                WeightType::Bf16 => Dtype::Bfloat16,
+                WeightType::Int8 => Dtype::Int8,
+            },
         }
     }
+
+    /// The same body with weights and states in float32.
+    pub fn in_float32(&self) -> Self {
+        match self.clone() {
+            Self::Cpu { isa, .. } => Self::Cpu { isa, dtype: Dtype::Float32 },
+            Self::Portable { device, .. } => Self::Portable { device, dtype: DType::F32 },
+            Self::Gpu { passes, isa, .. } => {
+                Self::Gpu { passes, types: ProductTypes { states: Number::F32, weights: WeightType::F32 }, isa }
+            }
+        }
+    }
+}
+
+/// That the kernels of the passes' GPU do not compute this.
+pub(super) fn unsupported(passes: &Passes, what: &str) -> Error {
+    let id = &passes.context().info().id;
+    Error::device(format!("{id}: {what} is not supported there; give device=\"cpu\""))
 }
 
 /// The instruction set that kernels use; an error if `VOTIVE_ISA` names one that is not there.

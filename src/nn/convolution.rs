@@ -10,8 +10,10 @@
 use candle_core::Tensor;
 
 use crate::Result;
+use crate::gpu::NO_ROW;
 use crate::kernels::Activation;
 use crate::memory::zeroed;
+use crate::nn::device_states::DeviceStates;
 use crate::nn::{Layout, Linear, Loader, States};
 use crate::profile::{Stage, Work, stage};
 
@@ -44,10 +46,11 @@ impl Convolution {
         // One is read, and as many as there are neighbours are written.
         let work = || Work::bytes((1 + self.length) * x.bytes());
         let width = x.width();
-        let neighbours = || -> candle_core::Result<States> {
+        let neighbours = || -> Result<States> {
             Ok(match x {
                 States::Cpu(x) => States::Cpu(x.map(self.length * width, |x, out| self.copy(x, width, layout, out))),
                 States::Portable(x) => States::Portable(self.gather(x, layout)?),
+                States::Gpu(x) => States::Gpu(self.gather_on_gpu(x, layout)?),
             })
         };
         self.product.forward(&stage(Stage::Other, work, neighbours)?)
@@ -75,7 +78,15 @@ impl Convolution {
         }
     }
 
-    /// As `copy`, on any device.
+    /// As `copy`, of rows that a GPU has: the neighbours of each place one after the other.
+    fn gather_on_gpu(&self, x: &DeviceStates, layout: &Layout) -> Result<DeviceStates> {
+        let rows: Vec<u32> = self.rows(layout).map(|row| row.map_or(NO_ROW, |row| row as u32)).collect();
+        let place = |place: usize| -> Vec<u32> { rows.iter().skip(place).step_by(self.length).copied().collect() };
+        let parts = (0..self.length).map(|i| x.select(&place(i))).collect::<Result<Vec<_>>>()?;
+        DeviceStates::side_by_side(&parts.iter().collect::<Vec<_>>())
+    }
+
+    /// As `copy`, on any device that candle knows.
     fn gather(&self, x: &Tensor, layout: &Layout) -> candle_core::Result<Tensor> {
         let (tokens, width) = x.dims2()?;
         let rows: Vec<u32> = self.rows(layout).map(|row| row.unwrap_or(tokens) as u32).collect();

@@ -11,8 +11,10 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::gpu::DistanceBias;
 use crate::kernels::{self, Bias, Buckets};
 use crate::nn::attention_bias::relative_shift;
+use crate::nn::body::unsupported;
 use crate::nn::matmul::matmul;
 use crate::nn::rows::Rows;
 use crate::nn::{AttentionBias, Body, States};
@@ -42,6 +44,9 @@ impl DisentangledAttentionBias {
         keys: Option<States>,
         queries: Option<States>,
     ) -> Result<Self> {
+        if let Body::Gpu { passes, .. } = body {
+            return Err(unsupported(passes, "attention with disentangled positions (DeBERTa)"));
+        }
         let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
         let scaled = |table: Option<States>| table.map(|table| table.scale(scale)).transpose();
         let (keys, queries) = (scaled(keys)?, scaled(queries)?);
@@ -59,6 +64,7 @@ impl DisentangledAttentionBias {
                 };
                 BiasBody::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
             }
+            Body::Gpu { .. } => unreachable!("it was refused"),
         }))
     }
 }
@@ -69,6 +75,10 @@ impl AttentionBias for DisentangledAttentionBias {
             BiasBody::Cpu(kernel) => kernel,
             BiasBody::Portable { .. } => unreachable!("attention and its bias are of one body"),
         }
+    }
+
+    fn on_gpu(&self) -> &DistanceBias {
+        unreachable!("it was refused")
     }
 
     fn column(&self, distance: isize) -> u32 {

@@ -3,7 +3,9 @@
 use candle_core::Tensor;
 
 use crate::Result;
-use crate::kernels::{EmbeddingTable, Isa, embed};
+use crate::gpu::{Number, Passes};
+use crate::kernels::{Dtype, EmbeddingTable, Isa, embed, unset};
+use crate::nn::device_states::DeviceStates;
 use crate::nn::loader::tensor;
 use crate::nn::rows::Rows;
 use crate::nn::{Body, Loader, Norm, States};
@@ -21,16 +23,26 @@ enum EmbeddingBody {
     Cpu(Isa, Vec<EmbeddingTable>),
     /// Tables `[rows, hidden]`.
     Portable(Vec<Tensor>),
+    /// Tables that stay on the CPU: of a vocabulary's rows a pass needs few.
+    Gpu {
+        passes: Passes,
+        states: Number,
+        isa: Isa,
+        tables: Vec<EmbeddingTable>,
+    },
 }
 
 impl Embedding {
     /// `tables`: each with its number of rows; each has `weight [rows, hidden]`.
     pub fn load(tables: &[(Loader, usize)], norm: Option<Norm>, hidden: usize) -> Result<Self> {
         let tables = match tables[0].0.body() {
-            Body::Cpu { isa, dtype } => EmbeddingBody::Cpu(
-                *isa,
-                tables.iter().map(|(at, rows)| at.table("weight", *dtype, *rows, hidden)).collect::<Result<_>>()?,
-            ),
+            Body::Cpu { isa, dtype } => EmbeddingBody::Cpu(*isa, load_tables(tables, *dtype, hidden)?),
+            body @ Body::Gpu { passes, types, isa } => EmbeddingBody::Gpu {
+                passes: passes.clone(),
+                states: types.states,
+                isa: *isa,
+                tables: load_tables(tables, body.dtype(), hidden)?,
+            },
             Body::Portable { device, dtype } => EmbeddingBody::Portable(
                 tables
                     .iter()
@@ -69,6 +81,19 @@ impl Embedding {
                     }
                 }))
             }
+            EmbeddingBody::Gpu { passes, states, isa, tables } => {
+                let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
+                let mut sum = unset(tokens * self.hidden);
+                embed(*isa, &rows, None, self.hidden, &mut sum);
+                if self.factor != 1.0 {
+                    sum.iter_mut().for_each(|x| *x *= self.factor);
+                }
+                let sum = States::Gpu(DeviceStates::sent(passes, *states, &sum, self.hidden)?);
+                match &self.norm {
+                    Some(norm) => norm.forward(&sum)?,
+                    None => sum,
+                }
+            }
             EmbeddingBody::Portable(tables) => {
                 let ids = Tensor::from_vec(ids.concat(), (ids.len(), tokens), tables[0].device())?;
                 let mut rows = tables.iter().enumerate().map(|(i, table)| table.index_select(&ids.get(i)?, 0));
@@ -82,6 +107,10 @@ impl Embedding {
             }
         })
     }
+}
+
+fn load_tables(tables: &[(Loader, usize)], dtype: Dtype, hidden: usize) -> Result<Vec<EmbeddingTable>> {
+    tables.iter().map(|(at, rows)| at.table("weight", dtype, *rows, hidden)).collect()
 }
 
 #[cfg(test)]

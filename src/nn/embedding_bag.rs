@@ -2,8 +2,10 @@
 
 use candle_core::Tensor;
 
-use crate::kernels::{Dtype, EmbeddingTable, Isa, WeightedTable, mean_row};
+use crate::gpu::{Number, Passes};
+use crate::kernels::{Dtype, EmbeddingTable, Isa, WeightedTable, mean_row, unset};
 use crate::memory::zeroed;
+use crate::nn::device_states::DeviceStates;
 use crate::nn::loader::tensor;
 use crate::nn::rows::Rows;
 use crate::nn::{Body, Loader, States};
@@ -23,6 +25,13 @@ enum BagBody {
     Cpu(Isa, WeightedTable),
     /// `[ids, width]`, with mapping and weights done.
     Portable(Tensor),
+    /// The CPU's table: what is looked up and not multiplied gains nothing from being elsewhere.
+    Gpu {
+        passes: Passes,
+        states: Number,
+        isa: Isa,
+        table: WeightedTable,
+    },
 }
 
 /// The tensors of a bag.
@@ -53,6 +62,11 @@ impl EmbeddingBag {
                 let table = table(at, tensors.table, *dtype, [rows, width])?;
                 BagBody::Cpu(*isa, WeightedTable { table, width, row_of, weight_of })
             }
+            Body::Gpu { passes, types, isa } => {
+                let table = table(at, tensors.table, Dtype::Float32, [rows, width])?;
+                let table = WeightedTable { table, width, row_of, weight_of };
+                BagBody::Gpu { passes: passes.clone(), states: types.states, isa: *isa, table }
+            }
             Body::Portable { device, dtype } => {
                 let table = table(at, tensors.table, Dtype::Float32, [rows, width])?;
                 let folded = folded(&WeightedTable { table, width, row_of, weight_of }, ids)?;
@@ -80,7 +94,7 @@ impl EmbeddingBag {
     pub fn mean(&self, ids: &[u32], out: &mut [f32]) {
         match &self.body {
             BagBody::Cpu(isa, table) => mean_row(*isa, table, ids, out),
-            BagBody::Portable(_) => unreachable!("the caller asks whether kernels compute"),
+            BagBody::Portable(_) | BagBody::Gpu { .. } => unreachable!("the caller asks whether kernels compute"),
         }
     }
 
@@ -91,11 +105,14 @@ impl EmbeddingBag {
             || Work::bytes(8 * self.width * ids.len()),
             || {
                 Ok(match &self.body {
-                    BagBody::Cpu(isa, table) => States::Cpu(Rows::written([ids.len(), self.width], |out| {
-                        for (id, row) in ids.iter().zip(out.chunks_exact_mut(self.width)) {
-                            mean_row(*isa, table, std::slice::from_ref(id), row);
-                        }
-                    })),
+                    BagBody::Cpu(isa, table) => {
+                        States::Cpu(Rows::written([ids.len(), self.width], |out| look_up(*isa, table, ids, out)))
+                    }
+                    BagBody::Gpu { passes, states, isa, table } => {
+                        let mut rows = unset(ids.len() * self.width);
+                        look_up(*isa, table, ids, &mut rows);
+                        States::Gpu(DeviceStates::sent(passes, *states, &rows, self.width)?)
+                    }
                     BagBody::Portable(table) => {
                         let ids = Tensor::from_slice(ids, ids.len(), table.device())?;
                         States::Portable(table.index_select(&ids, 0)?)
@@ -103,6 +120,13 @@ impl EmbeddingBag {
                 })
             },
         )
+    }
+}
+
+/// Writes the row of each of `ids` to `out [ids, width]`.
+fn look_up(isa: Isa, table: &WeightedTable, ids: &[u32], out: &mut [f32]) {
+    for (id, row) in ids.iter().zip(out.chunks_exact_mut(table.width)) {
+        mean_row(isa, table, std::slice::from_ref(id), row);
     }
 }
 

@@ -8,6 +8,7 @@ use candle_core::{DType, Tensor};
 use crate::kernels::{self, Activation, Dtype, Matrix, PackedMlp, choose, places_by_expert};
 use crate::memory::{owned, zeroed};
 use crate::nn::activation::activate;
+use crate::nn::body::unsupported;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
 use crate::nn::panels::{MatrixPacking, packed};
@@ -100,6 +101,7 @@ impl Experts {
                 let bias = owned(bias, || "the bias of experts".to_owned())?;
                 ExpertsBody::Cpu(kernels::PackedExperts::new(router, mlps, top, bias))
             }
+            Body::Gpu { passes, .. } => return Err(unsupported(&passes, "a mixture of experts")),
             Body::Portable { device, dtype } => {
                 let weight = |weights: &[f32]| tensor(weights, &[wide, hidden], &device, dtype);
                 let expert = |expert| {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
+use crate::gpu::{Pass, SentAngles, SentQueries};
 use crate::kernels::Mask;
 use crate::nn::attention_plan::{AttentionPlan, PlanRequest};
 use crate::nn::rotary_table::{CosSinTable, RotaryTable};
@@ -27,6 +28,9 @@ struct DeviceCache {
     /// For each table, the angles of the tokens, where a text has its own.
     own_angles: Vec<(Arc<RotaryTable>, Option<Rc<CosSinTable>>)>,
     plans: Vec<(Mask, Rc<AttentionPlan>)>,
+    /// The queries of all tokens, and for each table the angles of the tokens, as a GPU's pass has them.
+    queries: Option<Rc<SentQueries>>,
+    angles: Vec<(Arc<RotaryTable>, SentAngles)>,
     #[cfg(feature = "flash-attn")]
     sequences: Option<Rc<Sequences>>,
 }
@@ -90,6 +94,31 @@ impl<'a> Layout<'a> {
             cache.plans.push((mask, plan.clone()));
         }
         Ok(plan)
+    }
+
+    /// The queries of `rows`, or of all tokens, in `pass`.
+    pub(super) fn queries(&self, rows: Option<&[u32]>, pass: &Pass) -> Rc<SentQueries> {
+        let send = || Rc::new(pass.record(|recording| SentQueries::send(recording, self.offsets, rows)));
+        if rows.is_some() {
+            return send();
+        }
+        self.cache.borrow_mut().queries.get_or_insert_with(send).clone()
+    }
+
+    /// The angles of the tokens in `pass`; `of_tokens` gives them, `[tokens, head_dim]`.
+    pub(super) fn angles(
+        &self,
+        table: &Arc<RotaryTable>,
+        pass: &Pass,
+        of_tokens: impl FnOnce() -> Vec<f32>,
+    ) -> SentAngles {
+        let known = &mut self.cache.borrow_mut().angles;
+        if let Some(&(_, angles)) = known.iter().find(|(other, _)| Arc::ptr_eq(other, table)) {
+            return angles;
+        }
+        let angles = pass.record(|recording| SentAngles::send(recording, &of_tokens()));
+        known.push((table.clone(), angles));
+        angles
     }
 
     /// The batch as the flash-attention kernel takes it. Layers of a network do not differ in it.

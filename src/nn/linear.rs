@@ -3,8 +3,10 @@
 use candle_core::Tensor;
 
 use crate::Result;
+use crate::gpu::{MatrixParts, Product};
 use crate::kernels::{Activation, AttentionShape, Matrix};
 use crate::nn::activation::activate;
+use crate::nn::device_matrix::DeviceMatrix;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
 use crate::nn::{Body, Loader, States};
@@ -25,6 +27,7 @@ enum LinearBody {
         weight: Tensor,
         bias: Option<Tensor>,
     },
+    Gpu(Product),
 }
 
 impl Linear {
@@ -55,6 +58,10 @@ impl Linear {
                 weight: tensor(weight, &[n, k], device, *dtype)?,
                 bias: Some(tensor(bias, &[n], device, *dtype)?),
             },
+            Body::Gpu { passes, types, .. } => {
+                let parts = MatrixParts { weight, bias: Some(bias), shape: [n, k] };
+                LinearBody::Gpu(Product::new(passes.context(), *types, parts)?)
+            }
         };
         Ok(Self { stage, body, activation: Activation::Identity })
     }
@@ -77,6 +84,10 @@ impl LinearBody {
                 return Ok(Self::Cpu(Loader::matrix(*isa, *dtype, parts, [n, k], bias, sensitive)?));
             }
             Body::Portable { device, dtype } => (device, *dtype),
+            Body::Gpu { passes, types, .. } => {
+                let matrix = DeviceMatrix::load(parts, [n, k], bias)?;
+                return Ok(Self::Gpu(Product::new(passes.context(), *types, matrix.parts())?));
+            }
         };
         let (mut weights, mut biases) = (Vec::new(), Vec::new());
         for part in parts {
@@ -97,6 +108,10 @@ impl LinearBody {
                 let bytes = weight.dtype().size_in_bytes() * (n * k + tokens * (n + k));
                 Work::multiply_adds(Arithmetic::Float32, tokens * n * k, bytes)
             }
+            Self::Gpu(product) => {
+                let [n, k] = product.shape();
+                Work::multiply_adds(Arithmetic::Float32, tokens * n * k, 4 * (n * k + tokens * (n + k)))
+            }
         }
     }
 
@@ -111,6 +126,7 @@ impl LinearBody {
                 };
                 States::Portable(activate(&y, activation)?)
             }
+            Self::Gpu(product) => States::Gpu(x.gpu()?.product(product, activation)?),
         })
     }
 }

@@ -109,18 +109,14 @@ impl<'a> Loader<'a> {
 
     /// The same tensors for a body with weights in float32, whatever type it holds others in.
     pub fn in_float32(&self) -> Self {
-        let body = match self.body.clone() {
-            Body::Cpu { isa, .. } => Body::Cpu { isa, dtype: Dtype::Float32 },
-            Body::Portable { device, .. } => Body::Portable { device, dtype: DType::F32 },
-        };
-        Self { body, ..self.clone() }
+        Self { body: self.body.in_float32(), ..self.clone() }
     }
 
     /// The same tensors for a body that holds them in the type of matrices whose errors weigh most.
     pub fn sensitive(&self) -> Self {
         let body = match self.body.clone() {
             Body::Cpu { isa, dtype } => Body::Cpu { isa, dtype: dtype.of_sensitive() },
-            portable => portable,
+            other => other,
         };
         Self { body, ..self.clone() }
     }

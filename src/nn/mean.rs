@@ -3,6 +3,7 @@
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::gpu;
 use crate::nn::States;
 use crate::nn::padded_batch::padded_len;
 use crate::nn::rows::Rows;
@@ -13,6 +14,7 @@ pub fn mean(x: &States, offsets: &[u32]) -> Result<States> {
     Ok(match x {
         States::Cpu(x) => States::Cpu(mean_of_rows(x, offsets)),
         States::Portable(x) => States::Portable(mean_by_size(x, offsets)?),
+        States::Gpu(x) => States::Gpu(x.with(x.pass.record(|recording| gpu::mean(recording, &x.rows, offsets))?)),
     })
 }
 

@@ -2,14 +2,29 @@
 //! 2020).
 
 use crate::Result;
+use crate::gpu::Product;
 use crate::kernels::{self, Activation};
+use crate::nn::device_matrix::DeviceMatrix;
 use crate::nn::{Body, Linear, Loader, States};
 use crate::profile::Stage;
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))` where there is a gate.
 pub enum Mlp {
-    Cpu { mlp: kernels::PackedMlp, hidden: usize },
-    Portable { up: Linear, gate: Option<Linear>, down: Linear },
+    Cpu {
+        mlp: kernels::PackedMlp,
+        hidden: usize,
+    },
+    Portable {
+        up: Linear,
+        gate: Option<Linear>,
+        down: Linear,
+    },
+    /// `up` with the gate in it, where there is one.
+    Gpu {
+        up: Product,
+        activation: Activation,
+        down: Linear,
+    },
 }
 
 /// The tensors of an [`Mlp`].
@@ -40,6 +55,16 @@ impl Mlp {
                     (first(up)?, Loader::matrix(isa, of_down, &[down], [hidden, intermediate], down_bias, 0)?);
                 Self::Cpu { mlp: kernels::PackedMlp::new(up, gate, activation, down), hidden }
             }
+            Body::Gpu { passes, types, .. } => {
+                let first = |at| DeviceMatrix::load(&[at], [intermediate, hidden], up_bias);
+                let (up, gate) = (first(up)?, gate.map(first).transpose()?);
+                let up = match &gate {
+                    None => Product::new(passes.context(), types, up.parts())?,
+                    Some(gate) => Product::gated(passes.context(), types, [gate.parts(), up.parts()])?,
+                };
+                let down = Linear::load(Stage::MlpDown, &[down], hidden, intermediate, down_bias)?;
+                Self::Gpu { up, activation, down }
+            }
             Body::Portable { .. } => {
                 let first = |at| Linear::load(Stage::MlpUp, &[at], intermediate, hidden, up_bias);
                 let (up, gate) = match gate {
@@ -59,6 +84,7 @@ impl Mlp {
     pub fn forward(&self, x: &States) -> Result<States> {
         match self {
             Self::Cpu { mlp, hidden } => Ok(States::Cpu(x.cpu()?.map(*hidden, |x, out| mlp.apply(x, out)))),
+            Self::Gpu { up, activation, down } => down.forward(&States::Gpu(x.gpu()?.product(up, *activation)?)),
             Self::Portable { up, gate, down } => {
                 let y = up.forward(x)?;
                 let y = match gate {

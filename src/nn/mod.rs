@@ -1,7 +1,7 @@
 //! The blocks that models are made of.
 //!
-//! Each has two bodies of the same meaning: a portable one made of candle operations, for every device that candle
-//! knows, and one for the CPU over [`crate::kernels`]. What one block gives to the next are [`States`], `[tokens, hidden]`,
+//! Each has bodies of the same meaning: one for the CPU over [`crate::kernels`], a portable one made of candle operations,
+//! for every device that candle knows, and one that records kernels of [`crate::gpu`] into a pass. What one block gives to the next are [`States`], `[tokens, hidden]`,
 //! packed: a block that must know where a text ends takes the batch's [`Layout`]. Networks see no tensor.
 //!
 //! ```text
@@ -11,7 +11,7 @@
 //! position_bias, alibi, disentangled_bias ── attention_bias
 //! rope, embedding ── norm      mlp, experts, convolution ── linear      convolution ── layout
 //! mean ── padded_batch, upload_buffer      embedding_bag
-//! below all: states (what blocks take and give) ── rows; loader (tensors of a checkpoint) ── panels, body; activation; matmul
+//! below all: states (what blocks take and give) ── rows, device_states; loader (tensors of a checkpoint) ── panels, body; device_matrix ── loader; activation; matmul
 //! ```
 //!
 //! A file uses those to its right, and none that stand to its left.
@@ -23,6 +23,8 @@ mod attention_bias;
 mod attention_plan;
 mod body;
 mod convolution;
+mod device_matrix;
+mod device_states;
 mod disentangled_bias;
 mod embedding;
 mod embedding_bag;

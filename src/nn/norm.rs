@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::gpu::{NormKind, Normalization};
 use crate::kernels::{self, Isa};
 use crate::memory::owned;
 use crate::nn::loader::tensor;
@@ -34,6 +35,7 @@ pub(super) enum NormBody {
         bias: Option<Tensor>,
         eps: f32,
     },
+    Gpu(Normalization),
 }
 
 impl Norm {
@@ -83,6 +85,10 @@ impl Norm {
                 let bias = if centred { Some(vector(bias.unwrap_or(&none))?) } else { None };
                 NormBody::Portable { weight: vector(weight)?, bias, eps }
             }
+            Body::Gpu { passes, .. } => {
+                let kind = if centred { NormKind::Layer } else { NormKind::RootMeanSquare };
+                NormBody::Gpu(Normalization::new(passes.context(), kind, weight, bias, eps)?)
+            }
         }))
     }
 
@@ -94,6 +100,7 @@ impl Norm {
                 NormBody::Cpu { isa, norm } => {
                     States::Cpu(x.cpu()?.map(norm.width(), |x, out| kernels::norm(*isa, x, norm, out)))
                 }
+                NormBody::Gpu(norm) => States::Gpu(x.gpu()?.normalized(norm, None)?),
                 portable => States::Portable(portable.apply(x.portable()?)?),
             })
         };
@@ -108,20 +115,31 @@ impl Norm {
                 NormBody::Cpu { isa, norm } => States::Cpu(x.cpu()?.zip(residual.cpu()?, |x, residual, out| {
                     kernels::add_norm(*isa, x, residual, norm, out);
                 })),
+                NormBody::Gpu(norm) => States::Gpu(x.gpu()?.normalized(norm, Some(residual.gpu()?))?),
                 portable => States::Portable(portable.apply(&(x.portable()? + residual.portable()?)?)?),
             })
         };
         stage(Stage::Norms, || Work::bytes(3 * x.bytes()), run)
     }
 
+    /// The kernel, for a block of a GPU's body.
+    pub(super) fn on_gpu(&self) -> &Normalization {
+        match &self.0 {
+            NormBody::Gpu(norm) => norm,
+            NormBody::Cpu { .. } | NormBody::Portable { .. } => unreachable!("{ONE_BODY}"),
+        }
+    }
+
     /// The kernel, for a block of the CPU body.
     pub(super) fn kernel(&self) -> &kernels::RowNorm {
         match &self.0 {
             NormBody::Cpu { norm, .. } => norm,
-            NormBody::Portable { .. } => unreachable!("a block and its norms are loaded with one body"),
+            NormBody::Portable { .. } | NormBody::Gpu(_) => unreachable!("{ONE_BODY}"),
         }
     }
 }
+
+const ONE_BODY: &str = "a block and its norms are loaded with one body";
 
 impl NormBody {
     /// The portable body of `norm(x)`, `x [.., hidden]`.

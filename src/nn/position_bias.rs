@@ -14,6 +14,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::gpu::DistanceBias;
 use crate::kernels::{Bias, BiasHead, BiasRows};
 use crate::nn::attention_bias::by_position;
 use crate::nn::loader::tensor;
@@ -27,6 +28,8 @@ pub struct PositionBias {
     far: usize,
     /// The values, for the portable body.
     table: Option<Tensor>,
+    /// The values, for a GPU's body.
+    on_gpu: Option<DistanceBias>,
 }
 
 impl PositionBias {
@@ -35,10 +38,14 @@ impl PositionBias {
         let values = (0..heads).flat_map(|head| offsets.clone().map(move |offset| (head, offset)));
         let values: Vec<f32> = values.map(|(head, offset)| value(head, offset)).collect();
         let table = match body {
-            Body::Cpu { .. } => None,
+            Body::Cpu { .. } | Body::Gpu { .. } => None,
             Body::Portable { device, .. } => Some(tensor(&values, &[heads, 2 * far + 1], device, DType::F32)?),
         };
-        Ok(Self { values, far, table })
+        let on_gpu = match body {
+            Body::Gpu { passes, .. } => Some(DistanceBias::new(passes.context(), far, &values)?),
+            Body::Cpu { .. } | Body::Portable { .. } => None,
+        };
+        Ok(Self { values, far, table, on_gpu })
     }
 
     /// `[2 * far + 1]`
@@ -78,6 +85,11 @@ impl Bias for PositionBias {
 impl AttentionBias for PositionBias {
     fn kernel(&self) -> &dyn Bias {
         self
+    }
+
+    fn on_gpu(&self) -> &DistanceBias {
+        let Some(numbers) = &self.on_gpu else { unreachable!("attention and its bias are of one body") };
+        numbers
     }
 
     fn column(&self, distance: isize) -> u32 {

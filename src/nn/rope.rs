@@ -13,7 +13,9 @@ use std::sync::Arc;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
+use crate::gpu::{SentAngles, rotate};
 use crate::kernels;
+use crate::nn::device_states::DeviceStates;
 use crate::nn::rotary_table::{CosSinValues, RotaryTable};
 use crate::nn::{Layout, Norm, States};
 use crate::profile::{Stage, Work, stage};
@@ -40,19 +42,20 @@ impl Rope {
 
     /// `qkv [tokens, (heads + 2 * kv_heads) * head_dim]` (a token's queries, keys and values one after the other) with
     /// its queries and keys turned by their tokens' positions.
-    pub fn forward(&self, qkv: &States, layout: &Layout) -> Result<States> {
+    pub fn forward(&self, qkv: States, layout: &Layout) -> Result<States> {
         // One is read, one is written.
-        stage(Stage::Attention, || Work::bytes(2 * qkv.bytes()), || self.turn(qkv, layout))
+        let bytes = 2 * qkv.bytes();
+        stage(Stage::Attention, || Work::bytes(bytes), || self.turn(qkv, layout))
     }
 
-    fn turn(&self, qkv: &States, layout: &Layout) -> Result<States> {
+    fn turn(&self, qkv: States, layout: &Layout) -> Result<States> {
         let positions = layout.positions();
         if let Some(own) = layout.own_angles(&self.table)? {
             let rows: Vec<u32> = (0..positions.len() as u32).collect();
-            return self.turn_by(&own.values, &rows, qkv, |cos, sin| Ok([cos.clone(), sin.clone()]));
+            return self.turn_by(&own.values, &rows, qkv, layout, |cos, sin| Ok([cos.clone(), sin.clone()]));
         }
         let table = self.table.up_to(positions)?;
-        self.turn_by(&table.values, positions, qkv, |cos, sin| layout.cos_sin(&self.table, [cos, sin]))
+        self.turn_by(&table.values, positions, qkv, layout, |cos, sin| layout.cos_sin(&self.table, [cos, sin]))
     }
 
     /// Turns each token by a row of the values. `gather` gives those of all tokens on a device.
@@ -60,7 +63,8 @@ impl Rope {
         &self,
         values: &CosSinValues,
         rows: &[u32],
-        qkv: &States,
+        qkv: States,
+        layout: &Layout,
         gather: impl Fn(&Tensor, &Tensor) -> candle_core::Result<[Tensor; 2]>,
     ) -> Result<States> {
         Ok(match values {
@@ -76,7 +80,31 @@ impl Rope {
                 }))
             }
             CosSinValues::Portable { cos, sin } => States::Portable(self.portable(qkv.portable()?, gather(cos, sin)?)?),
+            CosSinValues::Gpu(table) => {
+                let (qkv, head_dim) = (qkv.into_gpu()?, self.shape.head_dim);
+                let of_tokens =
+                    || rows.iter().flat_map(|&row| &table[row as usize * head_dim..][..head_dim]).copied().collect();
+                let angles = layout.angles(&self.table, &qkv.pass, of_tokens);
+                States::Gpu(self.on_gpu(qkv, angles)?)
+            }
         })
+    }
+
+    /// Normalizes and turns where the numbers stand, if nobody else has them.
+    fn on_gpu(&self, qkv: DeviceStates, angles: SentAngles) -> Result<DeviceStates> {
+        let kernels::AttentionShape { heads, kv_heads, head_dim, .. } = self.shape;
+        let own = if qkv.rows.is_shared() { qkv.columns(0..qkv.width())? } else { qkv };
+        own.pass.record(|recording| {
+            if let Some(HeadNormalizations { queries, keys, values }) = &self.norms {
+                let values = (values.as_ref(), heads + kv_heads, kv_heads);
+                for (norm, first, count) in [(Some(queries), 0, heads), (Some(keys), heads, kv_heads), values] {
+                    let Some(norm) = norm else { continue };
+                    norm.on_gpu().record_parts(recording, &own.rows, first * head_dim, count)?;
+                }
+            }
+            rotate(recording, &own.rows, [heads + kv_heads, head_dim], angles)
+        })?;
+        Ok(own)
     }
 
     /// `cos` and `sin [tokens, head_dim / 2]`.
@@ -130,7 +158,7 @@ mod tests {
                     let mut turned = Vec::new();
                     for positions in [vec![0, 1, 2], vec![700, 3], vec![8191, 0]] {
                         let qkv = x.states([positions.len(), rope.shape.width()])?;
-                        turned.push(rope.forward(&qkv, &Layout::new(&[0, positions.len() as u32], &positions))?);
+                        turned.push(rope.forward(qkv.clone(), &Layout::new(&[0, positions.len() as u32], &positions))?);
                     }
                     stacked(&turned)
                 });
@@ -146,12 +174,12 @@ mod tests {
             let rope = Rope::new(shape(3, 3, 8), table, None);
             let positions: Vec<u32> = (0..3).chain(0..9).chain(0..5).collect();
             let qkv = x.states([17, rope.shape.width()])?;
-            let turned = rope.forward(&qkv, &Layout::new(&[0, 3, 12, 12, 17], &positions))?;
+            let turned = rope.forward(qkv.clone(), &Layout::new(&[0, 3, 12, 12, 17], &positions))?;
             // Each text as if it were alone.
             for (first, len) in [(0, 3), (3, 9), (12, 5)] {
                 let rows: Vec<u32> = (first..first + len).collect();
                 let alone: Vec<u32> = (0..len).collect();
-                let alone = rope.forward(&qkv.select(&rows)?, &Layout::new(&[0, len], &alone))?;
+                let alone = rope.forward(qkv.select(&rows)?, &Layout::new(&[0, len], &alone))?;
                 assert_eq!(alone.read(<[f32]>::to_vec)?, turned.select(&rows)?.read(<[f32]>::to_vec)?);
             }
             Ok(turned)
@@ -166,7 +194,7 @@ mod tests {
             let table = RotaryTable::new(at.body(), 12, RotaryAngles::new(10_000.0))?;
             let norms = HeadNormalizations { queries: norm("q")?, keys: norm("k")?, values: None };
             let rope = Rope::new(shape(6, 2, 12), table, Some(norms));
-            rope.forward(&x.states([4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
+            rope.forward(x.states([4, rope.shape.width()])?, &Layout::new(&[0, 4], &[0, 1, 5000, 8191]))
         });
     }
 
@@ -181,7 +209,7 @@ mod tests {
             let (near, far) = (near?, far?);
             let mut qkv = x.states([3, shape(2, 2, 8).width()])?;
             for table in [&near, &far, &near] {
-                qkv = Rope::new(shape(2, 2, 8), table.clone(), None).forward(&qkv, &layout)?;
+                qkv = Rope::new(shape(2, 2, 8), table.clone(), None).forward(qkv, &layout)?;
             }
             Ok(qkv)
         });

@@ -39,6 +39,8 @@ pub(super) enum CosSinValues {
     Cpu(Isa, Vec<f32>),
     /// `[positions, head_dim / 2]` each.
     Portable { cos: Tensor, sin: Tensor },
+    /// As [`Self::Cpu`]: a pass sends the rows that it needs.
+    Gpu(Vec<f32>),
 }
 
 impl RotaryTable {
@@ -101,19 +103,21 @@ impl CosSinTable {
         // The product is rounded to float32, as in transformers; cosine and sine are taken in float64.
         let angle =
             |(position, frequencies): (u32, &[f32]), pair: usize| f64::from(position as f32 * frequencies[pair]);
-        let values = match body {
-            Body::Cpu { isa, .. } => {
-                let mut values = vec![0.0; rows * 2 * pairs];
-                for (i, values) in values.chunks_exact_mut(2 * pairs).enumerate() {
-                    let (cos, sin) = values.split_at_mut(pairs);
-                    let row = row(i);
-                    for (pair, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
-                        let (sine, cosine) = angle(row, pair).sin_cos();
-                        (*sin, *cos) = (sine as f32 * magnitude, cosine as f32 * magnitude);
-                    }
+        let by_row = || {
+            let mut values = vec![0.0; rows * 2 * pairs];
+            for (i, values) in values.chunks_exact_mut(2 * pairs).enumerate() {
+                let (cos, sin) = values.split_at_mut(pairs);
+                let row = row(i);
+                for (pair, (cos, sin)) in cos.iter_mut().zip(sin).enumerate() {
+                    let (sine, cosine) = angle(row, pair).sin_cos();
+                    (*sin, *cos) = (sine as f32 * magnitude, cosine as f32 * magnitude);
                 }
-                CosSinValues::Cpu(*isa, values)
             }
+            values
+        };
+        let values = match body {
+            Body::Cpu { isa, .. } => CosSinValues::Cpu(*isa, by_row()),
+            Body::Gpu { .. } => CosSinValues::Gpu(by_row()),
             Body::Portable { device, .. } => {
                 let tensor = |function: fn(f64) -> f64| {
                     let value = |i: usize| function(angle(row(i / pairs), i % pairs)) as f32 * magnitude;

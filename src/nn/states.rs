@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Storage, Tensor};
 
+use crate::gpu::ElementOperation;
+use crate::nn::device_states::DeviceStates;
 use crate::nn::rows::Rows;
 use crate::profile::{Stage, Work, stage};
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub enum States {
     Cpu(Rows),
     /// What candle's operations take, on any device.
     Portable(Tensor),
+    /// What kernels of a GPU take.
+    Gpu(DeviceStates),
 }
 
 impl States {
@@ -26,7 +30,7 @@ impl States {
     pub(super) fn cpu(&self) -> Result<&Rows> {
         match self {
             Self::Cpu(rows) => Ok(rows),
-            Self::Portable(_) => Err(of_another_body()),
+            Self::Portable(_) | Self::Gpu(_) => Err(of_another_body()),
         }
     }
 
@@ -34,7 +38,23 @@ impl States {
     pub(super) fn portable(&self) -> Result<&Tensor> {
         match self {
             Self::Portable(tensor) => Ok(tensor),
-            Self::Cpu(_) => Err(of_another_body()),
+            Self::Cpu(_) | Self::Gpu(_) => Err(of_another_body()),
+        }
+    }
+
+    /// What blocks of a GPU's body take.
+    pub(super) fn gpu(&self) -> Result<&DeviceStates> {
+        match self {
+            Self::Gpu(states) => Ok(states),
+            Self::Cpu(_) | Self::Portable(_) => Err(of_another_body()),
+        }
+    }
+
+    /// As [`Self::gpu`], where nobody else needs them.
+    pub(super) fn into_gpu(self) -> Result<DeviceStates> {
+        match self {
+            Self::Gpu(states) => Ok(states),
+            Self::Cpu(_) | Self::Portable(_) => Err(of_another_body()),
         }
     }
 
@@ -43,6 +63,7 @@ impl States {
         match self {
             Self::Cpu(rows) => rows.count(),
             Self::Portable(x) => x.dims()[0],
+            Self::Gpu(x) => x.count(),
         }
     }
 
@@ -51,6 +72,7 @@ impl States {
         match self {
             Self::Cpu(rows) => rows.width(),
             Self::Portable(x) => x.dims()[1],
+            Self::Gpu(x) => x.width(),
         }
     }
 
@@ -59,6 +81,7 @@ impl States {
         match self {
             Self::Cpu(rows) => size_of_val(rows.values()),
             Self::Portable(x) => x.elem_count() * x.dtype().size_in_bytes(),
+            Self::Gpu(x) => x.bytes(),
         }
     }
 
@@ -67,6 +90,7 @@ impl States {
         match self {
             Self::Cpu(_) => true,
             Self::Portable(x) => x.device().is_cpu() && x.dtype() == DType::F32,
+            Self::Gpu(_) => false,
         }
     }
 
@@ -74,6 +98,7 @@ impl States {
     pub fn read<R>(&self, f: impl FnOnce(&[f32]) -> R) -> Result<R> {
         let x = match self {
             Self::Cpu(rows) => return Ok(f(rows.values())),
+            Self::Gpu(x) => return Ok(f(&x.read()?)),
             Self::Portable(x) => x,
         };
         let (storage, layout) = x.storage_and_layout();
@@ -90,6 +115,7 @@ impl States {
         Ok(match self {
             Self::Cpu(rows) => Self::Cpu(rows.clone()),
             Self::Portable(x) => Self::Portable(x.to_dtype(DType::F32)?),
+            Self::Gpu(x) => Self::Gpu(x.in_float32()?),
         })
     }
 
@@ -98,6 +124,7 @@ impl States {
         Ok(match self {
             Self::Cpu(rows) => Self::Cpu(rows.with_width(width)),
             Self::Portable(x) => Self::Portable(x.reshape((x.elem_count() / width, width))?),
+            Self::Gpu(x) => Self::Gpu(x.with_width(width)?),
         })
     }
 
@@ -106,6 +133,15 @@ impl States {
         Ok(match self {
             Self::Cpu(rows) => Self::Cpu(rows.map(width, |_, out| out.fill(0.0))),
             Self::Portable(x) => Self::Portable(Tensor::zeros((x.dims()[0], width), x.dtype(), x.device())?),
+            Self::Gpu(x) => Self::Gpu(x.zeros(width)?),
+        })
+    }
+
+    /// The same numbers, which may outlive the pass that made them.
+    pub fn kept(&self) -> Result<Self> {
+        Ok(match self {
+            Self::Gpu(x) => Self::Gpu(x.kept()?),
+            other => other.clone(),
         })
     }
 
@@ -114,6 +150,7 @@ impl States {
         Ok(match self {
             Self::Cpu(x) => Self::Cpu(x.select(rows)),
             Self::Portable(x) => Self::Portable(x.index_select(&Tensor::from_slice(rows, rows.len(), x.device())?, 0)?),
+            Self::Gpu(x) => Self::Gpu(x.select(rows)?),
         })
     }
 
@@ -122,6 +159,7 @@ impl States {
         Ok(match self {
             Self::Cpu(x) => Self::Cpu(x.columns(columns)),
             Self::Portable(x) => Self::Portable(x.narrow(1, columns.start, columns.len())?.contiguous()?),
+            Self::Gpu(x) => Self::Gpu(x.columns(columns)?),
         })
     }
 
@@ -135,23 +173,35 @@ impl States {
                 let parts = parts.iter().map(|part| part.portable()).collect::<Result<Vec<_>>>()?;
                 Self::Portable(Tensor::cat(&parts, 1)?)
             }
+            Self::Gpu(_) => {
+                let parts = parts.iter().map(|part| part.gpu()).collect::<Result<Vec<_>>>()?;
+                Self::Gpu(DeviceStates::side_by_side(&parts)?)
+            }
         })
     }
 
     /// `self + other`, of the same shape.
     pub fn add(&self, other: &Self) -> Result<Self> {
         // Two are read, one is written.
-        stage(Stage::Norms, || Work::bytes(3 * self.bytes()), || self.by_element(other, |x, y| x + y, |x, y| x + y))
+        stage(
+            Stage::Norms,
+            || Work::bytes(3 * self.bytes()),
+            || self.by_element(other, |x, y| x + y, |x, y| x + y, ElementOperation::Add),
+        )
     }
 
     /// `self * other`, number by number, of the same shape.
     pub fn multiply(&self, other: &Self) -> Result<Self> {
-        stage(Stage::Norms, || Work::bytes(3 * self.bytes()), || self.by_element(other, |x, y| x * y, |x, y| x * y))
+        stage(
+            Stage::Norms,
+            || Work::bytes(3 * self.bytes()),
+            || self.by_element(other, |x, y| x * y, |x, y| x * y, ElementOperation::Multiply),
+        )
     }
 
     /// `self - other`, of the same shape.
     pub fn subtract(&self, other: &Self) -> Result<Self> {
-        self.by_element(other, |x, y| x - y, |x, y| x - y)
+        self.by_element(other, |x, y| x - y, |x, y| x - y, ElementOperation::Subtract)
     }
 
     /// `self * factor`.
@@ -164,6 +214,7 @@ impl States {
                     out.iter_mut().zip(x).for_each(|(out, x)| *out = x * factor);
                 })),
                 Self::Portable(x) => Self::Portable((x * f64::from(factor))?),
+                Self::Gpu(x) => Self::Gpu(x.element(ElementOperation::Scale(factor), None)?),
             })
         };
         stage(Stage::Norms, work, run)
@@ -174,12 +225,14 @@ impl States {
         other: &Self,
         kernel: impl Fn(f32, f32) -> f32,
         portable: impl Fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+        of_gpu: ElementOperation,
     ) -> Result<Self> {
         Ok(match self {
             Self::Cpu(x) => Self::Cpu(x.zip(other.cpu()?, |x, y, out| {
                 out.iter_mut().zip(x.iter().zip(y)).for_each(|(out, (x, y))| *out = kernel(*x, *y));
             })),
             Self::Portable(x) => Self::Portable(portable(x, other.portable()?)?),
+            Self::Gpu(x) => Self::Gpu(x.element(of_gpu, Some(other.gpu()?))?),
         })
     }
 }
@@ -231,7 +284,7 @@ mod tests {
             let x = x.states([2, 3])?;
             let other = match at.body() {
                 Body::Cpu { .. } => States::Portable(Tensor::zeros((2, 3), DType::F32, &Device::Cpu)?),
-                Body::Portable { .. } => States::Cpu(rows_of(&[0.0; 6], 3)),
+                Body::Portable { .. } | Body::Gpu { .. } => States::Cpu(rows_of(&[0.0; 6], 3)),
             };
             let error = x.add(&other).err().expect("an error");
             assert!(matches!(error, Error::Internal { .. }), "{error}");

@@ -1,13 +1,16 @@
 //! Means for tests that compare the two bodies of a block.
 
 use candle_core::{DType, Device, Tensor};
+use half::bf16;
 
-use crate::Result;
 use crate::files::{ModelFolder, Origin};
+use crate::gpu::{self, Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa};
+use crate::nn::device_states::DeviceStates;
 use crate::nn::rows::Rows;
 use crate::nn::{Body, Loader, States};
 use crate::weights::Weights;
+use crate::{Error, Result};
 
 /// Largest difference between bodies, relative to numbers above 1: rounding of sums of some 70 products of about 1.
 const MAX_DIFFERENCE: f32 = 1e-5;
@@ -66,14 +69,16 @@ impl BlockInputs {
     }
 
     pub(super) fn states(&mut self, [rows, width]: [usize; 2]) -> Result<States> {
-        let values = self.random.values(rows * width);
+        let mut values = self.random.values(rows * width);
+        if self.rounded {
+            values.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+        }
         Ok(match &self.body {
             Body::Cpu { .. } => States::Cpu(rows_of(&values, width)),
             Body::Portable { device, dtype } => {
-                let x = Tensor::from_vec(values, (rows, width), device)?;
-                let x = if self.rounded { x.to_dtype(DType::BF16)? } else { x };
-                States::Portable(x.to_dtype(*dtype)?)
+                States::Portable(Tensor::from_vec(values, (rows, width), device)?.to_dtype(*dtype)?)
             }
+            Body::Gpu { passes, types, .. } => States::Gpu(DeviceStates::sent(passes, types.states, &values, width)?),
         })
     }
 }
@@ -89,22 +94,48 @@ pub(super) fn stacked(parts: &[States]) -> Result<States> {
     Ok(States::Cpu(rows_of(&values, parts[0].width())))
 }
 
-/// Runs `block` with the portable body and with the CPU body of every instruction set, and compares what comes out.
+/// The body of the GPU that tests run on, with states and weights of that type; None unless `VOTIVE_SOFTWARE_GPU` is 1, or
+/// where it has no numbers of the type.
+fn gpu_body(states: Number) -> Option<Body> {
+    std::env::var("VOTIVE_SOFTWARE_GPU").ok().filter(|value| value == "1")?;
+    let context = gpu::open(if cfg!(target_os = "macos") { "wgpu" } else { "vulkan" }).unwrap();
+    let weights = if states == Number::F16 { WeightType::F16 } else { WeightType::F32 };
+    let has_it = states == Number::F32 || context.info().float16;
+    let passes = Passes::new(context).unwrap();
+    has_it.then(|| Body::Gpu { passes, types: ProductTypes { states, weights }, isa: Isa::available()[0] })
+}
+
+/// What `block` gives with that body; None where it has no kernels for it, and says so.
+fn run_if_supported(
+    checkpoint: &Checkpoint,
+    body: &Body,
+    inputs: &mut BlockInputs,
+    block: &impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
+) -> Option<States> {
+    match block(&Loader::new(&checkpoint.weights, body), inputs) {
+        Err(Error::Device { message }) if message.contains("is not supported there") => None,
+        result => Some(result.unwrap()),
+    }
+}
+
+/// Runs `block` with the portable body, with the CPU body of every instruction set and with that of a GPU, and compares what
+/// comes out.
 pub(super) fn assert_bodies_agree(
     checkpoint: &Checkpoint,
     block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
 ) {
-    let run = |body: Body| -> ([usize; 2], Vec<f32>) {
-        let y = block(&Loader::new(&checkpoint.weights, &body), &mut BlockInputs::new(&body)).unwrap();
-        ([y.count(), y.width()], y.read(<[f32]>::to_vec).unwrap())
+    let run = |body: &Body| -> Option<([usize; 2], Vec<f32>)> {
+        let y = run_if_supported(checkpoint, body, &mut BlockInputs::new(body), &block)?;
+        Some(([y.count(), y.width()], y.read(<[f32]>::to_vec).unwrap()))
     };
-    let (shape, expected) = run(Body::Portable { device: Device::Cpu, dtype: DType::F32 });
+    let (shape, expected) = run(&Body::Portable { device: Device::Cpu, dtype: DType::F32 }).unwrap();
     assert!(expected.iter().any(|&x| x != 0.0));
-    for isa in Isa::available() {
-        let (found, values) = run(Body::Cpu { isa, dtype: Dtype::Float32 });
+    let kernels = Isa::available().into_iter().map(|isa| Body::Cpu { isa, dtype: Dtype::Float32 });
+    for body in kernels.chain(gpu_body(Number::F32)) {
+        let Some((found, values)) = run(&body) else { continue };
         assert_eq!(found, shape);
         for (a, b) in values.iter().zip(&expected) {
-            assert!((a - b).abs() <= MAX_DIFFERENCE * b.abs().max(1.0), "{}: {a} is not {b}", isa.name());
+            assert!((a - b).abs() <= MAX_DIFFERENCE * b.abs().max(1.0), "{body:?}: {a} is not {b}");
         }
     }
 }
@@ -115,19 +146,22 @@ pub(super) fn assert_halves_agree(
     checkpoint: &Checkpoint,
     block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
 ) {
-    let run = |dtype: DType| -> Vec<f32> {
-        let body = Body::Portable { device: Device::Cpu, dtype };
-        let mut inputs = BlockInputs { rounded: true, ..BlockInputs::new(&body) };
-        let y = block(&Loader::new(&checkpoint.weights, &body), &mut inputs).unwrap();
-        assert_eq!(y.portable().unwrap().dtype(), dtype);
-        y.read(<[f32]>::to_vec).unwrap()
+    let run = |body: &Body| -> Option<Vec<f32>> {
+        let mut inputs = BlockInputs { rounded: true, ..BlockInputs::new(body) };
+        let y = run_if_supported(checkpoint, body, &mut inputs, &block)?;
+        if let (Body::Portable { dtype, .. }, States::Portable(y)) = (body, &y) {
+            assert_eq!(y.dtype(), *dtype);
+        }
+        Some(y.read(<[f32]>::to_vec).unwrap())
     };
-    let expected = run(DType::F32);
+    let portable = |dtype| Body::Portable { device: Device::Cpu, dtype };
+    let expected = run(&portable(DType::F32)).unwrap();
     let size = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-    for (dtype, bits) in [(DType::F16, 11), (DType::BF16, 8)] {
+    let bodies = [(portable(DType::F16), 11), (portable(DType::BF16), 8)];
+    for (body, bits) in bodies.into_iter().chain(gpu_body(Number::F16).map(|body| (body, 11))) {
         let bound = size * 2.0_f32.powi(2 - bits);
-        for (a, b) in run(dtype).iter().zip(&expected) {
-            assert!((a - b).abs() <= bound, "{dtype:?}: {a} is not {b} within {bound}");
+        for (a, b) in run(&body).iter().flatten().zip(&expected) {
+            assert!((a - b).abs() <= bound, "{body:?}: {a} is not {b} within {bound}");
         }
     }
 }

@@ -45,7 +45,7 @@ mod _core {
     #[pymodule_export]
     use super::credential::Credential;
     #[pymodule_export]
-    use super::device::{devices, features, find_device, next_device};
+    use super::device::{devices, features, find_device, gpus, next_device, product_rate};
     #[pymodule_export]
     use super::embedder::PyEmbedder;
     #[pymodule_export]

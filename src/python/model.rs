@@ -232,6 +232,7 @@ impl PyModel {
         match self.network().body() {
             Body::Cpu { isa, .. } => isa.name(),
             Body::Portable { .. } => "portable",
+            Body::Gpu { .. } => "wgsl",
         }
     }
 

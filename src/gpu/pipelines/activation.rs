@@ -1,0 +1,150 @@
+//! What a product does to each number of its output, as WGSL.
+//!
+//! The error function is the polynomial of `kernels/math.rs`, off by 4e-7 at most. Functions of `exp` are kept from its
+//! overflow: drivers that compile for speed make no infinities, and Metal's `tanh` is not a number from 44 on.
+
+use crate::kernels::Activation;
+
+/// A function `activate` of a number. What is coarse on the CPU is exact here.
+pub(crate) fn wgsl(of: Activation) -> String {
+    let value = match of {
+        Activation::Identity => "x",
+        Activation::Gelu | Activation::CoarseGelu => "gelu(x)",
+        Activation::GeluTanh => "0.5 * x * (1.0 + curve(0.7978846 * fma(x * x * x, 0.044715, x)))",
+        Activation::QuickGelu => "x * logistic(1.702 * x)",
+        Activation::Gelu10 => "clamp(gelu(x), -10.0, 10.0)",
+        Activation::Relu => "max(x, 0.0)",
+        Activation::Relu6 => "clamp(x, 0.0, 6.0)",
+        Activation::ReluSquared => "max(x, 0.0) * max(x, 0.0)",
+        Activation::LeakyRelu => "max(x, 0.01 * x)",
+        Activation::Silu | Activation::CoarseSilu => "x * logistic(x)",
+        Activation::Mish => "mish(x)",
+        Activation::Tanh => "curve(x)",
+        Activation::Sigmoid => "logistic(x)",
+        Activation::HardSwish => "x * clamp(x + 3.0, 0.0, 6.0) / 6.0",
+        Activation::Laplace => "0.5 * (1.0 + error_function((x - 0.70710678) * 2.5066273))",
+        Activation::SqrtSoftplus => "sqrt(max(x, 0.0) + log(1.0 + exp(-abs(x))))",
+    };
+    let functions = [
+        ("logistic(", "fn logistic(x: f32) -> f32 { return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0))); }\n"),
+        ("curve(", "fn curve(x: f32) -> f32 { return 1.0 - 2.0 / (exp(clamp(2.0 * x, -40.0, 40.0)) + 1.0); }\n"),
+        ("mish(", MISH),
+        ("gelu(", "fn gelu(x: f32) -> f32 { return 0.5 * x * (1.0 + error_function(0.70710678 * x)); }\n"),
+    ];
+    let needed: String = functions.iter().filter(|(name, _)| value.contains(name)).map(|(_, text)| *text).collect();
+    let erf =
+        if value.contains("gelu(x)") || value.contains("error_function") { error_function() } else { String::new() };
+    format!("{erf}{needed}fn activate(x: f32) -> f32 {{ return {value}; }}\n")
+}
+
+/// `tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2)`; from 20 on it is 1 in float32.
+const MISH: &str = "fn mish(x: f32) -> f32 {
+    let e = exp(clamp(x, -80.0, 20.0));
+    let n = e * (e + 2.0);
+    return x * n / (n + 2.0);
+}
+";
+
+/// `erf(z) / z` in powers of `2 z² / 3.8² - 1`; from 3.8 on it is 1.
+const ERF: [f32; 15] = [
+    0.372_107_63,
+    -0.185_641_2,
+    0.137_739_52,
+    -0.111_185_5,
+    0.090_832_53,
+    -0.072_516_28,
+    0.055_057_92,
+    -0.038_936_477,
+    0.026_688_188,
+    -0.018_339_438,
+    0.009_958_154,
+    -0.003_293_799_4,
+    0.002_359_787_2,
+    -0.002_697_743_7,
+    0.001_024_597_7,
+];
+
+fn error_function() -> String {
+    let [first @ .., last] = ERF;
+    let steps: String = first.iter().rev().map(|c| format!("    y = fma(y, u, {c:?});\n")).collect();
+    format!(
+        "fn error_function(x: f32) -> f32 {{
+    let z = clamp(x, -3.8, 3.8);
+    let u = fma(z * z, 0.13850416, -1.0);
+    var y = {last:?};
+{steps}    return clamp(z * y, -1.0, 1.0);
+}}
+"
+    )
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) const ALL: [Activation; 18] = [
+        Activation::Identity,
+        Activation::Gelu,
+        Activation::CoarseGelu,
+        Activation::GeluTanh,
+        Activation::QuickGelu,
+        Activation::Gelu10,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::ReluSquared,
+        Activation::LeakyRelu,
+        Activation::Silu,
+        Activation::CoarseSilu,
+        Activation::Mish,
+        Activation::Tanh,
+        Activation::Sigmoid,
+        Activation::HardSwish,
+        Activation::Laplace,
+        Activation::SqrtSoftplus,
+    ];
+
+    /// Each function in float64, from its definition.
+    pub(crate) fn reference(activation: Activation, x: f64) -> f64 {
+        let logistic = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let gelu = |x: f64| 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2));
+        match activation {
+            Activation::Identity => x,
+            Activation::Gelu | Activation::CoarseGelu => gelu(x),
+            Activation::Gelu10 => gelu(x).clamp(-10.0, 10.0),
+            Activation::GeluTanh => {
+                0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+            }
+            Activation::QuickGelu => x * logistic(1.702 * x),
+            Activation::Relu => x.max(0.0),
+            Activation::Relu6 => x.clamp(0.0, 6.0),
+            Activation::ReluSquared => x.max(0.0).powi(2),
+            Activation::LeakyRelu => x.max(0.01 * x),
+            Activation::Silu | Activation::CoarseSilu => x * logistic(x),
+            Activation::Mish => x * x.exp().ln_1p().tanh(),
+            Activation::Tanh => x.tanh(),
+            Activation::Sigmoid => logistic(x),
+            Activation::HardSwish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+            Activation::Laplace => {
+                0.5 * (1.0 + erf((x - std::f64::consts::FRAC_1_SQRT_2) / (0.282_095 * std::f64::consts::SQRT_2)))
+            }
+            Activation::SqrtSoftplus => x.exp().ln_1p().sqrt(),
+        }
+    }
+
+    /// erf by its series and, from 3 on, its continued fraction: good to 1e-13.
+    fn erf(x: f64) -> f64 {
+        let z = x.abs();
+        let value = if z < 3.0 {
+            let (mut term, mut sum) = (z, z);
+            for n in 1..120 {
+                term *= -z * z / f64::from(n);
+                sum += term / f64::from(2 * n + 1);
+            }
+            sum * std::f64::consts::FRAC_2_SQRT_PI
+        } else {
+            let fraction = (1..200).rev().fold(z, |f, n| z + f64::from(n) / 2.0 / f);
+            1.0 - (-z * z).exp() / fraction / std::f64::consts::PI.sqrt()
+        };
+        value.copysign(x)
+    }
+}
