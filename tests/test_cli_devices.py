@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import votive
 import votive.cli
+from votive import _core
 from votive.cli import check
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -48,6 +49,17 @@ class TestDevices:
         assert found["devices"][-1]["device"] == "cpu"
         assert found["devices"][-1]["dtypes"] == ["float32", "bfloat16", "float16", "int8", "int4"]
         assert found["unavailable"] == votive.get_backend("cpu").unavailable
+        assert found["gpus"] == _core.gpus()
+
+    def test_gpus_are_described(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        gpu = {"device": "vulkan:0", "name": "AMD", "driver": "radv 25", "kind": "discrete", "memory_bytes": 2**34}
+        more = {"float16": True, "subgroup_lanes": [32, 64], "matrix_units": ["16x16x16 F16 -> F32"], "unusable": None}
+        monkeypatch.setattr(_core, "gpus", lambda: [gpu | more])
+        assert votive.cli.main(["devices"]) == 0
+        expected = (
+            "vulkan:0: AMD, discrete, driver radv 25, computes in float16, subgroups of 32 to 64, matrix units: 16x"
+        )
+        assert expected in capsys.readouterr().out
 
     def test_an_absent_default_is_a_failure(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from votive import Backend, DeviceError, Embedder, EmbeddingStore, Reranker, available_backends, get_backend
+from votive import Backend, DeviceError, Embedder, EmbeddingStore, Reranker, _core, available_backends, get_backend
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RERANKER = str(FIXTURES / "bert_rerank")
@@ -63,7 +63,7 @@ class TestTheCpu:
         backends = available_backends()
         assert backends[-1] == get_backend("cpu")
         names = [backend.name for backend in backends] + list(backends[-1].unavailable)
-        assert sorted(names) == ["cpu", "cuda", "metal"]
+        assert {"cpu", "cuda", "metal"} < set(names) <= {"cpu", "cuda", "metal", "vulkan", "dx12", "wgpu"}
 
     def test_is_shown_in_a_notebook(self) -> None:
         shown = get_backend("cpu")._repr_html_()
@@ -113,6 +113,19 @@ class TestAbsentDevices:
         ):
             get_backend(*arguments)
         assert "feature" in get_backend("cpu").unavailable["cuda"]
+
+    def test_a_gpu_of_that_number(self) -> None:
+        with pytest.raises(DeviceError, match=r'^device "vulkan:9": (no driver offers a GPU|there is .*); available: '):
+            get_backend("vulkan:9")
+
+    def test_a_driver_that_computes_on_the_cpu_is_not_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("VOTIVE_SOFTWARE_GPU", raising=False)
+        for gpu in _core.gpus():
+            if gpu["kind"] == "software":
+                assert "VOTIVE_SOFTWARE_GPU=1 allows it" in gpu["unusable"]
+                with pytest.raises(DeviceError, match="computes on the CPU"):
+                    get_backend(gpu["device"])
+                assert gpu["device"] not in [backend.device for backend in available_backends()]
 
     @pytest.mark.skipif(without_cuda(), reason="built without CUDA")
     def test_cuda_that_is_built_in_says_what_is_missing(self) -> None:

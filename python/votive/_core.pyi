@@ -40,10 +40,12 @@ __all__ = [
     "devices",
     "features",
     "find_device",
+    "gpus",
     "inspect",
     "map_file",
     "model_families",
     "next_device",
+    "product_rate",
     "quantize",
     "select_codes",
     "split_bytes",
@@ -498,11 +500,11 @@ def find_device(name: str) -> tuple[str, str | None, int | None, list[str]]:
     """A device that is there. It is not initialised.
 
     Args:
-        name: "auto", "cpu", "metal" ("mps", "mlx"), "cuda" or "cuda:N".
+        name: "auto", "cpu", "metal" ("mps", "mlx"), "cuda", "vulkan", "dx12", "wgpu", and the last four with ":N".
 
     Returns:
-        Its name, "cpu", "metal" or "cuda:N"; what its maker calls it; bytes of its own memory; and the types in which
-        weights are held there. None for what is not known before it is used.
+        Its name, "cpu", "metal", "cuda:N", "vulkan:N" and so on; what its maker calls it; bytes of its own memory; and
+        the types in which weights are held there. None for what is not known before it is used.
 
     Raises:
         DeviceError: it is not there; the message says why, and what is.
@@ -531,7 +533,26 @@ def model_families() -> list[tuple[str, list[str], list[str], list[str], str]]:
     """The families that load: name, model types, embedders and rerankers by name, and what they need or lack."""
 
 def devices() -> tuple[list[tuple[str, str | None, int | None, list[str]]], list[tuple[str, str]]]:
-    """What "auto" chooses from: the devices that are there, as `find_device` gives them, and why others are not."""
+    """The devices that are there, as `find_device` gives them, in the order of "auto", and why others are not."""
+
+def gpus() -> list[dict[str, Any]]:
+    """The GPUs that drivers offer votive's own kernels, also those that it does not take.
+
+    Returns:
+        Of each: `device`, its name; `name`, its maker's; `driver`; `kind`, "discrete", "integrated", "virtual",
+        "software" or "other"; `memory_bytes`, None where the interface does not say; `float16`, whether it computes in
+        that; `subgroup_lanes`, the fewest and the most; `matrix_units`, their shapes and types; and `unusable`, None or
+        why votive does not take it.
+    """
+
+def product_rate(device: str) -> float | None:
+    """Multiplications and additions of a second in products of matrices, measured for about a second.
+
+    None of devices that votive's own kernels for GPUs do not compute on.
+
+    Raises:
+        DeviceError: it is not there, or failed.
+    """
 
 def features() -> list[str]:
     """What the core is built with beyond the CPU's kernels: "metal", "cuda", "accelerate"."""

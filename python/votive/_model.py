@@ -296,7 +296,7 @@ class Model(Generic[Core]):
 
     @property
     def device(self) -> str:
-        """The device that computes: "cpu", "metal" or "cuda:N"."""
+        """The device that computes: "cpu", "metal", "cuda:N", "vulkan:N" and so on."""
         return self._model.device
 
     @property

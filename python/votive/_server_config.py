@@ -95,7 +95,7 @@ SETTINGS = (
     Setting("max_batch_tokens", "batching", int, "N", "tokens of a pass (default: what fits the caches)"),
     Setting("timeout_ms", "batching", float, "MS", "how long a text waits for others (default: 0)", "max_wait_ms"),
     Setting("max_queue", "batching", int, "N", "texts that wait before requests get 429 (default: 32768)"),
-    Setting("device", "model", str, "DEVICE", "auto, cpu, metal, cuda or cuda:N (default: auto)"),
+    Setting("device", "model", str, "DEVICE", "auto, cpu, metal, cuda, cuda:N, vulkan, dx12 or wgpu (default: auto)"),
     Setting("dtype", "model", str, "DTYPE", "float32, bfloat16, float16, int8 or int4 (default: auto)"),
     Setting("num_threads", "model", int, "N", "threads of each model (default: every CPU)"),
     Setting("keep_alive", "model", float, "SECONDS", "unload a model that nobody asked for so long (default: never)"),

@@ -24,8 +24,13 @@ _NAMES = {
     "mps": "metal",
     "mlx": "metal",
     "cuda": "cuda",
+    "vulkan": "vulkan",
+    "dx12": "dx12",
+    "wgpu": "wgpu",
     "torch": "auto",
 }
+# Those of which a machine may have several.
+_NUMBERED = ("cuda", "vulkan", "dx12", "wgpu")
 
 _HEADINGS = ("device", "name", "memory", "types of weights")
 _UNKNOWN = "not known before it is used"
@@ -40,8 +45,8 @@ class Backend:
     """A device that is there. It can be given wherever a device is asked for: `Embedder(name, device=get_backend())`.
 
     Attributes:
-        name: "cpu", "metal" or "cuda".
-        device: its name for `device=`: "cpu", "metal" or "cuda:N".
+        name: "cpu", "metal", "cuda", "vulkan", "dx12" or "wgpu".
+        device: its name for `device=`: "cpu", "metal", "cuda:N", "vulkan:N" and so on.
         device_name: what its maker calls it; None where that is not known before it is used.
         memory: bytes; the machine's for the CPU. None where that is not known before it is used.
         dtypes: in which weights are held there.
@@ -107,8 +112,9 @@ def get_backend(
 
     Args:
         name: None or "auto" for what `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
-            "metal", "mps" or "mlx" for Apple's GPU; "cuda" or "cuda:N" for NVIDIA's; "cpu" or "numpy"; "torch" for what
-            `device` says.
+            "metal", "mps" or "mlx" for Apple's GPU; "cuda" or "cuda:N" for NVIDIA's; "vulkan", "dx12" and, for Metal,
+            "wgpu" for GPUs of any maker by votive's own kernels, with ":N" for another than the first; "cpu" or
+            "numpy"; "torch" for what `device` says.
         device: which device, by the same names, where `name` does not say.
         fallback: where it is not there, warn, and take the next one that is.
 
@@ -123,9 +129,10 @@ def get_backend(
 
 
 def available_backends() -> list[Backend]:
-    """The devices that are there, in the order in which "auto" takes them, as a list; its `repr` is a table.
+    """The devices that are there, as a list; its `repr` is a table.
 
-    `unavailable` of each says what is not there.
+    They stand in the order in which "auto" takes them; it takes none of "vulkan", "dx12" and "wgpu", which stand before
+    the CPU. `unavailable` of each says what is not there.
     """
     return _Backends(_backend(*found) for found in _core.devices()[0])
 
@@ -163,7 +170,7 @@ def is_device(device: Any, name: str) -> bool:
     if not isinstance(device, str):
         return False
     known = _NAMES.get(device, device)
-    return name == ("cuda:0" if known == "cuda" else known)
+    return name == (f"{known}:0" if known in _NUMBERED else known)
 
 
 def _known(argument: str, value: Any) -> str:
@@ -172,14 +179,16 @@ def _known(argument: str, value: Any) -> str:
         return "auto"
     if not isinstance(value, str):
         raise TypeError(f"{argument}: expected str, Backend or None, found {type(value).__name__}")
-    number = value.removeprefix("cuda:")
-    if number != value and number.isascii() and number.isdecimal():
+    family, _, number = value.partition(":")
+    if family in _NUMBERED and number.isascii() and number.isdecimal():
         return value
     if value in _NAMES:
         return _NAMES[value]
     if value == "fake" and "VOTIVE_FAKE_DEVICE" in os.environ:
         return value
-    raise ValueError(f"{argument}: {value!r} is not a device; accepted: {', '.join(_NAMES)}, cuda:N")
+    raise ValueError(
+        f"{argument}: {value!r} is not a device; accepted: {', '.join(_NAMES)}, cuda:N, vulkan:N, dx12:N, wgpu:N"
+    )
 
 
 def on_device(device: str, fallback: bool, make: Callable[[str], T]) -> T:

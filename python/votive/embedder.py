@@ -57,17 +57,18 @@ class Embedder(EmbeddingModel):
     Args:
         model_name_or_path: a folder, or a name on the Hugging Face Hub. Looked for in this order: folder, Hugging
             Face cache, hub, installed Python package that carries the model.
-        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
-            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", "vulkan", "dx12", "wgpu" (Metal by
+            votive's own kernels), or a `Backend`. "auto", as None, is what `VOTIVE_DEVICE` names, else the first of
+            Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
             "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16; of a quantized checkpoint it
-            is "int8" on the CPU. "int8", on the CPU alone: matrices, those of a Dense after pooling too, take a quarter
-            of the memory, embedding tables stay float32, and products are the fastest where the CPU has VNNI
-            instructions; the model's ordinary files are quantized as they are loaded. "int4", on the CPU alone too: as
-            "int8", with 4.25 bits a weight in all matrices but those of values and out of MLPs, for models larger than
-            the caches; below 100 million parameters a `UserWarning` advises "int8". "bfloat16" and "float16": half the
-            memory of everything; on the CPU "bfloat16" is computed in bfloat16 with float32 sums where that is fast
-            (AMD since Zen 4), and all else in float32.
+            is "int8" on the CPU. "int8", on the CPU, and of weights alone on "vulkan", "dx12" and "wgpu": matrices,
+            those of a Dense after pooling too, take a quarter of the memory, embedding tables stay float32, and
+            products are the fastest where the CPU has VNNI instructions; the model's ordinary files are quantized as
+            they are loaded. "int4", on the CPU alone: as "int8", with 4.25 bits a weight in all matrices but those of
+            values and out of MLPs, for models larger than the caches; below 100 million parameters a `UserWarning`
+            advises "int8". "bfloat16" and "float16": half the memory of everything; on the CPU "bfloat16" is computed
+            in bfloat16 with float32 sums where that is fast (AMD since Zen 4), and all else in float32.
         revision: branch, tag or commit on the hub.
         base: the model that a quantized one was made from, a folder or a name on the hub: what the quantized one's
             files lack of pooling, modules and prompts is read there. None for the one that its README.md names.

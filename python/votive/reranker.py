@@ -46,8 +46,9 @@ class Reranker(RerankingModel):
         model_name_or_path: a folder, or a name on the Hugging Face Hub, looked for as `Embedder` does: of a classifier
             (`...ForSequenceClassification`), or of a causal language model that was trained to rerank (Qwen3-Reranker,
             mxbai-rerank-v2), whose template is built in.
-        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", or a `Backend`. "auto", as None, is what
-            `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is there.
+        device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", "vulkan", "dx12", "wgpu" (Metal by
+            votive's own kernels), or a `Backend`. "auto", as None, is what `VOTIVE_DEVICE` names, else the first of
+            Metal, CUDA and the CPU that is there.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
         gguf_file: name of the GGUF file with the weights, where a model has several, or weights of another kind too; of

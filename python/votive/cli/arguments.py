@@ -18,7 +18,8 @@ def add_model(parser: Parser, default: str) -> Any:
         "--device",
         default="auto",
         metavar="DEVICE",
-        help="what computes: auto, cpu, metal, cuda or cuda:N (default: %(default)s; see `votive devices`)",
+        help="what computes: auto, cpu, metal, cuda, cuda:N, vulkan, dx12 or wgpu (default: %(default)s; see "
+        "`votive devices`)",
     )
     group.add_argument(
         "--dtype",

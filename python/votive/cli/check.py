@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import votive
+from votive import _core
 from votive.cli.arguments import DEFAULT_MODEL
 from votive.cli.failure import CommandFailed
 from votive.cli.hits import print_json
@@ -42,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
             for model in models
         ],
         "cosine": {"mean": cosines.mean(), "least": cosines[worst], "least_at": worst, "limit": limit},
+        "products_flops": _core.product_rate(models[0].device),
         "passed": passed,
     }
     if arguments.json:
@@ -59,6 +61,8 @@ def _print_figures(figures: dict[str, Any]) -> None:
     print(f"{figures['model']}: {figures['texts']} texts, {figures['tokens']:,} tokens")
     for model in figures["devices"]:
         print(f"{model['device']:<8}{model['dtype']:<10}{model['texts_per_second']:>10,.1f} texts/s")
+    if figures["products_flops"] is not None:
+        print(f"products: {figures['products_flops'] / 1e12:.3g} TFLOP/s")
     cosine = figures["cosine"]
     print(f"cosine: mean {cosine['mean']:.7f}, least {cosine['least']:.7f} (text {cosine['least_at']})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import votive
+from votive import _core
 from votive.cli.hits import print_json
 
 
@@ -24,7 +25,15 @@ def run(arguments: argparse.Namespace) -> None:
             for backend in backends
         ]
         auto = votive.get_backend().device
-        print_json({"devices": devices, "unavailable": cpu.unavailable, "built_with": cpu.built_with, "auto": auto})
+        print_json(
+            {
+                "devices": devices,
+                "gpus": _core.gpus(),
+                "unavailable": cpu.unavailable,
+                "built_with": cpu.built_with,
+                "auto": auto,
+            }
+        )
         return
     rows = [("device", "name", "memory", "types of weights")]
     for backend in backends:
@@ -34,6 +43,14 @@ def run(arguments: argparse.Namespace) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
+    for gpu in _core.gpus():
+        fewest, most = gpu["subgroup_lanes"]
+        lanes = str(fewest) if fewest == most else f"{fewest} to {most}"
+        print(
+            f"{gpu['device']}: {gpu['name']}, {gpu['kind']}, driver {gpu['driver']}, "
+            f"{'computes' if gpu['float16'] else 'does not compute'} in float16, subgroups of {lanes}, "
+            f"matrix units: {', '.join(gpu['matrix_units']) or 'none'}"
+        )
     for name, reason in cpu.unavailable.items():
         print(f"no {name}: {reason}")
     print(f"built with: {', '.join(cpu.built_with) or 'nothing beyond the kernels of the CPU'}")

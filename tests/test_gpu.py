@@ -1,0 +1,195 @@
+"""GPUs by votive's own kernels: every supported family against the references, and what a GPU may do wrong.
+
+They run where `VOTIVE_SOFTWARE_GPU` is 1, on the first GPU that a driver offers, or on a driver that computes on the
+CPU, as Mesa's lavapipe.
+"""
+
+import gc
+import multiprocessing
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import FIXTURES, Case
+from test_fidelity import EMBEDDINGS, TEXTS, TOKENS, EmbedderCase, assert_close, named
+from test_rerank_fidelity import CASES as RERANKED
+from test_rerank_fidelity import TOLERANCE, RerankerCase
+from votive import DeviceError, Embedder, EmbeddingStore, Reranker, available_backends, get_backend
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("VOTIVE_SOFTWARE_GPU") != "1", reason="needs a GPU, and VOTIVE_SOFTWARE_GPU=1"),
+    pytest.mark.filterwarnings("ignore::votive.TruncationWarning"),
+    pytest.mark.filterwarnings("ignore:.* was saved from a SparseEncoder:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.*the model's activation function is other:UserWarning"),
+]
+
+DEVICE = {"darwin": "wgpu", "win32": "dx12"}.get(sys.platform, "vulkan")
+MODEL = str(FIXTURES / "bert_312")
+# Those whose blocks have no kernels for GPUs. Two cases of DeBERTa do without its bias.
+REFUSED = ("deberta", "moe")
+WITHOUT_BIAS = ("contents_alone", "not_relative")
+# Least cosine of a text's vector in that type with the reference's.
+COSINES = {"float16": 0.9995, "bfloat16": 0.999, "int8": 0.99}
+
+
+def is_refused(case: Case) -> bool:
+    return any(name in case.fixture for name in REFUSED) and case.name not in WITHOUT_BIAS
+
+
+# A case of each fixture, and fixtures of all kinds of blocks.
+FIRST = list({case.fixture: case for case in reversed(EMBEDDINGS)}.values())
+TYPED = ("bert_312", "modernbert", "mpnet", "qwen3_embedding", "gemma")
+
+
+@pytest.mark.parametrize("case", named(EMBEDDINGS))
+def test_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
+    if is_refused(case):
+        with pytest.raises(DeviceError, match=rf"^{DEVICE}:0: .* is not supported there; give device=\"cpu\""):
+            case.load(tmp_path, device=DEVICE)
+        return
+    model = case.load(tmp_path, device=DEVICE)
+    found = case.call(model, case.texts)
+    assert_close(found, case.expected()["embeddings"])
+    alone = np.stack([case.call(model, text) for text in case.texts[:5]])
+    assert np.array_equal(alone, found[:5])
+    assert np.array_equal(case.call(model, case.texts[::-1]), found[::-1])
+
+
+@pytest.mark.parametrize("case", named(TOKENS))
+def test_token_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
+    rows = case.call(case.load(tmp_path, device=DEVICE), case.texts)
+    assert_close(np.concatenate(rows), case.expected()["token_embeddings"])
+
+
+@pytest.mark.parametrize("case", RERANKED)
+def test_scores_are_the_references(case: RerankerCase, tmp_path: Path) -> None:
+    if is_refused(case):
+        with pytest.raises(DeviceError, match="is not supported there"):
+            case.load(tmp_path, device=DEVICE)
+        return
+    scores = case.predict(case.load(tmp_path, device=DEVICE), case.pairs)
+    assert np.abs(scores - case.expected()["scores"]).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("case", named([case for case in FIRST if not is_refused(case)]))
+def test_float16_is_near(case: EmbedderCase, tmp_path: Path) -> None:
+    assert_near(case, "float16", tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
+@pytest.mark.parametrize("case", named([case for case in FIRST if case.fixture in TYPED]))
+def test_weights_of_other_types_are_near(case: EmbedderCase, dtype: str, tmp_path: Path) -> None:
+    assert_near(case, dtype, tmp_path)
+
+
+def assert_near(case: EmbedderCase, dtype: str, tmp_path: Path) -> None:
+    """The vectors of the case in that type are near the reference's."""
+    model = case.load(tmp_path, device=DEVICE, dtype=dtype)
+    assert model.dtype == dtype
+    found, expected = case.call(model, case.texts), case.expected()["embeddings"]
+    found, expected = found.astype(np.float64), expected.astype(np.float64)
+    lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
+    cosines = np.where(lengths == 0, 1, (found * expected).sum(axis=1) / np.where(lengths == 0, 1, lengths))
+    least = cosines.mean() if dtype == "int8" else cosines.min()
+    assert least >= COSINES[dtype], f"text {cosines.argmin()}: {cosines.min()}"
+
+
+def test_it_is_a_backend() -> None:
+    backend = get_backend(DEVICE)
+    assert (backend.name, backend.device) == (DEVICE, f"{DEVICE}:0")
+    assert backend.device_name
+    assert {"float32", "bfloat16", "int8"} <= set(backend.dtypes)
+    assert backend in available_backends()
+    assert Embedder(MODEL, device=backend).device == backend.device
+    assert get_backend().name != DEVICE, '"auto" takes none'
+    with pytest.raises(DeviceError, match=rf'device "{DEVICE}:99": there is {DEVICE}:0'):
+        get_backend(f"{DEVICE}:99")
+
+
+def test_auto_is_float16_where_the_gpu_has_it() -> None:
+    has_it = "float16" in get_backend(DEVICE).dtypes
+    assert Embedder(MODEL, device=DEVICE, dtype="auto").dtype == ("float16" if has_it else "float32")
+    with pytest.raises(ValueError, match=r"dtype: int4 needs the CPU's kernels; the device is"):
+        Embedder(MODEL, device=DEVICE, dtype="int4")
+
+
+def test_stores_search_elsewhere() -> None:
+    with pytest.raises(DeviceError, match="searches no vectors"):
+        EmbeddingStore(backend=DEVICE, dimension=4)
+    with pytest.warns(UserWarning, match="going on with 'cpu'"):
+        assert EmbeddingStore(backend=DEVICE, dimension=4, fallback=True).backend.device == "cpu"
+
+
+def test_a_prefix_that_texts_share_changes_little() -> None:
+    """Its keys and values are computed once, and looked back at by later passes."""
+    texts = [f"the same words before all else, and then {word}" for word in ("one", "two", "three", "four")] * 8
+    texts = [f"{text} {i}" for i, text in enumerate(texts)]
+    on = {
+        device: Embedder(str(FIXTURES / "qwen3_embedding"), device=device, dtype="float32")
+        for device in (DEVICE, "cpu")
+    }
+    found, expected = (model.encode(texts, prompt="Instruct: find it\nQuery: ") for model in on.values())
+    assert np.abs(found - expected).max() <= 1e-5
+
+
+def test_many_shapes_take_no_more_memory() -> None:
+    model = Embedder(MODEL, device=DEVICE, dtype="float32")
+    expected = Embedder(MODEL, device="cpu", dtype="float32").encode(TEXTS)
+    random = np.random.default_rng(1)
+    model.encode(TEXTS * 3)
+    gc.collect()
+    before = resident()
+    for _ in range(200):
+        rows = random.permutation(len(TEXTS))[: random.integers(1, 6)]
+        found = model.encode([TEXTS[row] for row in rows])
+        assert np.abs(found - expected[rows]).max() <= 1e-5
+    assert resident() - before < 40e6
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_callers_of_many_threads() -> None:
+    models = [Embedder(MODEL, device=DEVICE, dtype="float32"), Reranker(str(FIXTURES / "bert_rerank"), device=DEVICE)]
+    pairs = [("a candle", text) for text in TEXTS[:8]]
+    vectors, scores = models[0].encode(TEXTS), models[1].predict(pairs)
+
+    def call(number: int) -> bool:
+        if number % 2:
+            return np.array_equal(models[0].encode(TEXTS), vectors)
+        return np.array_equal(models[1].predict(pairs), scores)
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(pool.map(call, range(48)))
+
+
+def in_child(queue: Any) -> None:
+    """Loads a model, and says how it went."""
+    try:
+        Embedder(MODEL, device=DEVICE)
+    except DeviceError as error:
+        queue.put(str(error))
+    else:
+        queue.put("no error")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
+def test_a_child_of_fork_is_told_what_to_do() -> None:
+    Embedder(MODEL, device=DEVICE)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=in_child, args=(queue,))
+    child.start()
+    message = queue.get(timeout=60)
+    child.join()
+    assert "opened before fork()" in message
+    assert "device=" in message
