@@ -138,7 +138,9 @@ fn found(name: DeviceName, asked: &str) -> Result<DeviceInfo> {
     match probe(name) {
         Ok(hardware) => Ok(DeviceInfo { name, hardware }),
         Err(reason) => {
-            let available: Vec<_> = survey().0.iter().map(DeviceInfo::name).collect();
+            // Drivers are not loaded for a message.
+            let available: Vec<_> =
+                DeviceName::ORDER.iter().filter(|name| probe(**name).is_ok()).map(DeviceName::to_string).collect();
             let message = format!("{asked}: {reason}; available: {}", available.join(", "));
             Err(Error::Device { message })
         }

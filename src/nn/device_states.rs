@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::gpu::{
-    DeviceRows, DistanceBias, ElementOperation, Normalization, Number, PackedInputs, Pass, Passes, Product, SentAngles,
+    DeviceRows, DistanceBias, ElementOperation, Normalization, Number, PackedInputs, Pass, Passes, Product,
     SentQueries, attend, element, gather, keep, read, reshape, row_upload, side_by_side,
 };
 use crate::kernels::{Activation, AttentionShape};
