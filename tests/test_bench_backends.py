@@ -7,6 +7,7 @@ import shlex
 import sys
 import threading
 import types
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ pytest.importorskip("msgspec")
 
 from votive.bench.backends import KINDS, find
 from votive.bench.backends.backend import Backend, Setup
+from votive.bench.backends.folders import check_task
 from votive.bench.backends.search_backend import SearchBackend
 from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import BackendChoice, Batching, Data
@@ -219,3 +221,43 @@ def test_votive_says_how_large_its_passes_are() -> None:
     backend.compute(TEXTS)
     assert backend.pass_sizes() == 3.0
     assert backend.pass_sizes() is None
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "reason"),
+    [
+        ("bert_40", "embed", None),
+        ("bert_40", "rerank", "bert_40 is an embedder, which does not rerank"),
+        ("router", "rerank", "router is an embedder, which does not rerank"),
+        ("bert_rerank", "rerank", None),
+        ("bert_rerank", "embed", "bert_rerank is a reranker, which does not embed"),
+        # Language models that say yes or no.
+        ("qwen3_rerank", "rerank", None),
+        ("qwen3_rerank", "embed", None),
+        ("no-such-folder", "rerank", None),
+    ],
+)
+def test_a_model_is_for_one_task(model: str, task: Any, reason: str | None) -> None:
+    if reason is None:
+        check_task(FIXTURES / model, task)
+    else:
+        with pytest.raises(Unavailable, match=reason):
+            check_task(FIXTURES / model, task)
+
+
+@pytest.mark.parametrize(
+    ("config", "refused"),
+    [
+        ({"architectures": ["NewThingForSequenceClassification"]}, ["embed"]),
+        ({"architectures": ["NewThingModel"]}, ["rerank"]),
+        ({"architectures": ["NewThingForCausalLM"]}, []),
+        ({}, []),
+        (None, []),
+    ],
+)
+def test_the_task_of_a_model_that_votive_does_not_read(config: Any, refused: list[str], tmp_path: Path) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "new_thing"}))
+    for task in ("embed", "rerank"):
+        with pytest.raises(Unavailable) if task in refused else nullcontext():
+            check_task(tmp_path, task)  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ Those are skipped whose libraries are not installed, which PyTorch is among.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 from importlib.util import find_spec
@@ -116,6 +117,42 @@ def test_what_is_no_reranker_is_skipped() -> None:
         load(setup_of("onnxruntime", "rerank"))
     with pytest.raises(Unavailable, match="onnxruntime does not compute 3 labels with identity here"):
         load(setup_of("onnxruntime", "rerank", "bert_labels"))
+
+
+# Of a model whose network is what a file of its own says: that of BERT, with the signs turned.
+OWN_CODE = """
+from transformers import BertModel
+
+class Turned(BertModel):
+    def forward(self, *arguments, **named):
+        found = super().forward(*arguments, **named)
+        found.last_hidden_state = -found.last_hidden_state
+        return found
+"""
+
+
+@pytest.mark.parametrize("kind", ["transformers", "sentence-transformers"])
+def test_random_heads_are_not_measured(kind: str, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="bert_40 is an embedder, which does not rerank"):
+        loaded(kind, tmp_path, "rerank")
+    with pytest.raises(Unavailable, match="bert_rerank is a reranker, which does not embed"):
+        loaded(kind, tmp_path, model="bert_rerank")
+
+
+def test_code_of_a_model_runs_only_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sentence_transformers")
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "code"))
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    model = tmp_path / "model"
+    shutil.copytree(FIXTURES / "bert_plain", model)
+    (model / "turned.py").write_text(OWN_CODE)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    (model / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "turned.Turned"}}))
+    with pytest.raises(Unavailable, match=r"code of its own, .*; trust_remote_code: true runs that code"):
+        loaded("sentence-transformers", tmp_path, model=model)
+    plain = loaded("sentence-transformers", tmp_path, model="bert_plain").compute(TEXTS)
+    found = loaded("sentence-transformers", tmp_path, model=model, trust_remote_code=True).compute(TEXTS)
+    np.testing.assert_allclose(found, -plain, atol=1e-5)
 
 
 class Session:

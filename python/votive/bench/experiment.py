@@ -42,6 +42,7 @@ class BackendChoice(_Section):
         precision: "float32", "int8" and so on of the runtimes.
         bits: of weights, for MLX.
         compile: by `torch.compile`.
+        trust_remote_code: run the Python code that a model brings, for sentence-transformers.
         file: of weights that the backend loads in place of the model's folder, such as GGUF.
         url: of a server.
         dialect: what the server at `url` speaks.
@@ -57,6 +58,7 @@ class BackendChoice(_Section):
     precision: str | None = None
     bits: int | None = None
     compile: bool = False
+    trust_remote_code: bool = False
     file: str | None = None
     url: str | None = None
     dialect: Literal["openai", "cohere", "tei", "ollama", "jina"] = "openai"

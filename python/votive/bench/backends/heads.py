@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
+from votive.bench.backends.folders import check_kind, has_own_code
 from votive.bench.backends.unavailable import Unavailable
 from votive.bench.experiment import Task
 
@@ -55,14 +55,14 @@ class Head(NamedTuple):
         except VotiveError as error:
             raise Unavailable(f"{who}: {error}") from error
         network, *others = inspection.networks
-        if others or "auto_map" in json.loads((model / "config.json").read_text(encoding="utf-8")):
+        if others or has_own_code(model):
             raise unknown("several networks" if others else "a network with code of its own")
         if families and network.family not in families:
             raise unknown(f"a network of {network.family}")
         if inspection.default_prompt_name is not None:
             raise unknown(f"the prompt {inspection.default_prompt_name!r}")
-        if task is not None and (task == "rerank") != (inspection.kind == "reranker"):
-            raise Unavailable(f"{model.name} is an {inspection.kind}, which does not {task}".replace("an r", "a r"))
+        if task is not None:
+            check_kind(model, inspection.kind, task)
         longest = network.max_seq_length
         if longest is None:
             raise unknown("inputs of any length")
