@@ -396,7 +396,7 @@ class Server:
             options: `host`, `port`, `uds`, `tls_cert`, `tls_key`, `keys`, `allowed_hosts`, `cors_origins`,
                 `max_body_bytes`, `body_bytes_in_flight`, `max_inputs`, `max_connections`, `timeout` in seconds,
                 `max_model_bytes`, `access_log` (a path or "-"), `objectives` (warning and critical of each rule of
-                `votive.serving.OBJECTIVES`) and `on_alert` (a program and its arguments).
+                `votive._objectives.OBJECTIVES`) and `on_alert` (a program and its arguments).
 
         Raises:
             ValueError: two models have one name, or the address or the certificate cannot be used.

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from votive import _core
 from votive._arguments import check_flag, check_text
+from votive._objectives import OBJECTIVES as OBJECTIVES
+from votive._objectives import all_objectives
 from votive.activation import ACTIVATIONS
 from votive.embedder import Embedder
 from votive.reranker import Reranker
@@ -21,15 +23,6 @@ if TYPE_CHECKING:
 
 # Inputs that wait for a model before requests are answered with 429.
 MAX_QUEUE = 32_768
-
-# Bounds of alerts, in the order of the core.
-OBJECTIVES: dict[str, dict[str, float]] = {
-    "p95_ms": {"warning": 100, "critical": 500},
-    "queue_ms": {"warning": 50, "critical": 250},
-    "memory_percent": {"warning": 80, "critical": 95},
-    "error_percent": {"warning": 1, "critical": 5},
-    "cosine_distance": {"warning": 0.0005, "critical": 0.01},
-}
 
 _OWN_ADDRESSES = ("localhost", "127.", "::1")
 
@@ -159,7 +152,7 @@ def check_option(name: str, value: Any) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
             raise ValueError(f"{name}: expected a number from 0 on, found {value!r}")
     elif name == "objectives":
-        _objectives(value)
+        all_objectives(value)
     elif name == "on_alert":
         _command(value)
 
@@ -345,28 +338,6 @@ def _loaded(model: Embedder | Reranker, normalize: bool) -> dict[str, Any]:
     }
 
 
-def _objectives(given: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """All bounds, those that are given among them."""
-    if not isinstance(given, Mapping):
-        raise TypeError(f"objectives: expected a dict, found {type(given).__name__}")
-    found = {rule: dict(bounds) for rule, bounds in OBJECTIVES.items()}
-    for rule, bounds in given.items():
-        if rule not in found:
-            raise ValueError(f"objectives: no rule {rule!r}; there are {', '.join(found)}")
-        if not isinstance(bounds, Mapping):
-            raise TypeError(f"objectives[{rule!r}]: expected a dict, found {type(bounds).__name__}")
-        for severity, bound in bounds.items():
-            place = f"objectives[{rule!r}]"
-            if severity not in found[rule]:
-                raise ValueError(f"{place}: no severity {severity!r}; there are {', '.join(found[rule])}")
-            if isinstance(bound, bool) or not isinstance(bound, (int, float)) or not bound > 0:
-                raise ValueError(f"{place}[{severity!r}]: expected a number above 0, found {bound!r}")
-            found[rule][severity] = float(bound)
-        if found[rule]["warning"] > found[rule]["critical"]:
-            raise ValueError(f"objectives[{rule!r}]: warning is above critical: {found[rule]}")
-    return found
-
-
 def _command(command: str | Sequence[str] | None) -> list[str]:
     """A command as a program and its arguments."""
     if command is None:
@@ -383,6 +354,7 @@ def _command(command: str | Sequence[str] | None) -> list[str]:
 
 def _core_options(options: ServerOptions) -> dict[str, Any]:
     body_bytes = max(1, int(options.max_body_mb * 2**20))
+    objectives = all_objectives(options.objectives).values()
     return {
         "host": options.host,
         "port": options.port,
@@ -401,7 +373,7 @@ def _core_options(options: ServerOptions) -> dict[str, Any]:
         "timeout": float(options.timeout),
         "max_model_bytes": None if options.max_memory_gb is None else int(options.max_memory_gb * 1e9),
         "access_log": None if options.access_log is None else fspath(options.access_log),
-        "objectives": [[bounds["warning"], bounds["critical"]] for bounds in _objectives(options.objectives).values()],
+        "objectives": [[bounds["warning"], bounds["critical"]] for bounds in objectives],
         "on_alert": _command(options.on_alert),
         "consistency_seconds": options.consistency_seconds,
     }

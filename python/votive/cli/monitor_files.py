@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from votive.serving import OBJECTIVES
+from votive._objectives import OBJECTIVES
 
 # Over which rates are told: at least four times as long as between two looks, by Prometheus' own advice.
 _WINDOW = "5m"
