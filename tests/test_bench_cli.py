@@ -11,7 +11,7 @@ pytest.importorskip("psutil")
 def test_examples_are_listed(capsys):
     assert votive.cli.main(["bench", "--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 22
+    assert len(lines) == 23
     assert all(len(line.split()) > 1 for line in lines)
     assert any(line.startswith("01_backend_pytorch ") for line in lines)
 

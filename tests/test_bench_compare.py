@@ -31,7 +31,7 @@ def measured(number: int, rate: float, *, backend: str = "float32", batch: int =
     )
 
 
-def written(folder: Path, cells: list[Measured], *, cpus: int = 2, count: int = 512) -> Path:
+def written(folder: Path, cells: list[Measured], *, cpus: int = 2, count: int = 512, git: str | None = None) -> Path:
     experiment = Experiment(
         name="one",
         models=[Model(name="m")],
@@ -39,7 +39,8 @@ def written(folder: Path, cells: list[Measured], *, cpus: int = 2, count: int = 
         data=Data(count=count),
     )
     machine: dict[str, str | int | float | list[str]] = {"cpus": cpus, "flags": ["avx2"], "load": "0.1"}
-    run = Run(experiment=experiment, machine=machine, versions={"votive": "1"}, started="2026-01-01T00:00:00Z")
+    versions = {"votive": "1"}
+    run = Run(experiment=experiment, machine=machine, versions=versions, git=git, started="2026-01-01T00:00:00Z")
     folder.mkdir()
     (folder / "run.json").write_bytes(msgspec.json.encode(run))
     (folder / "cells.jsonl").write_bytes(b"".join(msgspec.json.encode(each) + b"\n" for each in cells))
@@ -88,10 +89,11 @@ def test_reports_and_folders_are_read(tmp_path: Path) -> None:
 
 def test_what_differs_beside_the_numbers_is_said(tmp_path: Path) -> None:
     before = written(tmp_path / "before", rounds(100) + rounds(10, batch=1))
-    after = written(tmp_path / "after", rounds(100) + rounds(100, backend="<int8>"), cpus=4, count=64)
+    after = written(tmp_path / "after", rounds(100) + rounds(100, backend="<int8>"), cpus=4, count=64, git="1a2b")
     text, is_worse = compare(before, after, 0.1)
     assert not is_worse
     assert "- machine: cpus: 2, then 4" in text
+    assert "- working directory: git: nothing, then 1a2b" in text
     assert "- experiment one: data.count: 512, then 64" in text
     assert "load" not in text
     assert "## Measured before only\n\n- one, m, float32, short, batch 1, 1 caller" in text

@@ -44,7 +44,13 @@ def folder(tmp_path: Path) -> Path:
     backends = [BackendChoice(kind="votive", name=name) for name in ("float32", EVIL, "gone")]
     objectives = Objectives(p95_ms=Objective(warning=15, critical=35))
     experiment = Experiment(name="one", models=[Model(name="m")], backends=backends, objectives=objectives)
-    run = Run(experiment=experiment, machine={"cpus": 2}, versions={"votive": "1"}, started="2026-01-01T00:00:00Z")
+    run = Run(
+        experiment=experiment,
+        machine={"cpus": 2},
+        versions={"votive": "1"},
+        git="1a2b3c-dirty",
+        started="2026-01-01T00:00:00Z",
+    )
     lines = []
     for number, drift in enumerate((1.0, 1.1, 1.3)):
         for batch, rate, p95 in ((8, 50.0, 5.0), (32, 98.0, 20.0), (64, 100.0, 40.0)):

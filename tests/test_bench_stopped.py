@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,3 +142,36 @@ def test_versions_of_what_was_installed_meanwhile_are_told(
         monkeypatch.setattr(log.machine, "versions", lambda versions=versions: versions)
         [folder] = run([asked], tmp_path / "out", True, False)
     assert read_run(folder).versions == {"votive": "1", "torch": "2, then 3", "onnx": "4"}
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_of_the_working_directory_is_told(
+    stub_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.chdir(repository)
+    commits: list[str] = []
+
+    def git(*arguments: str) -> str:
+        named = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        return subprocess.run(["git", *named, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    def told() -> str | None:
+        [folder] = run([experiment(stub_model, choice("counting"), rounds=1)], tmp_path / "out", True, False)
+        return read_run(folder).git
+
+    assert told() is None
+    git("init", "-q")
+    assert told() is None  # without a commit
+    file = repository / "file"
+    for content in ("one", "two"):
+        file.write_text(content)
+        git("add", "file")
+        git("commit", "-qm", content)
+        git("tag", content)
+        commits.append(git("rev-parse", "HEAD"))
+        assert told() == ", then ".join(commits)
+    file.write_text("changed")
+    assert told() == f"{commits[0]}, then {commits[1]}, then {commits[1]}-dirty"

@@ -116,6 +116,7 @@ class Run(msgspec.Struct, kw_only=True):
         experiment: as resolved.
         machine: as `votive.bench.machine.describe` gives it.
         versions: of the packages that were compared.
+        git: the commit of the working directory, as `votive.bench.machine.git_commit` gives it.
         started: time in UTC, ISO 8601.
     """
 
@@ -123,4 +124,5 @@ class Run(msgspec.Struct, kw_only=True):
     experiment: Experiment
     machine: dict[str, str | int | float | list[str]]
     versions: dict[str, str]
+    git: str | None = None
     started: str

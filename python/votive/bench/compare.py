@@ -118,6 +118,7 @@ def _differences(old: list[Summary], new: list[Summary]) -> Iterator[str]:
         for title, before, after in (
             ("machine", one.run.machine, other.run.machine),
             ("version", one.run.versions, other.run.versions),
+            ("working directory", {"git": one.run.git}, {"git": other.run.git}),
         ):
             for key in dict.fromkeys([*before, *after]):
                 if before.get(key) != after.get(key) and key not in _PASSING:

@@ -73,17 +73,21 @@ class Log:
     def begin(self) -> None:
         """Write what the run is, and drop a line that was not written whole."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        versions = machine.versions()
+        versions, git = machine.versions(), machine.git_commit(Path.cwd())
         if (self.folder / RUN_FILE).exists():
             there = read_run(self.folder)
             described = msgspec.structs.replace(
-                there, experiment=self.experiment, versions=_both(there.versions, versions)
+                there,
+                experiment=self.experiment,
+                versions=_both(there.versions, versions),
+                git=_then(there.git, git) if there.git and git else there.git or git,
             )
         else:
             described = Run(
                 experiment=self.experiment,
                 machine=machine.describe(),
                 versions=versions,
+                git=git,
                 started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             )
         _write(self.folder / RUN_FILE, msgspec.json.format(msgspec.json.encode(described)))
@@ -162,10 +166,10 @@ def _measured(experiment: Experiment) -> Experiment:
 
 
 def _both(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
-    """Versions of a run that went on; both, one after the other, where a package was changed meanwhile."""
-    changed = {
-        name: f"{before[name]}, then {version}"
-        for name, version in now.items()
-        if name in before and before[name].rpartition(", then ")[2] != version
-    }
-    return before | {name: version for name, version in now.items() if name not in before} | changed
+    """Versions of a run that went on."""
+    return before | {name: _then(before.get(name, version), version) for name, version in now.items()}
+
+
+def _then(before: str, now: str) -> str:
+    """Both, one after the other, where it was changed meanwhile."""
+    return before if before.rpartition(", then ")[2] == now else f"{before}, then {now}"

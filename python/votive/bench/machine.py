@@ -100,6 +100,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def git_commit(folder: Path) -> str | None:
+    """The commit of the folder's repository, with "-dirty" where files were changed since; None outside of one."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git here, no repository, or no commit yet
+        return None
+
+
 def _cpuinfo() -> str:
     file = Path("/proc/cpuinfo")
     return file.read_text() if file.exists() else ""

@@ -307,4 +307,5 @@ def machine(one: Summary) -> list[str]:
 
     rows = [shown(name, value) for name, value in one.run.machine.items()]
     rows += [[escape(name), escape(value)] for name, value in one.run.versions.items()]
+    rows += [["git", escape(one.run.git)]] if one.run.git else []
     return ["## Machine and versions", table(["What", "Value"], rows), f"Started {escape(one.run.started)}."]
