@@ -162,6 +162,21 @@ def test_a_task_that_a_kind_does_not_do_is_refused() -> None:
         make(setup_of("faiss"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "task", "there"),
+    [
+        ("onnxruntime", "embed", "cpu or cuda or coreml"),
+        ("openvino", "embed", "cpu"),
+        ("fastembed", "embed", "cpu"),
+        ("model2vec", "embed", "cpu"),
+        ("faiss", "search", "cpu"),
+    ],
+)
+def test_a_device_that_a_kind_does_not_have_is_refused(kind: str, task: Any, there: str) -> None:
+    with pytest.raises(Unavailable, match=f"{kind} computes on {there} here, not on mps"):
+        make(setup_of(kind, task, device="mps"))
+
+
 @pytest.mark.parametrize("kind", ["sentence-transformers", "transformers", "model2vec", "fastembed", "mlx"])
 def test_what_is_not_installed_says_how_to_install_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = type(make(setup_of(kind)))

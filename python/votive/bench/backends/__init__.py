@@ -25,10 +25,14 @@ class Kind(NamedTuple):
     install: str = ""
 
     def make(self, setup: Setup) -> Backend:
-        """The backend, which is not loaded yet. Raises `Unavailable` where it does not do the task."""
+        """The backend, which is not loaded yet. Raises `Unavailable` where it does not do the task, or not there."""
         backend: type[Backend] = getattr(import_module(self.module, __name__), self.name)
         if setup.task not in backend.tasks:
             raise Unavailable(f"{setup.choice.kind} does {' and '.join(backend.tasks)}, not {setup.task}")
+        device = setup.choice.device
+        if backend.devices is not None and device is not None and device not in backend.devices:
+            there = " or ".join(backend.devices)
+            raise Unavailable(f"{setup.choice.kind} computes on {there} here, not on {device}")
         return backend(setup)
 
     def load(self, setup: Setup) -> Backend:

@@ -36,10 +36,12 @@ class Backend(ABC):
 
     Attributes:
         tasks: what it can compute.
+        devices: where it can, the first by default; None where `load` finds out.
         is_concurrent: callers may call `compute` at the same time; else the runner puts a lock before it.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("embed",)
+    devices: ClassVar[tuple[str, ...] | None] = None
     is_concurrent: ClassVar[bool] = False
 
     def __init__(self, setup: Setup) -> None:

@@ -18,13 +18,12 @@ class EngineBackend(Backend):
     """One of `engines`; a request is one batch.
 
     Attributes:
-        devices: where it computes; the first by default.
         poolings, families: of the models that it computes right.
         batch_size: of a request that is larger, unless the experiment says it.
     """
 
     tasks: ClassVar[tuple[Task, ...]] = ("embed", "rerank")
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    devices: ClassVar[tuple[str, ...] | None] = ("cpu",)
     poolings: ClassVar[tuple[str, ...]] = exports.POOLINGS
     families: ClassVar[tuple[str, ...]] = exports.FAMILIES
     batch_size: ClassVar[int] = 1 << 20
@@ -34,10 +33,6 @@ class EngineBackend(Backend):
 
     def load(self) -> None:
         setup = self.setup
-        self.device = setup.choice.device or self.devices[0]
-        if self.device not in self.devices:
-            there = " or ".join(self.devices)
-            raise Unavailable(f"{setup.choice.kind} computes on {there} here, not on {self.device}")
         self.head = self.find_head()
         longest = setup.max_seq_length or (self.head.longest if self.head else None)
         self.runtime = self.engine(engines.Setup(setup.model, setup.cache, setup.threads, longest))

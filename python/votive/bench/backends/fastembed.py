@@ -22,14 +22,14 @@ GRAPH = "model.onnx"
 class FastEmbed(Backend):
     """fastembed with the graph that ONNX Runtime gets, as a model of the user's own: no hub is asked."""
 
+    devices = ("cpu",)
+
     def load(self) -> None:
         from fastembed import TextEmbedding
         from fastembed.common.model_description import ModelSource, PoolingType
         from tokenizers import Tokenizer
 
         setup = self.setup
-        if setup.choice.device not in (None, "cpu"):
-            raise Unavailable(f"fastembed computes on cpu here, not on {setup.choice.device}")
         head = Head.of(setup.model, setup.task, "fastembed", exports.POOLINGS, exports.FAMILIES)
         if any(Tokenizer.from_file(str(setup.model / "tokenizer.json")).encode("a").type_ids):
             raise Unavailable("fastembed gives all tokens the type 0, and this model's have another one")

@@ -12,6 +12,8 @@ from votive.bench.backends.backend import Backend
 class Model2Vec(Backend):
     """model2vec's static embeddings."""
 
+    devices = ("cpu",)
+
     def load(self) -> None:
         from model2vec import StaticModel
 

@@ -22,15 +22,16 @@ class OnnxRuntime(EngineBackend):
     def engine(self, setup: engines.Setup) -> engines.Runtime:
         import onnxruntime
 
-        self.provider, how = PROVIDERS[self.device]
+        device = self.setup.choice.device or "cpu"
+        self.provider, how = PROVIDERS[device]
         there = onnxruntime.get_available_providers()
         if self.provider not in there:
             raise Unavailable(f"this onnxruntime has no {self.provider}, only {', '.join(there)}: {how}")
         int8 = self.precision("float32", "int8") == "int8"
-        if int8 and self.device != "cpu":
-            raise Unavailable(f"int8 of onnxruntime is for the CPU here, not for {self.device}")
+        if int8 and device != "cpu":
+            raise Unavailable(f"int8 of onnxruntime is for the CPU here, not for {device}")
         # Core ML knows no operators that are fused of others.
-        export = exports.onnx_int8 if int8 else exports.onnx if self.device == "coreml" else exports.onnx_optimized
+        export = exports.onnx_int8 if int8 else exports.onnx if device == "coreml" else exports.onnx_optimized
         return engines.OnnxRuntime(setup, export, provider=self.provider)
 
     def load(self) -> None:

@@ -15,6 +15,7 @@ class SearchBackend(Backend):
     """A search backend: `take` keeps the vectors, `find` answers."""
 
     tasks = ("search",)
+    devices = ("cpu",)
 
     def load(self) -> None:
         self.prepare()
