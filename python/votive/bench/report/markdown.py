@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 
-from votive.bench.cells import Consistency
+from votive.bench.cells import Consistency, OfModel
 from votive.bench.plan import model_name
 from votive.bench.report.folder import RULE, Overall, folder
 from votive.bench.report.matrix import SHOWN, WORDS, Matrix
 from votive.bench.report.summary import Report, Row, Spread, Summary, setting
+from votive.bench.statistics import P99_SAMPLES
 
 _COLUMNS = ("batch_size", "Batch"), ("concurrency", "Conc"), ("batching", "Batching"), ("rate", "Rate")
+STAR = "\\*"
 _EXPLAINED = {
     "noisy": "noisy: rounds differ by more than 15 % of their median.",
     "saturated": "saturated: the queue grew until the end, so that the numbers are none of a steady state.",
     "invalid": "invalid: the generator could not keep its schedule.",
     "short": "short: `max_seconds` was over before half of the requests that `iterations` asks for.",
     "warm-up": "warm-up counts: the time was over before the warm-up was, so that its requests are in the numbers.",
-    "p99": "\\*: a p99 of fewer than 500 requests.",
+    "p99": f"{STAR}: a p99 of fewer than 500 requests.",
 }
 
 
@@ -194,14 +196,15 @@ def _by_model(one: Summary, rows: list[Row]) -> list[str]:
     """What each model of mixed traffic did, all rounds together."""
     lines = []
     for row in rows:
-        names = dict.fromkeys(name for each in row.rounds for name in each.models)
         drawn = sum(of.requests for each in row.rounds for of in each.models.values())
-        for name in names:
+        for name in (model.name for model in one.run.experiment.models):
             found = [each.models[name] for each in row.rounds if name in each.models]
+            if not found:
+                continue
             requests = sum(of.requests for of in found)
             share = f"{100 * requests / drawn:.3g} %" if drawn else ""
             times = [of.latency for of in found if of.latency is not None]
-            percentiles = (Spread.of(getattr(each, key) for each in times) for key in ("p50", "p95", "p99"))
+            p50, p95, p99 = (spread(Spread.of(getattr(each, key) for each in times)) for key in ("p50", "p95", "p99"))
             failed = sum(sum(of.errors.values()) for of in found)
             lines.append(
                 [
@@ -210,7 +213,9 @@ def _by_model(one: Summary, rows: list[Row]) -> list[str]:
                     share,
                     short(requests),
                     spread(Spread.of(of.items_per_second for of in found)),
-                    *map(spread, percentiles),
+                    p50,
+                    p95,
+                    p99 + (STAR if any(map(_has_few, found)) else ""),
                     short(failed) if failed else "",
                 ]
             )
@@ -283,7 +288,12 @@ def _quality(one: Summary, rows: list[Row]) -> list[str]:
 
 def _p99(row: Row) -> str:
     few = any(mark.startswith("p99") for mark in row.marks)
-    return spread(row.p99_ms) + ("\\*" if few and row.p99_ms else "")
+    return spread(row.p99_ms) + (STAR if few and row.p99_ms else "")
+
+
+def _has_few(model: OfModel) -> bool:
+    """For a p99: a model of mixed traffic has a part of the requests only."""
+    return model.latency is not None and model.latency.samples < P99_SAMPLES
 
 
 def _marked(row: Row) -> str:
@@ -293,6 +303,8 @@ def _marked(row: Row) -> str:
 
 def _marks(one: Summary) -> list[str]:
     there = {mark for row in one.rows for mark in row.marks}
+    if any(_has_few(model) for row in one.rows for each in row.rounds for model in each.models.values()):
+        there.add("p99")
     lines = [f"- {said}" for key, said in _EXPLAINED.items() if any(mark.startswith(key) for mark in there)]
     return ["\n".join(lines)] if lines else []
 
