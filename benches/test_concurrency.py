@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from votive.bench.backends.engines import Setup, pytorch_device
+from votive.bench.backends.engines import EngineSetup, pytorch_device
 
 from benches.data import corpus
 from benches.measure.callers import WAYS, measure
@@ -24,18 +24,18 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def setup() -> Setup:
+def setup() -> EngineSetup:
     return models.embedder()
 
 
 @pytest.fixture(scope="module")
-def texts(setup: Setup) -> list[str]:
+def texts(setup: EngineSetup) -> list[str]:
     return corpus.texts(setup.model / "tokenizer.json").sets["short"]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("peer", SHARED_PEERS)
-def test_callers(benchmark, setup: Setup, texts: list[str], peer: str, way: str) -> None:
+def test_callers(benchmark, setup: EngineSetup, texts: list[str], peer: str, way: str) -> None:
     count, size = 8, 8
     benchmark.group = f"{count} callers with {size} short texts"
     if peer == LOCKED:

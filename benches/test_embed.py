@@ -31,17 +31,17 @@ LOWEST_COSINE = {"int8": 0.97, "bfloat16": 0.999, "default": 0.999}
 
 
 @pytest.fixture(scope="session")
-def setup() -> engines.Setup:
+def setup() -> engines.EngineSetup:
     return models.embedder()
 
 
 @pytest.fixture(scope="session")
-def sets(setup: engines.Setup) -> dict[str, list[str]]:
+def sets(setup: engines.EngineSetup) -> dict[str, list[str]]:
     return {name: texts[::EVERY] for name, texts in corpus.texts(setup.model / "tokenizer.json").sets.items()}
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
+def loaded(setup: engines.EngineSetup) -> Callable[[str], engines.Engine]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
     ready: dict[str, engines.Engine] = {}
 

@@ -30,17 +30,17 @@ LARGEST_DIFFERENCE = 1e-4  # of float32's scores
 
 
 @pytest.fixture(scope="session")
-def setup() -> engines.Setup:
+def setup() -> engines.EngineSetup:
     return models.reranker()
 
 
 @pytest.fixture(scope="session")
-def sets(setup: engines.Setup) -> dict[str, list[tuple[str, str]]]:
+def sets(setup: engines.EngineSetup) -> dict[str, list[tuple[str, str]]]:
     return corpus.pairs(setup.model / "tokenizer.json", corpus.SHAPES["minilm"]).sets
 
 
 @pytest.fixture(scope="session")
-def loaded(setup: engines.Setup) -> Callable[[str], engines.Engine]:
+def loaded(setup: engines.EngineSetup) -> Callable[[str], engines.Engine]:
     """The peer of that name, loaded once; skips the test where it cannot be."""
     ready: dict[str, engines.Engine] = {}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from votive.bench import machine
-from votive.bench.backends.engines import Engine, Setup
+from votive.bench.backends.engines import Engine, EngineSetup
 from votive.bench.worker import Worker, WorkerError, environment
 
 from benches import report
@@ -90,8 +90,8 @@ class ItemComparison(Comparison):
     def __init__(
         self,
         arguments: argparse.Namespace,
-        peers: dict[str, Callable[[Setup], Engine]],
-        setup: Setup,
+        peers: dict[str, Callable[[EngineSetup], Engine]],
+        setup: EngineSetup,
         corpus: Corpus,
         every: int,
     ) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from votive.bench.backends.engines import Setup
+from votive.bench.backends.engines import EngineSetup
 
 from benches.peers.embedders import PEERS
 
 name, folder, cache, threads, text = sys.argv[1:]
-peer = PEERS[name](Setup(Path(folder), Path(cache), int(threads)))
+peer = PEERS[name](EngineSetup(Path(folder), Path(cache), int(threads)))
 peer.load()
 peer.compute([text])
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from votive.bench.backends.engines import Choice, Engine, Setup
+from votive.bench.backends.engines import Choice, Engine, EngineSetup
 from votive.bench.backends.stores import CODED_AT_ONCE, Store
 from votive.bench.vectors import Vectors
 
@@ -25,7 +25,7 @@ BLOCKS = 100  # in which "in blocks" adds
 class LoadedEngine:
     """One engine and the items, which are texts or pairs of them."""
 
-    def __init__(self, make: Callable[[Setup], Engine], setup: Setup) -> None:
+    def __init__(self, make: Callable[[EngineSetup], Engine], setup: EngineSetup) -> None:
         self.engine = make(setup)
         self.engine.load()
         self.sets: dict[str, list[Any]] = {}

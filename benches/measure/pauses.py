@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from votive.bench.backends import exports
-from votive.bench.backends.engines import ALL_CORES, Engine, OnnxRuntime, Setup
+from votive.bench.backends.engines import ALL_CORES, Engine, EngineSetup, OnnxRuntime
 from votive.bench.worker import Worker, WorkerError, environment
 
 from benches.data import corpus
@@ -62,9 +62,9 @@ class PausesComparison(Comparison):
         described |= {"skipped": {}, "times": {f"{1000 * pause:g}": {} for pause in PAUSES}}
         super().__init__(arguments, max(self.threads), described)
 
-    def makers(self) -> dict[str, Callable[[Setup], Engine]]:
+    def makers(self) -> dict[str, Callable[[EngineSetup], Engine]]:
         """What is compared."""
-        makers: dict[str, Callable[[Setup], Engine]] = {}
+        makers: dict[str, Callable[[EngineSetup], Engine]] = {}
         for dtype in ("float32", "bfloat16", "int8"):
             makers[f"votive-{dtype}"] = partial(Votive, dtype=dtype)
             if self.before is not None:

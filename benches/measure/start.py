@@ -12,13 +12,13 @@ import time
 from importlib import import_module
 from pathlib import Path
 
-from votive.bench.backends.engines import Setup
+from votive.bench.backends.engines import EngineSetup
 
 from benches.measure.loaded import peak_memory
 from benches.peers.quantized import PEERS
 
 name, folder, cache, threads, text = sys.argv[1:]
-peer = PEERS[name](Setup(Path(folder), Path(cache), int(threads)))
+peer = PEERS[name](EngineSetup(Path(folder), Path(cache), int(threads)))
 for module in peer.modules:
     import_module(module)
 begin = time.perf_counter()

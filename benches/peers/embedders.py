@@ -18,10 +18,10 @@ from votive.bench.backends.engines import (
     ALL_CORES,
     Choice,
     Engine,
+    EngineSetup,
     OnnxRuntime,
     OpenVino,
     OpenVinoInt8,
-    Setup,
     Unavailable,
     torch_device,
 )
@@ -36,7 +36,7 @@ class Votive(Engine):
     modules = ("votive",)
 
     def __init__(
-        self, setup: Setup, dtype: str = "float32", device: str = "cpu", max_concurrency: int | None = None
+        self, setup: EngineSetup, dtype: str = "float32", device: str = "cpu", max_concurrency: int | None = None
     ) -> None:
         super().__init__(setup)
         self.dtype = dtype
@@ -70,7 +70,7 @@ class Votive(Engine):
 class EarlierVotive(Votive):
     """votive as another build, whose package lies in `folder`, in place of this one."""
 
-    def __init__(self, setup: Setup, folder: Path, dtype: str = "float32") -> None:
+    def __init__(self, setup: EngineSetup, folder: Path, dtype: str = "float32") -> None:
         super().__init__(setup, dtype)
         self.folder = folder
 
@@ -90,7 +90,7 @@ class SentenceTransformers(Engine):
 
     modules = ("sentence_transformers",)
 
-    def __init__(self, setup: Setup, device: str = "cpu") -> None:
+    def __init__(self, setup: EngineSetup, device: str = "cpu") -> None:
         super().__init__(setup)
         self.device = device
         self.choices = ALL_CORES if device == "cpu" else tuple(Choice(size) for size in (32, 128, 512))
@@ -109,7 +109,7 @@ class SentenceTransformers(Engine):
 class LockedSentenceTransformers(SentenceTransformers):
     """sentence-transformers for callers that share it: one call at a time."""
 
-    def __init__(self, setup: Setup, device: str = "cpu") -> None:
+    def __init__(self, setup: EngineSetup, device: str = "cpu") -> None:
         super().__init__(setup, device)
         self.lock = threading.Lock()
 
@@ -123,7 +123,7 @@ class LockedSentenceTransformers(SentenceTransformers):
         return await asyncio.to_thread(self.compute, items)
 
 
-def calibration(setup: Setup) -> list[str]:
+def calibration(setup: EngineSetup) -> list[str]:
     """Texts of the corpus that are in none of its sets."""
     from benches.data import corpus  # imports votive, which another peer's process must not
 
@@ -131,7 +131,7 @@ def calibration(setup: Setup) -> list[str]:
 
 
 REFERENCE = "sentence-transformers"
-PEERS: dict[str, Callable[[Setup], Engine]] = {
+PEERS: dict[str, Callable[[EngineSetup], Engine]] = {
     "votive": Votive,
     "votive-bfloat16": partial(Votive, dtype="bfloat16"),
     "votive-int8": partial(Votive, dtype="int8"),
@@ -154,7 +154,7 @@ PEERS: dict[str, Callable[[Setup], Engine]] = {
 
 SHARED, UNSHARED, LOCKED = "votive", "votive, nobody waits", "sentence-transformers, a lock"
 # For callers that share one, by their number: where nobody waits, each has room for all threads to share its pass.
-SHARED_PEERS: dict[str, Callable[[Setup, int], Votive | LockedSentenceTransformers]] = {
+SHARED_PEERS: dict[str, Callable[[EngineSetup, int], Votive | LockedSentenceTransformers]] = {
     SHARED: lambda setup, callers: Votive(setup),
     UNSHARED: lambda setup, callers: Votive(setup, max_concurrency=callers * setup.threads),
     LOCKED: lambda setup, callers: LockedSentenceTransformers(setup),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from votive._cpus import usable_cpus
-from votive.bench.backends.engines import Setup
+from votive.bench.backends.engines import EngineSetup
 from votive.bench.backends.exports import made_once
 
 from benches import ROOT
@@ -58,7 +58,7 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
 QWEN3 = QWEN3_LAYERS | {"vocab_size": 151669, "tie_word_embeddings": True}
 
 
-def embedder(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
+def embedder(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> EngineSetup:
     """The model of `EMBEDDERS`, the user's cache folder and all CPUs that this process may use.
 
     Raises `FileNotFoundError` if the package that carries MiniLM is not installed.
@@ -72,15 +72,15 @@ def embedder(name: str = "minilm", cache: Path | None = None, threads: int | Non
         cache = Path(os.environ.get("VOTIVE_BENCH_CACHE") or Path(user_cache) / "votive-bench")
     cache = cache.absolute() / name
     threads = usable_cpus() if threads is None else threads
-    return Setup(minilm if name == "minilm" else _random(name, minilm, cache), cache, threads)
+    return EngineSetup(minilm if name == "minilm" else _random(name, minilm, cache), cache, threads)
 
 
-def reranker(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> Setup:
+def reranker(name: str = "minilm", cache: Path | None = None, threads: int | None = None) -> EngineSetup:
     """The model of `RERANKERS`, made where it is not there yet."""
     minilm = embedder(cache=cache, threads=threads)
     folder = minilm.cache.with_name(f"{name}-reranker")
     make = {"minilm": lambda: _random_head(minilm.model, folder), "qwen3": lambda: _random_qwen3(folder)}[name]
-    return Setup(make(), folder, minilm.threads)
+    return EngineSetup(make(), folder, minilm.threads)
 
 
 def _random(name: str, minilm: Path, cache: Path) -> Path:

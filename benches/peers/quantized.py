@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from votive.bench.backends import exports, gguf_files
-from votive.bench.backends.engines import Engine, OnnxRuntime, OpenVino, Setup
+from votive.bench.backends.engines import Engine, EngineSetup, OnnxRuntime, OpenVino
 from votive.bench.backends.llama_engine import LlamaCpp, unit
 
 from benches.peers.embedders import Votive
@@ -21,7 +21,7 @@ from benches.peers.embedders import Votive
 class VotiveGguf(Votive):
     """votive with a GGUF file alone."""
 
-    def __init__(self, setup: Setup, kind: str, dtype: str = "auto") -> None:
+    def __init__(self, setup: EngineSetup, kind: str, dtype: str = "auto") -> None:
         super().__init__(setup._replace(model=gguf_files.file(setup.model, setup.cache, kind)), dtype)
 
     def load(self) -> None:
@@ -50,7 +50,7 @@ def llama(kind: str) -> str:
 
 
 DTYPES = ("int8", "int4")
-PEERS: dict[str, Callable[[Setup], Engine]] = {
+PEERS: dict[str, Callable[[EngineSetup], Engine]] = {
     **{
         votive(kind, dtype): partial(VotiveGguf, kind=kind, dtype=dtype)
         for kind in gguf_files.TYPES

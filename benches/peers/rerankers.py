@@ -10,7 +10,15 @@ from functools import partial
 
 import numpy as np
 from votive.bench.backends import exports
-from votive.bench.backends.engines import ALL_CORES, Choice, Engine, OnnxRuntime, OpenVinoInt8, Setup, torch_device
+from votive.bench.backends.engines import (
+    ALL_CORES,
+    Choice,
+    Engine,
+    EngineSetup,
+    OnnxRuntime,
+    OpenVinoInt8,
+    torch_device,
+)
 
 Pair = tuple[str, str]
 # The example on Qwen3-Reranker's model card.
@@ -26,7 +34,7 @@ QWEN3_TOKENS = 8192
 class Votive(Engine):
     """votive itself; its planner cuts the batches."""
 
-    def __init__(self, setup: Setup, dtype: str = "float32") -> None:
+    def __init__(self, setup: EngineSetup, dtype: str = "float32") -> None:
         super().__init__(setup)
         self.dtype = dtype
 
@@ -42,7 +50,7 @@ class Votive(Engine):
 class CrossEncoder(Engine):
     """sentence-transformers on PyTorch, float32; it sorts by length itself."""
 
-    def __init__(self, setup: Setup, device: str = "cpu") -> None:
+    def __init__(self, setup: EngineSetup, device: str = "cpu") -> None:
         super().__init__(setup)
         self.device = device
         self.choices = ALL_CORES if device == "cpu" else tuple(Choice(size) for size in (32, 128))
@@ -65,7 +73,7 @@ class Transformers(Engine):
     vocabulary; `last_logits` those of the last position alone.
     """
 
-    def __init__(self, setup: Setup, last_logits: bool) -> None:
+    def __init__(self, setup: EngineSetup, last_logits: bool) -> None:
         super().__init__(setup)
         self.logits_to_keep = 1 if last_logits else 0  # 0 keeps all
 
@@ -94,7 +102,7 @@ class Transformers(Engine):
             return (logits[:, self.yes] - logits[:, self.no]).sigmoid().numpy()
 
 
-def calibration(setup: Setup) -> list[Pair]:
+def calibration(setup: EngineSetup) -> list[Pair]:
     """Pairs that are in no set."""
     from benches.data import corpus  # imports votive, which another peer's process must not
 
@@ -102,7 +110,7 @@ def calibration(setup: Setup) -> list[Pair]:
 
 
 ENCODER_REFERENCE, DECODER_REFERENCE = "sentence-transformers", "transformers"
-ENCODERS: dict[str, Callable[[Setup], Engine]] = {
+ENCODERS: dict[str, Callable[[EngineSetup], Engine]] = {
     "votive": Votive,
     "votive-int8": partial(Votive, dtype="int8"),
     ENCODER_REFERENCE: CrossEncoder,
@@ -113,7 +121,7 @@ ENCODERS: dict[str, Callable[[Setup], Engine]] = {
     "sentence-transformers-mps": partial(CrossEncoder, device="mps"),
     "sentence-transformers-cuda": partial(CrossEncoder, device="cuda"),
 }
-DECODERS: dict[str, Callable[[Setup], Engine]] = {
+DECODERS: dict[str, Callable[[EngineSetup], Engine]] = {
     "votive": Votive,
     "votive-int8": partial(Votive, dtype="int8"),
     DECODER_REFERENCE: partial(Transformers, last_logits=True),

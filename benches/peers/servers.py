@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from votive.bench.backends.engines import Setup
+from votive.bench.backends.engines import EngineSetup
 from votive.bench.backends.servers import INFINITY, RunningServer
 
 FASTAPI = """
@@ -42,16 +42,16 @@ uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[2]), log_level="error")
 """
 
 
-def _votive(dtype: str) -> Callable[[Setup, int], RunningServer]:
-    def start(setup: Setup, port: int) -> RunningServer:
+def _votive(dtype: str) -> Callable[[EngineSetup, int], RunningServer]:
+    def start(setup: EngineSetup, port: int) -> RunningServer:
         command = [sys.executable, "-m", "votive", "serve", "--model", f"{setup.model}=m", "--port", str(port)]
         return RunningServer([*command, "--dtype", dtype, "--num-threads", str(setup.threads)], {}, port)
 
     return start
 
 
-def _infinity(engine: str) -> Callable[[Setup, int], RunningServer]:
-    def start(setup: Setup, port: int) -> RunningServer:
+def _infinity(engine: str) -> Callable[[EngineSetup, int], RunningServer]:
+    def start(setup: EngineSetup, port: int) -> RunningServer:
         if find_spec("infinity_emb") is None:
             raise RuntimeError("infinity_emb is not installed")
         command = [sys.executable, "-c", INFINITY, "v2", "--model-id", str(setup.model), "--served-model-name", "m"]
@@ -62,11 +62,11 @@ def _infinity(engine: str) -> Callable[[Setup, int], RunningServer]:
     return start
 
 
-def _fastapi(setup: Setup, port: int) -> RunningServer:
+def _fastapi(setup: EngineSetup, port: int) -> RunningServer:
     return RunningServer([sys.executable, "-c", FASTAPI, str(setup.model), str(port), str(setup.threads)], {}, port)
 
 
-PEERS: dict[str, Callable[[Setup, int], RunningServer]] = {
+PEERS: dict[str, Callable[[EngineSetup, int], RunningServer]] = {
     "votive": _votive("float32"),
     "votive-int8": _votive("int8"),
     "infinity": _infinity("torch"),

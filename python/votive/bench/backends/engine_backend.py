@@ -28,14 +28,14 @@ class EngineBackend(Backend):
     families: ClassVar[tuple[str, ...]] = exports.FAMILIES
     batch_size: ClassVar[int] = 1 << 20
 
-    def engine(self, setup: engines.Setup) -> engines.Runtime:
+    def engine(self, setup: engines.EngineSetup) -> engines.Runtime:
         raise NotImplementedError
 
     def load(self) -> None:
         setup = self.setup
         self.head = self.find_head()
         longest = setup.max_seq_length or (self.head.longest if self.head else None)
-        self.runtime = self.engine(engines.Setup(setup.model, setup.cache, setup.threads, longest))
+        self.runtime = self.engine(engines.EngineSetup(setup.model, setup.cache, setup.threads, longest))
         self.runtime.choice = engines.Choice(setup.batching.max_batch_size or self.batch_size)
         self.runtime.load()
 

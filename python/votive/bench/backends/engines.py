@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import openvino
 
 
-class Setup(NamedTuple):
+class EngineSetup(NamedTuple):
     """What every engine is given: the model's folder, where its exports are kept, and the number of threads."""
 
     model: Path
@@ -68,7 +68,7 @@ class Engine(ABC):
     choices: tuple[Choice, ...] = ()
     choice: Choice
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: EngineSetup) -> None:
         self.setup = setup
 
     @abstractmethod
@@ -87,7 +87,7 @@ def pytorch_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def torch_device(setup: Setup, device: str) -> None:
+def torch_device(setup: EngineSetup, device: str) -> None:
     """Make PyTorch ready. Raises `Unavailable` where it finds no such device."""
     import torch
 
@@ -108,7 +108,7 @@ class Batch(NamedTuple):
 class Runtime(Engine):
     """A runtime that takes padded batches: before it the Rust tokenizer, and batches cut from the sorted items."""
 
-    def __init__(self, setup: Setup, choices: tuple[Choice, ...]) -> None:
+    def __init__(self, setup: EngineSetup, choices: tuple[Choice, ...]) -> None:
         super().__init__(setup)
         self.choices = choices
         self.choice = choices[0]
@@ -169,7 +169,7 @@ class OnnxRuntime(Runtime):
 
     def __init__(
         self,
-        setup: Setup,
+        setup: EngineSetup,
         export: Callable[[Path, Path], Path],
         choices: tuple[Choice, ...] = EVERY_CHOICE,
         provider: str = CPU_PROVIDER,
@@ -212,7 +212,9 @@ class OpenVino(Runtime):
 
     modules = ("openvino", "tokenizers")
 
-    def __init__(self, setup: Setup, precision: str | None = None, choices: tuple[Choice, ...] = EVERY_CHOICE) -> None:
+    def __init__(
+        self, setup: EngineSetup, precision: str | None = None, choices: tuple[Choice, ...] = EVERY_CHOICE
+    ) -> None:
         super().__init__(setup, choices)
         self.precision = precision
 
@@ -266,7 +268,10 @@ class OpenVinoInt8(OpenVino):
     """OpenVINO with weights and activations in int8, calibrated on `calibration`'s items, none of which is measured."""
 
     def __init__(
-        self, setup: Setup, calibration: Callable[[Setup], list[Any]], choices: tuple[Choice, ...] = EVERY_CHOICE
+        self,
+        setup: EngineSetup,
+        calibration: Callable[[EngineSetup], list[Any]],
+        choices: tuple[Choice, ...] = EVERY_CHOICE,
     ) -> None:
         super().__init__(setup, choices=choices)
         self.calibration = calibration

@@ -17,7 +17,7 @@ class LlamaCpp(EngineBackend):
     poolings, families = tuple(gguf_files.POOLINGS), ("BERT",)
     batch_size = 8  # larger ones are slower, see `llama_engine`
 
-    def engine(self, setup: engines.Setup) -> engines.Runtime:
+    def engine(self, setup: engines.EngineSetup) -> engines.Runtime:
         return llama_engine.LlamaCpp(setup, file=self.file(), normalizes=self.head is None or self.head.normalizes)
 
     def file(self) -> Path | None:

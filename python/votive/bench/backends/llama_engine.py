@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from votive.bench.backends import gguf_files
-from votive.bench.backends.engines import Batch, Choice, Runtime, Setup
+from votive.bench.backends.engines import Batch, Choice, EngineSetup, Runtime
 from votive.bench.backends.unavailable import Unavailable
 
 # Attention of a llama.cpp batch is computed across all of its texts and masked: larger ones are slower yet.
@@ -26,7 +26,7 @@ class LlamaCpp(Runtime):
     modules = ("llama_cpp",)
 
     def __init__(
-        self, setup: Setup, kind: str | None = None, file: Path | None = None, normalizes: bool = True
+        self, setup: EngineSetup, kind: str | None = None, file: Path | None = None, normalizes: bool = True
     ) -> None:
         super().__init__(setup, LLAMA_CHOICES)
         self.kind, self.file, self.normalizes = kind, file, normalizes

@@ -19,7 +19,7 @@ class OnnxRuntime(EngineBackend):
 
     devices = tuple(PROVIDERS)
 
-    def engine(self, setup: engines.Setup) -> engines.Runtime:
+    def engine(self, setup: engines.EngineSetup) -> engines.Runtime:
         import onnxruntime
 
         device = self.setup.choice.device or "cpu"

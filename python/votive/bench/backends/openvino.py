@@ -13,12 +13,12 @@ CALIBRATION = 300
 class OpenVino(EngineBackend):
     """OpenVINO on the CPU."""
 
-    def engine(self, setup: engines.Setup) -> engines.Runtime:
+    def engine(self, setup: engines.EngineSetup) -> engines.Runtime:
         if self.precision("float32", "int8") == "int8":
             return engines.OpenVinoInt8(setup, self.calibration)
         return engines.OpenVino(setup, "f32")
 
-    def calibration(self, setup: engines.Setup) -> list[Any]:
+    def calibration(self, setup: engines.EngineSetup) -> list[Any]:
         """Passages of the demo corpus, which no set holds."""
         from votive.demo_corpus import passages
 

@@ -14,7 +14,7 @@ class TorchBackend(Backend):
 
         self.torch = torch
         self.device = self.setup.choice.device or "cpu"
-        engines.torch_device(engines.Setup(self.setup.model, self.setup.cache, self.setup.threads), self.device)
+        engines.torch_device(engines.EngineSetup(self.setup.model, self.setup.cache, self.setup.threads), self.device)
         self.dtype = torch.float16 if self.setup.choice.precision == "float16" else torch.float32
         self.load_model()
 
