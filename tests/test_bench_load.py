@@ -101,6 +101,13 @@ def test_a_first_request_that_takes_all_the_time_is_not_counted() -> None:
     assert found.marks == ["p99 from 100 samples"]
 
 
+def test_a_schedule_whose_first_request_is_due_too_late_says_that_nothing_counts() -> None:
+    clock = StoppedClock()
+    found = load.opened(Server(clock, 0.1), works, bounds(max_seconds=1.0), 0.001, AT_RANDOM, 1, clock)
+    assert (found.requests, found.latency) == (0, None)
+    assert found.marks[-1] == "short: 0 of 100 requests"
+
+
 def test_a_system_that_is_slow_all_along_says_how_few_requests_it_had() -> None:
     clock = StoppedClock()
     found = load.closed(Server(clock, 25.0), works, bounds(warmup=10, max_seconds=60.0), 1, clock)

@@ -163,7 +163,7 @@ def marks(window: Window, least: int, *, is_open: bool) -> list[str]:
     """
     sent = window.sent
     found = [] if window.is_warm else ["warm-up counts"]
-    if sent and 2 * len(sent) < least:
+    if 2 * len(sent) < least:
         found.append(f"short: {len(sent)} of {least} requests")
     if is_open and is_saturated(sent):
         found.append("saturated")
