@@ -236,6 +236,14 @@ def test_a_store_has_a_recall_and_no_batching(folder: Path) -> None:
     assert "Recommended configuration" not in text
 
 
+def test_batching_is_on_or_off(folder: Path) -> None:
+    rounds = [measured("float32", 1, 0, 50.0, 5.0) for _ in range(2)]
+    rounds[1].cell = msgspec.structs.replace(rounds[1].cell, batching=False)
+    text = markdown.text(Report(experiments=[summarize(load(folder).run, rounds)]))
+    assert "| Batching | Throughput" in text
+    assert re.findall(r"^\| (on|off) \| ", text, re.MULTILINE) == ["on", "off"]
+
+
 def test_rates_are_drawn_with_their_objective(folder: Path) -> None:
     pytest.importorskip("matplotlib")
     rounds = []

@@ -186,10 +186,14 @@ def _tables(one: Summary, rows: list[Row]) -> list[str]:
             if row.cell.backend == name:
                 rate = spread(row.items_per_second)
                 rate = f"**{rate}**" if row is peak and row.counts else rate
-                point = [escape(getattr(row.cell, key)) for key, _ in swept]
+                point = [_setting(getattr(row.cell, key)) for key, _ in swept]
                 lines.append([*point, rate, spread(row.mean_ms), spread(row.p95_ms), _p99(row), _marked(row)])
         parts.append(table(head, lines))
     return parts
+
+
+def _setting(value: object) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else escape(value)
 
 
 def _by_model(one: Summary, rows: list[Row]) -> list[str]:
