@@ -222,6 +222,13 @@ def test_votive_skips_a_model_that_it_does_not_load() -> None:
         load(setup_of("votive", model="bert_rerank"))
 
 
+def test_mlx_skips_a_reranker(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mlx", "mlx.core", "mlx.nn", "mlx_embeddings"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    with pytest.raises(Unavailable, match="bert_rerank is a reranker, which does not embed"):
+        load(setup_of("mlx", model="bert_rerank"))
+
+
 def test_sqlite_without_extensions_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlite_vec", types.ModuleType("sqlite_vec"))
     monkeypatch.setitem(sys.modules, "apsw", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from votive.bench.backends.backend import Backend
+from votive.bench.backends.folders import check_task
 from votive.bench.backends.unavailable import Unavailable
 
 
@@ -16,6 +17,7 @@ class Mlx(Backend):
         import mlx.nn
         import mlx_embeddings
 
+        check_task(self.setup.model, self.setup.task)
         self.core, self.library = mlx.core, mlx_embeddings
         if self.setup.choice.device == "cpu":
             mlx.core.set_default_device(mlx.core.cpu)
