@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,23 @@ class TestAbsentDevices:
     def test_a_gpu_of_that_number(self) -> None:
         with pytest.raises(DeviceError, match=r'^device "vulkan:9": (no driver offers a GPU|there is .*); available: '):
             get_backend("vulkan:9")
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+    def test_drivers_are_not_loaded_before_they_are_asked_for(self) -> None:
+        program = f"""
+import votive
+votive.Embedder({RERANKER.replace("bert_rerank", "bert_40")!r}).encode(["a"])
+votive.EmbeddingStore(dimension=4)
+try:
+    votive.get_backend("metal")
+except votive.DeviceError:
+    assert votive.get_backend().device == "cpu"
+print([line for line in open("/proc/self/maps") if "vulkan" in line.lower()])
+"""
+        environment = {name: value for name, value in os.environ.items() if name != "VOTIVE_DEVICE"}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert (done.stdout, done.stderr) == ("[]\n", "")
 
     def test_a_driver_that_computes_on_the_cpu_is_not_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("VOTIVE_SOFTWARE_GPU", raising=False)

@@ -275,19 +275,26 @@ def _named(model: str) -> dict[str, Any]:
 
 def _preferred_device(document: Document, notes: list[str]) -> str | None:
     """The first device of the preferences that is there."""
-    from votive.backend import available_backends, device_name
-
     names = [name for key in ("backend_preference", "device_preference") for name in _list(document, (key,))]
-    there = {backend.name for backend in available_backends()}
     for name in names:
         if name in _OTHER_PROGRAMS:
             notes.append(f"{name!r} is preferred: votive computes by itself, on the first device that is there")
             return None
-        device = device_name(name)
-        if device == "auto" or device.partition(":")[0] in there:
+        if (device := _device(name)) is not None:
             return device
         notes.append(f"{name!r} is preferred, and not there: going on with the next one")
     return None
+
+
+def _device(name: str) -> str | None:
+    """The device of that name, if it is there. Others are names too, in a file that other programs read."""
+    from votive._core import DeviceError
+    from votive.backend import get_backend
+
+    try:
+        return name if name == "auto" else get_backend(name).device
+    except (DeviceError, ValueError):
+        return None
 
 
 def _list(document: Document, path: KeyPath) -> list[str]:
