@@ -275,7 +275,8 @@ impl Context {
     }
 
     /// Loses the device, for tests of what comes then.
-    pub fn lose(&self) {
+    #[cfg(test)]
+    pub(crate) fn lose(&self) {
         self.device.destroy();
     }
 
