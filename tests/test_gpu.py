@@ -1,4 +1,4 @@
-"""GPUs by votive's own kernels: every supported family against the references, and what a GPU may do wrong.
+"""GPUs by votive's own kernels: every family against the references, and what a GPU may do wrong.
 
 They run where `VOTIVE_SOFTWARE_GPU` is 1, on the first GPU that a driver offers, or on a driver that computes on the
 CPU, as Mesa's lavapipe.
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import FIXTURES, Case
+from cases import FIXTURES
 from test_fidelity import EMBEDDINGS, TEXTS, TOKENS, EmbedderCase, assert_close, named
 from test_rerank_fidelity import CASES as RERANKED
 from test_rerank_fidelity import TOLERANCE, RerankerCase
@@ -29,28 +29,17 @@ pytestmark = [
 
 DEVICE = {"darwin": "wgpu", "win32": "dx12"}.get(sys.platform, "vulkan")
 MODEL = str(FIXTURES / "bert_312")
-# Those whose blocks have no kernels for GPUs. Two cases of DeBERTa do without its bias.
-REFUSED = ("deberta", "moe")
-WITHOUT_BIAS = ("contents_alone", "not_relative")
 # Least cosine of a text's vector in that type with the reference's.
 COSINES = {"float16": 0.9995, "bfloat16": 0.999, "int8": 0.99}
 
 
-def is_refused(case: Case) -> bool:
-    return any(name in case.fixture for name in REFUSED) and case.name not in WITHOUT_BIAS
-
-
 # A case of each fixture, and fixtures of all kinds of blocks.
 FIRST = list({case.fixture: case for case in reversed(EMBEDDINGS)}.values())
-TYPED = ("bert_312", "modernbert", "mpnet", "qwen3_embedding", "gemma")
+TYPED = ("bert_312", "modernbert", "mpnet", "qwen3_embedding", "gemma", "deberta_v3", "nomic_moe")
 
 
 @pytest.mark.parametrize("case", named(EMBEDDINGS))
 def test_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path) -> None:
-    if is_refused(case):
-        with pytest.raises(DeviceError, match=rf"^{DEVICE}:0: .* is not supported there; give device=\"cpu\""):
-            case.load(tmp_path, device=DEVICE)
-        return
     model = case.load(tmp_path, device=DEVICE)
     found = case.call(model, case.texts)
     assert_close(found, case.expected()["embeddings"])
@@ -67,15 +56,11 @@ def test_token_embeddings_are_the_references(case: EmbedderCase, tmp_path: Path)
 
 @pytest.mark.parametrize("case", RERANKED)
 def test_scores_are_the_references(case: RerankerCase, tmp_path: Path) -> None:
-    if is_refused(case):
-        with pytest.raises(DeviceError, match="is not supported there"):
-            case.load(tmp_path, device=DEVICE)
-        return
     scores = case.predict(case.load(tmp_path, device=DEVICE), case.pairs)
     assert np.abs(scores - case.expected()["scores"]).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("case", named([case for case in FIRST if not is_refused(case)]))
+@pytest.mark.parametrize("case", named(FIRST))
 def test_float16_is_near(case: EmbedderCase, tmp_path: Path) -> None:
     assert_near(case, "float16", tmp_path)
 

@@ -2,7 +2,7 @@
 //! Python.
 //!
 //! ```text
-//! pipelines: product, attention, norm, rotation, element, gather, columns, reshape, mean, row_upload, read_back
+//! pipelines: product, attention, norm, rotation, element, gather, columns, reshape, mean, scatter, row_upload, read_back
 //!     one file each: what a kernel is called with; its text is in wgsl/
 //! pass            the pass of a model             recording       kernels' calls, submissions, a read-back, a canary
 //! product_rate    how fast a device multiplies
@@ -44,7 +44,7 @@ pub use arena::MAX_ROWS;
 pub use context::{Context, FORKED, adapters, is_forked, open};
 pub use device_rows::{DeviceRows, Number};
 pub use pass::{Pass, Passes};
-pub use pipelines::attention::{DistanceBias, PackedInputs, SentQueries, attend};
+pub use pipelines::attention::{PackedInputs, SentQueries, attend};
 pub use pipelines::columns::{keep, side_by_side};
 pub use pipelines::element::{ElementOperation, element};
 pub use pipelines::gather::{NO_ROW, gather};
@@ -55,5 +55,7 @@ pub use pipelines::read_back::read;
 pub use pipelines::reshape::reshape;
 pub use pipelines::rotation::{SentAngles, rotate};
 pub use pipelines::row_upload::row_upload;
+pub use pipelines::scatter::scatter_add;
+pub use pipelines::score_bias::ScoreBias;
 pub use pipelines::weights::{MatrixParts, WeightType};
 pub use product_rate::product_rate;

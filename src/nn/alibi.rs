@@ -17,7 +17,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::gpu::{DistanceBias, MAX_ROWS};
+use crate::gpu::{MAX_ROWS, ScoreBias};
 use crate::kernels::{Bias, BiasHead, BiasRows};
 use crate::nn::attention_bias::by_position;
 use crate::nn::loader::tensor;
@@ -29,7 +29,7 @@ pub struct Alibi {
     /// `[heads, 1]`: the negative slopes, for the portable body.
     falls: Option<Tensor>,
     /// The biases of all distances within a pass, for a GPU's body.
-    on_gpu: Option<DistanceBias>,
+    on_gpu: Option<ScoreBias>,
 }
 
 impl Alibi {
@@ -47,7 +47,7 @@ impl Alibi {
                 let far = MAX_ROWS - 1;
                 let of_head = |&slope: &f32| (0..2 * far + 1).map(move |i| -slope * i.abs_diff(far) as f32);
                 let values: Vec<f32> = slopes.iter().flat_map(of_head).collect();
-                Some(DistanceBias::new(passes.context(), far, &values)?)
+                Some(ScoreBias::by_distance(passes.context(), far, &values)?)
             }
             Body::Cpu { .. } | Body::Portable { .. } => None,
         };
@@ -83,7 +83,7 @@ impl AttentionBias for Alibi {
         self
     }
 
-    fn on_gpu(&self) -> &DistanceBias {
+    fn on_gpu(&self) -> &ScoreBias {
         let Some(numbers) = &self.on_gpu else { unreachable!("attention and its bias are of one body") };
         numbers
     }

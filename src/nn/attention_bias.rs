@@ -9,15 +9,15 @@
 
 use candle_core::Tensor;
 
-use crate::gpu::DistanceBias;
+use crate::gpu::ScoreBias;
 use crate::kernels;
 
 /// What a layer adds to its scores, after they are multiplied by the scale.
 pub trait AttentionBias: Send + Sync {
     fn kernel(&self) -> &dyn kernels::Bias;
 
-    /// The numbers of heads and distances, where the body is a GPU's.
-    fn on_gpu(&self) -> &DistanceBias;
+    /// The same, where the body is a GPU's.
+    fn on_gpu(&self) -> &ScoreBias;
 
     /// Column of the portable body's table for this distance of a key from its query, positive where the key comes
     /// after it.

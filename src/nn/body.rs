@@ -48,12 +48,6 @@ impl Body {
     }
 }
 
-/// That the kernels of the passes' GPU do not compute this.
-pub(super) fn unsupported(passes: &Passes, what: &str) -> Error {
-    let id = &passes.context().info().id;
-    Error::device(format!("{id}: {what} is not supported there; give device=\"cpu\""))
-}
-
 /// The instruction set that kernels use; an error if `VOTIVE_ISA` names one that is not there.
 pub fn active_isa() -> Result<Isa> {
     Isa::active().map_err(|message| Error::argument("VOTIVE_ISA", message))

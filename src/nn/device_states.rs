@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::gpu::{
-    DeviceRows, DistanceBias, ElementOperation, Normalization, Number, PackedInputs, Pass, Passes, Product,
-    SentQueries, attend, element, gather, keep, read, reshape, row_upload, side_by_side,
+    DeviceRows, ElementOperation, Normalization, Number, PackedInputs, Pass, Passes, Product, ScoreBias, SentQueries,
+    attend, element, gather, keep, read, reshape, row_upload, scatter_add, side_by_side,
 };
 use crate::kernels::{Activation, AttentionShape};
 
@@ -38,8 +38,11 @@ impl DeviceStates {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let number = if self.rows.number() == Number::F16 { 2 } else { 4 };
-        self.count() * self.width() * number
+        self.count() * self.width() * self.number().bytes()
+    }
+
+    pub(super) fn number(&self) -> Number {
+        self.rows.number()
     }
 
     /// The numbers in float32. All that was recorded is computed.
@@ -98,10 +101,15 @@ impl DeviceStates {
         shape: &AttentionShape,
         queries: &SentQueries,
         past: Option<&Self>,
-        bias: Option<&DistanceBias>,
+        bias: Option<&ScoreBias>,
     ) -> Result<Self> {
         let inputs = PackedInputs { qkv: &self.rows, queries, past: past.map(|past| &past.rows), bias };
         Ok(self.with(self.pass.record(|recording| attend(recording, shape, &inputs))?))
+    }
+
+    /// `self[targets[i]] += factors[i] * x[i]`, where they stand; no two targets are the same.
+    pub(super) fn add_rows(&self, x: &Self, targets: &[u32], factors: &[f32]) -> Result<()> {
+        self.pass.record(|recording| scatter_add(recording, &x.rows, targets, factors, &self.rows))
     }
 
     /// `other` has the same shape; None where the operation takes no second operand.

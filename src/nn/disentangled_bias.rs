@@ -11,10 +11,9 @@
 
 use candle_core::{DType, Tensor};
 
-use crate::gpu::DistanceBias;
+use crate::gpu::{MAX_ROWS, Passes, ScoreBias};
 use crate::kernels::{self, Bias, Buckets};
 use crate::nn::attention_bias::relative_shift;
-use crate::nn::body::unsupported;
 use crate::nn::matmul::matmul;
 use crate::nn::rows::Rows;
 use crate::nn::{AttentionBias, Body, States};
@@ -31,6 +30,7 @@ enum BiasBody {
         keys: Option<Tensor>,
         queries: Option<Tensor>,
     },
+    Gpu(ScoreBias),
 }
 
 impl DisentangledAttentionBias {
@@ -45,7 +45,7 @@ impl DisentangledAttentionBias {
         queries: Option<States>,
     ) -> Result<Self> {
         if let Body::Gpu { passes, .. } = body {
-            return Err(unsupported(passes, "attention with disentangled positions (DeBERTa)"));
+            return Ok(Self(BiasBody::Gpu(on_gpu(passes, shape, buckets, [keys, queries])?)));
         }
         let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
         let scaled = |table: Option<States>| table.map(|table| table.scale(scale)).transpose();
@@ -64,21 +64,41 @@ impl DisentangledAttentionBias {
                 };
                 BiasBody::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
             }
-            Body::Gpu { .. } => unreachable!("it was refused"),
+            Body::Gpu { .. } => unreachable!("it has been made"),
         }))
     }
+}
+
+/// The tables as a GPU's attention takes them, which multiplies them by the scale together with the scores.
+fn on_gpu(
+    passes: &Passes,
+    shape: &kernels::AttentionShape,
+    buckets: Buckets,
+    tables: [Option<States>; 2],
+) -> Result<ScoreBias> {
+    let kernels::AttentionShape { heads, head_dim, .. } = *shape;
+    let bucket = |distance: isize| buckets.of(-distance) as u32;
+    let last = MAX_ROWS as isize - 1;
+    // From here on all distances of a side have one bucket.
+    let far = (1..=last).rev().find(|&d| bucket(d) != bucket(d - 1) || bucket(-d) != bucket(1 - d)).unwrap_or(0);
+    let by_distance: Vec<u32> = (-far..=far).map(bucket).collect();
+    let [keys, queries] = tables.map(|table| table.map(|table| table.read(<[f32]>::to_vec)).transpose());
+    let (keys, queries) = (keys?, queries?);
+    let shape = [buckets.count(), heads, head_dim];
+    ScoreBias::disentangled(passes.context(), &by_distance, [keys.as_deref(), queries.as_deref()], shape)
 }
 
 impl AttentionBias for DisentangledAttentionBias {
     fn kernel(&self) -> &dyn Bias {
         match &self.0 {
             BiasBody::Cpu(kernel) => kernel,
-            BiasBody::Portable { .. } => unreachable!("attention and its bias are of one body"),
+            BiasBody::Portable { .. } | BiasBody::Gpu(_) => unreachable!("attention and its bias are of one body"),
         }
     }
 
-    fn on_gpu(&self) -> &DistanceBias {
-        unreachable!("it was refused")
+    fn on_gpu(&self) -> &ScoreBias {
+        let BiasBody::Gpu(bias) = &self.0 else { unreachable!("attention and its bias are of one body") };
+        bias
     }
 
     fn column(&self, distance: isize) -> u32 {

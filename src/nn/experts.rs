@@ -5,10 +5,11 @@
 
 use candle_core::{DType, Tensor};
 
+use crate::gpu::{MatrixParts, Passes, Product};
 use crate::kernels::{self, Activation, Dtype, Matrix, PackedMlp, choose, places_by_expert};
 use crate::memory::{owned, zeroed};
 use crate::nn::activation::activate;
-use crate::nn::body::unsupported;
+use crate::nn::device_states::DeviceStates;
 use crate::nn::loader::tensor;
 use crate::nn::matmul::matmul;
 use crate::nn::panels::{MatrixPacking, packed};
@@ -22,6 +23,7 @@ pub struct Experts(ExpertsBody);
 enum ExpertsBody {
     Cpu(kernels::PackedExperts),
     Portable(PortableExperts),
+    Gpu(DeviceExperts),
 }
 
 struct PortableExperts {
@@ -31,6 +33,17 @@ struct PortableExperts {
     activation: Activation,
     /// `[hidden]`
     bias: Tensor,
+}
+
+struct DeviceExperts {
+    router: Linear,
+    /// `up` and `down` of each expert.
+    experts: Vec<[Product; 2]>,
+    top: usize,
+    activation: Activation,
+    passes: Passes,
+    /// `[hidden]`
+    bias: Vec<f32>,
 }
 
 /// Both `[wide, hidden]`.
@@ -101,7 +114,23 @@ impl Experts {
                 let bias = owned(bias, || "the bias of experts".to_owned())?;
                 ExpertsBody::Cpu(kernels::PackedExperts::new(router, mlps, top, bias))
             }
-            Body::Gpu { passes, .. } => return Err(unsupported(&passes, "a mixture of experts")),
+            Body::Gpu { passes, types, .. } => {
+                let product = |weight: &[f32], shape| {
+                    Product::new(passes.context(), types, MatrixParts { weight, bias: None, shape })
+                };
+                let expert = |expert| {
+                    let (up, down) = (up_of(expert)?, down_of(&out_of, expert, true)?);
+                    Ok::<_, Error>([product(&up, [wide, hidden])?, product(&down, [hidden, wide])?])
+                };
+                ExpertsBody::Gpu(DeviceExperts {
+                    router: Linear::load(Stage::MlpUp, &[router], count, hidden, false)?,
+                    experts: (0..count).map(expert).collect::<Result<_>>()?,
+                    top,
+                    activation,
+                    passes: passes.clone(),
+                    bias: bias.into_owned(),
+                })
+            }
             Body::Portable { device, dtype } => {
                 let weight = |weights: &[f32]| tensor(weights, &[wide, hidden], &device, dtype);
                 let expert = |expert| {
@@ -126,6 +155,7 @@ impl Experts {
         Ok(match &self.0 {
             ExpertsBody::Cpu(experts) => States::Cpu(x.cpu()?.map(x.width(), |x, out| experts.apply(x, out))),
             ExpertsBody::Portable(experts) => States::Portable(experts.forward(x.portable()?)?),
+            ExpertsBody::Gpu(experts) => States::Gpu(experts.forward(x.gpu()?)?),
         })
     }
 }
@@ -162,6 +192,27 @@ impl PortableExperts {
         let chances = Tensor::from_vec(chances, (tokens, self.top, 1), device)?;
         let sum = by_place.reshape((tokens, self.top, hidden))?.broadcast_mul(&chances)?.sum(1)?;
         Ok(sum.broadcast_add(&self.bias)?.to_dtype(x.dtype())?)
+    }
+}
+
+impl DeviceExperts {
+    /// A pass is computed up to the router's output, by which experts are chosen on the host.
+    fn forward(&self, x: &DeviceStates) -> Result<DeviceStates> {
+        let tokens = x.count();
+        let logits = self.router.forward(&States::Gpu(x.in_float32()?))?;
+        let choices = logits.read(|logits| choose(logits, self.experts.len(), self.top))?;
+        let bias = DeviceStates::sent(&self.passes, x.number(), &self.bias, self.bias.len())?;
+        let sum = bias.select(&vec![0; tokens])?;
+        for ([up, down], places) in self.experts.iter().zip(places_by_expert(&choices, self.experts.len())) {
+            if places.is_empty() {
+                continue;
+            }
+            let of_tokens: Vec<u32> = places.iter().map(|place| (place / self.top) as u32).collect();
+            let chances: Vec<f32> = places.iter().map(|&place| choices[place].chance).collect();
+            let wide = x.select(&of_tokens)?.product(up, self.activation)?;
+            sum.add_rows(&wide.product(down, Activation::Identity)?, &of_tokens, &chances)?;
+        }
+        Ok(sum)
     }
 }
 

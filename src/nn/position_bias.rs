@@ -14,7 +14,7 @@ use std::ops::Range;
 use candle_core::{DType, Tensor};
 
 use crate::Result;
-use crate::gpu::DistanceBias;
+use crate::gpu::ScoreBias;
 use crate::kernels::{Bias, BiasHead, BiasRows};
 use crate::nn::attention_bias::by_position;
 use crate::nn::loader::tensor;
@@ -29,7 +29,7 @@ pub struct PositionBias {
     /// The values, for the portable body.
     table: Option<Tensor>,
     /// The values, for a GPU's body.
-    on_gpu: Option<DistanceBias>,
+    on_gpu: Option<ScoreBias>,
 }
 
 impl PositionBias {
@@ -42,7 +42,7 @@ impl PositionBias {
             Body::Portable { device, .. } => Some(tensor(&values, &[heads, 2 * far + 1], device, DType::F32)?),
         };
         let on_gpu = match body {
-            Body::Gpu { passes, .. } => Some(DistanceBias::new(passes.context(), far, &values)?),
+            Body::Gpu { passes, .. } => Some(ScoreBias::by_distance(passes.context(), far, &values)?),
             Body::Cpu { .. } | Body::Portable { .. } => None,
         };
         Ok(Self { values, far, table, on_gpu })
@@ -87,7 +87,7 @@ impl AttentionBias for PositionBias {
         self
     }
 
-    fn on_gpu(&self) -> &DistanceBias {
+    fn on_gpu(&self) -> &ScoreBias {
         let Some(numbers) = &self.on_gpu else { unreachable!("attention and its bias are of one body") };
         numbers
     }

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 use half::bf16;
 
+use crate::Result;
 use crate::files::{ModelFolder, Origin};
 use crate::gpu::{self, Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa};
@@ -10,7 +11,6 @@ use crate::nn::device_states::DeviceStates;
 use crate::nn::rows::Rows;
 use crate::nn::{Body, Loader, States};
 use crate::weights::Weights;
-use crate::{Error, Result};
 
 /// Largest difference between bodies, relative to numbers above 1: rounding of sums of some 70 products of about 1.
 const MAX_DIFFERENCE: f32 = 1e-5;
@@ -105,34 +105,21 @@ fn gpu_body(states: Number) -> Option<Body> {
     has_it.then(|| Body::Gpu { passes, types: ProductTypes { states, weights }, isa: Isa::available()[0] })
 }
 
-/// What `block` gives with that body; None where it has no kernels for it, and says so.
-fn run_if_supported(
-    checkpoint: &Checkpoint,
-    body: &Body,
-    inputs: &mut BlockInputs,
-    block: &impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
-) -> Option<States> {
-    match block(&Loader::new(&checkpoint.weights, body), inputs) {
-        Err(Error::Device { message }) if message.contains("is not supported there") => None,
-        result => Some(result.unwrap()),
-    }
-}
-
 /// Runs `block` with the portable body, with the CPU body of every instruction set and with that of a GPU, and compares what
 /// comes out.
 pub(super) fn assert_bodies_agree(
     checkpoint: &Checkpoint,
     block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
 ) {
-    let run = |body: &Body| -> Option<([usize; 2], Vec<f32>)> {
-        let y = run_if_supported(checkpoint, body, &mut BlockInputs::new(body), &block)?;
-        Some(([y.count(), y.width()], y.read(<[f32]>::to_vec).unwrap()))
+    let run = |body: &Body| -> ([usize; 2], Vec<f32>) {
+        let y = block(&Loader::new(&checkpoint.weights, body), &mut BlockInputs::new(body)).unwrap();
+        ([y.count(), y.width()], y.read(<[f32]>::to_vec).unwrap())
     };
-    let (shape, expected) = run(&Body::Portable { device: Device::Cpu, dtype: DType::F32 }).unwrap();
+    let (shape, expected) = run(&Body::Portable { device: Device::Cpu, dtype: DType::F32 });
     assert!(expected.iter().any(|&x| x != 0.0));
     let kernels = Isa::available().into_iter().map(|isa| Body::Cpu { isa, dtype: Dtype::Float32 });
     for body in kernels.chain(gpu_body(Number::F32)) {
-        let Some((found, values)) = run(&body) else { continue };
+        let (found, values) = run(&body);
         assert_eq!(found, shape);
         for (a, b) in values.iter().zip(&expected) {
             assert!((a - b).abs() <= MAX_DIFFERENCE * b.abs().max(1.0), "{body:?}: {a} is not {b}");
@@ -146,21 +133,21 @@ pub(super) fn assert_halves_agree(
     checkpoint: &Checkpoint,
     block: impl Fn(&Loader, &mut BlockInputs) -> Result<States>,
 ) {
-    let run = |body: &Body| -> Option<Vec<f32>> {
+    let run = |body: &Body| -> Vec<f32> {
         let mut inputs = BlockInputs { rounded: true, ..BlockInputs::new(body) };
-        let y = run_if_supported(checkpoint, body, &mut inputs, &block)?;
+        let y = block(&Loader::new(&checkpoint.weights, body), &mut inputs).unwrap();
         if let (Body::Portable { dtype, .. }, States::Portable(y)) = (body, &y) {
             assert_eq!(y.dtype(), *dtype);
         }
-        Some(y.read(<[f32]>::to_vec).unwrap())
+        y.read(<[f32]>::to_vec).unwrap()
     };
     let portable = |dtype| Body::Portable { device: Device::Cpu, dtype };
-    let expected = run(&portable(DType::F32)).unwrap();
+    let expected = run(&portable(DType::F32));
     let size = expected.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     let bodies = [(portable(DType::F16), 11), (portable(DType::BF16), 8)];
     for (body, bits) in bodies.into_iter().chain(gpu_body(Number::F16).map(|body| (body, 11))) {
         let bound = size * 2.0_f32.powi(2 - bits);
-        for (a, b) in run(&body).iter().flatten().zip(&expected) {
+        for (a, b) in run(&body).iter().zip(&expected) {
             assert!((a - b).abs() <= bound, "{body:?}: {a} is not {b} within {bound}");
         }
     }

@@ -1,10 +1,8 @@
 //! Self-attention of packed texts, by their offsets: no padding, no mask tensor. `wgsl/attention.wgsl` has the algorithm.
 
-use crate::gpu::context::Context;
-use crate::gpu::device_array::DeviceArray;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::pipelines::weights::vector;
+use crate::gpu::pipelines::score_bias::{ScoreBias, ScoreBiasKind, Terms};
 use crate::gpu::recording::{Argument, Recording};
 use crate::kernels::AttentionShape;
 use crate::{Error, Result};
@@ -13,20 +11,6 @@ use crate::{Error, Result};
 const QUERIES: usize = 16;
 /// The widest head that is supported: a workgroup's memory holds 16 keys.
 const MAX_HEAD_DIM: usize = 256;
-
-/// A number for each head and distance of a key from its query, added to the scores.
-pub struct DistanceBias {
-    values: DeviceArray,
-    far: usize,
-}
-
-impl DistanceBias {
-    /// `values [heads, 2 * far + 1]`: from `-far` to `far`. Distances beyond `far` count as that.
-    pub fn new(context: &Context, far: usize, values: &[f32]) -> Result<Self> {
-        assert!(values.len().is_multiple_of(2 * far + 1), "a number for each head and distance");
-        Ok(Self { values: vector(context, values)?, far })
-    }
-}
 
 /// The queries of a pass, as workgroups take them. Layers that want the same rows share them.
 #[derive(Debug, Clone)]
@@ -76,7 +60,7 @@ pub struct PackedInputs<'a> {
     pub queries: &'a SentQueries,
     /// `[tokens, 2 * kv_heads * head_dim]`: keys and values of tokens that come before those of every text.
     pub past: Option<&'a DeviceRows>,
-    pub bias: Option<&'a DistanceBias>,
+    pub bias: Option<&'a ScoreBias>,
 }
 
 /// Attention of that shape: `[rows, heads * head_dim]`.
@@ -85,6 +69,7 @@ pub struct PackedInputs<'a> {
 /// If heads are wider than the kernel takes, or there is both a past and a bias, which no network has.
 pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInputs) -> Result<DeviceRows> {
     let &PackedInputs { qkv, queries, past, bias } = inputs;
+    let bias = bias.filter(|bias| bias.adds());
     let &AttentionShape { heads, kv_heads, head_dim, scale, mask } = shape;
     assert!(qkv.shape() == [queries.tokens, shape.width()], "qkv are the tokens'");
     assert!(past.is_none_or(|past| past.width == 2 * kv_heads * head_dim), "the past has keys and values");
@@ -92,9 +77,10 @@ pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInput
     if head_dim > MAX_HEAD_DIM {
         return Err(Error::device(format!("{id}: heads of {head_dim} numbers; up to {MAX_HEAD_DIM} are supported")));
     }
-    let form = match (past, bias) {
+    let form = match (past, bias.map(|bias| &bias.kind)) {
         (None, None) => AttentionForm::Plain,
-        (None, Some(_)) => AttentionForm::Bias,
+        (None, Some(ScoreBiasKind::Distance(_))) => AttentionForm::Bias,
+        (None, Some(ScoreBiasKind::Disentangled { terms, .. })) => AttentionForm::Disentangled(*terms),
         (Some(_), None) => AttentionForm::Past,
         (Some(_), Some(_)) => {
             return Err(Error::device(format!("{id}: a bias on the scores of a past is not supported")));
@@ -119,12 +105,18 @@ pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInput
     let work = 4 * heads * head_dim * (queries.pairs + past_rows * queries.rows);
     let groups = [queries.tasks, heads, 1];
     let arrays = [Argument::Uploads, Argument::Rows(qkv), Argument::Rows(&out)];
-    let more = past.map(Argument::Rows).or(bias.map(|bias| Argument::Array(&bias.values)));
-    match more {
-        None => pass.dispatch(&kernel, arrays, &constants, groups, work)?,
-        Some(more) => {
-            let [uploads, qkv, out] = arrays;
-            pass.dispatch(&kernel, [uploads, qkv, out, more], &constants, groups, work)?;
+    let [uploads, qkv, out_rows] = arrays;
+    match (past, bias.map(|bias| &bias.kind)) {
+        (Some(past), _) => {
+            pass.dispatch(&kernel, [uploads, qkv, out_rows, Argument::Rows(past)], &constants, groups, work)?;
+        }
+        (None, None) => pass.dispatch(&kernel, arrays, &constants, groups, work)?,
+        (None, Some(ScoreBiasKind::Distance(values))) => {
+            pass.dispatch(&kernel, [uploads, qkv, out_rows, Argument::Array(values)], &constants, groups, work)?;
+        }
+        (None, Some(ScoreBiasKind::Disentangled { buckets, tables, .. })) => {
+            let [buckets, tables] = [buckets, tables].map(Argument::Array);
+            pass.dispatch(&kernel, [uploads, qkv, out_rows, tables, buckets], &constants, groups, 3 * work)?;
         }
     }
     Ok(out)
@@ -134,6 +126,7 @@ pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInput
 pub(super) enum AttentionForm {
     Plain,
     Bias,
+    Disentangled(Terms),
     Past,
 }
 
@@ -141,6 +134,7 @@ pub(super) fn source(number: Number, shape: &AttentionShape, form: AttentionForm
     let &AttentionShape { heads, kv_heads, head_dim, .. } = shape;
     // Four numbers of a head for each of four invocations, this many times.
     let share = head_dim.div_ceil(16);
+    let terms = if let AttentionForm::Disentangled(terms) = form { Some(terms) } else { None };
     KernelText::new(include_str!("../wgsl/attention.wgsl"), number)
         .set("HEAD", head_dim)
         .set("HEADS", heads)
@@ -151,6 +145,11 @@ pub(super) fn source(number: Number, shape: &AttentionShape, form: AttentionForm
         .set("TILE", 16 * 4 * share)
         .flag("ALIGNED", head_dim.is_multiple_of(4))
         .flag("BIAS", matches!(form, AttentionForm::Bias))
+        .flag("DISENTANGLED", matches!(form, AttentionForm::Disentangled(_)))
+        .flag("OF_QUERIES", terms.is_some_and(|terms| terms.of_queries))
+        .flag("OF_KEYS", terms.is_some_and(|terms| terms.of_keys))
+        // Where the table of keys begins, in fours.
+        .set("SECOND", terms.map_or(0, |terms| if terms.of_queries { terms.rows * heads * 4 * share } else { 0 }))
         .flag("PAST", matches!(form, AttentionForm::Past))
         .render()
 }

@@ -68,7 +68,7 @@ fn check(number: Number, shape: AttentionShape, past: usize, far: Option<usize>)
     let qkv = random.states(number, tokens * shape.width());
     let past = random.states(number, past * past_width);
     let values = random.values(shape.heads * (2 * far.unwrap_or(0) + 1));
-    let bias = far.map(|far| DistanceBias::new(device(), far, &values).unwrap());
+    let bias = far.map(|far| ScoreBias::by_distance(device(), far, &values).unwrap());
     let run = |qkv: &[f32], offsets: &[u32], rows: Option<&[u32]>| {
         compute(number, &[(qkv, shape.width()), (&past, past_width)], |pass, inputs| {
             let queries = SentQueries::send(pass, offsets, rows);

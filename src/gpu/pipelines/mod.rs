@@ -2,8 +2,8 @@
 //! scalar reference.
 //!
 //! ```text
-//! product ── activation, weights      attention, norm ── weights
-//! rotation, element, gather, columns, reshape, mean, row_upload, read_back
+//! product ── activation, weights      attention ── score_bias ── weights      norm ── weights
+//! rotation, element, gather, columns, reshape, mean, scatter, row_upload, read_back
 //! ```
 
 pub(crate) mod activation;
@@ -18,6 +18,8 @@ pub(crate) mod read_back;
 pub(crate) mod reshape;
 pub(crate) mod rotation;
 pub(crate) mod row_upload;
+pub(crate) mod scatter;
+pub(crate) mod score_bias;
 #[cfg(test)]
 mod translation_tests;
 pub(crate) mod weights;

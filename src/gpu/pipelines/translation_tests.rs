@@ -9,8 +9,11 @@ use super::attention::AttentionForm;
 use super::element::ElementOperation;
 use super::norm::{NormForm, NormKind};
 use super::product::ProductTypes;
+use super::score_bias::Terms;
 use super::weights::WeightType;
-use super::{attention, columns, element, gather, mean, norm, product, read_back, reshape, rotation, row_upload};
+use super::{
+    attention, columns, element, gather, mean, norm, product, read_back, reshape, rotation, row_upload, scatter,
+};
 use crate::gpu::device_rows::Number;
 use crate::gpu::recording::canary;
 use crate::kernels::{Activation, AttentionShape, Mask};
@@ -20,8 +23,15 @@ fn sources() -> Vec<(String, String)> {
     let mut all = vec![("canary".to_owned(), canary())];
     for number in [Number::F32, Number::F16] {
         let mut add = |name: &str, source: String| all.push((format!("{name} {number:?}"), source));
-        let of_number =
-            [row_upload::source, read_back::source, gather::source, columns::source, mean::source, rotation::source];
+        let of_number = [
+            row_upload::source,
+            read_back::source,
+            gather::source,
+            columns::source,
+            mean::source,
+            rotation::source,
+            scatter::source,
+        ];
         of_number.into_iter().for_each(|source| add("rows", source(number)));
         for operation in [
             ElementOperation::Add,
@@ -49,9 +59,12 @@ fn sources() -> Vec<(String, String)> {
             let types = ProductTypes { states: number, weights: WeightType::F32 };
             add(&format!("{activation:?}"), product::source(types, activation, false));
         }
-        for (head_dim, form) in [13, 32, 64, 128, 256]
-            .into_iter()
-            .flat_map(|dim| [AttentionForm::Plain, AttentionForm::Bias, AttentionForm::Past].map(|form| (dim, form)))
+        let terms = [(true, true), (true, false), (false, true)];
+        let terms = terms.map(|(of_queries, of_keys)| Terms { rows: 7, of_queries, of_keys });
+        let forms = [AttentionForm::Plain, AttentionForm::Bias, AttentionForm::Past];
+        let forms: Vec<_> = forms.into_iter().chain(terms.map(AttentionForm::Disentangled)).collect();
+        for (head_dim, form) in
+            [13, 32, 64, 128, 256].into_iter().flat_map(|dim| forms.iter().map(move |&form| (dim, form)))
         {
             let shape = AttentionShape { heads: 4, kv_heads: 2, head_dim, scale: 1.0, mask: Mask::Full };
             add(&format!("attention {head_dim} {form:?}"), attention::source(number, &shape, form));

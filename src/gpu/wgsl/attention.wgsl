@@ -16,6 +16,9 @@
 //! Blocks of keys are counted from the text's first. A block that a query sees nothing of changes nothing: `best` stays,
 //! and what is added is zero. So a query's bits depend neither on the other queries of its workgroup, nor on other texts.
 //!
+//! With disentangled positions (DeBERTa: He et al. 2021) the product of a query and a key is `q · (k + r_k) + k · r_q`, where
+//! `r_k` and `r_q` are rows of tables for their distance: as much arithmetic again, and no matrix of biases.
+//!
 //! `least` is a number and no infinity, which drivers that compile for speed do not know.
 
 struct Constants {
@@ -45,6 +48,10 @@ alias Part = Num;
 @group(0) @binding(2) var<storage, read_write> out: array<Num>;
 //#if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<f32>;
+//#end
+//#if DISENTANGLED
+@group(0) @binding(3) var<storage, read> tables: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> buckets: array<u32>;
 //#end
 //#if PAST
 @group(0) @binding(3) var<storage, read> past: array<Part>;
@@ -151,8 +158,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var i = 0u; i < 16u; i += 1u) {
             let at = i * FOURS + part;
             var product = vec4<f32>(0.0);
+//#if DISENTANGLED
+            let far = i32(constants.far);
+            let distance = clamp(i32(key + i) - i32(query), -far, far);
+            let table_at = (buckets[far + distance] * $HEADSu + head) * FOURS + part;
+//#for i SHARE
+            {
+                let k = tile[at + 4u * $iu];
+//#if OF_QUERIES
+                product = fma(q$i, k + tables[table_at + 4u * $iu], product);
+//#else
+                product = fma(q$i, k, product);
+//#end
+//#if OF_KEYS
+                product = fma(k, tables[$SECONDu + table_at + 4u * $iu], product);
+//#end
+            }
+//#end
+//#else
 //#for i SHARE
             product = fma(q$i, tile[at + 4u * $iu], product);
+//#end
 //#end
             partial[i * 64u + lane] = (product.x + product.y) + (product.z + product.w);
         }
