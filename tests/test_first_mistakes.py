@@ -62,7 +62,8 @@ MODELS: dict[str, Case] = {
     "a device by another name": (
         lambda t: t.Embedder(t.folder, device="gpu"),
         ValueError,
-        'device: "gpu" is not a device; accepted: auto, cpu, metal (mps, mlx), cuda, cuda:N',
+        'device: "gpu" is not a device; accepted: auto, cpu, metal (mps, mlx), cuda, cuda:N, vulkan, vulkan:N, dx12, '
+        "dx12:N, wgpu, wgpu:N",
     ),
     "a type by another name": (
         lambda t: t.Embedder(t.folder, dtype="fp16"),
@@ -154,7 +155,8 @@ MODELS: dict[str, Case] = {
     "another library's name of a device": (
         lambda t: get_backend("gpu"),
         ValueError,
-        "name: 'gpu' is not a device; accepted: auto, cpu, numpy, metal, mps, mlx, cuda, torch, cuda:N",
+        "name: 'gpu' is not a device; accepted: auto, cpu, numpy, metal, mps, mlx, cuda, vulkan, dx12, wgpu, torch, "
+        "cuda:N, vulkan:N, dx12:N, wgpu:N",
     ),
     "texts to compare": (
         lambda t: t.model.similarity("a", "b"),
