@@ -245,7 +245,7 @@ pub(crate) fn with_min_stack<R: Send>(job: impl FnOnce() -> Result<R> + Send) ->
 }
 
 fn cannot_start(threads: usize, error: &dyn std::error::Error) -> Error {
-    Error::Device { message: format!("cannot start {threads} threads: {error}") }
+    Error::device(format!("cannot start {threads} threads: {error}"))
 }
 
 /// Gives a check that asks `check_cancel` at most once in each `CHECK_INTERVAL`: that may have to wait for Python's lock.

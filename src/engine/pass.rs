@@ -222,7 +222,7 @@ fn tokenless(parts: &[PassPart]) -> Error {
 fn too_much(error: Error, tokens: usize) -> Error {
     match error {
         Error::DeviceMemory { message } => {
-            Error::Device { message: format!("{message}; one input of {tokens} tokens is too much for it") }
+            Error::device(format!("{message}; one input of {tokens} tokens is too much for it"))
         }
         other => other,
     }

@@ -74,7 +74,7 @@ impl CompletionThread {
         let thread = std::thread::Builder::new().name("votive-completions".to_owned()).stack_size(STACK_BYTES);
         let thread = thread
             .spawn(move || run(&completions))
-            .map_err(|error| Error::Device { message: format!("cannot start a thread: {error}") })?;
+            .map_err(|error| Error::device(format!("cannot start a thread: {error}")))?;
         Ok(Self { sender, thread: Mutex::new(Some(thread)) })
     }
 

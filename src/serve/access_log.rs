@@ -105,7 +105,7 @@ impl AccessLog {
         std::thread::Builder::new()
             .name("votive-log".to_owned())
             .spawn(move || write_all(&waiting, output, &counted))
-            .map_err(|error| Error::Device { message: format!("cannot start the thread of the log: {error}") })?;
+            .map_err(|error| Error::device(format!("cannot start the thread of the log: {error}")))?;
         Ok(Self { messages, dropped })
     }
 

@@ -31,7 +31,7 @@ impl AlertTeller {
         std::thread::Builder::new()
             .name("votive-alert".to_owned())
             .spawn(move || tell_all(&changes, &command, &records))
-            .map_err(|error| Error::Device { message: format!("cannot start the thread of alerts: {error}") })?;
+            .map_err(|error| Error::device(format!("cannot start the thread of alerts: {error}")))?;
         Ok(Self(sender))
     }
 

@@ -147,7 +147,7 @@ impl Server {
             .thread_name("votive-http")
             .enable_all()
             .build()
-            .map_err(|error| Error::Device { message: format!("cannot start the server's threads: {error}") })?;
+            .map_err(|error| Error::device(format!("cannot start the server's threads: {error}")))?;
         let _inside = runtime.enter();
         let listener = Listener::bind(&access.address, access.tls.as_ref())?;
         let address = listener.address();

@@ -99,7 +99,7 @@ impl DeviceContext {
             "device {:?} has no memory for {numbers} more numbers of a search; the CPU needs none beside the store's",
             self.device.name()
         );
-        Error::Device { message }
+        Error::device(message)
     }
 }
 
