@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import FIXTURES
+from process_memory import resident_bytes
 from test_fidelity import EMBEDDINGS, TEXTS, TOKENS, EmbedderCase, assert_close, named
 from test_rerank_fidelity import CASES as RERANKED
 from test_rerank_fidelity import TOLERANCE, RerankerCase
@@ -126,26 +127,19 @@ def test_a_prefix_that_texts_share_changes_little() -> None:
     assert np.abs(found - expected).max() <= 1e-5
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_many_shapes_take_no_more_memory() -> None:
     model = Embedder(MODEL, device=DEVICE, dtype="float32")
     expected = Embedder(MODEL, device="cpu", dtype="float32").encode(TEXTS)
     random = np.random.default_rng(1)
     model.encode(TEXTS * 3)
     gc.collect()
-    before = resident()
+    before = resident_bytes()
     for _ in range(200):
         rows = random.permutation(len(TEXTS))[: random.integers(1, 6)]
         found = model.encode([TEXTS[row] for row in rows])
         assert np.abs(found - expected[rows]).max() <= 1e-5
-    assert resident() - before < 40e6
-
-
-def resident() -> int:
-    """Bytes of this process in memory."""
-    if sys.platform != "linux":
-        pytest.skip("reads /proc")
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
+    assert resident_bytes() - before < 40e6
 
 
 def test_callers_of_many_threads() -> None:

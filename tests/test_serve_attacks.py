@@ -10,10 +10,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 from conftest import FIXTURES
+from process_memory import resident_bytes
 from serving import JSON, ask, connect
 from votive import serve
 from votive.serving import Server
@@ -52,13 +52,6 @@ def server() -> Iterator[Server]:
     models = {"m": str(FIXTURES / "bert_40"), "r": str(FIXTURES / "bert_rerank")}
     with serve(models) as server:
         yield server
-
-
-def memory() -> int:
-    """Bytes of this process, in which the server is."""
-    import resource
-
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def crowd(host: str, port: int, count: int) -> list[bytes]:
@@ -114,9 +107,9 @@ def test_a_crowd_is_refused_and_who_was_there_is_answered() -> None:
                     told += sum(bool(words) for words in said)
                     assert is_answered()
                     if part == 0:
-                        taken = memory()
+                        taken = resident_bytes()
             assert told > 0
-            assert memory() < taken + (8 << 20), "memory stays"
+            assert resident_bytes() < taken + (8 << 20), "memory stays"
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from bodies import same
 from conftest import FIXTURES
+from process_memory import resident_bytes
 from votive import Embedder, EmbeddingStore, Reranker
 
 CALLERS = 32
@@ -95,10 +95,6 @@ class Everything:
                     assert same(result, expected[[row]])
 
 
-def resident_megabytes() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_many_callers_of_everything() -> None:
     seconds = float(os.environ.get("VOTIVE_SOAK_SECONDS", "3"))
@@ -119,7 +115,7 @@ def test_many_callers_of_everything() -> None:
         running = [threads.submit(work, seed) for seed in range(CALLERS)]
         while time.monotonic() < end and not any(caller.done() for caller in running):
             stop.wait(seconds / 60)
-            resident.append(resident_megabytes())
+            resident.append(resident_bytes() / 2**20)
         stop.set()
         calls = [caller.result() for caller in running]
     print(f"{sum(calls)} calls in {seconds:.0f} s, MB resident: {' '.join(f'{each:.0f}' for each in resident)}")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from bodies import PORTABLE, kernels_only, same
+from process_memory import resident_bytes
 from votive import Embedder
 
 if TYPE_CHECKING:
@@ -272,10 +273,6 @@ def test_the_greatest_length_may_change_while_others_encode() -> None:
     assert len(model.tokenize(text)["input_ids"]) == model.max_seq_length
 
 
-def resident_megabytes() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
 def other_calls(tiny: "Tiny", model: Any) -> list[Callable[[], Any]]:
     """What else may be asked of a model."""
     calls: list[Callable[[], Any]] = [lambda: model.tokenize(tiny.inputs)]
@@ -326,7 +323,7 @@ def test_threads_work_for_long_in_flat_memory(tiny: "Tiny", tiny_model: Any, tin
         running = [threads.submit(mixed, seed) for seed in range(8)]
         while time.monotonic() < end and not any(thread.done() for thread in running):
             stop.wait(seconds / 60)
-            resident.append(resident_megabytes())
+            resident.append(resident_bytes() / 2**20)
         stop.set()
         calls = sum(thread.result() for thread in running)
     print(f"{calls} calls in {seconds:.0f} s, MB resident: {' '.join(f'{megabytes:.1f}' for megabytes in resident)}")
