@@ -32,7 +32,7 @@ pub(super) fn classify(device: &str, error: Error) -> Error {
 /// missing.
 pub(super) fn panicked(device: &str, panic: Box<dyn Any + Send>) -> Error {
     match error_of(panic) {
-        Error::Internal { message } => Error::Device { message: format!("{device}: {}", first_line(&message)) },
+        Error::Internal { message } => Error::device(format!("{device}: {}", first_line(&message))),
         error => error,
     }
 }

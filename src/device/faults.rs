@@ -35,7 +35,7 @@ impl Faults {
         for fault in text.split(',').map(str::trim).filter(|fault| !fault.is_empty()) {
             let number = |text: &str| text.parse().ok();
             match fault.split_once(':').map_or((fault, None), |(kind, at)| (kind, number(at))) {
-                ("create", None) => return Err(Error::Device { message: "fake: cannot be created".to_owned() }),
+                ("create", None) => return Err(Error::device("fake: cannot be created".to_owned())),
                 ("operation", Some(operation)) => faults.operation = operation,
                 ("memory", Some(tokens)) => faults.memory = tokens,
                 _ => {
@@ -54,7 +54,7 @@ impl Faults {
             self.lost.store(true, Ordering::Relaxed);
         }
         if self.lost.load(Ordering::Relaxed) {
-            return Err(Error::Device { message: format!("fake: lost in operation {}", self.operation) });
+            return Err(Error::device(format!("fake: lost in operation {}", self.operation)));
         }
         Ok(())
     }

@@ -262,7 +262,7 @@ fn open(name: DeviceName) -> Result<candle_core::Device> {
         #[cfg(feature = "cuda")]
         DeviceName::Cuda(number) => Ok(cuda::open(number)?),
         DeviceName::Cpu | DeviceName::Fake => Ok(candle_core::Device::Cpu),
-        _ => Err(Error::Device { message: "not built in".to_owned() }),
+        _ => Err(Error::device("not built in".to_owned())),
     };
     opened::shared(name, || with_device_errors(&name.to_string(), open))
 }

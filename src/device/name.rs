@@ -1,5 +1,6 @@
 //! What devices are called.
 
+use crate::gpu::Interface;
 use crate::{Error, Result};
 
 const ACCEPTED: &str = "auto, cpu, metal (mps, mlx), cuda, cuda:N, vulkan, vulkan:N, dx12, dx12:N, wgpu, wgpu:N";
@@ -14,32 +15,6 @@ pub(super) enum DeviceName {
     Wgpu(Interface, usize),
     /// For tests: computes on the CPU, is treated like a GPU, and fails on demand.
     Fake,
-}
-
-/// What drives a GPU, beside Metal and CUDA as candle does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Interface {
-    Vulkan,
-    Direct3D12,
-    /// Metal, by wgpu.
-    Metal,
-}
-
-impl Interface {
-    pub(super) const ALL: [Self; 3] = [Self::Vulkan, Self::Direct3D12, Self::Metal];
-
-    /// As programs and `crate::gpu` call it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Vulkan => "vulkan",
-            Self::Direct3D12 => "dx12",
-            Self::Metal => "wgpu",
-        }
-    }
-
-    fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|interface| interface.name() == name)
-    }
 }
 
 impl DeviceName {

@@ -74,7 +74,7 @@ mod tests {
         // No other test opens this one.
         let name = DeviceName::Cuda(1000);
         assert!(find(name).is_none());
-        let failed = shared(name, || Err(Error::Device { message: "absent".to_owned() }));
+        let failed = shared(name, || Err(Error::device("absent".to_owned())));
         assert!(failed.is_err() && find(name).is_none());
         shared(name, || Ok(candle_core::Device::Cpu)).unwrap();
         shared(name, || panic!("it is open")).unwrap();

@@ -2,8 +2,8 @@
 
 use crate::device::faults;
 use crate::device::hardware::Hardware;
-use crate::device::name::{DeviceName, Interface};
-use crate::gpu::{self, GpuInfo, GpuKind};
+use crate::device::name::DeviceName;
+use crate::gpu::{self, GpuInfo, GpuKind, Interface};
 use crate::kernels::cpu_name;
 use crate::{Error, Result};
 
@@ -75,13 +75,9 @@ pub fn survey() -> (Vec<DeviceInfo>, Vec<(&'static str, String)>) {
     let (mut present, mut absent) = (Vec::new(), Vec::new());
     for name in DeviceName::ORDER {
         if name == DeviceName::Cpu {
-            let adapters = adapters();
-            let usable = adapters.iter().filter(|(_, info)| unusable(info).is_none());
-            present.extend(usable.map(|(name, info)| DeviceInfo { name: *name, hardware: hardware_of(info) }));
-            let refused = || adapters.iter().find_map(|(_, info)| unusable(info));
-            if !present.iter().any(|info| matches!(info.name, DeviceName::Wgpu(..))) {
-                let interface = if cfg!(target_os = "macos") { Interface::Metal } else { Interface::Vulkan };
-                absent.push((interface.name(), refused().unwrap_or_else(|| NO_ADAPTER.to_owned())));
+            match usable_adapters() {
+                Ok(found) => present.extend(found),
+                Err(reason) => absent.push((OWN_INTERFACE.name(), reason)),
             }
         }
         match probe(name) {
@@ -92,6 +88,8 @@ pub fn survey() -> (Vec<DeviceInfo>, Vec<(&'static str, String)>) {
     (present, absent)
 }
 
+/// What votive's own kernels run by on this system, where they do.
+const OWN_INTERFACE: Interface = if cfg!(target_os = "macos") { Interface::Metal } else { Interface::Vulkan };
 const NO_ADAPTER: &str = "no driver offers a GPU";
 /// Allows GPUs that a driver computes on the CPU, where it is 1.
 const SOFTWARE_VARIABLE: &str = "VOTIVE_SOFTWARE_GPU";
@@ -100,6 +98,15 @@ const SOFTWARE_VARIABLE: &str = "VOTIVE_SOFTWARE_GPU";
 fn adapters() -> Vec<(DeviceName, GpuInfo)> {
     let named = |info: GpuInfo| Some((DeviceName::parse("device", &info.id).ok()??, info));
     gpu::adapters().into_iter().filter_map(named).collect()
+}
+
+/// Those of them that votive takes, of which there is one at least, or why there is none.
+fn usable_adapters() -> Result<Vec<DeviceInfo>, String> {
+    let adapters = adapters();
+    let usable = adapters.iter().filter(|(_, info)| unusable(info).is_none());
+    let found: Vec<_> = usable.map(|(name, info)| DeviceInfo { name: *name, hardware: hardware_of(info) }).collect();
+    let reason = || adapters.iter().find_map(|(_, info)| unusable(info)).unwrap_or_else(|| NO_ADAPTER.to_owned());
+    if found.is_empty() { Err(reason()) } else { Ok(found) }
 }
 
 /// The same, each with why votive does not take it, where it does not.

@@ -3,7 +3,7 @@
 /// An adapter that the drivers of this machine offer. The same GPU may stand there twice, once for each interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GpuInfo {
-    /// "vulkan:0", "dx12:0", "metal:0": the interface, and a number from 0 within it.
+    /// "vulkan:0", "dx12:0", "wgpu:0": the interface, and a number from 0 within it.
     pub id: String,
     pub name: String,
     /// Name and version, as the driver says them.

@@ -25,6 +25,7 @@ use std::task::{Poll, Waker};
 
 use crate::gpu::adapter_info::{GpuInfo, GpuKind};
 use crate::gpu::compiled_kernel::CompiledKernel;
+use crate::gpu::interface::Interface;
 use crate::{Error, Result};
 
 /// A device that is open, with all pipelines that were made for it.
@@ -38,16 +39,12 @@ pub struct Context {
     fault: Arc<Mutex<Option<String>>>,
     /// Id of the process that opened it.
     process: u32,
-    max_array: u64,
 }
 
 /// Id of the first process that opened a device.
 static OPENER: AtomicU32 = AtomicU32::new(0);
 /// All that are open, in this process or in the one that it was forked from.
 static OPEN: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
-
-const BACKENDS: [(wgpu::Backend, &str); 3] =
-    [(wgpu::Backend::Vulkan, "vulkan"), (wgpu::Backend::Metal, "wgpu"), (wgpu::Backend::Dx12, "dx12")];
 
 /// The adapters of this machine, in the order of the drivers; none where there is no driver.
 ///
@@ -73,11 +70,10 @@ pub fn open(id: &str) -> Result<&'static Context> {
     if let Some(known) = open.iter().find(|context| context.info.id == id) {
         return Ok(known);
     }
-    let backend = BACKENDS.iter().find(|(_, name)| id.split(':').next() == Some(name));
-    let Some((backend, _)) = backend else {
+    let Some(interface) = id.split(':').next().and_then(Interface::named) else {
         return Err(Error::device(format!("{id}: is no interface to GPUs; vulkan, dx12 and wgpu are")));
     };
-    let found = enumerate(wgpu::Backends::from(*backend));
+    let found = enumerate(interface.backend().into());
     let names: Vec<_> = found.iter().map(|(info, _)| format!("{} ({})", info.id, info.name)).collect();
     let Some((info, adapter)) = found.into_iter().find(|(info, _)| info.id == id) else {
         let there = if names.is_empty() { "no driver offers one".to_owned() } else { names.join(", ") };
@@ -93,15 +89,15 @@ fn enumerate(backends: wgpu::Backends) -> Vec<(GpuInfo, wgpu::Adapter)> {
     descriptor.backends = backends;
     descriptor.flags = wgpu::InstanceFlags::empty();
     let instance = wgpu::Instance::new(descriptor);
-    let mut counts = [0; BACKENDS.len()];
+    let mut counts = [0; Interface::ALL.len()];
     let mut found = ready(instance.enumerate_adapters(backends)).unwrap_or_default();
     // The first of an interface is what its name alone means: none that computes on the CPU, where there is another.
     found.sort_by_key(|adapter| adapter.get_info().device_type == wgpu::DeviceType::Cpu);
     let known = |adapter: wgpu::Adapter| {
         let backend = adapter.get_info().backend;
-        let at = BACKENDS.iter().position(|(known, _)| *known == backend)?;
+        let at = Interface::ALL.iter().position(|known| known.backend() == backend)?;
         counts[at] += 1;
-        Some((describe(&adapter, format!("{}:{}", BACKENDS[at].1, counts[at] - 1)), adapter))
+        Some((describe(&adapter, format!("{}:{}", Interface::ALL[at].name(), counts[at] - 1)), adapter))
     };
     found.into_iter().filter_map(known).collect()
 }
@@ -189,8 +185,8 @@ impl Context {
         device.set_device_lost_callback(move |reason, message| {
             note(format!("lost ({reason:?}): {}", first_lines(&message)));
         });
-        let (kernels, process, max_array) = (Mutex::default(), std::process::id(), info.max_array);
-        Ok(Self { info, device, queue, kernels, fault, process, max_array })
+        let (kernels, process) = (Mutex::default(), std::process::id());
+        Ok(Self { info, device, queue, kernels, fault, process })
     }
 
     pub fn info(&self) -> &GpuInfo {
@@ -211,11 +207,6 @@ impl Context {
             None => Ok(()),
             Some(fault) => Err(Error::device(format!("{}: {fault}", self.info.id))),
         }
-    }
-
-    /// The most bytes of one array.
-    pub(crate) fn max_array(&self) -> u64 {
-        self.max_array
     }
 
     /// The kernel of that name in that form, which is compiled at its first use.
@@ -239,8 +230,8 @@ impl Context {
                 source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
             };
             // SAFETY: the sources are those of `wgsl/` alone. Their loops end, they divide by constants and by what is not
-            // zero, and `DeviceRows`, `Recording::dispatch` and the kernels' own `record` check what they index: the tests that compare
-            // each with a reference run them with checks as well.
+            // zero, and the functions of `pipelines` check what they index: CI runs the tests that compare each kernel with a
+            // reference with checks as well.
             let module = unsafe { self.device.create_shader_module_trusted(module, self.shader_checks()) };
             CompiledKernel::new(&self.device, name, &module)
         })?;

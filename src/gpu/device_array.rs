@@ -24,7 +24,7 @@ impl DeviceArray {
         context.check_process()?;
         context.check()?;
         let size = whole_bytes(bytes);
-        let largest = context.max_array();
+        let largest = context.info().max_array;
         if size > largest {
             let id = &context.info().id;
             return Err(Error::device_memory(format!("{id}: an array of {size} bytes, and kernels take {largest}")));
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     #[ignore = "needs a GPU"]
     fn what_is_too_large_is_an_error_of_memory() {
-        let bytes = device().max_array() + 1;
+        let bytes = device().info().max_array + 1;
         let made = DeviceArray::new(device(), bytes, wgpu::BufferUsages::STORAGE);
         assert!(matches!(made, Err(Error::DeviceMemory { message }) if message.starts_with("vulkan:0: ")));
         device().check().unwrap();

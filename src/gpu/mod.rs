@@ -8,7 +8,7 @@
 //! product_rate    how fast a device multiplies
 //! arena           the memory of a model's passes          device_rows     states in it
 //! device_array    arrays of a device ── unique_id         kernel_text     WGSL, made of templates
-//! context         a device that is open ── compiled_kernel, adapter_info
+//! context         a device that is open ── compiled_kernel, adapter_info, interface
 //! ```
 //!
 //! A block of a network holds its weights, and records into a pass:
@@ -30,6 +30,7 @@ mod compiled_kernel;
 mod context;
 mod device_array;
 mod device_rows;
+mod interface;
 mod kernel_text;
 mod pass;
 mod pipelines;
@@ -43,7 +44,8 @@ pub use adapter_info::{GpuInfo, GpuKind};
 pub use arena::MAX_ROWS;
 pub use context::{Context, FORKED, adapters, is_forked, open};
 pub use device_rows::{DeviceRows, Number};
-pub use pass::{Pass, Passes};
+pub use interface::Interface;
+pub use pass::{DevicePass, Passes};
 pub use pipelines::attention::{PackedInputs, SentQueries, attend};
 pub use pipelines::columns::{keep, side_by_side};
 pub use pipelines::element::{ElementOperation, element};

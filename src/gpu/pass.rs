@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::Result;
 use crate::gpu::arena::Arena;
 use crate::gpu::context::Context;
-use crate::gpu::recording::Recording;
+use crate::gpu::recording::PassRecording;
 
 /// The passes of a model, one at a time.
 #[derive(Debug, Clone)]
 pub struct Passes {
     arena: Arena,
-    current: Arc<Mutex<Weak<Mutex<Recording>>>>,
+    current: Arc<Mutex<Weak<Mutex<PassRecording>>>>,
 }
 
 impl Passes {
@@ -33,30 +33,30 @@ impl Passes {
     ///
     /// # Errors
     /// If the device is lost, was opened before `fork()`, or takes no pass of so many.
-    pub fn pass(&self, tokens: usize) -> Result<Pass> {
+    pub fn pass(&self, tokens: usize) -> Result<DevicePass> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(recording) = current.upgrade() {
-            return Ok(Pass(recording));
+            return Ok(DevicePass(recording));
         }
-        let recording = Arc::new(Mutex::new(Recording::new(&self.arena, tokens)?));
+        let recording = Arc::new(Mutex::new(PassRecording::new(&self.arena, tokens)?));
         *current = Arc::downgrade(&recording);
-        Ok(Pass(recording))
+        Ok(DevicePass(recording))
     }
 }
 
 /// A pass that blocks record into. It goes on as long as somebody holds it; clones are the same pass.
 #[derive(Clone)]
-pub struct Pass(Arc<Mutex<Recording>>);
+pub struct DevicePass(Arc<Mutex<PassRecording>>);
 
-impl Pass {
+impl DevicePass {
     /// A pass of its own, in the same memory, that no block goes on with: for what outlives this one.
     pub fn apart(&self) -> Result<Self> {
         let arena = self.record(|recording| recording.arena().clone());
-        Ok(Self(Arc::new(Mutex::new(Recording::new(&arena, 0)?))))
+        Ok(Self(Arc::new(Mutex::new(PassRecording::new(&arena, 0)?))))
     }
 
     /// Records into the pass, or reads what it made.
-    pub fn record<R>(&self, work: impl FnOnce(&mut Recording) -> R) -> R {
+    pub fn record<R>(&self, work: impl FnOnce(&mut PassRecording) -> R) -> R {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     fn blocks_share_a_pass_until_nobody_holds_it() {
         let passes = Passes::new(device()).unwrap();
         let pass = passes.pass(3).unwrap();
-        let at = |pass: &Pass| pass.record(|recording| recording.upload(&[7, 7]));
+        let at = |pass: &DevicePass| pass.record(|recording| recording.upload(&[7, 7]));
         assert_eq!([at(&pass), at(&passes.pass(3).unwrap())], [0, 2]);
         drop(pass);
         assert_eq!(at(&passes.pass(3).unwrap()), 0);

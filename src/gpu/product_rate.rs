@@ -11,7 +11,7 @@ use crate::gpu::pipelines::product::{Product, ProductTypes};
 use crate::gpu::pipelines::read_back::read;
 use crate::gpu::pipelines::row_upload::row_upload;
 use crate::gpu::pipelines::weights::{MatrixParts, WeightType};
-use crate::gpu::recording::Recording;
+use crate::gpu::recording::PassRecording;
 use crate::kernels::Activation;
 
 /// Rows that are multiplied, and the side of the matrix: as a middle-sized model has them.
@@ -33,7 +33,7 @@ pub fn product_rate(context: &'static Context) -> Result<f64> {
     let arena = Arena::new(context)?;
     let ones = vec![1.0; SIDE];
     let run = |products: usize| -> Result<Duration> {
-        let mut pass = Recording::new(&arena, ROWS)?;
+        let mut pass = PassRecording::new(&arena, ROWS)?;
         let row = row_upload(&mut pass, states, &ones, SIDE)?;
         let mut x = gather(&mut pass, &row, &[0; ROWS])?;
         for _ in 0..products {

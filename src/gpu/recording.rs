@@ -60,9 +60,8 @@ struct KernelCall {
 
 /// A pass that is recorded. Rows that it made are read from it, once or several times; what was recorded since is
 /// computed then.
-pub struct Recording {
+pub struct PassRecording {
     arena: Arena,
-    context: &'static Context,
     /// Kept after they are sent: calls that are recorded later may want them, too.
     uploads: Vec<u32>,
     calls: Vec<KernelCall>,
@@ -71,13 +70,13 @@ pub struct Recording {
     pub(crate) silent: bool,
 }
 
-impl Debug for Recording {
+impl Debug for PassRecording {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Recording({})", self.context.info().id)
+        write!(f, "PassRecording({})", self.context().info().id)
     }
 }
 
-impl Recording {
+impl PassRecording {
     /// A pass of `tokens` tokens. Errors: that the device is lost, was opened before `fork()`, or has no memory for them.
     pub fn new(arena: &Arena, tokens: usize) -> Result<Self> {
         let context = arena.context();
@@ -86,7 +85,6 @@ impl Recording {
         arena.lock().begin(tokens)?;
         Ok(Self {
             arena: arena.clone(),
-            context,
             uploads: Vec::new(),
             calls: Vec::new(),
             #[cfg(test)]
@@ -95,21 +93,11 @@ impl Recording {
     }
 
     pub fn context(&self) -> &'static Context {
-        self.context
+        self.arena.context()
     }
 
     pub(crate) fn arena(&self) -> &Arena {
         &self.arena
-    }
-
-    /// The kernel of that name in that form; `source` is its text.
-    pub(crate) fn kernel(
-        &self,
-        name: &'static str,
-        form: &dyn Debug,
-        source: impl FnOnce() -> String,
-    ) -> Result<Arc<CompiledKernel>> {
-        self.context.kernel(name, form, source)
     }
 
     /// New rows, which are not set.
@@ -125,10 +113,10 @@ impl Recording {
     }
 
     /// Records a call of a kernel: its arrays in the order of their bindings, and its constants.
-    pub(crate) fn dispatch<const N: usize>(
+    pub(crate) fn dispatch<'a>(
         &mut self,
         pipeline: &Arc<CompiledKernel>,
-        arrays: [Argument; N],
+        arrays: impl IntoIterator<Item = Argument<'a>>,
         constants: &[u32],
         groups: [usize; 3],
         work: usize,
@@ -138,18 +126,18 @@ impl Recording {
             return Ok(());
         }
         if groups.iter().any(|&count| count > usize::from(u16::MAX)) {
-            let (id, name) = (&self.context.info().id, pipeline.name);
+            let (id, name) = (&self.context().info().id, pipeline.name);
             return Err(Error::device_memory(format!("{id}: {groups:?} groups of \"{name}\"")));
         }
-        let arrays = arrays.map(|array| match array {
+        let array = |array| match array {
             Argument::Rows(rows) => BoundArray::Array(DeviceArray::clone(&rows.slot)),
             Argument::Array(array) => BoundArray::Array(array.clone()),
             Argument::Uploads => BoundArray::Uploads,
             Argument::Output => BoundArray::Output,
-        });
+        };
         self.calls.push(KernelCall {
             pipeline: pipeline.clone(),
-            arrays: arrays.into(),
+            arrays: arrays.into_iter().map(array).collect(),
             constants: constants.to_vec(),
             groups: groups.map(|count| count as u32),
             work: work as u64,
@@ -171,10 +159,10 @@ impl Recording {
             arena.staging = None;
         }
         let (values, canary) = read?;
-        self.context.check()?;
+        self.context().check()?;
         let last = std::mem::replace(&mut arena.song, canary);
         if canary != last {
-            let id = &self.context.info().id;
+            let id = &self.context().info().id;
             return Err(Error::device(format!("{id}: gave up in the middle of a pass, and did not say why")));
         }
         let work: u64 = calls.iter().map(|call| call.work).sum();
@@ -203,7 +191,7 @@ impl Recording {
         let canary_at = output_bytes.next_multiple_of(256);
         let staging_usage = Use::MAP_READ | Use::COPY_DST;
         let staging = arena.grow(|arena| &mut arena.staging, canary_at + 4, staging_usage)?;
-        let sing = self.context.kernel("canary", &(), canary)?;
+        let sing = self.context().kernel("canary", &(), canary)?;
         let canary = arena.canary.clone();
         let song = arena.bind(&sing, std::slice::from_ref(&canary))?;
 
@@ -218,7 +206,7 @@ impl Recording {
             bound.push(arena.bind(&call.pipeline, &arrays)?);
         }
 
-        let context = self.context;
+        let context = self.context();
         let first = arena.song;
         let most = (arena.pace * SUBMISSION_SECONDS) as u64;
         let (last, submission) = context.scoped(|| {
@@ -262,7 +250,7 @@ impl Recording {
 
     /// Waits for the submission. The first `count` numbers of the output, and the canary's.
     fn wait(&self, arena: &ArenaState, count: usize, submission: wgpu::SubmissionIndex) -> Result<(Vec<f32>, u32)> {
-        let context = self.context;
+        let context = self.context();
         let failed = |reason: &str| Error::device(format!("{}: {reason}", context.info().id));
         let staging = arena.staging.clone().expect("a submission has staging");
         let canary_at = (4 * count).next_multiple_of(256);

@@ -23,8 +23,8 @@ impl Stack {
         Self(Product::new(context, types, parts).unwrap())
     }
 
-    fn run(&self, arena: &Arena, tokens: usize, change: impl FnOnce(&mut Recording)) -> Result<Vec<f32>> {
-        let mut pass = Recording::new(arena, tokens)?;
+    fn run(&self, arena: &Arena, tokens: usize, change: impl FnOnce(&mut PassRecording)) -> Result<Vec<f32>> {
+        let mut pass = PassRecording::new(arena, tokens)?;
         let mut x = row_upload(&mut pass, Number::F32, &vec![0.5; tokens * WIDTH], WIDTH)?;
         for _ in 0..5 {
             x = self.0.record(&mut pass, &x, Activation::Relu)?;
@@ -87,7 +87,7 @@ fn what_is_kept_outlives_its_pass() {
     let arena = Arena::new(device()).unwrap();
     let expected = network.run(&arena, 9, |_| ()).unwrap();
     let keep_rows = || {
-        let mut pass = Recording::new(&arena, 9).unwrap();
+        let mut pass = PassRecording::new(&arena, 9).unwrap();
         let mut x = row_upload(&mut pass, Number::F32, &[0.5; 9 * WIDTH], WIDTH).unwrap();
         for _ in 0..5 {
             x = network.0.record(&mut pass, &x, Activation::Relu).unwrap();
@@ -97,7 +97,7 @@ fn what_is_kept_outlives_its_pass() {
     let kept = keep_rows();
     let other = network.run(&arena, 40, |_| ()).unwrap();
     assert_eq!(other[..9 * WIDTH], expected);
-    assert_eq!(read(&mut Recording::new(&arena, 1).unwrap(), &kept).unwrap(), expected);
+    assert_eq!(read(&mut PassRecording::new(&arena, 1).unwrap(), &kept).unwrap(), expected);
     let bound = arena.bound();
     drop(keep_rows());
     assert_eq!(arena.bound(), bound, "no set of arrays keeps what was kept");
@@ -111,7 +111,7 @@ fn a_device_that_is_lost_stays_lost() {
     let arena = Arena::new(context).unwrap();
     network.run(&arena, 9, |_| ()).unwrap();
     for _ in 0..2 {
-        let failed = network.run(&arena, 9, |pass| pass.context.lose());
+        let failed = network.run(&arena, 9, |pass| pass.context().lose());
         assert!(matches!(&failed, Err(Error::Device { .. })), "{failed:?}");
     }
     assert!(Arena::new(context).is_err());

@@ -8,7 +8,7 @@ use crate::gpu::context::{Context, open};
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::pipelines::read_back::read;
 use crate::gpu::pipelines::row_upload::row_upload;
-use crate::gpu::recording::Recording;
+use crate::gpu::recording::PassRecording;
 
 /// The device that tests run on. In CI that is Mesa's software device.
 pub(crate) const DEVICE: &str = if cfg!(target_os = "macos") { "metal" } else { "vulkan" };
@@ -57,11 +57,11 @@ impl Noise {
 pub(crate) fn compute(
     number: Number,
     inputs: &[(&[f32], usize)],
-    record: impl Fn(&mut Recording, &[DeviceRows]) -> Result<DeviceRows>,
+    record: impl Fn(&mut PassRecording, &[DeviceRows]) -> Result<DeviceRows>,
 ) -> Vec<f32> {
     let run = |whole: bool| {
         let arena = Arena::new(device()).unwrap();
-        let mut pass = Recording::new(&arena, 0).unwrap();
+        let mut pass = PassRecording::new(&arena, 0).unwrap();
         let rows = inputs.iter().map(|(values, width)| row_upload(&mut pass, number, values, *width).unwrap());
         let rows: Vec<DeviceRows> = rows.collect();
         let out = record(&mut pass, &rows).unwrap();

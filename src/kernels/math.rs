@@ -57,7 +57,7 @@ const COARSE_EXP2: [f32; 3] = [0.693_282_9, 0.242_210_95, 0.055_008_93];
 pub(super) const ROUNDING_SHIFT: f32 = 12_582_912.0;
 
 /// `erf(z) / z` in powers of `2 z² / ERF_LIMIT² - 1`, for |z| <= ERF_LIMIT.
-const ERF: [f32; 15] = [
+pub(crate) const ERF: [f32; 15] = [
     0.372_107_63,
     -0.185_641_2,
     0.137_739_52,
@@ -91,7 +91,7 @@ const COARSE_ERF: [f32; 8] = [
 const COARSE_ERF_LIMIT: f32 = 2.8;
 
 /// From here on erf is 1 to within 8e-8.
-const ERF_LIMIT: f32 = 3.8;
+pub(crate) const ERF_LIMIT: f32 = 3.8;
 
 #[inline(always)]
 fn polynomial<S: Simd, const N: usize>(s: S, x: S::F, coefficients: [f32; N]) -> S::F {

@@ -61,6 +61,7 @@ pub use embedding::{DecodeRow, EmbeddingTable, embed};
 pub use experts::{PackedExperts, choose, places_by_expert};
 pub use hamming::{BitQueries, DistanceCollector, scan_bits, signed_product};
 pub use isa::Isa;
+pub(crate) use math::{ERF, ERF_LIMIT};
 pub use matrix::{Matrix, panel_layout};
 pub use mlp::PackedMlp;
 pub use norm::{RowNorm, add_norm, norm};

@@ -44,14 +44,11 @@ impl DisentangledAttentionBias {
         keys: Option<States>,
         queries: Option<States>,
     ) -> Result<Self> {
-        if let Body::Gpu { passes, .. } = body {
-            return Ok(Self(BiasBody::Gpu(on_gpu(passes, shape, buckets, [keys, queries])?)));
-        }
         let kernels::AttentionShape { heads, head_dim, scale, .. } = *shape;
         let scaled = |table: Option<States>| table.map(|table| table.scale(scale)).transpose();
-        let (keys, queries) = (scaled(keys)?, scaled(queries)?);
         Ok(Self(match body {
             Body::Cpu { isa, .. } => {
+                let (keys, queries) = (scaled(keys)?, scaled(queries)?);
                 let keys = keys.as_ref().map(States::cpu).transpose()?.map(Rows::values);
                 let queries = queries.as_ref().map(States::cpu).transpose()?.map(Rows::values);
                 BiasBody::Cpu(kernels::DisentangledBias::new(*isa, (heads, head_dim), buckets, keys, queries)?)
@@ -62,9 +59,9 @@ impl DisentangledAttentionBias {
                     let by_head = |table: &Tensor| table.reshape(shape)?.permute((1, 2, 0))?.contiguous();
                     table.map(|table| Ok::<_, Error>(by_head(table.portable()?)?.to_dtype(*dtype)?)).transpose()
                 };
-                BiasBody::Portable { buckets, keys: by_head(keys)?, queries: by_head(queries)? }
+                BiasBody::Portable { buckets, keys: by_head(scaled(keys)?)?, queries: by_head(scaled(queries)?)? }
             }
-            Body::Gpu { .. } => unreachable!("it has been made"),
+            Body::Gpu { passes, .. } => BiasBody::Gpu(on_gpu(passes, shape, buckets, [keys, queries])?),
         }))
     }
 }

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 
 use crate::Result;
 use crate::gpu::{Number, Passes};
-use crate::kernels::{Dtype, EmbeddingTable, Isa, embed, unset};
+use crate::kernels::{Dtype, EmbeddingTable, Isa, RowNorm, embed, unset};
 use crate::nn::device_states::DeviceStates;
 use crate::nn::loader::tensor;
 use crate::nn::rows::Rows;
@@ -73,21 +73,11 @@ impl Embedding {
         Ok(match &self.tables {
             EmbeddingBody::Cpu(isa, tables) => {
                 let norm = self.norm.as_ref().map(Norm::kernel);
-                let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
-                States::Cpu(Rows::written([tokens, self.hidden], |out| {
-                    embed(*isa, &rows, norm, self.hidden, out);
-                    if self.factor != 1.0 {
-                        out.iter_mut().for_each(|x| *x *= self.factor);
-                    }
-                }))
+                States::Cpu(Rows::written([tokens, self.hidden], |out| self.look_up(*isa, tables, ids, norm, out)))
             }
             EmbeddingBody::Gpu { passes, states, isa, tables } => {
-                let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
                 let mut sum = unset(tokens * self.hidden);
-                embed(*isa, &rows, None, self.hidden, &mut sum);
-                if self.factor != 1.0 {
-                    sum.iter_mut().for_each(|x| *x *= self.factor);
-                }
+                self.look_up(*isa, tables, ids, None, &mut sum);
                 let sum = States::Gpu(DeviceStates::sent(passes, *states, &sum, self.hidden)?);
                 match &self.norm {
                     Some(norm) => norm.forward(&sum)?,
@@ -106,6 +96,15 @@ impl Embedding {
                 })
             }
         })
+    }
+
+    /// Writes the sum of the tables' rows, by the CPU's kernels.
+    fn look_up(&self, isa: Isa, tables: &[EmbeddingTable], ids: &[&[u32]], norm: Option<&RowNorm>, out: &mut [f32]) {
+        let rows: Vec<_> = tables.iter().zip(ids.iter().copied()).collect();
+        embed(isa, &rows, norm, self.hidden, out);
+        if self.factor != 1.0 {
+            out.iter_mut().for_each(|x| *x *= self.factor);
+        }
     }
 }
 

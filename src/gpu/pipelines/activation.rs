@@ -3,7 +3,7 @@
 //! The error function is the polynomial of `kernels/math.rs`, off by 4e-7 at most. Functions of `exp` are kept from its
 //! overflow: drivers that compile for speed make no infinities, and Metal's `tanh` is not a number from 44 on.
 
-use crate::kernels::Activation;
+use crate::kernels::{Activation, ERF, ERF_LIMIT};
 
 /// A function `activate` of a number. What is coarse on the CPU is exact here.
 pub(crate) fn wgsl(of: Activation) -> String {
@@ -45,32 +45,14 @@ const MISH: &str = "fn mish(x: f32) -> f32 {
 }
 ";
 
-/// `erf(z) / z` in powers of `2 z² / 3.8² - 1`; from 3.8 on it is 1.
-const ERF: [f32; 15] = [
-    0.372_107_63,
-    -0.185_641_2,
-    0.137_739_52,
-    -0.111_185_5,
-    0.090_832_53,
-    -0.072_516_28,
-    0.055_057_92,
-    -0.038_936_477,
-    0.026_688_188,
-    -0.018_339_438,
-    0.009_958_154,
-    -0.003_293_799_4,
-    0.002_359_787_2,
-    -0.002_697_743_7,
-    0.001_024_597_7,
-];
-
 fn error_function() -> String {
     let [first @ .., last] = ERF;
+    let scale = 2.0 / (ERF_LIMIT * ERF_LIMIT);
     let steps: String = first.iter().rev().map(|c| format!("    y = fma(y, u, {c:?});\n")).collect();
     format!(
         "fn error_function(x: f32) -> f32 {{
-    let z = clamp(x, -3.8, 3.8);
-    let u = fma(z * z, 0.13850416, -1.0);
+    let z = clamp(x, -{ERF_LIMIT:?}, {ERF_LIMIT:?});
+    let u = fma(z * z, {scale:?}, -1.0);
     var y = {last:?};
 {steps}    return clamp(z * y, -1.0, 1.0);
 }}

@@ -3,7 +3,7 @@
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
 use crate::gpu::pipelines::score_bias::{ScoreBias, ScoreBiasKind, Terms};
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 use crate::kernels::AttentionShape;
 use crate::{Error, Result};
 
@@ -27,7 +27,7 @@ pub struct SentQueries {
 impl SentQueries {
     /// `offsets [texts + 1]`: where texts begin and end. `rows [texts]`: the one token of each text whose output is
     /// wanted; no text may be empty then.
-    pub fn send(pass: &mut Recording, offsets: &[u32], rows: Option<&[u32]>) -> Self {
+    pub fn send(pass: &mut PassRecording, offsets: &[u32], rows: Option<&[u32]>) -> Self {
         assert!(offsets.first() == Some(&0) && offsets.is_sorted(), "offsets are cumulative");
         assert!(rows.is_none_or(|rows| rows.len() + 1 == offsets.len()), "each text has one of the rows");
         let (mut tasks, mut pairs) = (Vec::new(), 0);
@@ -67,7 +67,7 @@ pub struct PackedInputs<'a> {
 ///
 /// # Errors
 /// If heads are wider than the kernel takes, or there is both a past and a bias, which no network has.
-pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInputs) -> Result<DeviceRows> {
+pub fn attend(pass: &mut PassRecording, shape: &AttentionShape, inputs: &PackedInputs) -> Result<DeviceRows> {
     let &PackedInputs { qkv, queries, past, bias } = inputs;
     let bias = bias.filter(|bias| bias.adds());
     let &AttentionShape { heads, kv_heads, head_dim, scale, mask } = shape;
@@ -77,17 +77,19 @@ pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInput
     if head_dim > MAX_HEAD_DIM {
         return Err(Error::device(format!("{id}: heads of {head_dim} numbers; up to {MAX_HEAD_DIM} are supported")));
     }
-    let form = match (past, bias.map(|bias| &bias.kind)) {
-        (None, None) => AttentionForm::Plain,
-        (None, Some(ScoreBiasKind::Distance(_))) => AttentionForm::Bias,
-        (None, Some(ScoreBiasKind::Disentangled { terms, .. })) => AttentionForm::Disentangled(*terms),
-        (Some(_), None) => AttentionForm::Past,
+    let (form, more) = match (past, bias.map(|bias| &bias.kind)) {
+        (None, None) => (AttentionForm::Plain, vec![]),
+        (None, Some(ScoreBiasKind::Distance(values))) => (AttentionForm::Bias, vec![Argument::Array(values)]),
+        (None, Some(ScoreBiasKind::Disentangled { buckets, tables, terms })) => {
+            (AttentionForm::Disentangled(*terms), vec![Argument::Array(tables), Argument::Array(buckets)])
+        }
+        (Some(past), None) => (AttentionForm::Past, vec![Argument::Rows(past)]),
         (Some(_), Some(_)) => {
             return Err(Error::device(format!("{id}: a bias on the scores of a past is not supported")));
         }
     };
     let key = (qkv.number, heads, kv_heads, head_dim, form);
-    let kernel = pass.kernel("attention", &key, || source(qkv.number, shape, form))?;
+    let kernel = pass.context().kernel("attention", &key, || source(qkv.number, shape, form))?;
     let out = pass.rows(queries.rows, heads * head_dim, qkv.number)?;
     let [before, behind] = mask.reach().map(|reach| reach.map_or(u32::MAX, |reach| reach as u32));
     let past_rows = past.map_or(0, |past| past.rows);
@@ -102,23 +104,11 @@ pub fn attend(pass: &mut Recording, shape: &AttentionShape, inputs: &PackedInput
         past.map_or(0, |past| past.stride() as u32),
         bias.map_or(0, |bias| bias.far as u32),
     ];
-    let work = 4 * heads * head_dim * (queries.pairs + past_rows * queries.rows);
-    let groups = [queries.tasks, heads, 1];
-    let arrays = [Argument::Uploads, Argument::Rows(qkv), Argument::Rows(&out)];
-    let [uploads, qkv, out_rows] = arrays;
-    match (past, bias.map(|bias| &bias.kind)) {
-        (Some(past), _) => {
-            pass.dispatch(&kernel, [uploads, qkv, out_rows, Argument::Rows(past)], &constants, groups, work)?;
-        }
-        (None, None) => pass.dispatch(&kernel, arrays, &constants, groups, work)?,
-        (None, Some(ScoreBiasKind::Distance(values))) => {
-            pass.dispatch(&kernel, [uploads, qkv, out_rows, Argument::Array(values)], &constants, groups, work)?;
-        }
-        (None, Some(ScoreBiasKind::Disentangled { buckets, tables, .. })) => {
-            let [buckets, tables] = [buckets, tables].map(Argument::Array);
-            pass.dispatch(&kernel, [uploads, qkv, out_rows, tables, buckets], &constants, groups, 3 * work)?;
-        }
-    }
+    // With disentangled positions a score is three products.
+    let products = if matches!(form, AttentionForm::Disentangled(_)) { 3 } else { 1 };
+    let work = 4 * heads * head_dim * products * (queries.pairs + past_rows * queries.rows);
+    let arrays = [Argument::Uploads, Argument::Rows(qkv), Argument::Rows(&out)].into_iter().chain(more);
+    pass.dispatch(&kernel, arrays, &constants, [queries.tasks, heads, 1], work)?;
     Ok(out)
 }
 

@@ -9,7 +9,7 @@ use crate::kernels::Mask;
 const OFFSETS: [u32; 9] = [0, 1, 1, 16, 33, 64, 97, 98, 160];
 const MASKS: [Mask; 5] = [Mask::Full, Mask::Causal, Mask::Window(3), Mask::Window(20), Mask::CausalWindow(18)];
 
-struct Inputs<'a> {
+struct ReferenceInputs<'a> {
     qkv: &'a [f32],
     offsets: &'a [u32],
     past: &'a [f32],
@@ -18,7 +18,7 @@ struct Inputs<'a> {
 }
 
 /// `[tokens, heads * head_dim]`
-fn reference(shape: &AttentionShape, inputs: &Inputs) -> Vec<f64> {
+fn reference(shape: &AttentionShape, inputs: &ReferenceInputs) -> Vec<f64> {
     let &AttentionShape { heads, kv_heads, head_dim, scale, mask } = shape;
     let past = inputs.past.len() / (2 * kv_heads * head_dim);
     let mut out = Vec::new();
@@ -79,7 +79,7 @@ fn check(number: Number, shape: AttentionShape, past: usize, far: Option<usize>)
     let found = run(&qkv, &OFFSETS, None);
     let expected = reference(
         &shape,
-        &Inputs { qkv: &qkv, offsets: &OFFSETS, past: &past, bias: far.map(|far| (far, &values[..])) },
+        &ReferenceInputs { qkv: &qkv, offsets: &OFFSETS, past: &past, bias: far.map(|far| (far, &values[..])) },
     );
     let what = format!("{number:?} {shape:?}, {} numbers of past, bias {far:?}", past.len());
     assert_near(number, &found, &expected, 3e-6, &what);
@@ -149,7 +149,7 @@ fn no_texts_and_no_tokens() {
 #[test]
 #[ignore = "needs a GPU"]
 fn heads_that_are_too_wide_are_refused() {
-    let mut pass = Recording::new(&Arena::new(device()).unwrap(), 1).unwrap();
+    let mut pass = PassRecording::new(&Arena::new(device()).unwrap(), 1).unwrap();
     let qkv = row_upload(&mut pass, Number::F32, &[0.0; 3 * 257], 3 * 257).unwrap();
     let queries = SentQueries::send(&mut pass, &[0, 1], None);
     let inputs = PackedInputs { qkv: &qkv, queries: &queries, past: None, bias: None };

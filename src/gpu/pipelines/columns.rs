@@ -7,12 +7,12 @@ use crate::Result;
 use crate::gpu::device_array::DeviceArray;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// The columns of all parts, of which there is one at least, one after the other; each has as many rows.
-pub fn side_by_side(pass: &mut Recording, parts: &[(&DeviceRows, Range<usize>)]) -> Result<DeviceRows> {
+pub fn side_by_side(pass: &mut PassRecording, parts: &[(&DeviceRows, Range<usize>)]) -> Result<DeviceRows> {
     let (first, width) = (parts[0].0, parts.iter().map(|(_, columns)| columns.len()).sum());
-    let kernel = pass.kernel("columns", &first.number, || source(first.number))?;
+    let kernel = pass.context().kernel("columns", &first.number, || source(first.number))?;
     let out = pass.rows(first.rows, width, first.number)?;
     let mut to = 0;
     for (x, columns) in parts {
@@ -26,11 +26,11 @@ pub fn side_by_side(pass: &mut Recording, parts: &[(&DeviceRows, Range<usize>)])
 }
 
 /// A copy of `x` in memory of its own, outside of the arena, for passes that come later. All that was recorded is computed.
-pub fn keep(pass: &mut Recording, x: &DeviceRows) -> Result<DeviceRows> {
+pub fn keep(pass: &mut PassRecording, x: &DeviceRows) -> Result<DeviceRows> {
     let bytes = (x.rows * x.stride() * x.number.bytes()) as u64;
     let slot = DeviceArray::new(pass.context(), bytes, wgpu::BufferUsages::STORAGE)?.for_a_while();
     let kept = DeviceRows { slot: Arc::new(slot), ..x.clone() };
-    let kernel = pass.kernel("columns", &x.number, || source(x.number))?;
+    let kernel = pass.context().kernel("columns", &x.number, || source(x.number))?;
     let constants = [x.stride(), x.stride(), 0, x.width, 0, x.stride()].map(|value| value as u32);
     pass.dispatch(&kernel, [Argument::Rows(x), Argument::Rows(&kept)], &constants, [x.rows, 1, 1], 0)?;
     pass.compute_for_later()?;

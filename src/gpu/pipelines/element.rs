@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// An operation on each number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,22 +17,19 @@ pub enum ElementOperation {
 
 /// Of `x` and `y`, which have one shape; scaling takes no `y`.
 pub fn element(
-    pass: &mut Recording,
+    pass: &mut PassRecording,
     operation: ElementOperation,
     x: &DeviceRows,
     y: Option<&DeviceRows>,
 ) -> Result<DeviceRows> {
     assert_eq!(y.is_none(), matches!(operation, ElementOperation::Scale(_)), "{operation:?} has other inputs");
     assert!(y.is_none_or(|y| y.shape() == x.shape() && y.number == x.number), "both are alike");
-    let kernel = pass.kernel("element", &(x.number, operation.name()), || source(x.number, operation))?;
+    let kernel = pass.context().kernel("element", &(x.number, operation.name()), || source(x.number, operation))?;
     let out = pass.rows(x.rows, x.width, x.number)?;
     let factor = if let ElementOperation::Scale(factor) = operation { factor } else { 1.0 };
     let constants = [x.stride() as u32, factor.to_bits()];
-    let (groups, [x_rows, out_rows]) = ([x.rows, 1, 1], [x, &out].map(Argument::Rows));
-    match y {
-        None => pass.dispatch(&kernel, [x_rows, out_rows], &constants, groups, 0)?,
-        Some(y) => pass.dispatch(&kernel, [x_rows, out_rows, Argument::Rows(y)], &constants, groups, 0)?,
-    }
+    let arrays = [x, &out].into_iter().chain(y).map(Argument::Rows);
+    pass.dispatch(&kernel, arrays, &constants, [x.rows, 1, 1], 0)?;
     Ok(out)
 }
 

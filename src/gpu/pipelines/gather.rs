@@ -3,15 +3,15 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// In the place of a row's number: a row of zeros.
 pub const NO_ROW: u32 = u32::MAX;
 
 /// The `rows` of `x`, each a number of one or [`NO_ROW`].
-pub fn gather(pass: &mut Recording, x: &DeviceRows, rows: &[u32]) -> Result<DeviceRows> {
+pub fn gather(pass: &mut PassRecording, x: &DeviceRows, rows: &[u32]) -> Result<DeviceRows> {
     assert!(rows.iter().all(|&row| row == NO_ROW || (row as usize) < x.rows), "rows are there");
-    let kernel = pass.kernel("gather", &x.number, || source(x.number))?;
+    let kernel = pass.context().kernel("gather", &x.number, || source(x.number))?;
     let out = pass.rows(rows.len(), x.width, x.number)?;
     let constants = [pass.upload(rows), x.stride() as u32];
     let arrays = [Argument::Uploads, Argument::Rows(x), Argument::Rows(&out)];

@@ -3,13 +3,13 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// `x [tokens, width]` to `[texts, width]` in float32. `offsets [texts + 1]`: where texts begin and end.
-pub fn mean(pass: &mut Recording, x: &DeviceRows, offsets: &[u32]) -> Result<DeviceRows> {
+pub fn mean(pass: &mut PassRecording, x: &DeviceRows, offsets: &[u32]) -> Result<DeviceRows> {
     let last = offsets.last().expect("offsets start with 0");
     assert!(offsets.is_sorted() && *last as usize <= x.rows, "texts are within the rows");
-    let kernel = pass.kernel("mean", &x.number, || source(x.number))?;
+    let kernel = pass.context().kernel("mean", &x.number, || source(x.number))?;
     let texts = offsets.len() - 1;
     let out = pass.rows(texts, x.width, Number::F32)?;
     let constants = [pass.upload(offsets), x.width as u32, x.stride() as u32];

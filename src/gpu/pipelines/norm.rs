@@ -9,7 +9,7 @@ use crate::gpu::device_array::DeviceArray;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
 use crate::gpu::pipelines::weights::vector;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// Layer normalization, or root-mean-square normalization, of `width` numbers.
 pub struct Normalization {
@@ -37,35 +37,34 @@ impl Normalization {
     }
 
     /// `norm(x)`, or `norm(x + residual)`, of `[rows, width]`.
-    pub fn record(&self, pass: &mut Recording, x: &DeviceRows, residual: Option<&DeviceRows>) -> Result<DeviceRows> {
+    pub fn record(
+        &self,
+        pass: &mut PassRecording,
+        x: &DeviceRows,
+        residual: Option<&DeviceRows>,
+    ) -> Result<DeviceRows> {
         assert_eq!(x.width, self.width, "rows are as wide as the normalization");
         assert!(residual.is_none_or(|residual| residual.shape() == x.shape()), "a residual has the shape of x");
         let form = if residual.is_some() { NormForm::WithResidual } else { NormForm::Plain };
         let kernel = self.kernel(pass, x, form)?;
         let out = pass.rows(x.rows, x.width, x.number)?;
         let [weight, bias] = [&self.weight, &self.bias].map(Argument::Array);
-        let [out_rows, x_rows] = [&out, x].map(Argument::Rows);
-        let (constants, groups) = (self.constants(x, 0), [x.rows, 1, 1]);
-        match residual {
-            None => pass.dispatch(&kernel, [out_rows, weight, bias, x_rows], &constants, groups, 0)?,
-            Some(residual) => {
-                let arrays = [out_rows, weight, bias, x_rows, Argument::Rows(residual)];
-                pass.dispatch(&kernel, arrays, &constants, groups, 0)?;
-            }
-        }
+        let arrays = [Argument::Rows(&out), weight, bias, Argument::Rows(x)];
+        let arrays = arrays.into_iter().chain(residual.map(Argument::Rows));
+        pass.dispatch(&kernel, arrays, &self.constants(x, 0), [x.rows, 1, 1], 0)?;
         Ok(out)
     }
 
     /// Normalizes parts of each row of `x` where they stand: `count` of them, from number `start` on.
-    pub fn record_parts(&self, pass: &mut Recording, x: &DeviceRows, start: usize, count: usize) -> Result<()> {
+    pub fn record_parts(&self, pass: &mut PassRecording, x: &DeviceRows, start: usize, count: usize) -> Result<()> {
         assert!(start + count * self.width <= x.width, "parts are within the rows");
         let [weight, bias] = [&self.weight, &self.bias].map(Argument::Array);
         let (constants, kernel) = (self.constants(x, start), self.kernel(pass, x, NormForm::InPlace)?);
         pass.dispatch(&kernel, [Argument::Rows(x), weight, bias], &constants, [x.rows, count, 1], 0)
     }
 
-    fn kernel(&self, pass: &Recording, x: &DeviceRows, form: NormForm) -> Result<Arc<CompiledKernel>> {
-        pass.kernel("norm", &(x.number, self.kind, form), || source(x.number, self.kind, form))
+    fn kernel(&self, pass: &PassRecording, x: &DeviceRows, form: NormForm) -> Result<Arc<CompiledKernel>> {
+        pass.context().kernel("norm", &(x.number, self.kind, form), || source(x.number, self.kind, form))
     }
 
     fn constants(&self, x: &DeviceRows, start: usize) -> [u32; 4] {

@@ -7,7 +7,7 @@ use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
 use crate::gpu::pipelines::activation;
 use crate::gpu::pipelines::weights::{MatrixParts, WeightType, vector};
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 use crate::kernels::Activation;
 
 /// Rows of a gate's matrix, and as many of `up`, that take turns.
@@ -81,12 +81,12 @@ impl Product {
     }
 
     /// `x [rows, k]` to `[rows, n]`.
-    pub fn record(&self, pass: &mut Recording, x: &DeviceRows, activation: Activation) -> Result<DeviceRows> {
+    pub fn record(&self, pass: &mut PassRecording, x: &DeviceRows, activation: Activation) -> Result<DeviceRows> {
         let Self { types, columns, shape: [n, k], .. } = *self;
         assert!(x.width == k && x.number == types.states, "states are those that the matrix is for");
         let is_gated = columns > n;
         let form = (types, activation, is_gated);
-        let kernel = pass.kernel("product", &form, || source(types, activation, is_gated))?;
+        let kernel = pass.context().kernel("product", &form, || source(types, activation, is_gated))?;
         let out = pass.rows(x.rows, n, types.states)?;
         let constants = [x.rows, columns, out.stride(), n, x.stride() / 4].map(|value| value as u32);
         // Numbers of a row that a workgroup writes.

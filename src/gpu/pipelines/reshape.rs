@@ -3,13 +3,13 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// The numbers of `x`, row by row, as rows of this width, in their own type or in float32.
-pub fn reshape(pass: &mut Recording, x: &DeviceRows, width: usize, number: Number) -> Result<DeviceRows> {
+pub fn reshape(pass: &mut PassRecording, x: &DeviceRows, width: usize, number: Number) -> Result<DeviceRows> {
     assert!(number == x.number || number == Number::F32, "numbers do not lose digits");
     assert!(width > 0 && (x.rows * x.width).is_multiple_of(width), "rows are whole");
-    let kernel = pass.kernel("reshape", &(x.number, number), || source(x.number, number))?;
+    let kernel = pass.context().kernel("reshape", &(x.number, number), || source(x.number, number))?;
     let out = pass.rows(x.rows * x.width / width, width, number)?;
     let constants = [x.width, x.stride(), width, out.stride()].map(|value| value as u32);
     pass.dispatch(&kernel, [Argument::Rows(x), Argument::Rows(&out)], &constants, [out.rows, 1, 1], 0)?;

@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// The angles of a pass's tokens, which its layers share.
 #[derive(Debug, Clone, Copy)]
@@ -15,16 +15,21 @@ pub struct SentAngles {
 
 impl SentAngles {
     /// `angles [tokens, head_dim]`: the cosines of each token, then its sines.
-    pub fn send(pass: &mut Recording, angles: &[f32]) -> Self {
+    pub fn send(pass: &mut PassRecording, angles: &[f32]) -> Self {
         Self { at: pass.upload(bytemuck::cast_slice(angles)), count: angles.len() }
     }
 }
 
 /// Turns the first `heads` heads of `head_dim` numbers of each token of `x` where they stand.
-pub fn rotate(pass: &mut Recording, x: &DeviceRows, [heads, head_dim]: [usize; 2], angles: SentAngles) -> Result<()> {
+pub fn rotate(
+    pass: &mut PassRecording,
+    x: &DeviceRows,
+    [heads, head_dim]: [usize; 2],
+    angles: SentAngles,
+) -> Result<()> {
     assert!(head_dim.is_multiple_of(2) && head_dim > 0, "numbers of a head are in pairs");
     assert!(heads * head_dim <= x.width && angles.count == x.rows * head_dim, "angles are the tokens'");
-    let kernel = pass.kernel("rotation", &x.number, || source(x.number))?;
+    let kernel = pass.context().kernel("rotation", &x.number, || source(x.number))?;
     let constants = [angles.at, x.stride() as u32, heads as u32, head_dim as u32 / 2];
     pass.dispatch(&kernel, [Argument::Uploads, Argument::Rows(x)], &constants, [x.rows, 1, 1], 0)
 }

@@ -4,12 +4,12 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// Sends `values [rows, width]` with the pass.
-pub fn row_upload(pass: &mut Recording, number: Number, values: &[f32], width: usize) -> Result<DeviceRows> {
+pub fn row_upload(pass: &mut PassRecording, number: Number, values: &[f32], width: usize) -> Result<DeviceRows> {
     assert!(width > 0 && values.len().is_multiple_of(width), "values are rows");
-    let kernel = pass.kernel("row_upload", &number, || source(number))?;
+    let kernel = pass.context().kernel("row_upload", &number, || source(number))?;
     let rows = values.len() / width;
     let out = pass.rows(rows, width, number)?;
     let constants = [pass.upload(bytemuck::cast_slice(values)), width as u32, out.stride() as u32];

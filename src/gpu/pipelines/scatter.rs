@@ -3,11 +3,11 @@
 use crate::Result;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
-use crate::gpu::recording::{Argument, Recording};
+use crate::gpu::recording::{Argument, PassRecording};
 
 /// `out[targets[i]] += factors[i] * x[i]`, where `out` stands. No two `targets` are the same.
 pub fn scatter_add(
-    pass: &mut Recording,
+    pass: &mut PassRecording,
     x: &DeviceRows,
     targets: &[u32],
     factors: &[f32],
@@ -16,7 +16,7 @@ pub fn scatter_add(
     assert!(targets.len() == x.rows && factors.len() == x.rows, "each row has a target and a factor");
     assert!(out.width == x.width && out.number == x.number, "rows are alike");
     assert!(targets.iter().all(|&row| (row as usize) < out.rows), "rows are there");
-    let kernel = pass.kernel("scatter", &x.number, || source(x.number))?;
+    let kernel = pass.context().kernel("scatter", &x.number, || source(x.number))?;
     let constants = [pass.upload(targets), pass.upload(bytemuck::cast_slice(factors)), x.stride() as u32];
     let arrays = [Argument::Uploads, Argument::Rows(x), Argument::Rows(out)];
     pass.dispatch(&kernel, arrays, &constants, [x.rows, 1, 1], 0)
