@@ -54,12 +54,14 @@ class TestDevices:
     def test_gpus_are_described(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         gpu = {"device": "vulkan:0", "name": "AMD", "driver": "radv 25", "kind": "discrete", "memory_bytes": 2**34}
         more = {"float16": True, "subgroup_lanes": [32, 64], "matrix_units": ["16x16x16 F16 -> F32"], "unusable": None}
+        more["not_automatic"] = "is no discrete GPU"
         monkeypatch.setattr(_core, "gpus", lambda: [gpu | more])
         assert votive.cli.main(["devices"]) == 0
         expected = (
             "vulkan:0: AMD, discrete, driver radv 25, computes in float16, subgroups of 32 to 64, matrix units: 16x"
         )
-        assert expected in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert expected in printed and "\nauto does not take vulkan:0: is no discrete GPU\n" in printed
 
     def test_an_absent_default_is_a_failure(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

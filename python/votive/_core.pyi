@@ -541,8 +541,8 @@ def gpus() -> list[dict[str, Any]]:
     Returns:
         Of each: `device`, its name; `name`, its maker's; `driver`; `kind`, "discrete", "integrated", "virtual",
         "software" or "other"; `memory_bytes`, None where the interface does not say; `float16`, whether it computes in
-        that; `subgroup_lanes`, the fewest and the most; `matrix_units`, their shapes and types; and `unusable`, None or
-        why votive does not take it.
+        that; `subgroup_lanes`, the fewest and the most; `matrix_units`, their shapes and types; `unusable`, None or why
+        votive does not take it; and `not_automatic`, why "auto" does not, None where it was not tried.
     """
 
 def product_rate(device: str) -> float | None:

@@ -59,7 +59,7 @@ class Embedder(EmbeddingModel):
             Face cache, hub, installed Python package that carries the model.
         device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", "vulkan", "dx12", "wgpu" (Metal by
             votive's own kernels), or a `Backend`. "auto", as None, is what `VOTIVE_DEVICE` names, else the first of
-            Metal, CUDA and the CPU that is there.
+            Metal, CUDA, a discrete GPU that multiplies twice as fast as the CPU by "vulkan" or "dx12", and the CPU.
         dtype: how weights are held and multiplied; vectors are float32 with each. "auto" is "float32" on the CPU, and
             "float16" on a GPU, or "bfloat16" for models whose numbers are beyond float16; of a quantized checkpoint it
             is "int8" on the CPU. "int8", on the CPU, and of weights alone on "vulkan", "dx12" and "wgpu": matrices,

@@ -48,7 +48,7 @@ class Reranker(RerankingModel):
             mxbai-rerank-v2), whose template is built in.
         device: "auto", "cpu", "metal" (or "mps", "mlx"), "cuda", "cuda:N", "vulkan", "dx12", "wgpu" (Metal by
             votive's own kernels), or a `Backend`. "auto", as None, is what `VOTIVE_DEVICE` names, else the first of
-            Metal, CUDA and the CPU that is there.
+            Metal, CUDA, a discrete GPU that multiplies twice as fast as the CPU by "vulkan" or "dx12", and the CPU.
         dtype: how weights are held and multiplied, as for `Embedder`; scores are float32 with each.
         revision: branch, tag or commit on the hub.
         gguf_file: name of the GGUF file with the weights, where a model has several, or weights of another kind too; of

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! mod (Device) ─→ probe ─→ cuda ─→ nvidia, library, opened      metal ─→ macos
-//!   │               └────→ hardware (also of cuda and metal), name ─→ faults
+//!   │               ├────→ hardware (also of cuda and metal), name ─→ faults
+//!   │               └────→ automatic ─→ name
 //!   └─→ opened, failure, faults, name
 //! ```
 
+mod automatic;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod failure;
@@ -30,6 +32,7 @@ use candle_core::DType;
 
 use crate::device::faults::Faults;
 use crate::device::name::DeviceName;
+use crate::device::probe::find_for_search;
 use crate::gpu::{self, Context, Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa, measure_peaks};
 use crate::nn::{Body, active_isa};
@@ -38,7 +41,7 @@ use crate::profile::Peaks;
 use crate::{Error, Result};
 
 pub use crate::kernels::{caches, cpu_name, scratch_bytes};
-pub use probe::{DeviceInfo, features, find, gpus, next, survey};
+pub use probe::{AdapterInfo, DeviceInfo, features, find, gpus, next, survey};
 
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8, int4";
 
@@ -73,10 +76,17 @@ struct Gpu {
 }
 
 impl Device {
-    /// The device that a program calls `name`. `auto` is what `VOTIVE_DEVICE` names, else the first of Metal, CUDA and the CPU that is
-    /// there.
+    /// The device for models that a program calls `name`. `auto` is what `VOTIVE_DEVICE` names, else the best one that is there.
     pub fn choose(name: &str) -> Result<Self> {
-        let found = find(name)?;
+        Self::of(find(name)?)
+    }
+
+    /// The device for searches among vectors that a program calls `name`.
+    pub fn choose_for_search(name: &str) -> Result<Self> {
+        Self::of(find_for_search(name)?)
+    }
+
+    fn of(found: DeviceInfo) -> Result<Self> {
         let (kind, gpu) = match found.name {
             DeviceName::Cpu => (Kind::cpu(), None),
             name @ DeviceName::Wgpu(..) => {

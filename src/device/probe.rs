@@ -1,5 +1,6 @@
 //! Which devices are there, and why others are not. Nothing is initialised for it.
 
+use crate::device::automatic::{self, AutomaticGpu};
 use crate::device::faults;
 use crate::device::hardware::Hardware;
 use crate::device::name::DeviceName;
@@ -49,15 +50,37 @@ pub fn features() -> Vec<&'static str> {
         .collect()
 }
 
-/// The device that a program calls `text`. "auto" is what `VOTIVE_DEVICE` names, else the first one in the order that is there.
+/// The device that a program calls `text`. "auto" is what `VOTIVE_DEVICE` names, else Metal, CUDA or the GPU of
+/// [`automatic`] where one of them is there, else the CPU.
 pub fn find(text: &str) -> Result<DeviceInfo> {
     if let Some(name) = DeviceName::parse("device", text)? {
         return found(name, &format!("device {text:?}"));
     }
     let Some((text, Some(name))) = from_environment()? else {
-        return Ok(first(&DeviceName::ORDER));
+        return Ok(best());
     };
     found(name, &format!("VOTIVE_DEVICE={text:?}"))
+}
+
+/// The same, for searches among vectors: votive's own kernels for GPUs have none. For "auto" the CPU stands in for them.
+///
+/// # Errors
+/// If it is not there, or searches none.
+pub(super) fn find_for_search(text: &str) -> Result<DeviceInfo> {
+    let named = match DeviceName::parse("device", text)? {
+        Some(name) => Some(name),
+        None => from_environment()?.and_then(|(_, name)| name),
+    };
+    match named {
+        None => Ok(first(&DeviceName::ORDER)),
+        Some(DeviceName::Wgpu(..)) if text == "auto" => find("cpu"),
+        Some(DeviceName::Wgpu(..)) => {
+            let name = find(text)?.name();
+            let advice = "computes with models, and searches no vectors; give the store device=\"cpu\"";
+            Err(Error::device(format!("{name}: {advice}")))
+        }
+        Some(_) => find(text),
+    }
 }
 
 /// The one in the order that comes after the device that a program calls `text`; None after the last.
@@ -66,7 +89,7 @@ pub fn next(text: &str) -> Result<Option<DeviceInfo>> {
         Some(name) => Some(name),
         None => from_environment()?.and_then(|(_, name)| name),
     };
-    let after = name.unwrap_or_else(|| first(&DeviceName::ORDER).name).after();
+    let after = name.unwrap_or_else(|| best().name).after();
     Ok((!after.is_empty()).then(|| first(after)))
 }
 
@@ -109,9 +132,39 @@ fn usable_adapters() -> Result<Vec<DeviceInfo>, String> {
     if found.is_empty() { Err(reason()) } else { Ok(found) }
 }
 
-/// The same, each with why votive does not take it, where it does not.
-pub fn gpus() -> Vec<(GpuInfo, Option<String>)> {
-    gpu::adapters().into_iter().map(|info| (info.clone(), unusable(&info))).collect()
+/// All GPUs that drivers offer.
+pub fn gpus() -> Vec<AdapterInfo> {
+    let AutomaticGpu { refused, .. } = automatic_gpu();
+    let described = |info: GpuInfo| {
+        let not_automatic = refused.iter().find(|(id, _)| *id == info.id).map(|(_, reason)| reason.clone());
+        AdapterInfo { unusable: unusable(&info), not_automatic, gpu: info }
+    };
+    gpu::adapters().into_iter().map(described).collect()
+}
+
+/// A GPU, and why it is not used.
+pub struct AdapterInfo {
+    pub gpu: GpuInfo,
+    /// Why votive does not take it, where it does not.
+    pub unusable: Option<String>,
+    /// Why "auto" does not, where it was tried.
+    pub not_automatic: Option<String>,
+}
+
+fn automatic_gpu() -> AutomaticGpu {
+    automatic::decide(|| adapters().into_iter().filter(|(_, info)| unusable(info).is_none()).collect())
+}
+
+/// What "auto" takes unless it is told.
+fn best() -> DeviceInfo {
+    let candle = first(&DeviceName::ORDER);
+    match candle.name {
+        DeviceName::Cpu => match automatic_gpu().taken {
+            Some((name, info)) => DeviceInfo { name, hardware: hardware_of(&info) },
+            None => candle,
+        },
+        _ => candle,
+    }
 }
 
 fn unusable(info: &GpuInfo) -> Option<String> {

@@ -20,7 +20,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::gpu::adapter_info::{GpuInfo, GpuKind};
@@ -46,6 +46,9 @@ static OPENER: AtomicU32 = AtomicU32::new(0);
 /// All that are open, in this process or in the one that it was forked from.
 static OPEN: Mutex<Vec<&'static Context>> = Mutex::new(Vec::new());
 
+/// What the drivers said when they were first asked: it takes tens of milliseconds, and what they warn of is said once.
+static ADAPTERS: OnceLock<Vec<GpuInfo>> = OnceLock::new();
+
 /// The adapters of this machine, in the order of the drivers; none where there is no driver.
 ///
 /// None in a child of `fork()` whose parent has opened one: the driver would be the parent's.
@@ -53,17 +56,25 @@ pub fn adapters() -> Vec<GpuInfo> {
     if is_forked() {
         return Vec::new();
     }
-    enumerate(wgpu::Backends::all()).into_iter().map(|(info, _)| info).collect()
+    if let Some(known) = ADAPTERS.get() {
+        return known.clone();
+    }
+    let found: Vec<_> = enumerate(wgpu::Backends::all()).into_iter().map(|(info, _)| info).collect();
+    // Not asked for under the lock, which a child of `fork()` could inherit taken.
+    ADAPTERS.get_or_init(|| found).clone()
+}
+
+/// Makes this process the one that opens devices; false where the one that it was forked from is.
+pub fn claim() -> bool {
+    let process = std::process::id();
+    OPENER.compare_exchange(0, process, Relaxed, Relaxed).is_ok() || !is_forked()
 }
 
 /// Opens the adapter with that id of [`GpuInfo`]; the interface's name alone means its first adapter.
 pub fn open(id: &str) -> Result<&'static Context> {
     let id = if id.contains(':') { id.to_owned() } else { format!("{id}:0") };
     // Before the lock, which a child of `fork()` may have inherited taken.
-    let process = std::process::id();
-    if let Err(other) = OPENER.compare_exchange(0, process, Relaxed, Relaxed)
-        && other != process
-    {
+    if !claim() {
         return Err(forked(&id));
     }
     let mut open = lock(&OPEN);

@@ -42,7 +42,7 @@ mod unique_id;
 
 pub use adapter_info::{GpuInfo, GpuKind};
 pub use arena::MAX_ROWS;
-pub use context::{Context, FORKED, adapters, is_forked, open};
+pub use context::{Context, FORKED, adapters, claim, is_forked, open};
 pub use device_rows::{DeviceRows, Number};
 pub use interface::Interface;
 pub use pass::{DevicePass, Passes};

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::gpu::arena::Arena;
 use crate::gpu::context::Context;
 use crate::gpu::device_rows::Number;
@@ -13,6 +12,7 @@ use crate::gpu::pipelines::row_upload::row_upload;
 use crate::gpu::pipelines::weights::{MatrixParts, WeightType};
 use crate::gpu::recording::PassRecording;
 use crate::kernels::Activation;
+use crate::{Error, Result};
 
 /// Rows that are multiplied, and the side of the matrix: as a middle-sized model has them.
 const ROWS: usize = 2048;
@@ -22,6 +22,9 @@ const TRIAL: Duration = Duration::from_millis(100);
 
 /// Multiplications and additions of a second, two for each pair of numbers, of products in float16 or, where the device does
 /// not compute in it, in float32.
+///
+/// # Errors
+/// If the device fails, or a row of ones does not stay one when means are taken of it.
 pub fn product_rate(context: &'static Context) -> Result<f64> {
     let (states, weights) = match context.info().float16 {
         true => (Number::F16, WeightType::F16),
@@ -41,8 +44,12 @@ pub fn product_rate(context: &'static Context) -> Result<f64> {
         }
         let last = gather(&mut pass, &x, &[0])?;
         let started = Instant::now();
-        read(&mut pass, &last)?;
-        Ok(started.elapsed())
+        let products = read(&mut pass, &last)?;
+        let elapsed = started.elapsed();
+        match products.iter().all(|product| (product - 1.0).abs() < 1e-2) {
+            true => Ok(elapsed),
+            false => Err(Error::device(format!("{}: computes wrong products", context.info().id))),
+        }
     };
     // The first time compiles, and takes memory.
     run(1)?;

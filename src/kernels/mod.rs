@@ -65,7 +65,7 @@ pub(crate) use math::{ERF, ERF_LIMIT};
 pub use matrix::{Matrix, panel_layout};
 pub use mlp::PackedMlp;
 pub use norm::{RowNorm, add_norm, norm};
-pub use peaks::measure_peaks;
+pub use peaks::{float32_peak, measure_peaks};
 pub use rope::{HeadNorms, RopeAngles, rope};
 pub use scan::{
     Bound, BoundReference, CodeOutput, CodedRows, Collector, EncodeError, FirstLook, MIN_PANEL_QUERIES, Metric,

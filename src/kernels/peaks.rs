@@ -39,10 +39,15 @@ pub fn measure_peaks(isa: Isa, threads: usize, trial: Duration) -> Peaks {
     measure(isa, threads.max(1), trial, buffer_bytes())
 }
 
+/// Multiplications and additions of a second in float32 that `threads` threads can do, in the best of several trials.
+pub fn float32_peak(isa: Isa, threads: usize, trial: Duration) -> f64 {
+    best_rate(threads, trial, || (), |()| isa.run(FloatSums))
+}
+
 fn measure(isa: Isa, threads: usize, trial: Duration, buffer: usize) -> Peaks {
     let arithmetic = |step: fn(Isa) -> usize| best_rate(threads, trial, || (), |_| step(isa));
     let mut operations = [0.0; 3];
-    operations[Arithmetic::Float32 as usize] = arithmetic(|isa| isa.run(FloatSums));
+    operations[Arithmetic::Float32 as usize] = float32_peak(isa, threads, trial);
     operations[Arithmetic::Int8 as usize] = arithmetic(|isa| isa.run_int8(Int8Sums));
     #[cfg(target_arch = "x86_64")]
     if isa.has_bf16() {

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::device;
-use crate::gpu::{GpuInfo, GpuKind};
+use crate::gpu::GpuKind;
 use crate::python::detached;
 
 /// Name, maker's name, bytes, types of weights.
@@ -46,10 +46,11 @@ pub(super) fn product_rate(py: Python<'_>, device: &str) -> PyResult<Option<f64>
 #[pyfunction]
 pub(super) fn gpus(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     let all = detached(py, device::gpus)?;
-    all.into_iter().map(|(info, unusable)| described_gpu(py, info, unusable)).collect()
+    all.into_iter().map(|adapter| described_gpu(py, adapter)).collect()
 }
 
-fn described_gpu(py: Python<'_>, info: GpuInfo, unusable: Option<String>) -> PyResult<Bound<'_, PyDict>> {
+fn described_gpu(py: Python<'_>, adapter: device::AdapterInfo) -> PyResult<Bound<'_, PyDict>> {
+    let device::AdapterInfo { gpu: info, unusable, not_automatic } = adapter;
     let kind = match info.kind {
         GpuKind::Discrete => "discrete",
         GpuKind::Integrated => "integrated",
@@ -67,6 +68,7 @@ fn described_gpu(py: Python<'_>, info: GpuInfo, unusable: Option<String>) -> PyR
     row.set_item("subgroup_lanes", info.subgroup_lanes)?;
     row.set_item("matrix_units", info.matrix_units)?;
     row.set_item("unusable", unusable)?;
+    row.set_item("not_automatic", not_automatic)?;
     Ok(row)
 }
 

@@ -108,29 +108,13 @@ pub struct MemoryUsage {
     pub device: usize,
 }
 
-/// The device of that name, where searches begin. Of those that search no vectors the CPU stands in for "auto" alone.
-///
-/// # Errors
-/// If it is not there, or searches none.
-fn searching(name: &str) -> Result<Device> {
-    let device = Device::choose(name)?;
-    match (device.has_owner() && device.tensors().is_none(), name) {
-        (false, _) => Ok(device),
-        (true, "auto") => Device::choose("cpu"),
-        (true, _) => Err(Error::device(format!(
-            "{}: computes with models, and searches no vectors; give the store device=\"cpu\"",
-            device.name()
-        ))),
-    }
-}
-
 impl Store {
     /// An empty store. `dtype`, `metric` and `device` are given by their names.
     ///
     /// # Errors
     /// If an argument is not accepted, or the device is not there.
     pub fn new(dimension: usize, metric: &str, dtype: &str, device: &str, num_threads: Option<usize>) -> Result<Self> {
-        let device = searching(device)?;
+        let device = Device::choose_for_search(device)?;
         if !(1..=MAX_DIMENSION).contains(&dimension) {
             let message = format!("{dimension}; accepted: 1 to {MAX_DIMENSION}");
             return Err(Error::argument("dimension", message));
@@ -154,7 +138,7 @@ impl Store {
     /// The same rows, in the same memory, where searches begin on the device of that name. It gets copies of its own,
     /// if it is not the CPU.
     pub fn with_device(&self, name: &str) -> Result<Self> {
-        Ok(self.on_device(searching(name)?))
+        Ok(self.on_device(Device::choose_for_search(name)?))
     }
 
     fn on_device(&self, device: Device) -> Self {

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> None:
             f"{'computes' if gpu['float16'] else 'does not compute'} in float16, subgroups of {lanes}, "
             f"matrix units: {', '.join(gpu['matrix_units']) or 'none'}"
         )
+        if gpu["not_automatic"]:
+            print(f"auto does not take {gpu['device']}: {gpu['not_automatic']}")
     for name, reason in cpu.unavailable.items():
         print(f"no {name}: {reason}")
     print(f"built with: {', '.join(cpu.built_with) or 'nothing beyond the kernels of the CPU'}")
