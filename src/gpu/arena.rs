@@ -40,6 +40,7 @@ impl Arena {
             slots: Vec::new(),
             bound: HashMap::new(),
             uploads: None,
+            sent: None,
             output: None,
             staging: None,
             canary,
@@ -91,6 +92,7 @@ pub(crate) struct ArenaState {
     slots: Vec<Arc<DeviceArray>>,
     bound: HashMap<Vec<u64>, wgpu::BindGroup>,
     pub(crate) uploads: Option<Arc<DeviceArray>>,
+    pub(crate) sent: Option<SentUploads>,
     pub(crate) output: Option<Arc<DeviceArray>>,
     /// What the processor can read: the output, and the canary behind it.
     pub(crate) staging: Option<Arc<DeviceArray>>,
@@ -99,6 +101,16 @@ pub(crate) struct ArenaState {
     pub(crate) song: u32,
     /// Multiplications and additions of a second, as far as they were measured.
     pub(crate) pace: f64,
+}
+
+/// What the array of uploads has.
+pub(crate) struct SentUploads {
+    /// Id of the pass that sent it.
+    pub(crate) pass: u64,
+    /// Id of the array that it is in.
+    pub(crate) array: Option<u64>,
+    /// How many of the pass's words there are.
+    pub(crate) words: usize,
 }
 
 impl ArenaState {

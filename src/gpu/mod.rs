@@ -37,7 +37,7 @@ mod pipelines;
 mod product_rate;
 mod recording;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod unique_id;
 
 pub use adapter_info::{GpuInfo, GpuKind};

@@ -3,7 +3,7 @@
 //! ```text
 //! pass:    the one that goes on, as long as anything that it made is held; else a new one
 //! record:  upload(words) -> place in the pass's uploads        dispatch(kernel, arrays, constants, groups)
-//! read:    send the uploads; encode the calls; each submission ends in the canary; copy output and canary; wait
+//! read:    send the uploads that are not there; encode the calls; each submission ends in the canary; copy output and canary; wait
 //! ```
 //!
 //! A submission that keeps a GPU busy for seconds is killed by some systems, and freezes the screen of others. So a pass
@@ -19,12 +19,13 @@ use std::fmt::Debug;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use crate::gpu::arena::{Arena, ArenaState};
+use crate::gpu::arena::{Arena, ArenaState, SentUploads};
 use crate::gpu::compiled_kernel::CompiledKernel;
 use crate::gpu::context::{Context, IMMEDIATE_BYTES};
 use crate::gpu::device_array::DeviceArray;
 use crate::gpu::device_rows::{DeviceRows, Number};
 use crate::gpu::kernel_text::KernelText;
+use crate::gpu::unique_id::next_id;
 use crate::{Error, Result};
 
 /// How long a submission may take.
@@ -61,6 +62,7 @@ struct KernelCall {
 /// A pass that is recorded. Rows that it made are read from it, once or several times; what was recorded since is
 /// computed then.
 pub struct PassRecording {
+    id: u64,
     arena: Arena,
     /// Kept after they are sent: calls that are recorded later may want them, too.
     uploads: Vec<u32>,
@@ -84,6 +86,7 @@ impl PassRecording {
         context.check()?;
         arena.lock().begin(tokens)?;
         Ok(Self {
+            id: next_id(),
             arena: arena.clone(),
             uploads: Vec::new(),
             calls: Vec::new(),
@@ -209,8 +212,12 @@ impl PassRecording {
         let context = self.context();
         let first = arena.song;
         let most = (arena.pace * SUBMISSION_SECONDS) as u64;
+        // Another pass of this arena may have overwritten what this one sent; nothing else does.
+        let sent = arena.sent.take().filter(|sent| sent.pass == self.id && sent.array == uploads.id);
+        let begin = sent.map_or(0, |sent| sent.words);
         let (last, submission) = context.scoped(|| {
-            context.queue.write_buffer(&uploads.buffer, 0, bytemuck::cast_slice(&self.uploads));
+            let words = bytemuck::cast_slice(&self.uploads[begin..]);
+            context.queue.write_buffer(&uploads.buffer, 4 * begin as u64, words);
             let (mut last, mut at, mut submission) = (first, 0, None);
             while at < calls.len() {
                 let mut encoder = context.device.create_command_encoder(&Default::default());
@@ -245,6 +252,7 @@ impl PassRecording {
             (last, submission.expect("there are calls"))
         })?;
         arena.song = last;
+        arena.sent = Some(SentUploads { pass: self.id, array: uploads.id, words: self.uploads.len() });
         Ok(submission)
     }
 

@@ -3,13 +3,14 @@
 use super::*;
 use crate::gpu::arena::MAX_ROWS;
 use crate::gpu::context::Context as Opened;
+use crate::gpu::pipelines::attention::{PackedInputs, SentQueries, attend};
 use crate::gpu::pipelines::columns::keep;
 use crate::gpu::pipelines::product::{Product, ProductTypes};
 use crate::gpu::pipelines::read_back::read;
 use crate::gpu::pipelines::row_upload::row_upload;
 use crate::gpu::pipelines::weights::{MatrixParts, WeightType};
 use crate::gpu::testing::{Noise, device};
-use crate::kernels::Activation;
+use crate::kernels::{Activation, AttentionShape, Mask};
 
 const WIDTH: usize = 40;
 
@@ -101,6 +102,29 @@ fn what_is_kept_outlives_its_pass() {
     let bound = arena.bound();
     drop(keep_rows());
     assert_eq!(arena.bound(), bound, "no set of arrays keeps what was kept");
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn what_a_pass_sent_is_sent_again_where_another_has_overwritten_it() {
+    let arena = Arena::new(device()).unwrap();
+    let [mut one, mut other] = [0; 2].map(|_| PassRecording::new(&arena, 9).unwrap());
+    let queries = SentQueries::send(&mut one, &[0, 4, 9], None);
+    let shape = AttentionShape { heads: 1, kv_heads: 1, head_dim: 16, scale: 1.0, mask: Mask::Full };
+    let mut attended = |value: f32| {
+        let qkv = row_upload(&mut one, Number::F32, &[value; 9 * 48], 48).unwrap();
+        let inputs = PackedInputs { qkv: &qkv, queries: &queries, past: None, bias: None };
+        let attended = attend(&mut one, &shape, &inputs).unwrap();
+        (read(&mut one, &attended).unwrap(), arena.lock().sent.as_ref().unwrap().words)
+    };
+    for value in [1.0, 2.0, 3.0] {
+        let (first, words) = attended(value);
+        let (second, more) = attended(value);
+        assert_eq!([first, second], [0; 2].map(|_| vec![value; 9 * 16]));
+        assert_eq!(more - words, 9 * 48);
+        let row = row_upload(&mut other, Number::F32, &[-value; 100], 100).unwrap();
+        assert_eq!(read(&mut other, &row).unwrap(), [-value; 100]);
+    }
 }
 
 #[test]

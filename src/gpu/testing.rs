@@ -11,7 +11,7 @@ use crate::gpu::pipelines::row_upload::row_upload;
 use crate::gpu::recording::PassRecording;
 
 /// The device that tests run on. In CI that is Mesa's software device.
-pub(crate) const DEVICE: &str = if cfg!(target_os = "macos") { "metal" } else { "vulkan" };
+pub(crate) const DEVICE: &str = if cfg!(target_os = "macos") { "wgpu" } else { "vulkan" };
 
 /// Counts of rows around those of tiles.
 pub(crate) const RAGGED: [usize; 10] = [0, 1, 15, 16, 17, 31, 33, 63, 65, 129];
@@ -76,6 +76,19 @@ pub(crate) fn compute(
     let within: Vec<f32> = values.chunks_exact(stride).flat_map(|row| row[..width].to_vec()).collect();
     assert_eq!(found, within, "the same bits again");
     found
+}
+
+/// What `record` makes of `values`, where numbers may be none.
+pub(crate) fn compute_once(
+    number: Number,
+    values: &[f32],
+    width: usize,
+    record: impl Fn(&mut PassRecording, &DeviceRows) -> Result<DeviceRows>,
+) -> Vec<f32> {
+    let mut pass = PassRecording::new(&Arena::new(device()).unwrap(), 0).unwrap();
+    let rows = row_upload(&mut pass, number, values, width).unwrap();
+    let out = record(&mut pass, &rows).unwrap();
+    read(&mut pass, &out).unwrap()
 }
 
 /// That `found` is within `bound` of what is expected, relative to the larger of that and 1; or within a rounding of it

@@ -5,7 +5,8 @@ use half::bf16;
 
 use crate::Result;
 use crate::files::{ModelFolder, Origin};
-use crate::gpu::{self, Number, Passes, ProductTypes, WeightType};
+use crate::gpu::testing::device;
+use crate::gpu::{Number, Passes, ProductTypes, WeightType};
 use crate::kernels::{Dtype, Isa};
 use crate::nn::device_states::DeviceStates;
 use crate::nn::rows::Rows;
@@ -98,7 +99,7 @@ pub(super) fn stacked(parts: &[States]) -> Result<States> {
 /// where it has no numbers of the type.
 fn gpu_body(states: Number) -> Option<Body> {
     std::env::var("VOTIVE_SOFTWARE_GPU").ok().filter(|value| value == "1")?;
-    let context = gpu::open(if cfg!(target_os = "macos") { "wgpu" } else { "vulkan" }).unwrap();
+    let context = device();
     let weights = if states == Number::F16 { WeightType::F16 } else { WeightType::F32 };
     let has_it = states == Number::F32 || context.info().float16;
     let passes = Passes::new(context).unwrap();

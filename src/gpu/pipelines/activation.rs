@@ -1,7 +1,8 @@
 //! What a product does to each number of its output, as WGSL.
 //!
 //! The error function is the polynomial of `kernels/math.rs`, off by 4e-7 at most. Functions of `exp` are kept from its
-//! overflow: drivers that compile for speed make no infinities, and Metal's `tanh` is not a number from 44 on.
+//! overflow: drivers that compile for speed make no infinities, and Metal's `tanh` is not a number from 44 on. What is no
+//! number stays none: `clamp` and `max` may give their other operand.
 
 use crate::kernels::{Activation, ERF, ERF_LIMIT};
 
@@ -12,34 +13,40 @@ pub(crate) fn wgsl(of: Activation) -> String {
         Activation::Gelu | Activation::CoarseGelu => "gelu(x)",
         Activation::GeluTanh => "0.5 * x * (1.0 + curve(0.7978846 * fma(x * x * x, 0.044715, x)))",
         Activation::QuickGelu => "x * logistic(1.702 * x)",
-        Activation::Gelu10 => "clamp(gelu(x), -10.0, 10.0)",
-        Activation::Relu => "max(x, 0.0)",
-        Activation::Relu6 => "clamp(x, 0.0, 6.0)",
-        Activation::ReluSquared => "max(x, 0.0) * max(x, 0.0)",
-        Activation::LeakyRelu => "max(x, 0.01 * x)",
+        Activation::Gelu10 => "within(gelu(x), -10.0, 10.0)",
+        Activation::Relu => "positive(x)",
+        Activation::Relu6 => "within(x, 0.0, 6.0)",
+        Activation::ReluSquared => "positive(x) * positive(x)",
+        Activation::LeakyRelu => "select(x, 0.01 * x, x < 0.0)",
         Activation::Silu | Activation::CoarseSilu => "x * logistic(x)",
         Activation::Mish => "mish(x)",
         Activation::Tanh => "curve(x)",
         Activation::Sigmoid => "logistic(x)",
-        Activation::HardSwish => "x * clamp(x + 3.0, 0.0, 6.0) / 6.0",
+        Activation::HardSwish => "x * within(x + 3.0, 0.0, 6.0) / 6.0",
         Activation::Laplace => "0.5 * (1.0 + error_function((x - 0.70710678) * 2.5066273))",
-        Activation::SqrtSoftplus => "sqrt(max(x, 0.0) + log(1.0 + exp(-abs(x))))",
+        Activation::SqrtSoftplus => "sqrt(positive(x) + log(1.0 + exp(-abs(x))))",
     };
     let functions = [
-        ("logistic(", "fn logistic(x: f32) -> f32 { return 1.0 / (1.0 + exp(clamp(-x, -80.0, 80.0))); }\n"),
-        ("curve(", "fn curve(x: f32) -> f32 { return 1.0 - 2.0 / (exp(clamp(2.0 * x, -40.0, 40.0)) + 1.0); }\n"),
+        ("positive(", "fn positive(x: f32) -> f32 { return select(x, 0.0, x < 0.0); }\n"),
+        ("logistic(", "fn logistic(x: f32) -> f32 { return 1.0 / (1.0 + exp(within(-x, -80.0, 80.0))); }\n"),
+        ("curve(", "fn curve(x: f32) -> f32 { return 1.0 - 2.0 / (exp(within(2.0 * x, -40.0, 40.0)) + 1.0); }\n"),
         ("mish(", MISH),
         ("gelu(", "fn gelu(x: f32) -> f32 { return 0.5 * x * (1.0 + error_function(0.70710678 * x)); }\n"),
     ];
     let needed: String = functions.iter().filter(|(name, _)| value.contains(name)).map(|(_, text)| *text).collect();
     let erf =
         if value.contains("gelu(x)") || value.contains("error_function") { error_function() } else { String::new() };
-    format!("{erf}{needed}fn activate(x: f32) -> f32 {{ return {value}; }}\n")
+    format!("{WITHIN}{erf}{needed}fn activate(x: f32) -> f32 {{ return {value}; }}\n")
 }
+
+const WITHIN: &str = "fn within(x: f32, low: f32, high: f32) -> f32 {
+    return select(select(x, low, x < low), high, x > high);
+}
+";
 
 /// `tanh(log(1 + e)) = (e² + 2e) / (e² + 2e + 2)`; from 20 on it is 1 in float32.
 const MISH: &str = "fn mish(x: f32) -> f32 {
-    let e = exp(clamp(x, -80.0, 20.0));
+    let e = exp(within(x, -80.0, 20.0));
     let n = e * (e + 2.0);
     return x * n / (n + 2.0);
 }
@@ -51,10 +58,10 @@ fn error_function() -> String {
     let steps: String = first.iter().rev().map(|c| format!("    y = fma(y, u, {c:?});\n")).collect();
     format!(
         "fn error_function(x: f32) -> f32 {{
-    let z = clamp(x, -{ERF_LIMIT:?}, {ERF_LIMIT:?});
+    let z = within(x, -{ERF_LIMIT:?}, {ERF_LIMIT:?});
     let u = fma(z * z, {scale:?}, -1.0);
     var y = {last:?};
-{steps}    return clamp(z * y, -1.0, 1.0);
+{steps}    return within(z * y, -1.0, 1.0);
 }}
 "
     )

@@ -3,7 +3,7 @@
 use super::*;
 use crate::gpu::arena::Arena;
 use crate::gpu::pipelines::row_upload::row_upload;
-use crate::gpu::testing::{Noise, assert_near, compute, device, numbers};
+use crate::gpu::testing::{Noise, assert_near, compute, compute_once, device, numbers};
 use crate::kernels::Mask;
 
 const OFFSETS: [u32; 9] = [0, 1, 1, 16, 33, 64, 97, 98, 160];
@@ -130,6 +130,26 @@ fn a_past_comes_before_every_text() {
         for mask in [MASKS[1], MASKS[4]] {
             check(number, AttentionShape { mask, ..shape(4, 2, 16) }, past, None);
             check(number, AttentionShape { mask, ..shape(2, 1, 10) }, past, None);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a GPU"]
+fn what_is_no_number_stays_none() {
+    let shape = shape(2, 2, 8);
+    for (number, part) in numbers().into_iter().flat_map(|number| [0, 1, 2].map(|part| (number, part))) {
+        // In the queries, the keys or the values of the second of three texts.
+        let mut qkv = Noise::new(5).states(number, 60 * shape.width());
+        qkv[30 * shape.width() + part * 16] = f32::NAN;
+        let found = compute_once(number, &qkv, shape.width(), |pass, qkv| {
+            let queries = SentQueries::send(pass, &[0, 20, 40, 60], None);
+            attend(pass, &shape, &PackedInputs { qkv, queries: &queries, past: None, bias: None })
+        });
+        for (row, numbers) in found.chunks_exact(16).enumerate() {
+            let expected = if part == 0 { row == 30 } else { (20..40).contains(&row) };
+            assert_eq!(numbers[..8].iter().any(|x| x.is_nan()), expected, "{number:?}: part {part}, row {row}");
+            assert!(numbers[8..].iter().all(|x| x.is_finite()), "the other head");
         }
     }
 }

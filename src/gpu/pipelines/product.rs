@@ -112,7 +112,7 @@ pub(super) fn source(types: ProductTypes, activation: Activation, is_gated: bool
 mod tests {
     use super::*;
     use crate::gpu::pipelines::activation::tests::{ALL, reference};
-    use crate::gpu::testing::{Noise, RAGGED, assert_near, compute, device, numbers};
+    use crate::gpu::testing::{Noise, RAGGED, assert_near, compute, compute_once, device, numbers};
 
     fn rounded(of: WeightType, values: &[f32], k: usize) -> Vec<f32> {
         let round = |row: &[f32], x: f32| match of {
@@ -192,6 +192,23 @@ mod tests {
         for activation in ALL {
             let types = ProductTypes { states: Number::F32, weights: WeightType::F32 };
             check(3, [300, 16], types, activation, false);
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a GPU"]
+    fn what_is_no_number_stays_none() {
+        let (weight, mut x) = (vec![0.5; 20 * 16], vec![0.25; 3 * 16]);
+        x[16] = f32::NAN;
+        for activation in ALL {
+            for number in numbers() {
+                let types = ProductTypes { states: number, weights: WeightType::F32 };
+                let parts = MatrixParts { weight: &weight, bias: None, shape: [20, 16] };
+                let block = Product::new(device(), types, parts).unwrap();
+                let found = compute_once(number, &x, 16, |pass, x| block.record(pass, x, activation));
+                let is_nan: Vec<_> = found.chunks_exact(20).map(|row| row.iter().all(|x| x.is_nan())).collect();
+                assert_eq!(is_nan, [false, true, false], "{activation:?} in {number:?}: {found:?}");
+            }
         }
     }
 

@@ -208,7 +208,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //#end
         for (var i = 0u; i < 16u; i += 1u) {
             let score = scores[i * 16u + row];
-            let weight = select(0.0, exp(score - best), score > LEAST);
+            // Not `score > LEAST`: what is no number must not be left out.
+            let weight = select(exp(score - best), 0.0, score <= LEAST);
             let at = i * FOURS + part;
             sum += weight;
 //#for i SHARE
