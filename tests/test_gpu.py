@@ -17,9 +17,19 @@ import pytest
 from cases import FIXTURES
 from process_memory import resident_bytes
 from test_fidelity import EMBEDDINGS, TEXTS, TOKENS, EmbedderCase, assert_close, named
+from test_overflow import RERANKERS, overflowing
 from test_rerank_fidelity import CASES as RERANKED
 from test_rerank_fidelity import TOLERANCE, RerankerCase
-from votive import DeviceError, Embedder, EmbeddingStore, FallbackWarning, Reranker, available_backends, get_backend
+from votive import (
+    DeviceError,
+    Embedder,
+    EmbeddingStore,
+    FallbackWarning,
+    Reranker,
+    _core,
+    available_backends,
+    get_backend,
+)
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("VOTIVE_SOFTWARE_GPU") != "1", reason="needs a GPU, and VOTIVE_SOFTWARE_GPU=1"),
@@ -91,9 +101,21 @@ def test_it_is_a_backend() -> None:
     assert {"float32", "bfloat16", "int8"} <= set(backend.dtypes)
     assert backend in available_backends()
     assert Embedder(MODEL, device=backend).device == backend.device
-    assert get_backend().name != DEVICE, '"auto" takes none'
     with pytest.raises(DeviceError, match=rf'device "{DEVICE}:99": there is {DEVICE}:0'):
         get_backend(f"{DEVICE}:99")
+
+
+def test_auto_takes_no_gpu_that_is_not_discrete() -> None:
+    auto, others = get_backend().device, [gpu for gpu in _core.gpus() if gpu["kind"] != "discrete"]
+    assert auto not in [gpu["device"] for gpu in others]
+    assert {gpu["not_automatic"] for gpu in others} <= {"is no discrete GPU", None}
+
+
+@pytest.mark.parametrize(("dtype", "weight"), [("float32", 3e38), ("bfloat16", 3e38), ("int8", 3e38), ("float16", 6e4)])
+@pytest.mark.parametrize("fixture", RERANKERS)
+def test_scores_that_overflow_are_none(fixture: str, dtype: str, weight: float, tmp_path: Path) -> None:
+    model = Reranker(overflowing(fixture, tmp_path / "model", weight), device=DEVICE, dtype=dtype)
+    assert np.isnan(model.predict([("a", "b"), ("c d", "e")])).all()
 
 
 def test_auto_is_float16_where_the_gpu_has_it() -> None:

@@ -16,12 +16,12 @@ RERANKERS = ["bert_rerank", "distilbert_rerank", "electra_rerank", "gte_rerank",
 DTYPES = ["float32", "bfloat16", *([] if PORTABLE else ["int8"])]
 
 
-def overflowing(fixture: str, folder: Path) -> Path:
-    """A copy whose weights are so large that the first sums are infinite."""
+def overflowing(fixture: str, folder: Path, weight: float = 3e38) -> Path:
+    """A copy whose weights are all so large that the first sums are infinite."""
     shutil.copytree(FIXTURES / fixture, folder)
     for file in folder.rglob("*.safetensors"):
         tensors = tensor_files.read(file)
-        tensor_files.write(file, {name: np.full_like(tensor, 3e38) for name, tensor in tensors.items()}, "F32")
+        tensor_files.write(file, {name: np.full_like(tensor, weight) for name, tensor in tensors.items()}, "F32")
     return folder
 
 
