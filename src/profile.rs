@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::ops::AddAssign;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -211,6 +212,8 @@ struct Recording {
     profile: Arc<Profile>,
     /// Inner stages are part of the outer one.
     stage: Option<Stage>,
+    /// Waits until a device has computed what a stage asked it for.
+    wait: Option<Rc<dyn Fn()>>,
 }
 
 thread_local! {
@@ -238,8 +241,13 @@ fn is_recording() -> bool {
 
 /// Runs `work`, whose stages on this thread are recorded in `profile` if there is one.
 pub fn record<R>(profile: Option<&Arc<Profile>>, work: impl FnOnce() -> R) -> R {
+    record_on(None, profile, work)
+}
+
+/// The same where a device computes, and goes on while this thread does: a stage ends when `wait` returns.
+pub fn record_on<R>(wait: Option<Rc<dyn Fn()>>, profile: Option<&Arc<Profile>>, work: impl FnOnce() -> R) -> R {
     let Some(profile) = profile else { return work() };
-    let _before = Replaced::by(Recording { profile: profile.clone(), stage: None });
+    let _before = Replaced::by(Recording { profile: profile.clone(), stage: None, wait });
     work()
 }
 
@@ -254,10 +262,13 @@ pub fn stage<R>(stage: Stage, work: impl FnOnce() -> Work, run: impl FnOnce() ->
     }
     let recording = RECORDING.with_borrow(|recording| recording.clone().filter(|recording| recording.stage.is_none()));
     let Some(recording) = recording else { return run() };
-    let profile = recording.profile.clone();
+    let (profile, wait) = (recording.profile.clone(), recording.wait.clone());
     let before = Replaced::by(Recording { stage: Some(stage), ..recording });
     let start = Instant::now();
     let result = run();
+    if let Some(wait) = wait {
+        wait();
+    }
     let time = start.elapsed();
     drop(before);
     profile.add(stage, time, &work());
@@ -326,6 +337,24 @@ mod tests {
         assert!(spent.time >= Duration::from_micros(100));
         assert_eq!(spent.work, Work { operations: [0, 0, 200], bytes: 14 });
         assert_eq!(profile.spent(Stage::Out).work, Work::default());
+    }
+
+    #[test]
+    fn a_stage_ends_when_the_device_has_computed() {
+        let profile = Arc::new(Profile::default());
+        let waits = Rc::new(std::cell::Cell::new(0));
+        let wait = {
+            let waits = waits.clone();
+            move || {
+                waits.set(waits.get() + 1);
+                busy();
+            }
+        };
+        record_on(Some(Rc::new(wait)), Some(&profile), || {
+            stage(Stage::Pool, product, || stage(Stage::Other, product, || ()));
+        });
+        assert_eq!(waits.get(), 1, "the outer one");
+        assert!(profile.spent(Stage::Pool).time >= Duration::from_micros(50));
     }
 
     #[test]

@@ -118,6 +118,21 @@ def test_scores_that_overflow_are_none(fixture: str, dtype: str, weight: float, 
     assert np.isnan(model.predict([("a", "b"), ("c d", "e")])).all()
 
 
+def test_a_stage_of_a_profile_ends_when_it_is_computed() -> None:
+    model = Embedder(MODEL, device=DEVICE, dtype="float32")
+    texts = [f"{text} {i}" for i, text in enumerate(TEXTS * 20)]
+    model.encode(texts)
+    profile, expected = model.profile(texts), Embedder(MODEL, device="cpu", dtype="float32").profile(texts)
+    # A part of the whole that copying alone does not take.
+    products = sum(profile[name].seconds for name in ("qkv", "out", "mlp up", "mlp down", "attention"))
+    assert profile.seconds / 3 < products < profile.seconds
+    for stage in profile.stages:
+        assert stage.operations == expected[stage.name].operations, stage.name
+        assert stage.share is None
+    assert profile.peaks is None
+    assert str(profile).endswith(f"{model.device}: each stage waits until it is computed; its peaks are not known")
+
+
 def test_auto_is_float16_where_the_gpu_has_it() -> None:
     has_it = "float16" in get_backend(DEVICE).dtypes
     assert Embedder(MODEL, device=DEVICE, dtype="auto").dtype == ("float16" if has_it else "float32")

@@ -144,7 +144,7 @@ class TestProfile:
         self, share: float | None, is_explained: bool, model: Embedder
     ) -> None:
         stage = Stage("qkv", 0.5, 10**9, 10**6, share)
-        profile = Profile(1, 2, 0.5, 1, "float32", "avx2", (stage,), model.profile("a").peaks)
+        profile = Profile(1, 2, 0.5, 1, "cpu", "float32", "avx2", (stage,), model.profile("a").peaks)
         assert (repr(profile).splitlines()[-1] == ABOVE_PEAK) == is_explained
         assert (ABOVE_PEAK in profile._repr_html_()) == is_explained
 

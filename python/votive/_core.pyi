@@ -442,12 +442,13 @@ class Profile:
     def idle_seconds(self) -> float:
         """What the calls' threads spent in no stage."""
 
-    def stages(self, peaks: Peaks) -> list[tuple[str, float, int, int, float | None]]:
+    def stages(self, peaks: Peaks | None) -> list[tuple[str, float, int, int, float | None]]:
         """What each stage took.
 
         Returns:
             Its name; seconds, summed over threads; additions and multiplications; bytes read and written; and the share
-            of its seconds that the work would take at the nearer of the peaks, None where none limits it.
+            of its seconds that the work would take at the nearer of the peaks, None where none limits it
+            or is given.
         """
 
 @final

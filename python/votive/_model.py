@@ -108,7 +108,7 @@ class Model(Generic[Core]):
             from votive.profile import report_at_exit
 
             model_name = given["model_name_or_path"]
-            self._exit_profile = report_at_exit(model_name, core.num_threads, core.dtype, core.kernels)
+            self._exit_profile = report_at_exit(model_name, core.num_threads, core.device, core.dtype, core.kernels)
         self._begin(core, weights)
         return core
 

@@ -745,4 +745,4 @@ class Embedder(EmbeddingModel):
         finally:
             active_profile.reset(before)
         core = self._model
-        return finish(profile, core.num_threads, core.dtype, core.kernels)
+        return finish(profile, core.num_threads, core.device, core.dtype, core.kernels)

@@ -36,7 +36,7 @@ class Stage:
         bytes: what it read and wrote, in memory or in a cache; of "tokenize" those of the texts.
         share: of the peak of this machine, that of arithmetic in the type in use or that of memory, whichever it is
             nearer to. More than 1 where what it reads comes from a cache, or where the peaks were measured while the
-            machine was busier, or its clock slower. None where neither limits it.
+            machine was busier, or its clock slower. None where neither limits it, and on a GPU.
     """
 
     name: str
@@ -55,20 +55,22 @@ class Profile:
         tokens: how many they had together, special ones included, after cutting.
         seconds: from the start to the end of the compiled part of each call.
         threads: how many the model has.
+        device: the model's `device`. On a GPU each stage waits until it is computed, so that the call takes longer.
         dtype: the model's `dtype`.
-        kernels: the instruction set in use.
+        kernels: the instruction set in use; "wgsl" or "portable" on a GPU.
         stages: in the order of a pass, "idle" last; their seconds add up to `threads * seconds`.
-        peaks: what the threads can do together, measured.
+        peaks: what the threads can do together, measured; None on a GPU.
     """
 
     texts: int
     tokens: int
     seconds: float
     threads: int
+    device: str
     dtype: str
     kernels: str
     stages: tuple[Stage, ...]
-    peaks: _core.Peaks
+    peaks: _core.Peaks | None
 
     def __getitem__(self, name: str) -> Stage:
         """The stage of that name."""
@@ -87,11 +89,13 @@ class Profile:
     def _title(self) -> str:
         return (
             f"{self.texts:,} texts, {self.tokens:,} tokens in {self.seconds:.3f} s; "
-            f"{self.threads} threads, {self.dtype}, {self.kernels}"
+            f"{self.threads} threads, {self.device} in {self.dtype}, {self.kernels}"
         )
 
     def _notes(self) -> list[str]:
         """What stands below the table."""
+        if self.peaks is None:
+            return [f"{self.device}: each stage waits until it is computed; its peaks are not known"]
         notes = [f"peaks: {describe_peaks(self.peaks)}"]
         if any(stage.share is not None and stage.share >= 1.005 for stage in self.stages):
             notes.append(ABOVE_PEAK)
@@ -100,8 +104,9 @@ class Profile:
     def _rows(self) -> Iterator[tuple[str, ...]]:
         total = self.threads * self.seconds
         for stage in self.stages:
-            # Rates are those of all threads, as the peaks are.
-            rate = self.threads / stage.seconds / 1e9 if stage.seconds else 0.0
+            # Rates are those of all threads, as the peaks are; on a GPU one thread waits for each stage.
+            threads = 1 if self.peaks is None else self.threads
+            rate = threads / stage.seconds / 1e9 if stage.seconds else 0.0
             yield (
                 stage.name,
                 f"{stage.seconds:.4f}",
@@ -119,23 +124,33 @@ def describe_peaks(peaks: _core.Peaks) -> str:
     return ", ".join([*known, f"{peaks.memory / 1e9:.1f} GB/s from memory"])
 
 
-def finish(recorder: _core.Profile, threads: int, dtype: str, kernels: str) -> Profile:
-    """What `recorder` holds, beside the machine's peaks, which are measured once for each number of threads."""
-    peaks = _peaks(threads)
+def finish(recorder: _core.Profile, threads: int, device: str, dtype: str, kernels: str) -> Profile:
+    """What `recorder` holds, beside the CPU's peaks, which are measured once for each number of threads."""
+    peaks = _peaks(threads) if device == "cpu" else None
     # What no family of models has is left out.
     stages = [Stage(*row) for row in recorder.stages(peaks) if row[0] != "other" or row[1] > 0]
     stages.append(Stage("idle", recorder.idle_seconds, 0, 0, None))
-    return Profile(recorder.texts, recorder.tokens, recorder.seconds, threads, dtype, kernels, tuple(stages), peaks)
+    return Profile(
+        recorder.texts,
+        recorder.tokens,
+        recorder.seconds,
+        threads,
+        device,
+        dtype,
+        kernels,
+        tuple(stages),
+        peaks,
+    )
 
 
-def report_at_exit(model_name: str, threads: int, dtype: str, kernels: str) -> _core.Profile:
+def report_at_exit(model_name: str, threads: int, device: str, dtype: str, kernels: str) -> _core.Profile:
     """A recorder for all calls of a model, whose table goes to standard error when the interpreter ends."""
     recorder = _core.Profile()
 
     def report() -> None:
         # Without standard error, print would take standard output.
         if recorder.texts and sys.stderr is not None:
-            print(f"{model_name}: {finish(recorder, threads, dtype, kernels)}", file=sys.stderr)
+            print(f"{model_name}: {finish(recorder, threads, device, dtype, kernels)}", file=sys.stderr)
 
     atexit.register(report)
     return recorder

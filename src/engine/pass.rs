@@ -10,7 +10,7 @@ use crate::engine::output_head::{HiddenStates, OutputHead};
 use crate::engine::task::{PassPart, PrefixBatch};
 use crate::memory::zeroed;
 use crate::panic::guarded;
-use crate::profile::{Stage, Work, record, stage};
+use crate::profile::{Stage, Work, record, record_on, stage};
 use crate::text::{Input, LengthLimit, PackedBatch, TokenSelection, Tokens, Truncation};
 use crate::{CancelCheck, Error, Result};
 
@@ -60,7 +60,7 @@ impl Network {
     ) -> Result<()> {
         let Some(decoder) = self.encoder.decoder() else { return Ok(()) };
         let start = Instant::now();
-        let result = record(call.request.profile.as_ref(), || {
+        let result = record_on(self.body().waiter(), call.request.profile.as_ref(), || {
             let prefix = batch.prefix_tokens(group);
             let packed = PackedBatch::new([&prefix].into_iter());
             let cache = self.device.attempt(packed.tokens(), || decoder.prefill(&packed, check_cancel));
@@ -110,7 +110,7 @@ impl Network {
         let check_cancel = || check_cancel().and_then(|()| self.device.operation());
         let start = Instant::now();
         let forward = || self.device.attempt(tokens, || self.forward(parts, &check_cancel));
-        let result = record(call.request.profile.as_ref(), forward);
+        let result = record_on(self.body().waiter(), call.request.profile.as_ref(), forward);
         call.add_computing(start);
         // Of one call alone, the first, a pass may have two parts.
         let others = parts.iter().filter(|part| !Arc::ptr_eq(&part.call, call));

@@ -29,6 +29,14 @@ impl Passes {
         self.arena.limit(bytes);
     }
 
+    /// Waits until the pass that goes on has computed what it was told.
+    pub fn compute_now(&self) {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        if let Some(recording) = current {
+            recording.lock().unwrap_or_else(PoisonError::into_inner).compute_now();
+        }
+    }
+
     /// The pass that goes on, else a new one, of so many tokens.
     ///
     /// # Errors

@@ -185,6 +185,23 @@ impl PassRecording {
         self.submit(&mut arena.lock(), &calls, 0).map(drop)
     }
 
+    /// Computes what was recorded, and waits for it. What fails is left to whoever reads, who then learns why.
+    pub(crate) fn compute_now(&mut self) {
+        let calls = std::mem::take(&mut self.calls);
+        if calls.is_empty() {
+            return;
+        }
+        let arena = self.arena.clone();
+        match self.submit(&mut arena.lock(), &calls, 0) {
+            Ok(submission) => {
+                let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: Some(PATIENCE) };
+                // A device that does not answer does not answer the one who reads, either.
+                let _ = self.context().device.poll(wait);
+            }
+            Err(_) => self.calls = calls,
+        }
+    }
+
     /// Submits the calls, of which there are some; `output_bytes` of the output are to be read.
     fn submit(&self, arena: &mut ArenaState, calls: &[KernelCall], output_bytes: u64) -> Result<wgpu::SubmissionIndex> {
         use wgpu::BufferUsages as Use;

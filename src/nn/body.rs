@@ -1,5 +1,7 @@
 //! Which of its implementations computes a block: kernels of the CPU, candle's operations on any device, or kernels of a GPU.
 
+use std::rc::Rc;
+
 use candle_core::{DType, Device};
 
 use crate::gpu::{Number, Passes, ProductTypes, WeightType};
@@ -33,6 +35,16 @@ impl Body {
                 WeightType::Bf16 => Dtype::Bfloat16,
                 WeightType::Int8 => Dtype::Int8,
             },
+        }
+    }
+
+    /// What waits until a device has computed what it was told; None of the CPU, which has.
+    pub fn waiter(&self) -> Option<Rc<dyn Fn()>> {
+        match self.clone() {
+            Self::Cpu { .. } => None,
+            // What fails then fails for those who read.
+            Self::Portable { device, .. } => Some(Rc::new(move || drop(device.synchronize()))),
+            Self::Gpu { passes, .. } => Some(Rc::new(move || passes.compute_now())),
         }
     }
 

@@ -77,6 +77,13 @@ impl Linear {
     }
 }
 
+/// What a product on a GPU does for so many tokens.
+pub(super) fn work_on_gpu(product: &Product, tokens: usize) -> Work {
+    let [n, k] = product.shape();
+    let weights = product.matrices() * n * k;
+    Work::multiply_adds(Arithmetic::Float32, tokens * weights, 4 * (weights + tokens * (n + k)))
+}
+
 impl LinearBody {
     fn load(parts: &[Loader], [n, k]: [usize; 2], bias: bool, sensitive: usize) -> Result<Self> {
         let (device, dtype) = match parts[0].body() {
@@ -108,10 +115,7 @@ impl LinearBody {
                 let bytes = weight.dtype().size_in_bytes() * (n * k + tokens * (n + k));
                 Work::multiply_adds(Arithmetic::Float32, tokens * n * k, bytes)
             }
-            Self::Gpu(product) => {
-                let [n, k] = product.shape();
-                Work::multiply_adds(Arithmetic::Float32, tokens * n * k, 4 * (n * k + tokens * (n + k)))
-            }
+            Self::Gpu(product) => work_on_gpu(product, tokens),
         }
     }
 

@@ -5,8 +5,9 @@ use crate::Result;
 use crate::gpu::Product;
 use crate::kernels::{self, Activation};
 use crate::nn::device_matrix::DeviceMatrix;
+use crate::nn::linear::work_on_gpu;
 use crate::nn::{Body, Linear, Loader, States};
-use crate::profile::Stage;
+use crate::profile::{Stage, stage};
 
 /// `down(activation(up(x)))`, or `down(activation(gate(x)) * up(x))` where there is a gate.
 pub enum Mlp {
@@ -84,7 +85,10 @@ impl Mlp {
     pub fn forward(&self, x: &States) -> Result<States> {
         match self {
             Self::Cpu { mlp, hidden } => Ok(States::Cpu(x.cpu()?.map(*hidden, |x, out| mlp.apply(x, out)))),
-            Self::Gpu { up, activation, down } => down.forward(&States::Gpu(x.gpu()?.product(up, *activation)?)),
+            Self::Gpu { up, activation, down } => {
+                let run = || x.gpu()?.product(up, *activation);
+                down.forward(&States::Gpu(stage(Stage::MlpUp, || work_on_gpu(up, x.count()), run)?))
+            }
             Self::Portable { up, gate, down } => {
                 let y = up.forward(x)?;
                 let y = match gate {

@@ -42,11 +42,17 @@ impl PyProfile {
     }
 
     /// For each stage its name, seconds, operations, bytes, and share of the peaks.
-    fn stages(&self, peaks: &PyPeaks) -> Vec<(&'static str, f64, u64, u64, Option<f64>)> {
+    fn stages(&self, peaks: Option<&PyPeaks>) -> Vec<(&'static str, f64, u64, u64, Option<f64>)> {
         let row = |stage: Stage| {
             let profile::Spent { time, work } = self.0.spent(stage);
             let operations = work.operations.iter().sum();
-            (stage.name(), time.as_secs_f64(), operations, work.bytes, self.0.share(stage, &peaks.0))
+            (
+                stage.name(),
+                time.as_secs_f64(),
+                operations,
+                work.bytes,
+                peaks.and_then(|peaks| self.0.share(stage, &peaks.0)),
+            )
         };
         Stage::ALL.map(row).to_vec()
     }

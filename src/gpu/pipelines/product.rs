@@ -33,6 +33,11 @@ pub struct Product {
 }
 
 impl Product {
+    /// How many matrices there are: two with a gate.
+    pub fn matrices(&self) -> usize {
+        if self.columns == self.shape[0] { 1 } else { 2 }
+    }
+
     pub fn new(context: &Context, types: ProductTypes, parts: MatrixParts) -> Result<Self> {
         parts.check()?;
         let [n, k] = parts.shape;
