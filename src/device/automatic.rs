@@ -22,13 +22,14 @@ use crate::device::name::DeviceName;
 use crate::gpu::{self, GpuInfo, GpuKind};
 use crate::kernels::float32_peak;
 use crate::nn::active_isa;
+use crate::panic::{caught, error_of};
 
 /// How many times the CPU's rate a GPU must have: texts must be read and sent there, too.
 const MIN_ADVANTAGE: f64 = 2.0;
 /// Length of one of several trials that measure the CPU: together they take as long as products on a GPU.
 const CPU_TRIAL: Duration = Duration::from_millis(20);
 
-/// What was decided, and why not otherwise.
+/// What was decided, and why not otherwise. What a driver does wrong is such a reason: nobody asked for it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AutomaticGpu {
     pub(super) taken: Option<(DeviceName, GpuInfo)>,
@@ -49,7 +50,7 @@ pub(super) fn decide(adapters: impl FnOnce() -> Vec<(DeviceName, GpuInfo)>) -> A
         let threads = available_parallelism().map_or(1, usize::from);
         Ok(float32_peak(active_isa()?, threads, CPU_TRIAL))
     };
-    DECIDED.get_or_init(|| among(adapters(), rate, cpu_rate)).clone()
+    DECIDED.get_or_init(|| among(caught(adapters).unwrap_or_default(), rate, cpu_rate)).clone()
 }
 
 /// Whether a driver may have a GPU that "auto" could take. On Linux a GPU has a node for those that compute, and NVIDIA's
@@ -75,7 +76,7 @@ fn among(
     let mut decided = AutomaticGpu::default();
     for (name, info) in adapters {
         let reason = match info.kind {
-            GpuKind::Discrete => match compared(rate(&info), &cpu_rate) {
+            GpuKind::Discrete => match compared(caught(|| Ok((rate(&info)?, cpu_rate()?)))) {
                 None => {
                     decided.taken = Some((name, info));
                     break;
@@ -89,10 +90,9 @@ fn among(
     decided
 }
 
-/// Why a GPU of that rate is not worth it, if it is not.
-fn compared(rate: Result<f64>, cpu_rate: impl Fn() -> Result<f64>) -> Option<String> {
-    let rates = rate.and_then(|rate| Ok((rate, cpu_rate()?)));
-    match rates {
+/// Why a GPU is not worth it, if it is not: by its rate and the CPU's.
+fn compared(rates: std::thread::Result<Result<(f64, f64)>>) -> Option<String> {
+    match rates.unwrap_or_else(|panic| Err(error_of(panic))) {
         Ok((rate, cpu)) if rate >= MIN_ADVANTAGE * cpu => None,
         Ok((rate, cpu)) => Some(format!(
             "multiplies at {:.3} TFLOP/s, and the CPU at {:.3}: less than {MIN_ADVANTAGE} times as fast",
@@ -128,20 +128,22 @@ mod tests {
     #[test]
     fn the_first_discrete_one_that_is_twice_as_fast_is_taken() {
         use GpuKind::{Discrete, Integrated, Other, Software, Virtual};
-        let kinds = [Software, Integrated, Virtual, Other, Discrete, Discrete, Discrete, Discrete];
+        let kinds = [Software, Integrated, Virtual, Other, Discrete, Discrete, Discrete, Discrete, Discrete];
         let adapters = kinds.into_iter().enumerate().map(|(number, kind)| adapter(number, kind)).collect();
         let rate = |info: &GpuInfo| match info.id.as_str() {
             "vulkan:4" => Ok(1.99e12),
             "vulkan:5" => Err(Error::device("vulkan:5: wrong products".to_owned())),
-            "vulkan:6" => Ok(2e12),
+            "vulkan:6" => panic!("a driver that gave nothing"),
+            "vulkan:7" => Ok(2e12),
             id => panic!("{id} was measured"),
         };
         let decided = among(adapters, rate, || Ok(1e12));
-        assert_eq!(decided.taken.unwrap().0.to_string(), "vulkan:6");
+        assert_eq!(decided.taken.unwrap().0.to_string(), "vulkan:7");
         let reasons: Vec<_> = decided.refused.iter().map(|(_, reason)| reason.as_str()).collect();
         let slow = "multiplies at 1.990 TFLOP/s, and the CPU at 1.000: less than 2 times as fast";
         assert_eq!(reasons[..4], ["is no discrete GPU"; 4]);
-        assert_eq!(reasons[4..], [slow, "vulkan:5: wrong products"]);
+        assert_eq!(reasons[4..6], [slow, "vulkan:5: wrong products"]);
+        assert!(reasons[6].contains("a driver that gave nothing") && reasons.len() == 7);
     }
 
     #[test]
