@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ os.environ.setdefault("VOTIVE_DEVICE", "cpu")
 
 # Where a test fails, all frames are of interest. Those of short tracebacks take this away.
 os.environ.setdefault("VOTIVE_TRACEBACK", "1")
+
+# A program that runs in the background may ignore Ctrl-C, and what it starts would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Everything else that changes how an Embedder computes: a new interpreter starts without.
 VARIABLES = (

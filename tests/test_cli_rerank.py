@@ -230,12 +230,7 @@ def test_the_default_is_a_cross_encoder(texts: str, monkeypatch: pytest.MonkeyPa
 
 @posix
 def test_ctrl_c_while_it_reads() -> None:
-    # Programs in the background may inherit that it is ignored.
-    code = (
-        "import signal, sys, votive.cli; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "sys.exit(votive.cli.main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "rerank", "--model", MODEL, QUERY]
+    command = [sys.executable, "-m", "votive", "rerank", "--model", MODEL, QUERY]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     try:

@@ -105,7 +105,8 @@ def test_it_is_a_backend() -> None:
         get_backend(f"{DEVICE}:99")
 
 
-def test_auto_takes_no_gpu_that_is_not_discrete() -> None:
+def test_auto_takes_no_gpu_that_is_not_discrete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOTIVE_DEVICE", raising=False)
     auto, others = get_backend().device, [gpu for gpu in _core.gpus() if gpu["kind"] != "discrete"]
     assert auto not in [gpu["device"] for gpu in others]
     assert {gpu["not_automatic"] for gpu in others} <= {"is no discrete GPU", None}

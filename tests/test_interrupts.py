@@ -39,9 +39,8 @@ def test_ctrl_c_is_served_and_the_object_works_afterwards(tiny: "Tiny", call: st
     if "token_embeddings" in call and tiny.method != "encode":
         pytest.skip("only an Embedder gives them")
     program = f"""
-import signal, sys, time
+import sys, time
 {tiny.program(threads)}
-signal.signal(signal.SIGINT, signal.default_int_handler)  # programs in the background may inherit that it is ignored
 before = compute(INPUTS)
 try:
     {call}

@@ -41,7 +41,7 @@ use crate::profile::Peaks;
 use crate::{Error, Result};
 
 pub use crate::kernels::{caches, cpu_name, scratch_bytes};
-pub use probe::{AdapterInfo, DeviceInfo, features, find, gpus, next, survey};
+pub use probe::{DeviceInfo, OfferedGpu, features, find, gpus, next, survey};
 
 const DTYPES: &str = "auto, float32, bfloat16, float16, int8, int4";
 

@@ -133,17 +133,17 @@ fn usable_adapters() -> Result<Vec<DeviceInfo>, String> {
 }
 
 /// All GPUs that drivers offer.
-pub fn gpus() -> Vec<AdapterInfo> {
+pub fn gpus() -> Vec<OfferedGpu> {
     let AutomaticGpu { refused, .. } = automatic_gpu();
     let described = |info: GpuInfo| {
         let not_automatic = refused.iter().find(|(id, _)| *id == info.id).map(|(_, reason)| reason.clone());
-        AdapterInfo { unusable: unusable(&info), not_automatic, gpu: info }
+        OfferedGpu { unusable: unusable(&info), not_automatic, gpu: info }
     };
     gpu::adapters().into_iter().map(described).collect()
 }
 
-/// A GPU, and why it is not used.
-pub struct AdapterInfo {
+/// A GPU that a driver offers, and why it is not used.
+pub struct OfferedGpu {
     pub gpu: GpuInfo,
     /// Why votive does not take it, where it does not.
     pub unusable: Option<String>,

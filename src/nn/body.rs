@@ -40,11 +40,17 @@ impl Body {
 
     /// What waits until a device has computed what it was told; None of the CPU, which has.
     pub fn waiter(&self) -> Option<Rc<dyn Fn()>> {
-        match self.clone() {
+        match self {
             Self::Cpu { .. } => None,
             // What fails then fails for those who read.
-            Self::Portable { device, .. } => Some(Rc::new(move || drop(device.synchronize()))),
-            Self::Gpu { passes, .. } => Some(Rc::new(move || passes.compute_now())),
+            Self::Portable { device, .. } => {
+                let device = device.clone();
+                Some(Rc::new(move || drop(device.synchronize())))
+            }
+            Self::Gpu { passes, .. } => {
+                let passes = passes.clone();
+                Some(Rc::new(move || passes.compute_now()))
+            }
         }
     }
 

@@ -49,8 +49,8 @@ pub(super) fn gpus(py: Python<'_>) -> PyResult<Vec<Bound<'_, PyDict>>> {
     all.into_iter().map(|adapter| described_gpu(py, adapter)).collect()
 }
 
-fn described_gpu(py: Python<'_>, adapter: device::AdapterInfo) -> PyResult<Bound<'_, PyDict>> {
-    let device::AdapterInfo { gpu: info, unusable, not_automatic } = adapter;
+fn described_gpu(py: Python<'_>, adapter: device::OfferedGpu) -> PyResult<Bound<'_, PyDict>> {
+    let device::OfferedGpu { gpu: info, unusable, not_automatic } = adapter;
     let kind = match info.kind {
         GpuKind::Discrete => "discrete",
         GpuKind::Integrated => "integrated",
