@@ -241,13 +241,18 @@ fn is_recording() -> bool {
 
 /// Runs `work`, whose stages on this thread are recorded in `profile` if there is one.
 pub fn record<R>(profile: Option<&Arc<Profile>>, work: impl FnOnce() -> R) -> R {
-    record_on(None, profile, work)
+    record_on(|| None, profile, work)
 }
 
-/// The same where a device computes, and goes on while this thread does: a stage ends when `wait` returns.
-pub fn record_on<R>(wait: Option<Rc<dyn Fn()>>, profile: Option<&Arc<Profile>>, work: impl FnOnce() -> R) -> R {
+/// The same where a device computes, and goes on while this thread does: a stage ends when what `waiter` gives returns. It is
+/// only called for a profile.
+pub fn record_on<R>(
+    waiter: impl FnOnce() -> Option<Rc<dyn Fn()>>,
+    profile: Option<&Arc<Profile>>,
+    work: impl FnOnce() -> R,
+) -> R {
     let Some(profile) = profile else { return work() };
-    let _before = Replaced::by(Recording { profile: profile.clone(), stage: None, wait });
+    let _before = Replaced::by(Recording { profile: profile.clone(), stage: None, wait: waiter() });
     work()
 }
 
@@ -350,9 +355,13 @@ mod tests {
                 busy();
             }
         };
-        record_on(Some(Rc::new(wait)), Some(&profile), || {
-            stage(Stage::Pool, product, || stage(Stage::Other, product, || ()));
-        });
+        record_on(
+            || Some(Rc::new(wait)),
+            Some(&profile),
+            || {
+                stage(Stage::Pool, product, || stage(Stage::Other, product, || ()));
+            },
+        );
         assert_eq!(waits.get(), 1, "the outer one");
         assert!(profile.spent(Stage::Pool).time >= Duration::from_micros(50));
     }

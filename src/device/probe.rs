@@ -67,11 +67,7 @@ pub fn find(text: &str) -> Result<DeviceInfo> {
 /// # Errors
 /// If it is not there, or searches none.
 pub(super) fn find_for_search(text: &str) -> Result<DeviceInfo> {
-    let named = match DeviceName::parse("device", text)? {
-        Some(name) => Some(name),
-        None => from_environment()?.and_then(|(_, name)| name),
-    };
-    match named {
+    match named(text)? {
         None => Ok(first(&DeviceName::ORDER)),
         Some(DeviceName::Wgpu(..)) if text == "auto" => find("cpu"),
         Some(DeviceName::Wgpu(..)) => {
@@ -85,11 +81,7 @@ pub(super) fn find_for_search(text: &str) -> Result<DeviceInfo> {
 
 /// The one in the order that comes after the device that a program calls `text`; None after the last.
 pub fn next(text: &str) -> Result<Option<DeviceInfo>> {
-    let name = match DeviceName::parse("device", text)? {
-        Some(name) => Some(name),
-        None => from_environment()?.and_then(|(_, name)| name),
-    };
-    let after = name.unwrap_or_else(|| best().name).after();
+    let after = named(text)?.unwrap_or_else(|| best().name).after();
     Ok((!after.is_empty()).then(|| first(after)))
 }
 
@@ -180,6 +172,14 @@ fn unusable(info: &GpuInfo) -> Option<String> {
 
 fn hardware_of(info: &GpuInfo) -> Hardware {
     Hardware { model: Some(info.name.clone()), memory: info.memory, float16: info.float16 }
+}
+
+/// What a program's `text` or, where that is "auto", the environment names; None where that leaves it open, too.
+fn named(text: &str) -> Result<Option<DeviceName>> {
+    match DeviceName::parse("device", text)? {
+        Some(name) => Ok(Some(name)),
+        None => Ok(from_environment()?.and_then(|(_, name)| name)),
+    }
 }
 
 fn from_environment() -> Result<Option<(String, Option<DeviceName>)>> {

@@ -60,14 +60,18 @@ impl Network {
     ) -> Result<()> {
         let Some(decoder) = self.encoder.decoder() else { return Ok(()) };
         let start = Instant::now();
-        let result = record_on(self.body().waiter(), call.request.profile.as_ref(), || {
-            let prefix = batch.prefix_tokens(group);
-            let packed = PackedBatch::new([&prefix].into_iter());
-            let cache = self.device.attempt(packed.tokens(), || decoder.prefill(&packed, check_cancel));
-            let cache = cache.map_err(|error| too_much(error, packed.tokens()))?;
-            batch.set_prefix(group, cache);
-            Ok(())
-        });
+        let result = record_on(
+            || self.body().waiter(),
+            call.request.profile.as_ref(),
+            || {
+                let prefix = batch.prefix_tokens(group);
+                let packed = PackedBatch::new([&prefix].into_iter());
+                let cache = self.device.attempt(packed.tokens(), || decoder.prefill(&packed, check_cancel));
+                let cache = cache.map_err(|error| too_much(error, packed.tokens()))?;
+                batch.set_prefix(group, cache);
+                Ok(())
+            },
+        );
         call.add_computing(start);
         result
     }
@@ -110,7 +114,7 @@ impl Network {
         let check_cancel = || check_cancel().and_then(|()| self.device.operation());
         let start = Instant::now();
         let forward = || self.device.attempt(tokens, || self.forward(parts, &check_cancel));
-        let result = record_on(self.body().waiter(), call.request.profile.as_ref(), forward);
+        let result = record_on(|| self.body().waiter(), call.request.profile.as_ref(), forward);
         call.add_computing(start);
         // Of one call alone, the first, a pass may have two parts.
         let others = parts.iter().filter(|part| !Arc::ptr_eq(&part.call, call));

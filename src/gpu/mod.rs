@@ -45,7 +45,7 @@ pub use arena::MAX_ROWS;
 pub use context::{Context, FORKED, adapters, claim, is_forked, open};
 pub use device_rows::{DeviceRows, Number};
 pub use interface::Interface;
-pub use pass::{DevicePass, Passes};
+pub use pass::{Passes, SharedPass};
 pub use pipelines::attention::{PackedInputs, SentQueries, attend};
 pub use pipelines::columns::{keep, side_by_side};
 pub use pipelines::element::{ElementOperation, element};

@@ -41,22 +41,22 @@ impl Passes {
     ///
     /// # Errors
     /// If the device is lost, was opened before `fork()`, or takes no pass of so many.
-    pub fn pass(&self, tokens: usize) -> Result<DevicePass> {
+    pub fn pass(&self, tokens: usize) -> Result<SharedPass> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(recording) = current.upgrade() {
-            return Ok(DevicePass(recording));
+            return Ok(SharedPass(recording));
         }
         let recording = Arc::new(Mutex::new(PassRecording::new(&self.arena, tokens)?));
         *current = Arc::downgrade(&recording);
-        Ok(DevicePass(recording))
+        Ok(SharedPass(recording))
     }
 }
 
 /// A pass that blocks record into. It goes on as long as somebody holds it; clones are the same pass.
 #[derive(Clone)]
-pub struct DevicePass(Arc<Mutex<PassRecording>>);
+pub struct SharedPass(Arc<Mutex<PassRecording>>);
 
-impl DevicePass {
+impl SharedPass {
     /// A pass of its own, in the same memory, that no block goes on with: for what outlives this one.
     pub fn apart(&self) -> Result<Self> {
         let arena = self.record(|recording| recording.arena().clone());
@@ -79,7 +79,7 @@ mod tests {
     fn blocks_share_a_pass_until_nobody_holds_it() {
         let passes = Passes::new(device()).unwrap();
         let pass = passes.pass(3).unwrap();
-        let at = |pass: &DevicePass| pass.record(|recording| recording.upload(&[7, 7]));
+        let at = |pass: &SharedPass| pass.record(|recording| recording.upload(&[7, 7]));
         assert_eq!([at(&pass), at(&passes.pass(3).unwrap())], [0, 2]);
         drop(pass);
         assert_eq!(at(&passes.pass(3).unwrap()), 0);

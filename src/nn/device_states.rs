@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::Result;
 use crate::gpu::{
-    DevicePass, DeviceRows, ElementOperation, Normalization, Number, PackedInputs, Passes, Product, ScoreBias,
-    SentQueries, attend, element, gather, keep, read, reshape, row_upload, scatter_add, side_by_side,
+    DeviceRows, ElementOperation, Normalization, Number, PackedInputs, Passes, Product, ScoreBias, SentQueries,
+    SharedPass, attend, element, gather, keep, read, reshape, row_upload, scatter_add, side_by_side,
 };
 use crate::kernels::{Activation, AttentionShape};
 
@@ -13,7 +13,7 @@ use crate::kernels::{Activation, AttentionShape};
 #[derive(Clone)]
 pub struct DeviceStates {
     pub(super) rows: DeviceRows,
-    pub(super) pass: DevicePass,
+    pub(super) pass: SharedPass,
 }
 
 impl DeviceStates {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use crate::gpu::{DevicePass, SentAngles, SentQueries};
+use crate::gpu::{SentAngles, SentQueries, SharedPass};
 use crate::kernels::Mask;
 use crate::nn::attention_plan::{AttentionPlan, PlanRequest};
 use crate::nn::rotary_table::{CosSinTable, RotaryTable};
@@ -97,7 +97,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The queries of `rows`, or of all tokens, in `pass`.
-    pub(super) fn queries(&self, rows: Option<&[u32]>, pass: &DevicePass) -> Rc<SentQueries> {
+    pub(super) fn queries(&self, rows: Option<&[u32]>, pass: &SharedPass) -> Rc<SentQueries> {
         let send = || Rc::new(pass.record(|recording| SentQueries::send(recording, self.offsets, rows)));
         if rows.is_some() {
             return send();
@@ -109,7 +109,7 @@ impl<'a> Layout<'a> {
     pub(super) fn angles(
         &self,
         table: &Arc<RotaryTable>,
-        pass: &DevicePass,
+        pass: &SharedPass,
         of_tokens: impl FnOnce() -> Vec<f32>,
     ) -> SentAngles {
         let known = &mut self.cache.borrow_mut().angles;

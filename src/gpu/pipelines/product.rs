@@ -35,7 +35,7 @@ pub struct Product {
 impl Product {
     /// How many matrices there are: two with a gate.
     pub fn matrices(&self) -> usize {
-        if self.columns == self.shape[0] { 1 } else { 2 }
+        if self.columns > self.shape[0] { 2 } else { 1 }
     }
 
     pub fn new(context: &Context, types: ProductTypes, parts: MatrixParts) -> Result<Self> {
@@ -89,7 +89,7 @@ impl Product {
     pub fn record(&self, pass: &mut PassRecording, x: &DeviceRows, activation: Activation) -> Result<DeviceRows> {
         let Self { types, columns, shape: [n, k], .. } = *self;
         assert!(x.width == k && x.number == types.states, "states are those that the matrix is for");
-        let is_gated = columns > n;
+        let is_gated = self.matrices() == 2;
         let form = (types, activation, is_gated);
         let kernel = pass.context().kernel("product", &form, || source(types, activation, is_gated))?;
         let out = pass.rows(x.rows, n, types.states)?;
